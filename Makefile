@@ -1,0 +1,53 @@
+# Each target does the set-up it needs: a fresh clone with Python 3.11+ and make is enough.
+# Java 17+ and Maven are needed only for the tests on a real Kafka broker.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit check format lint types kafka dist bench chaos fuzz soak stack backtest audit sbom screenshots dashboards versions clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade uv
+	@echo "installing the packages into $(VENV) (the first time takes a minute or more)"
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --editable '.[dev]'
+	@touch $(STAMP)
+
+setup: $(STAMP) ## make .venv/bin/trainer and .venv/bin/stream-detector
+
+demo: $(STAMP) ## watch a simulated plant: train, stream, alarm, in under five minutes
+	$(BIN)/stream-detector demo $(DEMO)
+
+test: $(STAMP) ## all tests, those on real Kafka included
+	$(BIN)/python -m pytest $(PYTEST)
+
+unit: $(STAMP) ## the fast tests only, under a minute
+	$(BIN)/python -m pytest -q -m "not kafka and not slow and not prometheus and not browser" $(PYTEST)
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test ## format, lint, types and all tests: what CI runs
+
+kafka: $(STAMP) ## start a real Kafka broker for your own tries; Ctrl-C ends it
+	$(BIN)/python -m tests.kafka
+
+dist: $(STAMP) ## build a wheel, install it into an empty environment, run both commands from there
+	$(BIN)/python -m tests.wheel
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build .kafka

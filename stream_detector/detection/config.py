@@ -1,0 +1,141 @@
+"""What a detector is made of, as data: the parts of a recipe that travel in the bundle.
+
+Pure values, validated once; the logic lives in the modules named after each part.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Config(BaseModel):
+    """Base: frozen, and a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class GridConfig(Config):
+    """The event-time grid of an asset (see `grid`). Step k covers [k, k+1) * step_seconds since the epoch.
+
+    `close`: "complete" = one reading a sensor a step; a step closes as soon as every sensor that is alive has reported.
+    "watermark" = many readings a sensor a step, the last one by event time counts; a step closes by event time alone.
+    """
+
+    kind: Literal["time", "samples", "table"] = "time"
+    step_seconds: float = Field(gt=0)
+    lateness_seconds: float = Field(default=0.0, ge=0)
+    staleness_steps: int = Field(default=5, ge=1, description="a sensor silent for longer is masked and blocks nobody")
+    max_gap_steps: int = Field(default=0, ge=0, description="more empty steps than this in a row start a new run")
+    close: Literal["complete", "watermark"] = "complete"
+    max_future_seconds: float = Field(
+        default=21_600.0, gt=0, description="a lone reading further ahead than this is a bad clock, not progress"
+    )
+
+
+class WindowConfig(Config):
+    """A window is the last `steps` steps of one run; from `min_steps` on, shorter ones are scored (padded, masked)."""
+
+    steps: int = Field(ge=1)
+    min_steps: int | None = Field(default=None, ge=1, description="default: steps")
+    stride: int = Field(default=1, ge=1, description="score every stride-th step")
+
+    @property
+    def shortest(self) -> int:
+        return self.steps if self.min_steps is None else min(self.min_steps, self.steps)
+
+
+class TransformConfig(Config):
+    """What is done to the raw values of a window before scaling (see `scaling`)."""
+
+    kind: Literal["levels", "differences", "instance"] = "levels"
+    smooth_steps: int = Field(default=1, ge=1, description="causal moving average over this many steps first")
+
+
+class ScalerConfig(Config):
+    kind: Literal["standard", "minmax", "robust", "none"] = "standard"
+    clip: float | None = Field(default=None, gt=0, description="scaled values are clipped to +-clip")
+
+
+class ModelConfig(Config):
+    """Which model, and its sizes; `options` are the fields of that model's own config (see `models`)."""
+
+    kind: str = "lstm-autoencoder"
+    options: dict[str, Any] = {}
+
+
+class ScoreConfig(Config):
+    """From errors (steps, sensors) to one number, higher = more anomalous."""
+
+    error: Literal["squared", "absolute"] = "squared"
+    steps: Literal["mean", "newest"] = "mean"
+    sensors: Literal["mean", "max"] = "mean"
+
+
+class LeadConfig(Config):
+    """An alarm raised at step k announces an event in steps k + from_steps .. k + until_steps."""
+
+    from_steps: int = Field(default=1, ge=0)
+    until_steps: int = Field(default=2, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "LeadConfig":
+        if self.until_steps < self.from_steps:
+            raise ValueError(f"until_steps = {self.until_steps} is before from_steps = {self.from_steps}")
+        return self
+
+
+class EpisodeConfig(Config):
+    """An alarm stays up for at least `hold_steps`, at most `max_steps`; then it is cleared and, if need be, raised anew."""
+
+    hold_steps: int = Field(default=2, ge=1)
+    max_steps: int = Field(default=30, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "EpisodeConfig":
+        if self.max_steps < self.hold_steps:
+            raise ValueError(f"max_steps = {self.max_steps} is shorter than hold_steps = {self.hold_steps}")
+        return self
+
+
+class CostConfig(Config):
+    """What each outcome costs, in the plant's currency units."""
+
+    tn: float = 0.0
+    fp: float = 5.0
+    fn: float = 100.0
+    tp: float = 5.0
+
+    @property
+    def probability_threshold(self) -> float:
+        """Alarm iff P(event) exceeds this: (FP - TN) / (FP - TN + FN - TP), Elkan 2001, "The foundations of
+        cost-sensitive learning", eq. 2."""
+        return (self.fp - self.tn) / (self.fp - self.tn + self.fn - self.tp)
+
+    @model_validator(mode="after")
+    def _worth_it(self) -> "CostConfig":
+        if self.fp <= self.tn or self.fn <= self.tp:
+            raise ValueError("an alarm must cost more than none on a normal step (fp > tn), and less on an event (tp < fn)")
+        return self
+
+
+ThresholdPolicy = Literal[
+    "cost-optimal", "mean-plus-std", "max-f1", "precision-equals-recall", "fixed", "quantile", "probability"
+]
+
+
+class ThresholdConfig(Config):
+    """How the threshold is chosen, on the validation part only (see `trainer.thresholds`)."""
+
+    policy: ThresholdPolicy = "cost-optimal"
+    k: float = Field(default=1.0, description="mean-plus-std: mean + k * std of the normal scores")
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    factor: float = Field(default=1.0, gt=0, description="quantile: multiplied with the quantile")
+    false_alarms_per_day: float | None = Field(default=None, gt=0, description="quantile: chosen for this rate instead")
+    value: float | None = Field(default=None, description="fixed: this value")
+
+
+class HeadConfig(Config):
+    """The probability head on top of the errors (see `head`); its arrays travel in the bundle."""
+
+    kind: str
+    options: dict[str, Any] = {}

@@ -1,0 +1,39 @@
+"""The errors that a user can cause or must act on.
+
+Each message names the thing, the value found, the value wanted and what to do next. The commands print the message
+and exit with the code; a traceback is shown only for faults of our own.
+"""
+
+
+class StreamDetectorError(Exception):
+    """Root of the tree. `exit_code` is what a command that ends with this error returns to the shell."""
+
+    exit_code = 2
+
+
+class UsageError(StreamDetectorError):
+    """An argument, a setting or a file path is wrong."""
+
+
+class DataError(StreamDetectorError):
+    """A data file does not hold what was promised: columns, types, order of time."""
+
+
+class RecipeError(StreamDetectorError):
+    """A recipe is unknown, malformed or contradicts itself."""
+
+
+class BundleError(StreamDetectorError):
+    """A bundle is missing a file, was changed, is of another format, or does not score as it did when written."""
+
+
+class BrokerError(StreamDetectorError):
+    """The message broker cannot be reached or refuses what is needed."""
+
+    exit_code = 1
+
+
+class StalledError(StreamDetectorError):
+    """The worker truly makes no progress; the supervisor should start it again (75 is sysexits' EX_TEMPFAIL)."""
+
+    exit_code = 75

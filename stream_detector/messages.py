@@ -1,0 +1,172 @@
+"""The messages on the topics: what the plant sends, and what the detector answers.
+
+These models are the public contract; `stream-detector schemas` exports them as JSON Schema. The hot path decodes readings
+with `stream_detector.decoding`, which accepts exactly the same input.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MILLISECONDS_FROM = 1e11
+"""A numeric time at or above this is epoch milliseconds, below it epoch seconds."""
+
+
+def to_iso(epoch_seconds: float) -> str:
+    """Epoch seconds as ISO 8601 in UTC, e.g. `2026-05-01T00:02:00Z`; a fraction is kept to the microsecond.
+
+    >>> to_iso(0.0), to_iso(1.5)
+    ('1970-01-01T00:00:00Z', '1970-01-01T00:00:01.500000Z')
+    """
+    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def from_iso(text: str) -> float:
+    """ISO 8601 with a zone as epoch seconds.
+
+    Raises:
+        ValueError: the text is no ISO 8601 time, or names no zone.
+
+    >>> from_iso("1970-01-01T00:00:01.5Z"), from_iso("1970-01-01T09:00:00+09:00")
+    (1.5, 0.0)
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"time {text!r} has no zone; append Z for UTC or an offset such as +09:00")
+    return moment.timestamp()
+
+
+class Message(BaseModel):
+    """Base of all messages: unknown fields are ignored, numbers must be finite numbers (no text, no booleans)."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True)
+
+
+def _with_zone(time: str | float) -> str | float:
+    if isinstance(time, str):
+        from_iso(time)
+    return time
+
+
+Time = Annotated[
+    str | float,
+    AfterValidator(_with_zone),
+    Field(description="ISO 8601 with zone, or epoch seconds (milliseconds if at least 1e11)"),
+]
+
+
+class Reading(Message):
+    """One sensor's value at one time. The Kafka key is the asset unless `asset` overrides it."""
+
+    sensor: str
+    time: Time
+    value: float | None = Field(description="null = missing")
+    asset: str | None = None
+    quality: str = Field(default="good", description="anything but 'good' = missing")
+
+
+class Row(Message):
+    """All sensors of one step at once; null = missing."""
+
+    time: Time
+    values: dict[str, float | None]
+    asset: str | None = None
+
+
+class Block(Message):
+    """Consecutive samples of one fast sensor, the first of them at `time`."""
+
+    sensor: str
+    time: Time
+    step_seconds: float = Field(gt=0)
+    values: list[float | None]
+    asset: str | None = None
+
+
+class Event(Message):
+    """Something that happened to the asset, e.g. a break. On the readings topic decisions may depend on it."""
+
+    time: Time
+    event: str = Field(min_length=1)
+    asset: str | None = None
+
+
+class TopSensor(Message):
+    """One sensor's part in an alarm. `expected` is null where the recipe reconstructs no value."""
+
+    sensor: str
+    share: float = Field(ge=0, le=1, description="part of the evidence, the shares of all sensors sum to 1")
+    value: float | None
+    expected: float | None
+
+
+class Costs(Message):
+    """What each outcome costs, in the plant's currency units (tn = true negative and so on)."""
+
+    tn: float = 0.0
+    fp: float = 5.0
+    fn: float = 100.0
+    tp: float = 5.0
+
+
+class Alarm(Message):
+    """Raised or cleared. `id` is a function of asset, raise step and bundle, so a repeat replaces itself."""
+
+    id: str
+    asset: str
+    state: Literal["raised", "cleared"]
+    raised_at: str = Field(description="start of the step that raised it, event time")
+    cleared_at: str | None = Field(default=None, description="event time; null while raised")
+    expected_from: str
+    expected_until: str
+    probability: float | None = Field(description="P(event within the lead window); null where not calibrated")
+    score: float
+    threshold: float
+    top_sensors: list[TopSensor]
+    bundle: str
+    recipe: str
+    costs: Costs
+
+
+class Score(Message):
+    """One scored step (topic `detector.scores`, optional). `time` is the start of the step."""
+
+    asset: str
+    time: str
+    score: float
+    threshold: float
+    probability: float | None
+    alarm: bool
+    degraded: int = Field(description="number of sensors that are silent or missing and were masked")
+    top_sensors: list[TopSensor] = []
+    bundle: str
+
+
+class DeadLetter(Message):
+    """A record that could not be used, as it came."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    raw: str | None = Field(description="base64 of the value, cut at 64 KiB; null for a tombstone")
+    key: str | None = Field(description="base64 of the key")
+    timestamp_ms: int
+
+
+def to_bytes(message: Message) -> bytes:
+    """Canonical JSON: the same message is always the same bytes (keys in the order of the model, no spaces)."""
+    return orjson.dumps(message.model_dump(mode="json"))
+
+
+PUBLIC: dict[str, type[Message]] = {
+    "reading": Reading, "row": Row, "block": Block, "event": Event,
+    "alarm": Alarm, "score": Score, "dead-letter": DeadLetter,
+}
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """JSON Schema of every public message, by name."""
+    return {name: model.model_json_schema() for name, model in PUBLIC.items()}

@@ -1,0 +1,118 @@
+"""The Prometheus metrics of the product, in one place; docs/metrics.md lists them and a test holds the two together.
+
+Built by a constructor into a registry of its own, never at import. Cardinality is bounded: gauges per asset exist for at most
+`max_assets` assets, gauges per sensor only for an asset's top sensors.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+PREFIX = "stream_detector"
+
+DELAY_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+SCORING_BUCKETS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+LEAD_BUCKETS = (60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0)
+
+
+class WorkerMetrics:
+    """What one worker measures. `partition` labels are Kafka partition numbers as text."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{PREFIX}_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"{PREFIX}_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"{PREFIX}_{name}", text, buckets=buckets, registry=registry)
+
+        # The accounting: received = windowed + late + duplicate + dead_lettered + held, for each partition.
+        self.received = counter("readings_received", "Readings received (a row counts each of its values)", "partition")
+        self.windowed = counter("readings_windowed", "Readings that entered a window", "partition")
+        self.late = counter("readings_late", "Readings later than the allowed lateness", "partition")
+        self.duplicate = counter("readings_duplicate", "Readings of a cell that was already reported", "partition")
+        self.dead_lettered = counter("readings_dead_lettered", "Readings sent to the dead-letter topic", "partition")
+        self.held = gauge("readings_held", "Readings held aside until a jump in time is confirmed", "partition")
+        self.records = counter("records", "Kafka records by kind", "kind")
+        self.dead_letters = counter("dead_letters", "Dead letters by reason", "reason")
+        self.dead_letters_suppressed = counter("dead_letters_suppressed", "Dead letters counted but not published: over the rate limit")
+        self.events = counter("events", "Events of the plant on the readings topic")
+
+        self.steps_scored = counter("steps_scored", "Steps scored")
+        self.steps_unscored = counter("steps_unscored", "Steps closed without a score", "reason")
+        self.alarms_raised = counter("alarms_raised", "Alarms raised", "asset")
+        self.alarms_cleared = counter("alarms_cleared", "Alarms cleared", "asset")
+        self.alarms_open = gauge("alarms_open", "Alarms open now", "asset")
+
+        self.score = gauge("score", "Newest score", "asset")
+        self.threshold = gauge("threshold", "Score above which an alarm is raised", "asset")
+        self.probability = gauge("probability", "Newest calibrated P(event within the lead window)", "asset")
+        self.reconstruction_error = gauge("reconstruction_error", "Share of the newest error, top sensors only", "asset", "sensor")
+        self.degraded_sensors = gauge("degraded_sensors", "Sensors that are silent or missing and masked", "asset")
+        self.warming_up = gauge("warming_up", "1 while the asset's window is not full", "asset")
+        self.drift = gauge("drift_level", "Drift of the score against training, 0 = none", "asset")
+        self.watermark = gauge("watermark_timestamp_seconds", "Largest event time accepted", "asset")
+        self.watermark_lag = gauge("watermark_lag_seconds", "Wall clock minus watermark, the most lagging asset")
+
+        self.delay_event = histogram("alarm_delay_event_seconds", "Event time of the closing step's end to acknowledged alarm", DELAY_BUCKETS)
+        self.delay_broker = histogram("alarm_delay_seconds", "Kafka timestamp of the closing record to acknowledged alarm", DELAY_BUCKETS)
+        self.scoring = histogram("scoring_seconds", "Time to decode and score one batch", SCORING_BUCKETS)
+
+        self.assets = gauge("assets_held", "Assets with live state")
+        self.assets_refused = counter("assets_refused", "Readings refused because the worker holds its maximum of assets")
+        self.windows = gauge("windows_held", "Assets with a full window")
+        self.kafka_lag = gauge("kafka_lag_records", "Records between the committed offset and the end", "partition")
+        self.commit_age = gauge("commit_age_seconds", "Seconds since the last acknowledged commit")
+        self.fetch_age = gauge("fetch_age_seconds", "Seconds since the broker last answered a fetch, the oldest partition")
+        self.partitions = gauge("partitions_assigned", "Partitions assigned to this worker")
+        self.rebuilding = gauge("rebuilding", "1 while windows are rebuilt from the log")
+        self.rebuild_seconds = gauge("rebuild_seconds", "Duration of the last rebuild")
+        self.ready = gauge("ready", "1 when assigned, caught up with its rebuild and not stalled")
+
+        self.bundle_info = gauge("bundle_info", "The bundle in use, value 1", "bundle", "recipe")
+        self.bundle_trained = gauge("bundle_trained_timestamp_seconds", "End of the bundle's training data")
+        self.bundle_loaded = gauge("bundle_loaded_timestamp_seconds", "When the bundle was loaded")
+
+
+class LedgerMetrics:
+    """What the alarms were worth (operations.ledger)."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"{PREFIX}_ledger_{name}", text, labels, registry=registry)
+
+        self.events_caught = gauge("events_caught", "Events with an alarm up in their lead window", "asset")
+        self.events_missed = gauge("events_missed", "Events without one", "asset")
+        self.alarms_false = gauge("alarms_false", "Alarms without an event in their lead window", "asset")
+        self.cost = gauge("cost", "Realised cost, in the plant's currency units", "asset")
+        self.never_cost = gauge("never_alarm_cost", "Cost had there been no alarms", "asset")
+        self.saved = gauge("saved", "never_alarm_cost - cost", "asset")
+        self.lead = Histogram(f"{PREFIX}_ledger_lead_seconds", "Lead time of caught events", buckets=LEAD_BUCKETS, registry=registry)
+
+
+class ForwarderMetrics:
+    """What the forwarder measures, with the health figures of ISA-18.2 / IEC 62682."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{PREFIX}_forwarder_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"{PREFIX}_forwarder_{name}", text, labels, registry=registry)
+
+        self.accepted = counter("notifications_accepted", "Notifications accepted by a receiver", "receiver")
+        self.failed = counter("notification_failures", "Attempts that a receiver refused or did not answer", "receiver")
+        self.pending = gauge("pending_alarms", "Alarms not yet accepted by every receiver")
+        self.oldest_pending = gauge("oldest_pending_seconds", "Age of the oldest alarm not yet accepted")
+        self.rate = gauge("alarms_per_10_minutes", "Alarms raised in the last ten minutes")
+        self.standing = gauge("standing_alarms", "Alarms up for longer than the standing limit")
+        self.shelved = gauge("shelved_alarms", "Alarms shelved now")
+        self.out_of_service = gauge("out_of_service_assets", "Assets out of service now")
+        self.chattering = gauge("chattering_assets", "Assets that raised more often than the chattering limit allows")
+        self.unacknowledged = gauge("unacknowledged_alarms", "Alarms that nobody has acknowledged")
