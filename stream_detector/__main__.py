@@ -1,0 +1,82 @@
+"""The command line: `stream-detector COMMAND` or `python -m stream_detector COMMAND`.
+
+A command is a module in `stream_detector/commands/` (its name with dashes) that defines `command`, a function with
+typer annotations whose docstring is the help text. Heavy imports belong inside that function: `--help` imports every
+module.
+
+Exit codes: 0 fine, 1 the answer is no, 2 usage, 70 a fault of our own, 75 stalled (start again), 130 interrupted.
+"""
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from stream_detector.errors import StreamDetectorError
+
+COMMANDS = ("demo", "run", "replay", "alarms", "forward", "ledger", "audit", "check-bundle", "schemas")
+"""In the order in which `--help` lists them."""
+
+EXIT_SOFTWARE = 70
+"""sysexits' EX_SOFTWARE: a fault of our own."""
+
+
+class _LazyGroup(typer.core.TyperGroup):
+    """Imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is the framework's
+        return [name for name in COMMANDS if importlib.util.find_spec(_module_name(name)) is not None]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(_module_name(cmd_name))
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single.command(name=cmd_name)(module.command)
+        return typer.main.get_command(single)
+
+
+def _module_name(command: str) -> str:
+    return f"stream_detector.commands.{command.replace('-', '_')}"
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _about() -> None:
+    """Says minutes ahead that it pays to act: anomaly detection on the streams of a plant."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; a user's mistake prints its message and no traceback."""
+    try:
+        app(list(arguments) if arguments is not None else None)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    except StreamDetectorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception:  # noqa: BLE001 - the last resort: report and end
+        traceback.print_exc()
+        print("error: this is a fault of stream-detector itself; please report the lines above", file=sys.stderr)
+        return EXIT_SOFTWARE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
