@@ -1,16 +1,67 @@
 """The Prometheus metrics of the product, in one place; docs/metrics.md lists them and a test holds the two together.
 
-Built by a constructor into a registry of its own, never at import. Cardinality is bounded: gauges per asset exist for at most
-`max_assets` assets, gauges per sensor only for an asset's top sensors.
+Built by a constructor into a registry of its own, never at import. Cardinality is bounded: gauges per asset exist for
+at most `max_assets` assets, gauges per sensor only for an asset's top sensors.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 PREFIX = "stream_detector"
 
 DELAY_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 SCORING_BUCKETS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 LEAD_BUCKETS = (60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0)
+RATIO_BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry with the figures of the process (memory, CPU, open files, garbage collector, Python version)."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+class BatchHistogram(Collector):
+    """A histogram that takes a whole array at once; one `observe` a score costs more than its place in the grid."""
+
+    def __init__(self, name: str, text: str, buckets: Sequence[float], registry: CollectorRegistry) -> None:
+        self._name, self._text = name, text
+        self._bounds = np.asarray(buckets, dtype=np.float64)
+        self._counts = np.zeros(len(buckets) + 1, dtype=np.int64)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, values: npt.ArrayLike) -> None:
+        """Counts `values` (any shape); numbers that are not finite are left out."""
+        flat = np.asarray(values, dtype=np.float64).ravel()
+        flat = flat[np.isfinite(flat)]
+        self._counts += np.bincount(np.searchsorted(self._bounds, flat, side="left"), minlength=len(self._counts))
+        self._sum += float(flat.sum())
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        yield HistogramMetricFamily(
+            self._name,
+            self._text,
+            buckets=[(name, float(count)) for name, count in zip(names, np.cumsum(self._counts), strict=True)],
+            sum_value=self._sum,
+        )
 
 
 class WorkerMetrics:
@@ -37,11 +88,25 @@ class WorkerMetrics:
         self.held = gauge("readings_held", "Readings held aside until a jump in time is confirmed", "partition")
         self.records = counter("records", "Kafka records by kind", "kind")
         self.dead_letters = counter("dead_letters", "Dead letters by reason", "reason")
-        self.dead_letters_suppressed = counter("dead_letters_suppressed", "Dead letters counted but not published: over the rate limit")
-        self.events = counter("events", "Events of the plant on the readings topic")
+        self.dead_letters_suppressed = counter(
+            "dead_letters_suppressed", "Dead letters counted but not published: over the rate limit"
+        )
+        self.events = counter("events", "Events of the plant on the readings topic", "asset")
 
         self.steps_scored = counter("steps_scored", "Steps scored")
         self.steps_unscored = counter("steps_unscored", "Steps closed without a score", "reason")
+        self.score_ratio = BatchHistogram(
+            f"{PREFIX}_score_ratio",
+            "Score divided by its threshold (probability by its threshold where calibrated), of every scored step",
+            RATIO_BUCKETS,
+            registry,
+        )
+        self.expected_events = counter(
+            "expected_events",
+            "Sum of P(event within the lead window) over scored steps, divided by the steps of that window: "
+            "follows events_total when the head is calibrated",
+            "asset",
+        )
         self.alarms_raised = counter("alarms_raised", "Alarms raised", "asset")
         self.alarms_cleared = counter("alarms_cleared", "Alarms cleared", "asset")
         self.alarms_open = gauge("alarms_open", "Alarms open now", "asset")
@@ -49,29 +114,40 @@ class WorkerMetrics:
         self.score = gauge("score", "Newest score", "asset")
         self.threshold = gauge("threshold", "Score above which an alarm is raised", "asset")
         self.probability = gauge("probability", "Newest calibrated P(event within the lead window)", "asset")
-        self.reconstruction_error = gauge("reconstruction_error", "Share of the newest error, top sensors only", "asset", "sensor")
+        self.reconstruction_error = gauge(
+            "reconstruction_error", "Share of the newest error, top sensors only", "asset", "sensor"
+        )
         self.degraded_sensors = gauge("degraded_sensors", "Sensors that are silent or missing and masked", "asset")
         self.warming_up = gauge("warming_up", "1 while the asset's window is not full", "asset")
         self.drift = gauge("drift_level", "Drift of the score against training, 0 = none", "asset")
         self.watermark = gauge("watermark_timestamp_seconds", "Largest event time accepted", "asset")
         self.watermark_lag = gauge("watermark_lag_seconds", "Wall clock minus watermark, the most lagging asset")
 
-        self.delay_event = histogram("alarm_delay_event_seconds", "Event time of the closing step's end to acknowledged alarm", DELAY_BUCKETS)
-        self.delay_broker = histogram("alarm_delay_seconds", "Kafka timestamp of the closing record to acknowledged alarm", DELAY_BUCKETS)
+        self.delay_event = histogram(
+            "alarm_delay_event_seconds", "Event time of the closing step's end to acknowledged alarm", DELAY_BUCKETS
+        )
+        self.delay_broker = histogram(
+            "alarm_delay_seconds", "Kafka timestamp of the closing record to acknowledged alarm", DELAY_BUCKETS
+        )
         self.scoring = histogram("scoring_seconds", "Time to decode and score one batch", SCORING_BUCKETS)
 
         self.assets = gauge("assets_held", "Assets with live state")
-        self.assets_refused = counter("assets_refused", "Readings refused because the worker holds its maximum of assets")
+        self.assets_refused = counter(
+            "assets_refused", "Readings refused because the worker holds its maximum of assets"
+        )
         self.windows = gauge("windows_held", "Assets with a full window")
         self.kafka_lag = gauge("kafka_lag_records", "Records between the committed offset and the end", "partition")
         self.commit_age = gauge("commit_age_seconds", "Seconds since the last acknowledged commit")
-        self.fetch_age = gauge("fetch_age_seconds", "Seconds since the broker last answered a fetch, the oldest partition")
+        self.fetch_age = gauge(
+            "fetch_age_seconds", "Seconds since the broker last answered a fetch, the oldest partition"
+        )
         self.partitions = gauge("partitions_assigned", "Partitions assigned to this worker")
         self.rebuilding = gauge("rebuilding", "1 while windows are rebuilt from the log")
         self.rebuild_seconds = gauge("rebuild_seconds", "Duration of the last rebuild")
         self.ready = gauge("ready", "1 when assigned, caught up with its rebuild and not stalled")
 
         self.bundle_info = gauge("bundle_info", "The bundle in use, value 1", "bundle", "recipe")
+        self.bundle_sensors = gauge("bundle_sensors", "Sensors of an asset that the bundle reads")
         self.bundle_trained = gauge("bundle_trained_timestamp_seconds", "End of the bundle's training data")
         self.bundle_loaded = gauge("bundle_loaded_timestamp_seconds", "When the bundle was loaded")
 
@@ -91,7 +167,11 @@ class LedgerMetrics:
         self.cost = gauge("cost", "Realised cost, in the plant's currency units", "asset")
         self.never_cost = gauge("never_alarm_cost", "Cost had there been no alarms", "asset")
         self.saved = gauge("saved", "never_alarm_cost - cost", "asset")
-        self.lead = Histogram(f"{PREFIX}_ledger_lead_seconds", "Lead time of caught events", buckets=LEAD_BUCKETS, registry=registry)
+        self.saved_lower = gauge("saved_lower", "Lower end of the 95 % interval of saved", "asset")
+        self.saved_upper = gauge("saved_upper", "Upper end of the 95 % interval of saved", "asset")
+        self.lead = Histogram(
+            f"{PREFIX}_ledger_lead_seconds", "Lead time of caught events", buckets=LEAD_BUCKETS, registry=registry
+        )
 
 
 class ForwarderMetrics:

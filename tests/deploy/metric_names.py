@@ -1,0 +1,38 @@
+"""What the code exposes, read from the collectors themselves: name -> (type, labels, help)."""
+
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+
+from stream_detector.metrics import ForwarderMetrics, LedgerMetrics, WorkerMetrics, new_registry
+
+
+class Exposed(NamedTuple):
+    kind: str
+    labels: frozenset[str]
+    text: str
+
+
+def exposed_metrics() -> dict[str, Exposed]:
+    """Every metric of the product by the name that a query uses (a counter's ends in `_total`)."""
+    product = CollectorRegistry()
+    WorkerMetrics(product)
+    LedgerMetrics(product)
+    ForwarderMetrics(product)
+    found: dict[str, Exposed] = {}
+    for registry in (product, new_registry()):
+        # The registry has no public way to list label names of metrics that have no series yet.
+        for collector in list(registry._collector_to_names):
+            labels = frozenset(getattr(collector, "_labelnames", ()))
+            for family in collector.collect():
+                name = f"{family.name}_total" if family.type == "counter" else family.name
+                found[name] = Exposed(family.type, labels, family.documentation)
+    return found
+
+
+def series_names() -> set[str]:
+    """Every series name that a query may use: histograms become `_bucket`, `_sum` and `_count`."""
+    names: set[str] = set()
+    for name, exposed in exposed_metrics().items():
+        names |= {f"{name}{end}" for end in ("_bucket", "_sum", "_count")} if exposed.kind == "histogram" else {name}
+    return names
