@@ -1,0 +1,46 @@
+"""Fixtures that all tests share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kafka import ExistingKafka, Kafka, kafka_for_tests, why_no_kafka
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka | ExistingKafka]:
+    """A real broker for the whole session: use topics and groups with names of your own (`unique_name`)."""
+    reason = why_no_kafka()
+    if reason is not None and not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        pytest.skip(reason)
+    with kafka_for_tests() as running:
+        yield running
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[Kafka]:
+    """A broker of the test's own, to be killed and restarted at will."""
+    reason = why_no_kafka()
+    if reason is not None:
+        pytest.skip(reason)
+    with Kafka() as running:
+        yield running
+
+
+@pytest.fixture
+def unique_name() -> str:
+    """A name that no other test uses, for topics and groups."""
+    return f"test-{os.urandom(5).hex()}"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Public data sets that lie beside the checkout; the tests that need them skip where they are absent."""
+    folder = Path(os.environ.get("STREAM_DETECTOR_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no public data at {folder}; name its folder with STREAM_DETECTOR_DATA")
+    return folder
