@@ -1,10 +1,11 @@
-"""The trainer's command line. Every module of `trainer.commands` is one command.
+"""The trainer's command line: `trainer COMMAND` or `python -m trainer COMMAND`. See `trainer.commands`.
 
-Exit codes: 0 fine, 1 the answer is no, 2 a mistake in usage or data, 70 a fault of our own (sysexits' EX_SOFTWARE).
+Exit codes: 0 fine, 1 the answer is no, 2 a mistake in usage or data, 70 a fault of our own, 130 interrupted.
 """
 
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -13,7 +14,8 @@ import typer
 from stream_detector.errors import StreamDetectorError
 from trainer import commands
 
-OWN_FAULT = 70
+EXIT_SOFTWARE = 70
+"""sysexits' EX_SOFTWARE: a fault of our own."""
 
 
 def build_app() -> typer.Typer:
@@ -25,25 +27,32 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(lambda: None)  # keeps the sub-command's name even while there is only one command
+    app.callback()(lambda: None)  # keeps the command's name in the usage even while there is only one
     for module in iter_modules(commands.__path__):
-        function = getattr(import_module(f"trainer.commands.{module.name}"), module.name)
+        function = import_module(f"trainer.commands.{module.name}").command
         app.command(module.name.replace("_", "-"))(function)
     return app
 
 
-def main() -> None:
-    """Run the command named on the command line and exit with its code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; a user's mistake prints its message and no traceback."""
     try:
-        build_app()()
+        build_app()(list(arguments) if arguments is not None else None)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except StreamDetectorError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(error.exit_code)
-    except Exception:  # noqa: BLE001 - the outermost frame: whatever arrives here is a fault of our own
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception:  # noqa: BLE001 - the last resort: report and end
         traceback.print_exc()
-        typer.secho("This is a fault of the trainer, not of your data. Please report it with the lines above.", err=True)
-        sys.exit(OWN_FAULT)
+        print("error: this is a fault of the trainer itself; please report the lines above", file=sys.stderr)
+        return EXIT_SOFTWARE
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

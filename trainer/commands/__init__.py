@@ -1,5 +1,5 @@
-"""One module a command: `trainer.commands.NAME` holds a typer function called `NAME`, and that is all it takes.
+"""One module a command (its name with dashes), which defines `command`: a function with typer annotations.
 
-The modules are imported for `trainer --help`, so whatever is slow to import (torch, pandas, plotly, sklearn) is
+Every module is imported for `trainer --help`, so whatever is slow to import (torch, pandas, plotly, sklearn) is
 imported inside the function.
 """

@@ -1,5 +1,5 @@
 """`trainer recipes`: what can be fitted."""
 
 
-def recipes() -> None:
+def command() -> None:
     """List the recipes that come with the trainer."""
