@@ -1,14 +1,14 @@
 """The messages on the topics: what the plant sends, and what the detector answers.
 
-These models are the public contract; `stream-detector schemas` exports them as JSON Schema. The hot path decodes readings
-with `stream_detector.decoding`, which accepts exactly the same input.
+These models are the public contract; `stream-detector schemas` exports them as JSON Schema. The hot path decodes
+readings with `stream_detector.decoding`, which accepts exactly the same input.
 """
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MILLISECONDS_FROM = 1e11
 """A numeric time at or above this is epoch milliseconds, below it epoch seconds."""
@@ -93,6 +93,19 @@ class Event(Message):
     asset: str | None = None
 
 
+class LoggedEvent(Event):
+    """An event as people log it (topic `plant.events`): late, twice, or corrected afterwards.
+
+    Of several records with the same `id` the one with the newest `logged_at` counts, whatever order they arrive in.
+    Without an `id`, records of the same asset, time and name are one event.
+    """
+
+    id: str | None = Field(default=None, description="names the event, so that a later record can correct it")
+    logged_at: Time | None = Field(default=None, description="when this version was written; the newest one counts")
+    retracted: bool = Field(default=False, description="true: it never happened")
+    who: str | None = None
+
+
 class TopSensor(Message):
     """One sensor's part in an alarm. `expected` is null where the recipe reconstructs no value."""
 
@@ -128,6 +141,9 @@ class Alarm(Message):
     bundle: str
     recipe: str
     costs: Costs
+    step_seconds: float = Field(
+        gt=0, description="the grid's step, so that a reader can tell which steps the alarm was up on"
+    )
 
 
 class Score(Message):
@@ -142,6 +158,56 @@ class Score(Message):
     degraded: int = Field(description="number of sensors that are silent or missing and were masked")
     top_sensors: list[TopSensor] = []
     bundle: str
+
+
+FeedbackAction = Literal["acknowledge", "shelve", "unshelve", "out-of-service", "in-service", "real", "false-alarm"]
+
+
+class Feedback(Message):
+    """What a person says about an alarm (topic `operator.feedback`), from the console or `stream-detector feedback`.
+
+    Acknowledging and judging (`real`, `false-alarm`) name an alarm; shelving and taking out of service act on the
+    asset.
+    """
+
+    asset: str = Field(min_length=1)
+    action: FeedbackAction
+    alarm: str | None = Field(default=None, description="id of the alarm")
+    who: str = Field(min_length=1)
+    at: str = Field(description="when, ISO 8601 with zone")
+    until: str | None = Field(default=None, description="end of the shelving, ISO 8601 with zone")
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Feedback":
+        at = from_iso(self.at)
+        if self.action in ("acknowledge", "real", "false-alarm") and not self.alarm:
+            raise ValueError(f"{self.action} needs the id of the alarm")
+        if self.action in ("shelve", "out-of-service") and not self.reason:
+            raise ValueError(f"{self.action} needs a reason")
+        if self.action == "shelve" and (self.until is None or from_iso(self.until) <= at):
+            raise ValueError("shelve needs an end (until) later than at")
+        return self
+
+
+AlarmState = Literal["unacknowledged", "acknowledged", "returned", "normal", "shelved", "out-of-service"]
+"""ISA-18.2 / IEC 62682: `returned` is "returned to normal, unacknowledged"."""
+
+Priority = Literal["low", "medium", "high"]
+
+
+class AlarmStateChange(Message):
+    """One change of state (topic `detector.alarm-states`); `alarm` is null for a shelving and the like of the asset."""
+
+    asset: str
+    alarm: str | None
+    state: AlarmState
+    previous: AlarmState
+    priority: Priority | None = None
+    at: str = Field(description="when, ISO 8601 in UTC, wall clock")
+    who: str = Field(description="a person, or `detector` / `forwarder` for changes that no person made")
+    why: str
+    until: str | None = Field(default=None, description="end of a shelving")
 
 
 class DeadLetter(Message):
@@ -162,8 +228,16 @@ def to_bytes(message: Message) -> bytes:
 
 
 PUBLIC: dict[str, type[Message]] = {
-    "reading": Reading, "row": Row, "block": Block, "event": Event,
-    "alarm": Alarm, "score": Score, "dead-letter": DeadLetter,
+    "reading": Reading,
+    "row": Row,
+    "block": Block,
+    "event": Event,
+    "alarm": Alarm,
+    "score": Score,
+    "dead-letter": DeadLetter,
+    "logged-event": LoggedEvent,
+    "feedback": Feedback,
+    "alarm-state-change": AlarmStateChange,
 }
 
 

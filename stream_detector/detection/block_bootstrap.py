@@ -1,0 +1,49 @@
+"""How sure a saving is: the bootstrap over whole days, because the hours of one day depend on each other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A percentile interval; both ends are None where there is nothing to resample."""
+
+    low: float | None
+    high: float | None
+
+
+def saving_interval(
+    cost_by_day: ArrayLike,
+    never_cost_by_day: ArrayLike,
+    *,
+    level: float = 0.95,
+    replicates: int = 2_000,
+    seed: int = 0,
+) -> Interval:
+    """Interval of the relative saving `1 - cost / never_cost` when days are drawn with replacement.
+
+    The days are the blocks of the block bootstrap (Künsch 1989, "The jackknife and the bootstrap for general
+    stationary observations"); draws in which no event would have cost anything have no relative saving and are left
+    out.
+
+    Args:
+        cost_by_day: (D,) realised cost of each day, currency units.
+        never_cost_by_day: (D,) cost of the same days without any alarm.
+        level: part of the draws that lie inside the interval.
+        replicates: number of draws.
+        seed: the same seed gives the same interval.
+    """
+    cost = np.asarray(cost_by_day, dtype=np.float64)
+    never = np.asarray(never_cost_by_day, dtype=np.float64)
+    if cost.shape != never.shape or cost.ndim != 1:
+        raise ValueError(f"cost_by_day has shape {cost.shape}, never_cost_by_day {never.shape}; both must be (days,)")
+    if len(cost) < 2 or never.sum() <= 0:
+        return Interval(None, None)
+    draws = np.random.default_rng(seed).integers(len(cost), size=(replicates, len(cost)))
+    never_sums = never[draws].sum(axis=1)
+    usable = never_sums > 0
+    savings = 1.0 - cost[draws].sum(axis=1)[usable] / never_sums[usable]
+    low, high = np.quantile(savings, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))

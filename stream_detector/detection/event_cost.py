@@ -1,0 +1,100 @@
+"""What a set of alarms was worth, event by event: the one rule that the backtest and the ledger share.
+
+An alarm raised at step r and cleared at step c is up on the steps [r, c). An event in step e is caught if an alarm is
+up on one of the steps [e - until_steps, e - from_steps]. Every missed event costs `fn`; every alarm is paid for once,
+however long it is up: `tp` if it caught an event, else `fp`. Never alarming costs `fn` an event. True negatives are
+free here: only events and alarms count.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stream_detector.detection.config import CostConfig, LeadConfig
+
+NOT_CAUGHT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class EventMatch:
+    """How N alarms and M events of one asset belong together.
+
+    Attributes:
+        caught_by: (M,) index of the earliest alarm that caught the event, -1 where it was missed.
+        lead_steps: (M,) steps from that alarm's raising to the event, -1 where it was missed.
+        useful: (N,) whether the alarm caught an event.
+    """
+
+    caught_by: NDArray[np.int64]
+    lead_steps: NDArray[np.int64]
+    useful: NDArray[np.bool_]
+
+    @property
+    def caught(self) -> NDArray[np.bool_]:
+        """(M,) whether the event was caught."""
+        caught: NDArray[np.bool_] = self.caught_by != NOT_CAUGHT
+        return caught
+
+
+@dataclass(frozen=True, slots=True)
+class EventCost:
+    """`event_costs`: (M,) 0 or fn; `alarm_costs`: (N,) tp or fp; both in currency units, in the order given."""
+
+    match: EventMatch
+    event_costs: NDArray[np.float64]
+    alarm_costs: NDArray[np.float64]
+    never_cost: float
+
+    @property
+    def cost(self) -> float:
+        return float(self.event_costs.sum() + self.alarm_costs.sum())
+
+
+def match_events(alarm_intervals: ArrayLike, event_steps: ArrayLike, lead: LeadConfig) -> EventMatch:
+    """Matches alarms with events in O((N + M) log(N + M)); the input may have any order and alarms may overlap.
+
+    Args:
+        alarm_intervals: (N, 2) steps, raised (inclusive) and cleared (exclusive); an alarm is up for at least one step.
+        event_steps: (M,) the steps that the events lie in.
+        lead: how far ahead an alarm speaks.
+
+    Raises:
+        ValueError: an alarm is cleared at or before the step that raised it.
+    """
+    intervals = np.asarray(alarm_intervals, dtype=np.int64).reshape(-1, 2)
+    events = np.asarray(event_steps, dtype=np.int64).reshape(-1)
+    if (intervals[:, 1] <= intervals[:, 0]).any():
+        at = int(np.argmax(intervals[:, 1] <= intervals[:, 0]))
+        raised, cleared = intervals[at].tolist()
+        raise ValueError(
+            f"alarm {at} is raised at step {raised} and cleared at {cleared}; it must be up for at least one step"
+        )
+
+    # By raise step, equal ones in the order given. The running maximum of the clear steps makes overlapping alarms
+    # searchable: the first place where it passes a step belongs to the earliest-raised alarm that is still up there.
+    order = np.argsort(intervals[:, 0], kind="stable")
+    raised, still_up_until = intervals[order, 0], np.maximum.accumulate(intervals[order, 1])
+    place = np.searchsorted(still_up_until, events - lead.until_steps, side="right")
+    found = place < len(order)
+    found[found] = raised[place[found]] <= events[found] - lead.from_steps
+    caught_by = np.full(len(events), NOT_CAUGHT, dtype=np.int64)
+    caught_by[found] = order[place[found]]
+    lead_steps = np.full(len(events), NOT_CAUGHT, dtype=np.int64)
+    lead_steps[found] = events[found] - raised[place[found]]
+
+    in_order = np.sort(events)
+    first_ahead = np.searchsorted(in_order, intervals[:, 0] + lead.from_steps, side="left")
+    after_last = np.searchsorted(in_order, intervals[:, 1] - 1 + lead.until_steps, side="right")
+    return EventMatch(caught_by, lead_steps, useful=first_ahead < after_last)
+
+
+def event_cost(alarm_intervals: ArrayLike, event_steps: ArrayLike, lead: LeadConfig, costs: CostConfig) -> EventCost:
+    """Prices the alarms and events of one asset (arguments as in `match_events`)."""
+    match = match_events(alarm_intervals, event_steps, lead)
+    return EventCost(
+        match=match,
+        event_costs=np.where(match.caught, 0.0, costs.fn),
+        alarm_costs=np.where(match.useful, costs.tp, costs.fp),
+        never_cost=costs.fn * len(match.caught_by),
+    )

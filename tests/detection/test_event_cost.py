@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_detector.detection.block_bootstrap import Interval, saving_interval
+from stream_detector.detection.config import CostConfig, LeadConfig
+from stream_detector.detection.event_cost import event_cost, match_events
+
+PAPER_MILL = CostConfig(tn=0, fp=5, fn=100, tp=5)
+NEXT_TWO = LeadConfig(from_steps=1, until_steps=2)
+
+alarms = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 8)).map(lambda a: (a[0], a[0] + a[1])), max_size=12)
+events = st.lists(st.integers(0, 50), max_size=12)
+leads = st.tuples(st.integers(0, 3), st.integers(0, 4)).map(
+    lambda a: LeadConfig(from_steps=a[0], until_steps=a[0] + a[1])
+)
+
+
+def naive_match(alarms, events, lead):
+    """The rule as it is written: look at every lead step of every event."""
+    caught_by, lead_steps, useful = [], [], [False] * len(alarms)
+    for event in events:
+        lead_window = range(event - lead.until_steps, event - lead.from_steps + 1)
+        catching = [i for i, (raised, cleared) in enumerate(alarms) if any(raised <= s < cleared for s in lead_window)]
+        for i in catching:
+            useful[i] = True
+        first = min(catching, key=lambda i: alarms[i][0], default=-1)
+        caught_by.append(first)
+        lead_steps.append(-1 if first < 0 else event - alarms[first][0])
+    return caught_by, lead_steps, useful
+
+
+@given(alarms, events, leads)
+def test_the_fast_match_agrees_with_looking_at_every_lead_step(alarms, events, lead):
+    match = match_events(np.array(alarms).reshape(-1, 2), events, lead)
+    caught_by, lead_steps, useful = naive_match(alarms, events, lead)
+    assert match.caught.tolist() == [i >= 0 for i in caught_by]
+    assert match.lead_steps.tolist() == lead_steps
+    assert match.useful.tolist() == useful
+    # Which of two alarms raised at the same step is named does not matter, as long as it is one of those.
+    assert [alarms[i][0] for i in match.caught_by if i >= 0] == [alarms[i][0] for i in caught_by if i >= 0]
+
+
+@given(alarms, events, leads, st.randoms())
+def test_the_order_of_alarms_and_events_does_not_change_the_cost(alarms, events, lead, random):
+    cost = event_cost(alarms, events, lead, PAPER_MILL).cost
+    random.shuffle(alarms)
+    random.shuffle(events)
+    assert event_cost(alarms, events, lead, PAPER_MILL).cost == cost
+
+
+def test_an_alarm_two_steps_ahead_turns_a_hundred_into_five():
+    cost = event_cost([(8, 10)], [10], NEXT_TWO, PAPER_MILL)
+    assert (cost.never_cost, cost.cost) == (100.0, 5.0)
+    assert cost.match.lead_steps.tolist() == [2]
+
+
+@pytest.mark.parametrize(("raised", "cleared"), [(7, 8), (10, 12)])
+def test_an_alarm_that_ended_before_the_lead_steps_or_began_after_them_catches_nothing(raised, cleared):
+    cost = event_cost([(raised, cleared)], [10], NEXT_TWO, PAPER_MILL)
+    assert cost.cost == 105.0
+
+
+def test_a_long_alarm_is_paid_once_and_one_raised_anew_is_paid_again():
+    assert event_cost([(0, 30)], [10], NEXT_TWO, PAPER_MILL).cost == 5.0
+    assert event_cost([(4, 6), (6, 8), (8, 10)], [10], NEXT_TWO, PAPER_MILL).cost == 15.0
+
+
+def test_one_alarm_may_catch_two_events():
+    assert event_cost([(8, 12)], [10, 12], NEXT_TWO, PAPER_MILL).cost == 5.0
+
+
+def test_a_useful_alarm_may_have_another_price_than_a_false_one():
+    costs = CostConfig(tn=0, fp=5, fn=100, tp=20)
+    assert event_cost([(8, 10), (30, 32)], [10], NEXT_TWO, costs).alarm_costs.tolist() == [20.0, 5.0]
+
+
+def test_without_alarms_the_cost_is_that_of_never_alarming():
+    cost = event_cost([], [3, 9], NEXT_TWO, PAPER_MILL)
+    assert cost.cost == cost.never_cost == 200.0
+
+
+def test_an_alarm_that_is_never_up_is_refused():
+    with pytest.raises(ValueError, match="at least one step"):
+        match_events([(5, 5)], [6], NEXT_TWO)
+
+
+def test_the_interval_holds_the_saving_and_repeats_with_its_seed():
+    cost, never = [100, 60, 20, 90, 40, 70], [100, 100, 100, 100, 100, 100]
+    interval = saving_interval(cost, never)
+    assert interval == saving_interval(cost, never)
+    assert interval != saving_interval(cost, never, replicates=10)
+    assert interval.low is not None
+    assert interval.high is not None
+    assert interval.low < 1 - sum(cost) / sum(never) < interval.high
+
+
+def test_days_that_are_all_alike_leave_no_doubt():
+    interval = saving_interval([50, 50, 50], [100, 100, 100])
+    assert interval == Interval(0.5, 0.5)
+
+
+@pytest.mark.parametrize(("cost", "never"), [([], []), ([5.0], [100.0]), ([5.0, 5.0], [0.0, 0.0])])
+def test_there_is_no_interval_without_two_days_and_an_event(cost, never):
+    assert saving_interval(cost, never) == Interval(None, None)
