@@ -1,0 +1,129 @@
+"""From raw windows to what a model reads: smoothing, levels or differences or instance-normalised, then a frozen scale.
+
+Every sum over steps runs in a fixed order (one addition a step), so that a window's values never depend on the other
+windows of its batch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.config import ScalerConfig, TransformConfig
+
+FloatArray = NDArray[np.float64]
+
+NORMAL_IQR = 1.3489795003921634
+"""Interquartile range of a standard normal: makes the robust scale of a normal sensor its standard deviation."""
+
+CONSTANT = 1e-12
+"""A sensor whose spread is below this share of its size is constant; its differences are rounding noise."""
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """Windows after the transform. In sensor units the newest step is `offset + factor * values[:, -1]`.
+
+    values: (B, T', F), NaN = masked; offset, factor: (B, F).
+    """
+
+    values: FloatArray
+    offset: FloatArray
+    factor: FloatArray
+
+
+def transformed_steps(config: TransformConfig, steps: int) -> int:
+    """How many steps T' are left of a window of `steps` steps.
+
+    Smoothing over s steps uses up s - 1 and differencing one more, so no step is computed from less than it needs.
+    """
+    return steps - (config.smooth_steps - 1) - (1 if config.kind == "differences" else 0)
+
+
+def transform(config: TransformConfig, windows: FloatArray) -> Transformed:
+    """Apply the transform to `windows`: (B, T, F) in sensor units, NaN = masked.
+
+    Instance normalisation centres and scales each window by its own mean and standard deviation, as in Kim et al. 2022,
+    "Reversible instance normalization" (without its learnt part).
+    """
+    smooth = moving_average(windows, config.smooth_steps)
+    shape = (smooth.shape[0], smooth.shape[2])
+    if config.kind == "differences":
+        return Transformed(smooth[:, 1:] - smooth[:, :-1], smooth[:, -2], np.ones(shape))
+    if config.kind == "instance":
+        known = np.isfinite(smooth)
+        count = np.maximum(known.sum(axis=1), 1)
+        center = sum_over_steps(np.where(known, smooth, 0.0)) / count
+        deviation = np.where(known, smooth - center[:, None], 0.0)
+        spread = np.sqrt(sum_over_steps(deviation**2) / count)
+        factor = np.where(spread > CONSTANT * np.maximum(np.abs(center), 1.0), spread, 1.0)
+        return Transformed((smooth - center[:, None]) / factor[:, None], center, factor)
+    return Transformed(smooth, np.zeros(shape), np.ones(shape))
+
+
+def moving_average(windows: FloatArray, steps: int) -> FloatArray:
+    """Causal mean over `steps` steps: (B, T, F) -> (B, T - steps + 1, F). Masked cells count neither way."""
+    if steps == 1:
+        return windows
+    length = windows.shape[1] - steps + 1
+    known = np.isfinite(windows)
+    filled = np.where(known, windows, 0.0)
+    total = np.zeros((windows.shape[0], length, windows.shape[2]))
+    count = np.zeros(total.shape)
+    for lag in range(steps):
+        total += filled[:, lag : lag + length]
+        count += known[:, lag : lag + length]
+    means: FloatArray = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return means
+
+
+def sum_over_steps(values: FloatArray) -> FloatArray:
+    """(B, T, F) -> (B, F), adding in the order of the steps whatever B and F are."""
+    total = np.zeros((values.shape[0], values.shape[2]))
+    for step in range(values.shape[1]):
+        total += values[:, step]
+    return total
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Scaled value = (value - center) / scale, clipped to +-clip. center, scale: (F,); learnt once, then frozen."""
+
+    center: FloatArray
+    scale: FloatArray
+    clip: float | None = None
+
+    @classmethod
+    def learn(cls, config: ScalerConfig, values: FloatArray) -> "Scaler":
+        """Learn the scale from `values`: (N, F), NaN = unknown. A constant or unknown sensor keeps the scale 1."""
+        sensors = values.shape[1]
+        center, scale = np.zeros(sensors), np.ones(sensors)
+        for sensor in range(sensors):
+            column = values[:, sensor]
+            column = column[np.isfinite(column)]
+            if config.kind == "none" or not len(column):
+                continue
+            center[sensor], spread = _center_and_spread(config, column)
+            if spread > CONSTANT * max(1.0, abs(center[sensor])):
+                scale[sensor] = spread
+        return cls(center, scale, config.clip)
+
+    def apply(self, values: FloatArray) -> FloatArray:
+        """Scale (..., F); NaN stays NaN."""
+        scaled = (values - self.center) / self.scale
+        return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
+
+    def invert(self, scaled: FloatArray) -> FloatArray:
+        """Back to the transform's units: (..., F)."""
+        return scaled * self.scale + self.center
+
+
+def _center_and_spread(config: ScalerConfig, column: FloatArray) -> tuple[float, float]:
+    """Centre and spread of the known values of one sensor: (N,)."""
+    if config.kind == "minmax":
+        return float(column.min()), float(column.max() - column.min())
+    if config.kind == "robust":
+        low, middle, high = np.quantile(column, [0.25, 0.5, 0.75])
+        # Half of the values may be equal (a valve that is mostly shut): then the plain deviation is the better scale.
+        return float(middle), float((high - low) / NORMAL_IQR) or float(column.std())
+    return float(column.mean()), float(column.std())

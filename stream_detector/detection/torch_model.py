@@ -1,0 +1,58 @@
+"""What all torch models share: inference that does not depend on the batch, and a state of named arrays."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stream_detector.detection.models import ModelOutput
+
+BATCH_MULTIPLE = 16
+"""Batches are padded to a multiple of this. A matrix product of one row takes another path than one of many and rounds
+differently (measured with torch 2 and MKL: batches of 1, and odd ones for layers of 2 units); padded ones all agree."""
+
+Loss = Literal["squared", "absolute"]
+
+
+class TorchModel:
+    """A network `module`: (B, T, F) float32 -> reconstruction (B, R, F) of the newest R steps."""
+
+    supervised = False
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module = module
+
+    def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:  # noqa: ARG002
+        return ModelOutput(reconstruction=self.infer(windows))
+
+    def infer(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The module's output for (B, T, F), bitwise the same however the windows are batched."""
+        count = len(windows)
+        padded = np.zeros((-(-count // BATCH_MULTIPLE) * BATCH_MULTIPLE, *windows.shape[1:]), np.float32)
+        padded[:count] = windows
+        self.module.eval()
+        with torch.inference_mode():
+            output: NDArray[np.float32] = self.module(torch.from_numpy(padded)).numpy()
+        return output[:count]
+
+    def loss(self, windows: torch.Tensor, known: torch.Tensor, labels: torch.Tensor, kind: Loss) -> torch.Tensor:  # noqa: ARG002
+        """What training minimises for a batch (B, T, F): the mean error over the known cells."""
+        output = self.module(windows)
+        newest = output.shape[1]
+        difference = (output - windows[:, -newest:]) * known[:, -newest:]
+        error = difference.abs() if kind == "absolute" else difference.square()
+        mean: torch.Tensor = error.sum() / known[:, -newest:].sum().clamp(min=1)
+        return mean
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.module.state_dict().items()}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        wanted = {name: tuple(tensor.shape) for name, tensor in self.module.state_dict().items()}
+        found = {name: tuple(array.shape) for name, array in arrays.items()}
+        if wanted != found:
+            differing = sorted(wanted.items() ^ found.items())[:4]
+            raise ValueError(f"the weights do not fit the model: names and shapes differ in {differing}")
+        self.module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
