@@ -1,0 +1,28 @@
+"""`trainer simulate`: a simulated paper machine's history, for trying everything without data of one's own."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    out: Annotated[Path, typer.Option(help="File to write: .csv, .csv.gz or .parquet.")],
+    days: Annotated[float, typer.Option(help="Length of the history.")] = 28.0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another machine; the same one the same file.")] = 7,
+    step_seconds: Annotated[float, typer.Option(help="Time between two rows.")] = 120.0,
+    start: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Time of the first row, UTC.")
+    ] = datetime(2026, 1, 5),  # noqa: DTZ001 - typer parses times without a zone; UTC is added below
+) -> None:
+    """Simulate a paper machine: sensors that drift, grades, gaps, dead sensors, and breaks with and without precursors.
+
+    The file is wide: a `time` column, a label column `y` (1 in the row of a break) and one column a sensor. The recipe
+    `simulated` reads it as it is.
+    """
+    from trainer.simulate import LABEL_COLUMN, Simulation, simulate, write
+
+    table = simulate(Simulation(days=days, seed=seed, step_seconds=step_seconds, start=start.replace(tzinfo=UTC)))
+    write(table, out)
+    print(f"{out}: {len(table):,} rows of {table.shape[1] - 2} sensors, {int(table[LABEL_COLUMN].sum())} breaks")
