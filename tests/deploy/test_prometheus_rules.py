@@ -1,0 +1,129 @@
+"""The shipped Prometheus and Alertmanager files: valid, tested rule by rule, and on metrics that exist."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.metric_names import series_names
+from tests.deploy.promql import metrics_of
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+PROMETHEUS = DEPLOY / "prometheus"
+RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
+UNIT_TESTS = PROMETHEUS / "tests" / "alerts_test.yml"
+
+
+def rules() -> list[dict[str, Any]]:
+    files = [yaml.safe_load(path.read_text()) for path in RULE_FILES]
+    return [rule for file in files for group in file["groups"] for rule in group["rules"]]
+
+
+ALERTS = [rule for rule in rules() if "alert" in rule]
+RECORDED = {rule["record"] for rule in rules() if "record" in rule}
+
+
+def run(*command: str | Path) -> str:
+    """Output of a program that must succeed."""
+    name = str(command[0])
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed (Debian: prometheus, prometheus-alertmanager)")
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.prometheus
+def test_promtool_accepts_the_configuration() -> None:
+    run("promtool", "check", "config", PROMETHEUS / "prometheus.yml")
+
+
+@pytest.mark.prometheus
+def test_every_alert_does_what_its_unit_test_says() -> None:
+    run("promtool", "test", "rules", UNIT_TESTS)
+
+
+@pytest.mark.parametrize("alert", [alert["alert"] for alert in ALERTS])
+def test_every_alert_is_tested_firing_and_silent(alert: str) -> None:
+    tests = yaml.safe_load(UNIT_TESTS.read_text())["tests"]
+    cases = [case for test in tests for case in test["alert_rule_test"] if case["alertname"] == alert]
+    assert any(case["exp_alerts"] for case in cases), "no test in which it fires"
+    assert any(not case["exp_alerts"] for case in cases), "no test in which it stays silent"
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
+def test_every_rule_reads_metrics_that_exist(rule: dict[str, Any]) -> None:
+    used = metrics_of(rule["expr"])
+    assert used, "the expression reads no metric"
+    assert used - series_names() - RECORDED - {"up"} == set()
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_every_alert_says_what_it_means_and_where_to_read_on(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    page, anchor = rule["annotations"]["runbook_url"].split("#")
+    assert anchor == rule["alert"].lower()
+    assert re.search(rf"^## {rule['alert']}$", (DEPLOY.parent / page).read_text(), re.MULTILINE), "no such section"
+
+
+def test_the_runbook_has_no_section_for_an_alert_that_is_gone() -> None:
+    sections = re.findall(
+        r"^## (StreamDetector\w+)$", (DEPLOY.parent / "docs" / "runbook.md").read_text(), re.MULTILINE
+    )
+    assert sorted(sections) == sorted(rule["alert"] for rule in ALERTS)
+
+
+ALERTMANAGER = DEPLOY / "alertmanager" / "alertmanager.yml"
+
+
+@pytest.mark.prometheus
+def test_amtool_accepts_the_configuration() -> None:
+    run("amtool", "check-config", ALERTMANAGER)
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (["asset=pm-1", "severity=critical", "bundle=0123456789abcdef"], "operators"),
+        (["asset=pm-1", "severity=info", "bundle=0123456789abcdef"], "operators"),
+        (["alertname=StreamDetectorDown", "severity=critical"], "platform"),
+        (["alertname=StreamDetectorBundleStale", "severity=info"], "platform"),
+    ],
+)
+def test_alerts_reach_the_right_people(labels: list[str], receiver: str) -> None:
+    assert run("amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER}", *labels).strip() == receiver
+
+
+def routes(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    return [tree, *(inner for child in tree.get("routes", []) for inner in routes(child))]
+
+
+def test_quiet_hours_mute_only_what_can_wait() -> None:
+    configuration = yaml.safe_load(ALERTMANAGER.read_text())
+    muted = [route for route in routes(configuration["route"]) if route.get("mute_time_intervals")]
+    assert [route["matchers"] for route in muted] == [['severity="info"']]
+    # Plant alarms carry a severity too; their route comes first and does not go on to the muted one.
+    first = configuration["route"]["routes"][0]
+    assert first["receiver"] == "operators"
+    assert not first.get("continue")
+
+
+def test_inhibition_names_alerts_that_exist() -> None:
+    configuration = yaml.safe_load(ALERTMANAGER.read_text())
+    known = {rule["alert"] for rule in ALERTS}
+    for rule in configuration["inhibit_rules"]:
+        for matcher in [*rule["source_matchers"], *rule["target_matchers"]]:
+            name, operator, pattern = re.fullmatch(r"(\w+)(=~|=)\"?([^\"]*)\"?", matcher).groups()  # type: ignore[union-attr]
+            if name != "alertname":
+                continue
+            if operator == "=":
+                assert pattern in known
+            else:
+                stem, endings = re.fullmatch(r"(\w+)\((.*)\)", pattern).groups()  # type: ignore[union-attr]
+                assert {f"{stem}{ending}" for ending in endings.split("|")} <= known
