@@ -1,0 +1,145 @@
+"""Readings a second, side by side on one real broker, in one run.
+
+    python -m benchmarks.broker.throughput [--repeats 3] [--cases readings-120s,rows-120s] [--quick]
+
+The broker has one core, the contender the other. The contenders of a case take turns, `repeats` times round; the figure is
+the median. Slow peers read a shorter topic of the same shape. Written: `benchmarks/results.json` and a table.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.broker import contenders
+from benchmarks.broker.bundles import write_bundle
+from benchmarks.broker.load import Load, write
+from tests.kafka import Kafka, create_topic
+
+RESULTS = Path(__file__).resolve().parents[1] / "results.json"
+BROKER_CORE, CONTENDER_CORE = 1, 0
+
+Contender = Callable[[int, str, str, Load, Path], float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shape of load. `peers` also read it; a peer's own line in the results is `<peer>-<load>`."""
+
+    load: Load
+    window_steps: int
+    peers: tuple[str, ...] = ()
+
+
+CASES = (
+    Case(Load("readings-120s", "readings", 20, 61, 120.0, 2_400_000), 15, ("stock-faust", "quix")),
+    Case(Load("rows-120s", "rows", 20, 61, 120.0, 12_000_000), 15, ("stock-faust", "quix")),
+    Case(Load("readings-1s", "readings", 20, 61, 1.0, 2_400_000), 30, ("stock-faust",)),
+    Case(Load("blocks", "blocks", 8, 1, 1 / 12_000, 24_000_000), 500),
+    Case(Load("readings-120s-10000-assets", "readings", 10_000, 10, 120.0, 3_000_000), 15),
+    Case(Load("readings-1s-10000-assets", "readings", 10_000, 10, 1.0, 4_500_000), 30),
+)
+PEERS: dict[str, tuple[Contender, int]] = {
+    # name: (how to run it, readings in its shorter topic for each reading in the full one, as a divisor)
+    "stock-faust": (contenders.stock_faust, 16),
+    "quix": (contenders.quix, 4),
+}
+
+
+def shorter(load: Load, divisor: int) -> Load:
+    return replace(load, readings=load.readings // divisor)
+
+
+def run_case(case: Case, bootstrap: str, folder: Path, repeats: int, quick: bool) -> dict[str, list[float]]:
+    """Readings/s of every contender, one figure a round."""
+    load = shorter(case.load, 8) if quick else case.load
+    bundle = write_bundle(folder / case.load.name, load, case.window_steps)
+    topics: dict[str, tuple[str, Load]] = {}
+    for name, divisor in {"agent": 1, **{peer: PEERS[peer][1] for peer in case.peers}}.items():
+        its_load = shorter(load, divisor)
+        topic = f"{load.name}-{name}"
+        create_topic(bootstrap, topic, its_load.partitions, retention_ms="-1")
+        print(f"  writing {its_load.exact_readings:,} readings for {name}", file=sys.stderr, flush=True)
+        write(bootstrap, topic, its_load)
+        topics[name] = (topic, its_load)
+    runners: dict[str, tuple[Contender, str]] = {"limit": (contenders.limit, "agent"), "agent": (contenders.agent, "agent")}
+    runners |= {peer: (PEERS[peer][0], peer) for peer in case.peers}
+    rates: dict[str, list[float]] = {name: [] for name in runners}
+    for round_number in range(repeats):
+        for name, (runner, topic_of) in runners.items():
+            topic, its_load = topics[topic_of]
+            rate = runner(CONTENDER_CORE, bootstrap, topic, its_load, bundle)
+            rates[name].append(rate)
+            print(f"  round {round_number + 1}: {name:12} {rate:12,.0f} readings/s", file=sys.stderr, flush=True)
+    return rates
+
+
+def results_of(case: Case, rates: dict[str, list[float]]) -> list[dict[str, object]]:
+    """The lines of results.json for one case: ours first, then the limit and the peers."""
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+
+    def ratio(mine: float, other: str) -> float | None:
+        return round(mine / medians[other], 3) if other in medians else None
+
+    lines = []
+    for name, median in medians.items():
+        lines.append(
+            {
+                "case": case.load.name if name == "agent" else f"{name}-{case.load.name}",
+                "readings_per_s": round(median),
+                "ratio_to_limit": ratio(median, "limit"),
+                "ratio_to_stock_faust": ratio(median, "stock-faust"),
+                "ratio_to_quix": ratio(median, "quix"),
+                "rounds": [round(value) for value in rates[name]],
+            }
+        )
+    return sorted(lines, key=lambda line: line["case"] != case.load.name)
+
+
+def table(lines: list[dict[str, object]]) -> str:
+    def cell(value: object) -> str:
+        return "" if value is None else f"{value}"
+
+    rows = ["| case | readings/s | / limit | / stock Faust | / Quix |", "|---|---:|---:|---:|---:|"]
+    rows += [
+        f"| {line['case']} | {line['readings_per_s']:,} | {cell(line['ratio_to_limit'])} | {cell(line['ratio_to_stock_faust'])} | {cell(line['ratio_to_quix'])} |"
+        for line in lines
+    ]
+    return "\n".join(rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--cases", default=",".join(case.load.name for case in CASES))
+    parser.add_argument("--quick", action="store_true", help="an eighth of the load: to try the benchmark, not to quote it")
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    wanted = arguments.cases.split(",")
+    unknown = sorted(set(wanted) - {case.load.name for case in CASES})
+    if unknown:
+        parser.error(f"no case named {', '.join(unknown)}; there are {', '.join(case.load.name for case in CASES)}")
+    lines: list[dict[str, object]] = []
+    own_cores = os.sched_getaffinity(0)
+    with tempfile.TemporaryDirectory(prefix="stream-detector-bench-") as folder:
+        for case in CASES:
+            if case.load.name not in wanted:
+                continue
+            print(case.load.name, file=sys.stderr, flush=True)
+            # The broker inherits the affinity of its parent at the time of its start. One broker a case keeps the page cache honest.
+            os.sched_setaffinity(0, {BROKER_CORE} & own_cores or own_cores)
+            with Kafka(config={"log.segment.bytes": "268435456"}) as kafka:
+                os.sched_setaffinity(0, own_cores)
+                lines += results_of(case, run_case(case, kafka.bootstrap, Path(folder), arguments.repeats, arguments.quick))
+            arguments.json.write_text(json.dumps(lines, indent=1) + "\n")
+    print(table(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
