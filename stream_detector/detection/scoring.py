@@ -18,8 +18,8 @@ SCALED_LIMIT = 1e6
 
 @dataclass(frozen=True)
 class Scored:
-    """Of B windows. score: (B,); errors: (B, F), 0 where a sensor is masked; expected: (B, F), what the model expected of
-    the newest step in sensor units, NaN where it has no expectation."""
+    """Of B windows. score: (B,); errors: (B, F), 0 where a sensor is masked; expected: (B, F), what the model expected
+    of the newest step in sensor units, NaN where it has no expectation."""
 
     score: FloatArray
     errors: FloatArray
@@ -66,7 +66,7 @@ class Scorer:
         output = self._model.run(scaled, known)
         sensors = windows.shape[2]
         expected = np.full((len(windows), sensors), np.nan)
-        known_sensors: NDArray[np.bool_] = known.any(axis=1)
+        known_sensors = np.asarray(known.any(axis=1))
         if output.errors is not None:
             errors = np.where(known_sensors, output.errors, 0.0).astype(np.float64)
         elif output.reconstruction is not None:

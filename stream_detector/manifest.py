@@ -1,0 +1,133 @@
+"""`manifest.json`: everything about a detector that is not an array. See docs/bundle.md."""
+
+import hashlib
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from stream_detector.detection.config import (
+    Config,
+    CostConfig,
+    EpisodeConfig,
+    GridConfig,
+    HeadConfig,
+    LeadConfig,
+    ModelConfig,
+    ScalerConfig,
+    ScoreConfig,
+    ThresholdPolicy,
+    TransformConfig,
+    WindowConfig,
+)
+from stream_detector.detection.scaling import transformed_steps
+from stream_detector.errors import BundleError
+
+FORMAT = 1
+"""Raised when an older detector could not read a newer bundle."""
+
+ID_DIGITS = 16
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ThresholdRecord(Config):
+    """The threshold, and how it was found. An alarm needs a score (with a head: a probability) above `value`."""
+
+    value: float
+    policy: ThresholdPolicy
+    how: str = Field(description="the choice in words: on which part of the data, with what result there")
+
+
+class TrainingRecord(Config):
+    """What the detector learnt from."""
+
+    data_name: str
+    data_sha256: Sha256
+    rows: int = Field(ge=0)
+    from_time: float | None = Field(default=None, description="epoch seconds of the first training row")
+    until_time: float | None = Field(default=None, description="epoch seconds of the last training row")
+    windows: int = Field(ge=0, description="normal windows learnt from")
+    epochs: int = Field(ge=0)
+    seed: int
+
+
+class Manifest(Config):
+    """A bundle's manifest. Arrays lie beside it; `files` holds the sha256 of each."""
+
+    format: int = FORMAT
+    bundle_id: str = Field(default="", description="first 16 hex digits of a sha256 over everything else here")
+    recipe: str
+    assets: str = Field(default="*", description="glob of the assets that this detector is for")
+    sensors: tuple[str, ...] = Field(min_length=1, max_length=100_000)
+    grid: GridConfig
+    window: WindowConfig
+    transform: TransformConfig
+    scaler: ScalerConfig
+    model: ModelConfig
+    score: ScoreConfig
+    costs: CostConfig
+    lead: LeadConfig
+    episode: EpisodeConfig
+    threshold: ThresholdRecord
+    head: HeadConfig | None = None
+    training: TrainingRecord
+    metrics: dict[str, Any] = Field(default={}, description="what evaluation found, for people and the console")
+    data: dict[str, Any] = Field(default={}, description="how the trainer reads this plant's files")
+    versions: dict[str, str] = Field(default={}, description="of the libraries that wrote it")
+    files: dict[str, Sha256] = Field(default={}, description="sha256 of every other file")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Manifest":
+        if len(set(self.sensors)) != len(self.sensors):
+            raise ValueError("a sensor is named twice")
+        if transformed_steps(self.transform, self.window.steps) < 1:
+            raise ValueError(
+                f"window.steps = {self.window.steps} leaves nothing after smoothing over "
+                f"{self.transform.smooth_steps} steps ({self.transform.kind})"
+            )
+        return self
+
+    @property
+    def model_steps(self) -> int:
+        """Steps of the windows that the model reads."""
+        return transformed_steps(self.transform, self.window.steps)
+
+
+def seal(manifest: Manifest) -> bytes:
+    """The text of `manifest.json`, with the id that belongs to its content."""
+    content = manifest.model_dump(mode="json")
+    content["bundle_id"] = content_id(content)
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
+
+
+def parse(text: bytes) -> Manifest:
+    """Read `manifest.json`; BundleError where it is not one of this format or its id is not that of its content."""
+    try:
+        content = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BundleError(f"manifest.json is not JSON ({error}); write the bundle anew with `trainer fit`") from error
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise BundleError(
+            f"manifest.json has format {found!r}, this version reads format {FORMAT}; "
+            "fit the recipe again with this version, or install the version that wrote the bundle"
+        )
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise BundleError(f"manifest.json: {where}: {first['msg']}") from error
+    if manifest.bundle_id != content_id(content):
+        raise BundleError(
+            f"manifest.json was changed after it was written: it says bundle_id {manifest.bundle_id!r}, "
+            f"its content has {content_id(content)!r}; get the bundle again from where it was fitted"
+        )
+    return manifest
+
+
+def content_id(content: dict[str, Any]) -> str:
+    """First 16 hex digits of a sha256 over the manifest without its id; the files count through their hashes."""
+    rest = {key: value for key, value in content.items() if key != "bundle_id"}
+    return hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()[:ID_DIGITS]
