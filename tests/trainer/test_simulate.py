@@ -56,7 +56,7 @@ def test_most_breaks_announce_themselves_in_the_differences_and_some_do_not(hist
     differences = history[NAMES].diff().to_numpy(copy=True)
     differences[minutes_between_rows(history) > 2] = np.nan
     spread = np.nanquantile(np.abs(differences), 0.68, axis=0)
-    liveliness = np.nan_to_num(np.nanmean(np.minimum((differences[1:] / spread) ** 2, 64), axis=1))
+    liveliness = np.mean(np.nan_to_num(np.minimum((differences[1:] / spread) ** 2, 64)), axis=1)
     before_breaks = liveliness[np.flatnonzero(history["y"] == 1) - 2]
     share = float(np.mean(before_breaks > np.quantile(liveliness, 0.95)))
     assert 0.4 < share < 0.95
