@@ -1,0 +1,53 @@
+"""What a probability head is: it reads an asset step by step and says P(event within the lead window).
+
+A head is sequential (clocks since the last event, running base rates), so it is called strictly in order of the steps of an
+asset, once for every closed step that is not empty, event steps included. Offline and online call the same function.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+HeadState = Any
+"""Whatever a head keeps for one asset; only the head looks inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """One closed step of one asset, as a head sees it.
+
+    `values`: (F,) float64, newest step after filling, NaN = missing. `errors`: (F,) float32, None where the step was not scored
+    (warming up, event). `run_position`: steps since the run began, 0 = its first; it stops counting at the length of history
+    that a restart can rebuild. `time`: start of the step, epoch seconds.
+    """
+
+    step: int
+    time: float
+    values: NDArray[np.float64]
+    errors: NDArray[np.float32] | None
+    run_position: int
+    event: bool
+    scorable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeadResult:
+    """`contributions`: (F,) float64, each sensor's part in the probability; `expected`: (F,) float64 in sensor units, or None."""
+
+    probability: float | None
+    contributions: NDArray[np.float64]
+    expected: NDArray[np.float64] | None = None
+
+
+class Head(Protocol):
+    """`advance` mutates the state that it is given; `load(dump(state))` is exact."""
+
+    def fresh(self) -> HeadState: ...
+
+    def advance(self, state: HeadState, step: StepInput) -> HeadResult: ...
+
+    def dump(self, state: HeadState) -> bytes: ...
+
+    def load(self, data: bytes) -> HeadState: ...
