@@ -1,29 +1,111 @@
-"""Windows to scores: what a scorer promises. Higher = more anomalous."""
+"""Windows to scores: transform, scale, model, error per sensor, one number. Higher is always more anomalous."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detection.config import ScoreConfig, TransformConfig
+from stream_detector.detection.models import Model
+from stream_detector.detection.scaling import FloatArray, Scaler, sum_over_steps, transform
+
 CHUNK = 256
-"""Windows scored at once: a larger batch is not faster on a CPU, and the memory stays bounded."""
+"""Windows a chunk: the fastest size for the small networks here, and it bounds memory."""
+
+SCALED_LIMIT = 1e6
+"""Scaled values are bounded by this even without a clip: a reading of 1e300 must give a large score, not infinity."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scored:
-    """Scores of B windows over F sensors.
+    """Of B windows. score: (B,); errors: (B, F), 0 where a sensor is masked; expected: (B, F), what the model expected
+    of the newest step in sensor units, NaN where it has no expectation."""
 
-    `score`: (B,) float64. `errors`: (B, F) float64, 0 where the sensor is masked. `expected`: (B, F) float64, what the model
-    expects of the newest step in sensor units, NaN where it expects nothing.
+    score: FloatArray
+    errors: FloatArray
+    expected: FloatArray
+
+
+class Scorer:
+    """Scores windows; the result of a window is bitwise the same in every batch and order.
+
+    A masked cell (NaN) is 0 after scaling and counts no error; a sensor whose cells are all masked has the error 0 and
+    does not count in the mean over sensors.
     """
 
-    score: NDArray[np.float64]
-    errors: NDArray[np.float64]
-    expected: NDArray[np.float64]
+    def __init__(self, transform_config: TransformConfig, scaler: Scaler, model: Model, score: ScoreConfig) -> None:
+        self._transform = transform_config
+        self._scaler = scaler
+        self._model = model
+        self._score = score
+
+    def score(self, windows: FloatArray) -> Scored:
+        """windows: (B, T, F) float64 in sensor units, NaN = masked."""
+        parts = [self._score_chunk(windows[start : start + CHUNK]) for start in range(0, len(windows), CHUNK)]
+        sensors = windows.shape[2]
+        if not parts:
+            return Scored(np.empty(0), np.empty((0, sensors)), np.empty((0, sensors)))
+        return Scored(
+            np.concatenate([part.score for part in parts]),
+            np.concatenate([part.errors for part in parts]),
+            np.concatenate([part.expected for part in parts]),
+        )
+
+    def inputs(self, windows: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """What the model reads: scaled values (B, T', F), 0 where masked, and which cells are known (B, T', F)."""
+        return model_inputs(self._scaler, transform(self._transform, windows).values)
+
+    def reconstruct(self, windows: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Scaled input (B, T', F) and the model's reconstruction of its newest steps (B, R, F); for reports."""
+        scaled, known = self.inputs(windows)
+        return scaled, self._model.run(scaled, known).reconstruction
+
+    def _score_chunk(self, windows: FloatArray) -> Scored:
+        moved = transform(self._transform, windows)
+        scaled, known = model_inputs(self._scaler, moved.values)
+        output = self._model.run(scaled, known)
+        sensors = windows.shape[2]
+        expected = np.full((len(windows), sensors), np.nan)
+        known_sensors = np.asarray(known.any(axis=1))
+        if output.errors is not None:
+            errors = np.where(known_sensors, output.errors, 0.0).astype(np.float64)
+        elif output.reconstruction is not None:
+            errors, known_sensors = self._errors(scaled, known, output.reconstruction)
+        else:
+            errors = np.zeros((len(windows), sensors))
+        if output.reconstruction is not None:
+            newest = self._scaler.invert(output.reconstruction[:, -1].astype(np.float64))
+            expected = moved.offset + moved.factor * newest
+        score = self._aggregate(errors, known_sensors) if output.score is None else output.score.astype(np.float64)
+        return Scored(score, errors, expected)
+
+    def _errors(
+        self, scaled: NDArray[np.float32], known: NDArray[np.bool_], reconstruction: NDArray[np.float32]
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Error per sensor (B, F) over the reconstructed steps, and which sensors had a known cell there (B, F)."""
+        newest = 1 if self._score.steps == "newest" else reconstruction.shape[1]
+        known = known[:, -newest:]
+        difference = scaled[:, -newest:].astype(np.float64) - reconstruction[:, -newest:]
+        cells = np.abs(difference) if self._score.error == "absolute" else difference**2
+        total = sum_over_steps(np.where(known, cells, 0.0))
+        count = known.sum(axis=1)
+        means: FloatArray = total / np.maximum(count, 1)
+        return means, count > 0
+
+    def _aggregate(self, errors: FloatArray, known_sensors: NDArray[np.bool_]) -> FloatArray:
+        """(B, F) -> (B,). Adding sensor by sensor keeps the order of the additions fixed for every batch."""
+        if self._score.sensors == "max":
+            largest: FloatArray = errors.max(axis=1)
+            return largest
+        total = np.zeros(len(errors))
+        for sensor in range(errors.shape[1]):
+            total += errors[:, sensor]
+        mean: FloatArray = total / np.maximum(known_sensors.sum(axis=1), 1)
+        return mean
 
 
-class WindowScorer(Protocol):
-    """Anything that scores windows: (B, T, F) float64, NaN = masked. The result for a window depends on that window alone."""
-
-    def score(self, windows: NDArray[np.float64]) -> Scored: ...
+def model_inputs(scaler: Scaler, values: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Scale transformed windows (B, T', F): float32 with 0 where masked, and which cells are known."""
+    known = np.isfinite(values)
+    scaled = np.clip(np.where(known, scaler.apply(values), 0.0), -SCALED_LIMIT, SCALED_LIMIT)
+    return scaled.astype(np.float32), known
