@@ -38,6 +38,20 @@ def from_iso(text: str) -> float:
     return moment.timestamp()
 
 
+def to_epoch_seconds(time: str | float) -> float:
+    """A message's time as epoch seconds (see `MILLISECONDS_FROM`).
+
+    Raises:
+        ValueError: the text is no ISO 8601 time, or names no zone.
+
+    >>> to_epoch_seconds("1970-01-01T00:00:01.5Z"), to_epoch_seconds(120), to_epoch_seconds(1_777_593_720_000)
+    (1.5, 120.0, 1777593720.0)
+    """
+    if isinstance(time, str):
+        return from_iso(time)
+    return time / 1000.0 if time >= MILLISECONDS_FROM else float(time)
+
+
 class Message(BaseModel):
     """Base of all messages: unknown fields are ignored, numbers must be finite numbers (no text, no booleans)."""
 
@@ -104,6 +118,14 @@ class LoggedEvent(Event):
     logged_at: Time | None = Field(default=None, description="when this version was written; the newest one counts")
     retracted: bool = Field(default=False, description="true: it never happened")
     who: str | None = None
+
+    @model_validator(mode="after")
+    def _of_our_calendar(self) -> "LoggedEvent":
+        try:
+            to_iso(to_epoch_seconds(self.time))
+        except (OverflowError, OSError, ValueError) as error:
+            raise ValueError(f"time {self.time!r} lies outside the years 1 to 9999") from error
+        return self
 
 
 class TopSensor(Message):
