@@ -49,5 +49,8 @@ kafka: $(STAMP) ## start a real Kafka broker for your own tries; Ctrl-C ends it
 dist: $(STAMP) ## build a wheel, install it into an empty environment, run both commands from there
 	$(BIN)/python -m tests.wheel
 
+dashboards: $(STAMP) ## write the Grafana dashboards from deploy/grafana/*.py
+	$(BIN)/python -m deploy.grafana.build
+
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build .kafka

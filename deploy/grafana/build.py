@@ -1,0 +1,103 @@
+"""Writes the dashboards as JSON: `make dashboards` (python -m deploy.grafana.build [FOLDER])."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard as models
+
+from deploy.grafana import model, operators, pipeline
+from deploy.grafana.panels import SOURCE, Panel
+
+FOLDER = Path(__file__).parent / "dashboards"
+ASSET_IN_TEXTS = "{{asset}}"
+
+ALARMS = 'max by (asset) (stream_detector_alarms_open{asset=~"$asset"}) > 0'
+BREAKS = 'sum by (asset) (increase(stream_detector_events_total{asset=~"$asset"}[1m])) > 0'
+
+
+def _annotation(name: str, expression: str, color: str) -> dashboard.AnnotationQuery:
+    query = dashboard.AnnotationQuery().name(name).datasource(SOURCE).enable(True).hide(False)
+    return query.icon_color(color).expr(expression)
+
+
+def _board(title: str, uid: str, description: str, hours: int, rows: Sequence[tuple[str, Sequence[Panel]]]) -> Any:
+    board = (
+        dashboard.Dashboard(f"Stream Detector: {title}")
+        .uid(uid)
+        .description(description)
+        .tags(["stream-detector"])
+        .timezone("browser")
+        .refresh("5s")
+        .time(f"now-{hours}h", "now")
+        .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .with_variable(
+            dashboard.QueryVariable("asset")
+            .label("Asset")
+            .datasource(SOURCE)
+            .query("label_values(stream_detector_threshold, asset)")
+            .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+            .multi(True)
+            .include_all(True)
+            .all_value(".*")
+            .current(models.VariableOption(selected=True, text="All", value="$__all"))
+        )
+        .annotation(_annotation("Alarms", ALARMS, "orange"))
+        .annotation(_annotation("Breaks", BREAKS, "red"))
+        .link(
+            dashboard.DashboardLink("Stream Detector")
+            .type(models.DashboardLinkType.DASHBOARDS)
+            .tags(["stream-detector"])
+            .as_dropdown(False)
+            .include_vars(True)
+            .keep_time(True)
+        )
+    )
+    for title_of_row, panels in rows:
+        board.with_row(dashboard.Row(title_of_row))
+        for panel in panels:
+            board.with_panel(panel)
+    built = json.loads(json.dumps(board.build(), cls=JSONEncoder))
+    for number, panel in enumerate(built["panels"], start=1):
+        panel["id"] = number
+        for index, target in enumerate(panel.get("targets", [])):
+            target["refId"] = chr(ord("A") + index)
+    for annotation in built["annotations"]["list"]:
+        # The SDK has no field for it; Prometheus annotations show their labels through this format.
+        annotation["titleFormat"] = ASSET_IN_TEXTS
+    return built
+
+
+def boards() -> dict[str, Any]:
+    """File name -> dashboard, as Grafana's JSON model."""
+    return {
+        "operators.json": _board(
+            "Operators", "stream-detector-operators", "What is happening now, and why", 3, operators.rows_of_panels()
+        ),
+        "model.json": _board(
+            "Model", "stream-detector-model", "Is the bundle still right, and does it pay", 168, model.rows_of_panels()
+        ),
+        "pipeline.json": _board(
+            "Pipeline", "stream-detector-pipeline", "Do readings flow and alarms get out", 3, pipeline.rows_of_panels()
+        ),
+    }
+
+
+def text_of(board: Any) -> str:
+    """The file's content, stable from run to run."""
+    return json.dumps(board, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def main(folder: Path = FOLDER) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, board in boards().items():
+        (folder / name).write_text(text_of(board))
+        print(f"wrote {folder / name}")
+
+
+if __name__ == "__main__":
+    main(*[Path(argument) for argument in sys.argv[1:2]])

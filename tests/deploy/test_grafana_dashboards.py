@@ -1,0 +1,113 @@
+"""The dashboards: generated from their source, on metrics that exist, with queries that Prometheus can parse."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from deploy.grafana.build import FOLDER, boards, text_of
+from tests.deploy.metric_names import series_names
+from tests.deploy.promql import metrics_of
+from tests.monitoring import Prometheus, why_no_monitoring
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+NAMES = sorted(boards())
+
+
+def load(name: str) -> dict[str, Any]:
+    board: dict[str, Any] = json.loads((FOLDER / name).read_text())
+    return board
+
+
+def expressions(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(where, expression) of every panel and annotation, with Grafana's variables filled in as for "All"."""
+    found = [(panel["title"], target["expr"]) for panel in board["panels"] for target in panel.get("targets", [])]
+    found += [(annotation["name"], annotation["expr"]) for annotation in board["annotations"]["list"]]
+    for where, expression in found:
+        yield where, expression.replace("$asset", ".*").replace("$__rate_interval", "20s")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_committed_dashboard_is_what_its_source_writes(name: str) -> None:
+    assert (FOLDER / name).read_text() == text_of(boards()[name]), "run `make dashboards`"
+
+
+def test_no_dashboard_lies_around_without_a_source() -> None:
+    assert sorted(path.name for path in FOLDER.glob("*.json")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dashboard_is_what_grafanas_own_model_reads(name: str) -> None:
+    board = load(name)
+    again = json.loads(json.dumps(Dashboard.from_json(board), cls=JSONEncoder))
+    for annotation in board["annotations"]["list"]:
+        annotation.pop("titleFormat")
+    assert again == board
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_panel_has_a_title_a_meaning_and_a_place_of_its_own(name: str) -> None:
+    board = load(name)
+    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
+    assert all(panel["title"] and panel["description"] for panel in panels)
+    identifiers = [panel["id"] for panel in board["panels"]]
+    assert len(set(identifiers)) == len(identifiers)
+    taken = [
+        (x, y)
+        for panel in board["panels"]
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(set(taken)) == len(taken), "two panels overlap"
+    assert max(x for x, _ in taken) < 24
+    for panel in panels:
+        references = [target["refId"] for target in panel["targets"]]
+        assert all(references)
+        assert len(set(references)) == len(references)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_metric_in_a_dashboard_exists(name: str) -> None:
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "recording.yml").read_text())
+    recorded = {rule["record"] for group in rules["groups"] for rule in group["rules"]}
+    for where, expression in expressions(load(name)):
+        used = metrics_of(expression)
+        assert used, f"{where}: no metric in {expression}"
+        assert used - series_names() - recorded == set(), where
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dashboard_marks_alarms_and_breaks(name: str) -> None:
+    assert [annotation["name"] for annotation in load(name)["annotations"]["list"]] == ["Alarms", "Breaks"]
+
+
+@pytest.mark.prometheus
+def test_prometheus_parses_every_query() -> None:
+    if why_no_monitoring():
+        pytest.skip(str(why_no_monitoring()))
+    with Prometheus(DEPLOY / "prometheus" / "prometheus.yml") as prometheus:
+        for name in NAMES:
+            for where, expression in expressions(load(name)):
+                try:
+                    prometheus.query(expression)
+                except ValueError as error:
+                    pytest.fail(f"{name}, {where}: {error}")
+        with pytest.raises(ValueError, match="parse error"):
+            prometheus.query("sum(")
+
+
+def test_provisioning_brings_up_the_source_that_the_dashboards_name() -> None:
+    provisioning = DEPLOY / "grafana" / "provisioning"
+    sources = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    used = {
+        target["datasource"]["uid"]
+        for name in NAMES
+        for panel in load(name)["panels"]
+        for target in panel.get("targets", [])
+    }
+    assert used == {source["uid"] for source in sources}
