@@ -150,10 +150,10 @@ def _head(manifest: Manifest, arrays: Arrays | None) -> "Head | None":
     if arrays is None:
         raise BundleError(f"the manifest names a head of kind {manifest.head.kind!r}, but {files.HEAD} is not there")
     _require_finite(files.HEAD, arrays)
-    from stream_detector.detection.head import build_head
+    from stream_detector.detection.heads import build_head
 
     try:
-        return build_head(manifest.head, arrays, sensors=manifest.sensors, grid=manifest.grid, lead=manifest.lead)
+        return build_head(manifest.head, arrays, manifest.sensors, manifest.grid, manifest.lead)
     except ValueError as error:
         raise BundleError(f"{files.HEAD} and the head in the manifest do not fit together: {error}") from error
 

@@ -40,6 +40,7 @@ class Layout:
     sensors: tuple[str, ...] | None = None
     ignore: tuple[str, ...] = ()
     separator: str | None = None
+    header: bool = True  # without one, the columns are called c1, c2, ...
     decimal: str = "."
 
 
@@ -97,7 +98,11 @@ def read_history(path: Path, layout: Layout = Layout()) -> History:
         raise DataError(f"{path} has a header but no rows")
     labels = None if label_column is None else _labels(path, table, label_column)
     return History(
-        path, parse_times(path, table[time_column], layout.time_format), sensors, _values(path, table, sensors), labels
+        path,
+        parse_times(path, table[time_column], layout.time_format),
+        sensors,
+        sensor_values(path, table, sensors),
+        labels,
     )
 
 
@@ -117,8 +122,9 @@ def read_table(path: Path, layout: Layout = Layout()) -> "pd.DataFrame":
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         separator = layout.separator or _separator(path)
-        return pd.read_csv(
+        table = pd.read_csv(
             path,
+            header=0 if layout.header else None,
             sep=separator,
             decimal=layout.decimal,
             skipinitialspace=True,
@@ -126,9 +132,12 @@ def read_table(path: Path, layout: Layout = Layout()) -> "pd.DataFrame":
             # The default is off by one in the last digit now and then, and then scores would differ from the stream's.
             float_precision="round_trip",
         )
+        if not layout.header:
+            table.columns = pd.Index([f"c{number}" for number in range(1, len(table.columns) + 1)])
     except (OSError, ValueError, EOFError) as error:  # pandas' and pyarrow's parsing errors are ValueErrors
         kind = "Parquet" if path.suffix == ".parquet" else "CSV"
         raise DataError(f"{path} cannot be read as {kind}: {str(error).strip().splitlines()[0]}") from error
+    return table
 
 
 def parse_times(path: Path, column: "pd.Series", time_format: str | None = None) -> NDArray[np.float64]:
@@ -258,7 +267,8 @@ def _labels(path: Path, table: "pd.DataFrame", column: str) -> NDArray[np.bool_]
     return np.asarray(text.isin({"1", "1.0", "true", "yes"}).to_numpy())
 
 
-def _values(path: Path, table: "pd.DataFrame", sensors: tuple[str, ...]) -> NDArray[np.float64]:
+def sensor_values(path: Path, table: "pd.DataFrame", sensors: tuple[str, ...]) -> NDArray[np.float64]:
+    """(N, F) numbers of these columns, NaN = missing; DataError names the row of a text."""
     import pandas as pd
 
     values = np.empty((len(table), len(sensors)))

@@ -73,7 +73,7 @@ class Manifest(Config):
     head: HeadConfig | None = None
     training: TrainingRecord
     metrics: dict[str, Any] = Field(default={}, description="what evaluation found, for people and the console")
-    data: dict[str, Any] = Field(default={}, description="how the trainer reads this plant's files")
+    recipe_source: dict[str, Any] = Field(default={}, description="the whole recipe, for the trainer")
     versions: dict[str, str] = Field(default={}, description="of the libraries that wrote it")
     files: dict[str, Sha256] = Field(default={}, description="sha256 of every other file")
 

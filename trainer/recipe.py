@@ -1,0 +1,169 @@
+"""Recipes: TOML files that say how to read a plant's files, what to fit, and how to choose the threshold.
+
+Every key is explained in docs/recipes.md.
+"""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from stream_detector.detection.config import (
+    Config,
+    CostConfig,
+    EpisodeConfig,
+    GridConfig,
+    HeadConfig,
+    LeadConfig,
+    ModelConfig,
+    ScalerConfig,
+    ScoreConfig,
+    ThresholdConfig,
+    TransformConfig,
+    WindowConfig,
+)
+from stream_detector.detection.scaling import transformed_steps
+from stream_detector.errors import RecipeError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class DataConfig(Config):
+    """How to read the plant's files: wide form, one row a time (or, in a table, one row a sample)."""
+
+    time_column: str | None = Field(default="time", description="none: rows are samples without a time")
+    time_format: str | None = Field(default=None, description="strptime; none: see docs/recipes.md")
+    separator: str | None = Field(default=None, min_length=1, max_length=1, description="none: comma, semicolon or tab")
+    header: bool = Field(default=True, description="false: the columns are called c1, c2, ...")
+    label_column: str | None = None
+    labels_are: Literal["anomaly", "normal"] = Field(default="anomaly", description="what a label value marks")
+    label_values: tuple[float | str, ...] = Field(default=(1,), description="the values that mark it")
+    labels_mark: Literal["states", "events"] = Field(
+        default="states",
+        description="states: the rows that are anomalous. events: a row where an event (a break) happened; that row is "
+        "dropped, ends the run, and the rows within the lead window before it are the ones to alarm on",
+    )
+    sensors: tuple[str, ...] = Field(default=(), description="none: every column that is not named otherwise")
+    drop_columns: tuple[str, ...] = ()
+    missing_codes: tuple[float, ...] = Field(default=(), description="numbers that stand for a missing value")
+
+
+class SplitConfig(Config):
+    """Which rows are learnt from, which choose the threshold, and which judge (the rest)."""
+
+    by: Literal["time", "random"] = Field(
+        default="time", description="random: only for rows that share no history; windows would leak"
+    )
+    train: Share = 0.6
+    validation: Share = 0.2
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> "SplitConfig":
+        if self.train <= 0 or self.train + self.validation > 1:
+            raise ValueError(
+                f"train = {self.train} and validation = {self.validation} must be shares that sum to at most 1"
+            )
+        return self
+
+
+class TrainConfig(Config):
+    """How a network is trained; other models have their settings in `model.options`."""
+
+    epochs: int = Field(default=30, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    loss: Literal["squared", "absolute"] = "squared"
+    patience: int = Field(default=4, ge=1, description="stop after so many epochs without a better holdout loss")
+    holdout: float = Field(
+        default=0.1, gt=0, lt=1, description="last share of the training windows, for early stopping"
+    )
+    max_windows: int | None = Field(default=None, ge=1, description="learn from at most so many, evenly spread")
+    seed: int = Field(default=1, ge=0)
+
+
+class Recipe(Config):
+    """A whole recipe. Sections that travel in the bundle are those of `stream_detector.detection.config`."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="the file's name")
+    title: str
+    description: str = ""
+    published: str = Field(default="", description="the published figures, and their protocol")
+    assets: str = "*"
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    grid: GridConfig
+    window: WindowConfig
+    transform: TransformConfig = TransformConfig()
+    scaler: ScalerConfig = ScalerConfig()
+    model: ModelConfig = ModelConfig()
+    score: ScoreConfig = ScoreConfig()
+    costs: CostConfig = CostConfig()
+    lead: LeadConfig = LeadConfig()
+    episode: EpisodeConfig = EpisodeConfig()
+    threshold: ThresholdConfig = ThresholdConfig()
+    head: HeadConfig | None = None
+    train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        if transformed_steps(self.transform, self.window.steps) < 1:
+            raise ValueError(f"window.steps = {self.window.steps} is too short for this transform")
+        if self.threshold.policy == "probability" and self.head is None:
+            raise ValueError('threshold.policy = "probability" needs a [head] that gives probabilities')
+        if self.threshold.policy == "fixed" and self.threshold.value is None:
+            raise ValueError('threshold.policy = "fixed" needs threshold.value')
+        if self.grid.kind == "table" and self.window.steps != 1:
+            raise ValueError('grid.kind = "table" has one row a sample: window.steps must be 1')
+        if self.data.time_column is None and self.grid.kind != "table":
+            raise ValueError('data without a time column needs grid.kind = "table"')
+        return self
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the trainer."""
+    folder = resources.files("trainer") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name_or_file: str) -> Recipe:
+    """The recipe of that name, or in that TOML file; RecipeError says what is wrong with it and where."""
+    path = Path(name_or_file)
+    if name_or_file.endswith(".toml"):
+        try:
+            text = path.read_text("utf-8")
+        except OSError as error:
+            raise RecipeError(f"recipe file {path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"recipe file {path} is not UTF-8: {error}") from error
+    elif name_or_file in recipe_names():
+        text = (resources.files("trainer") / "recipes" / f"{name_or_file}.toml").read_text("utf-8")
+    else:
+        raise RecipeError(
+            f"there is no recipe {name_or_file!r}; known are {', '.join(recipe_names())}; "
+            "a recipe of your own is a file that ends in .toml"
+        )
+    return parse_recipe(text, path.stem)
+
+
+def parse_recipe(text: str, name: str) -> Recipe:
+    """A recipe from its TOML text."""
+    try:
+        content: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {name} is not TOML: {error}") from error
+    try:
+        return Recipe.model_validate({"name": name, **content})
+    except ValidationError as error:
+        raise RecipeError(f"recipe {name}: {describe(error)}") from error
+
+
+def describe(error: ValidationError) -> str:
+    """The mistakes that pydantic found, each with its key and the value found."""
+    lines = []
+    for mistake in error.errors():
+        where = ".".join(str(part) for part in mistake["loc"])
+        found = f" (found {mistake['input']!r})" if mistake["type"] not in ("missing", "value_error") else ""
+        lines.append(f"{where + ': ' if where else ''}{mistake['msg'].removeprefix('Value error, ')}{found}")
+    return "; ".join(lines)
