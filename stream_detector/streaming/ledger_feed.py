@@ -1,0 +1,78 @@
+"""Feeds a ledger from the topics of alarms, events and feedback."""
+
+import logging
+from collections.abc import Iterable
+
+from stream_detector.messages import Alarm, Feedback, LoggedEvent
+from stream_detector.operations.ledger import Ledger
+from stream_detector.operations.ledger_metrics import LedgerGauges
+from stream_detector.settings import Settings
+from stream_detector.streaming.topic_reader import TopicReader, TopicRecord
+
+log = logging.getLogger(__name__)
+
+
+class LedgerFeed:
+    """Puts records into a ledger. A record that is no message of ours is counted in `unusable` and changes nothing."""
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self.ledger = ledger
+        self.unusable = 0
+        self.settings = settings
+
+    @property
+    def topics(self) -> list[str]:
+        """What the ledger rests on."""
+        return [self.settings.topic_alarms, self._settings.topic_events, self._settings.topic_feedback]
+
+    def take(self, records: Iterable[TopicRecord]) -> set[str]:
+        """Returns the assets that the records spoke of."""
+        touched = set()
+        for record in records:
+            if record.value is None:
+                continue
+            try:
+                touched.add(self._take(record.topic, _text(record.key), record.value))
+            except ValueError as error:
+                self.unusable += 1
+                log.warning("%s/%d@%d is not usable: %s", record.topic, record.partition, record.offset, error)
+        return touched
+
+    def _take(self, topic: str, key: str, value: bytes) -> str:
+        if topic == self.settings.topic_alarms:
+            alarm = Alarm.model_validate_json(value)
+            self.ledger.add_alarm(alarm)
+            return alarm.asset
+        if topic == self.settings.topic_feedback:
+            feedback = Feedback.model_validate_json(value)
+            self.ledger.add_feedback(feedback)
+            return feedback.asset
+        event = LoggedEvent.model_validate_json(value)
+        asset = event.asset or key
+        if not asset:
+            raise ValueError("it has neither a key nor a field `asset`")
+        self.ledger.add_event(asset, event)
+        return asset
+
+
+async def read_ledger(feed: LedgerFeed) -> list[str]:
+    """Reads the topics from beginning to end; returns the names of those that do not exist.
+
+    Raises:
+        BrokerError: the brokers cannot be reached.
+    """
+    async with TopicReader(feed.settings, feed.topics) as reader:
+        async for records in reader.to_end():
+            feed.take(records)
+        return reader.missing
+
+
+async def follow_ledger(feed: LedgerFeed, gauges: LedgerGauges) -> None:
+    """Reads the topics from the beginning and goes on for ever; the gauges follow."""
+    async with TopicReader(feed.settings, feed.topics) as reader:
+        async for records in reader.to_end():
+            feed.take(records)
+        gauges.update(set(feed.ledger.assets))
+        async for records in reader.follow():
+            if records:
+                gauges.update(feed.take(records))
