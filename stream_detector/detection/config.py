@@ -47,7 +47,7 @@ class WindowConfig(Config):
 class TransformConfig(Config):
     """What is done to the raw values of a window before scaling (see `scaling`)."""
 
-    kind: Literal["levels", "differences", "instance"] = "levels"
+    kind: Literal["levels", "differences", "centred", "instance"] = "levels"
     smooth_steps: int = Field(default=1, ge=1, description="causal moving average over this many steps first")
 
 
@@ -114,7 +114,9 @@ class CostConfig(Config):
     @model_validator(mode="after")
     def _worth_it(self) -> "CostConfig":
         if self.fp <= self.tn or self.fn <= self.tp:
-            raise ValueError("an alarm must cost more than none on a normal step (fp > tn), and less on an event (tp < fn)")
+            raise ValueError(
+                "an alarm must cost more than none on a normal step (fp > tn), and less on an event (tp < fn)"
+            )
         return self
 
 

@@ -17,7 +17,17 @@ from pydantic import ValidationError
 from stream_detector.detection.config import ModelConfig
 
 KINDS: dict[str, str] = {
+    "conv-autoencoder": "stream_detector.detection.conv_autoencoder:ConvAutoencoder",
+    "conv-classifier": "stream_detector.detection.conv_classifier:ConvClassifier",
+    "dense-autoencoder": "stream_detector.detection.dense_autoencoder:DenseAutoencoder",
+    "logistic-classifier": "stream_detector.detection.logistic_classifier:LogisticClassifier",
     "lstm-autoencoder": "stream_detector.detection.autoencoder:LstmAutoencoder",
+    "mahalanobis": "stream_detector.detection.mahalanobis:Mahalanobis",
+    "principal-components": "stream_detector.detection.principal_components:PrincipalComponents",
+    "projected-lstm-autoencoder": "stream_detector.detection.projected_autoencoder:ProjectedAutoencoder",
+    "recurrent-autoencoder": "stream_detector.detection.recurrent_autoencoder:RecurrentAutoencoder",
+    "sensor-regressors": "stream_detector.detection.sensor_regressors:SensorRegressors",
+    "tail-deviation": "stream_detector.detection.tail_deviation:TailDeviation",
 }
 """Kind -> "module:class"; the class is `class(options, steps, sensors)` and has a nested pydantic config `Options`.
 Imported only when it is used, because torch and sklearn take seconds."""

@@ -43,17 +43,19 @@ def transformed_steps(config: TransformConfig, steps: int) -> int:
 def transform(config: TransformConfig, windows: FloatArray) -> Transformed:
     """Apply the transform to `windows`: (B, T, F) in sensor units, NaN = masked.
 
-    Instance normalisation centres and scales each window by its own mean and standard deviation, as in Kim et al. 2022,
-    "Reversible instance normalization" (without its learnt part).
+    "centred" takes each window's own mean away; "instance" also divides by its standard deviation, as in Kim et al.
+    2022, "Reversible instance normalization" (without its learnt part).
     """
     smooth = moving_average(windows, config.smooth_steps)
     shape = (smooth.shape[0], smooth.shape[2])
     if config.kind == "differences":
         return Transformed(smooth[:, 1:] - smooth[:, :-1], smooth[:, -2], np.ones(shape))
-    if config.kind == "instance":
+    if config.kind in ("instance", "centred"):
         known = np.isfinite(smooth)
         count = np.maximum(known.sum(axis=1), 1)
         center = sum_over_steps(np.where(known, smooth, 0.0)) / count
+        if config.kind == "centred":
+            return Transformed(smooth - center[:, None], center, np.ones(shape))
         deviation = np.where(known, smooth - center[:, None], 0.0)
         spread = np.sqrt(sum_over_steps(deviation**2) / count)
         factor = np.where(spread > CONSTANT * np.maximum(np.abs(center), 1.0), spread, 1.0)

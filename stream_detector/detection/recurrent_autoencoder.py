@@ -1,0 +1,51 @@
+"""The small recurrent autoencoder of the bearing studies: a few hidden units that read a short sequence and redraw it.
+
+Unlike the LSTM autoencoder its code is the sequence of hidden states, one a step, so that even two units can follow a
+signal; the narrow place is the number of units.
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from stream_detector.detection.config import Config
+from stream_detector.detection.torch_model import TorchModel
+
+Cell = Literal["rnn", "gru", "lstm"]
+CELLS: dict[Cell, type[torch.nn.RNN | torch.nn.GRU | torch.nn.LSTM]] = {
+    "rnn": torch.nn.RNN,
+    "gru": torch.nn.GRU,
+    "lstm": torch.nn.LSTM,
+}
+
+
+class RecurrentAutoencoderNet(torch.nn.Module):
+    """(B, T, F) -> (B, T, F): a recurrent layer of `hidden` units, another that reads its states, a dense output."""
+
+    def __init__(self, sensors: int, hidden: int, cell: Cell, output: Literal["linear", "sigmoid"]) -> None:
+        super().__init__()
+        self.encoder = CELLS[cell](sensors, hidden, batch_first=True)
+        self.decoder = CELLS[cell](hidden, hidden, batch_first=True)
+        self.output = torch.nn.Linear(hidden, sensors)
+        self.sigmoid = output == "sigmoid"
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        states, _ = self.encoder(windows)
+        drawn, _ = self.decoder(states)
+        values: torch.Tensor = self.output(drawn)
+        return torch.sigmoid(values) if self.sigmoid else values
+
+
+class RecurrentAutoencoder(TorchModel):
+    """Kind "recurrent-autoencoder"."""
+
+    class Options(Config):
+        hidden: Annotated[int, Field(ge=1, le=1024)] = 2
+        cell: Cell = "lstm"
+        output: Literal["linear", "sigmoid"] = Field(
+            default="sigmoid", description='"sigmoid" for inputs scaled to [0, 1]'
+        )
+
+    def __init__(self, options: Options, steps: int, sensors: int) -> None:  # noqa: ARG002 - any number of steps fits
+        super().__init__(RecurrentAutoencoderNet(sensors, options.hidden, options.cell, options.output))
