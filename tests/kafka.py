@@ -217,8 +217,8 @@ class Kafka:
                 command = _java(
                     "kafka.tools.StorageTool",
                     "format",
-                    "-t",
-                    cluster_id,
+                    # One word: an id that begins with a dash is no option then.
+                    f"--cluster-id={cluster_id}",
                     "-c",
                     str(broker.config),
                     *self._format_arguments,

@@ -23,7 +23,7 @@ class LedgerFeed:
     @property
     def topics(self) -> list[str]:
         """What the ledger rests on."""
-        return [self.settings.topic_alarms, self._settings.topic_events, self._settings.topic_feedback]
+        return [self.settings.topic_alarms, self.settings.topic_events, self.settings.topic_feedback]
 
     def take(self, records: Iterable[TopicRecord]) -> set[str]:
         """Returns the assets that the records spoke of."""
@@ -32,7 +32,7 @@ class LedgerFeed:
             if record.value is None:
                 continue
             try:
-                touched.add(self._take(record.topic, _text(record.key), record.value))
+                touched.add(self._take(record.topic, (record.key or b"").decode(), record.value))
             except ValueError as error:
                 self.unusable += 1
                 log.warning("%s/%d@%d is not usable: %s", record.topic, record.partition, record.offset, error)

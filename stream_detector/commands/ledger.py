@@ -1,0 +1,58 @@
+"""`stream-detector ledger`: what was caught, missed and saved."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT[,HOST:PORT]")] = None,
+    since: Annotated[str | None, typer.Option(help="from this event time on, ISO 8601; a date alone is UTC")] = None,
+    until: Annotated[str | None, typer.Option(help="up to this event time, not including it")] = None,
+    asset: Annotated[str | None, typer.Option(help="this asset only")] = None,
+    event: Annotated[list[str] | None, typer.Option(help="count only events of this name; may be repeated")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="write everything as JSON to this file; - = standard output")
+    ] = None,
+) -> None:
+    """Show which alarms caught which events, and what that saved; rebuilt from the topics each time."""
+    import asyncio
+    import sys
+
+    import orjson
+
+    from stream_detector.errors import UsageError
+    from stream_detector.operations.ledger import Ledger
+    from stream_detector.operations.ledger_report import report
+    from stream_detector.operations.ledger_table import print_report
+    from stream_detector.operations.moment import parse_moment
+    from stream_detector.settings import Settings
+    from stream_detector.streaming.ledger_feed import LedgerFeed, read_ledger
+
+    since_seconds = None if since is None else parse_moment(since, "--since")
+    until_seconds = None if until is None else parse_moment(until, "--until")
+    if since_seconds is not None and until_seconds is not None and until_seconds <= since_seconds:
+        raise UsageError(f"--until {until} is not after --since {since}")
+
+    feed = LedgerFeed(Ledger(event_names=event or None), Settings.load(bootstrap=bootstrap))
+    missing = asyncio.run(read_ledger(feed))
+    for topic in missing:
+        print(f"note: the topic {topic} does not exist; it is read as empty", file=sys.stderr)
+    if feed.unusable:
+        print(f"note: {feed.unusable} records could not be used; they are logged above", file=sys.stderr)
+    if asset is not None and asset not in feed.ledger.assets:
+        known = ", ".join(feed.ledger.assets[:10]) or "none"
+        raise UsageError(f"--asset {asset}: the topics hold nothing of it; assets with alarms or events: {known}")
+
+    result = report(feed.ledger, since_seconds, until_seconds, asset)
+    content = orjson.dumps(result.to_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if json is not None and str(json) == "-":
+        sys.stdout.buffer.write(content)
+        return
+    if json is not None:
+        try:
+            json.write_bytes(content)
+        except OSError as error:
+            raise UsageError(f"--json {json} cannot be written: {error}") from None
+    print_report(result)
