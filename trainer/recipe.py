@@ -151,7 +151,7 @@ def parse_recipe(text: str, name: str) -> Recipe:
     """A recipe from its TOML text."""
     try:
         content: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"recipe {name} is not TOML: {error}") from error
     try:
         return Recipe.model_validate({"name": name, **content})

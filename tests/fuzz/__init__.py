@@ -1,0 +1,1 @@
+"""Fuzz targets for everything that reads bytes from outside; see `tests.fuzz.targets` and `make fuzz`."""
