@@ -1,7 +1,7 @@
 """What a probability head is: it reads an asset step by step and says P(event within the lead window).
 
-A head is sequential (clocks since the last event, running base rates), so it is called strictly in order of the steps of an
-asset, once for every closed step that is not empty, event steps included. Offline and online call the same function.
+A head is sequential (clocks since the last event, running base rates), so it is called strictly in order of the steps
+of an asset, once for every closed step that is not empty, event steps included. Offline and online call the same code.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ HeadState = Any
 class StepInput:
     """One closed step of one asset, as a head sees it.
 
-    `values`: (F,) float64, newest step after filling, NaN = missing. `errors`: (F,) float32, None where the step was not scored
-    (warming up, event). `run_position`: steps since the run began, 0 = its first; it stops counting at the length of history
-    that a restart can rebuild. `time`: start of the step, epoch seconds.
+    `values`: (F,) float64, newest step after filling, NaN = missing. `errors`: (F,) float32, None where the step was
+    not scored (warming up, event). `run_position`: steps since the run began, 0 = its first; it stops counting at the
+    length of history that a restart can rebuild. `time`: start of the step, epoch seconds. `event`: an event lies in
+    this step; one that came after its step had closed is handed on when it arrives, so its step may be an earlier one.
     """
 
     step: int
@@ -34,7 +35,7 @@ class StepInput:
 
 @dataclass(frozen=True, slots=True)
 class HeadResult:
-    """`contributions`: (F,) float64, each sensor's part in the probability; `expected`: (F,) float64 in sensor units, or None."""
+    """`contributions`: (F,) float64, each sensor's part in it; `expected`: (F,) float64 in sensor units, or None."""
 
     probability: float | None
     contributions: NDArray[np.float64]
