@@ -32,13 +32,18 @@ class Layout:
     `sensors`: these columns in this order; None = every column that is neither time, label nor in `ignore`.
     `time_format`: as of strptime. Without one: numbers are epoch seconds (milliseconds from 1e11 on), text is ISO 8601
     or the only usual format that fits every row and keeps the rows in order. Times without a zone are UTC.
+    `label_values`: the values that mark a row; None = whatever is above 0 or true. `missing_codes`: numbers that stand
+    for a missing value, beside empty cells.
     """
 
     time_column: str | None = None
     label_column: str | None = None
+    label_values: tuple[float | str, ...] | None = None
+    labels_are_normal: bool = False  # the values mark the normal rows instead
     time_format: str | None = None
     sensors: tuple[str, ...] | None = None
     ignore: tuple[str, ...] = ()
+    missing_codes: tuple[float, ...] = ()
     separator: str | None = None
     header: bool = True  # without one, the columns are called c1, c2, ...
     decimal: str = "."
@@ -96,14 +101,12 @@ def read_history(path: Path, layout: Layout = Layout()) -> History:
         raise DataError(f"{path} has no sensor column beside {time_column!r}; it has {_some(table.columns)}")
     if table.empty:
         raise DataError(f"{path} has a header but no rows")
-    labels = None if label_column is None else _labels(path, table, label_column)
-    return History(
-        path,
-        parse_times(path, table[time_column], layout.time_format),
-        sensors,
-        sensor_values(path, table, sensors),
-        labels,
-    )
+    labels = None if label_column is None else _labels(path, table, label_column, layout.label_values)
+    if labels is not None and layout.labels_are_normal:
+        labels = ~labels
+    values = sensor_values(path, table, sensors)
+    values[np.isin(values, layout.missing_codes)] = np.nan
+    return History(path, parse_times(path, table[time_column], layout.time_format), sensors, values, labels)
 
 
 def read_table(path: Path, layout: Layout = Layout()) -> "pd.DataFrame":
@@ -252,10 +255,24 @@ def _column(table: "pd.DataFrame", wanted: str | None, usual: tuple[str, ...]) -
     return next((by_lower[name] for name in usual if name in by_lower), None)
 
 
-def _labels(path: Path, table: "pd.DataFrame", column: str) -> NDArray[np.bool_]:
-    """Whatever is not 0, empty or false counts as something that happened."""
+def marked_rows(column: "pd.Series", marks: tuple[float | str, ...]) -> NDArray[np.bool_]:
+    """(N,) whether the label is one of `marks`; "1", 1 and 1.0 are the same label, for files differ in writing it."""
     import pandas as pd
 
+    text, numbers = column.astype(str).str.strip(), pd.to_numeric(column, errors="coerce")
+    marked = np.zeros(len(column), dtype=bool)
+    for mark in marks:
+        same = text == str(mark) if isinstance(mark, str) else (text == str(mark)) | (numbers == float(mark))
+        marked |= same.to_numpy(dtype=bool)
+    return marked
+
+
+def _labels(path: Path, table: "pd.DataFrame", column: str, marks: tuple[float | str, ...] | None) -> NDArray[np.bool_]:
+    """Without `marks`, whatever is not 0, empty or false counts as something that happened."""
+    import pandas as pd
+
+    if marks is not None:
+        return marked_rows(table[column], marks)
     if pd.api.types.is_bool_dtype(table[column]) or pd.api.types.is_numeric_dtype(table[column]):
         return np.asarray(table[column].fillna(0).to_numpy(dtype=np.float64) > 0)
     text = table[column].fillna("").astype(str).str.strip().str.lower()

@@ -92,6 +92,14 @@ def test_named_sensors_are_taken_in_their_order_and_ignored_ones_left_out(tmp_pa
     assert read_history(path, Layout(ignore=("operator", "a"))).sensors == ("b",)
 
 
+def test_label_values_and_missing_codes_are_the_plants_own(tmp_path: Path) -> None:
+    path = written(tmp_path, "time,state,a\n2026-05-01,ok,1\n2026-05-02,tear,-200\n")
+    history = read_history(path, Layout(label_column="state", label_values=("tear",), missing_codes=(-200.0,)))
+    assert history.labels is not None
+    assert history.labels.tolist() == [False, True]
+    np.testing.assert_array_equal(history.values, [[1.0], [np.nan]])
+
+
 @pytest.mark.parametrize(
     ("text", "layout", "message"),
     [

@@ -1,5 +1,6 @@
 """Clients of confluent_kafka for the commands that send and follow messages (the worker itself uses aiokafka)."""
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from stream_detector.errors import BrokerError
@@ -98,3 +99,16 @@ def topics_of(client: Any, settings: Settings) -> dict[str, list[int]]:
             "start one (`make kafka`) or name another with --bootstrap HOST:PORT"
         ) from error
     return {name: sorted(topic.partitions) for name, topic in found.items() if topic.partitions}
+
+
+def need_topics(client: Any, settings: Settings) -> None:
+    """Make the worker's topics where the topic of readings is missing and making it is allowed.
+
+    Raises:
+        BrokerError: it is missing and may not be or cannot be made.
+    """
+    if {settings.topic_readings, settings.topic_events} <= set(topics_of(client, settings)):
+        return
+    from stream_detector.streaming.topics import ensure_topics
+
+    asyncio.run(ensure_topics(settings))

@@ -7,14 +7,17 @@ the trainer read.
 import heapq
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import orjson
 
+from stream_detector.bundle_files import MANIFEST, read_file
 from stream_detector.errors import BrokerError
-from stream_detector.historian import History
+from stream_detector.historian import History, Layout
+from stream_detector.manifest import parse
 from stream_detector.messages import to_iso
 
 Form = Literal["readings", "rows"]
@@ -35,7 +38,7 @@ class Producer(Protocol):
 
 @dataclass(frozen=True)
 class Disorder:
-    """What networks do to a stream, on purpose: readings up to `shuffle_seconds` late (event time) and a share repeated.
+    """What networks do to a stream, on purpose: readings up to `shuffle_seconds` late, and a share of them twice.
 
     Events keep their place in the file's order of time.
     """
@@ -47,6 +50,28 @@ class Disorder:
     @property
     def any(self) -> bool:
         return self.shuffle_seconds > 0 or self.repeat_share > 0
+
+
+def layout_of_bundle(folder: Path, layout: Layout) -> tuple[Layout, bool]:
+    """How the recipe of a bundle reads a file: its sensors and, where `layout` names nothing, its columns and format.
+
+    The second value is whether a label marks a state (rows that are anomalous) rather than an event.
+    """
+    manifest = parse(read_file(folder, MANIFEST))
+    data = manifest.recipe_source.get("data", {})
+    of_bundle = replace(
+        layout,
+        time_column=layout.time_column or data.get("time_column"),
+        label_column=layout.label_column or data.get("label_column"),
+        label_values=tuple(data["label_values"]) if "label_values" in data else None,
+        labels_are_normal=data.get("labels_are") == "normal",
+        time_format=layout.time_format or data.get("time_format"),
+        sensors=manifest.sensors,
+        missing_codes=tuple(data.get("missing_codes", ())),
+        separator=layout.separator or data.get("separator"),
+        header=data.get("header", True),
+    )
+    return of_bundle, data.get("labels_mark", "events") == "states"
 
 
 @dataclass(frozen=True)
@@ -70,7 +95,7 @@ class Sent:
 
 
 def encode_readings(moment: float, prefixes: list[bytes], values: np.ndarray) -> list[bytes]:
-    """One message a sensor; `prefixes` come from `reading_prefixes`. NaN is sent as null: the sensor reported nothing."""
+    """One message a sensor; `prefixes` come from `reading_prefixes`. NaN is sent as null: the sensor has no value."""
     middle = b'"%s","value":' % to_iso(moment).encode()
     return [prefix + middle + text + b"}" for prefix, text in zip(prefixes, _texts(values), strict=True)]
 
@@ -141,6 +166,8 @@ class Replay:
         topic, event_topic: the readings with the events that decisions use, and the events for the ledger.
         form: "readings" = one message a sensor and row; "rows" = one message a row.
         event: what a labelled row is called in its event; None = send no events.
+        labels_are_states: labels mark anomalous rows, not events: windows go on through them, so the topic of readings
+            gets no event, and the topic of events one where a state begins.
         speed: event time over wall clock, e.g. 720 plays a day in two minutes; None = as fast as possible.
         progress: called now and then with what was sent so far.
     """
@@ -154,6 +181,7 @@ class Replay:
         event_topic: str,
         form: Form = "readings",
         event: str | None = "break",
+        labels_are_states: bool = False,
         speed: float | None = None,
         disorder: Disorder = Disorder(),
         progress: Callable[[Sent], None] = lambda _sent: None,
@@ -162,6 +190,10 @@ class Replay:
         self._history, self._producer, self._key = history, producer, asset.encode()
         self._topic, self._event_topic = topic, event_topic
         self._form, self._event, self._speed = form, event, speed
+        self._states = labels_are_states
+        if labels_are_states and history.labels is not None:
+            began = history.labels & ~np.concatenate([[False], history.labels[:-1]])
+            self._history = replace(history, labels=began)
         self._disorder, self._progress, self._clock = disorder, progress, clock
         self.sent = Sent()
 
@@ -191,7 +223,9 @@ class Replay:
         """Wait until the broker has acknowledged what was sent; BrokerError where it does not in time."""
         left = self._producer.flush(seconds)
         if left:
-            raise BrokerError(f"the broker did not acknowledge {left:,} of {self.sent.records:,} records within {seconds:g} s")
+            raise BrokerError(
+                f"the broker did not acknowledge {left:,} of {self.sent.records:,} records within {seconds:g} s"
+            )
         self._progress(self.sent)
 
     def _rows(self) -> Iterator[list[Record]]:
@@ -204,6 +238,8 @@ class Replay:
         if record.event:
             self._produce(self._event_topic, record.value)
             self.sent.events += 1
+            if self._states:
+                return
         self._produce(self._topic, record.value)
         self.sent.readings += record.readings
         self.sent.records += 1
@@ -212,9 +248,10 @@ class Replay:
         while True:
             try:
                 self._producer.produce(topic, value, self._key)
-                return
             except BufferError:  # the queue is full: let the broker catch up
                 self._producer.poll(POLL_SECONDS)
+            else:
+                return
 
     def _wait(self, started: float, row: int) -> None:
         assert self._speed is not None
