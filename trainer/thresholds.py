@@ -116,7 +116,7 @@ def choose_threshold(
 
 
 def _cost_optimal(curve: Curve, costs: CostConfig) -> ThresholdRecord:
-    """The cheapest threshold (Drummond and Holte 2006, "Cost curves"); of equally cheap ones the one that alarms least."""
+    """The cheapest threshold (Drummond and Holte 2006, "Cost curves"); of equally cheap ones the highest."""
     cost = curve.cost(costs)
     best = int(np.argmin(cost))
     how = (

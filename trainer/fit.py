@@ -1,0 +1,210 @@
+"""Fitting: a recipe and a file in, a bundle and what was learnt about it out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.bundle import Bundle, assemble, write_bundle
+from stream_detector.detection.models import Learner, Model, build, needs_labels
+from stream_detector.detection.scaling import Scaler, transform, transformed_steps
+from stream_detector.detection.scoring import Scorer, model_inputs
+from stream_detector.errors import DataError, RecipeError
+from stream_detector.manifest import Manifest, ThresholdRecord, TrainingRecord
+from trainer.dataset import Dataset
+from trainer.evaluate import Evaluation, evaluate_rows
+from trainer.examples import Examples, cut_examples
+from trainer.losses import Losses
+from trainer.recipe import Recipe
+from trainer.scored import ScoredRows, score_dataset
+from trainer.split import Split, split_rows
+from trainer.thresholds import choose_threshold
+
+PROBES = 24
+PROBE_BYTES = 4 << 20
+
+OnEpoch = Callable[[int, float, float], None]
+"""Called with the epochs done, the training loss and the holdout loss."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A bundle as written, and what a report shows of its fit.
+
+    `validation` and `test`: scored rows of the parts that chose the threshold and that nothing was chosen on.
+    """
+
+    bundle: Bundle
+    losses: Losses
+    dataset: Dataset
+    judged: Dataset
+    validation: ScoredRows
+    test: ScoredRows
+    evaluation: Evaluation
+
+
+def fit_recipe(
+    recipe: Recipe,
+    dataset: Dataset,
+    out: Path,
+    validation: Dataset | None = None,
+    on_epoch: OnEpoch = lambda _epoch, _train, _holdout: None,
+    private_key: bytes | None = None,
+) -> Fitted:
+    """Fit `recipe` on `dataset` and write the bundle to the folder `out`.
+
+    validation: a file of its own to choose the threshold on; without one, it is split off `dataset`. Whatever is left
+    of `dataset` judges. Raises DataError where a part has too little.
+    """
+    split = split_rows(recipe.split, len(dataset), recipe.train.seed)
+    examples = cut_examples(dataset, recipe.grid, recipe.window, recipe.lead)
+    training = examples.take(split.train[examples.rows])
+    learnt, losses, model, scaler = _learn(recipe, training, on_epoch)
+    scorer = Scorer(recipe.transform, scaler, model, recipe.score)
+
+    held_out = cut_examples(validation, recipe.grid, recipe.window, recipe.lead) if validation is not None else None
+    chosen_on = held_out if held_out is not None else examples.take(split.validation[examples.rows])
+    head = None
+    if recipe.head is not None:
+        from trainer.head_fit import fit_head
+
+        head = fit_head(recipe, dataset, split, scorer)
+    threshold = _threshold(recipe, scorer, chosen_on)
+    manifest = _manifest(recipe, dataset, split, learnt, losses, threshold)
+    scaler_arrays = {"center": scaler.center, "scale": scaler.scale}
+    draft = assemble(manifest, model.arrays(), scaler_arrays, None if head is None else dict(head))
+
+    scored = score_dataset(draft, dataset)
+    validation_rows = (
+        score_dataset(draft, validation) if validation is not None else scored.take(split.validation[scored.rows])
+    )
+    test_rows = scored.take(split.test[scored.rows])
+    evaluation = evaluate_rows(test_rows, manifest)
+    judged = manifest.model_copy(update={"metrics": {"test": evaluation.as_json()}})
+    probes = _probe_windows(chosen_on if len(chosen_on) else learnt)
+    bundle = write_bundle(out, judged, model, scaler, probes, head, private_key)
+    return Fitted(bundle, losses, dataset, validation or dataset, validation_rows, test_rows, evaluation)
+
+
+def _learn(recipe: Recipe, training: Examples, on_epoch: OnEpoch) -> tuple[Examples, Losses, Model, Scaler]:
+    """Learn scale and model from the training part; also returns the windows that were learnt from."""
+    try:
+        steps = transformed_steps(recipe.transform, recipe.window.steps)
+        model = _seeded_model(recipe, steps, training.windows.shape[2])
+    except ValueError as error:
+        raise RecipeError(f"recipe {recipe.name}: {error}") from error
+    if needs_labels(model):
+        if training.positive is None or not training.positive.any():
+            raise DataError(
+                f"model {recipe.model.kind!r} learns from labelled anomalies, and the training part has none; give a "
+                "labelled file, or a recipe that learns from normal operation alone"
+            )
+        learnt = training
+    else:
+        learnt = training.take(training.normal)
+    if not len(learnt):
+        raise DataError(
+            f"the training part has no normal window of {recipe.window.steps} steps of {recipe.grid.step_seconds:g} s: "
+            "check grid.step_seconds against the file, or give a longer file or a shorter window"
+        )
+    limit = recipe.train.max_windows
+    if limit is not None and len(learnt) > limit:
+        spread = np.zeros(len(learnt), dtype=bool)
+        spread[np.linspace(0, len(learnt) - 1, limit).round().astype(np.int64)] = True
+        learnt = learnt.take(spread)
+    moved = transform(recipe.transform, learnt.windows).values
+    scaler = Scaler.learn(recipe.scaler, moved.reshape(-1, moved.shape[2]))
+    windows, known = model_inputs(scaler, moved)
+    labels = np.zeros(len(learnt), dtype=bool) if learnt.positive is None else learnt.positive
+    return learnt, _fit_model(recipe, model, windows, known, labels, on_epoch), model, scaler
+
+
+def _seeded_model(recipe: Recipe, steps: int, sensors: int) -> Model:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.train.seed)
+        return build(recipe.model, steps, sensors)
+
+
+def _fit_model(
+    recipe: Recipe,
+    model: Model,
+    windows: NDArray[np.float32],
+    known: NDArray[np.bool_],
+    labels: NDArray[np.bool_],
+    on_epoch: OnEpoch,
+) -> Losses:
+    if isinstance(model, Learner):
+        model.learn(windows, known, labels, recipe.train.seed)
+        return Losses()
+    from stream_detector.detection.torch_model import TorchModel
+    from trainer.training import train_network
+
+    assert isinstance(model, TorchModel), "a model either learns by itself or is a network"
+    return train_network(model, windows, known, labels, recipe.train, on_epoch)
+
+
+def _threshold(recipe: Recipe, scorer: Scorer, chosen_on: Examples) -> ThresholdRecord:
+    score = scorer.score(chosen_on.windows).score if recipe.head is None else np.empty(0)
+    return choose_threshold(recipe.threshold, recipe.costs, score, chosen_on.positive, recipe.grid.step_seconds)
+
+
+def _manifest(
+    recipe: Recipe,
+    dataset: Dataset,
+    split: Split,
+    learnt: Examples,
+    losses: Losses,
+    threshold: ThresholdRecord,
+) -> Manifest:
+    has_time = recipe.data.time_column is not None
+    times = dataset.times[split.train]
+    return Manifest(
+        recipe=recipe.name,
+        assets=recipe.assets,
+        sensors=dataset.sensors,
+        grid=recipe.grid,
+        window=recipe.window,
+        transform=recipe.transform,
+        scaler=recipe.scaler,
+        model=recipe.model,
+        score=recipe.score,
+        costs=recipe.costs,
+        lead=recipe.lead,
+        episode=recipe.episode,
+        threshold=threshold,
+        head=recipe.head,
+        training=TrainingRecord(
+            data_name=dataset.name,
+            data_sha256=dataset.sha256,
+            rows=int(split.train.sum()),
+            from_time=float(times.min()) if has_time else None,
+            until_time=float(times.max()) if has_time else None,
+            windows=len(learnt),
+            epochs=len(losses.train),
+            seed=recipe.train.seed,
+        ),
+        recipe_source=recipe.model_dump(mode="json"),
+        versions=library_versions(),
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what the scores depend on."""
+    import platform
+    from importlib.metadata import version
+
+    packages = ("stream-detector", "numpy", "torch", "scikit-learn", "safetensors")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _probe_windows(examples: Examples) -> NDArray[np.float64]:
+    """A few windows, evenly spread, one of them with every third cell masked."""
+    window_bytes = max(1, examples.windows[0].nbytes)
+    count = max(1, min(PROBES, len(examples), PROBE_BYTES // window_bytes))
+    probes = examples.windows[np.linspace(0, len(examples) - 1, count).round().astype(np.int64)].copy()
+    probes[-1].reshape(-1)[::3] = np.nan
+    return probes
