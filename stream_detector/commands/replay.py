@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,10 +44,10 @@ def command(
         list[str] | None, typer.Option(rich_help_panel=FILE, help="Column to leave out; repeat it.")
     ] = None,
     from_time: Annotated[
-        datetime | None, typer.Option("--from", rich_help_panel=FILE, help="First time to send, UTC.")
+        str | None, typer.Option("--from", rich_help_panel=FILE, help="First time to send, ISO 8601.")
     ] = None,
     until_time: Annotated[
-        datetime | None, typer.Option("--until", rich_help_panel=FILE, help="Time before which to stop, UTC.")
+        str | None, typer.Option("--until", rich_help_panel=FILE, help="Time before which to stop.")
     ] = None,
     shuffle_seconds: Annotated[
         float,
@@ -65,11 +64,14 @@ def command(
     """
     from stream_detector.errors import DataError
     from stream_detector.historian import Layout, read_history
+    from stream_detector.operations.moment import parse_moment
     from stream_detector.settings import Settings
     from stream_detector.streaming.librdkafka import need_topics, producer
     from stream_detector.streaming.replay import Disorder, Replay, layout_of_bundle
 
     faster = speed_from(speed)
+    from_seconds = None if from_time is None else parse_moment(from_time, "--from")
+    until_seconds = None if until_time is None else parse_moment(until_time, "--until")
     wanted = Layout(
         time_column=time_column,
         label_column=label_column,
@@ -84,7 +86,7 @@ def command(
     settings = Settings.load(bootstrap=bootstrap, topic_readings=topic)
     client = producer(settings)
     need_topics(client, settings)
-    history = read_history(data, wanted).between(_epoch(from_time), _epoch(until_time))
+    history = read_history(data, wanted).between(from_seconds, until_seconds)
     if not len(history):
         raise DataError(f"{data} has no row between --from and --until")
     with row_bar(len(history)) as progress:
@@ -151,7 +153,3 @@ def row_bar(rows: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("rows", total=rows)
         yield lambda done: bar.update(task, completed=done)
-
-
-def _epoch(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.replace(tzinfo=UTC).timestamp()
