@@ -230,6 +230,9 @@ class AlarmStateChange(Message):
     who: str = Field(description="a person, or `detector` / `forwarder` for changes that no person made")
     why: str
     until: str | None = Field(default=None, description="end of a shelving")
+    raised_at: str | None = Field(default=None, description="of the alarm, event time")
+    up: bool | None = Field(default=None, description="whether the alarm is raised and not cleared")
+    acknowledged: bool | None = None
 
 
 class DeadLetter(Message):
