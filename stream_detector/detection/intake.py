@@ -1,0 +1,307 @@
+"""Readings into the grid: which are late, duplicate or windowed, and when steps close (rules 2, 3 and 6 of the grid).
+
+Readings are taken in *pieces*, short enough that no asset outruns the ring, and a piece in *rounds*. Within a round all
+readings of an asset are written before its steps are closed; that gives the same as one reading at a time because
+
+- a reading that is not late lies in a cell that no closed window has used: a step closes when it is past its lateness
+  (then the reading were late), or when every sensor has reported it that is not dead (then the reading is a duplicate,
+  or its sensor is masked in that window);
+- where it would not (a late reading that fills a cell, an event) a new round begins.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from stream_detector.detection.grid import LATE_EVENT, Bools, Closings, Floats, Grid, Ints, concatenate, select
+
+LOOK_AHEAD = 16_384
+"""Readings a piece: enough for the array operations to pay, and the temporary arrays stay in the cache."""
+
+EVENT_SENSOR = -1
+"""Stands in `sensor` for an event."""
+
+_RANK_BITS = 40
+"""Keys are (rank of the slot << 40) + steps: one running maximum serves all slots of a piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """N readings (or events) in the order of the log.
+
+    `slot`, `sensor` (EVENT_SENSOR: an event), `record`: (N,) ints; `record` is the index of the record in its batch.
+    `time`: (N,) epoch seconds. `value`: (N,), NaN = missing.
+    """
+
+    slot: Ints
+    sensor: Ints
+    time: Floats
+    value: Floats
+    record: Ints
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    def take(self, index: Ints | slice) -> "Readings":
+        return Readings(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+@dataclass(slots=True)
+class Tally:
+    """Readings by what became of them."""
+
+    windowed: int = 0
+    late: int = 0
+    duplicate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A piece sorted by slot; `rank` numbers its slots, `starts` is where each begins, `slots` are these slots."""
+
+    readings: Readings
+    step: Ints
+    rank: Ints
+    starts: Ints
+    slots: Ints
+    reached: Ints
+    """(N,) newest step of the asset with this reading; not below `reached_base` of the slot."""
+    reached_base: Ints
+    horizon: Ints
+    """(N,) first step not past its lateness with this reading; not below `horizon_base` of the slot."""
+    horizon_base: Ints
+    horizon_before: Ints
+
+
+class Intake:
+    """Drives a grid. `offsets` of a batch give the Kafka offset of each of its records."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self.tally = Tally()
+        self._mark = np.empty(0, np.int32)
+
+    def take(self, readings: Readings, offsets: Ints) -> Iterator[Closings]:
+        """Takes readings of admitted assets; yields what closes, round by round, while the grid is in that state."""
+        begin = 0
+        while begin < len(readings):
+            piece, taken = self._cut(readings.take(slice(begin, begin + LOOK_AHEAD)))
+            begin += taken
+            yield from self._take_piece(piece, offsets)
+
+    def _cut(self, ahead: Readings) -> tuple[_Piece, int]:
+        """The longest piece in which no asset goes on by more than the slack after its first reading."""
+        grid = self._grid
+        if (ahead.slot == ahead.slot[0]).all():
+            order = np.arange(len(ahead))
+        else:
+            order = np.argsort(ahead.slot.astype(np.uint16 if grid.capacity <= 65_536 else np.int64), kind="stable")
+        step = grid.steps.step_of(ahead.time)
+        piece = self._sort(ahead, step, order)
+        beyond = piece.reached > (piece.reached_base + grid.slack)[piece.rank]
+        if not beyond.any():
+            return piece, len(ahead)
+        taken = int(order[beyond].min())
+        return self._sort(ahead, step, order[order < taken]), taken
+
+    def _sort(self, ahead: Readings, step: Ints, order: Ints) -> _Piece:
+        grid = self._grid
+        readings, step = ahead.take(order), step[order]
+        first = np.ones(len(order), np.bool_)
+        first[1:] = readings.slot[1:] != readings.slot[:-1]
+        starts = np.flatnonzero(first)
+        rank = np.cumsum(first) - 1
+        slots = readings.slot[starts]
+        horizon = grid.steps.horizon_of(readings.time, step)
+        horizon_base = np.maximum(grid.horizon[slots], horizon[starts])
+        running = _running_maximum(horizon, horizon_base, rank)
+        before = np.empty_like(running)
+        before[1:] = running[:-1]
+        before[starts] = grid.horizon[slots]
+        reached_base = np.maximum(grid.newest[slots], step[starts])
+        reached = _running_maximum(step, reached_base, rank)
+        return _Piece(readings, step, rank, starts, slots, reached, reached_base, running, horizon_base, before)
+
+    def _take_piece(self, piece: _Piece, offsets: Ints) -> Iterator[Closings]:
+        grid = self._grid
+        final = np.append(piece.starts[1:], len(piece.step)) - 1
+        jumps = piece.step[piece.starts] > grid.newest[piece.slots] + grid.slack
+        if jumps.any():
+            yield self._jump(piece, jumps)
+        self._note_offsets(piece, final, offsets)
+        grid.open_rows(piece.slots, piece.reached[final])
+
+        late = piece.step < piece.horizon_before
+        event = piece.readings.sensor == EVENT_SENSOR
+        in_ring = piece.step >= piece.horizon_before - grid.history
+        usable = np.flatnonzero(in_ring & ~event)
+        rows = grid.rows(piece.readings.slot[usable], piece.step[usable])
+        cell = np.full(len(late), -1)
+        cell[usable] = rows * grid.sensors + piece.readings.sensor[usable]
+        again, write = self._repeats(piece, usable, cell[usable], late[usable])
+        duplicate = np.zeros(len(late), np.bool_)
+        duplicate[usable] = again
+        writes = np.zeros(len(late), np.bool_)
+        writes[usable] = write
+
+        self.tally.duplicate += int(again.sum())
+        self.tally.late += int((late & ~duplicate & ~event).sum())
+        self.tally.windowed += int((~(late | duplicate | event)).sum())
+
+        fills = writes & late
+        if not (event.any() or fills.any()):
+            yield self._round(piece, np.arange(len(late)), cell, writes, None)
+            return
+        boundary = event.copy()
+        boundary[1:] |= fills[1:] & ~fills[:-1]
+        boundary[piece.starts] = False
+        passed = np.cumsum(boundary)
+        turn = passed - passed[piece.starts][piece.rank]
+        order = np.argsort(turn, kind="stable")
+        for members in np.split(order, np.flatnonzero(np.diff(turn[order])) + 1):
+            yield self._round(piece, members, cell, writes, event)
+
+    def _jump(self, piece: _Piece, jumps: Bools) -> Closings:
+        """Close what the first reading of these assets leaves behind, before its row is cleared for new steps."""
+        grid, slots = self._grid, piece.slots[jumps]
+        grid.horizon[slots] = piece.horizon[piece.starts[jumps]]
+        closings = grid.close_by_watermark(slots)
+        first = np.empty(grid.capacity, np.int64)
+        first[slots] = piece.readings.record[piece.starts[jumps]]
+        return replace(closings, record=first[closings.slot])
+
+    def _note_offsets(self, piece: _Piece, final: Ints, offsets: Ints) -> None:
+        grid = self._grid
+        begin = np.maximum(grid.newest[piece.slots] + 1, piece.reached[final] + 1 - grid.offset_memory)
+        count = np.maximum(piece.reached[final] + 1 - begin, 0)
+        owner = np.repeat(np.arange(len(count)), count)
+        if not len(owner):
+            return
+        steps = np.arange(len(owner)) - (np.cumsum(count) - count)[owner] + begin[owner]
+        where = _first_at_least(piece.reached, piece.reached_base, piece, owner, steps)
+        grid.note_offsets(piece.slots[owner], steps, offsets[piece.readings.record[where]])
+
+    def _repeats(self, piece: _Piece, usable: Ints, cell: Ints, late: Bools) -> tuple[Bools, Bools]:
+        """Rule 3, for the readings `usable` in their `cell`: which are duplicates, and which are written."""
+        grid = self._grid
+        filled = grid.flat_reported[cell]
+        if grid.complete:
+            if len(self._mark) < len(grid.flat_reported):
+                self._mark = np.zeros(len(grid.flat_reported), np.int32)
+            # Of several assignments to one cell the last one stays, hence from the back: the first reading's place.
+            self._mark[cell[::-1]] = usable[::-1]
+            duplicate = filled | (self._mark[cell] != usable)
+            return duplicate, ~duplicate
+        order = np.argsort(cell, kind="stable")
+        cell, late, filled = cell[order], late[order], filled[order]
+        first = np.ones(len(cell), np.bool_)
+        first[1:] = cell[1:] != cell[:-1]
+        rank = np.cumsum(first) - 1
+        chosen = usable[order]
+        width = 4.0 * grid.steps.step_seconds
+        start = piece.step[chosen] * grid.steps.step_seconds
+        time = piece.readings.time[chosen] - start
+        before_piece = np.where(filled, grid.flat_time[cell] - start, -grid.steps.step_seconds)
+        # All times of a cell lie within one step, so a cell's rank keeps them apart in one running maximum.
+        running = np.maximum.accumulate(np.maximum(time, before_piece) + rank * width)
+        before = np.empty_like(running)
+        before[1:] = running[:-1]
+        before[first] = (before_piece + rank * width)[first]
+        taken = filled | ~first
+        own = time + rank * width
+        again = np.where(late, taken, taken & (own == before))
+        write = ~again & ~(taken & (own < before))
+        duplicate, written = np.empty_like(again), np.empty_like(write)
+        duplicate[order], written[order] = again, write
+        return duplicate, written
+
+    def _round(self, piece: _Piece, members: Ints, cell: Ints, writes: Bools, event: Bools | None) -> Closings:
+        """Write these readings of the piece (ascending, so sorted by slot), then close."""
+        grid = self._grid
+        chosen = members[writes[members]]
+        cells = cell[chosen]
+        grid.flat_values[cells] = piece.readings.value[chosen]
+        grid.flat_reported[cells] = True
+        if not grid.complete:
+            grid.flat_time[cells] = piece.readings.time[chosen]
+        rank = piece.rank[members]
+        starts = np.flatnonzero(np.append(True, rank[1:] != rank[:-1]))
+        final = members[np.append(starts[1:], len(members)) - 1]
+        slots = piece.slots[piece.rank[final]]
+        parts = [] if event is None else self._events(piece, members[event[members]])
+        grid.horizon[slots] = piece.horizon[final]
+        grid.newest[slots] = piece.reached[final]
+        latest = np.maximum.reduceat(piece.readings.time[members], starts)
+        grid.watermark[slots] = np.maximum(grid.watermark[slots], latest)
+
+        parts.append(self._close(piece, slots, cell, writes, members[starts]))
+        return concatenate(parts)
+
+    def _close(self, piece: _Piece, slots: Ints, cell: Ints, writes: Bools, begins: Ints) -> Closings:
+        """Close what these slots can close. `begins`: (N,) place where this round begins for each."""
+        grid = self._grid
+        begin, rank = np.empty(grid.capacity, np.int64), np.empty(grid.capacity, np.int64)
+        begin[slots], rank[slots] = begins, piece.rank[begins]
+        first_step = np.empty(grid.capacity, np.int64)
+        first_step[slots] = grid.next_step[slots]
+        closings = grid.close_by_watermark(slots)
+        if grid.complete:
+            parts = [closings]
+            while len(slots):
+                slots, part = grid.close_one_complete(slots)
+                parts.append(part)
+            closings = concatenate(parts)
+        if not len(closings):
+            return closings
+        closings = select(closings, np.lexsort((closings.step, closings.slot)))
+        # A step closes once the one before has, and once it is past its lateness or complete.
+        ranks = rank[closings.slot]
+        place = _first_at_least(piece.horizon, piece.horizon_base, piece, ranks, closings.step + 1)
+        if grid.complete:
+            place = np.minimum(place, self._completed(closings, cell, writes))
+        follows = np.append(False, (closings.slot[1:] == closings.slot[:-1]) & (np.diff(closings.step) == 1))
+        after_empty = ~follows & (closings.step > first_step[closings.slot])
+        empty = _first_at_least(
+            piece.horizon, piece.horizon_base, piece, ranks[after_empty], closings.step[after_empty]
+        )
+        place[after_empty] = np.maximum(place[after_empty], empty)
+        place = _running_maximum(place, begin[piece.slots], ranks)
+        return replace(closings, record=piece.readings.record[place])
+
+    def _completed(self, closings: Closings, cell: Ints, writes: Bools) -> Ints:
+        """(N,) place of the reading that made each step complete; beyond the piece where it is not complete."""
+        grid = self._grid
+        rows = grid.rows(closings.slot, closings.step)
+        dead = grid.dead(closings.slot, closings.step, closings.run_start)
+        complete = (grid.reported_rows[rows] | dead).all(axis=1)
+        wanted = rows[:, None] * grid.sensors + np.arange(grid.sensors)
+        brought = np.minimum(self._mark[wanted], len(cell) - 1)
+        ours = (cell[brought] == wanted) & writes[brought] & ~dead
+        return np.where(complete, np.where(ours, brought, 0).max(axis=1), len(cell))
+
+    def _events(self, piece: _Piece, members: Ints) -> list[Closings]:
+        """Mark the steps of events; the run ends at once where the step has closed already."""
+        grid, slots, steps = self._grid, piece.readings.slot[members], piece.step[members]
+        closed = steps < grid.next_step[slots]
+        grid.event_rows[grid.rows(slots[~closed], steps[~closed])] = True
+        if not closed.any():
+            return []
+        grid.end_runs(slots[closed])
+        kind = np.full(int(closed.sum()), LATE_EVENT, np.int8)
+        return [Closings(kind, slots[closed], steps[closed], steps[closed], piece.readings.record[members[closed]])]
+
+
+def _running_maximum(values: Ints, base: Ints, rank: Ints) -> Ints:
+    """Running maximum within each rank, at least `base` of it and at most 2**39 more, which is beyond any slack."""
+    above = np.clip(values - base[rank], 0, 2**39)
+    running = np.maximum.accumulate((rank << _RANK_BITS) + above)
+    result: Ints = running - (rank << _RANK_BITS) + base[rank]
+    return result
+
+
+def _first_at_least(running: Ints, base: Ints, piece: _Piece, ranks: Ints, wanted: Ints) -> Ints:
+    """Places in the piece where the running maximum of each rank first is at least `wanted`."""
+    keys = (piece.rank << _RANK_BITS) + np.maximum(running - base[piece.rank], 0)
+    places: Ints = np.searchsorted(keys, (ranks << _RANK_BITS) + np.maximum(wanted - base[ranks], 0))
+    return places
