@@ -58,14 +58,17 @@ def fit_recipe(
     validation: a file of its own to choose the threshold on; without one, it is split off `dataset`. Whatever is left
     of `dataset` judges. Raises DataError where a part has too little.
     """
-    split = split_rows(recipe.split, len(dataset), recipe.train.seed)
+    split = split_rows(recipe.split, len(dataset), recipe.train.seed, dataset.parts)
     examples = cut_examples(dataset, recipe.grid, recipe.window, recipe.lead)
     training = examples.take(split.train[examples.rows])
     learnt, losses, model, scaler = _learn(recipe, training, on_epoch)
     scorer = Scorer(recipe.transform, scaler, model, recipe.score)
 
     held_out = cut_examples(validation, recipe.grid, recipe.window, recipe.lead) if validation is not None else None
-    chosen_on = held_out if held_out is not None else examples.take(split.validation[examples.rows])
+    if held_out is not None:
+        chosen_on = held_out
+    else:
+        chosen_on = examples.take(split.validation[examples.rows]) if recipe.split.validation else training
     head = None
     if recipe.head is not None:
         from trainer.head_fit import fit_head
@@ -144,6 +147,7 @@ def _fit_model(
     from trainer.training import train_network
 
     assert isinstance(model, TorchModel), "a model either learns by itself or is a network"
+    model.prepare(windows, known)
     return train_network(model, windows, known, labels, recipe.train, on_epoch)
 
 

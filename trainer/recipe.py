@@ -26,6 +26,8 @@ from stream_detector.detection.config import (
 )
 from stream_detector.detection.scaling import transformed_steps
 from stream_detector.errors import RecipeError
+from trainer.prelabel import PrelabelConfig
+from trainer.vibration import SignalConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -48,6 +50,15 @@ class DataConfig(Config):
     sensors: tuple[str, ...] = Field(default=(), description="none: every column that is not named otherwise")
     drop_columns: tuple[str, ...] = ()
     missing_codes: tuple[float, ...] = Field(default=(), description="numbers that stand for a missing value")
+    form: Literal["wide", "grafana"] = Field(default="wide", description="grafana: a panel's CSV download as it comes")
+    time_unit_seconds: float = Field(default=1.0, gt=0, description="numbers in the time column count these")
+    run_columns: tuple[str, ...] = Field(
+        default=(), description="a change in one of these starts another run, whose times may start again"
+    )
+    signal: SignalConfig | None = Field(default=None, description="vibration recordings: .mat files or folders of them")
+    prelabel: PrelabelConfig | None = Field(
+        default=None, description="files without a label column are labelled by an isolation forest"
+    )
 
 
 class SplitConfig(Config):
@@ -57,7 +68,10 @@ class SplitConfig(Config):
         default="time", description="random: only for rows that share no history; windows would leak"
     )
     train: Share = 0.6
-    validation: Share = 0.2
+    validation: Share = Field(
+        default=0.2, description="0: without a --validation file the threshold is chosen on the training windows"
+    )
+    train_rows: int | None = Field(default=None, ge=1, description="learn from at most so many rows of each file")
 
     @model_validator(mode="after")
     def _at_most_all(self) -> "SplitConfig":
@@ -129,22 +143,24 @@ def recipe_names() -> list[str]:
 
 def load_recipe(name_or_file: str) -> Recipe:
     """The recipe of that name, or in that TOML file; RecipeError says what is wrong with it and where."""
-    path = Path(name_or_file)
-    if name_or_file.endswith(".toml"):
-        try:
-            text = path.read_text("utf-8")
-        except OSError as error:
-            raise RecipeError(f"recipe file {path} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"recipe file {path} is not UTF-8: {error}") from error
-    elif name_or_file in recipe_names():
-        text = (resources.files("trainer") / "recipes" / f"{name_or_file}.toml").read_text("utf-8")
-    else:
+    return parse_recipe(recipe_text(name_or_file), Path(name_or_file).stem)
+
+
+def recipe_text(name_or_file: str) -> str:
+    """The TOML of a recipe that comes with the trainer, or of a file that ends in .toml."""
+    if name_or_file in recipe_names():
+        return (resources.files("trainer") / "recipes" / f"{name_or_file}.toml").read_text("utf-8")
+    if not name_or_file.endswith(".toml"):
         raise RecipeError(
             f"there is no recipe {name_or_file!r}; known are {', '.join(recipe_names())}; "
             "a recipe of your own is a file that ends in .toml"
         )
-    return parse_recipe(text, path.stem)
+    try:
+        return Path(name_or_file).read_text("utf-8")
+    except OSError as error:
+        raise RecipeError(f"recipe file {name_or_file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"recipe file {name_or_file} is not UTF-8: {error}") from error
 
 
 def parse_recipe(text: str, name: str) -> Recipe:

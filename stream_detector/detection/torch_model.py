@@ -37,6 +37,9 @@ class TorchModel:
             output: NDArray[np.float32] = self.module(torch.from_numpy(padded)).numpy()
         return output[:count]
 
+    def prepare(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
+        """What a kind learns from the training windows (B, T, F) before its network is trained: here nothing."""
+
     def loss(self, windows: torch.Tensor, known: torch.Tensor, labels: torch.Tensor, kind: Loss) -> torch.Tensor:  # noqa: ARG002
         """What training minimises for a batch (B, T, F): the mean error over the known cells."""
         output = self.module(windows)
