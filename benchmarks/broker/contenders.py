@@ -30,22 +30,37 @@ def pinned(core: int, command: Sequence[str]) -> list[str]:
 
 def printed_rate(core: int, command: Sequence[str]) -> float:
     """Readings/s as the contender's last JSON line says."""
-    done = subprocess.run(pinned(core, command), capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False, cwd=ROOT)
+    done = subprocess.run(
+        pinned(core, command), capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False, cwd=ROOT
+    )
     for line in reversed(done.stdout.splitlines()):
         if line.startswith("{"):
             return float(json.loads(line)["readings_per_s"])
-    raise ContenderError(f"{' '.join(command)} printed no figure (exit {done.returncode}):\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}")
+    raise ContenderError(
+        f"{' '.join(command)} printed no figure (exit {done.returncode}):\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
+    )
 
 
 def limit(core: int, bootstrap: str, topic: str, load: Load, _bundle: Path) -> float:
     form = "readings" if load.form == "readings" else "rows"
-    return printed_rate(core, [sys.executable, "-m", "benchmarks.broker.limit", bootstrap, topic, form, str(load.exact_readings)])
+    return printed_rate(
+        core, [sys.executable, "-m", "benchmarks.broker.limit", bootstrap, topic, form, str(load.exact_readings)]
+    )
 
 
 def stock_faust(core: int, bootstrap: str, topic: str, load: Load, bundle: Path) -> float:
     return printed_rate(
         core,
-        [sys.executable, "-m", "benchmarks.broker.stock_faust", bootstrap, topic, load.form, str(load.exact_readings), str(bundle)],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.broker.stock_faust",
+            bootstrap,
+            topic,
+            load.form,
+            str(load.exact_readings),
+            str(bundle),
+        ],
     )
 
 
@@ -54,7 +69,16 @@ def quix(core: int, bootstrap: str, topic: str, load: Load, bundle: Path) -> flo
         raise ContenderError("no .venv-quix: `make bench` installs Quix Streams there")
     steps = json.loads((bundle / "manifest.json").read_text())["window"]["steps"]
     script = str(ROOT / "benchmarks" / "broker" / "quix.py")
-    command = [str(QUIX_PYTHON), script, bootstrap, topic, load.form, str(load.exact_readings), str(load.sensors), str(steps)]
+    command = [
+        str(QUIX_PYTHON),
+        script,
+        bootstrap,
+        topic,
+        load.form,
+        str(load.exact_readings),
+        str(load.sensors),
+        str(steps),
+    ]
     return printed_rate(core, command)
 
 
@@ -77,10 +101,21 @@ def agent(core: int, bootstrap: str, topic: str, load: Load, bundle: Path) -> fl
     port = free_port()
     environment = {
         **os.environ,
-        "STREAM_DETECTOR_READINGS_TOPIC": topic,
+        "STREAM_DETECTOR_TOPIC_READINGS": topic,
         "STREAM_DETECTOR_GROUP": f"bench-{topic}-{time.monotonic_ns()}",
     }
-    command = [sys.executable, "-m", "stream_detector", "run", "--bundle", str(bundle), "--bootstrap", bootstrap, "--metrics-port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "stream_detector",
+        "run",
+        "--bundle",
+        str(bundle),
+        "--bootstrap",
+        bootstrap,
+        "--metrics-port",
+        str(port),
+    ]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(pinned(core, command), stdout=log, stderr=log, env=environment, cwd=ROOT)
         try:

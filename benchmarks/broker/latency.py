@@ -72,8 +72,17 @@ def measure(rate: int, seconds: int) -> Latency:
         bundle = write_bundle(Path(folder) / "bundle", load, window_steps=5, always_alarm=True)
         create_topic(kafka.bootstrap, "latency", 4)
         create_topic(kafka.bootstrap, "detector.alarms", 4, message_timestamp_type="LogAppendTime")
-        environment = {**os.environ, "STREAM_DETECTOR_READINGS_TOPIC": "latency"}
-        command = [sys.executable, "-m", "stream_detector", "run", "--bundle", str(bundle), "--bootstrap", kafka.bootstrap]
+        environment = {**os.environ, "STREAM_DETECTOR_TOPIC_READINGS": "latency"}
+        command = [
+            sys.executable,
+            "-m",
+            "stream_detector",
+            "run",
+            "--bundle",
+            str(bundle),
+            "--bootstrap",
+            kafka.bootstrap,
+        ]
         worker = subprocess.Popen(
             pinned(0, [*command, "--metrics-port", str(free_port())]), stdout=log, stderr=log, env=environment
         )
@@ -82,7 +91,9 @@ def measure(rate: int, seconds: int) -> Latency:
             closing: dict[tuple[str, str], int] = {}
             feeder = threading.Thread(target=produce, args=(kafka.bootstrap, "latency", assets, seconds, closing))
             feeder.start()
-            consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "latency", "auto.offset.reset": "earliest"})
+            consumer = Consumer(
+                {"bootstrap.servers": kafka.bootstrap, "group.id": "latency", "auto.offset.reset": "earliest"}
+            )
             consumer.subscribe(["detector.alarms"])
             delays: list[float] = []
             quiet_since = time.monotonic()

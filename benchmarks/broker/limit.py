@@ -1,6 +1,6 @@
 """The limit: plain aiokafka and one decode a record, nothing else. Garbage collector settings as in the product.
 
-    python -m benchmarks.broker.limit BOOTSTRAP TOPIC FORM READINGS
+python -m benchmarks.broker.limit BOOTSTRAP TOPIC FORM READINGS
 """
 
 import asyncio
@@ -23,8 +23,13 @@ class Reading(msgspec.Struct, gc=False):
 async def consume(bootstrap: str, topic: str, form: str, readings: int) -> None:
     decode_reading = msgspec.json.Decoder(Reading).decode
     consumer = AIOKafkaConsumer(
-        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False, group_id=None,
-        max_partition_fetch_bytes=1 << 20, check_crcs=False,
+        topic,
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        group_id=None,
+        max_partition_fetch_bytes=1 << 20,
+        check_crcs=False,
     )
     await consumer.start()
     progress = Progress(readings)

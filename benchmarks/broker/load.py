@@ -64,7 +64,12 @@ def records(load: Load) -> Iterator[tuple[bytes, bytes]]:
                 for name in load.sensor_names:
                     count += 1
                     samples = [float(pool[pick[(count * 31 + j) & 65_535]]) for j in range(load.block_samples)]
-                    yield key, orjson.dumps({"sensor": name, "time": time, "step_seconds": load.step_seconds, "values": samples})
+                    yield (
+                        key,
+                        orjson.dumps(
+                            {"sensor": name, "time": time, "step_seconds": load.step_seconds, "values": samples}
+                        ),
+                    )
             continue
         moment = START + timedelta(seconds=step * load.step_seconds)
         text = moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
@@ -84,8 +89,15 @@ def records(load: Load) -> Iterator[tuple[bytes, bytes]]:
 def write(bootstrap: str, topic: str, load: Load) -> None:
     """Write the load into `topic`, which exists; returns when the broker has acknowledged everything."""
     producer = Producer(
-        {"bootstrap.servers": bootstrap, "linger.ms": 20, "batch.num.messages": 100_000, "queue.buffering.max.messages": 1_000_000,
-         "compression.type": "none", "partitioner": "murmur2_random", "acks": 1}
+        {
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 20,
+            "batch.num.messages": 100_000,
+            "queue.buffering.max.messages": 1_000_000,
+            "compression.type": "none",
+            "partitioner": "murmur2_random",
+            "acks": 1,
+        }
     )
     failed: list[str] = []
 

@@ -50,8 +50,13 @@ def main() -> None:
         count(len(document["values"]))
 
     application = Application(
-        broker_address=bootstrap, consumer_group=f"quix-{topic_name}-{os.getpid()}", auto_offset_reset="earliest", loglevel="ERROR",
-        state_dir=tempfile.mkdtemp(), auto_create_topics=False, commit_interval=2.0,
+        broker_address=bootstrap,
+        consumer_group=f"quix-{topic_name}-{os.getpid()}",
+        auto_offset_reset="earliest",
+        loglevel="ERROR",
+        state_dir=tempfile.mkdtemp(),
+        auto_create_topics=False,
+        commit_interval=2.0,
     )
     frame = application.dataframe(application.topic(topic_name, value_deserializer="json", key_deserializer="bytes"))
     frame.update(reading if form == "readings" else row, metadata=True)

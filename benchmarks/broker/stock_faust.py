@@ -1,6 +1,6 @@
 """A Faust agent as its documentation shows it, doing the same scoring: one event a record, a window a sensor, one model call a window.
 
-    python -m benchmarks.broker.stock_faust BOOTSTRAP TOPIC FORM READINGS BUNDLE
+python -m benchmarks.broker.stock_faust BOOTSTRAP TOPIC FORM READINGS BUNDLE
 """
 
 import os
@@ -25,8 +25,14 @@ def build(bootstrap: str, topic_name: str, form: str, readings: int, bundle_path
     current: dict[bytes, tuple[str, np.ndarray, int]] = {}
     progress = Progress(readings)
     app = faust.App(
-        f"stock-{topic_name}-{os.getpid()}", broker=f"aiokafka://{bootstrap}", datadir=tempfile.mkdtemp(), web_enabled=False,
-        consumer_auto_offset_reset="earliest", topic_allow_declare=False, topic_disable_leader=True, broker_commit_interval=2.0,
+        f"stock-{topic_name}-{os.getpid()}",
+        broker=f"aiokafka://{bootstrap}",
+        datadir=tempfile.mkdtemp(),
+        web_enabled=False,
+        consumer_auto_offset_reset="earliest",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        broker_commit_interval=2.0,
     )
     topic = app.topic(topic_name, value_serializer="raw", key_serializer="raw")
 

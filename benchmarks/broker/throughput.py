@@ -67,7 +67,10 @@ def run_case(case: Case, bootstrap: str, folder: Path, repeats: int, quick: bool
         print(f"  writing {its_load.exact_readings:,} readings for {name}", file=sys.stderr, flush=True)
         write(bootstrap, topic, its_load)
         topics[name] = (topic, its_load)
-    runners: dict[str, tuple[Contender, str]] = {"limit": (contenders.limit, "agent"), "agent": (contenders.agent, "agent")}
+    runners: dict[str, tuple[Contender, str]] = {
+        "limit": (contenders.limit, "agent"),
+        "agent": (contenders.agent, "agent"),
+    }
     runners |= {peer: (PEERS[peer][0], peer) for peer in case.peers}
     rates: dict[str, list[float]] = {name: [] for name in runners}
     for round_number in range(repeats):
@@ -117,7 +120,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cases", default=",".join(case.load.name for case in CASES))
-    parser.add_argument("--quick", action="store_true", help="an eighth of the load: to try the benchmark, not to quote it")
+    parser.add_argument(
+        "--quick", action="store_true", help="an eighth of the load: to try the benchmark, not to quote it"
+    )
     parser.add_argument("--json", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     wanted = arguments.cases.split(",")
@@ -135,7 +140,9 @@ def main() -> int:
             os.sched_setaffinity(0, {BROKER_CORE} & own_cores or own_cores)
             with Kafka(config={"log.segment.bytes": "268435456"}) as kafka:
                 os.sched_setaffinity(0, own_cores)
-                lines += results_of(case, run_case(case, kafka.bootstrap, Path(folder), arguments.repeats, arguments.quick))
+                lines += results_of(
+                    case, run_case(case, kafka.bootstrap, Path(folder), arguments.repeats, arguments.quick)
+                )
             arguments.json.write_text(json.dumps(lines, indent=1) + "\n")
     print(table(lines))
     return 0

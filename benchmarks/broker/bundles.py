@@ -1,0 +1,65 @@
+"""Bundles for the benchmarks: real models with random weights, because speed does not depend on what they learnt."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.broker.load import Load
+from stream_detector.bundle import write_bundle as write
+from stream_detector.detection.config import (
+    CostConfig,
+    EpisodeConfig,
+    GridConfig,
+    LeadConfig,
+    ModelConfig,
+    ScalerConfig,
+    ScoreConfig,
+    TransformConfig,
+    WindowConfig,
+)
+from stream_detector.detection.models import build
+from stream_detector.detection.scaling import Scaler
+from stream_detector.manifest import Manifest, ThresholdRecord, TrainingRecord
+
+QUANTILE = 0.999
+
+
+def write_bundle(folder: Path, load: Load, window_steps: int, always_alarm: bool = False) -> Path:
+    """An LSTM autoencoder (32-16 and back) for the load's sensors; for blocks the linear autoencoder of the bearing recipe.
+
+    The threshold lets about one window in a thousand through, so that alarms are part of the work; `always_alarm`: every one.
+    """
+    torch.manual_seed(7)
+    blocks = load.form == "blocks"
+    sensors = load.sensors
+    model_config = (
+        ModelConfig(kind="dense-autoencoder", options={"hidden": [250, 125]})
+        if blocks
+        else ModelConfig(options={"hidden": [32, 16]})
+    )
+    model = build(model_config, window_steps, sensors)
+    scaler = Scaler(np.zeros(sensors), np.ones(sensors), None)
+    grid = GridConfig(kind="samples" if blocks else "time", step_seconds=load.step_seconds, staleness_steps=5)
+    manifest = Manifest(
+        recipe="benchmark",
+        sensors=tuple(load.sensor_names),
+        grid=grid,
+        window=WindowConfig(steps=window_steps, stride=window_steps if blocks else 1),
+        transform=TransformConfig(),
+        scaler=ScalerConfig(kind="none"),
+        model=model_config,
+        score=ScoreConfig(),
+        costs=CostConfig(),
+        lead=LeadConfig(),
+        episode=EpisodeConfig(hold_steps=1, max_steps=1) if always_alarm else EpisodeConfig(),
+        threshold=ThresholdRecord(value=-1.0, policy="fixed", how="below every score"),
+        training=TrainingRecord(data_name="none", data_sha256="0" * 64, rows=0, windows=0, epochs=0, seed=7),
+    )
+    windows = np.random.default_rng(7).normal(0.0, 1.0, (256, window_steps, sensors))
+    bundle = write(folder, manifest, model, scaler, windows[:8])
+    if not always_alarm:
+        value = float(np.quantile(bundle.scorer.score(windows).score, QUANTILE)) * 1.05
+        record = ThresholdRecord(value=value, policy="fixed", how="rarely exceeded by noise")
+        write(folder, manifest.model_copy(update={"threshold": record}), model, scaler, windows[:8])
+    return folder
