@@ -1,1 +1,1 @@
-"""Side-by-side throughput on a real broker: the client's limit, this product, and its peers, each pinned to one core."""
+"""Side by side on a real broker: the client's limit, this product, and its peers, each pinned to one core."""

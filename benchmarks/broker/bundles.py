@@ -26,9 +26,9 @@ QUANTILE = 0.999
 
 
 def write_bundle(folder: Path, load: Load, window_steps: int, always_alarm: bool = False) -> Path:
-    """An LSTM autoencoder (32-16 and back) for the load's sensors; for blocks the linear autoencoder of the bearing recipe.
+    """An LSTM autoencoder (32-16 and back) for the load's sensors; for blocks, 500-250-125 and back.
 
-    The threshold lets about one window in a thousand through, so that alarms are part of the work; `always_alarm`: every one.
+    The threshold lets one window in thousands through, so that alarms are part of the work; `always_alarm`: every one.
     """
     torch.manual_seed(7)
     blocks = load.form == "blocks"

@@ -39,7 +39,7 @@ class Latency:
 
 
 def produce(bootstrap: str, topic: str, assets: int, seconds: int, closing: dict[tuple[str, str], int]) -> None:
-    """One step a second for every asset, spread evenly over that second; remembers when each step's last reading was sent."""
+    """One step a second for every asset, spread over that second; remembers when each step's last reading was sent."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1, "acks": 1, "partitioner": "murmur2_random"})
     keys = [f"machine-{number}" for number in range(assets)]
     base = int(time.time()) - seconds - 10

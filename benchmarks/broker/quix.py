@@ -1,10 +1,11 @@
-"""Quix Streams doing the same decode and window; runs in an environment of its own (`.venv-quix`), so it imports nothing of ours.
+"""Quix Streams doing the same decode and window; in an environment of its own (`.venv-quix`), so it imports nothing of ours.
 
-It decodes each record, keeps the last value of each sensor and a window of rows an asset, and scores nothing: a favour to it.
+It decodes each record, keeps each sensor's last value and a window of rows an asset, and scores nothing: a favour to it.
 
     python quix.py BOOTSTRAP TOPIC FORM READINGS SENSORS STEPS
 """
 
+import json
 import os
 import sys
 import tempfile
@@ -32,7 +33,7 @@ def main() -> None:
         elif state["count"] >= DONE * total:
             began, before = state["warm"]
             rate = (state["count"] - before) / (time.perf_counter() - began)
-            print('{"readings_per_s": %f}' % rate, flush=True)
+            print(json.dumps({"readings_per_s": rate}), flush=True)
             os._exit(0)
 
     def reading(document: dict[str, Any], key: bytes, _timestamp: int, _headers: object) -> None:

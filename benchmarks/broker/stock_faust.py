@@ -1,4 +1,4 @@
-"""A Faust agent as its documentation shows it, doing the same scoring: one event a record, a window a sensor, one model call a window.
+"""A Faust agent as its documentation shows it, doing the same scoring: one event a record, one model call a window.
 
 python -m benchmarks.broker.stock_faust BOOTSTRAP TOPIC FORM READINGS BUNDLE
 """

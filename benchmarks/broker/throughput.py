@@ -2,8 +2,8 @@
 
     python -m benchmarks.broker.throughput [--repeats 3] [--cases readings-120s,rows-120s] [--quick]
 
-The broker has one core, the contender the other. The contenders of a case take turns, `repeats` times round; the figure is
-the median. Slow peers read a shorter topic of the same shape. Written: `benchmarks/results.json` and a table.
+The broker has one core, the contender the other. The contenders of a case take turns, `repeats` times round; the figure
+is the median. Slow peers read a shorter topic of the same shape. Written: `benchmarks/results.json` and a table.
 """
 
 import argparse
@@ -109,10 +109,10 @@ def table(lines: list[dict[str, object]]) -> str:
         return "" if value is None else f"{value}"
 
     rows = ["| case | readings/s | / limit | / stock Faust | / Quix |", "|---|---:|---:|---:|---:|"]
-    rows += [
-        f"| {line['case']} | {line['readings_per_s']:,} | {cell(line['ratio_to_limit'])} | {cell(line['ratio_to_stock_faust'])} | {cell(line['ratio_to_quix'])} |"
-        for line in lines
-    ]
+    ratios = ("ratio_to_limit", "ratio_to_stock_faust", "ratio_to_quix")
+    for line in lines:
+        cells = [str(line["case"]), f"{line['readings_per_s']:,}", *(cell(line[ratio]) for ratio in ratios)]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -136,7 +136,7 @@ def main() -> int:
             if case.load.name not in wanted:
                 continue
             print(case.load.name, file=sys.stderr, flush=True)
-            # The broker inherits the affinity of its parent at the time of its start. One broker a case keeps the page cache honest.
+            # The broker inherits the affinity that its parent has when it starts it.
             os.sched_setaffinity(0, {BROKER_CORE} & own_cores or own_cores)
             with Kafka(config={"log.segment.bytes": "268435456"}) as kafka:
                 os.sched_setaffinity(0, own_cores)

@@ -23,10 +23,6 @@ def fuzz_here(name: str, arguments: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["stream_detector", "trainer"]):
-        import stream_detector.bundle_files
-        import stream_detector.historian
-        import stream_detector.manifest
-        import stream_detector.messages
         import trainer.recipe  # noqa: F401
     atheris.Setup([sys.argv[0], *arguments], TARGETS[name])
     atheris.Fuzz()

@@ -1,7 +1,7 @@
 """One function a decoder: any bytes in, and either a clean result or the decoder's own kind of error.
 
-Anything else (another exception, a broken promise about the result, a call that takes seconds) is a finding, and every finding
-becomes an entry of `tests/fuzz/corpus.py`.
+Anything else (another exception, a broken promise about the result, a call that takes seconds) is a finding, and every
+finding becomes an entry of `tests/fuzz/corpus.py`.
 """
 
 import tempfile
