@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stream_detector.detection.config import (
     Config,
@@ -35,7 +35,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class DataConfig(Config):
     """How to read the plant's files: wide form, one row a time (or, in a table, one row a sample)."""
 
-    time_column: str | None = Field(default="time", description="none: rows are samples without a time")
+    time_column: str | None = Field(default="time", description='"": rows are samples without a time')
     time_format: str | None = Field(default=None, description="strptime; none: see docs/recipes.md")
     separator: str | None = Field(default=None, min_length=1, max_length=1, description="none: comma, semicolon or tab")
     header: bool = Field(default=True, description="false: the columns are called c1, c2, ...")
@@ -59,6 +59,12 @@ class DataConfig(Config):
     prelabel: PrelabelConfig | None = Field(
         default=None, description="files without a label column are labelled by an isolation forest"
     )
+
+    @field_validator("time_column", mode="before")
+    @classmethod
+    def _no_time(cls, value: object) -> object:
+        """TOML has no word for nothing."""
+        return None if value == "" else value
 
 
 class SplitConfig(Config):
