@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     topic_scores: str = _setting("detector.scores", "scores, where they are published")
     topic_dead_letters: str = _setting("detector.dead-letters", "records that could not be used")
     topic_state: str = _setting("detector.state", "snapshots of decision state, compacted")
-    topic_alarm_states: str = _setting("detector.alarm-states", "changes of state by operators, compacted")
+    topic_alarm_states: str = _setting("detector.alarm-states", "every change of an alarm's state: who, when, why")
     topic_feedback: str = _setting("operator.feedback", "what operators answer")
     publish_scores: bool = _setting(False, "publish every scored step to the topic of scores")
 
@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     topic_partitions: int = _setting(4, "partitions of a topic that is created", ge=1, le=10_000)
     topic_replication: int = _setting(-1, "copies of a topic that is created; -1 = the broker's default", ge=-1, le=10)
     topic_retention_days: float = _setting(7.0, "how long created topics keep records (not the compacted)", "d", gt=0)
+    topic_history_days: float = _setting(
+        730.0, "... those of alarms, events, feedback and alarm states: the ledger looks back on them", "d", gt=0
+    )
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _setting(
         "PLAINTEXT", "how to talk to the brokers"

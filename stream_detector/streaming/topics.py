@@ -31,7 +31,7 @@ async def ensure_topics(settings: Settings) -> dict[str, int]:
         readings = found.get(settings.topic_readings, settings.topic_partitions)
         wanted = dict.fromkeys(_plain_topics(settings), settings.topic_partitions)
         wanted[settings.topic_readings] = readings
-        compacted = {settings.topic_state: readings, settings.topic_alarm_states: settings.topic_partitions}
+        compacted = {settings.topic_state: readings}
         missing = {name: n for name, n in {**wanted, **compacted}.items() if name not in found}
         if missing and not settings.create_topics:
             raise BrokerError(
@@ -53,17 +53,21 @@ async def ensure_topics(settings: Settings) -> dict[str, int]:
 
 def worker_topics(settings: Settings) -> list[str]:
     """The names of all topics that a worker needs, e.g. for an embedded broker."""
-    return [*_plain_topics(settings), settings.topic_state, settings.topic_alarm_states]
+    return [*_plain_topics(settings), settings.topic_state]
 
 
 def _plain_topics(settings: Settings) -> list[str]:
-    names = [settings.topic_readings, settings.topic_events, settings.topic_alarms, settings.topic_dead_letters]
-    names.append(settings.topic_feedback)
+    names = [settings.topic_readings, settings.topic_dead_letters, *_history_topics(settings)]
     if settings.publish_scores:
         names.append(settings.topic_scores)
     if settings.sensor_assets_file is not None:
         names.append(settings.topic_unkeyed)
     return names
+
+
+def _history_topics(settings: Settings) -> list[str]:
+    """What the ledger and an audit look back on for long: few records, kept long."""
+    return [settings.topic_events, settings.topic_alarms, settings.topic_alarm_states, settings.topic_feedback]
 
 
 async def _partitions(admin: Any) -> dict[str, int]:
@@ -79,7 +83,8 @@ async def _create(admin: Any, settings: Settings, name: str, partitions: int, *,
         # offset, so compaction must not remove it while such a worker can still exist.
         config = {"cleanup.policy": "compact", "min.compaction.lag.ms": "600000", "segment.ms": "3600000"}
     else:
-        config = {"retention.ms": str(int(settings.topic_retention_days * 86_400_000))}
+        days = settings.topic_history_days if name in _history_topics(settings) else settings.topic_retention_days
+        config = {"retention.ms": str(int(days * 86_400_000))}
     topic = NewTopic(name, partitions, 1, topic_configs=config)
     # The constructor refuses -1, which brokers take as their own default.
     topic.replication_factor = settings.topic_replication
