@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import GridConfig, LeadConfig, WindowConfig
+from stream_detector.detection.steps import Steps
+from stream_detector.detection.windows import cut
 from trainer.dataset import Dataset
 
 
@@ -37,9 +39,8 @@ class Examples:
 def cut_examples(dataset: Dataset, grid: GridConfig, window: WindowConfig, lead: LeadConfig) -> Examples:
     """Cut all windows of a file with the detector's own grid, and label them."""
     steps = row_steps(dataset, grid)
-    windows, rows = _cut(dataset, steps, window)
+    windows, rows, newest = _cut(dataset, grid, window)
     positive = None if dataset.labels is None else row_positives(dataset, grid, lead)[rows]
-    newest = steps[rows]
     if dataset.labels is None:
         normal = np.ones(len(rows), dtype=bool)
     elif dataset.labels_mark_events:
@@ -54,8 +55,7 @@ def row_steps(dataset: Dataset, grid: GridConfig) -> NDArray[np.int64]:
     """(N,) the step of the grid that each row lies in."""
     if grid.kind == "table":
         return np.arange(len(dataset))
-    position = dataset.times / grid.step_seconds
-    return np.asarray(np.round(position) if grid.kind == "samples" else np.floor(position), dtype=np.int64)
+    return Steps(grid).step_of(dataset.times)
 
 
 def row_positives(dataset: Dataset, grid: GridConfig, lead: LeadConfig) -> NDArray[np.bool_]:
@@ -74,11 +74,12 @@ def _any_between(marked: NDArray[np.int64], first: NDArray[np.int64], last: NDAr
 
 
 def _cut(
-    dataset: Dataset, steps: NDArray[np.int64], window: WindowConfig
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Interim: whole windows of rows whose steps follow each other, none across an event."""
-    run = np.cumsum(np.append(True, (np.diff(steps) != 1) | dataset.events[1:] | dataset.events[:-1]))
-    last = np.arange(window.steps - 1, len(dataset))
-    whole = run[last] == run[last - window.steps + 1]
-    rows = last[whole & ~dataset.events[last]]
-    return dataset.values[rows[:, None] - np.arange(window.steps)[::-1]], rows
+    dataset: Dataset, grid: GridConfig, window: WindowConfig
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Windows (B, T, F), the row and the step of each one's newest step (B,). Rows of events are in none."""
+    if grid.kind == "table":
+        rows = np.arange(len(dataset))
+        return dataset.values[:, None, :], rows, rows
+    readings = np.flatnonzero(~dataset.events)
+    windows = cut(dataset.times[readings], dataset.values[readings], dataset.times[dataset.events], grid, window)
+    return windows.values, readings[windows.rows], windows.steps

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from stream_detector.detection.torch_model import TorchModel
 from stream_detector.errors import DataError
+from trainer.adam import Adam
 from trainer.losses import Losses
 from trainer.recipe import TrainConfig
 
@@ -39,7 +40,7 @@ def train_network(
     )
     learnt = slice(0, len(windows) - held)
     held_out = slice(len(windows) - held, len(windows))
-    optimizer = torch.optim.Adam(model.module.parameters(), lr=config.learning_rate)
+    optimizer = Adam(model.module.parameters(), config.learning_rate)
     order = torch.Generator().manual_seed(config.seed)
     train_losses: list[float] = []
     holdout_losses: list[float] = []

@@ -1,0 +1,54 @@
+"""`trainer evaluate`: are the alarms right, and do they pay?"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from trainer.data_options import LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
+
+
+def command(
+    bundle: Annotated[Path, typer.Option(help="Folder that `trainer fit` wrote.")],
+    data: Annotated[Path, typer.Option(help="Labelled file: .csv, .csv.gz or .parquet.")],
+    json: Annotated[Path | None, typer.Option(help="Write the numbers, machine-readable.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
+    rows: Annotated[
+        Literal["auto", "all", "test"],
+        typer.Option(
+            help="Which rows to judge. test: those of the file the bundle was fitted on that nothing was chosen on; "
+            "auto: these if it is that file, else all."
+        ),
+    ] = "auto",
+    time_column: TimeColumn = None,
+    time_format: TimeFormat = None,
+    label_column: LabelColumn = None,
+    labels_are: LabelsAre = None,
+) -> None:
+    """Judge a bundle on a labelled file: both kinds of error, the cost against never alarming, and what that means.
+
+    frr is the false-alarm rate (normal rows in alarm), far the missed rate (rows that call for an alarm and get none).
+    """
+    from stream_detector.bundle import load_bundle
+    from trainer.dataset import read_dataset
+    from trainer.evaluate import evaluate_rows, in_words
+    from trainer.output import write_bytes, write_json
+    from trainer.report import evaluation_report
+    from trainer.score import bundle_data, judged_rows
+    from trainer.scored import score_dataset
+
+    loaded = load_bundle(bundle)
+    source = override(bundle_data(loaded.manifest), time_column, time_format, label_column, labels_are)
+    dataset = read_dataset(data, source, loaded.manifest.sensors)
+    scored = score_dataset(loaded, dataset)
+    which, chosen = judged_rows(loaded.manifest, dataset, rows)
+    scored = scored.take(chosen[scored.rows])
+    evaluation = evaluate_rows(scored, loaded.manifest)
+    typer.echo(f"{data}: {which}")
+    for line in in_words(evaluation):
+        typer.echo(line)
+    if json is not None:
+        write_json(json, evaluation.as_json())
+    if report is not None:
+        write_bytes(report, evaluation_report(loaded, dataset, scored, evaluation, which).encode())
+        typer.echo(f"report: {report}")

@@ -1,0 +1,75 @@
+"""`trainer fit`: a recipe and a file in, a bundle and a report out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.data_options import LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
+
+
+def command(
+    recipe: Annotated[
+        str, typer.Option(help="Name of a recipe (`trainer recipes`), or a file of your own: FILE.toml.")
+    ],
+    data: Annotated[Path, typer.Option(help="History to learn from: .csv, .csv.gz or .parquet, one row a time.")],
+    out: Annotated[Path, typer.Option(help="Folder for the bundle.")] = Path("bundle"),
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="Choose the threshold on this file instead of a part of --data.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML report; default: beside the bundle, OUT.html.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write what was fitted and how it did, machine-readable.")] = None,
+    sign_with: Annotated[Path | None, typer.Option(help="Sign the bundle with this Ed25519 key (PEM).")] = None,
+    time_column: TimeColumn = None,
+    time_format: TimeFormat = None,
+    label_column: LabelColumn = None,
+    labels_are: LabelsAre = None,
+) -> None:
+    """Fit a recipe: learn normal operation, choose the threshold on later data, judge on the newest, write a bundle.
+
+    The report shows what was learnt and whether the alarms pay on the part that nothing was chosen on.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from trainer.dataset import read_dataset
+    from trainer.evaluate import in_words
+    from trainer.fit import fit_recipe
+    from trainer.output import error_console, read_key, write_bytes, write_json
+    from trainer.recipe import load_recipe
+    from trainer.report import fit_report
+
+    loaded = load_recipe(recipe)
+    source = override(loaded.data, time_column, time_format, label_column, labels_are)
+    training = loaded.train if seed is None else loaded.train.model_copy(update={"seed": seed})
+    loaded = loaded.model_copy(update={"data": source, "train": training})
+    private_key = None if sign_with is None else read_key(sign_with)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeElapsedColumn())
+    with Progress(*columns, console=error_console(), transient=True) as progress:
+        task = progress.add_task("reading", total=loaded.train.epochs, loss="")
+        dataset = read_dataset(data, loaded.data)
+        held_out = None if validation is None else read_dataset(validation, loaded.data, dataset.sensors)
+        progress.update(task, description="training")
+
+        def on_epoch(epoch: int, train_loss: float, holdout_loss: float) -> None:
+            losses = f"epoch {epoch}, loss {train_loss:.4g}, held out {holdout_loss:.4g}"
+            progress.update(task, completed=epoch, loss=losses)
+
+        fitted = fit_recipe(loaded, dataset, out, held_out, on_epoch, private_key)
+        progress.update(task, completed=loaded.train.epochs, description="writing the report")
+        report_path = report or out.with_name(out.name + ".html")
+        write_bytes(report_path, fit_report(fitted).encode())
+    manifest = fitted.bundle.manifest
+    typer.echo(f"{out}: bundle {manifest.bundle_id}, recipe {manifest.recipe}, {len(manifest.sensors)} sensors")
+    epochs = f" in {manifest.training.epochs} epochs" if manifest.training.epochs else ""
+    typer.echo(f"learnt from {manifest.training.windows:,} normal windows{epochs}; seed {manifest.training.seed}")
+    typer.echo(f"threshold {manifest.threshold.value:.6g}: {manifest.threshold.how}")
+    if len(fitted.test):
+        typer.echo("on the newest part, on which nothing was chosen:")
+        for line in in_words(fitted.evaluation):
+            typer.echo(f"  {line}")
+    typer.echo(f"report: {report_path}")
+    if json is not None:
+        summary = {"bundle_id": manifest.bundle_id, "threshold": manifest.threshold.model_dump(mode="json")}
+        training_record = manifest.training.model_dump(mode="json")
+        write_json(json, {**summary, "training": training_record, "test": fitted.evaluation.as_json()})

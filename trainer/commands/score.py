@@ -1,0 +1,37 @@
+"""`trainer score`: what the running detector would have said of a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.data_options import TimeColumn, TimeFormat, override
+
+
+def command(
+    bundle: Annotated[Path, typer.Option(help="Folder that `trainer fit` wrote.")],
+    data: Annotated[Path, typer.Option(help="File to score: .csv, .csv.gz or .parquet, one row a time.")],
+    out: Annotated[Path, typer.Option(help="File to write: .csv, .csv.gz or .parquet.")],
+    errors: Annotated[
+        bool, typer.Option("--errors", help="Add the error of every sensor: columns error:SENSOR.")
+    ] = False,
+    time_column: TimeColumn = None,
+    time_format: TimeFormat = None,
+) -> None:
+    """Score a file: one line a scorable row with time, score, threshold and alarm (0 or 1).
+
+    Where the bundle is calibrated there is a column probability too, and the threshold is one of the probability.
+    Rows without a full window behind them (after a gap or an event) have no line. Times are UTC.
+    """
+    from stream_detector.bundle import load_bundle
+    from trainer.dataset import read_dataset
+    from trainer.score import bundle_data, score_table, write_table
+    from trainer.scored import score_dataset
+
+    loaded = load_bundle(bundle)
+    source = override(bundle_data(loaded.manifest), time_column, time_format)
+    dataset = read_dataset(data, source, loaded.manifest.sensors)
+    scored = score_dataset(loaded, dataset)
+    write_table(score_table(loaded.manifest, dataset, scored, with_errors=errors), out)
+    alarms = int(scored.alarm.sum())
+    typer.echo(f"{out}: {len(scored):,} of {len(dataset):,} rows scored, {alarms:,} above the threshold")

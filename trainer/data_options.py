@@ -1,0 +1,31 @@
+"""Options by which a command reads a file that is written differently from what the recipe says."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from trainer.recipe import DataConfig
+
+TimeColumn = Annotated[str | None, typer.Option(help="Column of the times, if not the recipe's.")]
+TimeFormat = Annotated[str | None, typer.Option(help="Format of the times as of strptime, e.g. '%d.%m.%Y %H:%M'.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of the labels, if not the recipe's.")]
+LabelsAre = Annotated[
+    Literal["normal", "anomaly"] | None, typer.Option(help="What a label of the recipe's label values marks.")
+]
+
+
+def override(
+    config: DataConfig,
+    time_column: str | None = None,
+    time_format: str | None = None,
+    label_column: str | None = None,
+    labels_are: Literal["normal", "anomaly"] | None = None,
+) -> DataConfig:
+    """The recipe's data section with what was given on the command line."""
+    given: dict[str, Any] = {
+        "time_column": time_column,
+        "time_format": time_format,
+        "label_column": label_column,
+        "labels_are": labels_are,
+    }
+    return config.model_copy(update={name: value for name, value in given.items() if value is not None})
