@@ -119,6 +119,8 @@ class AlarmBook:
             case "shelve" | "out-of-service":
                 until = None if feedback.until is None else from_iso(feedback.until)
                 state: SetAside = "shelved" if feedback.action == "shelve" else "out-of-service"
+                if state == "shelved" and asset.suppression and asset.suppression.state == "out-of-service":
+                    return []
                 suppression = Suppression(state, feedback.who, why, until if state == "shelved" else None)
                 return self._set_aside(feedback.asset, suppression, at, feedback.who, why)
             case "unshelve" | "in-service":

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import chain
 from typing import Literal
 
 from stream_detector.detection.config import LeadConfig
@@ -94,6 +95,13 @@ class Ledger:
     def assets(self) -> list[str]:
         """All assets with an alarm or an event, sorted."""
         return sorted(asset for asset in {*self._alarms, *self._events} if self._alarms[asset] or self._events[asset])
+
+    @property
+    def newest(self) -> float:
+        """Event time (epoch seconds) of the newest alarm or event; -inf when there is none."""
+        raised = (alarm.raised_at for alarms in self._alarms.values() for alarm in alarms.values())
+        happened = (to_epoch_seconds(event.time) for events in self._events.values() for event in events.values())
+        return max(chain(raised, happened), default=-math.inf)
 
     def add_alarm(self, alarm: Alarm) -> None:
         """Takes an alarm, raised or cleared; the cleared form replaces the raised one, whichever comes first.

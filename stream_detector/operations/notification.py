@@ -33,10 +33,7 @@ class Notification:
     priority: Priority
     ended_at: float | None
     texts: dict[str, str]
-
-    @property
-    def key(self) -> str:
-        return f"{self.alarm.id}:{self.state}"
+    key: str
 
 
 class Writer:
@@ -77,7 +74,12 @@ class Writer:
             raise UsageError(f"template {error.filename}, line {error.lineno}: {error.message}") from None
 
     def write(
-        self, alarm: Alarm, state: NotificationState, ended_at: float | None = None, suppressed_why: str = ""
+        self,
+        alarm: Alarm,
+        state: NotificationState,
+        ended_at: float | None = None,
+        suppressed_why: str = "",
+        again: str = "",
     ) -> Notification:
         """Writes all texts of one notification.
 
@@ -86,6 +88,7 @@ class Writer:
             state: what to tell.
             ended_at: epoch seconds when it was cleared or set aside.
             suppressed_why: why it was set aside, for state "suppressed".
+            again: makes the key another one, for an alarm that comes back after it was set aside.
 
         Raises:
             UsageError: a template of the plant's own uses a value that there is not.
@@ -103,7 +106,8 @@ class Writer:
             }
         except jinja2.UndefinedError as error:
             raise UsageError(f"a template of the notification texts cannot be filled in: {error}") from None
-        return Notification(alarm, state, priority_of(alarm), ended_at, texts)
+        key = f"{alarm.id}:{state}:{again}" if again else f"{alarm.id}:{state}"
+        return Notification(alarm, state, priority_of(alarm), ended_at, texts, key)
 
     def _context(
         self, alarm: Alarm, state: NotificationState, ended_at: float | None, suppressed_why: str

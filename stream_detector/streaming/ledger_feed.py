@@ -1,6 +1,8 @@
 """Feeds a ledger from the topics of alarms, events and feedback."""
 
 import logging
+import math
+import time
 from collections.abc import Iterable
 
 from stream_detector.messages import Alarm, Feedback, LoggedEvent
@@ -10,6 +12,9 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.topic_reader import TopicReader, TopicRecord
 
 log = logging.getLogger(__name__)
+
+SECONDS_PER_DAY = 86_400.0
+FORGET_EVERY_SECONDS = 3_600.0
 
 
 class LedgerFeed:
@@ -67,12 +72,21 @@ async def read_ledger(feed: LedgerFeed) -> list[str]:
         return reader.missing
 
 
-async def follow_ledger(feed: LedgerFeed, gauges: LedgerGauges) -> None:
-    """Reads the topics from the beginning and goes on for ever; the gauges follow."""
+async def follow_ledger(feed: LedgerFeed, gauges: LedgerGauges, days: float = math.inf) -> None:
+    """Reads the topics from the beginning and goes on for ever; the gauges follow.
+
+    Alarms and events `days` older (event time) than the newest are forgotten, so that the process does not grow.
+    """
     async with TopicReader(feed.settings, feed.topics) as reader:
         async for records in reader.to_end():
             feed.take(records)
         gauges.update(set(feed.ledger.assets))
+        forget_at = 0.0
         async for records in reader.follow():
             if records:
                 gauges.update(feed.take(records))
+            if time.time() > forget_at and math.isfinite(days):
+                forget_at = time.time() + FORGET_EVERY_SECONDS
+                # A replay of old data is as good as now; an event in the far future is not.
+                newest = min(feed.ledger.newest, time.time())
+                feed.ledger.forget_before(newest - days * SECONDS_PER_DAY)

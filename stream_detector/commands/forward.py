@@ -1,0 +1,72 @@
+"""`stream-detector forward`: brings alarms to Alertmanager and webhooks, and keeps their states."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from stream_detector.operations.forwarder_settings import ForwarderSettings
+    from stream_detector.settings import Settings
+
+
+def command(
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT[,HOST:PORT]")] = None,
+    alertmanager: Annotated[list[str] | None, typer.Option(help="address of an Alertmanager; may be repeated")] = None,
+    webhook: Annotated[list[str] | None, typer.Option(help="address of a webhook; may be repeated")] = None,
+    language: Annotated[str | None, typer.Option(help="language of the texts: en or ko")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="port of /metrics and /healthz; 0 = any free one")] = None,
+) -> None:
+    """Bring alarms to people: Alertmanager and any webhook, each at its own pace, until Ctrl-C."""
+    import asyncio
+
+    from stream_detector.operations.forwarder_settings import ForwarderSettings
+    from stream_detector.settings import Settings
+
+    forwarding = ForwarderSettings.load(
+        alertmanager_urls=",".join(alertmanager) if alertmanager else None,
+        webhook_urls=",".join(webhook) if webhook else None,
+        language=language,
+        metrics_port=metrics_port,
+    )
+    settings = Settings.load(bootstrap=bootstrap, metrics_port=forwarding.metrics_port)
+    asyncio.run(_until_stopped(settings, forwarding))
+
+
+async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") -> None:
+    import asyncio
+    import logging
+    import signal
+
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    forwarder = asyncio.create_task(_forward(settings, forwarding))
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, forwarder.cancel)
+    try:
+        await forwarder
+    except asyncio.CancelledError:
+        return
+    except ExceptionGroup as group:
+        # The first fault ended all the others.
+        raise group.exceptions[0] from None
+
+
+async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> None:
+    from prometheus_client import CollectorRegistry
+
+    from stream_detector.metrics import ForwarderMetrics
+    from stream_detector.streaming.forwarder_process import ForwarderProcess
+    from stream_detector.streaming.metrics_server import MetricsServer
+
+    registry = CollectorRegistry()
+    process = ForwarderProcess(settings, forwarding, ForwarderMetrics(registry), registry)
+    server = MetricsServer(settings, registry, health=lambda: None, readiness=process.why_not_ready)
+    server.start()
+    print(
+        f"forwarding {settings.topic_alarms}; metrics on http://{settings.metrics_host}:{server.port}/metrics",
+        flush=True,
+    )
+    try:
+        await process.run()
+    finally:
+        server.stop()
