@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format lint types kafka dist bench chaos fuzz soak stack backtest audit sbom screenshots dashboards versions clean
+.PHONY: help setup demo test unit check format lint types kafka dist bench chaos fuzz soak stack backtest audit-dependencies sbom screenshots dashboards versions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,22 @@ dist: $(STAMP) ## build a wheel, install it into an empty environment, run both 
 
 dashboards: $(STAMP) ## write the Grafana dashboards from deploy/grafana/*.py
 	$(BIN)/python -m deploy.grafana.build
+
+bench: $(STAMP) ## readings/s beside the client's limit, stock Faust and Quix Streams, on a real broker (half an hour)
+	@test -x .venv-quix/bin/python || ($(BIN)/uv venv --quiet --python $(PYTHON) .venv-quix && VIRTUAL_ENV=$(CURDIR)/.venv-quix $(BIN)/uv pip install --quiet 'quixstreams>=3.28,<4')
+	$(BIN)/python -m benchmarks.broker.throughput $(BENCH)
+
+fuzz: $(STAMP) ## coverage-guided fuzzing of every decoder, SECONDS=600 each
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet 'atheris>=3'
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)
+
+sbom: $(STAMP) ## list every installed package in CycloneDX form (out/sbom.json)
+	@mkdir -p out
+	$(BIN)/uv tool run --quiet --from 'cyclonedx-bom>=5' cyclonedx-py environment --output-format JSON --output-file out/sbom.json $(BIN)/python
+	@echo "wrote out/sbom.json"
+
+audit-dependencies: $(STAMP) ## look every installed package up in the public advisories; a package that cannot be looked up fails it
+	$(BIN)/uv tool run --quiet 'pip-audit>=2.9' --strict --skip-editable --path $(shell $(BIN)/python -c 'import site; print(site.getsitepackages()[0])' 2>/dev/null)
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build .kafka
