@@ -1,0 +1,280 @@
+"""Everything the console knows, kept in memory within bounds and rebuilt from the topics after a restart."""
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from stream_detector.messages import Alarm, Feedback, LoggedEvent, from_iso, to_epoch_seconds
+from stream_detector.operations.console.rings import AssetRing
+from stream_detector.operations.console.views import (
+    AlarmView,
+    AssetView,
+    LedgerView,
+    Sample,
+    Series,
+    WorkerView,
+)
+from stream_detector.operations.ledger import AlarmEntry, Ledger
+from stream_detector.operations.ledger_report import Tally, report
+
+MAX_ASSETS = 500
+MAX_ALARMS = 1_000
+MAX_EVENTS = 200
+SPARK_POINTS = 48
+TRACES = 6
+
+SUBJECTS = {
+    "acknowledge": ("alarm", "acknowledge"),
+    "real": ("alarm", "judgement"),
+    "false-alarm": ("alarm", "judgement"),
+    "shelve": ("asset", "shelve"),
+    "unshelve": ("asset", "shelve"),
+    "out-of-service": ("asset", "out-of-service"),
+    "in-service": ("asset", "out-of-service"),
+}
+"""What each action speaks of; of those about the same thing the newest counts."""
+
+SendFeedback = Callable[[Feedback], Awaitable[None]]
+
+
+class _Asset:
+    """What is kept of one asset."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.sample = sample
+        self.received_at = 0.0
+        self.ring = AssetRing(_columns(sample), sample.step_seconds)
+        self.version = 0
+        self.shelved: Feedback | None = None
+        self.out_of_service: Feedback | None = None
+
+
+class History:
+    """A `ConsoleSource`. Observing and reading may happen in different threads.
+
+    Args:
+        worker: gives the figures of the detector itself.
+        send: writes feedback to its topic.
+        clock: wall clock in epoch seconds.
+        max_assets: assets beyond this many are not shown; the page says so.
+    """
+
+    def __init__(
+        self,
+        worker: Callable[[], WorkerView],
+        send: SendFeedback,
+        clock: Callable[[], float] = time.time,
+        max_assets: int = MAX_ASSETS,
+    ) -> None:
+        self._worker = worker
+        self._send = send
+        self._clock = clock
+        self._max_assets = max_assets
+        self._lock = threading.Lock()
+        self._version = 1
+        self._records_version = 1
+        self._assets: dict[str, _Asset] = {}
+        self._alarms: dict[str, Alarm] = {}
+        self._events: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=MAX_EVENTS))
+        self._feedback: dict[tuple[str, str], Feedback] = {}
+        self._ledger = Ledger()
+        self._ledger_view: tuple[int, LedgerView] | None = None
+
+    # -- observing ---------------------------------------------------------------------------------------------------
+
+    def observe(self, sample: Sample) -> None:
+        """Takes the newest step of an asset; the same step again changes nothing."""
+        with self._lock:
+            known = self._assets.get(sample.asset)
+            if known is None:
+                if len(self._assets) >= self._max_assets:
+                    return
+                known = self._assets[sample.asset] = _Asset(sample)
+                self._restore_marks(known)
+            elif sample.time < known.sample.time or sample == known.sample:
+                return
+            if known.ring.sensors != _columns(sample, known.ring.sensors) or (
+                known.ring.step_seconds != sample.step_seconds
+            ):
+                known.ring = AssetRing(_columns(sample), sample.step_seconds)
+            if sample.time > known.sample.time or not known.received_at:
+                known.received_at = self._clock()
+            known.sample = sample
+            known.ring.add(sample)
+            known.version = self._bump()
+
+    def observe_alarm(self, alarm: Alarm) -> None:
+        """Takes an alarm, raised or cleared."""
+        with self._lock:
+            known = self._alarms.get(alarm.id)
+            if known is None or known.state == "raised":
+                self._alarms[alarm.id] = alarm
+                self._ledger.add_alarm(alarm)
+                self._bump_records()
+            if len(self._alarms) > 2 * MAX_ALARMS:
+                newest = sorted(self._alarms.values(), key=_alarm_order)[:MAX_ALARMS]
+                self._alarms = {alarm.id: alarm for alarm in newest}
+
+    def observe_event(self, asset: str, event: LoggedEvent) -> None:
+        """Takes an event that people logged."""
+        with self._lock:
+            self._ledger.add_event(asset, event)
+            if not event.retracted:
+                self._events[event.asset or asset].append(to_epoch_seconds(event.time))
+            self._bump_records()
+
+    def observe_feedback(self, feedback: Feedback) -> None:
+        """Takes what a person said, from this page or any other."""
+        with self._lock:
+            self._ledger.add_feedback(feedback)
+            subject, kind = SUBJECTS[feedback.action]
+            key = (feedback.asset if subject == "asset" else str(feedback.alarm), kind)
+            known = self._feedback.get(key)
+            if known is None or from_iso(feedback.at) >= from_iso(known.at):
+                self._feedback[key] = feedback
+            version = self._bump_records()
+            if feedback.asset in self._assets:
+                self._restore_marks(self._assets[feedback.asset])
+                self._assets[feedback.asset].version = version
+
+    def _restore_marks(self, asset: _Asset) -> None:
+        name = asset.sample.asset
+        shelved, service = self._feedback.get((name, "shelve")), self._feedback.get((name, "out-of-service"))
+        asset.shelved = shelved if shelved is not None and shelved.action == "shelve" else None
+        asset.out_of_service = service if service is not None and service.action == "out-of-service" else None
+
+    def _bump(self) -> int:
+        self._version += 1
+        return self._version
+
+    def _bump_records(self) -> int:
+        self._records_version = self._bump()
+        return self._version
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def version(self) -> int:
+        with self._lock:
+            return self._version
+
+    def records_version(self) -> int:
+        with self._lock:
+            return self._records_version
+
+    def worker(self) -> WorkerView:
+        return self._worker()
+
+    def assets(self, since_version: int = 0) -> Sequence[AssetView]:
+        with self._lock:
+            return [self._view(known) for _, known in sorted(self._assets.items()) if known.version > since_version]
+
+    def _view(self, known: _Asset) -> AssetView:
+        sample = known.sample
+        shelved_until = None if known.shelved is None else from_iso(known.shelved.until or known.shelved.at)
+        if shelved_until is not None and shelved_until <= self._clock():
+            shelved_until = None
+        return AssetView(
+            asset=sample.asset,
+            state=_state(sample),
+            time=sample.time,
+            received_at=known.received_at,
+            step_seconds=sample.step_seconds,
+            ratio=sample.ratio,
+            score=sample.score,
+            threshold=sample.threshold,
+            probability=sample.probability,
+            degraded=sample.degraded,
+            sensors=len(known.ring.sensors),
+            bundle=sample.bundle,
+            top_sensors=sample.top_sensors,
+            recent=known.ring.recent_ratios(SPARK_POINTS),
+            shelved_until=shelved_until,
+            out_of_service=None if known.out_of_service is None else known.out_of_service.reason,
+        )
+
+    def series(self, asset: str, since: float, until: float | None, sensors: Sequence[str]) -> Series | None:
+        with self._lock:
+            known = self._assets.get(asset)
+            if known is None:
+                return None
+            shares = {top.sensor: top.share for top in known.sample.top_sensors}
+            wanted = list(sensors) or list(shares)[:TRACES]
+            return known.ring.series(
+                asset, since, until, [(name, shares.get(name, 0.0)) for name in wanted], list(self._events[asset])
+            )
+
+    def alarms(self, limit: int = 200) -> Sequence[AlarmView]:
+        with self._lock:
+            chosen = sorted(self._alarms.values(), key=_alarm_order)[:limit]
+            entries: dict[str, AlarmEntry] = {
+                entry.id: entry
+                for asset in {alarm.asset for alarm in chosen}
+                for entry in self._ledger.account(asset).alarms
+            }
+            return [self._alarm_view(alarm, entries.get(alarm.id)) for alarm in chosen]
+
+    def _alarm_view(self, alarm: Alarm, entry: AlarmEntry | None) -> AlarmView:
+        acknowledged = self._feedback.get((alarm.id, "acknowledge"))
+        judged = self._feedback.get((alarm.id, "judgement"))
+        return AlarmView(
+            alarm=alarm,
+            acknowledged_by=None if acknowledged is None else acknowledged.who,
+            acknowledged_at=None if acknowledged is None else acknowledged.at,
+            judgement=None if judged is None else judged.action,
+            outcome="caught" if entry and entry.useful else "open" if alarm.state == "raised" else "none followed",
+        )
+
+    def ledger(self) -> LedgerView:
+        with self._lock:
+            if self._ledger_view is not None and self._ledger_view[0] == self._records_version:
+                return self._ledger_view[1]
+            found = report(self._ledger)
+            newest = sorted(found.events, key=lambda event: event.time, reverse=True)[:MAX_EVENTS]
+            view = LedgerView(
+                total=_tally(found.total),
+                by_asset=[{"asset": asset, **_tally(tally)} for asset, tally in found.by_asset.items()],
+                events=[
+                    {
+                        "asset": event.asset,
+                        "time": event.time,
+                        "event": event.event,
+                        "caught": event.caught_by is not None,
+                        "lead_seconds": event.lead_seconds,
+                    }
+                    for event in newest
+                ],
+            )
+            self._ledger_view = (self._records_version, view)
+            return view
+
+    async def send(self, feedback: Feedback) -> None:
+        await self._send(feedback)
+        self.observe_feedback(feedback)
+
+
+def _state(sample: Sample) -> str:
+    if sample.alarm:
+        return "alarm"
+    if sample.warming_up or sample.score is None:
+        return "warming-up"
+    return "degraded" if sample.degraded else "normal"
+
+
+def _columns(sample: Sample, known: Sequence[str] = ()) -> tuple[str, ...]:
+    """All sensors where the sample names them, otherwise those it happens to speak of."""
+    if sample.sensors:
+        return sample.sensors
+    return tuple(known) or tuple(top.sensor for top in sample.top_sensors)
+
+
+def _alarm_order(alarm: Alarm) -> tuple[bool, float, str]:
+    return alarm.state != "raised", -from_iso(alarm.raised_at), alarm.id
+
+
+def _tally(tally: Tally) -> dict[str, Any]:
+    found = asdict(tally)
+    leads = found.pop("lead_minutes")
+    return {**found, "median_lead_minutes": leads[len(leads) // 2] if leads else None}

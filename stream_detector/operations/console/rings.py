@@ -1,0 +1,121 @@
+"""The bounded history of one asset: the newest points, with every sensor's value and what the model expected."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_detector.operations.console.views import Sample, SensorTrace, Series
+
+POINTS = 720
+MIN_RESOLUTION_SECONDS = 30.0
+
+
+class AssetRing:
+    """At most `points` points, one a step but no closer than 30 s, so that even a 1 s grid covers six hours.
+
+    Of the steps that fall into one point the one closest to an alarm is kept: a peak is never thinned out.
+
+    Args:
+        sensors: names of the columns of values and expected values.
+        step_seconds: of the asset's grid.
+        points: how many to keep. Memory is about `8 * points * len(sensors)` bytes.
+    """
+
+    def __init__(self, sensors: Sequence[str], step_seconds: float, points: int = POINTS) -> None:
+        self.sensors = tuple(sensors)
+        self.step_seconds = step_seconds
+        self.resolution_seconds = max(step_seconds, MIN_RESOLUTION_SECONDS)
+        self._column = {sensor: column for column, sensor in enumerate(self.sensors)}
+        self._points = points
+        self._count = 0
+        self._time = np.full(points, np.nan)
+        self._ratio = np.full(points, np.nan)
+        self._probability = np.full(points, np.nan)
+        self._alarm = np.zeros(points, dtype=bool)
+        self._values = np.full((points, len(self.sensors)), np.nan, dtype=np.float32)
+        self._expected = np.full_like(self._values, np.nan)
+
+    def __len__(self) -> int:
+        return min(self._count, self._points)
+
+    def add(self, sample: Sample) -> None:
+        """Takes a sample; one that is not newer than the newest point changes nothing."""
+        ratio = np.nan if sample.ratio is None else sample.ratio
+        last = (self._count - 1) % self._points
+        if self._count and sample.time <= self._time[last]:
+            return
+        if self._count and sample.time // self.resolution_seconds == self._time[last] // self.resolution_seconds:
+            self._alarm[last] |= sample.alarm
+            if not np.isnan(self._ratio[last]) and not ratio >= self._ratio[last]:
+                return
+            place = last
+        else:
+            place = self._count % self._points
+            self._count += 1
+            self._alarm[place] = sample.alarm
+        self._time[place] = sample.time
+        self._ratio[place] = ratio
+        self._probability[place] = np.nan if sample.probability is None else sample.probability
+        self._values[place] = np.nan
+        self._expected[place] = np.nan
+        if len(sample.values) == len(self.sensors):
+            self._values[place] = sample.values
+            if len(sample.expected) == len(self.sensors):
+                self._expected[place] = sample.expected
+        for top in sample.top_sensors:
+            column = self._column.get(top.sensor)
+            if column is None:
+                continue
+            if top.value is not None:
+                self._values[place, column] = top.value
+            if top.expected is not None:
+                self._expected[place, column] = top.expected
+
+    def recent_ratios(self, count: int) -> list[float | None]:
+        """The newest ratios, oldest first."""
+        order = self._order()[-count:]
+        return _plain(self._ratio[order])
+
+    def series(
+        self,
+        asset: str,
+        since: float,
+        until: float | None,
+        shares: Sequence[tuple[str, float]],
+        events: Sequence[float],
+    ) -> Series:
+        """The points with `since <= time <= until`; `shares`: (sensor, share) of the traces wanted."""
+        order = self._order()
+        times = self._time[order]
+        order = order[(times >= since) & (times <= (np.inf if until is None else until))]
+        inside = [time for time in events if since <= time and (until is None or time <= until)]
+        return Series(
+            asset=asset,
+            step_seconds=self.step_seconds,
+            time=self._time[order].tolist(),
+            ratio=_plain(self._ratio[order]),
+            probability=_plain(self._probability[order]),
+            alarm=self._alarm[order].tolist(),
+            events=inside,
+            traces=[
+                SensorTrace(
+                    sensor=sensor,
+                    share=share,
+                    value=_plain(self._values[order, self._column[sensor]]),
+                    expected=_plain(self._expected[order, self._column[sensor]]),
+                )
+                for sensor, share in shares
+                if sensor in self._column
+            ],
+        )
+
+    def _order(self) -> npt.NDArray[np.intp]:
+        """Places of the points, oldest first."""
+        length = len(self)
+        return (np.arange(self._count - length, self._count) % self._points).astype(np.intp)
+
+
+def _plain(values: npt.NDArray[np.floating]) -> list[float | None]:
+    """Rounded to six digits (a page of them is sent over and over), None where not finite."""
+    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values.tolist()]

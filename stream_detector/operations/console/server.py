@@ -1,0 +1,207 @@
+"""The console's pages and API on an aiohttp application: `add_console(app, source, guard)`.
+
+GET  /                                  the page
+GET  /console/{file}                    its scripts and styles
+GET  /console/api/stream                server-sent events: what changed, and a beat when nothing did
+GET  /console/api/assets/{asset}        history of one asset, with the traces of its sensors
+POST /console/api/feedback              acknowledge, shelve, judge
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from stream_detector.errors import StreamDetectorError
+from stream_detector.messages import Feedback, Message, to_iso
+from stream_detector.operations.console.guard import HEADERS, Guard
+from stream_detector.operations.console.views import ConsoleSource
+
+TICK_SECONDS = 0.25
+CHANGE_SECONDS = 0.5
+BEAT_SECONDS = 3.0
+MAX_STREAMS = 64
+MAX_BODY_BYTES = 16_384
+MAX_TRACES = 16
+DEFAULT_HOURS = 6.0
+MAX_SHELVE_HOURS = 24.0 * 7
+
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, Message):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(value, default=_default),
+        status=status,
+        content_type="application/json",
+        headers={**HEADERS, "Cache-Control": "no-store"},
+    )
+
+
+def _explained(handler: Handler) -> Handler:
+    """Refusals as JSON with the same headers as everything else."""
+
+    async def call(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as refusal:
+            response = _json({"error": refusal.text or refusal.reason}, refusal.status)
+            if "WWW-Authenticate" in refusal.headers:
+                response.headers["WWW-Authenticate"] = refusal.headers["WWW-Authenticate"]
+            return response
+
+    return call
+
+
+class Console:
+    """The handlers; `add_console` puts them on an application."""
+
+    def __init__(self, source: ConsoleSource, guard: Guard, clock: Callable[[], float] = time.time) -> None:
+        self._source = source
+        self._guard = guard
+        self._clock = clock
+        self._streams = 0
+        folder = resources.files("stream_detector.operations.console") / "static"
+        self._files = {file.name: file.read_bytes() for file in folder.iterdir() if Path(file.name).suffix in KINDS}
+
+    # -- the page ----------------------------------------------------------------------------------------------------
+
+    async def page(self, _request: web.Request) -> web.Response:
+        """The page holds no data, so it needs no token."""
+        return self._file("index.html")
+
+    async def file(self, request: web.Request) -> web.Response:
+        return self._file(request.match_info["file"])
+
+    def _file(self, name: str) -> web.Response:
+        if name not in self._files:
+            raise web.HTTPNotFound(text=f"there is no {name}")
+        headers = {**HEADERS, "Cache-Control": "no-cache"}
+        kind = KINDS[Path(name).suffix]
+        return web.Response(body=self._files[name], content_type=kind, charset="utf-8", headers=headers)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def series(self, request: web.Request) -> web.Response:
+        self._guard.check_read(request)
+        asset = request.match_info["asset"]
+        try:
+            hours = float(request.query.get("hours", DEFAULT_HOURS))
+            until = float(request.query["until"]) if "until" in request.query else None
+        except ValueError:
+            raise web.HTTPBadRequest(text="hours and until are numbers") from None
+        sensors = request.query.getall("sensor", [])[:MAX_TRACES]
+        newest = next((view.time for view in self._source.assets() if view.asset == asset), self._clock())
+        end = newest if until is None else until
+        found = self._source.series(asset, end - 3600.0 * hours, until, sensors)
+        if found is None:
+            raise web.HTTPNotFound(text=f"this detector does not watch {asset}")
+        return _json(found)
+
+    def _changes(self, since_version: int) -> tuple[int, bytes]:
+        """What changed after `since_version`; 0 = everything, for a page that has just been opened."""
+        version = self._source.version()
+        body: dict[str, Any] = {
+            "now": self._clock(),
+            "full": since_version == 0,
+            "worker": self._source.worker(),
+            "assets": self._source.assets(since_version),
+            "may_write": self._guard.may_write,
+        }
+        if self._source.records_version() > since_version:
+            body |= {"alarms": self._source.alarms(), "ledger": self._source.ledger()}
+        return version, orjson.dumps(body, default=_default)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        self._guard.check_read(request)
+        if self._streams >= MAX_STREAMS:
+            raise web.HTTPServiceUnavailable(text=f"{MAX_STREAMS} pages are open already; close some")
+        response = web.StreamResponse(
+            headers={
+                **HEADERS,
+                "Content-Type": "text/event-stream",
+                "Cache-Control": "no-store",
+                "X-Accel-Buffering": "no",
+            }
+        )
+        self._streams += 1
+        try:
+            await response.prepare(request)
+            await self._write_changes(response)
+        except (ConnectionResetError, ConnectionError):
+            pass
+        finally:
+            self._streams -= 1
+        return response
+
+    async def _write_changes(self, response: web.StreamResponse) -> None:
+        sent, quiet_since = 0, self._clock()
+        while True:
+            since_sent = self._clock() - quiet_since
+            if self._source.version() != sent and (sent == 0 or since_sent >= CHANGE_SECONDS):
+                sent, body = self._changes(sent)
+                await response.write(b"event: change\ndata: " + body + b"\n\n")
+                quiet_since = self._clock()
+            elif since_sent >= BEAT_SECONDS:
+                beat = orjson.dumps({"now": self._clock(), "worker": self._source.worker()}, default=_default)
+                await response.write(b"event: beat\ndata: " + beat + b"\n\n")
+                quiet_since = self._clock()
+            await asyncio.sleep(TICK_SECONDS)
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    async def feedback(self, request: web.Request) -> web.Response:
+        self._guard.check_write(request)
+        if (request.content_length or 0) > MAX_BODY_BYTES:
+            raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
+        feedback = self._parse(await request.read())
+        try:
+            await self._source.send(feedback)
+        except StreamDetectorError as error:
+            raise web.HTTPServiceUnavailable(text=f"not written: {error}") from None
+        return _json({"written": feedback})
+
+    def _parse(self, body: bytes) -> Feedback:
+        """The time is ours, not the browser's: its clock may be wrong. `minutes` becomes the end of a shelving."""
+        now = self._clock()
+        try:
+            given = orjson.loads(body)
+            if not isinstance(given, dict):
+                raise ValueError("the body is not a JSON object")  # noqa: TRY004 - both become a 400
+            minutes = given.pop("minutes", None)
+            if minutes is not None:
+                if not isinstance(minutes, int | float) or not 0 < minutes <= 60 * MAX_SHELVE_HOURS:
+                    raise ValueError(f"minutes must lie between 0 and {60 * MAX_SHELVE_HOURS:.0f}")
+                given["until"] = to_iso(round(now + 60.0 * minutes, 3))
+            return Feedback.model_validate({**given, "at": to_iso(round(now, 3))})
+        except ValidationError as error:
+            text = "; ".join(
+                f"{'.'.join(map(str, found['loc']))}: {found['msg']}".lstrip(": ") for found in error.errors()
+            )
+            raise web.HTTPBadRequest(text=text) from None
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+
+
+def add_console(app: web.Application, source: ConsoleSource, guard: Guard) -> None:
+    """Serves the console on an application that may have routes of its own; `/` and `/console/` are the console's."""
+    console = Console(source, guard)
+    app.router.add_get("/", _explained(console.page))
+    app.router.add_get("/console/api/stream", _explained(console.stream))
+    app.router.add_get("/console/api/assets/{asset}", _explained(console.series))
+    app.router.add_post("/console/api/feedback", _explained(console.feedback))
+    app.router.add_get("/console/{file}", _explained(console.file))

@@ -1,0 +1,66 @@
+// Alarms as cards: what, why, and what a person can answer.
+
+import { byId, h, keyed } from "./dom.js";
+import { percent, reasonText, seconds, time, whatText, whyText } from "./words.js";
+
+const PAST_SHOWN = 40;
+
+function reasons(alarm) {
+  return h(
+    "ul",
+    { class: "reasons", "aria-label": "Sensors that speak for it" },
+    alarm.top_sensors.slice(0, 5).map((top) => {
+      const bar = h("span", {});
+      bar.style.width = `${100 * top.share}%`;
+      return h("li", {}, h("span", { class: "sensor" }, top.sensor), h("span", { class: "bar", title: percent(top.share) }, bar), h("span", {}, `${percent(top.share)} ${reasonText(top)}`));
+    }),
+  );
+}
+
+function tags(view) {
+  const found = [];
+  if (view.alarm.state === "raised") found.push(["up", "up"]);
+  else found.push(view.outcome === "caught" ? ["caught", "event followed"] : ["", "no event followed"]);
+  if (view.judgement === "real") found.push(["caught", "judged real"]);
+  if (view.judgement === "false-alarm") found.push(["false-alarm", "judged false"]);
+  return found.map(([kind, text]) => h("span", { class: `tag ${kind}` }, text));
+}
+
+function card(view, page) {
+  const { alarm } = view;
+  const open = alarm.state === "raised";
+  const answer = (action, text) =>
+    h("button", { type: "button", "data-action": action, onclick: () => page.feedback(action, alarm.asset, alarm.id) }, text);
+  const when = `${time(seconds(alarm.raised_at), page.now())}${alarm.cleared_at ? ` to ${time(seconds(alarm.cleared_at), page.now())}` : ""}`;
+  const buttons = page.mayWrite()
+    ? [
+        open && !view.acknowledged_by && answer("acknowledge", "Acknowledge"),
+        open && answer("shelve", "Shelve…"),
+        view.judgement !== "real" && answer("real", "Real"),
+        view.judgement !== "false-alarm" && answer("false-alarm", "False alarm"),
+      ]
+    : [];
+  const details = [
+    reasons(alarm),
+    h("div", { class: "actions" }, buttons, h("button", { type: "button", "data-action": "traces", onclick: () => page.showAlarm(alarm) }, "Show traces")),
+  ];
+  return h(
+    "li",
+    { class: `alarm-card ${open ? "open" : ""} ${view.acknowledged_by ? "acknowledged" : ""}` },
+    h("p", { class: "what" }, open ? whatText(alarm, page.now()) : `${alarm.asset}, ${when}`),
+    h("p", { class: "line" }, whyText(alarm)),
+    h("p", { class: "line" }, tags(view), open ? ` since ${when}` : "", view.acknowledged_by ? ` acknowledged by ${view.acknowledged_by}` : ""),
+    open ? details : h("details", {}, h("summary", {}, "Reasons"), details),
+  );
+}
+
+export function drawAlarms(views, page) {
+  const open = views.filter((view) => view.alarm.state === "raised");
+  const past = views.filter((view) => view.alarm.state !== "raised").slice(0, PAST_SHOWN);
+  // Whether writing is allowed decides which buttons there are, so it is part of what is compared.
+  const content = (view) => ({ ...view, mayWrite: page.mayWrite() });
+  keyed(byId("open-list"), open.map(content), (view) => view.alarm.id, (view) => card(view, page));
+  keyed(byId("past-list"), past.map(content), (view) => view.alarm.id, (view) => card(view, page));
+  byId("open-none").hidden = open.length > 0;
+  byId("past-none").hidden = past.length > 0;
+}

@@ -1,0 +1,141 @@
+// One asset: score against threshold, and its sensors against what the model expected.
+
+import { byId, h } from "./dom.js";
+import { lineChart } from "./charts.js";
+import { getJson } from "./connection.js";
+import { number, percent, seconds, stateText, time } from "./words.js";
+
+const RANGES = [[1, "1 h"], [6, "6 h"], [24, "24 h"]];
+
+export class Detail {
+  constructor(page) {
+    this.page = page;
+    this.hours = 6;
+    this.alarm = null;
+    this.busy = false;
+    this.again = false;
+    this.series = null;
+    byId("ranges").append(
+      ...RANGES.map(([hours, text]) => h("button", { type: "button", "data-hours": hours, "aria-pressed": String(hours === this.hours), onclick: () => this.range(hours) }, text)),
+    );
+    new ResizeObserver(() => this.draw()).observe(byId("score-chart"));
+  }
+
+  range(hours) {
+    this.hours = hours;
+    this.alarm = null;
+    for (const button of byId("ranges").children) button.setAttribute("aria-pressed", String(Number(button.dataset.hours) === hours));
+    this.refresh();
+  }
+
+  /** Shows an alarm: its own top sensors, around its time. */
+  show(alarm) {
+    this.alarm = alarm;
+    this.refresh();
+    byId("detail").scrollIntoView({ block: "start" });
+    byId("score-chart").querySelector("svg")?.focus({ preventScroll: true });
+  }
+
+  async refresh() {
+    const asset = this.page.asset();
+    byId("detail").hidden = !asset;
+    if (!asset) return;
+    if (this.busy) {
+      this.again = true;
+      return;
+    }
+    this.busy = true;
+    const query = new URLSearchParams({ hours: this.hours });
+    if (this.alarm) {
+      const end = seconds(this.alarm.cleared_at ?? this.alarm.raised_at) + 3600 * Math.min(1, this.hours / 4);
+      if (end < asset.time) query.set("until", end);
+      for (const top of this.alarm.top_sensors) query.append("sensor", top.sensor);
+    }
+    try {
+      this.series = await getJson(`/console/api/assets/${encodeURIComponent(asset.asset)}?${query}`);
+      this.draw();
+    } catch {
+      // The stream says when the connection is lost; the next change asks again.
+    } finally {
+      this.busy = false;
+    }
+    if (this.again) {
+      this.again = false;
+      this.refresh();
+    }
+  }
+
+  draw() {
+    const { series } = this;
+    const asset = this.page.asset();
+    if (!series || !asset || series.asset !== asset.asset) return;
+    const now = this.page.now();
+    byId("detail-title").textContent = asset.asset;
+    byId("detail-state").textContent = `${stateText(asset)}, bundle ${asset.bundle}${this.alarm ? `, alarm of ${time(seconds(this.alarm.raised_at), now)}` : ""}`;
+    this.drawScore(series, asset, now);
+    this.drawTraces(series, asset, now);
+    this.drawActions(asset);
+  }
+
+  times(series) {
+    const until = series.time.at(-1) ?? 0;
+    return { time: series.time, from: Math.max(until - 3600 * this.hours, series.time[0] ?? 0), until, step: Math.max(series.step_seconds, 30), now: this.page.now() };
+  }
+
+  drawScore(series, asset, now) {
+    const calibrated = asset.probability !== null;
+    const values = calibrated ? series.probability : series.ratio;
+    const limit = calibrated ? asset.threshold : 1;
+    const peak = Math.max(...values.filter((value) => value !== null), limit);
+    const name = calibrated ? "probability" : "score, part of the limit";
+    const newest = values.findLast((value) => value !== null);
+    lineChart(byId("score-chart"), {
+      ...this.times(series),
+      lines: [{ name, values, kind: "value", area: true }],
+      alarm: series.alarm,
+      events: series.events.filter((at) => at >= (series.time[0] ?? Infinity)),
+      limit,
+      limitText: calibrated ? `acting pays above ${percent(limit)}` : "limit",
+      low: 0,
+      high: Math.min(calibrated ? 1.02 : Infinity, Math.max(1.15 * peak, 1.4 * limit)),
+      unit: "percent",
+      height: window.innerWidth < 640 ? 190 : 240,
+      label: `${name} of ${asset.asset} until ${time(series.time.at(-1) ?? now, now)}: now ${newest === undefined ? "missing" : percent(newest)}, limit ${percent(limit)}, ${series.alarm.filter(Boolean).length} of ${series.alarm.length} points under alarm. Arrow keys read the points.`,
+    });
+  }
+
+  drawTraces(series, asset, now) {
+    const place = byId("traces");
+    if (place.children.length !== series.traces.length) {
+      place.replaceChildren(...series.traces.map(() => h("figure", { class: "trace" }, h("figcaption", {}), h("div", {}))));
+    }
+    const shares = new Map((this.alarm?.top_sensors ?? asset.top_sensors).map((top) => [top.sensor, top.share]));
+    series.traces.forEach((trace, index) => {
+      const [caption, box] = place.children[index].children;
+      const newest = trace.value.findLast((value) => value !== null);
+      const expected = trace.expected.findLast((value) => value !== null);
+      const share = shares.has(trace.sensor) ? `${percent(shares.get(trace.sensor))} of the evidence` : "";
+      caption.replaceChildren(h("b", {}, trace.sensor), ` ${share} `, h("span", { class: "quiet" }, newest === undefined ? "silent" : `${number(newest)}${expected === undefined ? "" : `, expected ${number(expected)}`}`));
+      lineChart(box, {
+        ...this.times(series),
+        lines: [
+          { name: "value", values: trace.value, kind: "value" },
+          { name: "expected", values: trace.expected, kind: "expected" },
+        ],
+        alarm: series.alarm,
+        height: 120,
+        label: `${trace.sensor} of ${asset.asset}: ${newest === undefined ? "silent" : `now ${number(newest)}`}${expected === undefined ? "" : `, expected ${number(expected)}`}`,
+      });
+    });
+    byId("traces-title").replaceChildren("Top sensors ", h("span", { class: "key" }, "value"), series.traces.some((trace) => trace.expected.some((value) => value !== null)) ? h("span", { class: "key dashed" }, "expected by the model") : "");
+  }
+
+  drawActions(asset) {
+    const place = byId("asset-actions");
+    const wanted = this.page.mayWrite() ? [asset.shelved_until ? "unshelve" : "shelve", asset.out_of_service ? "in-service" : "out-of-service"] : [];
+    if (place.dataset.shown === `${asset.asset} ${wanted}`) return;
+    place.dataset.shown = `${asset.asset} ${wanted}`;
+    const texts = { shelve: "Shelve…", unshelve: "End shelving", "out-of-service": "Out of service…", "in-service": "Back into service" };
+    place.replaceChildren(...wanted.map((action) => h("button", { type: "button", "data-action": action, onclick: () => this.page.feedback(action, asset.asset) }, texts[action])));
+  }
+}

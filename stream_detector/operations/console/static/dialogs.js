@@ -1,0 +1,84 @@
+// One dialog for everything that is asked: who you are, a token, a reason and an end.
+
+import { byId, h } from "./dom.js";
+import { postJson, Refused, token } from "./connection.js";
+
+const NAME = "stream-detector-name";
+
+/** Asks for fields [{name, label, value, options, type}]; resolves to their values, or null when cancelled. */
+export function ask(title, ok, fields, check = async () => {}) {
+  const dialog = byId("dialog");
+  const inputs = fields.map((field) =>
+    field.options
+      ? h("select", { name: field.name }, field.options.map(([value, text]) => h("option", { value }, text)))
+      : h("input", { name: field.name, type: field.type ?? "text", value: field.value ?? "", required: true, maxlength: 200, autocomplete: "off" }),
+  );
+  byId("dialog-title").textContent = title;
+  byId("dialog-ok").textContent = ok;
+  byId("dialog-error").hidden = true;
+  byId("dialog-fields").replaceChildren(...fields.map((field, index) => h("label", {}, field.label, inputs[index])));
+  return new Promise((resolve) => {
+    const end = (value) => {
+      dialog.close();
+      resolve(value);
+    };
+    byId("dialog-cancel").onclick = () => end(null);
+    dialog.oncancel = () => resolve(null);
+    byId("dialog-form").onsubmit = async (event) => {
+      event.preventDefault();
+      const values = Object.fromEntries(inputs.map((input) => [input.name, input.value.trim()]));
+      if (Object.values(values).some((value) => value === "")) return;
+      byId("dialog-ok").disabled = true;
+      try {
+        await check(values);
+        end(values);
+      } catch (error) {
+        byId("dialog-error").textContent = error.message;
+        byId("dialog-error").hidden = false;
+      } finally {
+        byId("dialog-ok").disabled = false;
+      }
+    };
+    dialog.showModal();
+    inputs[0]?.focus();
+  });
+}
+
+export async function askToken() {
+  const values = await ask("A token is needed", "Go on", [{ name: "token", label: "Token of this detector", type: "password" }]);
+  if (values) token.set(values.token);
+}
+
+const name = () => localStorage.getItem(NAME) ?? "";
+const nameField = () => ({ name: "who", label: "Your name", value: name() });
+const ENDS = [["30", "30 minutes"], ["120", "2 hours"], ["480", "8 hours"], ["1440", "1 day"]];
+
+const TITLES = {
+  acknowledge: "Acknowledge the alarm",
+  real: "It was real",
+  "false-alarm": "It was a false alarm",
+  shelve: "Shelve this asset",
+  unshelve: "End the shelving",
+  "out-of-service": "Take out of service",
+  "in-service": "Put back into service",
+};
+
+/** Writes feedback, asking for what is missing; known names are not asked again for a plain answer. */
+export async function giveFeedback(action, asset, alarm = null) {
+  const send = async (values) => {
+    if (values.who) localStorage.setItem(NAME, values.who);
+    const body = { action, asset, alarm, who: values.who ?? name(), reason: values.reason ?? null };
+    if (values.minutes) body.minutes = Number(values.minutes);
+    try {
+      await postJson("/console/api/feedback", body);
+    } catch (error) {
+      if (error instanceof Refused && error.status === 401) throw new Error("The token is wrong; load the page again.");
+      throw error;
+    }
+  };
+  const fields = [];
+  if (action === "shelve") fields.push({ name: "minutes", label: "For how long", options: ENDS });
+  if (action === "shelve" || action === "out-of-service") fields.push({ name: "reason", label: "Why" });
+  if (fields.length === 0 && name()) return send({});
+  return ask(`${TITLES[action]}: ${asset}`, TITLES[action].split(" ")[0], [...fields, nameField()], send);
+}

@@ -1,0 +1,32 @@
+// What was caught, missed and saved.
+
+import { byId, h, keyed } from "./dom.js";
+import { money, percent, time } from "./words.js";
+
+const lead = (minutes) => (minutes === null ? "–" : `${minutes.toFixed(minutes < 10 ? 1 : 0)} min`);
+const between = (tally) =>
+  tally.saving_low === null || tally.saving_high === null ? null : `95 %: ${percent(tally.saving_low)} to ${percent(tally.saving_high)}`;
+
+function row(name, tally) {
+  return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, tally.caught), h("td", {}, tally.missed), h("td", {}, tally.false_alarms), h("td", {}, lead(tally.median_lead_minutes)), h("td", {}, money(tally.cost)), h("td", {}, money(tally.saved)), h("td", { title: between(tally) ?? "" }, tally.saving === null ? "–" : percent(tally.saving)));
+}
+
+export function drawLedger(ledger, page) {
+  const heads = ["Asset", "Caught", "Missed", "False", "Lead", "Cost", "Saved", "Saving"];
+  const foot = between(ledger.total);
+  byId("ledger-table").replaceChildren(
+    h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
+    h("tbody", {}, ledger.by_asset.map((tally) => row(tally.asset, tally))),
+    h("tfoot", {}, row("All", ledger.total), foot && h("tr", {}, h("td", { colspan: heads.length, class: "quiet" }, `Saving against never alarming, ${foot}`))),
+  );
+  keyed(byId("event-list"), ledger.events, (event) => `${event.asset} ${event.time} ${event.event}`, (event) =>
+    h(
+      "li",
+      {},
+      h("span", {}, time(event.time, page.now())),
+      h("span", {}, `${event.asset}: ${event.event}`),
+      event.caught ? h("span", { class: "caught" }, `✓ caught, ${lead(event.lead_seconds / 60)} ahead`) : h("span", { class: "missed" }, "✕ missed"),
+    ),
+  );
+  byId("event-none").hidden = ledger.events.length > 0;
+}

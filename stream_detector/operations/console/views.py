@@ -1,0 +1,168 @@
+"""What the console shows, as plain values, and what it needs from whoever serves it.
+
+All times are epoch seconds. Event times are the plant's; `received_at` is the wall clock of the detector when the
+newest step of an asset closed, so that a page can tell old data from fresh.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_detector.messages import Alarm, Feedback
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SensorShare:
+    """One sensor's part in the newest evidence; `value` and `expected` in the sensor's units, None = not known."""
+
+    sensor: str
+    share: float
+    value: float | None
+    expected: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An asset after its newest closed step, as the detector sees it.
+
+    `time` is the end of that step. `values` and `expected` hold one number a sensor, in the order of `sensors`, NaN =
+    missing; they may be empty where only the top sensors are known. `score` is None while there is nothing to score.
+    """
+
+    asset: str
+    time: float
+    step_seconds: float
+    score: float | None
+    threshold: float
+    probability: float | None
+    alarm: bool
+    degraded: int
+    warming_up: bool
+    bundle: str
+    top_sensors: tuple[SensorShare, ...] = ()
+    sensors: tuple[str, ...] = ()
+    values: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    expected: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+
+    @property
+    def ratio(self) -> float | None:
+        """Probability (or score, where there is none) divided by its threshold: an alarm is up above 1."""
+        value = self.score if self.probability is None else self.probability
+        return None if value is None or self.threshold <= 0 else value / self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class AssetView:
+    """One asset at a glance. `recent` are the newest ratios, oldest first. `shelved_until`: None = not shelved."""
+
+    asset: str
+    state: str
+    time: float
+    received_at: float
+    step_seconds: float
+    ratio: float | None
+    score: float | None
+    threshold: float
+    probability: float | None
+    degraded: int
+    sensors: int
+    bundle: str
+    top_sensors: Sequence[SensorShare]
+    recent: Sequence[float | None]
+    shelved_until: float | None
+    out_of_service: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SensorTrace:
+    """A sensor's values against what the model expected, at the times of the series; None = missing."""
+
+    sensor: str
+    share: float
+    value: Sequence[float | None]
+    expected: Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The history of one asset, oldest first; all sequences have the length of `time`."""
+
+    asset: str
+    step_seconds: float
+    time: Sequence[float]
+    ratio: Sequence[float | None]
+    probability: Sequence[float | None]
+    alarm: Sequence[bool]
+    events: Sequence[float]
+    traces: Sequence[SensorTrace]
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmView:
+    """An alarm with what people have said about it. `judgement` is `real`, `false-alarm` or None."""
+
+    alarm: Alarm
+    acknowledged_by: str | None
+    acknowledged_at: str | None
+    judgement: str | None
+    outcome: str
+    """`open`, `caught` (an event followed in its lead window) or `none followed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerView:
+    """What was caught, missed and saved: totals, and the same by asset, as `ledger_report.Tally` counts them."""
+
+    total: dict[str, Any]
+    by_asset: Sequence[dict[str, Any]]
+    events: Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """The detector itself. `notice` says what an operator must know, e.g. that history is being read back."""
+
+    instance: str
+    version: str
+    started_at: float
+    bundle: str
+    recipe: str
+    ready: bool
+    notice: str | None = None
+
+
+class ConsoleSource(Protocol):
+    """What the page is drawn from. Calls are quick and come from the thread of the web server."""
+
+    def version(self) -> int:
+        """A number that grows whenever something changed."""
+
+    def records_version(self) -> int:
+        """The same, for alarms, events and feedback alone: the part that is not sent with every step."""
+
+    def worker(self) -> WorkerView:
+        """The detector itself."""
+
+    def assets(self, since_version: int = 0) -> Sequence[AssetView]:
+        """Assets that changed after `since_version`, by name."""
+
+    def series(self, asset: str, since: float, until: float | None, sensors: Sequence[str]) -> Series | None:
+        """History of one asset with the traces of these sensors (none named: its top sensors); None = unknown asset."""
+
+    def alarms(self, limit: int = 200) -> Sequence[AlarmView]:
+        """Open alarms first, then the newest ones."""
+
+    def ledger(self) -> LedgerView:
+        """The ledger as it stands."""
+
+    async def send(self, feedback: Feedback) -> None:
+        """Writes to the topic of feedback; returns when the broker has acknowledged it.
+
+        Raises:
+            StreamDetectorError: it could not be written.
+        """
