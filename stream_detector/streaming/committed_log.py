@@ -6,14 +6,16 @@ A member of a group that handles one record for hours is thrown out of it; here 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from stream_detector.settings import Settings
 from stream_detector.streaming.security import aiokafka_options
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 POLL_MILLISECONDS = 500
 RETRY_SECONDS = 1.0
@@ -109,14 +111,8 @@ class CommittedLog:
 
     async def _partitions(self) -> list[Any]:
         from aiokafka import TopicPartition
-        from aiokafka.admin import AIOKafkaAdminClient
 
-        admin = AIOKafkaAdminClient(**aiokafka_options(self._settings))
-        await admin.start()
-        try:
-            described = await admin.describe_topics(self._topics)
-        finally:
-            await admin.close()
+        described = await self._ask_admin(lambda admin: admin.describe_topics(self._topics))
         return [
             TopicPartition(topic["topic"], partition["partition"])
             for topic in described
@@ -150,16 +146,23 @@ class CommittedLog:
             await self._take_up(known)
 
     async def _committed(self) -> dict[Any, Any]:
+        # The consumer's own `committed` leaves the metadata out.
+        offsets = await self._ask_admin(lambda admin: admin.list_consumer_group_offsets(self._group))
+        return {partition: known for partition, known in offsets.items() if known.offset >= 0}
+
+    async def _ask_admin(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
         from aiokafka.admin import AIOKafkaAdminClient
 
-        # The consumer's own `committed` leaves the metadata out.
-        admin = AIOKafkaAdminClient(**aiokafka_options(self._settings))
-        await admin.start()
-        try:
-            offsets = await admin.list_consumer_group_offsets(self._group)
-        finally:
-            await admin.close()
-        return {partition: known for partition, known in offsets.items() if known.offset >= 0}
+        async def ask() -> Any:
+            admin = AIOKafkaAdminClient(**aiokafka_options(self._settings))
+            await admin.start()
+            try:
+                return await question(admin)
+            finally:
+                await admin.close()
+
+        # A broker that has just started names no coordinator of groups yet.
+        return await until_it_works(ask, "read the progress")
 
     async def _offsets_at(self, partitions: Sequence[Any], moment: float) -> dict[Any, int]:
         if not partitions:
@@ -173,15 +176,13 @@ class CommittedLog:
         }
 
 
-async def until_it_works(attempt: Callable[[], Any], what: str) -> None:
+async def until_it_works(attempt: Callable[[], Awaitable[Answer]], what: str) -> Answer:
     """Repeats a call to the brokers until they answer: an outage ends, and nothing may be dropped meanwhile."""
     from aiokafka.errors import KafkaError
 
     while True:
         try:
-            await attempt()
+            return await attempt()
         except (KafkaError, TimeoutError) as error:
             log.warning("%s: %s; trying again", what, error)
             await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return

@@ -42,7 +42,13 @@ def make_event(step: float, event: str = "break", **changes: Any) -> LoggedEvent
 
 
 def make_feedback(
-    action: str, alarm: str | None = None, at: float = 0, asset: str = "pm-1", **changes: Any
+    action: str, alarm: str | None = None, at: float | str = 0, asset: str = "pm-1", **changes: Any
 ) -> Feedback:
-    fields = {"asset": asset, "action": action, "alarm": alarm, "who": "shift leader", "at": at_step(at)}
+    fields = {
+        "asset": asset,
+        "action": action,
+        "alarm": alarm,
+        "who": "shift leader",
+        "at": at if isinstance(at, str) else at_step(at),
+    }
     return Feedback(**(fields | changes))
