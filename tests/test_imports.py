@@ -12,11 +12,12 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"detection", "errors"},
     {"messages", "settings", "metrics", "signature", "bundle_files"},
-    {"decoding", "historian", "manifest"},
+    {"decoding", "columns", "gate", "limits", "records", "snapshots", "historian", "manifest"},
     {"bundle"},
-    {"engine", "api"},
+    {"engine", "api", "partition", "deciding", "rules"},
     {"operations"},
     {"streaming"},
+    {"demo"},
     {"commands"},
     {"__main__"},
 )

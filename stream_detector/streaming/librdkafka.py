@@ -1,6 +1,7 @@
 """Clients of confluent_kafka for the commands that send and follow messages (the worker itself uses aiokafka)."""
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from stream_detector.errors import BrokerError
@@ -112,3 +113,17 @@ def need_topics(client: Any, settings: Settings) -> None:
     from stream_detector.streaming.topics import ensure_topics
 
     asyncio.run(ensure_topics(settings))
+
+
+def delete_topics(settings: Settings, names: list[str]) -> None:
+    """Delete what exists of these topics; what cannot be deleted stays."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient(options(settings))
+    present = [name for name in names if name in topics_of(admin, settings)]
+    if not present:
+        return
+    for deleted in admin.delete_topics(present).values():
+        with contextlib.suppress(KafkaException):
+            deleted.result(10)

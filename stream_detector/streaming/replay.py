@@ -194,8 +194,14 @@ class Replay:
         if labels_are_states and history.labels is not None:
             began = history.labels & ~np.concatenate([[False], history.labels[:-1]])
             self._history = replace(history, labels=began)
-        self._disorder, self._progress, self._clock = disorder, progress, clock
+        self._disorder, self._clock = disorder, clock
+        self._stopped = False
+        self.on_progress = progress
         self.sent = Sent()
+
+    def stop(self) -> None:
+        """Send nothing more; from any thread."""
+        self._stopped = True
 
     def run(self, flush_seconds: float = 60.0) -> Sent:
         """Send everything and wait until the broker has acknowledged it.
@@ -210,12 +216,14 @@ class Replay:
         for count, records in enumerate(rows):
             if self._speed is not None:
                 self._wait(started, count)
+            if self._stopped:
+                break
             for record in records:
                 self._send(record)
             self.sent.rows = min(count + 1, len(self._history))
             if self._speed is not None or count % ROWS_AT_ONCE == 0:
                 self._producer.poll(0)
-                self._progress(self.sent)
+                self.on_progress(self.sent)
         self.flush(flush_seconds)
         return self.sent
 
@@ -226,7 +234,7 @@ class Replay:
             raise BrokerError(
                 f"the broker did not acknowledge {left:,} of {self.sent.records:,} records within {seconds:g} s"
             )
-        self._progress(self.sent)
+        self.on_progress(self.sent)
 
     def _rows(self) -> Iterator[list[Record]]:
         make: Any = row_prefixes if self._form == "rows" else reading_prefixes
@@ -257,5 +265,5 @@ class Replay:
         assert self._speed is not None
         times = self._history.times
         due = started + (times[min(row, len(times) - 1)] - times[0]) / self._speed
-        while (left := due - self._clock()) > 0:
+        while not self._stopped and (left := due - self._clock()) > 0:
             self._producer.poll(min(left, POLL_SECONDS))
