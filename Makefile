@@ -68,5 +68,8 @@ sbom: $(STAMP) ## list every installed package in CycloneDX form (out/sbom.json)
 audit-dependencies: $(STAMP) ## look every installed package up in the public advisories; a package that cannot be looked up fails it
 	$(BIN)/uv tool run --quiet 'pip-audit>=2.9' --strict --skip-editable --path $(shell $(BIN)/python -c 'import site; print(site.getsitepackages()[0])' 2>/dev/null)
 
+screenshots: $(STAMP) ## take the pictures of the console for the docs, in a real Chromium
+	$(BIN)/python -m tests.screenshots
+
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build .kafka

@@ -75,6 +75,7 @@ class Console:
         self._guard = guard
         self._clock = clock
         self._streams = 0
+        self._closing = False
         folder = resources.files("stream_detector.operations.console") / "static"
         self._files = {file.name: file.read_bytes() for file in folder.iterdir() if Path(file.name).suffix in KINDS}
 
@@ -150,7 +151,7 @@ class Console:
 
     async def _write_changes(self, response: web.StreamResponse) -> None:
         sent, quiet_since = 0, self._clock()
-        while True:
+        while not self._closing:
             since_sent = self._clock() - quiet_since
             if self._source.version() != sent and (sent == 0 or since_sent >= CHANGE_SECONDS):
                 sent, body = self._changes(sent)
@@ -161,6 +162,10 @@ class Console:
                 await response.write(b"event: beat\ndata: " + beat + b"\n\n")
                 quiet_since = self._clock()
             await asyncio.sleep(TICK_SECONDS)
+
+    async def close(self, _app: web.Application) -> None:
+        """Lets the open streams end, so that a server that stops need not wait for its pages."""
+        self._closing = True
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -200,6 +205,7 @@ class Console:
 def add_console(app: web.Application, source: ConsoleSource, guard: Guard) -> None:
     """Serves the console on an application that may have routes of its own; `/` and `/console/` are the console's."""
     console = Console(source, guard)
+    app.on_shutdown.append(console.close)
     app.router.add_get("/", _explained(console.page))
     app.router.add_get("/console/api/stream", _explained(console.stream))
     app.router.add_get("/console/api/assets/{asset}", _explained(console.series))

@@ -145,6 +145,7 @@ function theme(next) {
 theme(false);
 byId("theme").addEventListener("click", () => theme(true));
 addEventListener("hashchange", () => {
+  if (location.hash.length < 3) state.selected = null;
   choose();
   detail.alarm = null;
   detail.refresh();
