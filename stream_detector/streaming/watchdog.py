@@ -1,0 +1,104 @@
+"""Tells a true stall from an outage of the broker and from an idle topic.
+
+The verdict is a function of observations and a monotonic clock that is given; nothing is read here. A broker that does not
+answer explains everything else, so during an outage only the outage's own clock runs. Clocks of the host may jump: wall
+time is not used.
+"""
+
+from dataclasses import dataclass, field
+
+from stream_detector.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSight:
+    """One assigned partition. Offsets name the next record."""
+
+    end: int
+    """Of the log, asked on a connection of its own."""
+    position: int
+    """Of the fetches."""
+    processed: int
+    commit_waiting_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the worker looks like now. `partitions` is None while it is no member of its group or rebalances."""
+
+    broker_answers: bool
+    partitions: dict[int, PartitionSight] | None
+
+
+@dataclass(slots=True)
+class _Mark:
+    """Where a partition was when it last moved, and when that was."""
+
+    position: int
+    processed: int
+    at: float
+
+
+@dataclass
+class Watchdog:
+    """Fed by `look`; the answer is the reason for the exit, or None."""
+
+    settings: Settings
+    started: float
+    _silent_since: float | None = field(default=None, init=False)
+    _homeless_since: float | None = field(default=None, init=False)
+    _marks: dict[int, _Mark] = field(default_factory=dict, init=False)
+    reason: str | None = field(default=None, init=False)
+    """Why the worker is not ready now, in words; None while all is well."""
+
+    def look(self, sight: Sight, now: float) -> str | None:
+        """Judge one observation at monotonic time `now`; a text means: this process should end and start again."""
+        settings = self.settings
+        if not sight.broker_answers:
+            self._forgive(now)
+            self._silent_since = now if self._silent_since is None else self._silent_since
+            away = now - self._silent_since
+            self.reason = f"the broker has not answered for {away:.0f} s"
+            return self.reason if away > settings.outage_seconds else None
+        self._silent_since = None
+        if sight.partitions is None:
+            self._marks.clear()
+            self._homeless_since = now if self._homeless_since is None else self._homeless_since
+            waiting = now - self._homeless_since
+            self.reason = f"no assignment for {waiting:.0f} s while the broker answers"
+            return self.reason if waiting > settings.rebalance_stall_seconds else None
+        self._homeless_since = None
+        self.reason = None
+        for number in set(self._marks) - set(sight.partitions):
+            del self._marks[number]
+        for number, partition in sight.partitions.items():
+            verdict = self._look_at(number, partition, now)
+            if verdict is not None:
+                self.reason = verdict
+                return verdict
+        return None
+
+    def _look_at(self, number: int, seen: PartitionSight, now: float) -> str | None:
+        mark = self._marks.get(number)
+        if mark is None or (mark.position, mark.processed) != (seen.position, seen.processed):
+            mark = self._marks[number] = _Mark(seen.position, seen.processed, now)
+        idle = seen.position >= seen.end and seen.processed >= seen.position
+        if idle:
+            mark.at = now
+        still = now - mark.at
+        if still > self.settings.stall_seconds:
+            if seen.position < seen.end:
+                return (
+                    f"partition {number}: the log ends at {seen.end}, fetches stay at {seen.position} for {still:.0f} s"
+                )
+            return f"partition {number}: fetched to {seen.position}, processing stays at {seen.processed} for {still:.0f} s"
+        if seen.commit_waiting_seconds > self.settings.commit_stall_seconds:
+            return f"partition {number}: a commit is pending for {seen.commit_waiting_seconds:.0f} s"
+        return None
+
+    def _forgive(self, now: float) -> None:
+        """Nothing can move while the broker is away; the clocks start anew when it is back."""
+        for mark in self._marks.values():
+            mark.at = now
+        if self._homeless_since is not None:
+            self._homeless_since = now

@@ -1,0 +1,254 @@
+"""The life of a worker: wait for the broker, run, watch, end within bounds."""
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+import stamina
+from aiokafka.errors import KafkaError
+from prometheus_client import CollectorRegistry
+
+from stream_detector.errors import StalledError, StreamDetectorError
+from stream_detector.metrics import WorkerMetrics
+from stream_detector.settings import Settings
+from stream_detector.streaming.agent import build_app
+from stream_detector.streaming.measuring import Measuring
+from stream_detector.streaming.metrics_server import MetricsServer
+from stream_detector.streaming.pipeline import DetectionEngine, Pipeline
+from stream_detector.streaming.producer import ConfirmedProducer
+from stream_detector.streaming.recovery import LogReader
+from stream_detector.streaming.topics import ensure_topics
+from stream_detector.streaming.transport import BatchConsumer
+from stream_detector.streaming.watchdog import PartitionSight, Sight, Watchdog
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
+PROBE_SECONDS = 5.0
+EXIT_SOFTWARE = 70
+
+
+def exit_code_of(error: BaseException) -> int:
+    """What the process ends with: a broker's error means start again (75), one of ours is 70."""
+    if isinstance(error, StreamDetectorError):
+        return error.exit_code
+    return StalledError.exit_code if isinstance(error, KafkaError) else EXIT_SOFTWARE
+
+
+class Worker:
+    """Runs one engine on its share of the partitions until `stop` is called or it fails."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: DetectionEngine,
+        bundle_id: str,
+        rewind_seconds: float,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        self.settings = settings
+        self.registry = registry or CollectorRegistry()
+        self.metrics = WorkerMetrics(self.registry)
+        self.measuring = Measuring(self.metrics)
+        self.error: BaseException | None = None
+        self._engine = engine
+        self._producer = ConfirmedProducer(settings)
+        self.pipeline = Pipeline(
+            settings, engine, bundle_id, rewind_seconds, self._producer, self.measuring, self._fail
+        )
+        self._watchdog = Watchdog(settings, time.monotonic())
+        self._not_ready: str | None = "starting"
+        self.server = MetricsServer(settings, self.registry, self._unhealthy, lambda: self._not_ready)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
+        self._beat_at = time.monotonic()
+        self._reader: LogReader | None = None
+
+    def stop(self) -> None:
+        """Ask for an orderly end; safe to call from a signal handler or another thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._ending.set)
+
+    async def run(self) -> int:
+        """Run until stopped; returns the exit code. The reason of a failure is in `error` and in the log.
+
+        Raises:
+            UsageError: the metrics cannot be served as set.
+        """
+        self._loop = asyncio.get_running_loop()
+        self.server.start()
+        log.info("metrics on http%s://%s:%d/metrics", "s" if self.settings.metrics_cert_file else "",
+                 self.settings.metrics_host, self.server.port)  # fmt: skip
+        app: faust.App | None = None
+        watching: asyncio.Task[None] | None = None
+        try:
+            if await self._until_ending(self._reach_broker()):
+                app = build_app(self.settings, self.pipeline)
+                await self._until_ending(app.start())
+                watching = asyncio.create_task(self._watch(app))
+                crashed = asyncio.create_task(app._crashed.wait())  # noqa: SLF001 - no public way to wait for it
+                ending = asyncio.create_task(self._ending.wait())
+                await asyncio.wait([crashed, ending], return_when=asyncio.FIRST_COMPLETED)
+                if app.crashed and self.error is None:
+                    self._fail(app.crash_reason or RuntimeError("the stream framework crashed without a reason"))
+                for task in (crashed, ending, watching):
+                    task.cancel()
+        except (StreamDetectorError, KafkaError) as error:
+            self._fail(error)
+        finally:
+            self._not_ready = "ending"
+            await self._wind_down(app)
+            self.server.stop()
+        return 0 if self.error is None else exit_code_of(self.error)
+
+    async def _until_ending(self, work: Awaitable[Any]) -> bool:
+        """Do the work unless the end comes first; True when it was done."""
+        task = asyncio.ensure_future(work)
+        ending = asyncio.create_task(self._ending.wait())
+        await asyncio.wait([task, ending], return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if task.done():
+            task.result()
+            return True
+        task.cancel()
+        return False
+
+    async def _reach_broker(self) -> None:
+        """Wait for the broker with growing pauses, create topics, connect the producer."""
+        settings = self.settings
+        try:
+            async for attempt in stamina.retry_context(
+                on=KafkaError, attempts=None, timeout=settings.start_seconds, wait_initial=0.2, wait_max=5.0
+            ):
+                with attempt:
+                    self._not_ready = "waiting for the broker"
+                    await ensure_topics(settings)
+                    await self._producer.start()
+        except KafkaError as error:
+            raise StalledError(f"no broker at {settings.bootstrap} for {settings.start_seconds:g} s: {error}") from None
+
+    def _fail(self, error: BaseException) -> None:
+        if self.error is None:
+            self.error = error
+            code = exit_code_of(error)
+            ours = code == EXIT_SOFTWARE
+            log.error("ending with exit code %d: %s", code, error or repr(error), exc_info=error if ours else None)
+        self._not_ready = str(error)
+        self._ending.set()
+
+    async def _wind_down(self, app: faust.App | None) -> None:
+        """Finish the batch in hand, commit and leave the group; after a failure leave as things are."""
+        # Faust waits for unacknowledged events whatever is cancelled, so it is left behind rather than cancelled.
+        work = asyncio.create_task(self._close_all(None if self.error is not None else app))
+        done, _ = await asyncio.wait({work}, timeout=self.settings.shutdown_seconds if self.error is None else 2.0)
+        if not done:
+            log.warning("no orderly end in time; what is not committed will be read again")
+        elif work.exception() is not None:
+            log.warning("no orderly end: %r", work.exception())
+
+    async def _close_all(self, app: faust.App | None) -> None:
+        if app is not None:
+            await app.stop()
+        await self._close_probe()
+        await self._producer.stop()
+
+    async def _watch(self, app: faust.App) -> None:
+        while True:
+            self._beat_at = time.monotonic()
+            try:
+                sight = await self._look(app)
+                verdict = self._watchdog.look(sight, time.monotonic())
+                self._report(sight)
+                if verdict is not None:
+                    self._fail(StalledError(verdict))
+                    return
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("the watchdog could not look")
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _look(self, app: faust.App) -> Sight:
+        member, seen = app.consumer.observe() if isinstance(app.consumer, BatchConsumer) else (False, {})
+        progress = self.pipeline.partitions
+        known = {number for number in seen if number in progress}
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                ends = await (await self._probe()).ends(known)
+        except (KafkaError, TimeoutError, OSError):
+            await self._close_probe()
+            return Sight(False, None)
+        if not member or self.pipeline.planning_since is not None:
+            return Sight(True, None)
+        now = time.monotonic()
+        return Sight(
+            True,
+            {
+                number: PartitionSight(
+                    end=ends[number][1],
+                    position=seen[number][0] or 0,
+                    processed=progress[number].processed,
+                    commit_waiting_seconds=now - (progress[number].waiting_since or now),
+                )
+                for number in known
+                if number in ends and number in progress
+            },
+        )
+
+    async def _probe(self) -> LogReader:
+        """A connection of the watchdog's own, kept open while it works."""
+        if self._reader is None:
+            reader = LogReader(self.settings)
+            await reader.__aenter__()
+            self._reader = reader
+        return self._reader
+
+    async def _close_probe(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            try:
+                async with asyncio.timeout(1.0):
+                    await reader.__aexit__(None, None, None)
+            except (KafkaError, TimeoutError, OSError) as error:
+                log.debug("the watchdog's connection did not close: %r", error)
+
+    def _report(self, sight: Sight) -> None:
+        self._not_ready = self._watchdog.reason
+        if self._not_ready is None and self.pipeline.rebuilding:
+            self._not_ready = "rebuilding windows"
+        self.measuring.watched(sight, self.pipeline.partitions, ready=self._not_ready is None)
+        self.measuring.status(self._engine.status())
+
+    def _unhealthy(self) -> str | None:
+        """Alive unless the event loop hangs; asked from the metrics thread."""
+        still = time.monotonic() - self._beat_at
+        if still > self.settings.stall_seconds + PROBE_SECONDS + WATCH_SECONDS:
+            return f"the worker's loop has not turned for {still:.0f} s"
+        return None
+
+
+def tame_garbage_collector() -> None:
+    """What is alive now stays; full collections become rare. Twice the throughput, measured with `make bench`."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
+
+
+def force_exit_after(seconds: float, code: Callable[[], int]) -> None:
+    """End the process after so long whatever hangs: a broker that is away makes an orderly end wait for ever."""
+
+    def end() -> None:
+        logging.getLogger(__name__).warning("no orderly end within %g s, forced", seconds)
+        sys.stderr.flush()
+        os._exit(code())
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
