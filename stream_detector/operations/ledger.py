@@ -16,6 +16,7 @@ from typing import Literal
 
 from stream_detector.detection.config import LeadConfig
 from stream_detector.detection.event_cost import NOT_CAUGHT, match_events
+from stream_detector.detection.steps import TOLERANCE_SECONDS
 from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, from_iso, to_bytes, to_epoch_seconds
 
 UNKNOWN_BUNDLE = "unknown"
@@ -158,7 +159,7 @@ class Ledger:
         caught_by: list[_Raised | None] = [None] * len(events)
         useful: set[str] = set()
         for (step_seconds, lead), group in history.by_grid().items():
-            steps = [math.floor(time / step_seconds) for time, _ in events]
+            steps = [step_of(time, step_seconds) for time, _ in events]
             match = match_events([raised.steps_up for raised in group], steps, lead)
             useful.update(raised.alarm.id for raised, caught in zip(group, match.useful, strict=True) if caught)
             for place, index in enumerate(match.caught_by.tolist()):
@@ -186,7 +187,7 @@ class Ledger:
         for time, event in happened:
             in_service = history.in_service(time)
             step_seconds = in_service.alarm.step_seconds if in_service else None
-            step = time if step_seconds is None else math.floor(time / step_seconds)
+            step = time if step_seconds is None else step_of(time, step_seconds)
             by_step.setdefault((step_seconds or 0.0, step), (time, event))
         return list(by_step.values())
 
@@ -241,7 +242,7 @@ class _Raised:
 
     def lead_seconds(self, event_time: float) -> float:
         """In whole steps, as the backtest counts: from the start of the alarm's step to the start of the event's."""
-        steps = math.floor(event_time / self.alarm.step_seconds) - self.steps_up[0]
+        steps = step_of(event_time, self.alarm.step_seconds) - self.steps_up[0]
         return steps * self.alarm.step_seconds
 
 
@@ -264,6 +265,11 @@ class _History:
         for raised in self.alarms:
             groups[raised.alarm.step_seconds, raised.lead].append(raised)
         return groups
+
+
+def step_of(time: float, step_seconds: float) -> int:
+    """The step that a time (epoch seconds) lies in, as the grid sees it."""
+    return math.floor((time + TOLERANCE_SECONDS) / step_seconds)
 
 
 def _earlier(known: _Raised | None, other: _Raised) -> _Raised:

@@ -1,0 +1,51 @@
+"""`stream-detector feedback`: acknowledge, shelve, judge, from the command line."""
+
+from typing import Annotated
+
+import typer
+
+
+def command(
+    action: Annotated[
+        str,
+        typer.Argument(help="acknowledge, shelve, unshelve, out-of-service, in-service, real, or false-alarm"),
+    ],
+    asset: Annotated[str, typer.Option(help="The machine.")],
+    alarm: Annotated[str | None, typer.Option(help="Id of the alarm, for acknowledge, real and false-alarm.")] = None,
+    for_: Annotated[str | None, typer.Option("--for", help="Shelve for so long, e.g. 30m, 8h or 2d.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; shelve and out-of-service need it.")] = None,
+    who: Annotated[str | None, typer.Option(help="Who says so.", show_default="the user's name")] = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(help="Kafka brokers, HOST:PORT.", show_default="$STREAM_DETECTOR_BOOTSTRAP")
+    ] = None,
+) -> None:
+    """Answer an alarm: acknowledge it, judge it, or set its asset aside for a while and for a reason."""
+    import getpass
+    import time
+
+    from pydantic import ValidationError
+
+    from stream_detector.errors import UsageError
+    from stream_detector.messages import Feedback, to_iso
+    from stream_detector.operations.moment import parse_duration
+    from stream_detector.settings import Settings
+    from stream_detector.streaming.feedback import send_feedback
+
+    now = time.time()
+    given = {
+        "asset": asset,
+        "action": action,
+        "alarm": alarm,
+        "who": who or getpass.getuser(),
+        "at": to_iso(now),
+        "until": None if for_ is None else to_iso(now + parse_duration(for_, "--for")),
+        "reason": reason,
+    }
+    try:
+        feedback = Feedback.model_validate(given)
+    except ValidationError as error:
+        # The message's own words name the fields; --for is where `until` comes from.
+        problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+        raise UsageError(problems.replace("(until) later than at", "(--for)")) from None
+    send_feedback(Settings.load(bootstrap=bootstrap), feedback)
+    print(f"{feedback.action} of {feedback.alarm or feedback.asset} by {feedback.who} at {feedback.at}")
