@@ -36,7 +36,7 @@ class _LazyGroup(typer.core.TyperGroup):
             return None
         module = importlib.import_module(_module_name(cmd_name))
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(name=cmd_name)(module.command)
+        single.command(name=cmd_name, epilog=getattr(module, "EPILOG", None))(module.command)
         return typer.main.get_command(single)
 
 

@@ -79,12 +79,12 @@ class Settings(BaseSettings):
     topic_unkeyed: str = _setting("plant.raw", "the topic that is re-keyed into the topic of readings")
 
     max_assets: int = _setting(
-        100_000, "most assets that one partition may hold; readings of others are dead letters", ge=1
+        20_000, "most assets that one partition may hold; readings of others are dead letters", ge=1
     )
     evict_after_seconds: float = _setting(
-        86_400.0, "an asset this far behind its partition (event time) is forgotten", "s", gt=0
+        604_800.0, "an asset this far behind its partition (event time) is forgotten", "s", gt=0
     )
-    evict_after_records: int = _setting(100_000, "... if it also sent nothing within this many records", ge=1)
+    evict_after_records: int = _setting(1_000_000, "... if it also sent nothing within this many records", ge=1)
     dead_letters_per_second: float = _setting(
         200.0, "most dead letters published; the others are only counted", "1/s", gt=0
     )

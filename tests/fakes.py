@@ -1,10 +1,9 @@
 """Simple stand-ins with the same protocol as the real parts."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from stream_detector.engine import Outcome, RecordBatch
 from stream_detector.messages import Alarm, Costs, to_iso
+from stream_detector.records import AssetStatus, Outcome, RecordBatch
 
 
 class CountingEngine:
@@ -21,19 +20,23 @@ class CountingEngine:
 
     def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome:
         seen = self.seen.setdefault(batch.partition, {})
-        alarms: list[Any] = []
+        alarms: list[Alarm] = []
         touched = set()
         for offset, key in zip(batch.offsets, batch.keys, strict=True):
             if offset <= self.last.get(batch.partition, -1):
                 continue
             self.last[batch.partition] = offset
-            asset = key.decode()
+            asset = (key or b"").decode()
             seen[asset] = seen.get(asset, 0) + 1
             touched.add(asset)
             if seen[asset] % self.every == 0:
                 alarms.append(_alarm(asset, seen[asset]))
-        snapshots = [(asset, f"{seen[asset]} {self.last[batch.partition]}".encode()) for asset in sorted(touched)]
-        outcome = Outcome(alarms=alarms, snapshots=snapshots)
+        snapshots: list[tuple[str, bytes | None]] = [
+            (asset, f"{seen[asset]} {self.last[batch.partition]}".encode()) for asset in sorted(touched)
+        ]
+        outcome = Outcome(
+            alarms=alarms, snapshots=snapshots, alarm_timestamps_ms=[batch.timestamps_ms[-1]] * len(alarms)
+        )
         outcome.counts.received = outcome.counts.windowed = len(batch.offsets)
         return outcome
 
@@ -50,7 +53,7 @@ class CountingEngine:
         self.seen.pop(partition, None)
         self.last.pop(partition, None)
 
-    def status(self) -> list[Any]:
+    def status(self) -> list[AssetStatus]:
         return []
 
 
@@ -58,5 +61,6 @@ def _alarm(asset: str, number: int) -> Alarm:
     time = to_iso(float(number))
     return Alarm(
         id=f"{asset}-{number}", asset=asset, state="raised", raised_at=time, expected_from=time, expected_until=time,
-        probability=None, score=float(number), threshold=0.0, top_sensors=[], bundle="fake", recipe="fake", step_seconds=1.0, costs=Costs(),
+        probability=None, score=float(number), threshold=0.0, top_sensors=[], bundle="fake", recipe="fake",
+        costs=Costs(), step_seconds=1.0,
     )  # fmt: skip

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.types import EventT
@@ -12,6 +12,7 @@ from yarl import URL
 
 from stream_detector.settings import Settings
 from stream_detector.streaming.pipeline import Pipeline
+from stream_detector.streaming.progress import Fetched
 from stream_detector.streaming.transport import BatchTransport
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ class _App(faust.App):
         """Faust keeps tables on disk; there are none here, and the file system may be read-only."""
 
 
-class _AsItIs(faust.Schema):
+class _AsItIs(faust.Schema[Any, Any]):
     """The value of an event is the `Fetched` that the transport made."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - theirs
@@ -65,18 +66,18 @@ def build_app(settings: Settings, pipeline: Pipeline) -> faust.App:
 
     app.agent(readings, name="detect")(detect)
 
-    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
-    async def assigned(_app: Any, assigned: set[Any], **_: Any) -> None:
-        # Retained partitions go on from memory; `perform_seek` is not called where none is left.
-        if not assigned:
+    async def assigned(_sender: Any, partitions: set[Any], **_: Any) -> None:
+        # `perform_seek` is not called where no partition is left.
+        if not partitions:
             pipeline.revoke_others(set())
 
+    app.on_partitions_assigned.connect(cast(Any, assigned))
     return app
 
 
 async def _handle(event: EventT[Any], pipeline: Pipeline) -> None:
     try:
-        await pipeline.handle(event.value)
+        await pipeline.handle(cast(Fetched, event.value))
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 - reported, and the process ends

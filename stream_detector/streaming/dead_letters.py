@@ -10,7 +10,7 @@ BURST_SECONDS = 10.0
 
 
 class DeadLetterGate:
-    """A token bucket: `per_second` on average, ten seconds' worth at once. Those it turns away are counted by its user."""
+    """A token bucket: `per_second` on average, ten seconds' worth at once; its user counts those it turns away."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second

@@ -1,49 +1,67 @@
 """What a worker measures of itself, written into the Prometheus metrics."""
 
+import contextlib
+import math
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from stream_detector.engine import Outcome
+from prometheus_client import Gauge
+
 from stream_detector.messages import from_iso
 from stream_detector.metrics import WorkerMetrics
+from stream_detector.records import AssetStatus, Outcome
 from stream_detector.streaming.progress import PartitionProgress
 from stream_detector.streaming.watchdog import Sight
 
-STATUS_SECONDS = 1.0
-"""Gauges per asset are renewed at most this often."""
+MOST_ASSET_GAUGES = 1_000
+"""Gauges per asset exist for at most this many assets; the others are in the sums."""
+
+TOP_SENSORS = 3
 
 
 class Measuring:
-    """Called by the pipeline and the worker; holds no state of its own that decides anything."""
+    """Called by the pipeline and the worker; nothing here decides anything."""
 
     def __init__(self, metrics: WorkerMetrics) -> None:
         self.metrics = metrics
         self._committed_at = time.monotonic()
         self._planned_at = time.monotonic()
+        self._shown: dict[str, list[str]] = {}
 
     def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
-        metrics, label, counts = self.metrics, str(partition), outcome.counts
+        """One batch, once the engine has answered. Readings of a rebuild are not counted: they were before."""
+        metrics, label, counts, closed = self.metrics, str(partition), outcome.counts, outcome.closed
         metrics.scoring.observe(seconds)
         metrics.received.labels(label).inc(counts.received)
         metrics.windowed.labels(label).inc(counts.windowed)
         metrics.late.labels(label).inc(counts.late)
         metrics.duplicate.labels(label).inc(counts.duplicate)
         metrics.dead_lettered.labels(label).inc(counts.dead_lettered)
+        metrics.held.labels(label).set(counts.held)
+        metrics.records.labels("reading").inc(counts.reading_records)
+        metrics.records.labels("row").inc(counts.row_records)
+        metrics.records.labels("block").inc(counts.block_records)
+        metrics.records.labels("event").inc(counts.events)
+        metrics.events.inc(counts.events)
+        metrics.assets_refused.inc(counts.assets_refused)
+        metrics.steps_scored.inc(closed.scored)
+        metrics.steps_unscored.labels("warming-up").inc(closed.warming_up)
+        metrics.steps_unscored.labels("off-stride").inc(closed.off_stride)
+        metrics.steps_unscored.labels("masked").inc(closed.masked)
+        metrics.steps_unscored.labels("event").inc(closed.event)
         for letter in outcome.dead_letters:
             metrics.dead_letters.labels(letter.reason).inc()
-        for alarm in outcome.alarms:
-            if alarm.state == "raised":
-                metrics.alarms_raised.labels(alarm.asset).inc()
-            else:
-                metrics.alarms_cleared.labels(alarm.asset).inc()
 
-    def alarms_acknowledged(self, outcome: Outcome, broker_milliseconds: int) -> None:
+    def alarms_acknowledged(self, outcome: Outcome) -> None:
+        """The delays are to the acknowledgement: from the Kafka time of the closing record, from the step's end."""
         now = time.time()
-        for alarm in outcome.alarms:
+        for alarm, milliseconds in zip(outcome.alarms, outcome.alarm_timestamps_ms, strict=True):
             if alarm.state == "raised":
-                self.metrics.delay_broker.observe(max(0.0, now - broker_milliseconds / 1000))
-                self.metrics.delay_event.observe(max(0.0, now - from_iso(alarm.raised_at)))
+                self.metrics.alarms_raised.labels(alarm.asset).inc()
+                self.metrics.delay_broker.observe(max(0.0, now - milliseconds / 1000))
+                self.metrics.delay_event.observe(max(0.0, now - from_iso(alarm.raised_at) - alarm.step_seconds))
+            else:
+                self.metrics.alarms_cleared.labels(alarm.asset).inc()
 
     def suppressed(self) -> None:
         self.metrics.dead_letters_suppressed.inc()
@@ -54,11 +72,11 @@ class Measuring:
     def assigned(self, partitions: set[int]) -> None:
         self.metrics.partitions.set(len(partitions))
 
-    def planned(self, rebuilding: bool) -> None:
+    def planned(self, *, rebuilding: bool) -> None:
         self._planned_at = time.monotonic()
         self.metrics.rebuilding.set(rebuilding)
 
-    def rebuilt(self, partition: int, *, rebuilding: bool) -> None:  # noqa: ARG002 - for the log's sake later
+    def rebuilt(self, *, rebuilding: bool) -> None:
         if not rebuilding:
             self.metrics.rebuilding.set(0)
             self.metrics.rebuild_seconds.set(time.monotonic() - self._planned_at)
@@ -68,10 +86,54 @@ class Measuring:
         metrics = self.metrics
         metrics.ready.set(ready)
         metrics.commit_age.set(time.monotonic() - self._committed_at)
-        for number, seen in (sight.partitions or {}).items():
+        seen = sight.partitions or {}
+        metrics.fetch_age.set(max((partition.answer_age_seconds for partition in seen.values()), default=0.0))
+        for number, partition in seen.items():
             mine = progress.get(number)
             if mine is not None:
-                metrics.kafka_lag.labels(str(number)).set(max(0, seen.end - (mine.committed or 0)))
+                metrics.kafka_lag.labels(str(number)).set(max(0, partition.end - (mine.committed or 0)))
 
-    def status(self, assets: list[Any]) -> None:
-        """Renew the gauges of the assets."""
+    def assets(self, assets: Sequence[AssetStatus]) -> None:
+        """Renew the gauges of the assets; those of assets that are gone are removed."""
+        metrics = self.metrics
+        metrics.assets.set(len(assets))
+        metrics.windows.set(sum(not asset.warming_up for asset in assets))
+        if assets:
+            metrics.watermark_lag.set(time.time() - min(asset.watermark for asset in assets))
+        shown: dict[str, list[str]] = {}
+        for status in assets[:MOST_ASSET_GAUGES]:
+            name = status.asset
+            metrics.threshold.labels(name).set(status.threshold)
+            metrics.alarms_open.labels(name).set(status.alarm_open)
+            metrics.degraded_sensors.labels(name).set(status.degraded)
+            metrics.warming_up.labels(name).set(status.warming_up)
+            metrics.drift.labels(name).set(status.drift)
+            metrics.watermark.labels(name).set(status.watermark)
+            if not math.isnan(status.score):
+                metrics.score.labels(name).set(status.score)
+            if not math.isnan(status.probability):
+                metrics.probability.labels(name).set(status.probability)
+            top = [sensor for sensor, _ in status.top_shares[:TOP_SENSORS]]
+            for sensor in self._shown.get(name, []):
+                if sensor not in top:
+                    metrics.reconstruction_error.remove(name, sensor)
+            for sensor, share in status.top_shares[:TOP_SENSORS]:
+                metrics.reconstruction_error.labels(name, sensor).set(share)
+            shown[name] = top
+        for name in set(self._shown) - set(shown):
+            self._forget(name)
+        self._shown = shown
+
+    def _forget(self, name: str) -> None:
+        metrics = self.metrics
+        for gauge in (metrics.threshold, metrics.alarms_open, metrics.degraded_sensors, metrics.warming_up,
+                      metrics.drift, metrics.watermark, metrics.score, metrics.probability):  # fmt: skip
+            _remove(gauge, name)
+        for sensor in self._shown.get(name, []):
+            metrics.reconstruction_error.remove(name, sensor)
+
+
+def _remove(gauge: Gauge, name: str) -> None:
+    # An asset without a score yet has no such gauge.
+    with contextlib.suppress(KeyError):
+        gauge.remove(name)

@@ -11,9 +11,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from stream_detector.engine import Outcome, RecordBatch
 from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
+from stream_detector.records import AssetStatus, Outcome, RecordBatch
 from stream_detector.settings import Settings
 from stream_detector.streaming.dead_letters import DeadLetterGate
 from stream_detector.streaming.measuring import Measuring
@@ -45,7 +45,7 @@ class DetectionEngine(Protocol):
     def low(self, partition: int) -> int | None: ...
     def restore(self, partition: int, snapshots: Mapping[str, bytes]) -> None: ...
     def forget(self, partition: int) -> None: ...
-    def status(self) -> list[Any]: ...
+    def status(self) -> list[AssetStatus]: ...
 
 
 class CommittedOffsets(Protocol):
@@ -97,7 +97,7 @@ class Pipeline:
                 return  # from before a rebalance; it is read again by whoever owns the partition
             if fetched.start != progress.processed:
                 raise StalledError(
-                    f"partition {fetched.partition}: a fetch starts at {fetched.start}, but {progress.processed} is next"
+                    f"partition {fetched.partition}: a fetch starts at {fetched.start}, not at {progress.processed}"
                 )
             records = fetched.records
             silent = bisect_left(records, progress.silent_until, key=_offset)
@@ -109,7 +109,7 @@ class Pipeline:
             progress.processed = fetched.end
             progress.moved_at = time.monotonic()
             if was_rebuilding and not progress.rebuilding:
-                self._measuring.rebuilt(fetched.partition, rebuilding=self.rebuilding)
+                self._measuring.rebuilt(rebuilding=self.rebuilding)
 
     @property
     def rebuilding(self) -> bool:
@@ -132,12 +132,10 @@ class Pipeline:
         outcome = self._process(fetched, records)
         self._measuring.scored(fetched.partition, outcome, time.perf_counter() - started)
         if outcome.alarms:
-            settings = self.settings
-            messages = [
-                Outgoing(settings.topic_alarms, alarm.asset.encode(), to_bytes(alarm)) for alarm in outcome.alarms
-            ]
+            topic = self.settings.topic_alarms
+            messages = [Outgoing(topic, alarm.asset.encode(), to_bytes(alarm)) for alarm in outcome.alarms]
             await self._producer.confirm(await self._producer.enqueue(messages))
-            self._measuring.alarms_acknowledged(outcome, records[-1].timestamp)
+            self._measuring.alarms_acknowledged(outcome)
         await self._send_the_rest(fetched.partition, outcome)
         pending = self._snapshots.setdefault(fetched.partition, {})
         for asset, data in outcome.snapshots:
@@ -237,7 +235,7 @@ class Pipeline:
             self._epoch += 1
             for number, start in starts.items():
                 self._begin(number, start, snapshots.get(number))
-            self._measuring.planned(self.rebuilding)
+            self._measuring.planned(rebuilding=self.rebuilding)
             self.planning_since = None
             return {number: (self.partitions[number].processed, self._epoch) for number in partitions}
 

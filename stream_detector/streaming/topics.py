@@ -43,7 +43,7 @@ async def ensure_topics(settings: Settings) -> dict[str, int]:
         found.update(missing)
         if found[settings.topic_state] < readings:
             raise BrokerError(
-                f"topic {settings.topic_state} has {found[settings.topic_state]} partitions, but {readings} are needed, "
+                f"topic {settings.topic_state} has {found[settings.topic_state]} partitions, {readings} are needed, "
                 f"as many as {settings.topic_readings} has; add partitions to it"
             )
         return found

@@ -1,8 +1,8 @@
 """Tells a true stall from an outage of the broker and from an idle topic.
 
-The verdict is a function of observations and a monotonic clock that is given; nothing is read here. A broker that does not
-answer explains everything else, so during an outage only the outage's own clock runs. Clocks of the host may jump: wall
-time is not used.
+The verdict is a function of observations and a monotonic clock that is given; nothing is read here. A broker that does
+not answer explains everything else, so during an outage only the outage's own clock runs. Clocks of the host may jump:
+wall time decides nothing.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +20,8 @@ class PartitionSight:
     """Of the fetches."""
     processed: int
     commit_waiting_seconds: float = 0.0
+    answer_age_seconds: float = 0.0
+    """Since the broker last answered a fetch; for people, not for the verdict (wall clock)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,9 @@ class Watchdog:
                 return (
                     f"partition {number}: the log ends at {seen.end}, fetches stay at {seen.position} for {still:.0f} s"
                 )
-            return f"partition {number}: fetched to {seen.position}, processing stays at {seen.processed} for {still:.0f} s"
+            return (
+                f"partition {number}: fetched to {seen.position}, processed only to {seen.processed} for {still:.0f} s"
+            )
         if seen.commit_waiting_seconds > self.settings.commit_stall_seconds:
             return f"partition {number}: a commit is pending for {seen.commit_waiting_seconds:.0f} s"
         return None

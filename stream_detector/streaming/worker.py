@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
 from stream_detector.errors import StalledError, StreamDetectorError
+from stream_detector.manifest import Manifest
 from stream_detector.metrics import WorkerMetrics
 from stream_detector.settings import Settings
 from stream_detector.streaming.agent import build_app
@@ -30,7 +31,7 @@ from stream_detector.streaming.watchdog import PartitionSight, Sight, Watchdog
 
 log = logging.getLogger(__name__)
 
-WATCH_SECONDS = 1.0
+WATCH_SECONDS = 2.0
 PROBE_SECONDS = 5.0
 EXIT_SOFTWARE = 70
 
@@ -71,6 +72,13 @@ class Worker:
         self._beat_at = time.monotonic()
         self._reader: LogReader | None = None
 
+    def describe_bundle(self, manifest: Manifest) -> None:
+        """Show the bundle in the metrics."""
+        self.metrics.bundle_info.labels(manifest.bundle_id, manifest.recipe).set(1)
+        self.metrics.bundle_loaded.set_to_current_time()
+        if manifest.training.until_time is not None:
+            self.metrics.bundle_trained.set(manifest.training.until_time)
+
     def stop(self) -> None:
         """Ask for an orderly end; safe to call from a signal handler or another thread."""
         if self._loop is not None:
@@ -93,7 +101,7 @@ class Worker:
                 app = build_app(self.settings, self.pipeline)
                 await self._until_ending(app.start())
                 watching = asyncio.create_task(self._watch(app))
-                crashed = asyncio.create_task(app._crashed.wait())  # noqa: SLF001 - no public way to wait for it
+                crashed = asyncio.create_task(app._crashed.wait())
                 ending = asyncio.create_task(self._ending.wait())
                 await asyncio.wait([crashed, ending], return_when=asyncio.FIRST_COMPLETED)
                 if app.crashed and self.error is None:
@@ -196,6 +204,9 @@ class Worker:
                     position=seen[number][0] or 0,
                     processed=progress[number].processed,
                     commit_waiting_seconds=now - (progress[number].waiting_since or now),
+                    answer_age_seconds=max(0.0, time.time() - (seen[number][1] or 0) / 1000)
+                    if seen[number][1]
+                    else 0.0,
                 )
                 for number in known
                 if number in ends and number in progress
@@ -224,7 +235,7 @@ class Worker:
         if self._not_ready is None and self.pipeline.rebuilding:
             self._not_ready = "rebuilding windows"
         self.measuring.watched(sight, self.pipeline.partitions, ready=self._not_ready is None)
-        self.measuring.status(self._engine.status())
+        self.measuring.assets(self._engine.status())
 
     def _unhealthy(self) -> str | None:
         """Alive unless the event loop hangs; asked from the metrics thread."""
