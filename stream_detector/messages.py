@@ -241,7 +241,8 @@ class DeadLetter(Message):
     topic: str
     partition: int
     offset: int
-    reason: str
+    reason: str = Field(description="one of a small fixed set: malformed, unknown-sensor, future, ...")
+    detail: str = Field(default="", description="what was found, for people")
     raw: str | None = Field(description="base64 of the value, cut at 64 KiB; null for a tombstone")
     key: str | None = Field(description="base64 of the key")
     timestamp_ms: int

@@ -29,7 +29,7 @@ class Closings:
     """N closings, of each slot in order; empty steps are passed over.
 
     `run_start`: first step of the run. `record`: index of the record that closed it. The step of END is the first one
-    too many in the gap.
+    too many in the gap; the `run_start` of LATE_EVENT is the step before which the run has ended.
     """
 
     kind: NDArray[np.int8]

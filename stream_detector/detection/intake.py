@@ -46,6 +46,10 @@ class Readings:
     def take(self, index: Ints | slice) -> "Readings":
         return Readings(*(getattr(self, field.name)[index] for field in fields(self)))
 
+    @staticmethod
+    def join(parts: "list[Readings]") -> "Readings":
+        return Readings(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Readings)))
+
 
 @dataclass(slots=True)
 class Tally:
@@ -291,7 +295,15 @@ class Intake:
             return []
         grid.end_runs(slots[closed])
         kind = np.full(int(closed.sum()), LATE_EVENT, np.int8)
-        return [Closings(kind, slots[closed], steps[closed], steps[closed], piece.readings.record[members[closed]])]
+        return [
+            Closings(
+                kind,
+                slots[closed],
+                steps[closed],
+                grid.next_step[slots[closed]],
+                piece.readings.record[members[closed]],
+            )
+        ]
 
 
 def _running_maximum(values: Ints, base: Ints, rank: Ints) -> Ints:

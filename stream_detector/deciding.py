@@ -1,0 +1,298 @@
+"""Closed steps to alarms: windows, scores, the head, episodes. The stream and `score_frame` decide with this alone."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.attribution import shares, top
+from stream_detector.detection.decision import Move, next_move
+from stream_detector.detection.grid import END, EVENT, LATE_EVENT, STEP, Closings, Grid, concatenate, select
+from stream_detector.detection.head import Head, HeadState, StepInput
+from stream_detector.detection.windows import gather, scorable
+from stream_detector.messages import Alarm, Costs, Score, TopSensor, to_iso
+from stream_detector.records import Closed
+from stream_detector.rules import Rules
+from stream_detector.snapshots import Snapshot
+
+PENDING_BYTES = 32 * 2**20
+"""Windows are scored when so many wait, or when the batch ends."""
+
+ALARM_ID_DIGITS = 24
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResults:
+    """M scored steps. `record`: index of the record that closed the step; `probability`: NaN without a head.
+
+    `evidence`, `expected`: (M, F), of the errors or the head; `newest`: (M, F) newest step of the window, NaN = masked.
+    """
+
+    slot: Ints
+    step: Ints
+    record: Ints
+    score: Floats
+    probability: Floats
+    above: Bools
+    evidence: Floats
+    expected: Floats
+    newest: Floats
+    degraded: Ints
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What was decided since the last `take`; alarms and scores with the index of the record that closed their step.
+
+    `changed`: slots whose episode or head is no longer that of the last snapshot.
+    """
+
+    alarms: list[tuple[int, Alarm]] = field(default_factory=list)
+    scores: list[tuple[int, Score]] = field(default_factory=list)
+    closed: Closed = field(default_factory=Closed)
+    changed: set[int] = field(default_factory=set)
+    results: list[StepResults] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Standing:
+    """One asset's decision state: its open alarm, the step that raised it, the state of its head."""
+
+    asset: str
+    alarm: Alarm | None = None
+    alarm_step: int = 0
+    head: HeadState = None
+
+
+class Decider:
+    """Decides for the slots of one grid. `score`, `probability`, `degraded`, `evidence`: the newest of each slot."""
+
+    def __init__(self, rules: Rules, grid: Grid, publish_scores: bool = False, keep_results: bool = False) -> None:
+        self.publish_scores = publish_scores
+        self.standings: dict[int, Standing] = {}
+        self._rules = rules
+        self._grid = grid
+        self._costs = Costs(**rules.costs.model_dump())
+        self._keep_results = keep_results
+        self._pending: list[tuple[Closings, Floats]] = []
+        self._pending_bytes = 0
+        self._decisions = Decisions()
+        self._open = np.zeros(0, np.bool_)
+        self.score, self.probability = np.zeros(0), np.zeros(0)
+        self.degraded = np.zeros(0, np.int64)
+        self.evidence = np.zeros((0, len(rules.sensors)), np.float32)
+
+    def admit(self, slot: int, asset: str, known: Snapshot | None) -> None:
+        """An asset begins, with what its snapshot knows."""
+        standing, head = Standing(asset), self._rules.head
+        if known is not None and known.alarm is not None:
+            standing.alarm, standing.alarm_step = Alarm.model_validate_json(known.alarm), known.alarm_step
+        if head is not None:
+            standing.head = head.fresh() if known is None or known.head is None else head.load(known.head)
+        self.standings[slot] = standing
+        while slot >= len(self._open):
+            for name in ("_open", "score", "probability", "degraded", "evidence"):
+                array = getattr(self, name)
+                larger = np.zeros((max(16, 2 * len(array)), *array.shape[1:]), array.dtype)
+                larger[: len(array)] = array
+                setattr(self, name, larger)
+        self._open[slot] = standing.alarm is not None
+        self.score[slot] = self.probability[slot] = np.nan
+        self.degraded[slot] = 0
+        self.evidence[slot] = 0
+
+    def release(self, slot: int, record: int) -> None:
+        """The asset is evicted; an open alarm is cleared."""
+        self.flush()
+        self._clear(slot, int(self._grid.next_step[slot]), record)
+        del self.standings[slot]
+        self._decisions.changed.discard(slot)
+
+    def dump_head(self, standing: Standing) -> bytes | None:
+        return None if self._rules.head is None else self._rules.head.dump(standing.head)
+
+    def take(self) -> Decisions:
+        """All decisions since the last call."""
+        self.flush()
+        decisions, self._decisions = self._decisions, Decisions()
+        return decisions
+
+    def add(self, closings: Closings) -> None:
+        """Takes what has just closed; the windows are read from the grid now, before it goes on."""
+        rules, closed = self._rules, self._decisions.closed
+        wanted = scorable(rules.window, closings)
+        is_step = closings.kind == STEP
+        warming_up = int((is_step & (closings.step - closings.run_start + 1 < rules.window.shortest)).sum())
+        closed.warming_up += warming_up
+        closed.off_stride += int(is_step.sum()) - warming_up - int(wanted.sum())
+        closed.event += int((closings.kind == EVENT).sum())
+        if rules.head is None:
+            closings = select(closings, wanted | ~is_step)
+        if not len(closings):
+            return
+        windows = gather(self._grid, rules.window, closings)
+        self._pending.append((closings, windows))
+        self._pending_bytes += windows.nbytes
+        if self._pending_bytes > PENDING_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Score and decide all that waits."""
+        if not self._pending:
+            return
+        closings = concatenate([part for part, _ in self._pending])
+        windows = np.concatenate([part for _, part in self._pending])
+        self._pending, self._pending_bytes = [], 0
+        wanted = scorable(self._rules.window, closings)
+        degraded = np.isnan(windows[:, -1]).sum(axis=1)
+        masked = wanted & (degraded == windows.shape[2])
+        scored = wanted & ~masked
+        self._decisions.closed.masked += int(masked.sum())
+        self._decisions.closed.scored += int(scored.sum())
+        result = self._rules.scorer.score(windows if scored.all() else windows[scored])
+        found = StepResults(
+            slot=closings.slot[scored],
+            step=closings.step[scored],
+            record=closings.record[scored],
+            score=result.score,
+            probability=np.full(len(result.score), np.nan),
+            above=result.score > self._rules.threshold,
+            evidence=result.errors,
+            expected=result.expected,
+            newest=windows[scored, -1],
+            degraded=degraded[scored],
+        )
+        place = np.cumsum(scored) - 1
+        if self._rules.head is not None:
+            found = self._advance_heads(self._rules.head, closings, windows[:, -1], scored, place, found)
+        self.score[found.slot], self.probability[found.slot] = found.score, found.probability
+        self.degraded[found.slot], self.evidence[found.slot] = found.degraded, found.evidence
+        if self._keep_results:
+            self._decisions.results.append(found)
+        counts = wanted | (closings.kind != STEP)
+        self._decide(select(closings, counts), scored[counts], place[counts], found)
+
+    def _advance_heads(
+        self, head: Head, closings: Closings, newest: Floats, scored: Bools, place: Ints, found: StepResults
+    ) -> StepResults:
+        """Every closing in order through its asset's head, which gives a scored step its probability and evidence."""
+        errors = found.evidence.astype(np.float32)
+        evidence, expected = found.evidence.copy(), found.expected.copy()
+        for index in np.flatnonzero(closings.kind != END):
+            slot, step, at = int(closings.slot[index]), int(closings.step[index]), int(place[index])
+            is_step = closings.kind[index] == STEP
+            answer = head.advance(
+                self.standings[slot].head,
+                StepInput(
+                    step=step,
+                    time=self._grid.steps.start_of(step),
+                    values=newest[index],
+                    errors=errors[at] if scored[index] else None,
+                    run_position=min(step - int(closings.run_start[index]), self._grid.history) if is_step else 0,
+                    event=not is_step,
+                    scorable=bool(scored[index]),
+                ),
+            )
+            self._decisions.changed.add(slot)
+            if scored[index]:
+                evidence[at] = answer.contributions
+                found.probability[at] = np.nan if answer.probability is None else answer.probability
+                if answer.expected is not None:
+                    expected[at] = answer.expected
+        return StepResults(
+            found.slot, found.step, found.record, found.score, found.probability,
+            found.probability > self._rules.threshold, evidence, expected, found.newest, found.degraded,
+        )  # fmt: skip
+
+    def _decide(self, closings: Closings, scored: Bools, place: Ints, found: StepResults) -> None:
+        """Rows of assets with an alarm up or about to be; nothing can change for the others."""
+        busy = self._open.copy()
+        busy[found.slot[found.above]] = True
+        concerned = busy[closings.slot]
+        if self.publish_scores:
+            concerned |= scored
+        for index in np.flatnonzero(concerned):
+            slot, step, record = int(closings.slot[index]), int(closings.step[index]), int(closings.record[index])
+            standing, kind = self.standings[slot], closings.kind[index]
+            if kind != STEP:
+                self._clear(slot, int(closings.run_start[index]) if kind == LATE_EVENT else step, record)
+                continue
+            above = bool(found.above[place[index]]) if scored[index] else False
+            raised = None if standing.alarm is None else standing.alarm_step
+            move = next_move(raised, step, above, self._rules.episode)
+            if move in (Move.CLEAR, Move.RENEW):
+                self._clear(slot, step, record)
+            if move in (Move.RAISE, Move.RENEW):
+                self._raise(slot, step, record, found, int(place[index]))
+            if self.publish_scores and scored[index]:
+                self._decisions.scores.append((record, self._score(slot, step, found, int(place[index]))))
+
+    def _raise(self, slot: int, step: int, record: int, found: StepResults, place: int) -> None:
+        rules, standing = self._rules, self.standings[slot]
+        start_of = self._grid.steps.start_of
+        name = f"{standing.asset}\0{step}\0{rules.bundle_id}".encode()
+        standing.alarm_step = step
+        standing.alarm = Alarm(
+            id=hashlib.sha256(name).hexdigest()[:ALARM_ID_DIGITS],
+            asset=standing.asset,
+            state="raised",
+            raised_at=to_iso(start_of(step)),
+            expected_from=to_iso(start_of(step + rules.lead.from_steps)),
+            expected_until=to_iso(start_of(step + rules.lead.until_steps)),
+            probability=None if rules.head is None else float(found.probability[place]),
+            score=float(found.score[place]),
+            threshold=rules.threshold,
+            top_sensors=self._top_sensors(found, place),
+            bundle=rules.bundle_id,
+            recipe=rules.recipe,
+            costs=self._costs,
+            step_seconds=rules.grid.step_seconds,
+        )
+        self._open[slot] = True
+        self._decisions.changed.add(slot)
+        self._decisions.alarms.append((record, standing.alarm))
+
+    def _clear(self, slot: int, step: int, record: int) -> None:
+        standing = self.standings[slot]
+        if standing.alarm is None:
+            return
+        cleared_at = to_iso(self._grid.steps.start_of(max(step, standing.alarm_step + 1)))
+        cleared = standing.alarm.model_copy(update={"state": "cleared", "cleared_at": cleared_at})
+        standing.alarm = None
+        self._open[slot] = False
+        self._decisions.changed.add(slot)
+        self._decisions.alarms.append((record, cleared))
+
+    def _score(self, slot: int, step: int, found: StepResults, place: int) -> Score:
+        return Score(
+            asset=self.standings[slot].asset,
+            time=to_iso(self._grid.steps.start_of(step)),
+            score=float(found.score[place]),
+            threshold=self._rules.threshold,
+            probability=None if self._rules.head is None else _or_none(found.probability[place]),
+            alarm=bool(found.above[place]),
+            degraded=int(found.degraded[place]),
+            top_sensors=self._top_sensors(found, place),
+            bundle=self._rules.bundle_id,
+        )
+
+    def _top_sensors(self, found: StepResults, place: int) -> list[TopSensor]:
+        parts = shares(found.evidence[place])
+        return [
+            TopSensor(
+                sensor=self._rules.sensors[sensor],
+                share=min(1.0, float(parts[sensor])),
+                value=_or_none(found.newest[place, sensor]),
+                expected=_or_none(found.expected[place, sensor]),
+            )
+            for sensor in top(parts)
+        ]
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,35 @@
+"""Which sensors an alarm rests on."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOP_SENSORS = 3
+"""As many as an operator can act on at once."""
+
+
+def shares(evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each sensor's part of the evidence for an alarm: (F,) -> (F,), sums to 1; all 0 where nothing speaks for one.
+
+    Evidence is an error or a head's contribution; what is negative speaks against an alarm and has no share.
+
+    >>> shares(np.array([3.0, 1.0, -2.0])).tolist()
+    [0.75, 0.25, 0.0]
+    """
+    positive = np.maximum(np.nan_to_num(evidence, nan=0.0), 0.0)
+    largest = positive.max(initial=0.0)
+    if largest <= 0:
+        return np.zeros(len(evidence))
+    # Divided by the largest first: a sum of numbers near the end of float64 overflows.
+    scaled = positive / largest
+    result: NDArray[np.float64] = scaled / scaled.sum()
+    return result
+
+
+def top(parts: NDArray[np.float64], count: int = TOP_SENSORS) -> list[int]:
+    """Indices of the `count` largest shares that are above 0, largest first; equal ones in the order of the sensors.
+
+    >>> top(np.array([0.2, 0.0, 0.4, 0.4]))
+    [2, 3, 0]
+    """
+    order = np.argsort(-parts, kind="stable")[:count]
+    return [int(sensor) for sensor in order if parts[sensor] > 0]

@@ -1,0 +1,290 @@
+"""One partition: rule 1, then the grid, then decisions. A function of its log, however that is cut into batches.
+
+A batch is handled in *segments*, which cross neither the offset up to which a restart reads in silence nor one at which
+assets are evicted.
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.columns import FUTURE, TOO_MANY_ASSETS, Decoded
+from stream_detector.deciding import Decider
+from stream_detector.decoding import Decoder
+from stream_detector.detection.grid import Grid, select
+from stream_detector.detection.intake import Intake, Readings, Tally
+from stream_detector.gate import Fate, HeldRecord
+from stream_detector.letters import letter, letter_of_held
+from stream_detector.limits import Limits
+from stream_detector.messages import to_bytes
+from stream_detector.records import Counts, Outcome, RecordBatch
+from stream_detector.roster import Roster
+from stream_detector.rules import Rules
+from stream_detector.snapshots import Snapshot, dump
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class _Moments:
+    """The records of a batch, and behind them those of earlier offsets that rule 1 released in it.
+
+    `offset`: of the record itself. `index`: place in the batch at which it is handled.
+    """
+
+    def __init__(self, offsets: Ints) -> None:
+        self.offset = offsets
+        self.index = np.arange(len(offsets))
+
+    def append(self, offset: int, index: int) -> int:
+        """Number of the new entry."""
+        self.offset = np.append(self.offset, offset)
+        self.index = np.append(self.index, index)
+        return len(self.index) - 1
+
+
+class Partition:
+    """Live state of one partition. `silent_until`: records below this offset rebuild state and have no other effect."""
+
+    def __init__(
+        self, rules: Rules, decoder: Decoder, limits: Limits, known: Mapping[str, Snapshot], silent_until: int
+    ) -> None:
+        self.rules = rules
+        self.grid = Grid(rules.grid, rules.window, len(rules.sensors), limits.slack_steps)
+        self.decider = Decider(rules, self.grid)
+        self.roster = Roster(self.grid, limits, rules.grid.max_future_seconds, known)
+        self._intake = Intake(self.grid)
+        self._max_future_seconds = rules.grid.max_future_seconds
+        self._decoder = decoder
+        self._silent_until = silent_until
+        self._decided_until = np.zeros(1, np.int64)
+        self._previous_offset: int | None = None
+        self._judged: set[int] = set()
+        """Slots whose records rule 1 looks at one by one: something is held, or a snapshot knows of refused ones."""
+        self._unsaved: set[int] = set()
+        """Slots whose snapshot is out of date."""
+
+    def low(self) -> int | None:
+        """The oldest offset that live state still needs; None where nothing is held."""
+        assets = self.roster.assets
+        if not assets:
+            return None
+        low = int(self.grid.low(np.fromiter(assets, np.int64, len(assets))).min())
+        return min([low, *(held.offset for held in self._held())])
+
+    def process(self, batch: RecordBatch, publish_scores: bool) -> Outcome:
+        """Handle a batch."""
+        outcome = Outcome()
+        offsets = np.asarray(batch.offsets, np.int64)
+        if not len(offsets):
+            return outcome
+        moments = _Moments(offsets)
+        self.decider.publish_scores = publish_scores
+        sweeps = self.roster.sweeps(offsets, self._previous_offset)
+        audible = int(np.searchsorted(offsets, self._silent_until))
+        for begin, end in pairwise(sorted({0, len(offsets), audible, *sweeps})):
+            if begin in sweeps and begin >= audible:
+                self._evict(sweeps[begin], batch, begin, outcome)
+            self._segment(batch, begin, end, moments, outcome, silent=begin < audible)
+        self._previous_offset = int(offsets[-1])
+        self._conclude(batch, moments, outcome)
+        return outcome
+
+    def _conclude(self, batch: RecordBatch, moments: _Moments, outcome: Outcome) -> None:
+        decisions, counts = self.decider.take(), outcome.counts
+        counts.received = counts.windowed + counts.late + counts.duplicate + counts.dead_lettered
+        counts.held = sum(held.readings for held in self._held())
+        decisions.alarms.sort(key=lambda pair: moments.index[pair[0]])
+        decisions.scores.sort(key=lambda pair: moments.index[pair[0]])
+        outcome.alarms = [alarm for _, alarm in decisions.alarms]
+        outcome.scores = [score for _, score in decisions.scores]
+        outcome.alarm_timestamps_ms = [batch.timestamps_ms[moments.index[record]] for record, _ in decisions.alarms]
+        outcome.closed = decisions.closed
+        outcome.dead_letters.sort(key=lambda letter: letter.offset)
+        self._unsaved |= decisions.changed
+        if batch.offsets[-1] >= self._silent_until:
+            assets = self.roster.assets
+            outcome.snapshots += sorted((assets[slot].name, self._snapshot(slot)) for slot in self._unsaved)
+            self._unsaved.clear()
+
+    def _segment(
+        self, batch: RecordBatch, begin: int, end: int, moments: _Moments, outcome: Outcome, *, silent: bool
+    ) -> None:
+        # What a silent segment says goes nowhere.
+        outcome = Outcome() if silent else outcome
+        decoded = self._decoder.decode(batch.keys[begin:end], batch.values[begin:end])
+        decoded.index += begin
+        for reject in decoded.rejects:
+            outcome.dead_letters.append(letter(batch, begin + reject.index, reject.reason, reject.detail))
+            outcome.counts.dead_lettered += reject.readings
+        _count_kinds(outcome.counts, decoded)
+        keep = self._not_from_the_future(batch, decoded, outcome)
+        slots = self._slots_of(batch, decoded, keep, outcome, silent=silent)
+        released = self._judge(batch, decoded, slots, keep, outcome, silent=silent)
+        readings = Readings(
+            slots[decoded.record], decoded.sensor, decoded.time, decoded.value, decoded.index[decoded.record]
+        )
+        if not keep.all():
+            readings = readings.take(np.flatnonzero(keep[decoded.record]))
+        if released:
+            readings = _insert(readings, released, moments)
+        if not len(readings):
+            return
+        self.roster.last_offset[slots[keep]] = moments.offset[decoded.index[keep]]
+        tally = self._intake.tally = Tally()
+        for closings in self._intake.take(readings, moments.offset):
+            if not silent:
+                handled_at = moments.offset[moments.index[closings.record]]
+                due = handled_at >= self._decided_until[closings.slot]
+                self.decider.add(closings if due.all() else select(closings, due))
+        outcome.counts.windowed += tally.windowed
+        outcome.counts.late += tally.late
+        outcome.counts.duplicate += tally.duplicate
+
+    def _not_from_the_future(self, batch: RecordBatch, decoded: Decoded, outcome: Outcome) -> Bools:
+        """(R,) which records are not later than their Kafka timestamp allows; -1 stands for no timestamp."""
+        stamps = np.asarray(batch.timestamps_ms, np.float64)[decoded.index]
+        keep: Bools = (decoded.last_time <= stamps / 1000.0 + self._max_future_seconds) | (stamps < 0)
+        for record in np.flatnonzero(~keep).tolist():
+            self._drop(batch, decoded, record, FUTURE, "later than its Kafka timestamp", outcome)
+        return keep
+
+    def _slots_of(self, batch: RecordBatch, decoded: Decoded, keep: Bools, outcome: Outcome, *, silent: bool) -> Ints:
+        """(R,) slot of each record; new assets are admitted, and `keep` is cleared where one cannot be."""
+        known_slots = self.roster.slots
+        slots = list(map(known_slots.get, decoded.asset))
+        if None in slots:
+            for record, name in enumerate(decoded.asset):
+                if slots[record] is not None or not keep[record]:
+                    continue
+                slots[record] = known_slots.get(name)
+                if slots[record] is None and not self._admit(batch, decoded, record, silent=silent):
+                    keep[record] = False
+                    detail = "the partition holds as many assets as the limit allows"
+                    outcome.counts.assets_refused += self._drop(
+                        batch, decoded, record, TOO_MANY_ASSETS, detail, outcome
+                    )
+                slots[record] = known_slots.get(name)
+        return np.array([0 if slot is None else slot for slot in slots], np.int64)
+
+    def _admit(self, batch: RecordBatch, decoded: Decoded, record: int, *, silent: bool) -> bool:
+        offset = int(batch.offsets[decoded.index[record]])
+        admitted = self.roster.admit(decoded.asset[record], offset, silent)
+        if admitted is None:
+            return False
+        slot, known = admitted
+        self.grid.admit(slot, float(decoded.time[np.searchsorted(decoded.record, record)]), offset)
+        self.grid.watermark[slot] = decoded.last_time[record]
+        if slot >= len(self._decided_until):
+            self._decided_until = np.resize(self._decided_until, self.grid.capacity)
+        until = self._silent_until if known is None else max(known.until, self._silent_until)
+        self._decided_until[slot] = self.roster.assets[slot].gate.known_until = until
+        self.decider.admit(slot, decoded.asset[record], known)
+        if known is None:
+            self._unsaved.add(slot)
+        elif known.refused or known.held:
+            self._judged.add(slot)
+        return True
+
+    def _judge(
+        self, batch: RecordBatch, decoded: Decoded, slots: Ints, keep: Bools, outcome: Outcome, *, silent: bool
+    ) -> list[tuple[int, int, HeldRecord]]:
+        """Rule 1; clears `keep` of records that are refused or held.
+
+        Returns (place, slot, record) of those that were held and are handled now, before the record at that place.
+        """
+        suspects = set(self._judged)
+        if not silent:
+            ahead = keep & (decoded.last_time > self.grid.watermark[slots] + self._max_future_seconds)
+            suspects.update(slots[ahead].tolist())
+        released: list[tuple[int, int, HeldRecord]] = []
+        if not suspects:
+            return released
+        watermark = {slot: float(self.grid.watermark[slot]) for slot in suspects}
+        for record in np.flatnonzero(keep & np.isin(slots, list(suspects))).tolist():
+            slot, this = int(slots[record]), _as_held(batch, decoded, record)
+            gate = self.roster.assets[slot].gate
+            fate, freed, refused = gate.judge(this, watermark[slot])
+            released += [(int(decoded.index[record]), slot, held) for held in freed]
+            keep[record] = fate is Fate.ACCEPTED
+            if fate is Fate.ACCEPTED:
+                watermark[slot] = max([watermark[slot], this.last_time, *(held.last_time for held in freed)])
+            self._refuse([*refused, this] if fate is Fate.REFUSED else refused, batch, outcome)
+            if gate.changed:
+                gate.changed = False
+                self._unsaved.add(slot)
+            if gate.held or this.offset < gate.known_until:
+                self._judged.add(slot)
+            else:
+                self._judged.discard(slot)
+        return released
+
+    def _evict(self, offset: int, batch: RecordBatch, begin: int, outcome: Outcome) -> None:
+        for slot, asset in self.roster.evicted(offset):
+            self.decider.release(slot, begin)
+            self._refuse(asset.gate.refuse_all(), batch, outcome)
+            self._judged.discard(slot)
+            self._unsaved.discard(slot)
+            outcome.snapshots.append((asset.name, None))
+            outcome.counts.assets_evicted += 1
+
+    def _refuse(self, refused: list[HeldRecord], batch: RecordBatch, outcome: Outcome) -> None:
+        for held in refused:
+            outcome.dead_letters.append(letter_of_held(batch, held, FUTURE, "far ahead of the asset's other records"))
+            outcome.counts.dead_lettered += held.readings
+
+    def _drop(
+        self, batch: RecordBatch, decoded: Decoded, record: int, reason: str, detail: str, outcome: Outcome
+    ) -> int:
+        """A decoded record becomes a dead letter; returns how many readings it has."""
+        outcome.dead_letters.append(letter(batch, int(decoded.index[record]), reason, detail))
+        readings = _as_held(batch, decoded, record).readings
+        outcome.counts.dead_lettered += readings
+        return readings
+
+    def _held(self) -> list[HeldRecord]:
+        return [held for slot in self._judged for held in self.roster.assets[slot].gate.held]
+
+    def _snapshot(self, slot: int) -> bytes:
+        asset, standing = self.roster.assets[slot], self.decider.standings[slot]
+        assert self._previous_offset is not None
+        return dump(
+            Snapshot(
+                since=asset.since,
+                until=max(self._previous_offset + 1, asset.gate.known_until),
+                refused=asset.gate.refused,
+                held=[held.offset for held in asset.gate.held],
+                alarm=None if standing.alarm is None else to_bytes(standing.alarm),
+                alarm_step=standing.alarm_step,
+                head=self.decider.dump_head(standing),
+            )
+        )
+
+
+def _as_held(batch: RecordBatch, decoded: Decoded, record: int) -> HeldRecord:
+    where = int(decoded.index[record])
+    span = slice(*np.searchsorted(decoded.record, [record, record + 1]).tolist())
+    return HeldRecord(
+        batch.offsets[where], batch.timestamps_ms[where], batch.keys[where], batch.values[where],
+        float(decoded.last_time[record]), decoded.sensor[span], decoded.time[span], decoded.value[span],
+    )  # fmt: skip
+
+
+def _insert(readings: Readings, released: list[tuple[int, int, HeldRecord]], moments: _Moments) -> Readings:
+    """The readings with those of released records before the record that freed them."""
+    parts, keys = [readings], [2 * readings.record + 1]
+    for where, slot, held in released:
+        count = len(held.sensor)
+        entry = np.full(count, moments.append(held.offset, where))
+        parts.append(Readings(np.full(count, slot), held.sensor, held.time, held.value, entry))
+        keys.append(np.full(count, 2 * where))
+    return Readings.join(parts).take(np.argsort(np.concatenate(keys), kind="stable"))
+
+
+def _count_kinds(counts: Counts, decoded: Decoded) -> None:
+    counts.row_records += decoded.rows
+    counts.block_records += decoded.blocks
+    counts.events += decoded.events
+    counts.reading_records += len(decoded.index) - decoded.rows - decoded.blocks - decoded.events

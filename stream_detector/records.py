@@ -1,0 +1,84 @@
+"""What goes into the engine and what comes out of it: plain values, no I/O."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from stream_detector.messages import Alarm, DeadLetter, Score
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """Records of one partition, offsets ascending; all sequences have the same length."""
+
+    topic: str
+    partition: int
+    offsets: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    timestamps_ms: Sequence[int]
+
+
+@dataclass(slots=True)
+class Counts:
+    """Readings by what became of them: received = windowed + late + duplicate + dead_lettered.
+
+    A row or block is as many readings as it has values, a record that cannot be decoded is one, an event none. Readings
+    held aside (rule 1) are counted when they are settled; `held` is how many are held after this batch.
+    """
+
+    received: int = 0
+    windowed: int = 0
+    late: int = 0
+    duplicate: int = 0
+    dead_lettered: int = 0
+    held: int = 0
+    reading_records: int = 0
+    row_records: int = 0
+    block_records: int = 0
+    events: int = 0
+    assets_refused: int = 0
+    assets_evicted: int = 0
+
+
+@dataclass(slots=True)
+class Closed:
+    """Steps that closed, by what became of them; empty steps are passed over."""
+
+    scored: int = 0
+    warming_up: int = 0
+    off_stride: int = 0
+    masked: int = 0
+    event: int = 0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one batch, in the order of the log. `snapshots`: (asset, bytes), None where the asset was evicted.
+
+    `alarm_timestamps_ms`: for each alarm the Kafka timestamp of the record that closed its step.
+    """
+
+    alarms: list[Alarm] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    snapshots: list[tuple[str, bytes | None]] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    closed: Closed = field(default_factory=Closed)
+    alarm_timestamps_ms: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class AssetStatus:
+    """One asset as it stands now; `score` and `probability` are NaN before the first scored step."""
+
+    asset: str
+    partition: int
+    watermark: float
+    score: float
+    probability: float
+    threshold: float
+    alarm_open: bool
+    degraded: int
+    warming_up: bool
+    drift: float
+    top_shares: list[tuple[str, float]]

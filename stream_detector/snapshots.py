@@ -1,0 +1,44 @@
+"""The part of an asset's state that the log alone cannot give back: kept in the topic of state, read at a restart."""
+
+import msgspec
+
+from stream_detector.messages import Alarm
+
+VERSION = 1
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Attributes:
+    since: offset of the asset's first record; what came before belongs to a life that ended in an eviction.
+    until: every record below this offset is covered: what was decided, and which were `refused` or are `held`.
+    refused: offsets of records that rule 1 turned away, the newest ones; held: of those that it holds aside.
+    alarm: the raised alarm of the open episode as JSON; alarm_step: the step that raised it.
+    head: the state of the probability head.
+    """
+
+    version: int = VERSION
+    since: int
+    until: int
+    refused: list[int] = []
+    held: list[int] = []
+    alarm: bytes | None = None
+    alarm_step: int = 0
+    head: bytes | None = None
+
+
+_DECODER = msgspec.msgpack.Decoder(Snapshot)
+
+
+def dump(snapshot: Snapshot) -> bytes:
+    return msgspec.msgpack.encode(snapshot)
+
+
+def load(data: bytes) -> Snapshot | None:
+    """The snapshot; None where it is damaged or of another version, as if it were not there."""
+    try:
+        snapshot = _DECODER.decode(data)
+        if snapshot.alarm is not None:
+            Alarm.model_validate_json(snapshot.alarm)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+        return None
+    return snapshot if snapshot.version == VERSION else None
