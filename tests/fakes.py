@@ -43,7 +43,7 @@ class CountingEngine:
     def low(self, partition: int) -> int | None:
         return None
 
-    def restore(self, partition: int, snapshots: Mapping[str, bytes]) -> None:
+    def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0) -> None:
         for asset, data in snapshots.items():
             count, last = data.split()
             self.seen.setdefault(partition, {})[asset] = int(count)

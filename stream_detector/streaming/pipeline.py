@@ -7,9 +7,8 @@ offset committed. A crash anywhere in between repeats messages that say the same
 import asyncio
 import logging
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
@@ -43,7 +42,7 @@ class DetectionEngine(Protocol):
 
     def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome: ...
     def low(self, partition: int) -> int | None: ...
-    def restore(self, partition: int, snapshots: Mapping[str, bytes]) -> None: ...
+    def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0) -> None: ...
     def forget(self, partition: int) -> None: ...
     def status(self) -> list[AssetStatus]: ...
 
@@ -99,12 +98,8 @@ class Pipeline:
                 raise StalledError(
                     f"partition {fetched.partition}: a fetch starts at {fetched.start}, not at {progress.processed}"
                 )
-            records = fetched.records
-            silent = bisect_left(records, progress.silent_until, key=_offset)
-            if silent:
-                self._process(fetched, records[:silent])
-            if silent < len(records):
-                await self._handle_aloud(fetched, records[silent:])
+            if fetched.records:
+                await self._handle_records(fetched)
             was_rebuilding = progress.rebuilding
             progress.processed = fetched.end
             progress.moved_at = time.monotonic()
@@ -116,7 +111,8 @@ class Pipeline:
         """Whether any partition is still rebuilding its windows."""
         return any(progress.rebuilding for progress in self.partitions.values())
 
-    def _process(self, fetched: Fetched, records: list[Any]) -> Outcome:
+    async def _handle_records(self, fetched: Fetched) -> None:
+        records = fetched.records
         batch = RecordBatch(
             fetched.topic,
             fetched.partition,
@@ -125,11 +121,8 @@ class Pipeline:
             [record.value for record in records],
             [record.timestamp for record in records],
         )
-        return self._engine.process(batch, self.settings.publish_scores)
-
-    async def _handle_aloud(self, fetched: Fetched, records: list[Any]) -> None:
         started = time.perf_counter()
-        outcome = self._process(fetched, records)
+        outcome = self._engine.process(batch, self.settings.publish_scores)
         self._measuring.scored(fetched.partition, outcome, time.perf_counter() - started)
         if outcome.alarms:
             topic = self.settings.topic_alarms
@@ -279,8 +272,7 @@ class Pipeline:
             self.partitions[number].epoch = self._epoch
             return
         self._forget(number)
-        if snapshots:
-            self._engine.restore(number, snapshots)
+        self._engine.restore(number, snapshots or {}, start.silent_until)
         self.partitions[number] = PartitionProgress(self._epoch, start.offset, start.silent_until, start.committed)
         log.info(
             "partition %d: from %d, in silence up to %d, %d snapshots",
@@ -291,7 +283,3 @@ class Pipeline:
         self._engine.forget(number)
         self._snapshots.pop(number, None)
         self._bursts.pop(number, None)
-
-
-def _offset(record: Any) -> int:
-    return int(record.offset)
