@@ -1,0 +1,55 @@
+"""`python -m benchmarks.detection NAME --data FOLDER [--seed N] [--json FILE]`: prints the set's table.
+
+FOLDER holds the public data as its README names them (skab/, batadal/, gecco2018/, tep/, cwru/, ecg5000/, secom/,
+airquality/, papermill/), or is the set's own folder.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.detection.judge import table
+from stream_detector.errors import StreamDetectorError
+
+FOLDERS = {
+    "bearings": "cwru",
+    "chemical-plant": "tep",
+    "drinking-water": "gecco2018",
+    "environment": "airquality",
+    "heartbeat": "ecg5000",
+    "lots": "secom",
+    "paper-mill-dense": "papermill",
+    "prelabel": "skab",
+    "water-loop": "skab",
+    "water-network": "batadal",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
+    parser.add_argument("name", choices=sorted(FOLDERS))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write the rows, machine-readable")
+    arguments = parser.parse_args()
+    folder = arguments.data / FOLDERS[arguments.name]
+    folder = folder if folder.is_dir() else arguments.data
+    run = import_module(f"benchmarks.detection.{arguments.name.replace('-', '_')}").run
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            tables = run(folder, arguments.seed, Path(scratch))
+        except StreamDetectorError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return error.exit_code
+    for title, rows in tables.items():
+        print(f"\n{title}\n\n{table(rows)}")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(tables, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
