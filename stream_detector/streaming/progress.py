@@ -29,7 +29,7 @@ class PartitionProgress:
     epoch: int
     processed: int
     silent_until: int
-    """Records below were answered for before: they rebuild windows and have no other effect."""
+    """Records below were answered for before: the engine rebuilds windows from them, with no other effect."""
     committed: int | None
     declared: int | None = None
     """Everything below is processed, and all that came of it is acknowledged by the broker."""
