@@ -164,10 +164,11 @@ class Decoder:
                 return _NO_SENSORS, _NO_VALUES, None, [(message.sensor, UNKNOWN_SENSOR)]
             missing = message.value is None or message.quality != "good"
             return np.array([sensor]), np.array([np.nan if missing else message.value], np.float64), None, []
-        if not memoryview(message.values):
+        text = memoryview(message.values)
+        if not text:
             raise RefusedError(MALFORMED, "neither a reading (sensor, value), a row or block (values) nor an event")
         try:
-            values = orjson.loads(message.values)
+            values = orjson.loads(text)
         except (orjson.JSONDecodeError, RecursionError) as error:
             raise RefusedError(MALFORMED, f"values: {error}") from error
         if isinstance(values, dict):

@@ -10,13 +10,24 @@ import numpy as np
 from stream_detector.bundle import Bundle
 from stream_detector.decoding import Decoder
 from stream_detector.detection.attribution import shares, top
+from stream_detector.frames import FrameScores, score_frame
 from stream_detector.limits import Limits
 from stream_detector.partition import Partition
 from stream_detector.records import AssetStatus, Closed, Counts, Outcome, RecordBatch
 from stream_detector.rules import Rules
 from stream_detector.snapshots import load
 
-__all__ = ["AssetStatus", "Closed", "Counts", "Engine", "Limits", "Outcome", "RecordBatch"]
+__all__ = [
+    "AssetStatus",
+    "Closed",
+    "Counts",
+    "Engine",
+    "FrameScores",
+    "Limits",
+    "Outcome",
+    "RecordBatch",
+    "score_frame",
+]
 
 
 class Engine:

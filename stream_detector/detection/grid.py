@@ -172,6 +172,11 @@ class Grid:
         self.next_step[slots] = np.maximum(begin, self.horizon[slots])
         return self._with_ended_runs(closings, slots)
 
+    def close_all(self, slots: Ints) -> Closings:
+        """Close every step that has a reading: nothing more will come."""
+        self.horizon[slots] = self.newest[slots] + 1
+        return self.close_by_watermark(slots)
+
     def close_one_complete(self, slots: Ints) -> tuple[Ints, Closings]:
         """Close the next step of those slots that have reported it completely (rule 6); returns these slots."""
         steps = self.next_step[slots]

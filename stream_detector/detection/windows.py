@@ -117,8 +117,7 @@ def iterate(
             yield _windows(pending, cells, window, times)
             pending = []
     if len(readings):
-        cells.horizon[0] = cells.newest[0] + 1
-        closings = cells.close_by_watermark(np.zeros(1, np.int64))
+        closings = cells.close_all(np.zeros(1, np.int64))
         closings = select(closings, scorable(window, closings))
         pending.append((closings, gather(cells, window, closings)))
     yield _windows(pending, cells, window, times)
