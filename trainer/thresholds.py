@@ -97,7 +97,7 @@ def choose_threshold(
         return (
             _mean_plus_std(config, normal)
             if config.policy == "mean-plus-std"
-            else _quantile(config, normal, step_seconds)
+            else _quantile(config, normal, len(scores) > len(normal), step_seconds)
         )
     if positives is None or not positives.any() or positives.all():
         found = (
@@ -169,8 +169,14 @@ def _precision_equals_recall(curve: Curve) -> ThresholdRecord:
     )
 
 
-def _quantile(config: ThresholdConfig, normal: Scores, step_seconds: float) -> ThresholdRecord:
+def _quantile(config: ThresholdConfig, normal: Scores, labelled: bool, step_seconds: float) -> ThresholdRecord:
     """A quantile of the normal scores times a factor, or the lowest threshold that keeps to a rate of false alarms."""
+    if config.labelled_quantile is not None and labelled:
+        return ThresholdRecord(
+            value=float(np.quantile(normal, config.labelled_quantile)),
+            policy="quantile",
+            how=f"the {config.labelled_quantile:g} quantile of {len(normal)} normal scores of a labelled validation part",
+        )
     if config.false_alarms_per_day is None:
         return ThresholdRecord(
             value=float(np.quantile(normal, config.quantile) * config.factor),

@@ -132,6 +132,11 @@ class ThresholdConfig(Config):
     k: float = Field(default=1.0, description="mean-plus-std: mean + k * std of the normal scores")
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.99
     factor: float = Field(default=1.0, gt=0, description="quantile: multiplied with the quantile")
+    labelled_quantile: Annotated[float | None, Field(gt=0, lt=1)] = Field(
+        default=None,
+        description="quantile: this one without the factor, where the validation part has labelled anomalies and so "
+        "shows normal steps of the same time",
+    )
     false_alarms_per_day: float | None = Field(default=None, gt=0, description="quantile: chosen for this rate instead")
     value: float | None = Field(default=None, description="fixed: this value")
 
