@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
     {"detection", "errors"},
-    {"messages", "settings", "metrics", "signature", "bundle_files"},
+    {"messages", "settings", "metrics", "signature", "bundle_files", "field_mapping"},
     {"decoding", "columns", "gate", "limits", "records", "snapshots", "historian", "manifest"},
     {"bundle"},
     {"engine", "api", "partition", "deciding", "rules"},
