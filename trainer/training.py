@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stream_detector.detection.threads import one_thread
 from stream_detector.detection.torch_model import TorchModel
 from stream_detector.errors import DataError
 from trainer.adam import Adam
@@ -45,7 +46,7 @@ def train_network(
     train_losses: list[float] = []
     holdout_losses: list[float] = []
     best, best_state = -1, model.arrays()
-    with torch.random.fork_rng(devices=[]):
+    with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # dropout
         for epoch in range(config.epochs):
             model.module.train()

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from stream_detector.detection.models import ModelOutput
+from stream_detector.detection.threads import one_thread
 
 BATCH_MULTIPLE = 16
 """Batches are padded to a multiple of this. A matrix product of one row takes another path than one of many and rounds
@@ -33,7 +34,7 @@ class TorchModel:
         padded = np.zeros((-(-count // BATCH_MULTIPLE) * BATCH_MULTIPLE, *windows.shape[1:]), np.float32)
         padded[:count] = windows
         self.module.eval()
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             output: NDArray[np.float32] = self.module(torch.from_numpy(padded)).numpy()
         return output[:count]
 
