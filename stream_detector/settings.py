@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     )
     topic_unkeyed: str = _setting("plant.raw", "the topic that is re-keyed into the topic of readings")
 
+    field_mapping_file: Path | None = _setting(
+        None, "JSON file that says where other people's records keep time, sensor and value (docs/plugging-in.md)"
+    )
+
     max_assets: int = _setting(
         20_000, "most assets that one partition may hold; readings of others are dead letters", ge=1
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from stream_detector.errors import StalledError
+from stream_detector.field_mapping import FieldMapping
 from stream_detector.messages import to_bytes
 from stream_detector.records import AssetStatus, Outcome, RecordBatch
 from stream_detector.settings import Settings
@@ -63,6 +64,7 @@ class Pipeline:
         producer: ConfirmedProducer,
         measuring: Measuring,
         on_failure: Callable[[BaseException], None],
+        field_mapping: FieldMapping | None = None,
     ) -> None:
         self.settings = settings
         self.partitions: dict[int, PartitionProgress] = {}
@@ -73,6 +75,7 @@ class Pipeline:
         self._producer = producer
         self._measuring = measuring
         self._on_failure = on_failure
+        self._field_mapping = None if field_mapping is None or field_mapping.is_identity else field_mapping
         self._gate = DeadLetterGate(settings.dead_letters_per_second)
         self._epoch = 0
         # A batch is handled whole before the next one, a plan or the capture of a flush.
@@ -118,7 +121,7 @@ class Pipeline:
             fetched.partition,
             [record.offset for record in records],
             [record.key for record in records],
-            [record.value for record in records],
+            self._values(fetched),
             [record.timestamp for record in records],
         )
         started = time.perf_counter()
@@ -133,6 +136,12 @@ class Pipeline:
         pending = self._snapshots.setdefault(fetched.partition, {})
         for asset, data in outcome.snapshots:
             pending[asset] = (data, fetched.end)
+
+    def _values(self, fetched: Fetched) -> list[bytes | None]:
+        mapping = self._field_mapping
+        if mapping is None:
+            return [record.value for record in fetched.records]
+        return [mapping.to_message(record.value, fetched.topic, record.timestamp) for record in fetched.records]
 
     async def _send_the_rest(self, partition: int, outcome: Outcome) -> None:
         """Scores and dead letters: sent now, waited for by the flush, unless too many are on their way."""

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
 from stream_detector.errors import StalledError, StreamDetectorError
+from stream_detector.field_mapping import FieldMapping
 from stream_detector.manifest import Manifest
 from stream_detector.metrics import WorkerMetrics
 from stream_detector.settings import Settings
@@ -61,8 +62,10 @@ class Worker:
         self.error: BaseException | None = None
         self._engine = engine
         self._producer = ConfirmedProducer(settings)
+        mapping_file = settings.field_mapping_file
+        mapping = None if mapping_file is None else FieldMapping.load(mapping_file)
         self.pipeline = Pipeline(
-            settings, engine, bundle_id, rewind_seconds, self._producer, self.measuring, self._fail
+            settings, engine, bundle_id, rewind_seconds, self._producer, self.measuring, self._fail, mapping
         )
         self._watchdog = Watchdog(settings, time.monotonic())
         self._not_ready: str | None = "starting"
