@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format lint types kafka dist bench chaos fuzz soak stack backtest audit-dependencies sbom screenshots dashboards versions clean
+.PHONY: help setup demo test unit check format lint types kafka dist bench chaos fuzz soak stack backtest audit-dependencies sbom screenshots dashboards manifests versions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +70,10 @@ audit-dependencies: $(STAMP) ## look every installed package up in the public ad
 
 screenshots: $(STAMP) ## take the pictures of the console for the docs, in a real Chromium
 	$(BIN)/python -m tests.screenshots
+
+manifests: $(STAMP) ## check compose and Kubernetes files against their schemas (fetches the checkers)
+	$(BIN)/uv tool run --quiet 'check-jsonschema>=0.30' --builtin-schema vendor.compose-spec docker-compose.yml
+	for file in deploy/kubernetes/[!k]*.yaml; do $(BIN)/uv tool run --quiet 'kubernetes-validate>=1.31' "$$file" || exit 1; done
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build .kafka

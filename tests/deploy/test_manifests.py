@@ -1,0 +1,352 @@
+"""Dockerfile, compose, Kubernetes and systemd against the code: commands, options, variables, ports and paths exist.
+
+No container engine runs here; the schemas are checked by `make manifests`, and with the client where it is installed.
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer
+import yaml
+from pydantic_settings import BaseSettings
+
+from stream_detector.operations.forwarder_settings import ForwarderSettings
+from stream_detector.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = sorted(name for name, service in SERVICES.items() if service["image"].startswith("stream-detector"))
+DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text()
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+
+
+def manifests() -> Iterator[dict[str, Any]]:
+    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
+        if path.name != "kustomization.yaml":
+            yield from (document for document in yaml.safe_load_all(path.read_text()) if document)
+
+
+def of_kind(kind: str) -> list[dict[str, Any]]:
+    return [manifest for manifest in manifests() if manifest["kind"] == kind]
+
+
+def known_variables() -> set[str]:
+    def names(settings: type[BaseSettings]) -> set[str]:
+        return {f"{settings.model_config['env_prefix']}{name.upper()}" for name in settings.model_fields}
+
+    return names(Settings) | names(ForwarderSettings)
+
+
+class Call(NamedTuple):
+    where: str
+    program: str
+    arguments: list[str]
+
+
+def calls() -> Iterator[Call]:
+    """Every call of our programs that a manifest makes."""
+    for name in OURS:
+        service = SERVICES[name]
+        yield Call(f"compose {name}", service.get("entrypoint", ["stream-detector"])[0], service["command"])
+    for manifest in [*of_kind("StatefulSet"), *of_kind("Deployment")]:
+        for container in manifest["spec"]["template"]["spec"]["containers"]:
+            yield Call(f"kubernetes {manifest['metadata']['name']}", "stream-detector", container["args"])
+    for unit in UNITS:
+        line = shlex.split(value_of(unit, "ExecStart"))
+        yield Call(unit.name, Path(line[0]).name, line[1:])
+
+
+def value_of(unit: Path, key: str) -> str:
+    found = re.search(rf"^{key}=(.*)$", unit.read_text(), re.MULTILINE)
+    assert found, f"{unit.name} has no {key}"
+    return found[1]
+
+
+def parser_of(program: str, command: str) -> Any:
+    import importlib
+
+    package = {"stream-detector": "stream_detector", "trainer": "trainer"}[program]
+    module = importlib.import_module(f"{package}.commands.{command.replace('-', '_')}")
+    app = typer.Typer(add_completion=False)
+    app.command()(module.command)
+    return typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("call", list(calls()), ids=lambda call: call.where)
+def test_every_command_and_option_exists(call: Call) -> None:
+    command, *arguments = call.arguments
+    # Raises where an option is unknown, misses its value, or a required one is not given.
+    assert parser_of(call.program, command).make_context(command, [str(argument) for argument in arguments])
+
+
+def test_a_command_or_an_option_that_does_not_exist_would_be_found() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        parser_of("stream-detector", "no-such-command")
+    with pytest.raises(Exception, match="no-such-option"):
+        parser_of("stream-detector", "forward").make_context("forward", ["--no-such-option", "1"])
+
+
+def variables() -> Iterator[tuple[str, str]]:
+    for name in OURS:
+        yield from ((f"compose {name}", variable) for variable in SERVICES[name].get("environment", {}))
+    for manifest in of_kind("ConfigMap"):
+        yield from ((f"kubernetes {manifest['metadata']['name']}", variable) for variable in manifest["data"])
+    for manifest in [*of_kind("StatefulSet"), *of_kind("Deployment")]:
+        for container in manifest["spec"]["template"]["spec"]["containers"]:
+            yield from ((f"kubernetes {container['name']}", one["name"]) for one in container.get("env", []))
+    texts = [*UNITS, *sorted((DEPLOY / "systemd").glob("*.example")), DEPLOY / "docker" / "Dockerfile"]
+    for path in texts:
+        yield from ((path.name, variable) for variable in re.findall(r"\b(STREAM_DETECTOR_\w+)=", path.read_text()))
+
+
+def test_every_variable_is_a_setting() -> None:
+    found = list(variables())
+    assert len(found) > 15
+    ours = [(where, name) for where, name in found if name.startswith("STREAM_DETECTOR_")]
+    assert [(where, name) for where, name in ours if name not in known_variables()] == []
+    others = {name for _, name in found if not name.startswith("STREAM_DETECTOR_")}
+    assert others <= {"HEALTHCHECK_PORT", "OMP_NUM_THREADS"}
+
+
+def settings_of(variables_given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, ForwarderSettings]:
+    for name, value in variables_given.items():
+        # Compose fills in `${NAME:-default}` before a container sees it.
+        monkeypatch.setenv(name, re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value)))
+    return Settings.load(), ForwarderSettings.load()
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if "environment" in SERVICES[name]])
+def test_the_values_that_compose_sets_are_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, _ = settings_of(SERVICES[name]["environment"], monkeypatch)
+    host, port = settings.bootstrap.split(":")
+    assert host == "kafka"
+    assert f"INSIDE://:{port}" in SERVICES["kafka"]["environment"]["KAFKA_LISTENERS"]
+
+
+@pytest.mark.parametrize("name", ["stream-detector", "stream-detector-forwarder"])
+def test_the_values_that_kubernetes_sets_are_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    [data] = [manifest["data"] for manifest in of_kind("ConfigMap") if manifest["metadata"]["name"] == name]
+    settings_of(data, monkeypatch)
+
+
+DETECTOR_PORT = Settings.model_fields["metrics_port"].default
+FORWARDER_PORT = ForwarderSettings.model_fields["metrics_port"].default
+
+
+def test_ports_are_the_same_everywhere() -> None:
+    scraped = {
+        job["job_name"]: job["dns_sd_configs"][0]["port"]
+        for job in yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    }
+    assert scraped == {"stream-detector": DETECTOR_PORT, "stream-detector-forwarder": FORWARDER_PORT}
+    assert SERVICES["detector"]["ports"] == [f"127.0.0.1:{DETECTOR_PORT}:{DETECTOR_PORT}"]
+    assert SERVICES["forwarder"]["environment"]["HEALTHCHECK_PORT"] == str(FORWARDER_PORT)
+    assert re.search(rf"^EXPOSE {DETECTOR_PORT} {FORWARDER_PORT}$", DOCKERFILE, re.MULTILINE)
+    [detector] = of_kind("StatefulSet")[0]["spec"]["template"]["spec"]["containers"]
+    [forwarder] = of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    assert detector["ports"][0]["containerPort"] == DETECTOR_PORT
+    assert forwarder["ports"][0]["containerPort"] == FORWARDER_PORT
+
+
+def test_compose_publishes_on_loopback_only() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(published) >= 4
+    assert [port for port in published if not port.startswith("127.0.0.1:")] == []
+
+
+def test_what_compose_mounts_from_here_exists() -> None:
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", []):
+            source, target = volume.split(":")[:2]
+            if source.startswith("./deploy"):
+                assert (ROOT / source).exists(), f"{name}: {source}"
+            elif not source.startswith("./"):
+                assert source in COMPOSE["volumes"], f"{name}: {source}"
+            assert target.startswith("/")
+
+
+def test_grafana_finds_its_dashboards_where_they_are_mounted() -> None:
+    provider = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/stream-detector.yml").read_text())
+    mounted = {volume.split(":")[1] for volume in SERVICES["grafana"]["volumes"]}
+    assert {one["options"]["path"] for one in provider["providers"]} <= mounted
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (DEPLOY / "grafana" / "dashboards" / Path(home).name).exists()
+    source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())
+    assert source["datasources"][0]["url"] == "http://prometheus:9090"
+
+
+def test_addresses_in_compose_name_services_that_exist() -> None:
+    texts = [
+        yaml.safe_dump(SERVICES),
+        (DEPLOY / "prometheus" / "prometheus.yml").read_text(),
+        (DEPLOY / "alertmanager" / "alertmanager.yml").read_text(),
+        (DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml").read_text(),
+    ]
+    hosts = {host for text in texts for host in re.findall(r"https?://([a-z-]+):\d+", text)}
+    hosts |= {host for text in texts for host in re.findall(r"names: \[(\w+)\]", text)}
+    assert hosts - {"localhost"} <= set(SERVICES)
+    for name, service in SERVICES.items():
+        assert set(service.get("depends_on", [])) <= set(SERVICES), name
+
+
+def test_our_containers_cannot_write_their_image_or_gain_rights() -> None:
+    for name in [*OURS, "notifications"]:
+        service = SERVICES[name]
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+    assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
+    for manifest in [*of_kind("StatefulSet"), *of_kind("Deployment")]:
+        pod = manifest["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 10001
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_the_image_is_built_from_files_that_exist_and_are_not_ignored() -> None:
+    ignored = (ROOT / ".dockerignore").read_text()
+    for line in re.findall(r"^COPY (?!--from)(?:--\S+ )?(.*) \S+$", DOCKERFILE, re.MULTILINE):
+        for source in line.split():
+            assert (ROOT / source).exists(), source
+            assert f"!{source}" in ignored, f"{source} is ignored"
+
+
+def test_the_health_check_tells_a_healthy_process_from_a_sick_and_an_absent_one() -> None:
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from threading import Thread
+
+    class Health(BaseHTTPRequestHandler):
+        status = 200
+
+        def do_GET(self) -> None:
+            self.send_response(self.status if self.path == "/healthz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            """Quiet."""
+
+    server = HTTPServer(("127.0.0.1", 0), Health)
+    Thread(target=server.serve_forever, daemon=True).start()
+
+    def check() -> int:
+        environment = {"HEALTHCHECK_PORT": str(server.server_address[1])}
+        script = DEPLOY / "docker" / "healthcheck.py"
+        return subprocess.run(["python3", script], env=environment, check=False, stderr=subprocess.DEVNULL).returncode
+
+    assert check() == 0
+    Health.status = 503
+    assert check() == 1
+    server.shutdown()
+    server.server_close()
+    assert check() == 1
+
+
+def test_labels_and_selectors_in_kubernetes_fit_together() -> None:
+    pods = [
+        manifest["spec"]["template"]["metadata"]["labels"]
+        for manifest in [*of_kind("StatefulSet"), *of_kind("Deployment")]
+    ]
+
+    def chosen(selector: dict[str, str]) -> int:
+        return sum(selector.items() <= labels.items() for labels in pods)
+
+    for manifest in [*of_kind("StatefulSet"), *of_kind("Deployment"), *of_kind("PodDisruptionBudget")]:
+        assert chosen(manifest["spec"]["selector"]["matchLabels"]) == 1
+    services = of_kind("Service")
+    for service in services:
+        assert chosen(service["spec"]["selector"]) == 1
+    for monitor in of_kind("ServiceMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        [watched] = [service for service in services if wanted <= service["metadata"]["labels"].items()]
+        ports = {port["name"] for port in watched["spec"]["ports"]}
+        assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
+
+
+def test_autoscaling_watches_the_group_and_topic_of_the_detector_and_stops_at_its_partitions() -> None:
+    [scaled] = of_kind("ScaledObject")
+    [trigger] = scaled["spec"]["triggers"]
+    assert trigger["metadata"]["consumerGroup"] == Settings.model_fields["group"].default
+    assert trigger["metadata"]["topic"] == Settings.model_fields["topic_readings"].default
+    [settings] = [
+        manifest["data"] for manifest in of_kind("ConfigMap") if manifest["metadata"]["name"] == "stream-detector"
+    ]
+    assert trigger["metadata"]["bootstrapServers"] == settings["STREAM_DETECTOR_BOOTSTRAP"]
+    assert scaled["spec"]["maxReplicaCount"] == int(settings["STREAM_DETECTOR_TOPIC_PARTITIONS"])
+    assert scaled["spec"]["scaleTargetRef"]["name"] == of_kind("StatefulSet")[0]["metadata"]["name"]
+
+
+def test_an_orderly_end_fits_into_the_time_that_supervisors_leave() -> None:
+    longest = Settings.model_fields["shutdown_seconds"].default
+    for manifest in [*of_kind("StatefulSet"), *of_kind("Deployment")]:
+        assert manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > longest
+    for unit in UNITS:
+        assert int(value_of(unit, "TimeoutStopSec")) > longest
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_restarts_what_failed_but_not_what_is_set_wrongly(unit: Path) -> None:
+    assert value_of(unit, "Restart") == "always"
+    assert value_of(unit, "RestartPreventExitStatus") == "2"
+    assert value_of(unit, "NoNewPrivileges") == "yes"
+    assert value_of(unit, "ProtectSystem") == "strict"
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_itself_accepts_a_unit(unit: Path, tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze on PATH")
+    # The program is not installed where the unit expects it; any that exists will do for the check.
+    copy = tmp_path / unit.name
+    copy.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE))
+    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Unknown" not in done.stderr
+
+
+def test_kustomize_builds_the_manifests() -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl on PATH")
+    done = subprocess.run(["kubectl", "kustomize", DEPLOY / "kubernetes"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    built = [document for document in yaml.safe_load_all(done.stdout) if document]
+    assert len(built) == len(list(manifests()))
+    assert all(one["metadata"].get("namespace") == "stream-detector" for one in built if one["kind"] != "Namespace")
+
+
+def test_docker_compose_accepts_the_file() -> None:
+    client = shutil.which("docker")
+    if (
+        client is None
+        or subprocess.run([client, "compose", "version"], capture_output=True, check=False).returncode != 0
+    ):
+        pytest.skip("no `docker compose` here; `make manifests` checks the file against the Compose specification")
+    done = subprocess.run(
+        [client, "compose", "--profile", "*", "config", "--quiet"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_versions_in_the_manifests_are_the_packages_own() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert {SERVICES[name]["image"] for name in OURS} == {f"stream-detector:{version}"}
+    kustomization = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())
+    assert kustomization["images"] == [{"name": "stream-detector", "newTag": version}]
