@@ -1,7 +1,7 @@
 // Alarms as cards: what, why, and what a person can answer.
 
 import { byId, h, keyed } from "./dom.js";
-import { percent, reasonText, seconds, time, whatText, whyText } from "./words.js";
+import { percent, reasonText, seconds, time, whatText, whyText, worthText } from "./words.js";
 
 const PAST_SHOWN = 40;
 
@@ -49,6 +49,7 @@ function card(view, page) {
     { class: `alarm-card ${open ? "open" : ""} ${view.acknowledged_by ? "acknowledged" : ""}` },
     h("p", { class: "what" }, open ? whatText(alarm, page.now()) : `${alarm.asset}, ${when}`),
     h("p", { class: "line" }, whyText(alarm)),
+    open && h("p", { class: "line" }, worthText(alarm)),
     h("p", { class: "line" }, tags(view), open ? ` since ${when}` : "", view.acknowledged_by ? ` acknowledged by ${view.acknowledged_by}` : ""),
     open ? details : h("details", {}, h("summary", {}, "Reasons"), details),
   );

@@ -60,6 +60,8 @@ export function whyText(alarm) {
   return `Score ${number(alarm.score)}; the limit is ${number(alarm.threshold)}.`;
 }
 
+export const worthText = ({ costs }) => `Acting now costs ${money(costs.tp)}; an event that nobody acted on costs ${money(costs.fn)}.`;
+
 export function reasonText(top) {
   if (top.value === null || top.value === undefined) return "";
   if (top.expected === null || top.expected === undefined) return `reads ${number(top.value)}`;
