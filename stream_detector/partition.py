@@ -14,7 +14,7 @@ from stream_detector.columns import FUTURE, TOO_MANY_ASSETS, Decoded
 from stream_detector.deciding import Decider
 from stream_detector.decoding import Decoder
 from stream_detector.detection.grid import Grid, select
-from stream_detector.detection.intake import Intake, Readings, Tally
+from stream_detector.detection.intake import EVENT_SENSOR, Intake, Readings, Tally
 from stream_detector.gate import Fate, HeldRecord
 from stream_detector.letters import letter, letter_of_held
 from stream_detector.limits import Limits
@@ -120,6 +120,9 @@ class Partition:
             outcome.dead_letters.append(letter(batch, begin + reject.index, reject.reason, reject.detail))
             outcome.counts.dead_lettered += reject.readings
         _count_kinds(outcome.counts, decoded)
+        if decoded.events:
+            events = decoded.record[decoded.sensor == EVENT_SENSOR]
+            outcome.event_assets += [decoded.asset[record] for record in events]
         keep = self._not_from_the_future(batch, decoded, outcome)
         slots = self._slots_of(batch, decoded, keep, outcome, silent=silent)
         released = self._judge(batch, decoded, slots, keep, outcome, silent=silent)

@@ -56,6 +56,7 @@ class Outcome:
     """What came of one batch, in the order of the log. `snapshots`: (asset, bytes), None where the asset was evicted.
 
     `alarm_timestamps_ms`: for each alarm the Kafka timestamp of the record that closed its step.
+    `event_assets`: the asset of each event.
     """
 
     alarms: list[Alarm] = field(default_factory=list)
@@ -65,6 +66,7 @@ class Outcome:
     counts: Counts = field(default_factory=Counts)
     closed: Closed = field(default_factory=Closed)
     alarm_timestamps_ms: list[int] = field(default_factory=list)
+    event_assets: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

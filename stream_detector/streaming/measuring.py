@@ -42,7 +42,8 @@ class Measuring:
         metrics.records.labels("row").inc(counts.row_records)
         metrics.records.labels("block").inc(counts.block_records)
         metrics.records.labels("event").inc(counts.events)
-        metrics.events.inc(counts.events)
+        for asset in outcome.event_assets:
+            metrics.events.labels(asset).inc()
         metrics.assets_refused.inc(counts.assets_refused)
         metrics.steps_scored.inc(closed.scored)
         metrics.steps_unscored.labels("warming-up").inc(closed.warming_up)
