@@ -18,7 +18,19 @@ import typer
 
 from stream_detector.errors import StreamDetectorError
 
-COMMANDS = ("demo", "run", "replay", "alarms", "forward", "feedback", "ledger", "audit", "check-bundle", "schemas")
+COMMANDS = (
+    "demo",
+    "run",
+    "replay",
+    "alarms",
+    "forward",
+    "feedback",
+    "ledger",
+    "mqtt-bridge",
+    "audit",
+    "check-bundle",
+    "schemas",
+)
 """In the order in which `--help` lists them."""
 
 EXIT_SOFTWARE = 70

@@ -1,0 +1,52 @@
+"""`stream-detector mqtt-bridge`: from an MQTT broker to Kafka."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    mqtt: Annotated[
+        str,
+        typer.Option(
+            help="The MQTT broker, mqtt://[USER@]HOST[:PORT] or mqtts:// for TLS.", envvar="STREAM_DETECTOR_MQTT_URL"
+        ),
+    ],
+    subscribe: Annotated[list[str], typer.Option(help="MQTT topic, wildcards allowed; may be repeated.")],
+    mapping: Annotated[
+        Path | None, typer.Option(help="Field mapping (JSON).", show_default="$STREAM_DETECTOR_FIELD_MAPPING_FILE")
+    ] = None,
+    asset: Annotated[str | None, typer.Option(help="The machine, where neither message nor topic names it.")] = None,
+    client_id: Annotated[
+        str, typer.Option(help="Names the session at the MQTT broker; another for each bridge.")
+    ] = "stream-detector-bridge",
+    password_file: Annotated[
+        Path | None, typer.Option(help="File with the password.", envvar="STREAM_DETECTOR_MQTT_PASSWORD_FILE")
+    ] = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(help="Kafka brokers, HOST:PORT.", show_default="$STREAM_DETECTOR_BOOTSTRAP")
+    ] = None,
+) -> None:
+    """Carry readings from MQTT to Kafka, at least once, until SIGTERM or Ctrl-C."""
+    import logging
+    import signal
+
+    from stream_detector.field_mapping import FieldMapping
+    from stream_detector.settings import Settings
+    from stream_detector.streaming.mqtt_bridge import MqttAddress, MqttBridge, Route, read_sensor_assets
+
+    settings = Settings.load(bootstrap=bootstrap, field_mapping_file=mapping)
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    file = settings.field_mapping_file
+    route = Route(
+        mapping=FieldMapping() if file is None else FieldMapping.load(file),
+        sensor_assets=read_sensor_assets(settings.sensor_assets_file),
+        asset=asset,
+    )
+    bridge = MqttBridge(settings, MqttAddress.parse(mqtt, password_file), subscribe, route, client_id)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: bridge.stop())
+    print(f"carrying {', '.join(subscribe)} to {settings.topic_readings}", flush=True)
+    bridge.run()
+    print(f"{bridge.carried} of {bridge.received} messages carried")
