@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.bundle import Bundle
+from stream_detector.frames import score_frame
 from trainer.dataset import Dataset
-from trainer.examples import cut_examples
+from trainer.examples import row_positives
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class ScoredRows:
         score: (B,) higher = more anomalous.
         probability: (B,) where the bundle has a head.
         alarm: (B,) score (with a head: probability) above the threshold.
-        errors: (B, F) error per sensor.
+        errors: (B, F) error per sensor (with a head: the sensor's part in the probability).
         positive: (B,) an alarm would be right; None where the file has no labels.
     """
 
@@ -51,10 +52,25 @@ class ScoredRows:
 
 
 def score_dataset(bundle: Bundle, dataset: Dataset) -> ScoredRows:
-    """Score every row of a file that has a full window."""
+    """Score every row of a file that has a full window, by the running detector's own code."""
     manifest = bundle.manifest
-    examples = cut_examples(dataset, manifest.grid, manifest.window, manifest.lead)
-    scored = bundle.scorer.score(examples.windows)
-    return ScoredRows(
-        examples.rows, scored.score, None, scored.score > manifest.threshold.value, scored.errors, examples.positive
+    positive = None if dataset.labels is None else row_positives(dataset, manifest.grid, manifest.lead)
+    if manifest.grid.kind == "table":
+        scored = bundle.scorer.score(dataset.values[:, None, :])
+        alarm = scored.score > manifest.threshold.value
+        return ScoredRows(np.arange(len(dataset)), scored.score, None, alarm, scored.errors, positive)
+    readings = np.flatnonzero(~dataset.events)
+    frame = score_frame(
+        bundle, dataset.times[readings], dataset.values[readings], dataset.times[dataset.events], asset="file"
     )
+    rows = readings[frame.row]
+    scored = ScoredRows(
+        rows,
+        frame.score,
+        None if bundle.head is None else frame.probability,
+        frame.above,
+        frame.evidence,
+        None if positive is None else positive[rows],
+    )
+    # A head may have nothing to say yet of a step that was scored.
+    return scored.take(np.isfinite(scored.level))
