@@ -64,7 +64,7 @@ def score_dataset(bundle: Bundle, dataset: Dataset) -> ScoredRows:
         bundle, dataset.times[readings], dataset.values[readings], dataset.times[dataset.events], asset="file"
     )
     rows = readings[frame.row]
-    scored = ScoredRows(
+    found = ScoredRows(
         rows,
         frame.score,
         None if bundle.head is None else frame.probability,
@@ -73,4 +73,4 @@ def score_dataset(bundle: Bundle, dataset: Dataset) -> ScoredRows:
         None if positive is None else positive[rows],
     )
     # A head may have nothing to say yet of a step that was scored.
-    return scored.take(np.isfinite(scored.level))
+    return found.take(np.isfinite(found.level))
