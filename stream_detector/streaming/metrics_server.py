@@ -1,14 +1,16 @@
-"""/metrics, /healthz and /readyz, in a thread of their own: a long batch does not make them late."""
+"""/metrics, /healthz and /readyz, and whatever else is added, in a thread with an event loop of its own.
 
+A thread: a long batch must not make a health check late.
+"""
+
+import asyncio
 import hmac
 import logging
 import ssl
-from collections.abc import Callable
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import ClassVar
+from collections.abc import Awaitable, Callable
+from threading import Event, Thread
 
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
@@ -17,68 +19,17 @@ from stream_detector.settings import Settings
 
 log = logging.getLogger(__name__)
 
-REQUEST_SECONDS = 10.0
+START_SECONDS = 10.0
+STOP_SECONDS = 3.0
 
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    registry: CollectorRegistry
-    token: str | None
-    health: Callable[[], str | None]
-    readiness: Callable[[], str | None]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = REQUEST_SECONDS
-    server_version = "stream-detector"
-    sys_version = ""
-    protocol_version = "HTTP/1.1"
-    routes: ClassVar[dict[str, str]] = {"/metrics": "_metrics", "/healthz": "_healthz", "/readyz": "_readyz"}
-
-    def do_GET(self) -> None:
-        route = self.routes.get(self.path.partition("?")[0])
-        if route is None:
-            self._answer(HTTPStatus.NOT_FOUND, b"try /metrics, /healthz or /readyz\n")
-        else:
-            getattr(self, route)()
-
-    def _metrics(self) -> None:
-        if self.server.token is not None:
-            given = self.headers.get("Authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self.server.token}".encode()):
-                self._answer(HTTPStatus.UNAUTHORIZED, b"a bearer token is needed\n")
-                return
-        encode, kind = choose_encoder(self.headers.get("Accept", ""))
-        self._answer(HTTPStatus.OK, encode(self.server.registry), kind)
-
-    def _healthz(self) -> None:
-        self._verdict(self.server.health())
-
-    def _readyz(self) -> None:
-        self._verdict(self.server.readiness())
-
-    def _verdict(self, reason: str | None) -> None:
-        if reason is None:
-            self._answer(HTTPStatus.OK, b"ok\n")
-        else:
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{reason}\n".encode())
-
-    def _answer(self, status: HTTPStatus, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        if status is HTTPStatus.UNAUTHORIZED:
-            self.send_header("WWW-Authenticate", "Bearer")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - theirs
-        log.debug(format, *args)
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class MetricsServer:
     """Listens from `start` to `stop`. `health` and `readiness` return the reason why not, or None.
+
+    Args:
+        extend: adds routes and background work (aiohttp's `cleanup_ctx`) to the application, which runs in the thread.
 
     Raises (from `start`):
         UsageError: the address is taken, or a TLS file cannot be used.
@@ -90,39 +41,99 @@ class MetricsServer:
         registry: CollectorRegistry,
         health: Callable[[], str | None],
         readiness: Callable[[], str | None],
+        extend: Callable[[web.Application], None] | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._health = health
         self._readiness = readiness
-        self._server: _Server | None = None
+        self._extend = extend
+        self._token: str | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: Thread | None = None
+        self._listening = Event()
+        self._failure: BaseException | None = None
         self.port = settings.metrics_port
 
     def start(self) -> None:
-        settings = self._settings
-        try:
-            server = _Server((settings.metrics_host, settings.metrics_port), _Handler)
-        except OSError as error:
+        self._token = self._settings.token()
+        context = self._tls()
+        self._loop = asyncio.new_event_loop()
+        self._ending = asyncio.Event()
+        self._thread = Thread(target=self._run, args=(self._loop, context), name="metrics", daemon=True)
+        self._thread.start()
+        if not self._listening.wait(START_SECONDS) or self._failure is not None:
+            settings, failure = self._settings, self._failure
+            reason = getattr(failure, "strerror", None) or failure or f"nothing after {START_SECONDS:g} s"
             raise UsageError(
-                f"cannot listen on {settings.metrics_host}:{settings.metrics_port} for metrics: {error.strerror}; "
+                f"cannot listen on {settings.metrics_host}:{settings.metrics_port} for metrics: {reason}; "
                 "choose another with --metrics-port, 0 takes any free one"
-            ) from None
-        server.registry, server.token = self._registry, settings.token()
-        server.health, server.readiness = self._health, self._readiness
-        if settings.metrics_cert_file is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            try:
-                context.load_cert_chain(settings.metrics_cert_file, settings.metrics_key_file)
-            except OSError as error:
-                server.server_close()
-                raise UsageError(f"{settings.metrics_cert_file} cannot be used for metrics over TLS: {error}") from None
-            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        self._server = server
-        self.port = int(server.server_address[1])
-        Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+            )
+
+    def _tls(self) -> ssl.SSLContext | None:
+        certificate = self._settings.metrics_cert_file
+        if certificate is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(certificate, self._settings.metrics_key_file)
+        except OSError as error:
+            raise UsageError(f"{certificate} cannot be used for metrics over TLS: {error}") from None
+        return context
 
     def stop(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        """Ends all connections; returns when the thread has ended, or after a few seconds."""
+        if self._loop is not None and self._thread is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._ending.set)
+            self._thread.join(STOP_SECONDS)
+
+    def _run(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._serve(context))
+        except BaseException as error:
+            if self._listening.is_set():
+                log.exception("the metrics are no longer served")
+            self._failure = error
+        finally:
+            self._listening.set()
+            loop.close()
+
+    async def _serve(self, context: ssl.SSLContext | None) -> None:
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._verdict(self._health))
+        app.router.add_get("/readyz", self._verdict(self._readiness))
+        if self._extend is not None:
+            self._extend(app)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            settings = self._settings
+            site = web.TCPSite(
+                runner, settings.metrics_host, settings.metrics_port, ssl_context=context, reuse_address=True
+            )
+            await site.start()
+            self.port = int(runner.addresses[0][1])
+            self._listening.set()
+            await self._ending.wait()
+        finally:
+            await runner.cleanup()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        if self._token is not None:
+            given = request.headers.get("Authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+                return web.Response(
+                    status=401, text="a bearer token is needed\n", headers={"WWW-Authenticate": "Bearer"}
+                )
+        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._registry), headers={"Content-Type": kind})
+
+    @staticmethod
+    def _verdict(reason_why_not: Callable[[], str | None]) -> Handler:
+        async def answer(_request: web.Request) -> web.Response:
+            reason = reason_why_not()
+            return web.Response(text="ok\n") if reason is None else web.Response(status=503, text=f"{reason}\n")
+
+        return answer
