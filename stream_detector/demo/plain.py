@@ -32,7 +32,7 @@ class PlainView:
         """A break is told once the scores have passed it: only then it is certain whether an alarm announced it."""
         events = watch.events()
         for event in events[self._breaks :]:
-            if watch.time is None or watch.time <= event.time:
+            if event.pending:
                 return
             found = "missed" if event.lead_seconds is None else f"caught {span(event.lead_seconds)} ahead"
             print(f"{moment(to_iso(event.time), date=True)}  BREAK    {watch.asset}  {found}", flush=True)

@@ -65,6 +65,7 @@ class Demo:
                 self._show(prepared, settings, watch, follower, worker)
             except KeyboardInterrupt:
                 stopped = True
+        watch.over = True
         self._sum_up(watch, stopped, time.monotonic() - began)
 
     def _prepare(self) -> Prepared:

@@ -4,15 +4,16 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rich.align import Align
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.layout import Layout
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from stream_detector.demo.watch import Point, SeenAlarm, Tally, Watch
+from stream_detector.messages import from_iso
 from stream_detector.operations.alarm_text import moment, span
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -62,13 +63,13 @@ class Frame:
         row.add_column()
         row.add_column(ratio=1)
         row.add_column(justify="right")
-        bar = ProgressBar(total=1.0, completed=self.done, width=30, complete_style="cyan", finished_style="cyan")
+        bar = ProgressBar(total=1.0, completed=self.done, complete_style="cyan", finished_style="cyan")
         row.add_row(
             Text.assemble(
                 ("Stream Detector ", "bold"), ("demo", "dim"), f"   {self.watch.asset}   ", (clock, "bold cyan")
             ),
-            Align.center(bar),
-            Text(f"  {self.speed:,.0f} × real time · {self.broker} · Ctrl-C ends", style="dim"),
+            Padding(bar, (0, 1)),
+            Text(f"   {self.speed:,.0f} × real time · {self.broker} · Ctrl-C ends", style="dim"),
         )
         return Panel(row, border_style="cyan")
 
@@ -81,7 +82,7 @@ class Frame:
                 "readings/s": f"{watch.readings_per_second:,.0f}",
                 "readings": f"{watch.readings:,}",
                 "steps scored": f"{watch.scored:,}",
-                "delay": "-" if delay is None else f"{delay * 1000:,.0f} ms  plant to screen",
+                "delay to screen": "-" if delay is None else f"{delay * 1000:,.0f} ms",
                 "dead sensors": "-" if newest is None else str(newest.degraded),
             },
         )
@@ -93,7 +94,7 @@ def _facts(title: str, facts: dict[str, str | Text]) -> Panel:
     table.add_column()
     for name, fact in facts.items():
         table.add_row(name, fact)
-    return Panel(table, title=title, title_align="left", border_style="dim")
+    return Panel(table, title=title, title_align="left", border_style="bright_black")
 
 
 def _worth(tally: Tally) -> Panel:
@@ -115,7 +116,9 @@ def _breaks(watch: Watch) -> Panel:
     lines = []
     for event in watch.events()[-5:][::-1]:
         line = Text(f"{datetime.fromtimestamp(event.time, UTC):%a %H:%M}  ")
-        if event.lead_seconds is None:
+        if event.pending:
+            line.append("now", style="bold yellow")
+        elif event.lead_seconds is None:
             line.append("missed", style="bold red")
         else:
             line.append(f"caught {span(event.lead_seconds)} ahead", style="bold green")
@@ -124,7 +127,7 @@ def _breaks(watch: Watch) -> Panel:
         Group(*lines) if lines else Text("none yet", style="dim"),
         title="breaks",
         title_align="left",
-        border_style="dim",
+        border_style="bright_black",
     )
 
 
@@ -135,7 +138,7 @@ def _plot(watch: Watch, width: int, height: int, steps_each: int) -> Panel:
         ("score against threshold", "bold"), f", the last {hours:.0f} h   ", ("█ alarm ", "red"), ("█ quiet ", "cyan"),
         ("─ threshold ", "yellow"), ("▼ break", "bold magenta"),
     )  # fmt: skip
-    return Panel(body, title=title, title_align="left", border_style="dim")
+    return Panel(body, title=title, title_align="left", border_style="bright_black")
 
 
 def curve(points: list[Point], width: int, height: int) -> Group:
@@ -177,7 +180,7 @@ def _alarms(watch: Watch, most: int) -> Panel:
     table.add_column("because of", ratio=1, no_wrap=True, overflow="ellipsis")
     for seen in watch.alarms()[-most:][::-1]:
         table.add_row(*_alarm_cells(seen))
-    return Panel(table, title="alarms", title_align="left", border_style="dim")
+    return Panel(table, title="alarms", title_align="left", border_style="bright_black")
 
 
 def _alarm_cells(seen: SeenAlarm) -> list[Text]:
@@ -189,7 +192,7 @@ def _alarm_cells(seen: SeenAlarm) -> list[Text]:
         sensors.append("▇" * max(1, round(top.share * 12)), style="blue")
         sensors.append(f" {top.sensor} {top.share:.0%}  ")
     return [
-        Text(f"{moment(alarm.raised_at)}", style="bold"),
+        Text(f"{datetime.fromtimestamp(from_iso(alarm.raised_at), UTC):%a %H:%M}", style="bold"),
         Text(f"{moment(alarm.expected_from)}-{moment(alarm.expected_until)}"),
         Text(f"{strength:.2f} > {alarm.threshold:.2f}", style="yellow"),
         Text(text, style=style),

@@ -28,11 +28,12 @@ class SeenAlarm:
 
 @dataclass(frozen=True)
 class SeenEvent:
-    """A break; `lead_seconds` is None where nothing announced it."""
+    """A break; `lead_seconds` is None where nothing announced it. `pending`: the scores have not passed it yet."""
 
     time: float
     event: str
     lead_seconds: float | None
+    pending: bool
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Watch:
         self.newest: Score | None = None
         self.scored = 0
         self.readings = 0
+        self.over = False  # nothing more comes: whatever was pending is decided
 
     def sent(self, time: float, readings: int, now: float) -> None:
         """The plant has sent the row of `time`; `readings` are all that it has sent so far."""
@@ -145,17 +147,18 @@ class Watch:
 
     def tally(self) -> Tally:
         account = self._ledger.account(self.asset)
-        leads = [event.lead_seconds for event in account.events if event.lead_seconds is not None]
+        events = [event for event in account.events if not self._pending(event.time, event.caught_by is not None)]
+        leads = [event.lead_seconds for event in events if event.lead_seconds is not None]
         seen = self.alarms()
         return Tally(
             caught=len(leads),
-            missed=len(account.events) - len(leads),
+            missed=len(events) - len(leads),
             alarms=len(seen),
             right_alarms=sum(alarm.verdict == "caught" for alarm in seen),
             false_alarms=sum(alarm.verdict == "false" for alarm in seen),
             lead_seconds=sum(leads) / len(leads) if leads else None,
-            cost=sum(event.cost for event in account.events) + sum(alarm.cost for alarm in account.alarms),
-            never_cost=sum(event.never_cost for event in account.events),
+            cost=sum(event.cost for event in events) + sum(alarm.cost for alarm in account.alarms),
+            never_cost=sum(event.never_cost for event in events),
         )
 
     def alarms(self) -> list[SeenAlarm]:
@@ -170,7 +173,12 @@ class Watch:
     def events(self) -> list[SeenEvent]:
         """Oldest first."""
         account = self._ledger.account(self.asset)
-        return [SeenEvent(event.time, event.event, event.lead_seconds) for event in account.events]
+        return [
+            SeenEvent(
+                event.time, event.event, event.lead_seconds, self._pending(event.time, event.caught_by is not None)
+            )
+            for event in account.events
+        ]
 
     def points(self, count: int, steps_each: int) -> Iterator[Point]:
         """The last `count` points of the curve, oldest first, each the highest of `steps_each` steps."""
@@ -186,13 +194,17 @@ class Watch:
                 any(step in self._event_steps for step in steps),
             )
 
+    def _pending(self, event_time: float, caught: bool) -> bool:
+        """Before the scores have passed a break, the alarm that announced it may be on its way."""
+        return not (caught or self.over or (self.time is not None and self.time > event_time))
+
     def _verdict(self, alarm: Alarm, useful: bool) -> Verdict:
         if useful:
             return "caught"
         if alarm.cleared_at is None:
             return "open"
         over = from_iso(alarm.cleared_at) + self._lead_seconds
-        return "false" if self.time is not None and self.time > over else "waiting"
+        return "false" if self.over or (self.time is not None and self.time > over) else "waiting"
 
     def _step(self, time: float) -> int:
         return math.floor(time / self.step_seconds)

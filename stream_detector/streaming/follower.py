@@ -55,7 +55,11 @@ class Follower:
             time.sleep(min(seconds, REFRESH_SECONDS))
             return []
         found = []
-        for message in self._consumer.consume(most, seconds):
+        # Asked for many at once, the consumer waits until it has them all: so wait for one, then take what is there.
+        first = self._consumer.poll(seconds)
+        if first is None:
+            return []
+        for message in (first, *self._consumer.consume(most - 1, 0)):
             if message.error() is not None:
                 if not message.error().retriable() and message.error().fatal():
                     raise BrokerError(f"reading {message.topic()} failed: {message.error().str()}")

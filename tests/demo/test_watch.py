@@ -66,9 +66,20 @@ def test_a_break_with_an_alarm_up_before_it_is_caught_and_one_without_is_missed(
     watch.add_alarm(alarm(10, 13))
     watch.add_event("pm", event(12))
     watch.add_event("pm", event(50))
+    watch.add_score(score(50), 0.0)
     tally = watch.tally()
     assert (tally.caught, tally.missed, tally.false_alarms, tally.lead_seconds) == (1, 1, 0, 2 * STEP)
     assert (tally.cost, tally.never_cost, tally.saved) == (105.0, 200.0, 95.0)
+
+
+def test_a_break_counts_as_missed_only_once_the_scores_have_passed_it(watch: Watch) -> None:
+    watch.add_event("pm", event(12))
+    watch.add_score(score(11), 0.0)
+    assert watch.events()[0].pending
+    assert (watch.tally().missed, watch.tally().never_cost) == (0, 0.0)
+    watch.over = True
+    assert not watch.events()[0].pending
+    assert watch.tally().missed == 1
 
 
 def test_an_alarm_is_false_only_once_its_lead_window_has_passed(watch: Watch) -> None:
@@ -177,13 +188,13 @@ def test_plain_lines_tell_alarms_as_they_come_and_breaks_once_it_is_certain(
 ) -> None:
     view = PlainView()
     watch.add_event("pm", event(12))
-    watch.add_alarm(alarm(10))
-    view.show(Frame(watch, 1.0, 0.1, "b"), [alarm(10), event(12)])
+    watch.add_alarm(alarm(8))
+    view.show(Frame(watch, 1.0, 0.1, "b"), [alarm(8), event(12)])
     assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["RAISED"]
-    watch.add_score(score(12), 0.0)
+    watch.add_alarm(alarm(8, 12))
     view.show(Frame(watch, 1.0, 0.1, "b"), [])
     view.show(Frame(watch, 1.0, 0.1, "b"), [])
-    assert capsys.readouterr().out == "2026-02-01 00:24  BREAK    pm  caught 4 min ahead\n"
+    assert capsys.readouterr().out == "2026-02-01 00:24  BREAK    pm  caught 8 min ahead\n"
 
 
 def test_the_summary_adds_up(watch: Watch) -> None:
