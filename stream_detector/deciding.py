@@ -70,7 +70,10 @@ class Standing:
 
 
 class Decider:
-    """Decides for the slots of one grid. `score`, `probability`, `degraded`, `evidence`: the newest of each slot."""
+    """Decides for the slots of one grid.
+
+    `step`, `score`, `probability`, `degraded`, `evidence`, `newest`, `expected`: of each slot's newest scored step.
+    """
 
     def __init__(self, rules: Rules, grid: Grid, publish_scores: bool = False, keep_results: bool = False) -> None:
         self.publish_scores = publish_scores
@@ -85,7 +88,9 @@ class Decider:
         self._open = np.zeros(0, np.bool_)
         self.score, self.probability = np.zeros(0), np.zeros(0)
         self.degraded = np.zeros(0, np.int64)
+        self.step = np.zeros(0, np.int64)
         self.evidence = np.zeros((0, len(rules.sensors)), np.float32)
+        self.newest, self.expected = np.zeros_like(self.evidence), np.zeros_like(self.evidence)
 
     def admit(self, slot: int, asset: str, known: Snapshot | None) -> None:
         """An asset begins, with what its snapshot knows."""
@@ -96,7 +101,7 @@ class Decider:
             standing.head = head.fresh() if known is None or known.head is None else head.load(known.head)
         self.standings[slot] = standing
         while slot >= len(self._open):
-            for name in ("_open", "score", "probability", "degraded", "evidence"):
+            for name in ("_open", "step", "score", "probability", "degraded", "evidence", "newest", "expected"):
                 array = getattr(self, name)
                 larger = np.zeros((max(16, 2 * len(array)), *array.shape[1:]), array.dtype)
                 larger[: len(array)] = array
@@ -105,6 +110,7 @@ class Decider:
         self.score[slot] = self.probability[slot] = np.nan
         self.degraded[slot] = 0
         self.evidence[slot] = 0
+        self.newest[slot] = self.expected[slot] = np.nan
 
     def release(self, slot: int, record: int) -> None:
         """The asset is evicted; an open alarm is cleared."""
@@ -172,6 +178,11 @@ class Decider:
             found = self._advance_heads(self._rules.head, closings, windows[:, -1], scored, place, found)
         self.score[found.slot], self.probability[found.slot] = found.score, found.probability
         self.degraded[found.slot], self.evidence[found.slot] = found.degraded, found.evidence
+        self.step[found.slot], self.newest[found.slot], self.expected[found.slot] = (
+            found.step,
+            found.newest,
+            found.expected,
+        )
         if self._keep_results:
             self._decisions.results.append(found)
         counts = wanted | (closings.kind != STEP)
@@ -191,7 +202,7 @@ class Decider:
                 StepInput(
                     step=step,
                     time=self._grid.steps.start_of(step),
-                    values=newest[index],
+                    values=newest[index] if is_step else np.full(newest.shape[1], np.nan),
                     errors=errors[at] if scored[index] else None,
                     run_position=min(step - int(closings.run_start[index]), self._grid.history) if is_step else 0,
                     event=not is_step,

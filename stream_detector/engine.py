@@ -3,13 +3,16 @@
 What comes out is a function of the log and the bundle, however the log is cut into batches (docs/architecture.md).
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from stream_detector.bundle import Bundle
+from stream_detector.deciding import Decider
 from stream_detector.decoding import Decoder
 from stream_detector.detection.attribution import shares, top
+from stream_detector.detection.grid import Grid
 from stream_detector.frames import FrameScores, score_frame
 from stream_detector.limits import Limits
 from stream_detector.partition import Partition
@@ -88,6 +91,14 @@ def _status(number: int, partition: Partition) -> list[AssetStatus]:
                 warming_up=position + 1 < rules.window.shortest,
                 drift=0.0,
                 top_shares=[(rules.sensors[sensor], float(parts[sensor])) for sensor in top(parts)],
+                scored_until=_end(decider, slot, grid),
+                newest=decider.newest[slot].copy(),
+                expected=decider.expected[slot].copy(),
             )
         )
     return found
+
+
+def _end(decider: Decider, slot: int, grid: Grid) -> float:
+    """End of the newest scored step of a slot; NaN before the first."""
+    return math.nan if np.isnan(decider.score[slot]) else float(grid.steps.start_of(int(decider.step[slot]) + 1))

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream_detector.messages import Alarm, DeadLetter, Score
 
 
@@ -71,7 +74,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class AssetStatus:
-    """One asset as it stands now; `score` and `probability` are NaN before the first scored step."""
+    """One asset as it stands now; `score`, `probability` and `scored_until` are NaN before the first scored step.
+
+    `scored_until`: end of the newest scored step. `newest`, `expected`: (F,) its values and what the model expected,
+    NaN where missing or not known.
+    """
 
     asset: str
     partition: int
@@ -84,3 +91,6 @@ class AssetStatus:
     warming_up: bool
     drift: float
     top_shares: list[tuple[str, float]]
+    scored_until: float
+    newest: NDArray[np.float32] = field(compare=False, repr=False)
+    expected: NDArray[np.float32] = field(compare=False, repr=False)
