@@ -1,0 +1,208 @@
+"""Workers as processes, and what can be seen of them from outside."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.kafka import ROOT, free_port
+from tests.plant import Record
+
+TOPICS = ("readings", "events", "alarms", "scores", "dead_letters", "state", "alarm_states", "feedback", "unkeyed")
+
+
+def topic(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}"
+
+
+def topic_environment(prefix: str) -> dict[str, str]:
+    """Topics and a group of their own, so that many runs share one broker."""
+    names = {f"STREAM_DETECTOR_TOPIC_{name.upper()}": topic(prefix, name) for name in TOPICS}
+    return {**names, "STREAM_DETECTOR_GROUP": prefix}
+
+
+@dataclass
+class WorkerProcess:
+    """`stream-detector run` as a process; its log is `log`."""
+
+    bootstrap: str
+    prefix: str
+    bundle: Path
+    log: Path
+    instance: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    port: int = 0
+
+    def start(self) -> "WorkerProcess":
+        assert self.process is None or self.process.poll() is not None
+        self.port = free_port()
+        environment = {
+            **os.environ, "OMP_NUM_THREADS": "1", **topic_environment(self.prefix),
+            "STREAM_DETECTOR_BOOTSTRAP": self.bootstrap, "STREAM_DETECTOR_METRICS_PORT": str(self.port),
+            **({"STREAM_DETECTOR_INSTANCE": self.instance} if self.instance else {}), **self.environment,
+        }  # fmt: skip
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "stream_detector", "run", "--bundle", str(self.bundle)],
+                env=environment, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        return self
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.alive:
+            self.send(signal.SIGKILL)
+            self.wait()
+
+    def stop(self, seconds: float = 20.0) -> int:
+        """SIGTERM; returns the exit code."""
+        if self.alive:
+            self.send(signal.SIGTERM)
+        return self.wait(seconds)
+
+    def wait(self, seconds: float = 20.0) -> int:
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """(status, body) of its HTTP server; 0 where nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metric(self, name: str) -> float:
+        """Sum of a metric over its labels; 0 where it is not there."""
+        lines = self.get("/metrics")[1].splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str, each: float = 0.1) -> float:
+    """Wait until the condition holds; returns the seconds it took."""
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() - started > seconds:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(each)
+    return time.monotonic() - started
+
+
+def produce(bootstrap: str, name: str, log: Iterable[Record], per_second: float | None = None) -> None:
+    """Send a log, every record acknowledged by all replicas and in order; slowed down to a rate where one is given."""
+    from confluent_kafka import Producer
+
+    failures: list[Any] = []
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 5, "log_level": 0,
+         "message.timeout.ms": 300_000, "queue.buffering.max.messages": 1_000_000}
+    )  # fmt: skip
+    started, sent = time.monotonic(), 0
+    for record in log:
+        producer.produce(
+            name, record.value, record.key, record.partition,
+            on_delivery=lambda error, _: failures.append(error) if error else None,
+        )  # fmt: skip
+        sent += 1
+        if per_second is not None and sent % 50 == 0:
+            producer.poll(max(0.0, started + sent / per_second - time.monotonic()))
+        elif sent % 1000 == 0:
+            producer.poll(0)
+    assert producer.flush(300) == 0, "not everything was acknowledged"
+    assert not failures, failures[0]
+
+
+def read_topic(bootstrap: str, name: str) -> list[Any]:
+    """Every record of a topic, partition after partition; none where the topic does not exist."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False,
+                         "enable.partition.eof": True, "log_level": 0})  # fmt: skip
+    try:
+        found = consumer.list_topics(name, timeout=10).topics[name]
+        parts = sorted(found.partitions) if found.error is None else []
+        if not parts:
+            return []
+        consumer.assign([TopicPartition(name, number, 0) for number in parts])
+        records: list[Any] = []
+        ended: set[int] = set()
+        while len(ended) < len(parts):
+            for record in consumer.consume(5_000, 5):
+                if record.error() is not None:
+                    ended.add(record.partition())
+                else:
+                    records.append(record)
+        return sorted(records, key=lambda record: (record.partition(), record.offset()))
+    finally:
+        consumer.close()
+
+
+def alarms_of(bootstrap: str, prefix: str) -> dict[tuple[str, str], bytes]:
+    """{(id, state): content}; asserts that repeats say the same."""
+    found: dict[tuple[str, str], bytes] = {}
+    for record in read_topic(bootstrap, topic(prefix, "alarms")):
+        body = json.loads(record.value())
+        key = body["id"], body["state"]
+        assert found.get(key, record.value()) == record.value(), f"alarm {key} came with two contents"
+        found[key] = record.value()
+    return found
+
+
+def dead_letters_of(bootstrap: str, prefix: str) -> dict[tuple[int, int], str]:
+    """{(partition, offset): reason}."""
+    letters = [json.loads(record.value()) for record in read_topic(bootstrap, topic(prefix, "dead_letters"))]
+    return {(letter["partition"], letter["offset"]): letter["reason"] for letter in letters}
+
+
+def committed_of(bootstrap: str, prefix: str) -> dict[int, int]:
+    """Committed offsets of the readings topic."""
+    from confluent_kafka import ConsumerGroupTopicPartitions
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(prefix)])[prefix].result(10)
+    except Exception:
+        return {}
+    wanted = topic(prefix, "readings")
+    return {tp.partition: tp.offset for tp in answer.topic_partitions if tp.topic == wanted and tp.offset >= 0}
+
+
+def ends_of(bootstrap: str, name: str) -> dict[int, int]:
+    """Next offsets of a topic."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "log_level": 0})
+    try:
+        parts = consumer.list_topics(name, timeout=10).topics[name].partitions
+        return {number: consumer.get_watermark_offsets(TopicPartition(name, number), timeout=10)[1] for number in parts}
+    finally:
+        consumer.close()
+
+
+def caught_up(bootstrap: str, prefix: str) -> bool:
+    """Whether everything on the readings topic is committed."""
+    ends = {number: end for number, end in ends_of(bootstrap, topic(prefix, "readings")).items() if end}
+    return {number: committed_of(bootstrap, prefix).get(number) for number in ends} == ends
