@@ -28,7 +28,7 @@ from stream_detector.columns import (
     RefusedError,
     Reject,
 )
-from stream_detector.detection.intake import EVENT_SENSOR
+from stream_detector.detection.pieces import EVENT_SENSOR
 from stream_detector.messages import MILLISECONDS_FROM, to_epoch_seconds
 
 EARLIEST, LATEST = -2_208_988_800.0, 7_258_118_400.0

@@ -21,7 +21,8 @@ class StepInput:
     `values`: (F,) float64, newest step after filling, NaN = missing. `errors`: (F,) float32, None where the step was
     not scored (warming up, event). `run_position`: steps since the run began, 0 = its first; it stops counting at the
     length of history that a restart can rebuild. `time`: start of the step, epoch seconds. `event`: an event lies in
-    this step; one that came after its step had closed is handed on when it arrives, so its step may be an earlier one.
+    this step (its values are all missing); one that comes after its step has closed is handed on when it arrives, so
+    its step may be an earlier one.
     """
 
     step: int

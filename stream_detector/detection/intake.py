@@ -10,45 +10,23 @@ readings of an asset are written before its steps are closed; that gives the sam
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stream_detector.detection.grid import LATE_EVENT, Bools, Closings, Floats, Grid, Ints, concatenate, select
+from stream_detector.detection.grid import LATE_EVENT, Bools, Closings, Grid, Ints, concatenate, select
+from stream_detector.detection.pieces import (
+    EVENT_SENSOR,
+    Piece,
+    Readings,
+    first_past,
+    first_reaching,
+    running_maximum,
+    sort_piece,
+)
 
 LOOK_AHEAD = 16_384
 """Readings a piece: enough for the array operations to pay, and the temporary arrays stay in the cache."""
-
-EVENT_SENSOR = -1
-"""Stands in `sensor` for an event."""
-
-_RANK_BITS = 40
-"""Keys are (rank of the slot << 40) + steps: one running maximum serves all slots of a piece."""
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """N readings (or events) in the order of the log.
-
-    `slot`, `sensor` (EVENT_SENSOR: an event), `record`: (N,) ints; `record` is the index of the record in its batch.
-    `time`: (N,) epoch seconds. `value`: (N,), NaN = missing.
-    """
-
-    slot: Ints
-    sensor: Ints
-    time: Floats
-    value: Floats
-    record: Ints
-
-    def __len__(self) -> int:
-        return len(self.slot)
-
-    def take(self, index: Ints | slice) -> "Readings":
-        return Readings(*(getattr(self, field.name)[index] for field in fields(self)))
-
-    @staticmethod
-    def join(parts: "list[Readings]") -> "Readings":
-        return Readings(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Readings)))
 
 
 @dataclass(slots=True)
@@ -58,24 +36,6 @@ class Tally:
     windowed: int = 0
     late: int = 0
     duplicate: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A piece sorted by slot; `rank` numbers its slots, `starts` is where each begins, `slots` are these slots."""
-
-    readings: Readings
-    step: Ints
-    rank: Ints
-    starts: Ints
-    slots: Ints
-    reached: Ints
-    """(N,) newest step of the asset with this reading; not below `reached_base` of the slot."""
-    reached_base: Ints
-    horizon: Ints
-    """(N,) first step not past its lateness with this reading; not below `horizon_base` of the slot."""
-    horizon_base: Ints
-    horizon_before: Ints
 
 
 class Intake:
@@ -94,7 +54,7 @@ class Intake:
             begin += taken
             yield from self._take_piece(piece, offsets)
 
-    def _cut(self, ahead: Readings) -> tuple[_Piece, int]:
+    def _cut(self, ahead: Readings) -> tuple[Piece, int]:
         """The longest piece in which no asset goes on by more than the slack after its first reading."""
         grid = self._grid
         if (ahead.slot == ahead.slot[0]).all():
@@ -102,34 +62,14 @@ class Intake:
         else:
             order = np.argsort(ahead.slot.astype(np.uint16 if grid.capacity <= 65_536 else np.int64), kind="stable")
         step = grid.steps.step_of(ahead.time)
-        piece = self._sort(ahead, step, order)
+        piece = sort_piece(grid, ahead, step, order)
         beyond = piece.reached > (piece.reached_base + grid.slack)[piece.rank]
         if not beyond.any():
             return piece, len(ahead)
         taken = int(order[beyond].min())
-        return self._sort(ahead, step, order[order < taken]), taken
+        return sort_piece(grid, ahead, step, order[order < taken]), taken
 
-    def _sort(self, ahead: Readings, step: Ints, order: Ints) -> _Piece:
-        grid = self._grid
-        readings, step = ahead.take(order), step[order]
-        first = np.ones(len(order), np.bool_)
-        first[1:] = readings.slot[1:] != readings.slot[:-1]
-        starts = np.flatnonzero(first)
-        rank = np.cumsum(first) - 1
-        slots = readings.slot[starts]
-        horizon = grid.steps.horizon_of(readings.time, step)
-        horizon_base = np.maximum(grid.horizon[slots], horizon[starts])
-        running = _running_maximum(horizon, horizon_base, rank)
-        before = np.empty_like(running)
-        before[1:] = running[:-1]
-        before[starts] = grid.horizon[slots]
-        # Only a jump closes what lies behind before anything is written; else the slack counts from the newest step.
-        newest, began = grid.newest[slots], step[starts]
-        reached_base = np.where(began > newest + grid.slack, began, newest)
-        reached = _running_maximum(step, reached_base, rank)
-        return _Piece(readings, step, rank, starts, slots, reached, reached_base, running, horizon_base, before)
-
-    def _take_piece(self, piece: _Piece, offsets: Ints) -> Iterator[Closings]:
+    def _take_piece(self, piece: Piece, offsets: Ints) -> Iterator[Closings]:
         grid = self._grid
         final = np.append(piece.starts[1:], len(piece.step)) - 1
         jumps = piece.step[piece.starts] > grid.newest[piece.slots] + grid.slack
@@ -168,7 +108,7 @@ class Intake:
         for members in np.split(order, np.flatnonzero(np.diff(turn[order])) + 1):
             yield self._round(piece, members, cell, writes, event)
 
-    def _jump(self, piece: _Piece, jumps: Bools) -> Closings:
+    def _jump(self, piece: Piece, jumps: Bools) -> Closings:
         """Close what the first reading of these assets leaves behind, before its row is cleared for new steps."""
         grid, slots = self._grid, piece.slots[jumps]
         grid.horizon[slots] = piece.horizon[piece.starts[jumps]]
@@ -177,7 +117,7 @@ class Intake:
         first[slots] = piece.readings.record[piece.starts[jumps]]
         return replace(closings, record=first[closings.slot])
 
-    def _note_offsets(self, piece: _Piece, final: Ints, offsets: Ints) -> None:
+    def _note_offsets(self, piece: Piece, final: Ints, offsets: Ints) -> None:
         grid = self._grid
         begin = np.maximum(grid.newest[piece.slots] + 1, piece.reached[final] + 1 - grid.offset_memory)
         count = np.maximum(piece.reached[final] + 1 - begin, 0)
@@ -185,10 +125,10 @@ class Intake:
         if not len(owner):
             return
         steps = np.arange(len(owner)) - (np.cumsum(count) - count)[owner] + begin[owner]
-        where = _first_at_least(piece.reached, piece.reached_base, piece, owner, steps)
+        where = first_reaching(piece, owner, steps)
         grid.note_offsets(piece.slots[owner], steps, offsets[piece.readings.record[where]])
 
-    def _repeats(self, piece: _Piece, usable: Ints, cell: Ints, late: Bools) -> tuple[Bools, Bools]:
+    def _repeats(self, piece: Piece, usable: Ints, cell: Ints, late: Bools) -> tuple[Bools, Bools]:
         """Rule 3, for the readings `usable` in their `cell`: which are duplicates, and which are written."""
         grid = self._grid
         filled = grid.flat_reported[cell]
@@ -222,7 +162,7 @@ class Intake:
         duplicate[order], written[order] = again, write
         return duplicate, written
 
-    def _round(self, piece: _Piece, members: Ints, cell: Ints, writes: Bools, event: Bools | None) -> Closings:
+    def _round(self, piece: Piece, members: Ints, cell: Ints, writes: Bools, event: Bools | None) -> Closings:
         """Write these readings of the piece (ascending, so sorted by slot), then close."""
         grid = self._grid
         chosen = members[writes[members]]
@@ -244,7 +184,7 @@ class Intake:
         parts.append(self._close(piece, slots, cell, writes, members[starts]))
         return concatenate(parts)
 
-    def _close(self, piece: _Piece, slots: Ints, cell: Ints, writes: Bools, begins: Ints) -> Closings:
+    def _close(self, piece: Piece, slots: Ints, cell: Ints, writes: Bools, begins: Ints) -> Closings:
         """Close what these slots can close. `begins`: (N,) place where this round begins for each."""
         grid = self._grid
         begin, rank = np.empty(grid.capacity, np.int64), np.empty(grid.capacity, np.int64)
@@ -261,32 +201,37 @@ class Intake:
         if not len(closings):
             return closings
         closings = select(closings, np.lexsort((closings.step, closings.slot)))
-        # A step closes once the one before has, and once it is past its lateness or complete.
         ranks = rank[closings.slot]
-        place = _first_at_least(piece.horizon, piece.horizon_base, piece, ranks, closings.step + 1)
-        if grid.complete:
-            place = np.minimum(place, self._completed(closings, cell, writes))
+        place = self._settled(piece, closings, ranks, cell, writes)
         follows = np.append(False, (closings.slot[1:] == closings.slot[:-1]) & (np.diff(closings.step) == 1))
         after_empty = ~follows & (closings.step > first_step[closings.slot])
-        empty = _first_at_least(
-            piece.horizon, piece.horizon_base, piece, ranks[after_empty], closings.step[after_empty]
-        )
+        empty = first_past(piece, ranks[after_empty], closings.step[after_empty] - 1)
         place[after_empty] = np.maximum(place[after_empty], empty)
-        place = _running_maximum(place, begin[piece.slots], ranks)
+        # Steps close in order: none before the one before it.
+        place = running_maximum(place, begin[piece.slots], ranks)
         return replace(closings, record=piece.readings.record[place])
 
-    def _completed(self, closings: Closings, cell: Ints, writes: Bools) -> Ints:
-        """(N,) place of the reading that made each step complete; beyond the piece where it is not complete."""
+    def _settled(self, piece: Piece, closings: Closings, ranks: Ints, cell: Ints, writes: Bools) -> Ints:
+        """(N,) place of the reading with which every step up to this one is past its lateness or reported (rule 6)."""
         grid = self._grid
-        rows = grid.rows(closings.slot, closings.step)
+        place = first_past(piece, ranks, closings.step)
+        if not grid.complete:
+            return place
         dead = grid.dead(closings.slot, closings.step, closings.run_start)
-        complete = (grid.reported_rows[rows] | dead).all(axis=1)
-        wanted = rows[:, None] * grid.sensors + np.arange(grid.sensors)
-        brought = np.minimum(self._mark[wanted], len(cell) - 1)
-        ours = (cell[brought] == wanted) & writes[brought] & ~dead
-        return np.where(complete, np.where(ours, brought, 0).max(axis=1), len(cell))
+        sensors = np.arange(grid.sensors)
+        settled = np.zeros_like(place)
+        for back in range(grid.steps.lateness_steps):
+            rows = grid.rows(closings.slot, closings.step - back)
+            reported = (grid.reported_rows[rows] | dead).all(axis=1)
+            wanted = rows[:, None] * grid.sensors + sensors
+            brought = np.minimum(self._mark[wanted], len(cell) - 1)
+            ours = (cell[brought] == wanted) & writes[brought] & ~dead
+            complete = np.where(reported, np.where(ours, brought, 0).max(axis=1), len(cell))
+            passed = place if back == 0 else first_past(piece, ranks, closings.step - back)
+            settled = np.maximum(settled, np.minimum(passed, complete))
+        return settled
 
-    def _events(self, piece: _Piece, members: Ints) -> list[Closings]:
+    def _events(self, piece: Piece, members: Ints) -> list[Closings]:
         """Mark the steps of events; the run ends at once where the step has closed already."""
         grid, slots, steps = self._grid, piece.readings.slot[members], piece.step[members]
         closed = steps < grid.next_step[slots]
@@ -304,18 +249,3 @@ class Intake:
                 piece.readings.record[members[closed]],
             )
         ]
-
-
-def _running_maximum(values: Ints, base: Ints, rank: Ints) -> Ints:
-    """Running maximum within each rank, at least `base` of it and at most 2**39 more, which is beyond any slack."""
-    above = np.clip(values - base[rank], 0, 2**39)
-    running = np.maximum.accumulate((rank << _RANK_BITS) + above)
-    result: Ints = running - (rank << _RANK_BITS) + base[rank]
-    return result
-
-
-def _first_at_least(running: Ints, base: Ints, piece: _Piece, ranks: Ints, wanted: Ints) -> Ints:
-    """Places in the piece where the running maximum of each rank first is at least `wanted`."""
-    keys = (piece.rank << _RANK_BITS) + np.maximum(running - base[piece.rank], 0)
-    places: Ints = np.searchsorted(keys, (ranks << _RANK_BITS) + np.maximum(wanted - base[ranks], 0))
-    return places

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from stream_detector.detection.config import GridConfig, WindowConfig
 from stream_detector.detection.grid import STEP, Closings, Grid, concatenate, select
-from stream_detector.detection.intake import EVENT_SENSOR, Intake, Readings
+from stream_detector.detection.intake import Intake
+from stream_detector.detection.pieces import EVENT_SENSOR, Readings
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
