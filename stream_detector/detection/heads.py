@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stream_detector.detection.config import GridConfig, HeadConfig, LeadConfig
 from stream_detector.detection.head import Head
 
-KINDS: dict[str, str] = {}
+KINDS: dict[str, str] = {"calibrated": "stream_detector.detection.calibrated_head:build"}
 """Kind -> "module:function"; the function has the arguments of `build_head`."""
 
 

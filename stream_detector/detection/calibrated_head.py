@@ -1,0 +1,126 @@
+"""Head kind "calibrated": movements and the event clock, an ensemble of plain arrays, a rate that follows the plant.
+
+Its running state (scales, clock, rate) starts where the training data ended, so that a plant need not teach it anew.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from stream_detector.detection.calibration import CalibrationConfig, RateState, RateTracker, sigmoid
+from stream_detector.detection.config import Config, GridConfig, HeadConfig, LeadConfig
+from stream_detector.detection.ensemble import Ensemble
+from stream_detector.detection.event_clock import ClockState
+from stream_detector.detection.features import NO_SENSOR, FeatureConfig, Features, FeatureState
+from stream_detector.detection.head import HeadResult, StepInput
+from stream_detector.detection.head_state import CalibratedState, from_bytes, prime, primed, to_bytes
+
+
+class ForestConfig(Config):
+    """One kind of extra-trees (Geurts, Ernst and Wehenkel 2006). `keep`: each of `bags` forests learns from this part
+    of the normal rows and from all positives."""
+
+    criterion: str = Field(default="gini", pattern="^(gini|entropy)$")
+    trees: int = Field(default=100, ge=1)
+    bags: int = Field(default=1, ge=1)
+    keep: float = Field(default=1.0, gt=0, le=1)
+    smallest_leaf: int = Field(default=8, ge=1)
+    tried_features: float = Field(default=0.05, gt=0, le=1)
+    weight: float = Field(default=1.0, gt=0)
+
+
+class CalibratedOptions(Config):
+    """Options of this head; what is learnt travels as arrays. `strength`: of the logistic model, C of scikit-learn."""
+
+    features: FeatureConfig = FeatureConfig()
+    forests: tuple[ForestConfig, ...] = ()
+    strength: float = Field(default=3e-4, gt=0)
+    linear_weight: float = Field(default=1.0, ge=0)
+    calibration: CalibrationConfig = CalibrationConfig()
+    first_day: int = Field(default=3, ge=1, description="days learnt from before the first prediction for calibration")
+
+
+def read_options(config: HeadConfig) -> CalibratedOptions:
+    """The options; ValueError where they are wrong."""
+    try:
+        return CalibratedOptions.model_validate(config.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"head.options.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+@dataclass(frozen=True)
+class CalibratedHead:
+    """See the module. `offset`: added to every logit. `beginning`: the state of an asset never seen."""
+
+    features: Features
+    ensemble: Ensemble
+    offset: float
+    tracker: RateTracker
+    beginning: CalibratedState = field(repr=False)
+
+    def fresh(self) -> CalibratedState:
+        return from_bytes(to_bytes(self.beginning), self.beginning)
+
+    def advance(self, state: CalibratedState, step: StepInput) -> HeadResult:
+        if state.primed_until is not None:
+            if step.time <= state.primed_until:
+                # Older data than the training's end: its clock and rate are not ours to know.
+                state.features.clock = ClockState()
+                state.rate = self.tracker.fresh()
+            state.primed_until = None
+        row = self.features.advance(state.features, step.time, step.values, step.run_position, step.event)
+        self.tracker.advance(state.rate, step.step, step.time, step.event)
+        if step.event or not step.scorable:
+            return HeadResult(None, np.zeros(len(step.values)))
+        logit, parts = self.ensemble.explain(row)
+        before = float(sigmoid(np.array(logit + self.offset)))
+        probability = float(sigmoid(np.array(logit + self.offset + self.tracker.correction(state.rate))))
+        self.tracker.expect(state.rate, step.step, before)
+        return HeadResult(probability, self._by_sensor(parts, len(step.values)))
+
+    def _by_sensor(self, parts: NDArray[np.float64], sensors: int) -> NDArray[np.float64]:
+        """(D,) -> (F,): the parts of a sensor's features added up; pooled ones and the clock belong to none."""
+        owned = self.features.sensor_of != NO_SENSOR
+        return np.bincount(self.features.sensor_of[owned], parts[owned], sensors).astype(np.float64)
+
+    def dump(self, state: CalibratedState) -> bytes:
+        return to_bytes(state)
+
+    def load(self, data: bytes) -> CalibratedState:
+        return from_bytes(data, self.beginning)
+
+
+def fresh_state(features: Features, tracker: RateTracker) -> CalibratedState:
+    """A state that has seen nothing at all."""
+    return CalibratedState(features.fresh(), tracker.fresh())
+
+
+def build(
+    config: HeadConfig, arrays: Mapping[str, NDArray[Any]], sensors: tuple[str, ...], grid: GridConfig, lead: LeadConfig
+) -> CalibratedHead:
+    """A fitted head from its arrays; ValueError where they do not fit the options."""
+    del grid  # steps carry their time
+    options = read_options(config)
+    features = Features(options.features, sensors)
+    tracker = RateTracker(options.calibration, lead)
+    if "offset" not in arrays or arrays["offset"].shape != (1,):
+        raise ValueError("the head lacks its offset")
+    ensemble = Ensemble.restore(arrays, len(features.names))
+    beginning = primed(arrays, fresh_state(features, tracker))
+    return CalibratedHead(features, ensemble, float(arrays["offset"][0]), tracker, beginning)
+
+
+def head_arrays(ensemble: Ensemble, offset: float, beginning: CalibratedState) -> dict[str, NDArray[Any]]:
+    """What `build` reads."""
+    return {**ensemble.arrays(), "offset": np.array([offset]), **prime(beginning)}
+
+
+__all__ = [
+    "CalibratedHead", "CalibratedOptions", "CalibratedState", "FeatureState", "ForestConfig", "RateState", "build",
+    "fresh_state", "head_arrays", "read_options",
+]  # fmt: skip

@@ -1,0 +1,132 @@
+"""A logistic model and forests whose logits are averaged, all as plain arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.forest import Forest, logit
+
+Floats = NDArray[np.float64]
+Inputs = NDArray[np.float32]
+
+INPUT_LIMIT = 5.0
+"""Standardised inputs of the logistic model are clipped to +-this: one broken sensor cannot decide alone."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Logistic model on standardised inputs. center, scale, weights: (D,)."""
+
+    center: Floats
+    scale: Floats
+    weights: Floats
+    intercept: float
+
+    def parts(self, inputs: Inputs) -> Floats:
+        """(..., D) -> (..., D) each feature's part in the logit, 0 at the training mean."""
+        standard = (inputs.astype(np.float64) - self.center) / self.scale
+        parts: Floats = np.clip(standard, -INPUT_LIMIT, INPUT_LIMIT) * self.weights
+        return parts
+
+
+@dataclass(frozen=True)
+class Member:
+    """A forest, its weight in the mean, and what its logit is short of (it may have learnt from a part of the normal
+    rows only: then log of that part)."""
+
+    forest: Forest
+    weight: float
+    shift: float
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Weighted mean of the members' logits; an unknown input (NaN) stands at its training mean.
+
+    neutral: (D,) float32 training means.
+    """
+
+    neutral: Inputs
+    linear: Linear
+    linear_weight: float
+    members: tuple[Member, ...]
+
+    def logits(self, features: Inputs) -> Floats:
+        """(B, D) -> (B,)."""
+        inputs = self.filled(features)
+        total = np.zeros(len(inputs))
+        if self.linear_weight > 0:
+            total += self.linear_weight * (self.linear.parts(inputs).sum(axis=1) + self.linear.intercept)
+        for member in self.members:
+            total += member.weight * (logit(member.forest.probability(inputs)) + member.shift)
+        return np.asarray(total / self._total_weight)
+
+    def explain(self, features: Inputs) -> tuple[float, Floats]:
+        """One row (D,): its logit, and every feature's part (D,) in it, in units of the logit.
+
+        A forest hands out shares of probability; they are stretched so that they add up to the forest's logit above
+        that of its mean.
+        """
+        inputs = self.filled(features)
+        linear = self.linear.parts(inputs)
+        total = self.linear_weight * (float(linear.sum()) + self.linear.intercept)
+        parts = self.linear_weight * linear
+        for member in self.members:
+            probability, shares = member.forest.explain(inputs)
+            own = float(logit(np.array(probability)))
+            total += member.weight * (own + member.shift)
+            gained = float(shares.sum())
+            if abs(gained) > 1e-12:
+                stretch = (own - float(logit(np.array(probability - gained)))) / gained
+                parts += member.weight * stretch * shares
+        return total / self._total_weight, parts / self._total_weight
+
+    def filled(self, features: Inputs) -> Inputs:
+        """The features with the training mean wherever one is unknown."""
+        return np.where(np.isnan(features), self.neutral, features)
+
+    @property
+    def _total_weight(self) -> float:
+        return self.linear_weight + sum(member.weight for member in self.members)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `restore` reads."""
+        result: dict[str, NDArray[Any]] = {
+            "neutral": self.neutral,
+            "linear.center": self.linear.center,
+            "linear.scale": self.linear.scale,
+            "linear.weights": self.linear.weights,
+            "linear.intercept": np.array([self.linear.intercept, self.linear_weight]),
+        }
+        for number, member in enumerate(self.members):
+            result |= {f"forest.{number}.{name}": array for name, array in member.forest.arrays().items()}
+            result[f"forest.{number}.weight"] = np.array([member.weight, member.shift])
+        return result
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, NDArray[Any]], features: int) -> "Ensemble":
+        """From named arrays; ValueError where they do not fit so many features."""
+        try:
+            wide = {name: arrays[name] for name in ("neutral", "linear.center", "linear.scale", "linear.weights")}
+            intercept, linear_weight = (float(number) for number in arrays["linear.intercept"])
+        except KeyError as error:
+            raise ValueError(f"the head lacks its array {error}") from error
+        for name, array in wide.items():
+            if array.shape != (features,):
+                raise ValueError(f"{name} has shape {array.shape}, the head reads {features} features")
+        members: list[Member] = []
+        while f"forest.{len(members)}.weight" in arrays:
+            prefix = f"forest.{len(members)}."
+            weight, shift = (float(number) for number in arrays[prefix + "weight"])
+            own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            members.append(Member(Forest.restore(own, features), weight, shift))
+        linear = Linear(
+            wide["linear.center"].astype(np.float64),
+            wide["linear.scale"].astype(np.float64),
+            wide["linear.weights"].astype(np.float64),
+            intercept,
+        )
+        return cls(wide["neutral"].astype(np.float32), linear, linear_weight, tuple(members))

@@ -1,0 +1,103 @@
+"""Decision trees as plain arrays: what a forest learnt, without the library that learnt it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int32]
+Floats = NDArray[np.float64]
+Inputs = NDArray[np.float32]
+
+CLIP = 1e-4
+"""Probabilities are held this far from 0 and 1 before a logit is taken."""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """N nodes of T trees. A node sends x left if x[feature] <= threshold; a leaf sends everything to itself.
+
+    feature, left, right: (N,) int32; threshold, value: (N,), value = share of positives among the node's training rows;
+    roots: (T,) int32.
+    """
+
+    feature: Ints
+    threshold: Floats
+    left: Ints
+    right: Ints
+    value: Floats
+    roots: Ints
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, NDArray[Any]], features: int) -> "Forest":
+        """From named arrays; ValueError where they are no forest over so many features."""
+        try:
+            forest = cls(
+                arrays["feature"].astype(np.int32),
+                arrays["threshold"].astype(np.float64),
+                arrays["left"].astype(np.int32),
+                arrays["right"].astype(np.int32),
+                arrays["value"].astype(np.float64),
+                arrays["roots"].astype(np.int32),
+            )
+        except KeyError as error:
+            raise ValueError(f"a forest lacks its array {error}") from error
+        nodes = len(forest.feature)
+        if any(len(a) != nodes for a in (forest.threshold, forest.left, forest.right, forest.value)) or not nodes:
+            raise ValueError("the arrays of a forest differ in length")
+        index = np.arange(nodes)
+        leaf = forest.left == index
+        if not (leaf == (forest.right == index)).all() or (forest.left < index).any() or (forest.right < index).any():
+            raise ValueError("a forest's nodes do not lead downwards")  # so that every descent ends
+        if max(forest.left.max(), forest.right.max(), forest.roots.max(initial=0)) >= nodes or forest.roots.min() < 0:
+            raise ValueError("a forest's nodes point outside of it")
+        if forest.feature.min() < 0 or forest.feature.max() >= features:
+            raise ValueError(f"a forest reads a feature beyond the {features} that there are")
+        return forest
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `restore` reads."""
+        return {
+            "feature": self.feature,
+            "threshold": self.threshold,
+            "left": self.left,
+            "right": self.right,
+            "value": self.value,
+            "roots": self.roots,
+        }
+
+    def probability(self, inputs: Inputs) -> Floats:
+        """(B, D) -> (B,) mean over the trees of the share of positives in the leaf."""
+        nodes = np.broadcast_to(self.roots, (len(inputs), len(self.roots)))
+        rows = np.arange(len(inputs))[:, None]
+        while True:
+            goes_left = inputs[rows, self.feature[nodes]] <= self.threshold[nodes]
+            below = np.where(goes_left, self.left[nodes], self.right[nodes])
+            if np.array_equal(below, nodes):
+                return np.asarray(self.value[nodes].mean(axis=1))
+            nodes = below
+
+    def explain(self, inputs: Inputs) -> tuple[float, Floats]:
+        """One row (D,): its probability, and each feature's part (D,) in what sets it apart from the mean of the roots.
+
+        Along its path every split hands the change of the share of positives to its feature (Saabas 2014, "Interpreting
+        random forests"); the parts and the roots' mean add up to the probability.
+        """
+        nodes = self.roots
+        parts = np.zeros(len(inputs))
+        while True:
+            feature = self.feature[nodes]
+            below = np.where(inputs[feature] <= self.threshold[nodes], self.left[nodes], self.right[nodes])
+            if np.array_equal(below, nodes):
+                return float(self.value[nodes].mean()), parts / len(self.roots)
+            np.add.at(parts, feature, self.value[below] - self.value[nodes])
+            nodes = below
+
+
+def logit(probability: Floats) -> Floats:
+    """log(p / (1 - p)) of clipped probabilities."""
+    clipped = np.clip(probability, CLIP, 1.0 - CLIP)
+    result: Floats = np.log(clipped / (1.0 - clipped))
+    return result

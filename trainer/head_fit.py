@@ -1,0 +1,201 @@
+"""Fitting the calibrated head: the ensemble, and a calibration on predictions of days that it had not seen."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.calibrated_head import (
+    CalibratedOptions,
+    ForestConfig,
+    head_arrays,
+    read_options,
+)
+from stream_detector.detection.calibration import RateState, RateTracker, fit_offset, sigmoid
+from stream_detector.detection.config import LeadConfig
+from stream_detector.detection.ensemble import INPUT_LIMIT, Ensemble, Linear, Member
+from stream_detector.detection.features import Features
+from stream_detector.detection.forest import Forest
+from stream_detector.detection.head_state import CalibratedState
+from stream_detector.detection.scoring import Scorer
+from stream_detector.errors import DataError, RecipeError
+from trainer.dataset import Dataset
+from trainer.head_rows import HeadRows, read_rows
+from trainer.recipe import Recipe
+from trainer.split import Split
+
+SECONDS_PER_DAY = 86_400.0
+FEWEST_EVENTS = 5
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Inputs = NDArray[np.float32]
+
+
+def head_options(recipe: Recipe) -> CalibratedOptions:
+    """The recipe's options of this head; RecipeError where they are wrong."""
+    assert recipe.head is not None
+    try:
+        return read_options(recipe.head)
+    except ValueError as error:
+        raise RecipeError(f"recipe {recipe.name}: {error}") from error
+
+
+def recipe_features(recipe: Recipe, sensors: tuple[str, ...]) -> Features:
+    """The features that the recipe reads from these sensors; RecipeError where a sensor is not there."""
+    try:
+        return Features(head_options(recipe).features, sensors)
+    except ValueError as error:
+        raise RecipeError(f"recipe {recipe.name}: {error}") from error
+
+
+def fit_head(recipe: Recipe, dataset: Dataset, split: Split, scorer: Scorer) -> Mapping[str, NDArray[Any]]:
+    """The arrays of a head that learnt from the training and validation rows of the file.
+
+    The calibration walks forward through these rows: each day is predicted by an ensemble of the days before it.
+    """
+    del scorer  # errors of the autoencoder were tried as inputs and brought nothing
+    if not dataset.labels_mark_events or dataset.labels is None:
+        raise DataError(f"recipe {recipe.name}: the head learns from a label column that marks events; there is none")
+    past = dataset.take(split.train | split.validation)
+    features = recipe_features(recipe, dataset.sensors)
+    rows = read_rows(past, recipe.grid, recipe.window, recipe.lead, features)
+    options, seed = head_options(recipe), recipe.train.seed
+    end = int(rows.steps[-1]) + 1
+    logits = np.full(len(rows), np.nan)
+    for begin, until in walk_days(rows, options):
+        of_day = (rows.times >= begin) & (rows.times < until)
+        logits[of_day] = day_logits(options, rows, recipe.lead, seed, begin, of_day)
+    ensemble = fit_ensemble(options, rows, learnable(rows, recipe.lead, end), seed)
+    tracker = RateTracker(options.calibration, recipe.lead)
+    known = label_known(rows, recipe.lead, end)
+    offset = past_offset(options, rows, logits, known)
+    rate, _ = replay(tracker, rows, logits, offset, range(len(rows)))
+    rate.waiting, rate.event_steps = [], []
+    rows.state.position = -1
+    return head_arrays(ensemble, offset, CalibratedState(rows.state, rate, float(rows.times[-1])))
+
+
+def walk_days(rows: HeadRows, options: CalibratedOptions) -> list[tuple[float, float]]:
+    """The days (begin, end; epoch seconds) that are predicted for the calibration."""
+    first = rows.times[0] // SECONDS_PER_DAY + options.first_day
+    last = rows.times[-1] // SECONDS_PER_DAY
+    return [(day * SECONDS_PER_DAY, (day + 1) * SECONDS_PER_DAY) for day in np.arange(first, last + 1)]
+
+
+def day_logits(
+    options: CalibratedOptions, rows: HeadRows, lead: LeadConfig, seed: int, begin: float, chosen: Bools
+) -> Floats:
+    """Raw logits of the chosen steps by an ensemble of what was known at `begin`; NaN where it had too few events."""
+    before = rows.times < begin
+    if int((rows.event & before).sum()) < FEWEST_EVENTS:
+        return np.full(int(chosen.sum()), np.nan)
+    end = int(rows.steps[before][-1]) + 1
+    ensemble = fit_ensemble(options, rows, learnable(rows, lead, end), seed)
+    logits = ensemble.logits(rows.features[chosen])
+    return np.where(rows.scorable[chosen], logits, np.nan)
+
+
+def label_known(rows: HeadRows, lead: LeadConfig, end: int) -> Bools:
+    """(M,) steps whose lead window was over when step `end` began."""
+    return np.asarray(rows.steps + lead.until_steps < end)
+
+
+def learnable(rows: HeadRows, lead: LeadConfig, end: int) -> Bools:
+    """(M,) steps to learn from when step `end` begins; those of events are extra positives."""
+    return np.where(rows.event, rows.steps < end, label_known(rows, lead, end))
+
+
+def past_offset(options: CalibratedOptions, rows: HeadRows, logits: Floats, known: Bools) -> float:
+    """The offset that suits the past predictions (M,), NaN = none."""
+    used = known & np.isfinite(logits)
+    return fit_offset(logits[used], rows.positive[used], options.calibration.offset_precision)
+
+
+def replay(
+    tracker: RateTracker, rows: HeadRows, logits: Floats, offset: float, indices: Iterable[int]
+) -> tuple[RateState, Floats]:
+    """Follow the rate through the steps in order, and give each step with a logit its probability (M,), else NaN."""
+    state = tracker.fresh()
+    probability = np.full(len(rows), np.nan)
+    before = sigmoid(np.nan_to_num(logits) + offset)
+    for index in indices:
+        step = int(rows.steps[index])
+        tracker.advance(state, step, float(rows.times[index]), bool(rows.event[index]))
+        if np.isfinite(logits[index]):
+            corrected = logits[index] + offset + tracker.correction(state)
+            probability[index] = sigmoid(np.array(corrected))
+            tracker.expect(state, step, float(before[index]))
+    return state, probability
+
+
+def fit_ensemble(options: CalibratedOptions, rows: HeadRows, chosen: Bools, seed: int) -> Ensemble:
+    """Learn from the chosen steps: positives are the steps before an event, and the event's own."""
+    features = rows.features[chosen]
+    target = (rows.positive | rows.event)[chosen]
+    if not target.any() or target.all():
+        found = f"{int(target.sum())} of {len(target)} steps at or before an event"
+        raise DataError(f"the head needs events and quiet steps to learn from; found {found}")
+    known = ~np.isnan(features)
+    total = np.where(known, features, 0.0).sum(axis=0, dtype=np.float64)
+    neutral = (total / np.maximum(known.sum(axis=0), 1)).astype(np.float32)
+    inputs = np.where(known, features, neutral)
+    members: list[Member] = []
+    for kind in options.forests:
+        members += _forests(kind, inputs, target, seed)
+    return Ensemble(neutral, _linear(options.strength, inputs, target), options.linear_weight, tuple(members))
+
+
+def _linear(strength: float, inputs: Inputs, target: Bools) -> Linear:
+    from sklearn.linear_model import LogisticRegression
+
+    center, scale = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64) + 1e-6
+    standard = np.clip((inputs - center) / scale, -INPUT_LIMIT, INPUT_LIMIT)
+    model = LogisticRegression(C=strength, max_iter=300).fit(standard, target)
+    return Linear(center, scale, model.coef_[0].astype(np.float64), float(model.intercept_[0]))
+
+
+def _forests(kind: ForestConfig, inputs: Inputs, target: Bools, seed: int) -> list[Member]:
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    members = []
+    for bag in range(kind.bags):
+        kept = target | (np.random.default_rng([seed, bag]).random(len(target)) < kind.keep)
+        model = ExtraTreesClassifier(
+            kind.trees,
+            criterion=kind.criterion,
+            min_samples_leaf=kind.smallest_leaf,
+            max_features=kind.tried_features,
+            random_state=seed * 1000 + bag,
+            n_jobs=1,
+        ).fit(inputs[kept], target[kept])
+        members.append(Member(_as_arrays(model.estimators_), kind.weight / kind.bags, float(np.log(kind.keep))))
+    return members
+
+
+def _as_arrays(trees: list[Any]) -> Forest:
+    """Fitted scikit-learn trees as plain arrays; a leaf leads to itself."""
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "value")}
+    roots, start = [], 0
+    for estimator in trees:
+        tree = estimator.tree_
+        leaf = tree.children_left < 0
+        own = np.arange(tree.node_count) + start
+        counts = tree.value[:, 0, :]
+        columns["feature"].append(np.where(leaf, 0, tree.feature))
+        columns["threshold"].append(np.where(leaf, 0.0, tree.threshold))
+        columns["left"].append(np.where(leaf, own, tree.children_left + start))
+        columns["right"].append(np.where(leaf, own, tree.children_right + start))
+        columns["value"].append(counts[:, 1] / counts.sum(axis=1))
+        roots.append(start)
+        start += tree.node_count
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return Forest(
+        joined["feature"].astype(np.int32),
+        joined["threshold"].astype(np.float64),
+        joined["left"].astype(np.int32),
+        joined["right"].astype(np.int32),
+        joined["value"].astype(np.float64),
+        np.array(roots, dtype=np.int32),
+    )
