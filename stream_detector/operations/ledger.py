@@ -52,6 +52,7 @@ class AlarmEntry:
     asset: str
     bundle: str
     raised_at: float
+    expected_from: float
     open: bool
     useful: bool
     cost: float
@@ -214,6 +215,7 @@ class Ledger:
             asset=alarm.asset,
             bundle=alarm.bundle,
             raised_at=raised.raised_at,
+            expected_from=raised.raised_at + raised.lead.from_steps * alarm.step_seconds,
             open=alarm.state == "raised",
             useful=useful,
             cost=alarm.costs.tp if useful else alarm.costs.fp,

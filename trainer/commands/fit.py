@@ -1,18 +1,25 @@
 """`trainer fit`: a recipe and a file in, a bundle and a report out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stream_detector.errors import UsageError
 from trainer.data_options import LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
+
+if TYPE_CHECKING:
+    from trainer.dataset import Dataset
+    from trainer.recipe import DataConfig
 
 
 def command(
     recipe: Annotated[
         str, typer.Option(help="Name of a recipe (`trainer recipes`), or a file of your own: FILE.toml.")
     ],
-    data: Annotated[Path, typer.Option(help="History to learn from: .csv, .csv.gz or .parquet, one row a time.")],
+    data: Annotated[
+        Path | None, typer.Option(help="History to learn from: .csv, .csv.gz or .parquet, one row a time.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the bundle.")] = Path("bundle"),
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
     validation: Annotated[
@@ -20,6 +27,13 @@ def command(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="HTML report; default: beside the bundle, OUT.html.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write what was fitted and how it did, machine-readable.")] = None,
+    from_kafka: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Learn from the topics of a running plant instead of a file."),
+    ] = None,
+    asset: Annotated[str | None, typer.Option(help="With --from-kafka: this machine.")] = None,
+    since: Annotated[str | None, typer.Option(help="With --from-kafka: from this event time on, ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option(help="With --from-kafka: up to this event time.")] = None,
     sign_with: Annotated[Path | None, typer.Option(help="Sign the bundle with this Ed25519 key (PEM).")] = None,
     time_column: TimeColumn = None,
     time_format: TimeFormat = None,
@@ -39,6 +53,8 @@ def command(
     from trainer.recipe import load_recipe
     from trainer.report import fit_report
 
+    if (data is None) == (from_kafka is None):
+        raise UsageError("name what to learn from: either --data FILE or --from-kafka HOST:PORT")
     loaded = load_recipe(recipe)
     source = override(loaded.data, time_column, time_format, label_column, labels_are)
     training = loaded.train if seed is None else loaded.train.model_copy(update={"seed": seed})
@@ -47,7 +63,10 @@ def command(
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeElapsedColumn())
     with Progress(*columns, console=error_console(), transient=True) as progress:
         task = progress.add_task("reading", total=loaded.train.epochs, loss="")
-        dataset = read_dataset(data, loaded.data)
+        if data is None:
+            dataset = _from_topics(loaded.data, from_kafka, asset, since, until)
+        else:
+            dataset = read_dataset(data, loaded.data)
         held_out = None if validation is None else read_dataset(validation, loaded.data, dataset.sensors)
         progress.update(task, description="training")
 
@@ -73,3 +92,21 @@ def command(
         summary = {"bundle_id": manifest.bundle_id, "threshold": manifest.threshold.model_dump(mode="json")}
         training_record = manifest.training.model_dump(mode="json")
         write_json(json, {**summary, "training": training_record, "test": fitted.evaluation.as_json()})
+
+
+def _from_topics(
+    config: "DataConfig", bootstrap: str | None, asset: str | None, since: str | None, until: str | None
+) -> "Dataset":
+    from stream_detector.operations.moment import parse_moment
+    from stream_detector.settings import Settings
+    from trainer.topic_dataset import read_topic_dataset
+
+    since_seconds = None if since is None else parse_moment(since, "--since")
+    until_seconds = None if until is None else parse_moment(until, "--until")
+    settings = Settings.load(bootstrap=bootstrap)
+    dataset, history = read_topic_dataset(settings, config, asset, since_seconds, until_seconds)
+    judged = f", {history.judged_events} of them alarms that people judged real" if history.judged_events else ""
+    unusable = f"; {history.unusable} records could not be used" if history.unusable else ""
+    events = f"{int(history.events.sum()):,} events{judged}"
+    typer.echo(f"{settings.topic_readings}: {len(dataset):,} rows of {history.asset}, {events}{unusable}")
+    return dataset
