@@ -57,6 +57,7 @@ def load_bundle(path: str | os.PathLike[str], public_key: bytes | None = None) -
     manifest = parse(text)
     contents = files.read_hashed(folder, present, manifest.files)
     arrays = {name: files.unpack(name, content) for name, content in contents.items()}
+    _require_probe(manifest, arrays[files.PROBE])
     bundle = assemble(manifest, arrays[files.WEIGHTS], arrays[files.SCALER], arrays.get(files.HEAD))
     check_probe(bundle.scorer, arrays[files.PROBE])
     return bundle
@@ -84,17 +85,13 @@ def assemble(manifest: Manifest, weights: Arrays, scaler: Arrays, head: Arrays |
 
 def check_probe(scorer: Scorer, probe: Arrays) -> None:
     """Score the probe windows again; BundleError if a score or error is not the one that was written."""
-    try:
-        windows, score, errors = probe["windows"], probe["score"], probe["errors"]
-        scored = scorer.score(windows.astype(np.float64))
-        differences = [np.abs(scored.score - score), np.abs(scored.errors - errors)]
-        tolerances = [PROBE_ABSOLUTE + PROBE_RELATIVE * np.abs(wanted) for wanted in (score, errors)]
-    except (KeyError, ValueError, IndexError, RuntimeError) as error:
-        raise BundleError(f"{files.PROBE} does not fit this bundle ({error!r})") from error
-    if not len(score):
-        raise BundleError(f"{files.PROBE} is empty; fit the recipe again")
-    for what, difference, tolerance in zip(("score", "error of a sensor"), differences, tolerances, strict=True):
-        if not (difference <= tolerance).all():
+    scored = scorer.score(probe["windows"])
+    for what, found, wanted in (
+        ("score", scored.score, probe["score"]),
+        ("error of a sensor", scored.errors, probe["errors"]),
+    ):
+        difference = np.abs(found - wanted)
+        if not (difference <= PROBE_ABSOLUTE + PROBE_RELATIVE * np.abs(wanted)).all():
             raise BundleError(
                 f"the bundle does not score as it did when it was written: a probe window's {what} differs by up to "
                 f"{np.nanmax(difference):.3g}; fit the recipe again with this version and its libraries"
@@ -156,6 +153,17 @@ def _head(manifest: Manifest, arrays: Arrays | None) -> "Head | None":
         return build_head(manifest.head, arrays, manifest.sensors, manifest.grid, manifest.lead)
     except ValueError as error:
         raise BundleError(f"{files.HEAD} and the head in the manifest do not fit together: {error}") from error
+
+
+def _require_probe(manifest: Manifest, probe: Arrays) -> None:
+    """Before a model is built: its size follows from the window, and the probe shows that windows have that size."""
+    windows, sensors = probe.get("windows", np.empty(0)), len(manifest.sensors)
+    shapes = {"windows": (len(windows), manifest.window.steps, sensors), "score": (len(windows),)}
+    for name, shape in {**shapes, "errors": (len(windows), sensors)}.items():
+        if name not in probe or probe[name].shape != shape or probe[name].dtype != np.float64:
+            raise BundleError(f"{files.PROBE} does not fit this bundle: {name} should be float64 of the shape {shape}")
+    if not len(windows):
+        raise BundleError(f"{files.PROBE} is empty; fit the recipe again")
 
 
 def _require_finite(name: str, arrays: Arrays) -> None:

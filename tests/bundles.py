@@ -1,0 +1,65 @@
+"""Small bundles for tests: a model that was never trained scores as deterministically as one that was."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stream_detector.bundle import Bundle, write_bundle
+from stream_detector.detection.config import (
+    CostConfig,
+    EpisodeConfig,
+    GridConfig,
+    LeadConfig,
+    ModelConfig,
+    ScalerConfig,
+    ScoreConfig,
+    TransformConfig,
+    WindowConfig,
+)
+from stream_detector.detection.models import build
+from stream_detector.detection.scaling import Scaler
+from stream_detector.manifest import Manifest, ThresholdRecord, TrainingRecord
+
+SENSORS = ("flow", "pressure", "speed")
+STEPS = 4
+
+
+def small_manifest(**changes: Any) -> Manifest:
+    """A manifest of a small LSTM autoencoder over three sensors; `changes` replace its parts."""
+    parts: dict[str, Any] = {
+        "recipe": "small",
+        "sensors": SENSORS,
+        "grid": GridConfig(step_seconds=120, lateness_seconds=120),
+        "window": WindowConfig(steps=STEPS),
+        "transform": TransformConfig(),
+        "scaler": ScalerConfig(),
+        "model": ModelConfig(options={"hidden": [4, 2]}),
+        "score": ScoreConfig(),
+        "costs": CostConfig(),
+        "lead": LeadConfig(),
+        "episode": EpisodeConfig(),
+        "threshold": ThresholdRecord(value=1.0, policy="fixed", how="given"),
+        "training": TrainingRecord(data_name="d.csv", data_sha256="0" * 64, rows=9, windows=6, epochs=0, seed=1),
+    }
+    return Manifest(**{**parts, **changes})
+
+
+def small_windows(count: int = 6, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(count, STEPS, 3) windows, a few cells masked."""
+    generator = np.random.default_rng(seed)
+    windows = generator.normal(size=(count, STEPS, len(SENSORS)))
+    windows[generator.random(windows.shape) < 0.1] = np.nan
+    return windows
+
+
+def write_small_bundle(folder: Path, private_key: bytes | None = None, **changes: Any) -> Bundle:
+    """Write a bundle with `small_manifest(**changes)` to `folder`."""
+    manifest = small_manifest(**changes)
+    windows = small_windows()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = build(manifest.model, manifest.model_steps, len(manifest.sensors))
+    scaler = Scaler.learn(manifest.scaler, windows.reshape(-1, len(SENSORS)))
+    return write_bundle(folder, manifest, model, scaler, windows, private_key=private_key)
