@@ -176,6 +176,7 @@ class Decider:
         place = np.cumsum(scored) - 1
         if self._rules.head is not None:
             found = self._advance_heads(self._rules.head, closings, windows[:, -1], scored, place, found)
+        self._note(found)
         self.score[found.slot], self.probability[found.slot] = found.score, found.probability
         self.degraded[found.slot], self.evidence[found.slot] = found.degraded, found.evidence
         self.step[found.slot], self.newest[found.slot], self.expected[found.slot] = (
@@ -187,6 +188,15 @@ class Decider:
             self._decisions.results.append(found)
         counts = wanted | (closings.kind != STEP)
         self._decide(select(closings, counts), scored[counts], place[counts], found)
+
+    def _note(self, found: StepResults) -> None:
+        """What says whether the bundle still fits: how close to the threshold, and how many events are expected."""
+        rules, closed = self._rules, self._decisions.closed
+        if rules.threshold > 0:
+            closed.ratios.append((found.score if rules.head is None else found.probability) / rules.threshold)
+        # Each event lies in the lead windows of so many steps.
+        steps = rules.lead.until_steps - rules.lead.from_steps + 1
+        closed.expected_events += float(np.nansum(found.probability)) / steps
 
     def _advance_heads(
         self, head: Head, closings: Closings, newest: Floats, scored: Bools, place: Ints, found: StepResults

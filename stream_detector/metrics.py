@@ -105,7 +105,6 @@ class WorkerMetrics:
             "expected_events",
             "Sum of P(event within the lead window) over scored steps, divided by the steps of that window: "
             "follows events_total when the head is calibrated",
-            "asset",
         )
         self.alarms_raised = counter("alarms_raised", "Alarms raised", "asset")
         self.alarms_cleared = counter("alarms_cleared", "Alarms cleared", "asset")

@@ -45,13 +45,19 @@ class Counts:
 
 @dataclass(slots=True)
 class Closed:
-    """Steps that closed, by what became of them; empty steps are passed over."""
+    """Steps that closed, by what became of them; empty steps are passed over.
+
+    `ratios`: of scored steps, probability (score, where there is no head) divided by its threshold. `expected_events`:
+    the sum of the probabilities divided by the steps of the lead window.
+    """
 
     scored: int = 0
     warming_up: int = 0
     off_stride: int = 0
     masked: int = 0
     event: int = 0
+    ratios: list[NDArray[np.float64]] = field(default_factory=list, compare=False, repr=False)
+    expected_events: float = field(default=0.0, compare=False)
 
 
 @dataclass(slots=True)

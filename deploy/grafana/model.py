@@ -97,8 +97,8 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                     "Calibration: events expected and seen, 24 h",
                     "The sum of the probabilities follows the events when the probability means what it says.",
                     {
-                        "expected": f"sum(increase(stream_detector_expected_events_total{ASSET}[24h]))",
-                        "seen": f"sum(increase(stream_detector_events_total{ASSET}[24h]))",
+                        "expected": "sum(increase(stream_detector_expected_events_total[24h]))",
+                        "seen": "sum(increase(stream_detector_events_total[24h]))",
                     },
                     dashed=["expected"],
                 ),

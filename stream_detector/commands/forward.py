@@ -52,13 +52,11 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
 
 
 async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> None:
-    from prometheus_client import CollectorRegistry
-
-    from stream_detector.metrics import ForwarderMetrics
+    from stream_detector.metrics import ForwarderMetrics, new_registry
     from stream_detector.streaming.forwarder_process import ForwarderProcess
     from stream_detector.streaming.metrics_server import MetricsServer
 
-    registry = CollectorRegistry()
+    registry = new_registry()
     process = ForwarderProcess(settings, forwarding, ForwarderMetrics(registry), registry)
     server = MetricsServer(settings, registry, health=lambda: None, readiness=process.why_not_ready)
     server.start()

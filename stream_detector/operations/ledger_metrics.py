@@ -33,7 +33,7 @@ class LedgerGauges:
 
     def _show(self, asset: str) -> None:
         account = self._ledger.account(asset)
-        total = tally(account.events, account.alarms, with_interval=False)
+        total = tally(account.events, account.alarms)
         metrics = self._metrics
         metrics.events_caught.labels(asset).set(total.caught)
         metrics.events_missed.labels(asset).set(total.missed)
@@ -41,6 +41,9 @@ class LedgerGauges:
         metrics.cost.labels(asset).set(total.cost)
         metrics.never_cost.labels(asset).set(total.never_cost)
         metrics.saved.labels(asset).set(total.saved)
+        # The interval is that of the relative saving; without one nothing more is known than the figure itself.
+        for gauge, part in ((metrics.saved_lower, total.saving_low), (metrics.saved_upper, total.saving_high)):
+            gauge.labels(asset).set(total.saved if part is None else part * total.never_cost)
         for event in account.events:
             self._observe_lead(event)
 

@@ -50,6 +50,9 @@ class Measuring:
         metrics.steps_unscored.labels("off-stride").inc(closed.off_stride)
         metrics.steps_unscored.labels("masked").inc(closed.masked)
         metrics.steps_unscored.labels("event").inc(closed.event)
+        metrics.expected_events.inc(closed.expected_events)
+        for ratios in closed.ratios:
+            metrics.score_ratio.observe(ratios)
         for letter in outcome.dead_letters:
             metrics.dead_letters.labels(letter.reason).inc()
 
@@ -71,7 +74,14 @@ class Measuring:
         self._committed_at = time.monotonic()
 
     def assigned(self, partitions: set[int]) -> None:
-        self.metrics.partitions.set(len(partitions))
+        metrics = self.metrics
+        metrics.partitions.set(len(partitions))
+        # A counter that is born with its first count has no rate yet: these are there from the start.
+        for number in partitions:
+            for counter in (
+                metrics.received, metrics.windowed, metrics.late, metrics.duplicate, metrics.dead_lettered,
+            ):  # fmt: skip
+                counter.labels(str(number))
 
     def planned(self, *, rebuilding: bool) -> None:
         self._planned_at = time.monotonic()
@@ -104,6 +114,8 @@ class Measuring:
         shown: dict[str, list[str]] = {}
         for status in assets[:MOST_ASSET_GAUGES]:
             name = status.asset
+            for counter in (metrics.events, metrics.alarms_raised, metrics.alarms_cleared):
+                counter.labels(name)
             metrics.threshold.labels(name).set(status.threshold)
             metrics.alarms_open.labels(name).set(status.alarm_open)
             metrics.degraded_sensors.labels(name).set(status.degraded)

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from stream_detector.errors import StalledError, StreamDetectorError
 from stream_detector.field_mapping import FieldMapping
 from stream_detector.manifest import Manifest
-from stream_detector.metrics import WorkerMetrics
+from stream_detector.metrics import WorkerMetrics, new_registry
 from stream_detector.settings import Settings
 from stream_detector.streaming.agent import build_app
 from stream_detector.streaming.measuring import Measuring
@@ -56,7 +56,7 @@ class Worker:
         registry: CollectorRegistry | None = None,
     ) -> None:
         self.settings = settings
-        self.registry = registry or CollectorRegistry()
+        self.registry = registry or new_registry()
         self.metrics = WorkerMetrics(self.registry)
         self.measuring = Measuring(self.metrics)
         self.error: BaseException | None = None
@@ -78,6 +78,7 @@ class Worker:
     def describe_bundle(self, manifest: Manifest) -> None:
         """Show the bundle in the metrics."""
         self.metrics.bundle_info.labels(manifest.bundle_id, manifest.recipe).set(1)
+        self.metrics.bundle_sensors.set(len(manifest.sensors))
         self.metrics.bundle_loaded.set_to_current_time()
         if manifest.training.until_time is not None:
             self.metrics.bundle_trained.set(manifest.training.until_time)
