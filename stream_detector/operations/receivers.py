@@ -152,4 +152,4 @@ async def _post(session: "aiohttp.ClientSession", url: str, body: bytes, headers
                 reason = (await answer.content.read(REASON_CHARACTERS)).decode(errors="replace")
                 raise DeliveryError(f"{url} answered {answer.status}: {reason}")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise DeliveryError(f"{url}: {error or type(error).__name__}") from None
+        raise DeliveryError(f"{url}: {str(error) or type(error).__name__}") from None
