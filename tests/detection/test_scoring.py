@@ -1,0 +1,151 @@
+"""Scores of windows: the same in every batch, masked cells count nothing, and equal to a loop over cells."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_detector.detection.config import ModelConfig, ScalerConfig, ScoreConfig, TransformConfig
+from stream_detector.detection.models import ModelOutput, build
+from stream_detector.detection.scaling import Scaler
+from stream_detector.detection.scoring import Scorer
+
+SENSORS = 3
+IDENTITY = Scaler(np.zeros(SENSORS), np.ones(SENSORS))
+
+
+class Draws:
+    """A model that draws the same value into the newest `steps` steps of every window."""
+
+    def __init__(self, value=0.0, steps=None):
+        self.value, self.steps = value, steps
+
+    def run(self, windows, known):
+        steps = self.steps or windows.shape[1]
+        return ModelOutput(reconstruction=np.full((len(windows), steps, windows.shape[2]), self.value, np.float32))
+
+    def arrays(self):
+        return {}
+
+    def restore(self, arrays):
+        pass
+
+
+class Answers(Draws):
+    """A model with errors or a score of its own."""
+
+    def __init__(self, **output):
+        self.output = output
+
+    def run(self, windows, known):
+        return ModelOutput(**{name: np.full(shape(windows), 2.0) for name, shape in self.output.items()})
+
+
+def scorer(model, transform=TransformConfig(), scaler=IDENTITY, **score):  # noqa: B008 - frozen
+    return Scorer(transform, scaler, model, ScoreConfig(**score))
+
+
+def naive_errors(windows, drawn, config):
+    """(B, F) with loops over cells, None for a sensor without a known cell."""
+    result = []
+    for window in windows:
+        row = []
+        for sensor in range(window.shape[1]):
+            cells = window[-1:, sensor] if config.steps == "newest" else window[:, sensor]
+            known = [cell for cell in cells if np.isfinite(cell)]
+            errors = [abs(c - drawn) if config.error == "absolute" else (c - drawn) ** 2 for c in known]
+            row.append(sum(errors) / len(errors) if errors else None)
+        result.append(row)
+    return result
+
+
+def random_windows(seed, count, steps=5):
+    generator = np.random.default_rng(seed)
+    windows = generator.normal(size=(count, steps, SENSORS)).astype(np.float32).astype(np.float64)
+    windows[generator.random(windows.shape) < 0.3] = np.nan
+    return windows
+
+
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from(["squared", "absolute"]),
+    st.sampled_from(["mean", "newest"]),
+    st.sampled_from(["mean", "max"]),
+)
+def test_errors_and_score_equal_a_loop_over_the_known_cells(seed, error, steps, sensors):
+    config = ScoreConfig(error=error, steps=steps, sensors=sensors)
+    windows = random_windows(seed, 4)
+    scored = Scorer(TransformConfig(), IDENTITY, Draws(0.5), config).score(windows)
+    for found, score, naive in zip(scored.errors, scored.score, naive_errors(windows, 0.5, config), strict=True):
+        known = [value for value in naive if value is not None]
+        np.testing.assert_allclose(found, [value or 0.0 for value in naive], rtol=1e-9, atol=1e-12)
+        expected = (max(known) if sensors == "max" else sum(known) / len(known)) if known else 0.0
+        assert score == pytest.approx(expected)
+
+
+def test_a_masked_cell_changes_no_error_whatever_the_model_draws_there():
+    windows = np.ones((1, 5, SENSORS))
+    windows[0, 2, 1] = np.nan
+    assert scorer(Draws(1.0)).score(windows).errors.tolist() == [[0, 0, 0]]
+    assert scorer(Draws(3.0)).score(windows).errors.tolist() == [[4, 4, 4]]
+
+
+def test_a_model_may_draw_the_newest_steps_alone():
+    windows = np.zeros((1, 5, SENSORS))
+    windows[0, -2:] = 2.0
+    assert scorer(Draws(0.0, steps=2)).score(windows).score.tolist() == [4.0]
+
+
+def test_a_score_or_errors_of_the_models_own_are_taken_over():
+    windows = np.zeros((2, 5, SENSORS))
+    windows[1, :, 0] = np.nan
+    own_errors = scorer(Answers(errors=lambda w: (len(w), w.shape[2]))).score(windows)
+    assert own_errors.errors.tolist() == [[2, 2, 2], [0, 2, 2]]
+    assert own_errors.score.tolist() == [2, 2]
+    own_score = scorer(Answers(score=len)).score(windows)
+    assert own_score.score.tolist() == [2, 2]
+    assert np.isnan(own_score.expected).all()
+
+
+def test_the_expected_value_is_in_sensor_units():
+    windows = np.full((1, 4, SENSORS), 20.0)
+    scaler = Scaler(np.full(SENSORS, 10.0), np.full(SENSORS, 5.0))
+    levels = scorer(Draws(1.0), scaler=scaler).score(windows)
+    assert levels.expected.tolist() == [[15, 15, 15]]
+    differences = scorer(Draws(1.0), transform=TransformConfig(kind="differences"), scaler=scaler).score(windows)
+    assert differences.expected.tolist() == [[35, 35, 35]]
+
+
+def test_an_absurd_reading_gives_a_large_finite_score():
+    windows = np.zeros((1, 4, SENSORS))
+    windows[0, -1, 0] = 1e300
+    score = scorer(Draws(0.0)).score(windows).score
+    assert np.isfinite(score).all()
+    assert score[0] > 1e9
+
+
+def test_no_windows_give_no_scores():
+    scored = scorer(Draws()).score(np.empty((0, 4, SENSORS)))
+    assert scored.score.shape == (0,)
+    assert scored.errors.shape == scored.expected.shape == (0, SENSORS)
+
+
+@pytest.mark.parametrize("hidden", [[2], [16, 8], [32, 16]])
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10_000))
+def test_a_window_scores_the_same_bits_in_every_batch_and_order(hidden, seed):
+    generator = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build(ModelConfig(options={"hidden": hidden}), 5, SENSORS)
+    windows = random_windows(seed, 300)
+    subject = Scorer(
+        TransformConfig(), Scaler.learn(ScalerConfig(), windows.reshape(-1, SENSORS)), model, ScoreConfig()
+    )
+    together = subject.score(windows)
+    chosen = generator.permutation(300)[: generator.integers(1, 60)]
+    apart = subject.score(windows[chosen])
+    assert np.array_equal(apart.score, together.score[chosen])
+    assert np.array_equal(apart.errors, together.errors[chosen])
+    assert np.array_equal(apart.expected, together.expected[chosen], equal_nan=True)
