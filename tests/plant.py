@@ -19,7 +19,14 @@ def small_bundle(folder: Path, threshold: float = 2.75) -> Path:
     """A bundle of five sensors on a 10 s grid; its score is the distance from zero, so noise raises alarms often."""
     from stream_detector.bundle import write_bundle
     from stream_detector.detection.config import (
-        CostConfig, EpisodeConfig, GridConfig, LeadConfig, ModelConfig, ScalerConfig, ScoreConfig, TransformConfig,
+        CostConfig,
+        EpisodeConfig,
+        GridConfig,
+        LeadConfig,
+        ModelConfig,
+        ScalerConfig,
+        ScoreConfig,
+        TransformConfig,
         WindowConfig,
     )  # fmt: skip
     from stream_detector.detection.models import build

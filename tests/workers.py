@@ -119,13 +119,12 @@ def produce(bootstrap: str, name: str, log: Iterable[Record], per_second: float 
         {"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 5, "log_level": 0,
          "message.timeout.ms": 300_000, "queue.buffering.max.messages": 1_000_000}
     )  # fmt: skip
-    started, sent = time.monotonic(), 0
-    for record in log:
+    started = time.monotonic()
+    for sent, record in enumerate(log, 1):
         producer.produce(
             name, record.value, record.key, record.partition,
             on_delivery=lambda error, _: failures.append(error) if error else None,
         )  # fmt: skip
-        sent += 1
         if per_second is not None and sent % 50 == 0:
             producer.poll(max(0.0, started + sent / per_second - time.monotonic()))
         elif sent % 1000 == 0:
@@ -151,7 +150,7 @@ def read_topic(bootstrap: str, name: str) -> list[Any]:
         while len(ended) < len(parts):
             for record in consumer.consume(5_000, 5):
                 if record.error() is not None:
-                    ended.add(record.partition())
+                    ended.add(int(record.partition() or 0))
                 else:
                     records.append(record)
         return sorted(records, key=lambda record: (record.partition(), record.offset()))

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from stream_detector.errors import UsageError
+from stream_detector.limits import Limits
 from stream_detector.settings import Settings, describe
 
 EPILOG = "\n\n".join(
@@ -72,7 +73,6 @@ def build_worker(settings: Settings, bundle_folder: Path) -> Any:
 
     from stream_detector.bundle import load_bundle
     from stream_detector.engine import Engine
-    from stream_detector.limits import Limits
     from stream_detector.streaming.worker import Worker
 
     torch.set_num_threads(settings.torch_threads)
@@ -82,15 +82,19 @@ def build_worker(settings: Settings, bundle_folder: Path) -> Any:
     except OSError as error:
         raise UsageError(f"public key {key_file} cannot be read: {error.strerror}") from None
     bundle = load_bundle(bundle_folder, public_key)
-    limits = Limits(
+    manifest = bundle.manifest
+    worker = Worker(settings, Engine(bundle, limits_of(settings)), manifest.bundle_id, rewind_seconds(manifest))
+    worker.describe_bundle(manifest)
+    return worker
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The engine's bounds; they decide what is evicted, so all workers of a group need the same."""
+    return Limits(
         max_assets=settings.max_assets,
         evict_after_seconds=settings.evict_after_seconds,
         evict_after_records=settings.evict_after_records,
     )
-    manifest = bundle.manifest
-    worker = Worker(settings, Engine(bundle, limits), manifest.bundle_id, rewind_seconds(manifest))
-    worker.describe_bundle(manifest)
-    return worker
 
 
 def rewind_seconds(manifest: Any) -> float:

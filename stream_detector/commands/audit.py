@@ -1,0 +1,101 @@
+"""`stream-detector audit`: was every reading accounted for, and are the alarms those that the log gives?"""
+
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stream_detector.errors import BrokerError, UsageError
+from stream_detector.settings import Settings
+
+FATES = ("windowed", "late", "duplicate", "dead_lettered")
+
+
+def command(
+    bundle: Annotated[Path | None, typer.Option(help="the bundle that the workers run")] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="HOST:PORT of Kafka brokers, separated by commas")] = None,
+    group: Annotated[str | None, typer.Option(help="consumer group of the workers")] = None,
+    metrics: Annotated[str | None, typer.Option(help="only add up the metrics of a worker at this URL")] = None,
+    json: Annotated[Path | None, typer.Option(help="write the result here as JSON")] = None,
+) -> None:
+    """Read the topics again and hold what was published against them; exit 1 if anything is lost or invented.
+
+    A dead letter that the rate limit held back counts as lost here; the worker's metrics say how many those were.
+    """
+    if metrics is not None:
+        good, result = _from_metrics(metrics)
+    else:
+        settings = Settings.load(bundle=bundle, bootstrap=bootstrap, group=group)
+        if settings.bundle is None:
+            raise UsageError("no bundle named; use --bundle DIR, or --metrics URL to add up a worker's metrics")
+        good, result = _from_log(settings, settings.bundle)
+    if json is not None:
+        import orjson
+
+        json.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    sys.exit(0 if good else 1)
+
+
+def _from_log(settings: Settings, folder: Path) -> tuple[bool, dict[str, Any]]:
+    import asyncio
+
+    from stream_detector.bundle import load_bundle
+    from stream_detector.commands.run import limits_of
+    from stream_detector.engine import Engine
+    from stream_detector.streaming.auditing import audit_log
+
+    bundle = load_bundle(folder)
+    audit = asyncio.run(audit_log(settings, lambda: Engine(bundle, limits_of(settings)), bundle.manifest.bundle_id))
+    for mine in audit.partitions:
+        _print_partition(
+            mine.partition, mine.received, [mine.windowed, mine.late, mine.duplicate, mine.dead_lettered], mine.held
+        )
+        print(f"  offsets {mine.begin:,} to {mine.committed or 0:,} committed, the log ends at {mine.end:,}")
+    print(
+        f"alarms: {audit.alarms:,} published, {len(audit.alarms_lost)} lost, {len(audit.alarms_different)} different, "
+        f"{len(audit.alarms_invented)} invented"
+    )
+    print(
+        f"dead letters: {audit.dead_letters:,} published, {audit.dead_letters_lost} lost, "
+        f"{audit.dead_letters_invented} invented"
+    )
+    if audit.incomplete:
+        print(f"retention removed the first records of partitions {audit.incomplete}: alarms there are not compared")
+    print("accounted for" if audit.good else "NOT accounted for")
+    return audit.good, audit.as_json()
+
+
+def _from_metrics(url: str) -> tuple[bool, dict[str, Any]]:
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, partition, value in re.findall(
+        r'^stream_detector_readings_(\w+?)(?:_total)?\{partition="(\d+)"\} (\S+)$', _fetch(url), re.MULTILINE
+    ):
+        counts[partition][name] = int(float(value))
+    good = True
+    for partition, found in sorted(counts.items()):
+        fates = [found.get(fate, 0) for fate in FATES]
+        good &= found.get("received", 0) == sum(fates)
+        _print_partition(int(partition), found.get("received", 0), fates, found.get("held", 0))
+    print("accounted for" if good else "NOT accounted for")
+    return good, {"partitions": counts, "good": good}
+
+
+def _fetch(url: str) -> str:
+    import urllib.request
+
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"--metrics {url}: a URL such as http://localhost:9464/metrics is wanted")
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - the scheme is checked above
+            return str(answer.read().decode())
+    except OSError as error:
+        raise BrokerError(f"no metrics at {url}: {error}") from None
+
+
+def _print_partition(number: int, received: int, fates: list[int], held: int) -> None:
+    sign = "=" if received == sum(fates) else "!="
+    parts = " + ".join(f"{count:,} {name.replace('_', '-')}" for count, name in zip(fates, FATES, strict=True))
+    print(f"partition {number}: {received:,} received {sign} {parts}; {held:,} held aside")
