@@ -61,7 +61,7 @@ def fit_recipe(
     split = split_rows(recipe.split, len(dataset), recipe.train.seed, dataset.parts)
     examples = cut_examples(dataset, recipe.grid, recipe.window, recipe.lead)
     training = examples.take(split.train[examples.rows])
-    learnt, losses, model, scaler = _learn(recipe, training, on_epoch)
+    learnt, losses, model, scaler = learn(recipe, training, on_epoch)
     scorer = Scorer(recipe.transform, scaler, model, recipe.score)
 
     held_out = cut_examples(validation, recipe.grid, recipe.window, recipe.lead) if validation is not None else None
@@ -74,7 +74,7 @@ def fit_recipe(
         from trainer.head_fit import fit_head
 
         head = fit_head(recipe, dataset, split, scorer)
-    threshold = _threshold(recipe, scorer, chosen_on)
+    threshold = pick_threshold(recipe, scorer, chosen_on)
     manifest = _manifest(recipe, dataset, split, learnt, losses, threshold)
     scaler_arrays = {"center": scaler.center, "scale": scaler.scale}
     draft = assemble(manifest, model.arrays(), scaler_arrays, None if head is None else dict(head))
@@ -91,7 +91,7 @@ def fit_recipe(
     return Fitted(bundle, losses, dataset, validation or dataset, validation_rows, test_rows, evaluation)
 
 
-def _learn(recipe: Recipe, training: Examples, on_epoch: OnEpoch) -> tuple[Examples, Losses, Model, Scaler]:
+def learn(recipe: Recipe, training: Examples, on_epoch: OnEpoch) -> tuple[Examples, Losses, Model, Scaler]:
     """Learn scale and model from the training part; also returns the windows that were learnt from."""
     try:
         steps = transformed_steps(recipe.transform, recipe.window.steps)
@@ -151,7 +151,7 @@ def _fit_model(
     return train_network(model, windows, known, labels, recipe.train, on_epoch)
 
 
-def _threshold(recipe: Recipe, scorer: Scorer, chosen_on: Examples) -> ThresholdRecord:
+def pick_threshold(recipe: Recipe, scorer: Scorer, chosen_on: Examples) -> ThresholdRecord:
     score = scorer.score(chosen_on.windows).score if recipe.head is None else np.empty(0)
     return choose_threshold(recipe.threshold, recipe.costs, score, chosen_on.positive, recipe.grid.step_seconds)
 
