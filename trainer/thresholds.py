@@ -175,7 +175,7 @@ def _quantile(config: ThresholdConfig, normal: Scores, labelled: bool, step_seco
         return ThresholdRecord(
             value=float(np.quantile(normal, config.labelled_quantile)),
             policy="quantile",
-            how=f"the {config.labelled_quantile:g} quantile of {len(normal)} normal scores of a labelled validation part",
+            how=f"the {config.labelled_quantile:g} quantile of {len(normal)} normal scores of labelled validation data",
         )
     if config.false_alarms_per_day is None:
         return ThresholdRecord(
