@@ -95,6 +95,9 @@ class Settings(BaseSettings):
 
     commit_interval_seconds: float = _setting(0.5, "how often progress is committed", "s", gt=0, le=60)
     max_poll_records: int = _setting(5_000, "most records in one batch", ge=1, le=1_000_000)
+    fetch_wait_seconds: float = _setting(
+        0.5, "how long a broker may hold a fetch back until there is something to send", "s", gt=0, le=10
+    )
     fetch_bytes: int = _setting(1_048_576, "most bytes of a partition in one fetch", "B", ge=1_024)
     session_timeout_seconds: float = _setting(10.0, "a worker silent for longer loses its partitions", "s", ge=1, le=60)
     rebalance_timeout_seconds: float = _setting(60.0, "longest time a batch may delay a rebalance", "s", ge=1)

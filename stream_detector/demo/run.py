@@ -87,6 +87,8 @@ class Demo:
         """Settings for this process, and the environment that gives the worker the same ones."""
         environment = {f"{PREFIX}OUTAGE_SECONDS": "30", f"{PREFIX}LOG_LEVEL": "INFO"}
         if self.kafka is None:
+            # Unlike a real one, this broker holds a fetch back even when something comes in the meantime.
+            environment[f"{PREFIX}FETCH_WAIT_SECONDS"] = "0.02"
             with EmbeddedBroker() as broker:
                 settings = Settings.load(bootstrap=broker.bootstrap, publish_scores=True)
                 broker.create_topics(worker_topics(settings))

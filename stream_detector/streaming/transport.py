@@ -98,7 +98,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             isolation_level="read_committed",
             max_poll_records=settings.max_poll_records,
             max_partition_fetch_bytes=settings.fetch_bytes,
-            fetch_max_wait_ms=500,
+            fetch_max_wait_ms=int(settings.fetch_wait_seconds * 1000),
             session_timeout_ms=int(settings.session_timeout_seconds * 1000),
             heartbeat_interval_ms=int(settings.session_timeout_seconds * 1000 / 5),
             rebalance_timeout_ms=int(settings.rebalance_timeout_seconds * 1000),
