@@ -92,7 +92,10 @@ def fit_recipe(
 
 
 def learn(recipe: Recipe, training: Examples, on_epoch: OnEpoch) -> tuple[Examples, Losses, Model, Scaler]:
-    """Learn scale and model from the training part; also returns the windows that were learnt from."""
+    """Learn scale and model from the training part; also returns the windows that were learnt from.
+
+    Raises DataError where the part holds nothing to learn from, RecipeError where the model's options are wrong.
+    """
     try:
         steps = transformed_steps(recipe.transform, recipe.window.steps)
         model = _seeded_model(recipe, steps, training.windows.shape[2])
@@ -152,6 +155,7 @@ def _fit_model(
 
 
 def pick_threshold(recipe: Recipe, scorer: Scorer, chosen_on: Examples) -> ThresholdRecord:
+    """The threshold of the recipe's policy on windows that the model did not learn from."""
     score = scorer.score(chosen_on.windows).score if recipe.head is None else np.empty(0)
     return choose_threshold(recipe.threshold, recipe.costs, score, chosen_on.positive, recipe.grid.step_seconds)
 
