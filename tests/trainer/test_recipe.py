@@ -1,0 +1,77 @@
+"""Recipes: all that come along are valid, and a mistake in one is named."""
+
+import pytest
+
+from stream_detector.errors import RecipeError
+from trainer.recipe import SplitConfig, load_recipe, parse_recipe, recipe_names, recipe_text
+from trainer.split import split_rows
+
+SMALL = 'title = "Small"\n[grid]\nstep_seconds = 120\n[window]\nsteps = 4\n'
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_that_comes_along_is_valid(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.title
+
+
+def test_the_paper_mill_recipe_is_what_the_mill_asked_for():
+    recipe = load_recipe("paper-mill")
+    assert (recipe.costs.tn, recipe.costs.fp, recipe.costs.fn, recipe.costs.tp) == (0, 5, 100, 5)
+    assert (recipe.lead.from_steps, recipe.lead.until_steps, recipe.grid.step_seconds) == (1, 2, 120)
+    assert recipe.data.labels_mark == "events"
+    assert recipe.data.drop_columns == ("x61",)
+    assert (recipe.split.by, recipe.threshold.policy, recipe.model.kind) == ("time", "cost-optimal", "lstm-autoencoder")
+
+
+def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path):
+    path = tmp_path / "my-plant.toml"
+    path.write_text(SMALL)
+    assert load_recipe(str(path)).name == "my-plant"
+    assert recipe_text(str(path)) == SMALL
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SMALL + "steps = 5\n", "is not TOML"),
+        (SMALL + "step = 5\n", "window.step: Extra inputs are not permitted (found 5)"),
+        (SMALL.replace("120", "-1"), "grid.step_seconds"),
+        (SMALL.replace('title = "Small"', ""), "title: Field required"),
+        (SMALL + '[threshold]\npolicy = "best"\n', "threshold.policy"),
+        (SMALL + '[threshold]\npolicy = "fixed"\n', "needs threshold.value"),
+        (SMALL + '[threshold]\npolicy = "probability"\n', "needs a [head]"),
+        (SMALL + "[split]\ntrain = 0.9\nvalidation = 0.2\n", "sum to at most 1"),
+        (SMALL + "[costs]\nfn = 1\n", "an alarm must cost more than none"),
+        (SMALL + "[transform]\nsmooth_steps = 5\n", "too short for this transform"),
+        (SMALL.replace("step_seconds = 120", 'kind = "table"\nstep_seconds = 1'), "window.steps must be 1"),
+        (SMALL + "[train]\nepochs = inf\n", "train.epochs"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_named_with_its_key(text, said):
+    with pytest.raises(RecipeError, match="recipe mine") as raised:
+        parse_recipe(text, "mine")
+    assert said in str(raised.value)
+
+
+def test_an_unknown_recipe_is_answered_with_those_that_exist():
+    with pytest.raises(RecipeError, match=r"no recipe 'papermill'; known are .*paper-mill"):
+        load_recipe("papermill")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe("absent.toml")
+
+
+@pytest.mark.parametrize("by", ["time", "random"])
+def test_the_parts_of_a_split_are_disjoint_whole_and_the_same_each_time(by):
+    split = split_rows(SplitConfig(by=by, train=0.5, validation=0.3), 100, seed=4)
+    assert (split.train.astype(int) + split.validation + split.test == 1).all()
+    assert (split.train.sum(), split.validation.sum(), split.test.sum()) == (50, 30, 20)
+    again = split_rows(SplitConfig(by=by, train=0.5, validation=0.3), 100, seed=4)
+    assert (split.test == again.test).all()
+
+
+def test_a_split_by_time_never_learns_from_what_comes_later():
+    split = split_rows(SplitConfig(by="time"), 50, seed=1)
+    assert split.train.nonzero()[0].max() < split.validation.nonzero()[0].min()
+    assert split.validation.nonzero()[0].max() < split.test.nonzero()[0].min()
