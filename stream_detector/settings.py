@@ -69,6 +69,12 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = _setting(None, "bearer token that /metrics demands; better is the file")
     metrics_token_file: Path | None = _setting(None, "file that holds the bearer token")
 
+    console: bool = _setting(True, "serve the operators' console on the same address, at /")
+    console_token: SecretStr | None = _setting(
+        None, "token that the console demands; beyond loopback it is for reading only without one; better is the file"
+    )
+    console_token_file: Path | None = _setting(None, "file that holds the console's token")
+
     bundle: Path | None = _setting(None, "folder of the bundle, where `--bundle` does not name it")
     bundle_public_key_file: Path | None = _setting(
         None, "Ed25519 public key (PEM); with it unsigned bundles are refused"
@@ -149,6 +155,14 @@ class Settings(BaseSettings):
             UsageError: the file cannot be read.
         """
         return _secret(self.metrics_token, self.metrics_token_file, "metrics_token_file")
+
+    def token_of_console(self) -> str | None:
+        """The token of the console, from the file where one is named; empty is none.
+
+        Raises:
+            UsageError: the file cannot be read.
+        """
+        return _secret(self.console_token, self.console_token_file, "console_token_file") or None
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:

@@ -10,6 +10,7 @@ from prometheus_client import Gauge
 from stream_detector.messages import from_iso
 from stream_detector.metrics import WorkerMetrics
 from stream_detector.records import AssetStatus, Outcome
+from stream_detector.streaming.console_feed import ConsoleFeed
 from stream_detector.streaming.progress import PartitionProgress
 from stream_detector.streaming.watchdog import Sight
 
@@ -20,10 +21,11 @@ TOP_SENSORS = 3
 
 
 class Measuring:
-    """Called by the pipeline and the worker; nothing here decides anything."""
+    """Called by the pipeline and the worker; nothing here decides anything. The console is shown what is measured."""
 
-    def __init__(self, metrics: WorkerMetrics) -> None:
+    def __init__(self, metrics: WorkerMetrics, console: ConsoleFeed | None = None) -> None:
         self.metrics = metrics
+        self.console = console
         self._committed_at = time.monotonic()
         self._planned_at = time.monotonic()
         self._shown: dict[str, list[str]] = {}
@@ -31,6 +33,8 @@ class Measuring:
     def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
         """One batch, once the engine has answered. Readings of a rebuild are not counted: they were before."""
         metrics, label, counts, closed = self.metrics, str(partition), outcome.counts, outcome.closed
+        if self.console is not None:
+            self.console.scored(outcome.scores)
         metrics.scoring.observe(seconds)
         metrics.received.labels(label).inc(counts.received)
         metrics.windowed.labels(label).inc(counts.windowed)
@@ -107,6 +111,8 @@ class Measuring:
     def assets(self, assets: Sequence[AssetStatus]) -> None:
         """Renew the gauges of the assets; those of assets that are gone are removed."""
         metrics = self.metrics
+        if self.console is not None:
+            self.console.observe(assets)
         metrics.assets.set(len(assets))
         metrics.windows.set(sum(not asset.warming_up for asset in assets))
         if assets:

@@ -12,6 +12,7 @@ from typing import Any
 
 import faust
 import stamina
+from aiohttp import web
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
@@ -21,6 +22,7 @@ from stream_detector.manifest import Manifest
 from stream_detector.metrics import WorkerMetrics, new_registry
 from stream_detector.settings import Settings
 from stream_detector.streaming.agent import build_app
+from stream_detector.streaming.console_feed import ConsoleFeed
 from stream_detector.streaming.measuring import Measuring
 from stream_detector.streaming.metrics_server import MetricsServer
 from stream_detector.streaming.pipeline import DetectionEngine, Pipeline
@@ -69,14 +71,18 @@ class Worker:
         )
         self._watchdog = Watchdog(settings, time.monotonic())
         self._not_ready: str | None = "starting"
-        self.server = MetricsServer(settings, self.registry, self._unhealthy, lambda: self._not_ready)
+        self.server = MetricsServer(
+            settings, self.registry, self._unhealthy, lambda: self._not_ready, self._extend_server
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = asyncio.Event()
         self._beat_at = time.monotonic()
         self._reader: LogReader | None = None
 
     def describe_bundle(self, manifest: Manifest) -> None:
-        """Show the bundle in the metrics."""
+        """Show the bundle in the metrics and on the console."""
+        if self.settings.console:
+            self.measuring.console = ConsoleFeed(self.settings, manifest, lambda: self._not_ready)
         self.metrics.bundle_info.labels(manifest.bundle_id, manifest.recipe).set(1)
         self.metrics.bundle_sensors.set(len(manifest.sensors))
         self.metrics.bundle_loaded.set_to_current_time()
@@ -240,6 +246,10 @@ class Worker:
             self._not_ready = "rebuilding windows"
         self.measuring.watched(sight, self.pipeline.partitions, ready=self._not_ready is None)
         self.measuring.assets(self._engine.status())
+
+    def _extend_server(self, app: web.Application) -> None:
+        if self.measuring.console is not None:
+            self.measuring.console.serve(app)
 
     def _unhealthy(self) -> str | None:
         """Alive unless the event loop hangs; asked from the metrics thread."""

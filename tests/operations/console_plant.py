@@ -118,6 +118,7 @@ class ConsolePlant:
         self.step = int(clock() / STEP_SECONDS) - STEPS
         self.first = self.step
         self.raised: dict[str, tuple[Sample, float]] = {}
+        self.newest: dict[str, Sample] = {}
         for _ in range(STEPS):
             self.advance()
 
@@ -131,6 +132,7 @@ class ConsolePlant:
         """One step of every machine; a machine with an event ahead gets into trouble first."""
         at = self.step - self.first
         start = self.step * STEP_SECONDS
+        samples = []
         for machine in self.machines:
             ahead = min((event - at for event in machine.events_at if event >= at), default=99)
             machine.trouble = max(0.0, (5 - ahead) / 5) if ahead < 5 else max(0.0, machine.trouble - 0.5)
@@ -140,12 +142,19 @@ class ConsolePlant:
             up = machine.trouble > 0.55
             warming = machine.asset == "pm-4" and at < STEPS - 3 and at % 90 < 6
             sample = machine.sample(self.step, start + STEP_SECONDS, alarm=up, warming_up=warming)
-            self.history.observe(sample)
+            samples.append(sample)
             self._alarm(machine, sample, start, up)
             if at in machine.events_at:
                 event = LoggedEvent(time=to_iso(start), event="break", logged_at=to_iso(start))
                 self.history.observe_event(machine.asset, event)
+        self.newest = {sample.asset: sample for sample in samples}
+        self.history.observe(samples)
         self.step += 1
+
+    def observe(self, *changed: Sample) -> None:
+        """Shows these instead of the newest samples of their assets."""
+        self.newest |= {sample.asset: sample for sample in changed}
+        self.history.observe(list(self.newest.values()))
 
     def _alarm(self, machine: Machine, sample: Sample, start: float, up: bool) -> None:
         if up and machine.asset not in self.raised:

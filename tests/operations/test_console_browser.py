@@ -96,7 +96,7 @@ def test_a_new_step_shows_without_a_reload(opened: Opened, plant: ConsolePlant) 
     for machine in plant.machines:
         machine.trouble = 0.4
     sample = plant.machines[1].sample(0, plant.step * 120.0 + 120, alarm=False, warming_up=False)
-    plant.history.observe(replace(sample, probability=0.0321))
+    plant.observe(replace(sample, probability=0.0321))
     opened.until("document.querySelector('[data-asset=pm-2] .ratio b').textContent.startsWith('3.2')")
     assert first != opened.page.locator("[data-asset=pm-2] .ratio b").inner_text()
     assert opened.errors == []
@@ -204,9 +204,7 @@ def test_names_from_the_plant_are_text_never_markup(browser: Any) -> None:
     plant = ConsolePlant()
     name = "<img src=x onerror=alert(1)>"
     sample = plant.machines[0].sample(0, plant.step * 120.0, alarm=True, warming_up=False)
-    plant.history.observe(
-        replace(sample, asset=name, sensors=(), top_sensors=(replace(sample.top_sensors[0], sensor=name),))
-    )
+    plant.observe(replace(sample, asset=name, sensors=(), top_sensors=(replace(sample.top_sensors[0], sensor=name),)))
     with ConsoleServer(plant) as server:
         one = Opened(browser, f"{server.url}#/{name}")
         one.until("document.querySelector('#detail-title').textContent.startsWith('<img')")

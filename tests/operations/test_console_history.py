@@ -70,31 +70,30 @@ def test_thinning_out_a_fast_grid_never_loses_a_peak(ratios: list[float]) -> Non
 
 def test_the_same_step_again_changes_nothing_and_an_older_one_neither() -> None:
     history = empty_history()
-    history.observe(sample(240.0))
+    history.observe([sample(240.0)])
     version = history.version()
-    history.observe(sample(120.0, 0.9))
+    history.observe([sample(120.0, 0.9)])
     assert history.version() == version
     assert history.assets()[0].ratio == pytest.approx(0.5)
 
 
 def test_only_what_changed_since_a_version_is_told() -> None:
     history = empty_history()
-    history.observe(sample(120.0, asset="a"))
-    history.observe(sample(120.0, asset="b"))
+    history.observe([sample(120.0, asset="a"), sample(120.0, asset="b")])
     version = history.version()
-    history.observe(sample(240.0, asset="b"))
+    history.observe([sample(120.0, asset="a"), sample(240.0, asset="b")])
     assert [view.asset for view in history.assets(version)] == ["b"]
     assert [view.asset for view in history.assets()] == ["a", "b"]
 
 
 def test_received_at_is_the_wall_clock_of_the_newest_step_not_of_a_renewal() -> None:
     history = empty_history(clock=1000.0)
-    history.observe(sample(240.0))
+    history.observe([sample(240.0)])
     history._clock = lambda: 2000.0
-    history.observe(replace(sample(240.0), degraded=1))
+    history.observe([replace(sample(240.0), degraded=1)])
     assert history.assets()[0].received_at == 1000.0
     assert history.assets()[0].state == "degraded"
-    history.observe(sample(360.0))
+    history.observe([sample(360.0)])
     assert history.assets()[0].received_at == 2000.0
 
 
@@ -110,22 +109,51 @@ def test_received_at_is_the_wall_clock_of_the_newest_step_not_of_a_renewal() -> 
 )
 def test_the_state_of_an_asset_is_the_worst_that_is_known(changed: dict[str, object], state: str) -> None:
     history = empty_history()
-    history.observe(replace(sample(120.0), **changed))  # type: ignore[arg-type]
+    history.observe([replace(sample(120.0), **changed)])  # type: ignore[arg-type]
     assert history.assets()[0].state == state
 
 
 def test_assets_beyond_the_limit_are_left_out() -> None:
     history = empty_history(max_assets=2)
-    for name in ("a", "b", "c"):
-        history.observe(sample(120.0, asset=name))
+    history.observe([sample(120.0, asset=name) for name in ("a", "b", "c")])
     assert [view.asset for view in history.assets()] == ["a", "b"]
+
+
+def test_an_asset_that_went_to_another_detector_is_no_longer_shown() -> None:
+    history = empty_history()
+    history.observe([sample(120.0, asset="a"), sample(120.0, asset="b")])
+    version = history.version()
+    assert history.names(version) is None
+    history.observe([sample(120.0, asset="b")])
+    assert history.names(version) == ["b"]
+    assert [view.asset for view in history.assets()] == ["b"]
+
+
+def test_what_was_read_back_from_the_topic_comes_before_what_is_observed() -> None:
+    history = empty_history()
+    for step in range(5):
+        history.remember(sample(120.0 * step, step / 10))
+    history.observe([sample(600.0, 0.9)])
+    found = history.series("pm-1", 0.0, None, [])
+    assert found is not None
+    assert found.time == [0.0, 120.0, 240.0, 360.0, 480.0, 600.0]
+    assert found.ratio[-1] == pytest.approx(0.9)
+
+
+def test_memory_for_traces_is_bounded_however_many_sensors_there_are() -> None:
+    history = History(empty_history().worker, empty_history().send, lambda: NOW, max_cells=2 * 720)
+    history.observe([sample(120.0, asset="a"), sample(120.0, asset="b")])
+    traces = [history.series(name, 0.0, None, ["x1"]) for name in ("a", "b")]
+    assert [len(found.traces) for found in traces if found] == [1, 0]
+    assert [list(found.ratio) for found in traces if found] == [[0.5], [0.5]]
+    assert [view.sensors for view in history.assets()] == [2, 2]
 
 
 def test_a_new_bundle_with_other_sensors_starts_new_traces() -> None:
     history = empty_history()
-    history.observe(sample(120.0))
+    history.observe([sample(120.0)])
     renamed = replace(sample(240.0), sensors=("y",), values=np.ones(1, np.float32), expected=np.ones(1, np.float32))
-    history.observe(renamed)
+    history.observe([renamed])
     found = history.series("pm-1", 0.0, None, ["x1", "y"])
     assert found is not None
     assert [(trace.sensor, list(trace.value)) for trace in found.traces] == [("y", [1.0])]
@@ -137,7 +165,7 @@ def feedback(action: str, at: float, **more: object) -> Feedback:
 
 def test_shelving_ends_by_itself_and_by_hand() -> None:
     history = empty_history(clock=NOW)
-    history.observe(sample(120.0))
+    history.observe([sample(120.0)])
     history.observe_feedback(feedback("shelve", NOW, until=to_iso(NOW + 600), reason="cleaning"))
     assert history.assets()[0].shelved_until == NOW + 600
     history._clock = lambda: NOW + 601

@@ -88,9 +88,7 @@ def test_the_stream_begins_with_everything_and_goes_on_with_what_changed() -> No
             assert first["full"]
             assert [asset["asset"] for asset in first["assets"]] == ["pm-1", "pm-2", "pm-3", "pm-4"]
             assert first["ledger"]["total"]["missed"] == 1
-            plant.history.observe(
-                plant.machines[1].sample(0, first["assets"][1]["time"] + 120, alarm=False, warming_up=False)
-            )
+            plant.observe(plant.machines[1].sample(0, first["assets"][1]["time"] + 120, alarm=False, warming_up=False))
             [(name, second)] = await events(response, 1)
             assert name == "change"
             assert not second["full"]
@@ -200,7 +198,7 @@ def test_beyond_loopback_without_a_token_the_console_is_for_reading_only() -> No
             assert first["may_write"] is False
         response = await client.post("/console/api/feedback", json=body())
         assert response.status == 403
-        assert "STREAM_DETECTOR_METRICS_TOKEN_FILE" in (await response.json())["error"]
+        assert "STREAM_DETECTOR_CONSOLE_TOKEN_FILE" in (await response.json())["error"]
 
     assert talk(conversation, Guard("0.0.0.0", None)).sent == []
 

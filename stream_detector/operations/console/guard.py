@@ -67,7 +67,7 @@ class Guard:
         if not self.may_write:
             raise web.HTTPForbidden(
                 text="the console listens beyond this machine without a token, so it is for reading only; "
-                "set STREAM_DETECTOR_METRICS_TOKEN_FILE"
+                "set STREAM_DETECTOR_CONSOLE_TOKEN_FILE"
             )
         if request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType(text="the body must be application/json")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from stream_detector.messages import Alarm, Feedback, LoggedEvent, from_iso, to_epoch_seconds
-from stream_detector.operations.console.rings import AssetRing
+from stream_detector.operations.console.rings import POINTS, AssetRing
 from stream_detector.operations.console.views import (
     AlarmView,
     AssetView,
@@ -21,9 +21,12 @@ from stream_detector.operations.ledger import AlarmEntry, Ledger
 from stream_detector.operations.ledger_report import Tally, report
 
 MAX_ASSETS = 500
+MAX_CELLS = 8_000_000
+"""Values kept of all sensors of all assets together, 8 bytes each; assets beyond it have a score but no traces."""
 MAX_ALARMS = 1_000
 MAX_EVENTS = 200
 SPARK_POINTS = 48
+MIN_POINTS = 60
 TRACES = 6
 
 SUBJECTS = {
@@ -46,7 +49,8 @@ class _Asset:
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
         self.received_at = 0.0
-        self.ring = AssetRing(_columns(sample), sample.step_seconds)
+        self.columns = _columns(sample)
+        self.ring = AssetRing((), sample.step_seconds)
         self.version = 0
         self.shelved: Feedback | None = None
         self.out_of_service: Feedback | None = None
@@ -59,7 +63,8 @@ class History:
         worker: gives the figures of the detector itself.
         send: writes feedback to its topic.
         clock: wall clock in epoch seconds.
-        max_assets: assets beyond this many are not shown; the page says so.
+        max_assets: assets beyond this many are not shown.
+        max_cells: bound of the memory for traces.
     """
 
     def __init__(
@@ -68,11 +73,15 @@ class History:
         send: SendFeedback,
         clock: Callable[[], float] = time.time,
         max_assets: int = MAX_ASSETS,
+        max_cells: int = MAX_CELLS,
     ) -> None:
         self._worker = worker
         self._send = send
         self._clock = clock
         self._max_assets = max_assets
+        self._max_cells = max_cells
+        self._past: dict[str, AssetRing] = {}
+        self._names_version = 1
         self._lock = threading.Lock()
         self._version = 1
         self._records_version = 1
@@ -85,26 +94,57 @@ class History:
 
     # -- observing ---------------------------------------------------------------------------------------------------
 
-    def observe(self, sample: Sample) -> None:
-        """Takes the newest step of an asset; the same step again changes nothing."""
+    def remember(self, sample: Sample) -> None:
+        """Takes a step between two observations, or one of the past that was read back from its topic."""
         with self._lock:
             known = self._assets.get(sample.asset)
-            if known is None:
-                if len(self._assets) >= self._max_assets:
-                    return
-                known = self._assets[sample.asset] = _Asset(sample)
-                self._restore_marks(known)
-            elif sample.time < known.sample.time or sample == known.sample:
+            if known is not None:
+                known.ring.add(sample)
                 return
-            if known.ring.sensors != _columns(sample, known.ring.sensors) or (
-                known.ring.step_seconds != sample.step_seconds
-            ):
-                known.ring = AssetRing(_columns(sample), sample.step_seconds)
-            if sample.time > known.sample.time or not known.received_at:
-                known.received_at = self._clock()
-            known.sample = sample
-            known.ring.add(sample)
-            known.version = self._bump()
+            ring = self._past.get(sample.asset)
+            if ring is None:
+                if len(self._past) >= self._max_assets:
+                    return
+                ring = self._past[sample.asset] = self._new_ring(_columns(sample), sample.step_seconds)
+            ring.add(sample)
+
+    def observe(self, samples: Sequence[Sample]) -> None:
+        """Takes the newest step of every asset; the same step again changes nothing, assets left out are gone."""
+        with self._lock:
+            now = self._clock()
+            names = {sample.asset for sample in samples[: self._max_assets]}
+            for name in set(self._assets) - names:
+                del self._assets[name]
+                self._names_version = self._bump()
+            for sample in samples[: self._max_assets]:
+                self._observe(sample, now)
+
+    def _observe(self, sample: Sample, now: float) -> None:
+        known = self._assets.get(sample.asset)
+        if known is None:
+            known = self._assets[sample.asset] = _Asset(sample)
+            self._names_version = self._bump()
+            self._restore_marks(known)
+            past = self._past.pop(sample.asset, None)
+            fits = past is not None and past.step_seconds == sample.step_seconds
+            known.ring = past if past is not None and fits else self._new_ring(known.columns, sample.step_seconds)
+        elif sample.time < known.sample.time or sample == known.sample:
+            return
+        columns = _columns(sample, known.columns)
+        if columns != known.columns or sample.step_seconds != known.ring.step_seconds:
+            known.columns = columns
+            known.ring = self._new_ring(columns, sample.step_seconds)
+        if sample.time > known.sample.time or not known.received_at:
+            known.received_at = now
+        known.sample = sample
+        known.ring.add(sample)
+        known.version = self._bump()
+
+    def _new_ring(self, columns: Sequence[str], step_seconds: float) -> AssetRing:
+        rings = [*(known.ring for known in self._assets.values()), *self._past.values()]
+        left = self._max_cells - sum(ring.cells for ring in rings)
+        points = min(POINTS, left // max(1, len(columns)))
+        return AssetRing(columns, step_seconds, points) if points >= MIN_POINTS else AssetRing((), step_seconds)
 
     def observe_alarm(self, alarm: Alarm) -> None:
         """Takes an alarm, raised or cleared."""
@@ -164,6 +204,10 @@ class History:
         with self._lock:
             return self._records_version
 
+    def names(self, since_version: int = 0) -> Sequence[str] | None:
+        with self._lock:
+            return None if self._names_version <= since_version else sorted(self._assets)
+
     def worker(self) -> WorkerView:
         return self._worker()
 
@@ -187,7 +231,7 @@ class History:
             threshold=sample.threshold,
             probability=sample.probability,
             degraded=sample.degraded,
-            sensors=len(known.ring.sensors),
+            sensors=len(known.columns),
             bundle=sample.bundle,
             top_sensors=sample.top_sensors,
             recent=known.ring.recent_ratios(SPARK_POINTS),

@@ -36,14 +36,21 @@ class AssetRing:
         self._values = np.full((points, len(self.sensors)), np.nan, dtype=np.float32)
         self._expected = np.full_like(self._values, np.nan)
 
+    @property
+    def cells(self) -> int:
+        """Values of sensors that it has room for."""
+        return self._values.size
+
     def __len__(self) -> int:
         return min(self._count, self._points)
 
     def add(self, sample: Sample) -> None:
-        """Takes a sample; one that is not newer than the newest point changes nothing."""
+        """Takes a sample. An older one changes nothing; the same step again adds the values that were not known."""
         ratio = np.nan if sample.ratio is None else sample.ratio
         last = (self._count - 1) % self._points
         if self._count and sample.time <= self._time[last]:
+            if sample.time == self._time[last]:
+                self._fill_in(last, sample)
             return
         if self._count and sample.time // self.resolution_seconds == self._time[last] // self.resolution_seconds:
             self._alarm[last] |= sample.alarm
@@ -57,12 +64,13 @@ class AssetRing:
         self._time[place] = sample.time
         self._ratio[place] = ratio
         self._probability[place] = np.nan if sample.probability is None else sample.probability
-        self._values[place] = np.nan
-        self._expected[place] = np.nan
-        if len(sample.values) == len(self.sensors):
-            self._values[place] = sample.values
-            if len(sample.expected) == len(self.sensors):
-                self._expected[place] = sample.expected
+        self._values[place] = self._expected[place] = np.nan
+        self._fill_in(place, sample)
+
+    def _fill_in(self, place: int, sample: Sample) -> None:
+        for kept, given in ((self._values, sample.values), (self._expected, sample.expected)):
+            if len(given) == len(self.sensors):
+                kept[place] = np.where(np.isnan(kept[place]), given, kept[place])
         for top in sample.top_sensors:
             column = self._column.get(top.sensor)
             if column is None:

@@ -120,6 +120,7 @@ class Console:
             "now": self._clock(),
             "full": since_version == 0,
             "worker": self._source.worker(),
+            "names": self._source.names(since_version),
             "assets": self._source.assets(since_version),
             "may_write": self._guard.may_write,
         }

@@ -46,8 +46,8 @@ class Sample:
     bundle: str
     top_sensors: tuple[SensorShare, ...] = ()
     sensors: tuple[str, ...] = ()
-    values: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32))
-    expected: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    values: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32), compare=False)
+    expected: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32), compare=False)
 
     @property
     def ratio(self) -> float | None:
@@ -144,6 +144,9 @@ class ConsoleSource(Protocol):
 
     def records_version(self) -> int:
         """The same, for alarms, events and feedback alone: the part that is not sent with every step."""
+
+    def names(self, since_version: int = 0) -> Sequence[str] | None:
+        """All assets, if that changed after `since_version`; None = it did not."""
 
     def worker(self) -> WorkerView:
         """The detector itself."""

@@ -54,7 +54,8 @@ function notice(text, milliseconds = 0) {
 function choose() {
   const wanted = decodeURIComponent(location.hash.slice(2));
   const first = [...state.assets.values()].find((asset) => asset.state === "alarm") ?? state.assets.values().next().value;
-  state.selected = state.assets.has(wanted) ? wanted : (state.selected ?? first?.asset ?? null);
+  const known = state.assets.has(state.selected) ? state.selected : null;
+  state.selected = state.assets.has(wanted) ? wanted : (known ?? first?.asset ?? null);
 }
 
 function figures() {
@@ -115,6 +116,7 @@ function take(name, data) {
   if (name === "change") {
     if (data.full) state.assets.clear();
     for (const asset of data.assets) state.assets.set(asset.asset, asset);
+    if (data.names) for (const name of [...state.assets.keys()]) if (!data.names.includes(name)) state.assets.delete(name);
     const mayWriteChanged = state.mayWrite !== data.may_write;
     state.mayWrite = data.may_write;
     choose();
