@@ -5,6 +5,7 @@ assets are evicted.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +19,7 @@ from stream_detector.detection.intake import EVENT_SENSOR, Intake, Readings, Tal
 from stream_detector.gate import Fate, HeldRecord
 from stream_detector.letters import letter, letter_of_held
 from stream_detector.limits import Limits
-from stream_detector.messages import to_bytes
+from stream_detector.messages import DeadLetter, to_bytes
 from stream_detector.records import Counts, Outcome, RecordBatch
 from stream_detector.roster import Roster
 from stream_detector.rules import Rules
@@ -43,6 +44,16 @@ class _Moments:
         self.offset = np.append(self.offset, offset)
         self.index = np.append(self.index, index)
         return len(self.index) - 1
+
+
+@dataclass(slots=True)
+class _Said:
+    """What a batch comes to so far; dead letters with the place in the batch at which they were settled."""
+
+    counts: Counts = field(default_factory=Counts)
+    letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
+    snapshots: list[tuple[str, bytes | None]] = field(default_factory=list)
+    event_assets: list[str] = field(default_factory=list)
 
 
 class Partition:
@@ -76,56 +87,62 @@ class Partition:
 
     def process(self, batch: RecordBatch, publish_scores: bool) -> Outcome:
         """Handle a batch."""
-        outcome = Outcome()
+        said = _Said()
         offsets = np.asarray(batch.offsets, np.int64)
         if not len(offsets):
-            return outcome
+            return Outcome()
         moments = _Moments(offsets)
         self.decider.publish_scores = publish_scores
         sweeps = self.roster.sweeps(offsets, self._previous_offset)
         audible = int(np.searchsorted(offsets, self._silent_until))
         for begin, end in pairwise(sorted({0, len(offsets), audible, *sweeps})):
             if begin in sweeps and begin >= audible:
-                self._evict(sweeps[begin], batch, begin, outcome)
-            self._segment(batch, begin, end, moments, outcome, silent=begin < audible)
+                self._evict(sweeps[begin], batch, begin, said)
+            self._segment(batch, begin, end, moments, said, silent=begin < audible)
         self._previous_offset = int(offsets[-1])
-        self._conclude(batch, moments, outcome)
-        return outcome
+        return self._conclude(batch, moments, said)
 
-    def _conclude(self, batch: RecordBatch, moments: _Moments, outcome: Outcome) -> None:
-        decisions, counts = self.decider.take(), outcome.counts
+    def _conclude(self, batch: RecordBatch, moments: _Moments, said: _Said) -> Outcome:
+        decisions, counts = self.decider.take(), said.counts
         counts.received = counts.windowed + counts.late + counts.duplicate + counts.dead_lettered
         counts.held = sum(held.readings for held in self._held())
-        decisions.alarms.sort(key=lambda pair: moments.index[pair[0]])
-        decisions.scores.sort(key=lambda pair: moments.index[pair[0]])
-        outcome.alarms = [alarm for _, alarm in decisions.alarms]
-        outcome.scores = [score for _, score in decisions.scores]
-        outcome.alarm_timestamps_ms = [batch.timestamps_ms[moments.index[record]] for record, _ in decisions.alarms]
-        outcome.closed = decisions.closed
-        outcome.dead_letters.sort(key=lambda letter: letter.offset)
+        for found in (decisions.alarms, decisions.scores):
+            found.sort(key=lambda pair: moments.index[pair[0]])
+        said.letters.sort(key=lambda pair: pair[0])
         self._unsaved |= decisions.changed
         if batch.offsets[-1] >= self._silent_until:
             assets = self.roster.assets
-            outcome.snapshots += sorted((assets[slot].name, self._snapshot(slot)) for slot in self._unsaved)
+            said.snapshots += sorted((assets[slot].name, self._snapshot(slot)) for slot in self._unsaved)
             self._unsaved.clear()
+        return Outcome(
+            alarms=[alarm for _, alarm in decisions.alarms],
+            scores=[score for _, score in decisions.scores],
+            dead_letters=[letter for _, letter in said.letters],
+            snapshots=said.snapshots,
+            counts=counts,
+            closed=decisions.closed,
+            event_assets=said.event_assets,
+            alarm_timestamps_ms=[batch.timestamps_ms[moments.index[record]] for record, _ in decisions.alarms],
+        )
 
     def _segment(
-        self, batch: RecordBatch, begin: int, end: int, moments: _Moments, outcome: Outcome, *, silent: bool
+        self, batch: RecordBatch, begin: int, end: int, moments: _Moments, said: _Said, *, silent: bool
     ) -> None:
         # What a silent segment says goes nowhere.
-        outcome = Outcome() if silent else outcome
+        said = _Said() if silent else said
         decoded = self._decoder.decode(batch.keys[begin:end], batch.values[begin:end])
         decoded.index += begin
         for reject in decoded.rejects:
-            outcome.dead_letters.append(letter(batch, begin + reject.index, reject.reason, reject.detail))
-            outcome.counts.dead_lettered += reject.readings
-        _count_kinds(outcome.counts, decoded)
+            place = begin + reject.index
+            said.letters.append((place, letter(batch, place, reject.reason, reject.detail)))
+            said.counts.dead_lettered += reject.readings
+        _count_kinds(said.counts, decoded)
         if decoded.events:
             events = decoded.record[decoded.sensor == EVENT_SENSOR]
-            outcome.event_assets += [decoded.asset[record] for record in events]
-        keep = self._not_from_the_future(batch, decoded, outcome)
-        slots = self._slots_of(batch, decoded, keep, outcome, silent=silent)
-        released = self._judge(batch, decoded, slots, keep, outcome, silent=silent)
+            said.event_assets += [decoded.asset[record] for record in events]
+        keep = self._not_from_the_future(batch, decoded, said)
+        slots = self._slots_of(batch, decoded, keep, said, silent=silent)
+        released = self._judge(batch, decoded, slots, keep, said, silent=silent)
         readings = Readings(
             slots[decoded.record], decoded.sensor, decoded.time, decoded.value, decoded.index[decoded.record]
         )
@@ -142,19 +159,19 @@ class Partition:
                 handled_at = moments.offset[moments.index[closings.record]]
                 due = handled_at >= self._decided_until[closings.slot]
                 self.decider.add(closings if due.all() else select(closings, due))
-        outcome.counts.windowed += tally.windowed
-        outcome.counts.late += tally.late
-        outcome.counts.duplicate += tally.duplicate
+        said.counts.windowed += tally.windowed
+        said.counts.late += tally.late
+        said.counts.duplicate += tally.duplicate
 
-    def _not_from_the_future(self, batch: RecordBatch, decoded: Decoded, outcome: Outcome) -> Bools:
+    def _not_from_the_future(self, batch: RecordBatch, decoded: Decoded, said: _Said) -> Bools:
         """(R,) which records are not later than their Kafka timestamp allows; -1 stands for no timestamp."""
         stamps = np.asarray(batch.timestamps_ms, np.float64)[decoded.index]
         keep: Bools = (decoded.last_time <= stamps / 1000.0 + self._max_future_seconds) | (stamps < 0)
         for record in np.flatnonzero(~keep).tolist():
-            self._drop(batch, decoded, record, FUTURE, "later than its Kafka timestamp", outcome)
+            self._drop(batch, decoded, record, FUTURE, "later than its Kafka timestamp", said)
         return keep
 
-    def _slots_of(self, batch: RecordBatch, decoded: Decoded, keep: Bools, outcome: Outcome, *, silent: bool) -> Ints:
+    def _slots_of(self, batch: RecordBatch, decoded: Decoded, keep: Bools, said: _Said, *, silent: bool) -> Ints:
         """(R,) slot of each record; new assets are admitted, and `keep` is cleared where one cannot be."""
         known_slots = self.roster.slots
         slots = list(map(known_slots.get, decoded.asset))
@@ -166,9 +183,7 @@ class Partition:
                 if slots[record] is None and not self._admit(batch, decoded, record, silent=silent):
                     keep[record] = False
                     detail = "the partition holds as many assets as the limit allows"
-                    outcome.counts.assets_refused += self._drop(
-                        batch, decoded, record, TOO_MANY_ASSETS, detail, outcome
-                    )
+                    said.counts.assets_refused += self._drop(batch, decoded, record, TOO_MANY_ASSETS, detail, said)
                 slots[record] = known_slots.get(name)
         return np.array([0 if slot is None else slot for slot in slots], np.int64)
 
@@ -192,7 +207,7 @@ class Partition:
         return True
 
     def _judge(
-        self, batch: RecordBatch, decoded: Decoded, slots: Ints, keep: Bools, outcome: Outcome, *, silent: bool
+        self, batch: RecordBatch, decoded: Decoded, slots: Ints, keep: Bools, said: _Said, *, silent: bool
     ) -> list[tuple[int, int, HeldRecord]]:
         """Rule 1; clears `keep` of records that are refused or held.
 
@@ -214,7 +229,7 @@ class Partition:
             keep[record] = fate is Fate.ACCEPTED
             if fate is Fate.ACCEPTED:
                 watermark[slot] = max([watermark[slot], this.last_time, *(held.last_time for held in freed)])
-            self._refuse([*refused, this] if fate is Fate.REFUSED else refused, batch, outcome)
+            self._refuse([*refused, this] if fate is Fate.REFUSED else refused, batch, int(decoded.index[record]), said)
             if gate.changed:
                 gate.changed = False
                 self._unsaved.add(slot)
@@ -224,27 +239,27 @@ class Partition:
                 self._judged.discard(slot)
         return released
 
-    def _evict(self, offset: int, batch: RecordBatch, begin: int, outcome: Outcome) -> None:
+    def _evict(self, offset: int, batch: RecordBatch, begin: int, said: _Said) -> None:
         for slot, asset in self.roster.evicted(offset):
             self.decider.release(slot, begin)
-            self._refuse(asset.gate.refuse_all(), batch, outcome)
+            self._refuse(asset.gate.refuse_all(), batch, begin, said)
             self._judged.discard(slot)
             self._unsaved.discard(slot)
-            outcome.snapshots.append((asset.name, None))
-            outcome.counts.assets_evicted += 1
+            said.snapshots.append((asset.name, None))
+            said.counts.assets_evicted += 1
 
-    def _refuse(self, refused: list[HeldRecord], batch: RecordBatch, outcome: Outcome) -> None:
+    def _refuse(self, refused: list[HeldRecord], batch: RecordBatch, place: int, said: _Said) -> None:
         for held in refused:
-            outcome.dead_letters.append(letter_of_held(batch, held, FUTURE, "far ahead of the asset's other records"))
-            outcome.counts.dead_lettered += held.readings
+            text = "far ahead of the asset's other records"
+            said.letters.append((place, letter_of_held(batch, held, FUTURE, text)))
+            said.counts.dead_lettered += held.readings
 
-    def _drop(
-        self, batch: RecordBatch, decoded: Decoded, record: int, reason: str, detail: str, outcome: Outcome
-    ) -> int:
+    def _drop(self, batch: RecordBatch, decoded: Decoded, record: int, reason: str, detail: str, said: _Said) -> int:
         """A decoded record becomes a dead letter; returns how many readings it has."""
-        outcome.dead_letters.append(letter(batch, int(decoded.index[record]), reason, detail))
+        place = int(decoded.index[record])
+        said.letters.append((place, letter(batch, place, reason, detail)))
         readings = _as_held(batch, decoded, record).readings
-        outcome.counts.dead_lettered += readings
+        said.counts.dead_lettered += readings
         return readings
 
     def _held(self) -> list[HeldRecord]:

@@ -102,7 +102,6 @@ class NaiveEngine:
                 self.out.snapshots[asset.name] = self.snapshot(asset)
                 asset.changed = False
         self.out.held = sum(held["count"] for asset in self.assets.values() for held in asset.held)
-        self.out.dead_letters.sort(key=lambda letter: letter[0])
         return self.out
 
     def snapshot(self, asset: Asset) -> dict[str, Any]:
@@ -263,6 +262,8 @@ class NaiveEngine:
 
     def complete(self, asset: Asset, step: int) -> bool:
         if self.rules.grid.close != "complete" or step > asset.newest:
+            return False
+        if not any(self.reported(asset, step, sensor) for sensor in self.sensors):
             return False
         run_start = step if asset.last is None else asset.run_start
         return all(

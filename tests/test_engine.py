@@ -219,3 +219,65 @@ def test_it_agrees_with_its_twin_on_a_long_log(name: str, chaos: float) -> None:
         assert engine.low(0) == twin.low()
         alarms += len(found.alarms)
     assert alarms > 3, "a log without alarms proves little"
+
+
+def acknowledged(log: list[Record], outcomes: list[tuple[RecordBatch, Outcome]]) -> dict[str, bytes]:
+    """What the compacted topic of state holds after these outcomes."""
+    kept: dict[str, bytes] = {}
+    for _, outcome in outcomes:
+        for asset, data in outcome.snapshots:
+            kept.pop(asset, None)
+            if data is not None:
+                kept[asset] = data
+    return kept
+
+
+def check_restart(rules: Rules, limits: Limits, log: list[Record], cuts: list[int], stop: int, beyond: int) -> None:
+    """Stops after batch `stop` is committed and the snapshots of `beyond` more are acknowledged; nothing may differ."""
+    undisturbed = Engine(rules, limits)
+    outcomes, lows = [], []
+    for batch in batches(log, cuts):
+        outcomes.append((batch, undisturbed.process(batch, publish_scores=True)))
+        lows.append(undisturbed.low(0))
+    stop %= len(outcomes)
+    committed = outcomes[stop][0].offsets[-1] + 1
+    low = committed if lows[stop] is None else lows[stop]
+    engine = Engine(rules, limits)
+    engine.restore(0, acknowledged(log, outcomes[: stop + 1 + beyond]), silent_until=committed)
+    again = [
+        (batch, engine.process(batch, publish_scores=True)) for batch in batches(log, [*cuts, committed, 37, 64], low)
+    ]
+    wanted, found = outcomes[stop + 1 :], [pair for pair in again if pair[0].offsets[0] >= committed]
+    assert not any(
+        outcome.alarms or outcome.scores or outcome.dead_letters or outcome.counts.received
+        for batch, outcome in again
+        if batch.offsets[-1] < committed
+    )
+
+    def together(pairs: list[tuple[RecordBatch, Outcome]], what: str) -> list[Any]:
+        return [each for _, outcome in pairs for each in getattr(outcome, what)]
+
+    if beyond == 0:
+        for count in ("received", "windowed", "late", "duplicate", "dead_lettered"):
+            totals = [sum(getattr(outcome.counts, count) for _, outcome in pairs) for pairs in (found, wanted)]
+            assert totals[0] == totals[1], count
+    # What the snapshots cover was acknowledged before they were, and need not be said again.
+    kinds = ("alarms", "scores", "dead_letters")
+    sent = {repr(each) for what in kinds for each in together(outcomes[stop + 1 : stop + 1 + beyond], what)}
+    for what in kinds:
+        expected, repeated = together(wanted, what), together(found, what)
+        assert [each for each in expected if repr(each) not in sent] == [
+            each for each in repeated if repr(each) not in sent
+        ]
+        assert {repr(each) for each in repeated} <= {repr(each) for each in expected}
+    assert engine.low(0) == undisturbed.low(0)
+
+
+@quick
+@given(logs, st.lists(st.integers(0, 120), max_size=12), st.integers(0, 20), st.integers(0, 2), st.booleans())
+def test_a_restart_changes_nothing(
+    drawn: tuple[int, int, float, str], cuts: list[int], stop: int, beyond: int, limited: bool
+) -> None:
+    seed, length, chaos, name = drawn
+    limits = LIMITS if limited else Limits(slack_steps=5)
+    check_restart(GRIDS[name], limits, random_log(seed, length, chaos), cuts, stop, beyond)

@@ -182,9 +182,10 @@ class Grid:
         steps = self.next_step[slots]
         slots = slots[steps <= self.newest[slots]]
         steps = self.next_step[slots]
-        complete = self.reported_rows[self.rows(slots, steps)]
+        reported = self.reported_rows[self.rows(slots, steps)]
         dead = self.dead(slots, steps, self._run_start_at(slots, steps))
-        complete = complete | dead
+        # A step that nobody has reported is not complete, though all sensors be dead.
+        complete = (reported | dead) & reported.any(axis=1, keepdims=True)
         for back in range(1, self.steps.lateness_steps):
             # Steps up to this one that may still get a reading; those past their lateness are not asked for.
             earlier = steps - back
