@@ -1,48 +1,26 @@
 """Closed steps to alarms: windows, scores, the head, episodes. The stream and `score_frame` decide with this alone."""
 
-import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.detection.attribution import shares, top
 from stream_detector.detection.decision import Move, next_move
 from stream_detector.detection.grid import END, EVENT, LATE_EVENT, STEP, Closings, Grid, concatenate, select
 from stream_detector.detection.head import Head, HeadState, StepInput
 from stream_detector.detection.windows import gather, scorable
-from stream_detector.messages import Alarm, Costs, Score, TopSensor, to_iso
+from stream_detector.messages import Alarm, Score
 from stream_detector.records import Closed
 from stream_detector.rules import Rules
 from stream_detector.snapshots import Snapshot
+from stream_detector.wording import StepResults, Wording
 
 PENDING_BYTES = 32 * 2**20
 """Windows are scored when so many wait, or when the batch ends."""
 
-ALARM_ID_DIGITS = 24
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class StepResults:
-    """M scored steps. `record`: index of the record that closed the step; `probability`: NaN without a head.
-
-    `evidence`, `expected`: (M, F), of the errors or the head; `newest`: (M, F) newest step of the window, NaN = masked.
-    """
-
-    slot: Ints
-    step: Ints
-    record: Ints
-    score: Floats
-    probability: Floats
-    above: Bools
-    evidence: Floats
-    expected: Floats
-    newest: Floats
-    degraded: Ints
 
 
 @dataclass(slots=True)
@@ -80,7 +58,7 @@ class Decider:
         self.standings: dict[int, Standing] = {}
         self._rules = rules
         self._grid = grid
-        self._costs = Costs(**rules.costs.model_dump())
+        self._wording = Wording(rules, grid.steps)
         self._keep_results = keep_results
         self._pending: list[tuple[Closings, Floats]] = []
         self._pending_bytes = 0
@@ -251,29 +229,12 @@ class Decider:
             if move in (Move.RAISE, Move.RENEW):
                 self._raise(slot, step, record, found, int(place[index]))
             if self.publish_scores and scored[index]:
-                self._decisions.scores.append((record, self._score(slot, step, found, int(place[index]))))
+                score = self._wording.score(standing.asset, step, found, int(place[index]))
+                self._decisions.scores.append((record, score))
 
     def _raise(self, slot: int, step: int, record: int, found: StepResults, place: int) -> None:
-        rules, standing = self._rules, self.standings[slot]
-        start_of = self._grid.steps.start_of
-        name = f"{standing.asset}\0{step}\0{rules.bundle_id}".encode()
-        standing.alarm_step = step
-        standing.alarm = Alarm(
-            id=hashlib.sha256(name).hexdigest()[:ALARM_ID_DIGITS],
-            asset=standing.asset,
-            state="raised",
-            raised_at=to_iso(start_of(step)),
-            expected_from=to_iso(start_of(step + rules.lead.from_steps)),
-            expected_until=to_iso(start_of(step + rules.lead.until_steps)),
-            probability=None if rules.head is None else float(found.probability[place]),
-            score=float(found.score[place]),
-            threshold=rules.threshold,
-            top_sensors=self._top_sensors(found, place),
-            bundle=rules.bundle_id,
-            recipe=rules.recipe,
-            costs=self._costs,
-            step_seconds=rules.grid.step_seconds,
-        )
+        standing = self.standings[slot]
+        standing.alarm, standing.alarm_step = self._wording.raised(standing.asset, step, found, place), step
         self._open[slot] = True
         self._decisions.changed.add(slot)
         self._decisions.alarms.append((record, standing.alarm))
@@ -282,38 +243,8 @@ class Decider:
         standing = self.standings[slot]
         if standing.alarm is None:
             return
-        cleared_at = to_iso(self._grid.steps.start_of(max(step, standing.alarm_step + 1)))
-        cleared = standing.alarm.model_copy(update={"state": "cleared", "cleared_at": cleared_at})
+        cleared = self._wording.cleared(standing.alarm, max(step, standing.alarm_step + 1))
         standing.alarm = None
         self._open[slot] = False
         self._decisions.changed.add(slot)
         self._decisions.alarms.append((record, cleared))
-
-    def _score(self, slot: int, step: int, found: StepResults, place: int) -> Score:
-        return Score(
-            asset=self.standings[slot].asset,
-            time=to_iso(self._grid.steps.start_of(step)),
-            score=float(found.score[place]),
-            threshold=self._rules.threshold,
-            probability=None if self._rules.head is None else _or_none(found.probability[place]),
-            alarm=bool(found.above[place]),
-            degraded=int(found.degraded[place]),
-            top_sensors=self._top_sensors(found, place),
-            bundle=self._rules.bundle_id,
-        )
-
-    def _top_sensors(self, found: StepResults, place: int) -> list[TopSensor]:
-        parts = shares(found.evidence[place])
-        return [
-            TopSensor(
-                sensor=self._rules.sensors[sensor],
-                share=min(1.0, float(parts[sensor])),
-                value=_or_none(found.newest[place, sensor]),
-                expected=_or_none(found.expected[place, sensor]),
-            )
-            for sensor in top(parts)
-        ]
-
-
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stream_detector.bundle import Bundle
-from stream_detector.deciding import Decider, StepResults
+from stream_detector.deciding import Decider
 from stream_detector.detection.grid import Grid
 from stream_detector.detection.intake import Intake
 from stream_detector.detection.windows import table_readings
 from stream_detector.messages import Alarm
 from stream_detector.rules import Rules
+from stream_detector.wording import StepResults
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

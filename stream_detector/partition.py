@@ -20,6 +20,7 @@ from stream_detector.gate import Fate, HeldRecord
 from stream_detector.letters import letter, letter_of_held
 from stream_detector.limits import Limits
 from stream_detector.messages import DeadLetter, to_bytes
+from stream_detector.moments import Moments, insert
 from stream_detector.records import Counts, Outcome, RecordBatch
 from stream_detector.roster import Roster
 from stream_detector.rules import Rules
@@ -27,23 +28,6 @@ from stream_detector.snapshots import Snapshot, dump
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-
-class _Moments:
-    """The records of a batch, and behind them those of earlier offsets that rule 1 released in it.
-
-    `offset`: of the record itself. `index`: place in the batch at which it is handled.
-    """
-
-    def __init__(self, offsets: Ints) -> None:
-        self.offset = offsets
-        self.index = np.arange(len(offsets))
-
-    def append(self, offset: int, index: int) -> int:
-        """Number of the new entry."""
-        self.offset = np.append(self.offset, offset)
-        self.index = np.append(self.index, index)
-        return len(self.index) - 1
 
 
 @dataclass(slots=True)
@@ -91,7 +75,7 @@ class Partition:
         offsets = np.asarray(batch.offsets, np.int64)
         if not len(offsets):
             return Outcome()
-        moments = _Moments(offsets)
+        moments = Moments(offsets)
         self.decider.publish_scores = publish_scores
         sweeps = self.roster.sweeps(offsets, self._previous_offset)
         audible = int(np.searchsorted(offsets, self._silent_until))
@@ -102,7 +86,7 @@ class Partition:
         self._previous_offset = int(offsets[-1])
         return self._conclude(batch, moments, said)
 
-    def _conclude(self, batch: RecordBatch, moments: _Moments, said: _Said) -> Outcome:
+    def _conclude(self, batch: RecordBatch, moments: Moments, said: _Said) -> Outcome:
         decisions, counts = self.decider.take(), said.counts
         counts.received = counts.windowed + counts.late + counts.duplicate + counts.dead_lettered
         counts.held = sum(held.readings for held in self._held())
@@ -126,7 +110,7 @@ class Partition:
         )
 
     def _segment(
-        self, batch: RecordBatch, begin: int, end: int, moments: _Moments, said: _Said, *, silent: bool
+        self, batch: RecordBatch, begin: int, end: int, moments: Moments, said: _Said, *, silent: bool
     ) -> None:
         # What a silent segment says goes nowhere.
         said = _Said() if silent else said
@@ -149,7 +133,7 @@ class Partition:
         if not keep.all():
             readings = readings.take(np.flatnonzero(keep[decoded.record]))
         if released:
-            readings = _insert(readings, released, moments)
+            readings = insert(readings, released, moments)
         if not len(readings):
             return
         self.roster.last_offset[slots[keep]] = moments.offset[decoded.index[keep]]
@@ -288,17 +272,6 @@ def _as_held(batch: RecordBatch, decoded: Decoded, record: int) -> HeldRecord:
         batch.offsets[where], batch.timestamps_ms[where], batch.keys[where], batch.values[where],
         float(decoded.last_time[record]), decoded.sensor[span], decoded.time[span], decoded.value[span],
     )  # fmt: skip
-
-
-def _insert(readings: Readings, released: list[tuple[int, int, HeldRecord]], moments: _Moments) -> Readings:
-    """The readings with those of released records before the record that freed them."""
-    parts, keys = [readings], [2 * readings.record + 1]
-    for where, slot, held in released:
-        count = len(held.sensor)
-        entry = np.full(count, moments.append(held.offset, where))
-        parts.append(Readings(np.full(count, slot), held.sensor, held.time, held.value, entry))
-        keys.append(np.full(count, 2 * where))
-    return Readings.join(parts).take(np.argsort(np.concatenate(keys), kind="stable"))
 
 
 def _count_kinds(counts: Counts, decoded: Decoded) -> None:

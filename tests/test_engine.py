@@ -1,9 +1,9 @@
 """The engine against its twin, against itself cut otherwise, and against itself restarted."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
-import msgspec
 import numpy as np
 import orjson
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream_detector.detection.config import CostConfig, EpisodeConfig, GridConfig, LeadConfig, WindowConfig
 from stream_detector.detection.head import HeadResult, StepInput
 from stream_detector.detection.scoring import Scored
-from stream_detector.engine import Engine, Limits, Outcome, RecordBatch, score_frame
+from stream_detector.engine import Engine, Limits, Outcome, RecordBatch
 from stream_detector.messages import Alarm
 from stream_detector.rules import Rules
 from stream_detector.snapshots import load
@@ -145,7 +145,7 @@ def batches(log: list[Record], cuts: list[int], begin: int = 0) -> list[RecordBa
     """The log from offset `begin` on, cut before the offsets `cuts`."""
     edges = sorted({begin, len(log), *(cut for cut in cuts if begin < cut < len(log))})
     found = []
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         part = log[left:right]
         found.append(
             RecordBatch(
