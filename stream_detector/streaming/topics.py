@@ -33,14 +33,16 @@ async def ensure_topics(settings: Settings) -> dict[str, int]:
         wanted[settings.topic_readings] = readings
         compacted = {settings.topic_state: readings}
         missing = {name: n for name, n in {**wanted, **compacted}.items() if name not in found}
-        if missing and not settings.create_topics:
+        if settings.create_topics:
+            for name, partitions in missing.items():
+                await _create(admin, settings, name, partitions, compacted=name in compacted)
+            found.update(missing)
+        needed = sorted(missing.keys() & {*_own_topics(settings), *compacted} - found.keys())
+        if needed:
             raise BrokerError(
-                f"topics {sorted(missing)} do not exist and STREAM_DETECTOR_CREATE_TOPICS is false; "
-                "create them or allow it"
+                f"topics {needed} do not exist, or this user may not DESCRIBE them, and "
+                "STREAM_DETECTOR_CREATE_TOPICS is false; create them, grant the right or allow the creation"
             )
-        for name, partitions in missing.items():
-            await _create(admin, settings, name, partitions, compacted=name in compacted)
-        found.update(missing)
         if found[settings.topic_state] < readings:
             raise BrokerError(
                 f"topic {settings.topic_state} has {found[settings.topic_state]} partitions, {readings} are needed, "
@@ -57,7 +59,12 @@ def worker_topics(settings: Settings) -> list[str]:
 
 
 def _plain_topics(settings: Settings) -> list[str]:
-    names = [settings.topic_readings, settings.topic_dead_letters, *_history_topics(settings)]
+    return [*_own_topics(settings), *_history_topics(settings)]
+
+
+def _own_topics(settings: Settings) -> list[str]:
+    """What a worker itself reads and writes, its state apart; the rest belongs to the commands beside it."""
+    names = [settings.topic_readings, settings.topic_alarms, settings.topic_dead_letters]
     if settings.publish_scores:
         names.append(settings.topic_scores)
     if settings.sensor_assets_file is not None:

@@ -1,12 +1,11 @@
 """A real broker with every kind of door: TLS, mutual TLS, SASL PLAIN and SCRAM over TLS, and access control lists."""
 
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.kafka import Kafka, class_path
+from tests.kafka import Kafka
 from tests.streaming.certificates import Authority
 
 USER, PASSWORD = "detector", "s3cret-of-the-test"
@@ -40,24 +39,23 @@ class Secured:
             "STREAM_DETECTOR_SASL_PASSWORD_FILE": str(password),
         }
 
-    def allow(self, *arguments: str) -> None:
-        """`kafka-acls.sh --add` for our user, through the plain listener, whose clients are super users."""
-        command = ["--bootstrap-server", self.kafka.bootstrap, "--add", "--allow-principal", f"User:{USER}", *arguments]
-        run_tool("org.apache.kafka.tools.AclCommand", command)
+    def allow(self, kind: str, name: str, operation: str) -> None:
+        """Let our user do one thing; said through the plain listener, whose anonymous clients are super users."""
+        from confluent_kafka.admin import (
+            AclBinding,
+            AclOperation,
+            AclPermissionType,
+            AdminClient,
+            ResourcePatternType,
+            ResourceType,
+        )
 
-
-def run_tool(main_class: str, arguments: Sequence[str]) -> str:
-    """One of Kafka's own command line tools.
-
-    Raises:
-        RuntimeError: it failed; the message holds its output.
-    """
-    done = subprocess.run(
-        ["java", "-Xmx256m", "-cp", class_path(), main_class, *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{main_class} {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
-    return done.stdout
+        binding = AclBinding(
+            ResourceType[kind.upper()], name, ResourcePatternType.LITERAL, f"User:{USER}", "*",
+            AclOperation[operation.upper()], AclPermissionType.ALLOW,
+        )  # fmt: skip
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
+        admin.create_acls([binding])[binding].result(10)
 
 
 @contextmanager
