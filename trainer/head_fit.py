@@ -65,8 +65,10 @@ def fit_head(recipe: Recipe, dataset: Dataset, split: Split, scorer: Scorer) -> 
     end = int(rows.steps[-1]) + 1
     logits = np.full(len(rows), np.nan)
     for begin, until in walk_days(rows, options):
-        of_day = (rows.times >= begin) & (rows.times < until)
-        logits[of_day] = day_logits(options, rows, recipe.lead, seed, begin, of_day)
+        of_day = (rows.times >= begin) & (rows.times < until) & rows.scorable
+        daily = ensemble_at(options, rows, recipe.lead, seed, begin)
+        if daily is not None:
+            logits[of_day] = daily.logits(rows.features[of_day])
     ensemble = fit_ensemble(options, rows, learnable(rows, recipe.lead, end), seed)
     tracker = RateTracker(options.calibration, recipe.lead)
     known = label_known(rows, recipe.lead, end)
@@ -84,17 +86,14 @@ def walk_days(rows: HeadRows, options: CalibratedOptions) -> list[tuple[float, f
     return [(day * SECONDS_PER_DAY, (day + 1) * SECONDS_PER_DAY) for day in np.arange(first, last + 1)]
 
 
-def day_logits(
-    options: CalibratedOptions, rows: HeadRows, lead: LeadConfig, seed: int, begin: float, chosen: Bools
-) -> Floats:
-    """Raw logits of the chosen steps by an ensemble of what was known at `begin`; NaN where it had too few events."""
+def ensemble_at(
+    options: CalibratedOptions, rows: HeadRows, lead: LeadConfig, seed: int, begin: float
+) -> Ensemble | None:
+    """Fitted on what was known at `begin` (epoch seconds); None where that held too few events."""
     before = rows.times < begin
     if int((rows.event & before).sum()) < FEWEST_EVENTS:
-        return np.full(int(chosen.sum()), np.nan)
-    end = int(rows.steps[before][-1]) + 1
-    ensemble = fit_ensemble(options, rows, learnable(rows, lead, end), seed)
-    logits = ensemble.logits(rows.features[chosen])
-    return np.where(rows.scorable[chosen], logits, np.nan)
+        return None
+    return fit_ensemble(options, rows, learnable(rows, lead, int(rows.steps[before][-1]) + 1), seed)
 
 
 def label_known(rows: HeadRows, lead: LeadConfig, end: int) -> Bools:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from stream_detector.detection.calibration import CalibrationConfig, RateState, RateTracker, sigmoid
+from stream_detector.detection.calibration import CalibrationConfig, RateTracker, sigmoid
 from stream_detector.detection.config import Config, GridConfig, HeadConfig, LeadConfig
 from stream_detector.detection.ensemble import Ensemble
 from stream_detector.detection.event_clock import ClockState
-from stream_detector.detection.features import NO_SENSOR, FeatureConfig, Features, FeatureState
+from stream_detector.detection.features import FeatureConfig, Features
 from stream_detector.detection.head import HeadResult, StepInput
 from stream_detector.detection.head_state import CalibratedState, from_bytes, prime, primed, to_bytes
 
@@ -81,12 +81,7 @@ class CalibratedHead:
         before = float(sigmoid(np.array(logit + self.offset)))
         probability = float(sigmoid(np.array(logit + self.offset + self.tracker.correction(state.rate))))
         self.tracker.expect(state.rate, step.step, before)
-        return HeadResult(probability, self._by_sensor(parts, len(step.values)))
-
-    def _by_sensor(self, parts: NDArray[np.float64], sensors: int) -> NDArray[np.float64]:
-        """(D,) -> (F,): the parts of a sensor's features added up; pooled ones and the clock belong to none."""
-        owned = self.features.sensor_of != NO_SENSOR
-        return np.bincount(self.features.sensor_of[owned], parts[owned], sensors).astype(np.float64)
+        return HeadResult(probability, self.features.by_sensor(parts))
 
     def dump(self, state: CalibratedState) -> bytes:
         return to_bytes(state)
@@ -118,9 +113,3 @@ def build(
 def head_arrays(ensemble: Ensemble, offset: float, beginning: CalibratedState) -> dict[str, NDArray[Any]]:
     """What `build` reads."""
     return {**ensemble.arrays(), "offset": np.array([offset]), **prime(beginning)}
-
-
-__all__ = [
-    "CalibratedHead", "CalibratedOptions", "CalibratedState", "FeatureState", "ForestConfig", "RateState", "build",
-    "fresh_state", "head_arrays", "read_options",
-]  # fmt: skip

@@ -93,6 +93,11 @@ class Features:
             moves=np.full((max(self.config.volatility_steps), count), np.nan),
         )
 
+    def by_sensor(self, parts: Floats) -> Floats:
+        """(D,) -> (F,): the parts of each sensor's features added up; pooled ones and the clock belong to none."""
+        owned = self.sensor_of != NO_SENSOR
+        return np.bincount(self.sensor_of[owned], parts[owned], self._sensors).astype(np.float64)
+
     def advance(
         self, state: FeatureState, time: float, values: Floats, run_position: int, event: bool
     ) -> NDArray[np.float32]:
