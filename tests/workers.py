@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -39,6 +40,7 @@ class WorkerProcess:
     log: Path
     instance: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    module: str = "stream_detector"
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
 
@@ -52,7 +54,7 @@ class WorkerProcess:
         }  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "stream_detector", "run", "--bundle", str(self.bundle)],
+                [sys.executable, "-m", self.module, "run", "--bundle", str(self.bundle)],
                 env=environment, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         return self
@@ -110,8 +112,14 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str, each: flo
     return time.monotonic() - started
 
 
-def produce(bootstrap: str, name: str, log: Iterable[Record], per_second: float | None = None) -> None:
-    """Send a log, every record acknowledged by all replicas and in order; slowed down to a rate where one is given."""
+def produce(
+    bootstrap: str,
+    name: str,
+    log: Iterable[Record],
+    per_second: float | None = None,
+    hurry: threading.Event | None = None,
+) -> None:
+    """Send a log in order, every record acknowledged by all replicas; at a rate, if one is given, until `hurry`."""
     from confluent_kafka import Producer
 
     failures: list[Any] = []
@@ -125,8 +133,9 @@ def produce(bootstrap: str, name: str, log: Iterable[Record], per_second: float 
             name, record.value, record.key, record.partition,
             on_delivery=lambda error, _: failures.append(error) if error else None,
         )  # fmt: skip
-        if per_second is not None and sent % 50 == 0:
-            producer.poll(max(0.0, started + sent / per_second - time.monotonic()))
+        if per_second is not None and not (hurry is not None and hurry.is_set()):
+            if sent % 10 == 0:
+                producer.poll(max(0.0, started + sent / per_second - time.monotonic()))
         elif sent % 1000 == 0:
             producer.poll(0)
     assert producer.flush(300) == 0, "not everything was acknowledged"
@@ -181,10 +190,15 @@ def committed_of(bootstrap: str, prefix: str) -> dict[int, int]:
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    try:
-        answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(prefix)])[prefix].result(10)
-    except Exception:
-        return {}
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(prefix)])[prefix].result(10)
+            break
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
     wanted = topic(prefix, "readings")
     return {tp.partition: tp.offset for tp in answer.topic_partitions if tp.topic == wanted and tp.offset >= 0}
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import orjson
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 from stream_detector.settings import Settings
@@ -110,6 +111,7 @@ class LogReader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._admin: AIOKafkaAdminClient | None = None
         self._consumer = AIOKafkaConsumer(
             **aiokafka_options(settings),
             client_id="stream-detector-reader",
@@ -132,6 +134,18 @@ class LogReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._consumer.stop()
+        if self._admin is not None:
+            await self._admin.close()
+
+    async def committed(self) -> dict[int, int]:
+        """Offsets that the group has committed, asked without being its member."""
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(**aiokafka_options(self._settings), request_timeout_ms=15_000)
+            await admin.start()
+            self._admin = admin
+        found = await self._admin.list_consumer_group_offsets(self._settings.group)
+        topic = self._settings.topic_readings
+        return {tp.partition: entry.offset for tp, entry in found.items() if tp.topic == topic and entry.offset >= 0}
 
     async def ends(self, partitions: set[int]) -> dict[int, tuple[int, int]]:
         """(first offset, next offset) of partitions of the readings topic."""

@@ -189,6 +189,9 @@ class Worker:
                     return
             except asyncio.CancelledError:
                 raise
+            except StalledError as error:
+                self._fail(error)
+                return
             except Exception:
                 log.exception("the watchdog could not look")
             await asyncio.sleep(WATCH_SECONDS)
@@ -199,12 +202,21 @@ class Worker:
         known = {number for number in seen if number in progress}
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                ends = await (await self._probe()).ends(known)
+                reader = await self._probe()
+                mine = {number: progress[number].committed for number in known}
+                ends, committed = await reader.ends(known), await reader.committed()
         except (KafkaError, TimeoutError, OSError):
             await self._close_probe()
             return Sight(False, None)
         if not member or self.pipeline.planning_since is not None:
             return Sight(True, None)
+        for number, offset in mine.items():
+            if number in progress and offset is not None and committed.get(number, -1) < offset:
+                # Reading on would skip what a new log holds below our position.
+                raise StalledError(
+                    f"partition {number}: offset {offset} was committed, but the group is at {committed.get(number)}: "
+                    "the topic was made again, or somebody set the offsets; the next start plans anew"
+                )
         now = time.monotonic()
         return Sight(
             True,

@@ -1,0 +1,39 @@
+"""`make chaos`: break everything, compare with an undisturbed run, write the table into docs/reliability.md."""
+
+import argparse
+import random
+import sys
+
+from tests.chaos.stage import Result
+from tests.chaos.suite import Suite, short, whole, write_page
+from tests.kafka import why_no_kafka
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, action="append", help="repeat for several runs; default: one at random")
+    parser.add_argument("--short", action="store_true", help="only what runs on every push")
+    parser.add_argument("--only", help="only faults whose name holds this")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
+    arguments = parser.parse_args()
+    reason = why_no_kafka()
+    if reason is not None:
+        print(f"error: {reason}", file=sys.stderr)
+        return 1
+    seeds = arguments.seed or [random.randrange(1_000_000)]
+    results: list[Result] = []
+    for seed in seeds:
+        print(f"seed {seed} (again with: make chaos CHAOS='--seed {seed}')", flush=True)
+        with Suite(seed, lambda text: print(text, flush=True)) as suite:
+            for number, fault in enumerate(short() if arguments.short else whole()):
+                if arguments.only is None or arguments.only in fault.name:
+                    results.append(suite.try_fault(fault, number))
+    if arguments.write:
+        write_page(results, seeds)
+    bad = [result.fault for result in results if not result.good]
+    print(f"{len(results)} trials, bad: {', '.join(bad) or 'none'}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,317 @@
+"""What can go wrong, one small class a fault. `strike` does it some times and returns how long each recovery took."""
+
+import random
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from tests.chaos.stage import PARTITIONS, Stage, random_pause
+from tests.kafka import Kafka, create_topic, delete_topic
+from tests.plant import make_log
+from tests.workers import ends_of, produce, wait_for
+
+
+class Fault(Protocol):
+    """A fault and what it needs. `slowly` = the whole log takes at least so long to send."""
+
+    name: str
+    brokers: int
+    workers: int
+    stable: bool
+    seconds: float
+    environment: Mapping[str, str]
+    module: str
+    times: int
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]: ...
+
+
+@dataclass
+class _Fault:
+    times: int = 1
+    brokers: ClassVar[int] = 1
+    workers: ClassVar[int] = 1
+    stable: ClassVar[bool] = True
+    seconds: ClassVar[float] = 15.0
+    environment: ClassVar[Mapping[str, str]] = {}
+    module: ClassVar[str] = "stream_detector"
+
+
+@dataclass
+class KillWorker(_Fault):
+    """SIGKILL at random moments; the supervisor starts it again."""
+
+    name: str = "worker SIGKILL, stable instance"
+    seconds: ClassVar[float] = 20.0
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        recovery = []
+        for _ in range(self.times):
+            random_pause(rng, 0.0, 2.0)
+            recovery.append(stage.recovered(rng.choice(stage.workers).kill))
+        return recovery
+
+
+@dataclass
+class KillNamelessWorker(KillWorker):
+    """The same without a stable name: the group waits out the session."""
+
+    name: str = "worker SIGKILL, no instance name"
+    stable: ClassVar[bool] = False
+
+
+@dataclass
+class TerminateWorker(_Fault):
+    """SIGTERM, as every deployment does."""
+
+    name: str = "worker SIGTERM"
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        recovery = []
+        for _ in range(self.times):
+            random_pause(rng, 0.0, 2.0)
+            worker = rng.choice(stage.workers)
+            wait_for(lambda w=worker: w.get("/healthz")[0] == 200, 90, "the worker has started")  # type: ignore[misc]
+
+            def end(worker=worker) -> None:  # type: ignore[no-untyped-def]
+                worker.send(signal.SIGTERM)
+                code = worker.wait(15)
+                assert code == 0, f"exit code {code} after SIGTERM"
+
+            recovery.append(stage.recovered(end))
+        return recovery
+
+
+@dataclass
+class SuspendWorker(_Fault):
+    """SIGSTOP for longer than the session timeout, then SIGCONT: it wakes as a member that the group has given up."""
+
+    name: str = "worker SIGSTOP past its session"
+    workers: ClassVar[int] = 2
+    stable: ClassVar[bool] = False
+    seconds: ClassVar[float] = 30.0
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        recovery = []
+        for _ in range(self.times):
+            random_pause(rng, 1.0, 3.0)
+            worker = rng.choice(stage.workers)
+            worker.send(signal.SIGSTOP)
+            time.sleep(rng.uniform(8, 10))
+            recovery.append(stage.recovered(lambda w=worker: w.send(signal.SIGCONT)))  # type: ignore[misc]
+        return recovery
+
+
+@dataclass
+class JoinAndLeave(_Fault):
+    """Workers come and go during a backlog."""
+
+    name: str = "workers joining and leaving"
+    stable: ClassVar[bool] = False
+    seconds: ClassVar[float] = 30.0
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        recovery = []
+        for _ in range(self.times):
+            worker = stage.add_worker()
+            wait_for(lambda w=worker: w.get("/readyz")[0] == 200, 90, "the newcomer is ready")  # type: ignore[misc]
+            random_pause(rng, 0.5, 2.0)
+            stage.retire(worker)
+            recovery.append(stage.recovered(worker.stop))
+        return recovery
+
+
+@dataclass
+class KillTwoOfFour(_Fault):
+    """Half of the workers die and stay dead."""
+
+    name: str = "4 workers, 2 killed for good"
+    workers: ClassVar[int] = 4
+    stable: ClassVar[bool] = False
+    seconds: ClassVar[float] = 30.0
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        wait_for(lambda: all(worker.get("/readyz")[0] == 200 for worker in stage.workers), 120, "all four are ready")
+        random_pause(rng, 0.0, 2.0)
+        victims = rng.sample(stage.workers, 2)
+
+        def kill() -> None:
+            for worker in victims:
+                stage.retire(worker)
+                worker.kill()
+
+        return [stage.recovered(kill)]
+
+
+@dataclass
+class KillBroker(_Fault):
+    """The broker is killed and comes back."""
+
+    name: str = ""
+    away_seconds: float = 5.0
+    seconds: ClassVar[float] = 15.0
+
+    def __post_init__(self) -> None:
+        self.name = f"broker SIGKILL, back after {self.away_seconds:g} s"
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        assert isinstance(stage.kafka, Kafka)
+        recovery = []
+        for _ in range(self.times):
+            random_pause(rng, 1.0, 3.0)
+            broker = stage.kafka.brokers[0]
+            broker.kill()
+            time.sleep(self.away_seconds)
+            broker.start()
+            recovery.append(stage.recovered(lambda: None))
+        return recovery
+
+
+@dataclass
+class LoseLeader(_Fault):
+    """A broker of three dies under load and comes back (replication 3, min.insync 2)."""
+
+    name: str = "leader of three brokers killed"
+    brokers: ClassVar[int] = 3
+    seconds: ClassVar[float] = 25.0
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        assert isinstance(stage.kafka, Kafka)
+        recovery = []
+        for _ in range(self.times):
+            random_pause(rng, 1.0, 3.0)
+            broker = rng.choice(stage.kafka.brokers)
+            recovery.append(stage.recovered(broker.kill))
+            time.sleep(2.0)
+            broker.start()
+            time.sleep(3.0)
+        return recovery
+
+
+@dataclass
+class ResetOffsets(_Fault):
+    """An operator sets the committed offsets back by hand, which drops their metadata."""
+
+    name: str = "offsets reset by an operator"
+    seconds: ClassVar[float] = 20.0
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+        from confluent_kafka.admin import AdminClient
+
+        from tests.workers import committed_of
+
+        recovery = []
+        for _ in range(self.times):
+            random_pause(rng, 2.0, 4.0)
+            worker = stage.workers[0]
+            stage.retire(worker)
+            worker.stop()
+            offsets = committed_of(stage.kafka.bootstrap, stage.prefix)
+            back = [
+                TopicPartition(stage.readings, n, rng.randint(offset // 2, offset)) for n, offset in offsets.items()
+            ]
+            admin = AdminClient({"bootstrap.servers": stage.kafka.bootstrap, "log_level": 0})
+            # The group must be empty; a member with a stable name counts until its session ends.
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    request = [ConsumerGroupTopicPartitions(stage.prefix, back)]
+                    admin.alter_consumer_group_offsets(request)[stage.prefix].result(10)
+                    break
+                except Exception:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.5)
+            recovery.append(stage.recovered(lambda w=worker: stage.revive(w)))  # type: ignore[misc]
+        return recovery
+
+
+@dataclass
+class DeleteRebuildRange(_Fault):
+    """Retention removes everything below the committed offset, just before a restart needs it.
+
+    The windows that were live cannot be rebuilt, so the steps up to the first full window go unscored, and an alarm of
+    that time may rightly differ; all others must not.
+    """
+
+    name: str = "retention removes the rebuild range"
+    seconds: ClassVar[float] = 20.0
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        from confluent_kafka import TopicPartition
+        from confluent_kafka.admin import AdminClient
+
+        from tests.workers import committed_of
+
+        random_pause(rng, 4.0, 6.0)
+        worker = stage.workers[0]
+        stage.retire(worker)
+        worker.kill()
+        offsets = committed_of(stage.kafka.bootstrap, stage.prefix)
+        stage.forgiven = stage.around(offsets)
+        admin = AdminClient({"bootstrap.servers": stage.kafka.bootstrap, "log_level": 0})
+        cut = [TopicPartition(stage.readings, number, offset) for number, offset in offsets.items()]
+        for done in admin.delete_records(cut).values():
+            done.result(10)
+        return [stage.recovered(lambda: stage.revive(worker))]
+
+
+@dataclass
+class RecreateTopic(_Fault):
+    """The topic of readings is deleted and made again, and the plant starts sending anew."""
+
+    name: str = "topic deleted and made again"
+    seconds: ClassVar[float] = 8.0
+    environment: ClassVar[Mapping[str, str]] = {"STREAM_DETECTOR_STALL_SECONDS": "8"}
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        stage.wait_until_sent()
+        delete_topic(stage.kafka.bootstrap, stage.readings)
+        random_pause(rng, 0.5, 1.5)
+        create_topic(stage.kafka.bootstrap, stage.readings, PARTITIONS)
+        log = make_log(stage.load.seed, stage.load.steps, stage.load.assets, PARTITIONS)
+        produce(stage.kafka.bootstrap, stage.readings, log)
+        assert sum(ends_of(stage.kafka.bootstrap, stage.readings).values()) == len(log)
+        return [stage.recovered(lambda: None, 150)]
+
+
+@dataclass
+class SlowBatch(_Fault):
+    """One batch takes longer than the rebalance timeout while another worker joins: both then own the same records."""
+
+    name: str = "batch longer than the rebalance timeout"
+    stable: ClassVar[bool] = False
+    seconds: ClassVar[float] = 25.0
+    environment: ClassVar[Mapping[str, str]] = {
+        "STREAM_DETECTOR_REBALANCE_TIMEOUT_SECONDS": "3",
+        "CHAOS_SLOW_BATCH_SECONDS": "10",
+        "CHAOS_SLOW_BATCH_AFTER_RECORDS": "500",
+    }
+    module: ClassVar[str] = "tests.chaos.slow_worker"
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        wait_for(lambda: "slow batch begins" in stage.workers[0].log_text(), 60, "the slow batch begins")
+        return [stage.recovered(stage.add_worker)]
+
+
+@dataclass
+class Mixture(_Fault):
+    """Faults drawn at random, one after another."""
+
+    name: str = "combination drawn at random"
+    workers: ClassVar[int] = 2
+    stable: ClassVar[bool] = False
+    seconds: ClassVar[float] = 45.0
+    drawn: list[str] = field(default_factory=list)
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        choices: list[Fault] = [KillWorker(), TerminateWorker(), SuspendWorker(), JoinAndLeave(), KillBroker()]
+        recovery = []
+        for _ in range(self.times):
+            fault = rng.choice(choices)
+            self.drawn.append(fault.name)
+            recovery += fault.strike(stage, rng)
+        return recovery

@@ -1,0 +1,139 @@
+"""Runs faults against their oracle and writes the table."""
+
+import platform
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+from tests.chaos import faults
+from tests.chaos.faults import Fault
+from tests.chaos.stage import Load, Result, Stage, Truth, audit, compare, undisturbed
+from tests.kafka import ROOT, Kafka
+from tests.plant import small_bundle
+
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- table of `make chaos` -->", "<!-- end of the table -->"
+
+
+def whole() -> list[Fault]:
+    """Every fault, as often as `make chaos` tries it."""
+    return [
+        faults.KillWorker(20),
+        faults.KillNamelessWorker(3),
+        faults.TerminateWorker(5),
+        faults.SuspendWorker(2),
+        faults.JoinAndLeave(3),
+        faults.KillTwoOfFour(),
+        faults.KillBroker(1, away_seconds=5),
+        faults.KillBroker(1, away_seconds=20),
+        faults.KillBroker(1, away_seconds=60),
+        faults.LoseLeader(3),
+        faults.ResetOffsets(2),
+        faults.DeleteRebuildRange(),
+        faults.RecreateTopic(),
+        faults.SlowBatch(),
+        faults.Mixture(4),
+    ]
+
+
+def short() -> list[Fault]:
+    """Two to three minutes, for every push."""
+    return [faults.KillWorker(3), faults.KillBroker(1, away_seconds=5), faults.ResetOffsets(1)]
+
+
+class Suite:
+    """Use it with `with`: keeps a broker, a cluster where one is needed, and the oracle of the seed."""
+
+    def __init__(self, seed: int, say: Callable[[str], None] = print) -> None:
+        self.seed = seed
+        self._say = say
+        self._folder = tempfile.TemporaryDirectory(prefix="stream-detector-chaos-")
+        self._clusters: dict[int, Kafka] = {}
+        self._truth: Truth | None = None
+
+    def __enter__(self) -> Self:
+        self.folder = Path(self._folder.name)
+        self.bundle = small_bundle(self.folder / "bundle")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for kafka in self._clusters.values():
+            kafka.stop()
+        self._folder.cleanup()
+
+    def cluster(self, brokers: int) -> Kafka:
+        if brokers not in self._clusters:
+            config = {"min.insync.replicas": "2", "broker.session.timeout.ms": "3000"} if brokers > 1 else {}
+            self._clusters[brokers] = Kafka(brokers, config).start()
+        return self._clusters[brokers]
+
+    @property
+    def truth(self) -> Truth:
+        if self._truth is None:
+            load = Load(self.seed)
+            self._truth = undisturbed(self.cluster(1), f"truth-{self.seed}", self.bundle, self.folder, load)
+            self._say(f"undisturbed: {len(self._truth.alarms)} alarms, {len(self._truth.dead_letters)} dead letters")
+            assert len(self._truth.alarms) > 20, "a log with few alarms proves little"
+        return self._truth
+
+    def try_fault(self, fault: Fault, number: int) -> Result:
+        """One trial. The random moments come from the seed and the fault's number."""
+        truth = self.truth
+        rng = random.Random(f"{self.seed}-{number}")
+        started = time.monotonic()
+        load = Load(self.seed, seconds=fault.seconds * fault.times)
+        prefix = f"chaos-{self.seed}-{number}"
+        kafka = self.cluster(fault.brokers)
+        with Stage(
+            kafka, prefix, self.bundle, self.folder, load, fault.workers, fault.stable,
+            min(3, fault.brokers), fault.environment, fault.module,
+        ) as stage:  # fmt: skip
+            try:
+                recovery = fault.strike(stage, rng)
+                stage.settle()
+            except BaseException:
+                for worker in stage.workers:
+                    self._say(f"--- {worker.log.name}\n{worker.log_text()[-6000:]}")
+                raise
+            result = compare(fault.name, fault.times, truth, stage.truth(), recovery, stage.forgiven)
+            if not isinstance(fault, faults.DeleteRebuildRange | faults.RecreateTopic):
+                report = audit(stage)
+                result.unaccounted += 0 if report["good"] else 1
+            if not result.good:
+                for worker in stage.workers:
+                    self._say(f"--- {worker.log.name}\n{worker.log_text()[-6000:]}")
+        drawn = f" ({', '.join(fault.drawn)})" if isinstance(fault, faults.Mixture) else ""
+        self._say(
+            f"{'ok ' if result.good else 'BAD'} {fault.name}{drawn}: {result.lost} lost, {result.different} different, "
+            f"{result.invented} invented, {result.unaccounted} unaccounted, "
+            f"recovery {', '.join(f'{seconds:.1f}' for seconds in recovery)} s; {time.monotonic() - started:.0f} s"
+        )
+        return result
+
+
+def table(results: Sequence[Result]) -> str:
+    """Markdown, one row a fault; results of several seeds are added up."""
+    lines = [
+        "| fault | times | lost | different | invented | not accounted for | recovery, median and longest (s) |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name in dict.fromkeys(result.fault for result in results):
+        group = [result for result in results if result.fault == name]
+        seconds = sorted(second for result in group for second in result.recovery_seconds)
+        spread = f"{seconds[len(seconds) // 2]:.1f}, {seconds[-1]:.1f}" if seconds else ""
+        sums = [sum(getattr(result, key) for result in group) for key in ("times", "lost", "different", "invented")]
+        unaccounted = sum(result.unaccounted for result in group)
+        lines.append(f"| {name} | {' | '.join(map(str, sums))} | {unaccounted} | {spread} |")
+    return "\n".join(lines)
+
+
+def write_page(results: Sequence[Result], seeds: Sequence[int]) -> None:
+    """Put the table into docs/reliability.md, between its marks."""
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    said = f"Seeds {', '.join(map(str, seeds))}; Python {platform.python_version()}, Apache Kafka 4.1."
+    PAGE.write_text(f"{before}{BEGIN}\n{said}\n\n{table(results)}\n{END}{after}", encoding="utf-8")
