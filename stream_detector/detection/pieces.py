@@ -70,7 +70,9 @@ def sort_piece(grid: Grid, ahead: Readings, step: Ints, order: Ints) -> Piece:
     before = np.empty_like(running)
     before[1:] = running[:-1]
     before[starts] = grid.horizon[slots]
-    reached_base = np.maximum(grid.newest[slots], step[starts])
+    # Only a jump closes what lies behind before anything is written; else the slack counts from the newest step.
+    newest, began = grid.newest[slots], step[starts]
+    reached_base = np.where(began > newest + grid.slack, began, newest)
     reached = running_maximum(step, reached_base, rank)
     return Piece(readings, step, rank, starts, slots, reached, reached_base, running, horizon_base, before)
 
