@@ -1,6 +1,7 @@
 """The columns that records are decoded into, and the reasons that a record cannot be used."""
 
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ REASONS = (
     TOMBSTONE, MALFORMED, BAD_KEY, UNKNOWN_ASSET, BAD_TIME, UNKNOWN_SENSOR, BAD_VALUE, FUTURE, TOO_MANY_ASSETS
 )  # fmt: skip
 """Every reason that a dead letter can have."""
+
+READING, ROW, BLOCK, EVENT = "reading", "row", "block", "event"
+"""Kinds of record."""
 
 DETAIL = 200
 """Characters of a detail that are kept."""
@@ -41,7 +45,7 @@ class Reject:
 class Decoded:
     """The usable records of a batch. Records are (R,), readings (N,) in order; `record` says which one each is of.
 
-    `index`: place in the batch. `asset`: name. `first_time`, `last_time`: of its readings, epoch seconds.
+    `index`: place in the batch. `asset`: name. `last_time`: of its readings, epoch seconds.
     `sensor`: EVENT_SENSOR for an event. `value`: NaN = missing.
     """
 
@@ -62,52 +66,75 @@ class Collector:
     """Collects records of all kinds into columns."""
 
     def __init__(self) -> None:
-        self.index: list[int] = []
-        self.asset: list[str] = []
-        self.first: list[float] = []
-        self.step: list[float] = []
-        self.sensors: list[NDArray[np.int64]] = []
-        self.values: list[NDArray[np.float64]] = []
-        self.rows = self.blocks = self.events = 0
+        self._index: list[int] = []
+        self._asset: list[str] = []
+        self._first: list[float] = []
+        self._step: list[float] = []
+        self._sensors: list[NDArray[np.int64]] = []
+        self._values: list[list[float | None]] = []
+        self._kinds = dict.fromkeys((READING, ROW, BLOCK, EVENT), 0)
 
     def add(
         self,
+        kind: str,
         index: int,
         asset: str,
         time: float,
-        step_seconds: float | None,
+        step_seconds: float,
         sensors: NDArray[np.int64],
-        values: NDArray[np.float64],
-        event: bool,
+        values: list[float | None],
     ) -> None:
-        self.index.append(index)
-        self.asset.append(asset)
-        self.first.append(time)
-        self.step.append(step_seconds or 0.0)
-        self.sensors.append(sensors)
-        self.values.append(values)
-        self.events += event
-        self.blocks += step_seconds is not None
-        self.rows += len(sensors) > 1 and step_seconds is None
+        """A record at `time`, its readings `step_seconds` apart."""
+        self._kinds[kind] += 1
+        self._index.append(index)
+        self._asset.append(asset)
+        self._first.append(time)
+        self._step.append(step_seconds)
+        self._sensors.append(sensors)
+        self._values.append(values)
 
-    def decoded(self, rejects: list[Reject]) -> Decoded:
-        count = np.array([len(part) for part in self.sensors], np.int64)
+    def decoded(self) -> Decoded:
+        count = np.array(list(map(len, self._values)), np.int64)
         record = np.repeat(np.arange(len(count)), count)
-        first, step = np.array(self.first, np.float64), np.array(self.step, np.float64)
+        first, step = np.array(self._first, np.float64), np.array(self._step, np.float64)
         time = first[record]
         if step.any():
             place = np.arange(len(record)) - (np.cumsum(count) - count)[record]
             time += place * step[record]
         return Decoded(
-            index=np.array(self.index, np.int64),
-            asset=self.asset,
+            index=np.array(self._index, np.int64),
+            asset=self._asset,
             last_time=first + np.maximum(count - 1, 0) * step,
             record=record,
-            sensor=np.concatenate([np.empty(0, np.int64), *self.sensors]),
+            sensor=np.concatenate([np.empty(0, np.int64), *self._sensors]),
             time=time,
-            value=np.concatenate([np.empty(0), *self.values]),
-            rejects=rejects,
-            rows=self.rows,
-            blocks=self.blocks,
-            events=self.events,
+            # One conversion for all: None becomes NaN.
+            value=np.array(list(chain.from_iterable(self._values)), np.float64),
+            rows=self._kinds[ROW],
+            blocks=self._kinds[BLOCK],
+            events=self._kinds[EVENT],
         )
+
+
+def merged(readings: Decoded, others: Decoded) -> Decoded:
+    """Both together in the order of the batch; the rejects are those of `readings`."""
+    index = np.concatenate([readings.index, others.index])
+    order = np.argsort(index)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    record = rank[np.concatenate([readings.record, others.record + len(readings.index)])]
+    by_record = np.argsort(record, kind="stable")
+    assets = readings.asset + others.asset
+    return Decoded(
+        index=index[order],
+        asset=[assets[place] for place in order],
+        last_time=np.concatenate([readings.last_time, others.last_time])[order],
+        record=record[by_record],
+        sensor=np.concatenate([readings.sensor, others.sensor])[by_record],
+        time=np.concatenate([readings.time, others.time])[by_record],
+        value=np.concatenate([readings.value, others.value])[by_record],
+        rejects=readings.rejects,
+        rows=others.rows,
+        blocks=others.blocks,
+        events=others.events,
+    )

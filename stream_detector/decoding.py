@@ -5,7 +5,8 @@ Accepts exactly what `messages` accepts: numbers are finite numbers (no text, no
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from fnmatch import translate
 from typing import Any
 
@@ -18,8 +19,12 @@ from stream_detector.columns import (
     BAD_KEY,
     BAD_TIME,
     BAD_VALUE,
+    BLOCK,
     DETAIL,
+    EVENT,
     MALFORMED,
+    READING,
+    ROW,
     TOMBSTONE,
     UNKNOWN_ASSET,
     UNKNOWN_SENSOR,
@@ -27,6 +32,7 @@ from stream_detector.columns import (
     Decoded,
     RefusedError,
     Reject,
+    merged,
 )
 from stream_detector.detection.pieces import EVENT_SENSOR
 from stream_detector.messages import MILLISECONDS_FROM, to_epoch_seconds
@@ -76,38 +82,72 @@ class Decoder:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
             messages, kept = self._decode_each(values, rejects)
             index, keys = np.array(kept, np.int64), [keys[place] for place in kept]
-        sensors: list[int | None] = [self._sensors.get(message.sensor) for message in messages]  # type: ignore[arg-type]
-        numbers = [message.value for message in messages]
-        plain = (
-            None not in sensors
-            and msgspec.UnsetType not in set(map(type, numbers))
-            and [message.event for message in messages].count(None) == len(messages)
-        )
-        named = [message.asset or key for message, key in zip(messages, keys, strict=True)]
-        assets: list[Any] = list(map(self._assets.get, named))
-        times: list[Any] = [message.time for message in messages]
-        times = list(map(self._times.get, times, times))
-        usable = plain and None not in assets and str not in set(map(type, times))
-        if usable:
-            time = np.array(times, np.float64)
-            time = np.where(time >= MILLISECONDS_FROM, time / 1000.0, time)
-            usable = bool(len(time)) and float(time.min()) >= EARLIEST and float(time.max()) < LATEST
-        if not usable:
-            return self._decode_mixed(messages, index, named, times, rejects)
+        sensors: list[Any] = [self._sensors.get(message.sensor) for message in messages]  # type: ignore[arg-type]
+        numbers: list[Any] = [message.value for message in messages]
+        events = [message.event for message in messages]
+        names = [message.asset or key for message, key in zip(messages, keys, strict=True)]
+        assets: list[Any] = self._look_up(self._assets, names, self._asset)
+        time = self._all_seconds([message.time for message in messages])
+        usable = (time >= EARLIEST) & (time < LATEST)
+        odd = None in sensors or None in assets or events.count(None) < len(events)
+        odd = odd or msgspec.UnsetType in set(map(type, numbers)) or not usable.all()
+        if not odd:
+            return self._plain(index, messages, sensors, numbers, assets, time, rejects)
+        # Readings go on together, everything else is looked at record by record.
+        wanted = [
+            sensor is not None and asset is not None and event is None and number is not msgspec.UNSET
+            for sensor, asset, event, number in zip(sensors, assets, events, numbers, strict=True)
+        ]
+        plain = np.flatnonzero(usable & wanted)
+        rest = np.setdiff1d(np.arange(len(messages)), plain)
+        columns = [[column[place] for place in plain] for column in (messages, sensors, numbers, assets)]
+        readings = self._plain(index[plain], *columns, time[plain], rejects)  # type: ignore[arg-type]
+        collector = Collector()
+        for place in rest.tolist():
+            self._take(collector, int(index[place]), messages[place], names[place], rejects)
+        others = collector.decoded()
+        if not len(readings.index):
+            others.rejects = rejects
+            return others
+        return readings if not len(others.index) else merged(readings, others)
+
+    @staticmethod
+    def _look_up(known: dict[Any, Any], wanted: list[Any], resolve: Callable[[Any], Any]) -> list[Any]:
+        """The known answer for each of `wanted`, those found out that were not; None where there is none."""
+        found = list(map(known.get, wanted))
+        if None in found:
+            for new in {name for name, answer in zip(wanted, found, strict=True) if answer is None}:
+                with suppress(RefusedError):
+                    resolve(new)
+            found = list(map(known.get, wanted))
+        return found
+
+    def _all_seconds(self, times: list[Any]) -> NDArray[np.float64]:
+        """(N,) epoch seconds; NaN where a text is no time."""
+        found = list(map(self._times.get, times, times))
+        if str in set(map(type, found)):
+            for text in {time for time in found if type(time) is str}:
+                with suppress(RefusedError):
+                    self._seconds(text)
+            found = [self._times.get(time, np.nan) if type(time) is str else time for time in found]
+        seconds = np.array(found, np.float64)
+        return np.where(seconds >= MILLISECONDS_FROM, seconds / 1000.0, seconds)
+
+    @staticmethod
+    def _plain(
+        index: NDArray[np.int64],
+        messages: list[Wire],
+        sensors: list[int],
+        numbers: list[float | None],
+        assets: list[str],
+        time: NDArray[np.float64],
+        rejects: list[Reject],
+    ) -> Decoded:
         value = np.array(numbers, np.float64)
         qualities = [message.quality for message in messages]
         if qualities.count("good") != len(qualities):
             value[[quality != "good" for quality in qualities]] = np.nan
-        return Decoded(
-            index,
-            assets,
-            time,
-            np.arange(len(index)),
-            np.array(sensors, np.int64),
-            time,
-            value,
-            rejects,
-        )
+        return Decoded(index, assets, time, np.arange(len(index)), np.array(sensors, np.int64), time, value, rejects)
 
     def _decode_each(self, values: Sequence[bytes | None], rejects: list[Reject]) -> tuple[list[Wire], list[int]]:
         messages, kept = [], []
@@ -122,48 +162,39 @@ class Decoder:
                 rejects.append(Reject(index, 1, MALFORMED, str(error)[:DETAIL]))
         return messages, kept
 
-    def _decode_mixed(
-        self,
-        messages: list[Wire],
-        index: NDArray[np.int64],
-        named: list[bytes | str | None],
-        times: list[Any],
-        rejects: list[Reject],
-    ) -> Decoded:
-        """Record by record; slower, and the only path that rows, blocks, events and bad records take."""
-        collector = Collector()
-        for place, message, name, time in zip(index.tolist(), messages, named, times, strict=True):
-            readings = 1
-            try:
-                sensors, numbers, step_seconds, wrong = self._sort_out(message)
-                readings = 0 if message.event is not None else len(sensors) + len(wrong)
-                asset = self._assets.get(name) or self._asset(name)
-                seconds = self._seconds(time)
-                if seconds + (step_seconds or 0.0) * len(sensors) > LATEST:
-                    raise RefusedError(BAD_TIME, "the block ends after the year 2199")
-            except RefusedError as refusal:
-                rejects.append(Reject(place, readings, refusal.reason, refusal.detail))
-                continue
-            if wrong:
-                reason = UNKNOWN_SENSOR if any(what == UNKNOWN_SENSOR for _, what in wrong) else BAD_VALUE
-                detail = ", ".join(sensor[:40] for sensor, _ in wrong[:5])
-                rejects.append(Reject(place, len(wrong), reason, detail))
-            if len(sensors):
-                collector.add(place, asset, seconds, step_seconds, sensors, numbers, message.event is not None)
-        return collector.decoded(rejects)
+    def _take(
+        self, collector: Collector, place: int, message: Wire, name: bytes | str | None, rejects: list[Reject]
+    ) -> None:
+        """One record of any kind."""
+        readings = 1
+        try:
+            kind, sensors, numbers, step_seconds, wrong = self._sort_out(message)
+            readings = 0 if kind == EVENT else len(sensors) + len(wrong)
+            asset = self._assets.get(name) or self._asset(name)
+            seconds = self._times.get(message.time) or self._seconds(message.time)  # type: ignore[arg-type]
+            if seconds + step_seconds * len(sensors) > LATEST:
+                raise RefusedError(BAD_TIME, "the block ends after the year 2199")
+        except RefusedError as refusal:
+            rejects.append(Reject(place, readings, refusal.reason, refusal.detail))
+            return
+        if wrong:
+            reason = UNKNOWN_SENSOR if any(what == UNKNOWN_SENSOR for _, what in wrong) else BAD_VALUE
+            detail = ", ".join(sensor[:40] for sensor, _ in wrong[:5])
+            rejects.append(Reject(place, len(wrong), reason, detail))
+        if len(sensors):
+            collector.add(kind, place, asset, seconds, step_seconds, sensors, numbers)
 
     def _sort_out(self, message: Wire) -> "_Found":
-        """(sensors, values, seconds between samples | None, [(sensor, what is wrong with it)])."""
+        """Kind, sensors, values, seconds between samples, [(sensor, what is wrong with it)]."""
         if message.event is not None:
             if not message.event:
                 raise RefusedError(MALFORMED, "event is empty")
-            return _EVENT, _NOTHING, None, []
+            return EVENT, _EVENT, [None], 0.0, []
         if message.sensor is not None and message.value is not msgspec.UNSET:
             sensor = self._sensors.get(message.sensor)
             if sensor is None:
-                return _NO_SENSORS, _NO_VALUES, None, [(message.sensor, UNKNOWN_SENSOR)]
-            missing = message.value is None or message.quality != "good"
-            return np.array([sensor]), np.array([np.nan if missing else message.value], np.float64), None, []
+                return READING, _NONE, [], 0.0, [(message.sensor, UNKNOWN_SENSOR)]
+            return READING, np.array([sensor]), [message.value if message.quality == "good" else None], 0.0, []
         text = memoryview(message.values)
         if not text:
             raise RefusedError(MALFORMED, "neither a reading (sensor, value), a row or block (values) nor an event")
@@ -171,17 +202,18 @@ class Decoder:
             values = orjson.loads(text)
         except (orjson.JSONDecodeError, RecursionError) as error:
             raise RefusedError(MALFORMED, f"values: {error}") from error
-        if isinstance(values, dict):
+        if type(values) is dict:
             return self._row(values)
-        if isinstance(values, list) and message.sensor is not None and message.step_seconds is not None:
+        if type(values) is list and message.sensor is not None and message.step_seconds is not None:
             return self._block(message.sensor, message.step_seconds, values)
         raise RefusedError(MALFORMED, "values is no object (a row), nor a list with sensor and step_seconds (a block)")
 
     def _row(self, values: dict[str, Any]) -> "_Found":
         names = tuple(values)
         sensors = self._layouts.get(names)
-        if sensors is not None and set(map(type, values.values())) <= _NUMBERS:
-            return sensors, _numbers(list(values.values())), None, []
+        numbers = list(values.values())
+        if sensors is not None and set(map(type, numbers)) <= _NUMBERS:
+            return ROW, sensors, numbers, 0.0, []
         wrong = [
             (name, UNKNOWN_SENSOR if name not in self._sensors else BAD_VALUE)
             for name, value in values.items()
@@ -191,10 +223,10 @@ class Decoder:
         good = {name: value for name, value in values.items() if name not in bad}
         sensors = np.array([self._sensors[name] for name in good], np.int64)
         if not wrong and values:
-            if len(self._layouts) >= 1_000:
+            if len(self._layouts) >= CACHED_LAYOUTS:
                 self._layouts.clear()
             self._layouts[names] = sensors
-        return sensors, _numbers(list(good.values())), None, wrong
+        return ROW, sensors, list(good.values()), 0.0, wrong
 
     def _block(self, sensor: str, step_seconds: float, values: list[Any]) -> "_Found":
         if not (math.isfinite(step_seconds) and step_seconds > 0):
@@ -202,11 +234,11 @@ class Decoder:
         if not set(map(type, values)) <= _NUMBERS:
             raise RefusedError(MALFORMED, "values holds something that is neither a number nor null")
         if sensor not in self._sensors:
-            return _NO_SENSORS, _NO_VALUES, step_seconds, [(sensor, UNKNOWN_SENSOR)] * len(values)
+            return BLOCK, _NONE, [], step_seconds, [(sensor, UNKNOWN_SENSOR)] * len(values)
         step = self._block_step_seconds
         if step is not None and abs(step_seconds - step) <= 1e-6 * step:
             step_seconds = step
-        return np.full(len(values), self._sensors[sensor]), _numbers(values), step_seconds, []
+        return BLOCK, np.full(len(values), self._sensors[sensor]), values, step_seconds, []
 
     def _asset(self, name: bytes | str | None) -> str:
         """The asset's name, remembered."""
@@ -240,13 +272,7 @@ class Decoder:
         return seconds
 
 
-_Found = tuple[NDArray[np.int64], NDArray[np.float64], float | None, list[tuple[str, str]]]
+_Found = tuple[str, NDArray[np.int64], list[Any], float, list[tuple[str, str]]]
 
 _EVENT = np.array([EVENT_SENSOR])
-_NOTHING = np.array([np.nan])
-_NO_SENSORS = np.empty(0, np.int64)
-_NO_VALUES = np.empty(0, np.float64)
-
-
-def _numbers(values: list[Any]) -> NDArray[np.float64]:
-    return np.array(values, np.float64)
+_NONE = np.empty(0, np.int64)
