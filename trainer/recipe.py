@@ -41,7 +41,7 @@ class DataConfig(Config):
     header: bool = Field(default=True, description="false: the columns are called c1, c2, ...")
     label_column: str | None = None
     labels_are: Literal["anomaly", "normal"] = Field(default="anomaly", description="what a label value marks")
-    label_values: tuple[float | str, ...] = Field(default=(1,), description="the values that mark it")
+    label_values: tuple[float | str, ...] = Field(default=(1.0,), description="the values that mark it")
     labels_mark: Literal["states", "events"] = Field(
         default="states",
         description="states: the rows that are anomalous. events: a row where an event (a break) happened; that row is "
