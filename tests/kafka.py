@@ -5,6 +5,7 @@ once by Maven (`deploy/kafka/pom.xml`) into `.kafka/`.
 """
 
 import argparse
+import ctypes
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parent.parent
 POM = ROOT / "deploy" / "kafka" / "pom.xml"
 START_SECONDS = 60.0
+PR_SET_PDEATHSIG = 1
 
 DEFAULTS = {
     "auto.create.topics.enable": "false",
@@ -113,7 +115,11 @@ class Broker:
         with self.log.open("ab") as log:
             self._from = log.tell()
             self.process = subprocess.Popen(
-                _java("kafka.Kafka", str(self.config)), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                _java("kafka.Kafka", str(self.config)),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - it calls nothing but the kernel
             )
 
     def wait_until_started(self) -> None:
@@ -315,6 +321,12 @@ def _admin(bootstrap: str) -> Any:
 def _java(main_class: str, *arguments: str) -> list[str]:
     options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
     return ["java", *options, "-cp", class_path(), main_class, *arguments]
+
+
+def _end_with_parent() -> None:
+    """A test run that is killed shall leave no broker behind (Linux; elsewhere nothing happens)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager

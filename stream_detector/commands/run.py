@@ -25,8 +25,15 @@ EPILOG = "\n\n".join(
     ]
 )
 
-NOISY = ("faust", "mode", "aiokafka", "stream_detector.streaming.transport", "stream_detector.streaming.agent")
-"""Loggers whose everyday messages tell an operator nothing; the framework logs under our subclasses' names too."""
+NOISY = {
+    # The framework logs its everyday steps, under the names of our subclasses too.
+    "faust": logging.WARNING,
+    "mode": logging.WARNING,
+    "stream_detector.streaming.transport": logging.WARNING,
+    "stream_detector.streaming.agent": logging.WARNING,
+    # Hundreds of lines a second while a broker is away; the watchdog says it once, and what matters is raised.
+    "aiokafka": logging.CRITICAL,
+}
 
 
 def command(
@@ -58,8 +65,8 @@ def start_logging(settings: Settings) -> None:
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     if settings.log_level != "DEBUG":
-        for name in NOISY:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        for name, level in NOISY.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def build_worker(settings: Settings, bundle_folder: Path) -> Any:

@@ -38,6 +38,10 @@ WATCH_SECONDS = 2.0
 PROBE_SECONDS = 5.0
 EXIT_SOFTWARE = 70
 
+STARTING, WAITING, REBUILDING = "starting", "waiting for the broker", "rebuilding windows"
+PASSING = (STARTING, WAITING, REBUILDING)
+"""Reasons for not being ready that are no trouble."""
+
 
 def exit_code_of(error: BaseException) -> int:
     """What the process ends with: a broker's error means start again (75), one of ours is 70."""
@@ -70,7 +74,7 @@ class Worker:
             settings, engine, bundle_id, rewind_seconds, self._producer, self.measuring, self._fail, mapping
         )
         self._watchdog = Watchdog(settings, time.monotonic())
-        self._not_ready: str | None = "starting"
+        self._not_ready: str | None = STARTING
         self.server = MetricsServer(
             settings, self.registry, self._unhealthy, lambda: self._not_ready, self._extend_server
         )
@@ -146,7 +150,7 @@ class Worker:
                 on=KafkaError, attempts=None, timeout=settings.start_seconds, wait_initial=0.2, wait_max=5.0
             ):
                 with attempt:
-                    self._not_ready = "waiting for the broker"
+                    self._not_ready = WAITING
                     await ensure_topics(settings)
                     await self._producer.start()
         except KafkaError as error:
@@ -253,9 +257,11 @@ class Worker:
                 log.debug("the watchdog's connection did not close: %r", error)
 
     def _report(self, sight: Sight) -> None:
+        if (self._watchdog.reason is None) != (self._not_ready is None or self._not_ready in PASSING):
+            log.warning("%s", self._watchdog.reason or "all is well again")
         self._not_ready = self._watchdog.reason
         if self._not_ready is None and self.pipeline.rebuilding:
-            self._not_ready = "rebuilding windows"
+            self._not_ready = REBUILDING
         self.measuring.watched(sight, self.pipeline.partitions, ready=self._not_ready is None)
         self.measuring.assets(self._engine.status())
 
