@@ -67,6 +67,7 @@ class Decoder:
     def __init__(self, sensors: Sequence[str], assets: str, block_step_seconds: float | None = None) -> None:
         """block_step_seconds: samples of a block this far apart lie on consecutive steps (grids of samples)."""
         self._sensors = {name: index for index, name in enumerate(sensors)}
+        self._sensor: Callable[[str | None], int | None] = self._sensors.get  # type: ignore[assignment]
         self._matches = re.compile(translate(assets)).match
         self._block_step_seconds = block_step_seconds
         self._decode = msgspec.json.Decoder(Wire).decode
@@ -82,10 +83,11 @@ class Decoder:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
             messages, kept = self._decode_each(values, rejects)
             index, keys = np.array(kept, np.int64), [keys[place] for place in kept]
-        sensors: list[Any] = [self._sensors.get(message.sensor) for message in messages]  # type: ignore[arg-type]
+        sensors: list[Any] = list(map(self._sensor, [message.sensor for message in messages]))
         numbers: list[Any] = [message.value for message in messages]
         events = [message.event for message in messages]
-        names = [message.asset or key for message, key in zip(messages, keys, strict=True)]
+        own = [message.asset for message in messages]
+        names = keys if own.count(None) == len(own) else [name or key for name, key in zip(own, keys, strict=True)]
         assets: list[Any] = self._look_up(self._assets, names, self._asset)
         time = self._all_seconds([message.time for message in messages])
         usable = (time >= EARLIEST) & (time < LATEST)
@@ -112,7 +114,7 @@ class Decoder:
         return readings if not len(others.index) else merged(readings, others)
 
     @staticmethod
-    def _look_up(known: dict[Any, Any], wanted: list[Any], resolve: Callable[[Any], Any]) -> list[Any]:
+    def _look_up(known: dict[Any, Any], wanted: Sequence[Any], resolve: Callable[[Any], Any]) -> list[Any]:
         """The known answer for each of `wanted`, those found out that were not; None where there is none."""
         found = list(map(known.get, wanted))
         if None in found:
@@ -129,7 +131,9 @@ class Decoder:
             for text in {time for time in found if type(time) is str}:
                 with suppress(RefusedError):
                     self._seconds(text)
-            found = [self._times.get(time, np.nan) if type(time) is str else time for time in found]
+            found = list(map(self._times.get, times, times))
+            if str in set(map(type, found)):
+                found = [np.nan if type(time) is str else time for time in found]
         seconds = np.array(found, np.float64)
         return np.where(seconds >= MILLISECONDS_FROM, seconds / 1000.0, seconds)
 

@@ -169,7 +169,8 @@ class Partition:
                     detail = "the partition holds as many assets as the limit allows"
                     said.counts.assets_refused += self._drop(batch, decoded, record, TOO_MANY_ASSETS, detail, said)
                 slots[record] = known_slots.get(name)
-        return np.array([0 if slot is None else slot for slot in slots], np.int64)
+            slots = [0 if slot is None else slot for slot in slots]
+        return np.array(slots, np.int64)
 
     def _admit(self, batch: RecordBatch, decoded: Decoded, record: int, *, silent: bool) -> bool:
         offset = int(batch.offsets[decoded.index[record]])
@@ -205,15 +206,21 @@ class Partition:
         if not suspects:
             return released
         watermark = {slot: float(self.grid.watermark[slot]) for slot in suspects}
-        for record in np.flatnonzero(keep & np.isin(slots, list(suspects))).tolist():
-            slot, this = int(slots[record]), _as_held(batch, decoded, record)
+        concerned = np.flatnonzero(keep & np.isin(slots, list(suspects)))
+        for record, slot, time in zip(
+            concerned.tolist(), slots[concerned].tolist(), decoded.last_time[concerned].tolist(), strict=True
+        ):
             gate = self.roster.assets[slot].gate
+            if slot not in self._judged and time <= watermark[slot] + self._max_future_seconds:
+                watermark[slot] = max(watermark[slot], time)
+                continue
+            this, place = _as_held(batch, decoded, record), int(decoded.index[record])
             fate, freed, refused = gate.judge(this, watermark[slot])
-            released += [(int(decoded.index[record]), slot, held) for held in freed]
+            released += [(place, slot, held) for held in freed]
             keep[record] = fate is Fate.ACCEPTED
             if fate is Fate.ACCEPTED:
-                watermark[slot] = max([watermark[slot], this.last_time, *(held.last_time for held in freed)])
-            self._refuse([*refused, this] if fate is Fate.REFUSED else refused, batch, int(decoded.index[record]), said)
+                watermark[slot] = max([watermark[slot], time, *(held.last_time for held in freed)])
+            self._refuse([*refused, this] if fate is Fate.REFUSED else refused, batch, place, said)
             if gate.changed:
                 gate.changed = False
                 self._unsaved.add(slot)
