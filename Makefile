@@ -68,12 +68,19 @@ sbom: $(STAMP) ## list every installed package in CycloneDX form (out/sbom.json)
 audit-dependencies: $(STAMP) ## look every installed package up in the public advisories; a package that cannot be looked up fails it
 	$(BIN)/uv tool run --quiet 'pip-audit>=2.9' --strict --skip-editable --path $(shell $(BIN)/python -c 'import site; print(site.getsitepackages()[0])' 2>/dev/null)
 
-screenshots: $(STAMP) ## take the pictures of the console for the docs, in a real Chromium
+screenshots: $(STAMP) ## take the pictures for the docs: the demo's screen, and the console in a real Chromium
+	$(BIN)/stream-detector demo --plain --picture docs/images/demo.svg
 	$(BIN)/python -m tests.screenshots
 
 manifests: $(STAMP) ## check compose and Kubernetes files against their schemas (fetches the checkers)
 	$(BIN)/uv tool run --quiet 'check-jsonschema>=0.30' --builtin-schema vendor.compose-spec docker-compose.yml
 	for file in deploy/kubernetes/[!k]*.yaml; do $(BIN)/uv tool run --quiet 'kubernetes-validate>=1.31' "$$file" || exit 1; done
+
+chaos: $(STAMP) ## break workers, brokers and topics on purpose and compare the alarms; CHAOS='--seed N --write'
+	$(BIN)/python -m tests.chaos $(CHAOS)
+
+soak: $(STAMP) ## a steady load with kills and rebalances; SOAK='--minutes 60 --rate 50000 --write'
+	$(BIN)/python -m tests.chaos.soak $(SOAK)
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build .kafka

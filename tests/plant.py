@@ -15,8 +15,8 @@ LATENESS_SECONDS = 30.0
 BASE = 1_700_000_000.0 - 1_700_000_000.0 % STEP_SECONDS
 
 
-def small_bundle(folder: Path, threshold: float = 2.75) -> Path:
-    """A bundle of five sensors on a 10 s grid; its score is the distance from zero, so noise raises alarms often."""
+def small_bundle(folder: Path, threshold: float = 2.75, sensors: tuple[str, ...] = SENSORS) -> Path:
+    """A bundle on a 10 s grid; its score is the distance from zero, so that noise raises alarms often."""
     from stream_detector.bundle import write_bundle
     from stream_detector.detection.config import (
         CostConfig,
@@ -36,7 +36,7 @@ def small_bundle(folder: Path, threshold: float = 2.75) -> Path:
     config = ModelConfig(kind="mahalanobis", options={})
     manifest = Manifest(
         recipe="small",
-        sensors=SENSORS,
+        sensors=sensors,
         grid=GridConfig(
             step_seconds=STEP_SECONDS, lateness_seconds=LATENESS_SECONDS, staleness_steps=6, max_gap_steps=2
         ),
@@ -51,9 +51,9 @@ def small_bundle(folder: Path, threshold: float = 2.75) -> Path:
         threshold=ThresholdRecord(value=threshold, policy="fixed", how="chosen so that noise raises alarms often"),
         training=TrainingRecord(data_name="none", data_sha256="0" * 64, rows=0, windows=0, epochs=0, seed=0),
     )
-    scaler = Scaler(np.zeros(len(SENSORS)), np.ones(len(SENSORS)))
-    probes = np.random.default_rng(0).normal(size=(4, 4, len(SENSORS)))
-    write_bundle(folder, manifest, build(config, 4, len(SENSORS)), scaler, probes)
+    scaler = Scaler(np.zeros(len(sensors)), np.ones(len(sensors)))
+    probes = np.random.default_rng(0).normal(size=(4, 4, len(sensors)))
+    write_bundle(folder, manifest, build(config, 4, len(sensors)), scaler, probes)
     return folder
 
 

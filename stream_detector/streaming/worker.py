@@ -28,6 +28,7 @@ from stream_detector.streaming.metrics_server import MetricsServer
 from stream_detector.streaming.pipeline import DetectionEngine, Pipeline
 from stream_detector.streaming.producer import ConfirmedProducer
 from stream_detector.streaming.recovery import LogReader
+from stream_detector.streaming.repartition import Repartition, read_map
 from stream_detector.streaming.topics import ensure_topics
 from stream_detector.streaming.transport import BatchConsumer
 from stream_detector.streaming.watchdog import PartitionSight, Sight, Watchdog
@@ -67,6 +68,8 @@ class Worker:
         self.measuring = Measuring(self.metrics)
         self.error: BaseException | None = None
         self._engine = engine
+        assets_file = settings.sensor_assets_file
+        self._repartition = None if assets_file is None else Repartition(settings, read_map(assets_file))
         self._producer = ConfirmedProducer(settings)
         mapping_file = settings.field_mapping_file
         mapping = None if mapping_file is None else FieldMapping.load(mapping_file)
@@ -115,13 +118,15 @@ class Worker:
                 app = build_app(self.settings, self.pipeline)
                 await self._until_ending(app.start())
                 watching = asyncio.create_task(self._watch(app))
+                rekeying = None if self._repartition is None else asyncio.create_task(self._rekey(self._repartition))
                 crashed = asyncio.create_task(app._crashed.wait())
                 ending = asyncio.create_task(self._ending.wait())
                 await asyncio.wait([crashed, ending], return_when=asyncio.FIRST_COMPLETED)
                 if app.crashed and self.error is None:
                     self._fail(app.crash_reason or RuntimeError("the stream framework crashed without a reason"))
-                for task in (crashed, ending, watching):
-                    task.cancel()
+                for task in (crashed, ending, watching, rekeying):
+                    if task is not None:
+                        task.cancel()
         except (StreamDetectorError, KafkaError) as error:
             self._fail(error)
         finally:
@@ -129,6 +134,12 @@ class Worker:
             await self._wind_down(app)
             self.server.stop()
         return 0 if self.error is None else exit_code_of(self.error)
+
+    async def _rekey(self, repartition: Repartition) -> None:
+        try:
+            await repartition.run()
+        except Exception as error:  # noqa: BLE001 - reported, and the process ends
+            self._fail(error)
 
     async def _until_ending(self, work: Awaitable[Any]) -> bool:
         """Do the work unless the end comes first; True when it was done."""
