@@ -82,5 +82,8 @@ chaos: $(STAMP) ## break workers, brokers and topics on purpose and compare the 
 soak: $(STAMP) ## a steady load with kills and rebalances; SOAK='--minutes 60 --rate 50000 --write'
 	$(BIN)/python -m tests.chaos.soak $(SOAK)
 
+stack: $(STAMP) ## run everything as real processes: from a simulated break to the text at a receiver, timed
+	$(BIN)/python -m tests.stack $(STACK)
+
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build .kafka

@@ -79,7 +79,7 @@ class WorkerMetrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(f"{PREFIX}_{name}", text, buckets=buckets, registry=registry)
 
-        # The accounting: received = windowed + late + duplicate + dead_lettered + held, for each partition.
+        # The accounting: received = windowed + late + duplicate + dead_lettered, for each partition.
         self.received = counter("readings_received", "Readings received (a row counts each of its values)", "partition")
         self.windowed = counter("readings_windowed", "Readings that entered a window", "partition")
         self.late = counter("readings_late", "Readings later than the allowed lateness", "partition")

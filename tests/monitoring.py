@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import yaml
+
+from tests.kafka import free_port
 
 START_SECONDS = 20.0
 PROGRAMS = {"prometheus": ("prometheus",), "alertmanager": ("prometheus-alertmanager", "alertmanager")}
@@ -30,13 +31,6 @@ def why_no_monitoring() -> str | None:
     return f"not installed: {', '.join(missing)} (Debian: prometheus, prometheus-alertmanager)" if missing else None
 
 
-def free_port() -> int:
-    """A port that nobody listens on now, on loopback."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def get_json(url: str, timeout_seconds: float = 10.0) -> Any:
     """The JSON that `url` answers, whatever the status."""
     try:
@@ -44,6 +38,17 @@ def get_json(url: str, timeout_seconds: float = 10.0) -> Any:
             return json.load(answer)
     except urllib.error.HTTPError as refused:
         return json.load(refused)
+
+
+def status_of(url: str, timeout_seconds: float = 5.0) -> int:
+    """The HTTP status that `url` answers, 0 where nothing answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_seconds) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+    except OSError:
+        return 0
 
 
 class _Server:
@@ -77,11 +82,7 @@ class _Server:
         return self
 
     def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+        return status_of(f"{self.url}/-/ready", 1.0) == 200
 
     def stop(self) -> None:
         """Ends the process and removes its folder."""

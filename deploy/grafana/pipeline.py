@@ -81,7 +81,7 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
             [
                 lines(
                     "Where readings go",
-                    "received = windowed + late + duplicate + dead letters (+ held aside).",
+                    "received = windowed + late + duplicate + dead letters.",
                     {
                         "windowed": _rate("readings_windowed_total"),
                         "late": _rate("readings_late_total"),

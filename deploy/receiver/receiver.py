@@ -18,7 +18,7 @@ def lines(path: str, body: dict[str, Any], now: float) -> list[str]:
     """One line an alert, as a pager would show it."""
     clock = time.strftime("%H:%M:%S", time.localtime(now))
     return [
-        f"{clock} {path} {alert.get('status', '?')}: "
+        f"{clock} {path.strip('/')} {alert.get('status', '?')}: "
         f"{alert.get('annotations', {}).get('summary') or alert.get('labels', {})}"
         for alert in body.get("alerts", [body])
     ]

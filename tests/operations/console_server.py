@@ -8,7 +8,7 @@ from typing import Self
 from aiohttp import web
 
 from stream_detector.operations.console.guard import Guard
-from tests.monitoring import free_port
+from tests.kafka import free_port
 from tests.operations.console_plant import ConsolePlant, application
 
 
