@@ -155,7 +155,7 @@ def report(watch: Watch, audit: Audit, total: int, took: float, kills: int, reba
         f"{len(audit.alarms_lost)} lost, {len(audit.alarms_different)} different, {len(audit.alarms_invented)} invented"
     )
     lines = [
-        f"- {total:,} readings in {took:.0f} s ({total / took:,.0f} readings/s), {kills} kills, {rebalances} rebalances",
+        f"- {total:,} readings in {took:.0f} s ({total / took:,.0f}/s), {kills} kills, {rebalances} rebalances",
         f"- memory of the untouched worker: {middle:.0f} MB in the second third, {last:.0f} MB in the last",
         f"- lag: median {statistics.median(watch.lag):,.0f} rows, longest {max(watch.lag):,} rows ({behind:.1f} s)",
         f"- alarms: {audit.alarms:,} published, {wrong}; accounting {'exact' if audit.good else 'WRONG'}",
