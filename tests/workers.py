@@ -133,10 +133,10 @@ def produce(
             name, record.value, record.key, record.partition,
             on_delivery=lambda error, _: failures.append(error) if error else None,
         )  # fmt: skip
-        if per_second is not None and not (hurry is not None and hurry.is_set()):
-            if sent % 10 == 0:
-                producer.poll(max(0.0, started + sent / per_second - time.monotonic()))
-        elif sent % 1000 == 0:
+        if per_second is not None and sent % 10 == 0 and not (hurry is not None and hurry.is_set()):
+            # Not by `poll`: it returns at the first acknowledgement.
+            time.sleep(max(0.0, started + sent / per_second - time.monotonic()))
+        if sent % 10 == 0:
             producer.poll(0)
     assert producer.flush(300) == 0, "not everything was acknowledged"
     assert not failures, failures[0]
