@@ -38,10 +38,11 @@ class AlarmHealth:
         self._raised: dict[str, deque[float]] = defaultdict(deque)
         self._up_since: dict[str, float] = {}
 
-    def note_raised(self, asset: str, alarm_id: str, at: float) -> None:
-        """An alarm came up for the first time."""
-        self._raised[asset].append(at)
-        self._up_since[alarm_id] = at
+    def note_raised(self, asset: str, alarm_id: str, at: float, renewal_of: str | None = None) -> None:
+        """An alarm came up for the first time. A renewal is the same alarm going on: no new burden, no chattering."""
+        if renewal_of is None:
+            self._raised[asset].append(at)
+        self._up_since[alarm_id] = self._up_since.get(renewal_of or "", at)
 
     def figures(self, now: float) -> HealthFigures:
         """The figures at `now`."""

@@ -55,6 +55,8 @@ class _Asset:
     alarms: dict[str, AlarmStatus] = field(default_factory=dict)
     # Feedback on alarms not seen yet: the two topics are read side by side, and either may be ahead.
     early: dict[str, Feedback] = field(default_factory=dict)
+    # The alarm that was cleared last, and its `cleared_at`.
+    ended: tuple[str, str | None] = ("", None)
 
 
 class AlarmBook:
@@ -83,18 +85,34 @@ class AlarmBook:
             name for name, asset in self._assets.items() if asset.suppression and asset.suppression.state == state
         )
 
+    def renewal_of(self, alarm: Alarm) -> str | None:
+        """The id of the alarm that a new one goes on from: it was cleared in the step that raised this one."""
+        asset = self._assets.get(alarm.asset)
+        if asset is None or asset.ended[1] != alarm.raised_at:
+            return None
+        return asset.ended[0]
+
     def take_alarm(self, alarm: Alarm, now: float) -> list[AlarmStateChange]:
         """The detector raised or cleared an alarm; `now` is epoch seconds of the wall clock."""
         asset = self._assets.setdefault(alarm.asset, _Asset())
         known = asset.alarms.get(alarm.id)
+        changes: list[AlarmStateChange] = []
+        why: str = alarm.state
         if known is None:
             known = AlarmStatus(alarm.id, alarm.asset, priority_of(alarm), from_iso(alarm.raised_at), up=True)
+            before = asset.alarms.get(self.renewal_of(alarm) or "")
+            if before is not None:
+                why = f"renewal of {before.id}"
+                known.acknowledged, before.acknowledged = before.acknowledged, True
+                changes += self._settle(before, asset, now, DETECTOR, f"renewed as {alarm.id}")
             asset.alarms[alarm.id] = known
             self._forget_oldest(asset)
         elif alarm.state == "raised":
             return []
         known.up = alarm.state == "raised"
-        changes = self._settle(known, asset, now, DETECTOR, "raised" if known.up else "cleared")
+        if not known.up:
+            asset.ended = (alarm.id, alarm.cleared_at)
+        changes += self._settle(known, asset, now, DETECTOR, why)
         early = asset.early.pop(alarm.id, None)
         return changes if early is None else changes + self.take_feedback(early)
 

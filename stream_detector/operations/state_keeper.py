@@ -84,9 +84,11 @@ class StateKeeper:
     def _take(self, given: StateInput) -> Iterable[AlarmStateChange]:
         if isinstance(given.message, Feedback):
             return self._book.take_feedback(given.message)
-        changes = self._book.take_alarm(given.message, given.timestamp)
-        if any(change.alarm and change.previous == "normal" and change.up for change in changes):
-            self._health.note_raised(given.message.asset, given.message.id, given.timestamp)
+        alarm = given.message
+        renewal_of = self._book.renewal_of(alarm)
+        changes = self._book.take_alarm(alarm, given.timestamp)
+        if any(change.alarm == alarm.id and change.previous == "normal" and change.up for change in changes):
+            self._health.note_raised(alarm.asset, alarm.id, given.timestamp, renewal_of)
         return changes
 
     def _show(self) -> None:

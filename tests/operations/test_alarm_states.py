@@ -122,6 +122,38 @@ def test_feedback_that_is_ahead_of_its_alarm_waits_for_it():
     assert states(raise_at(book, 1)) == [("1", "normal", "unacknowledged"), ("1", "unacknowledged", "acknowledged")]
 
 
+def test_a_renewed_alarm_goes_on_as_acknowledged_as_it_was_and_the_old_one_is_over():
+    book = AlarmBook()
+    raise_at(book, 1)
+    book.take_feedback(make_feedback("acknowledge", make_alarm(1).id, at=2))
+    clear_at(book, 1, 3)
+    assert states(raise_at(book, 3)) == [("3", "normal", "acknowledged")]
+    clear_at(book, 3, 5)
+    assert book.open_alarms() == []
+
+
+def test_a_renewal_nobody_has_seen_leaves_one_alarm_to_acknowledge():
+    book = AlarmBook()
+    raise_at(book, 1)
+    clear_at(book, 1, 3)
+    assert states(raise_at(book, 3)) == [("1", "returned", "normal"), ("3", "normal", "unacknowledged")]
+
+
+def test_an_episode_that_is_renewed_over_and_over_stands_but_does_not_chatter():
+    book = AlarmBook()
+    health = AlarmHealth(book, HealthLimits(standing_seconds=600, chattering_raises=3, chattering_seconds=3_600))
+    for step in range(1, 21, 2):
+        alarm = make_alarm(step)
+        before = book.renewal_of(alarm)
+        raise_at(book, step)
+        health.note_raised("pm-1", alarm.id, MIDNIGHT + 120 * step, before)
+        clear_at(book, step, step + 2)
+    raise_at(book, 21)
+    health.note_raised("pm-1", make_alarm(21).id, MIDNIGHT + 120 * 21, make_alarm(19).id)
+    figures = health.figures(MIDNIGHT + 120 * 21)
+    assert (figures.chattering, figures.standing, figures.unacknowledged) == (0, 1, 1)
+
+
 actions = st.sampled_from(["acknowledge", "shelve", "unshelve", "out-of-service", "in-service", "real"])
 inputs = st.lists(
     st.one_of(
