@@ -48,4 +48,17 @@ def command(
     with tempfile.TemporaryDirectory(prefix="stream-detector-demo-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        Demo(folder, bundle, data, kafka, plain, days, past_days, seconds, seed, json, picture).run()
+        Demo(
+            folder.resolve(),
+            keep is not None,
+            bundle,
+            data,
+            kafka,
+            plain,
+            days,
+            past_days,
+            seconds,
+            seed,
+            json,
+            picture,
+        ).run()

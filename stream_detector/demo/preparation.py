@@ -3,6 +3,7 @@
 Simulating and fitting are the trainer's; the detector does not import it, so they run as their own commands.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def simulate(folder: Path, past_days: float, live_days: float, seed: int) -> tup
     """Simulate a paper machine; returns the file of its past and that of the days to replay."""
     whole = folder / "plant.parquet"
     days = past_days + live_days
-    run_trainer(["simulate", "--out", str(whole), "--days", f"{days:g}", "--seed", str(seed)])
+    run_trainer(["simulate", "--out", whole.name, "--days", f"{days:g}", "--seed", str(seed)], folder)
     table = read_table(whole)
     history = read_history(whole)
     is_live = history.times >= history.times[0] + past_days * 86_400
@@ -43,9 +44,8 @@ def simulate(folder: Path, past_days: float, live_days: float, seed: int) -> tup
 
 def fit(past: Path, folder: Path) -> Path:
     """Fit the recipe on the past; returns the bundle's folder."""
-    bundle = folder / "bundle"
-    run_trainer(["fit", "--recipe", RECIPE, "--data", str(past), "--out", str(bundle)])
-    return bundle
+    run_trainer(["fit", "--recipe", RECIPE, "--data", past.name, "--out", "bundle"], folder)
+    return folder / "bundle"
 
 
 def load(bundle: Path, data: Path) -> Prepared:
@@ -55,13 +55,16 @@ def load(bundle: Path, data: Path) -> Prepared:
     return Prepared(bundle, manifest, read_history(data, layout))
 
 
-def run_trainer(arguments: Sequence[str]) -> None:
-    """Run a command of the trainer, with its output and progress on this terminal.
+def run_trainer(arguments: Sequence[str], folder: Path) -> None:
+    """Run a command of the trainer in that folder, with its output and progress on this terminal.
 
     Raises:
         StreamDetectorError: it failed; it has said why.
     """
-    done = subprocess.run([sys.executable, "-m", "trainer", *arguments], check=False)
+    # A model this small is fitted fastest by one thread.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    command = [sys.executable, "-m", "trainer", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, check=False)
     if done.returncode != 0:
         error = StreamDetectorError(f"`trainer {' '.join(arguments)}` ended with exit code {done.returncode}")
         error.exit_code = done.returncode

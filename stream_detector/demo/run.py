@@ -33,6 +33,7 @@ class Demo:
     """What to show; the fields are the options of the command."""
 
     folder: Path
+    kept: bool
     bundle: Path | None
     data: Path | None
     kafka: str | None
@@ -54,7 +55,7 @@ class Demo:
         watch = Watch(ASSET, grid.step_seconds, (lead.until_steps + 1) * grid.step_seconds, costs)
         stopped = False
         with self._broker() as (settings, environment), ExitStack() as stack:
-            self._say(f"starting a worker (its log: {self.folder / 'worker.log'})")
+            self._say("starting a worker")
             log = self.folder / "worker.log"
             worker = stack.enter_context(WorkerProcess(prepared.bundle, settings.bootstrap, log, environment))
             worker.wait_until_ready()
@@ -130,6 +131,12 @@ class Demo:
         print("stopped early; until then:" if stopped else "what the alarms were worth:")
         for line in summary(watch):
             print(line)
+        if self.kept:
+            print(f"bundle, report, data and the worker's log: {self.folder}")
+        else:
+            print(
+                "--keep DIR keeps the bundle, its report, the data and the worker's log; next: README.md, your own data"
+            )
         if self.picture is not None:
             print(f"picture of the screen: {self.picture}")
         if self.json is not None:
