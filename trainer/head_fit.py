@@ -74,7 +74,6 @@ def fit_head(recipe: Recipe, dataset: Dataset, split: Split, scorer: Scorer) -> 
     known = label_known(rows, recipe.lead, end)
     offset = past_offset(options, rows, logits, known)
     rate, _ = replay(tracker, rows, logits, offset, range(len(rows)))
-    rate.waiting, rate.event_steps = [], []
     rows.state.position = -1
     return head_arrays(ensemble, offset, CalibratedState(rows.state, rate, float(rows.times[-1])))
 
