@@ -8,7 +8,7 @@ from rich.table import Table
 
 from stream_detector.operations.ledger_report import LedgerReport, Tally
 
-COLUMNS = ("events", "caught", "missed", "alarms", "false", "cost", "never alarming", "saved", "saving")
+COLUMNS = ("events", "caught", "missed", "alarms", "false", "cost", "never", "saved", "saving")
 
 
 def print_report(report: LedgerReport, console: Console | None = None) -> None:
@@ -18,10 +18,11 @@ def print_report(report: LedgerReport, console: Console | None = None) -> None:
     if not total.events and not total.alarms:
         console.print("no alarms and no events in this period")
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    # Ten columns in the 80 characters of a terminal.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
     for name in COLUMNS:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     groups: list[Mapping[str, Tally]] = [report.by_asset, report.by_bundle, report.by_day]
     for group in groups:
         if len(group) > 1:
@@ -46,4 +47,11 @@ def print_report(report: LedgerReport, console: Console | None = None) -> None:
 def _cells(tally: Tally) -> list[str]:
     saving = "" if tally.saving is None else f"{tally.saving:.1%}"
     counts = (tally.events, tally.caught, tally.missed, tally.alarms, tally.false_alarms)
-    return [*map(str, counts), *(f"{amount:,.2f}" for amount in (tally.cost, tally.never_cost, tally.saved)), saving]
+    return [
+        *map(str, counts),
+        *(
+            f"{amount:,.0f}" if amount == round(amount) else f"{amount:,.2f}"
+            for amount in (tally.cost, tally.never_cost, tally.saved)
+        ),
+        saving,
+    ]

@@ -1,8 +1,11 @@
+from io import StringIO
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from rich.console import Console
 
 from stream_detector.detection.config import CostConfig, LeadConfig
 from stream_detector.detection.event_cost import event_cost
@@ -11,6 +14,7 @@ from stream_detector.metrics import LedgerMetrics
 from stream_detector.operations.ledger import UNKNOWN_BUNDLE, Ledger
 from stream_detector.operations.ledger_metrics import LedgerGauges
 from stream_detector.operations.ledger_report import report
+from stream_detector.operations.ledger_table import print_report
 from tests.operations.messages import MIDNIGHT, STEP_SECONDS, STEPS_A_DAY, make_alarm, make_event, make_feedback
 
 
@@ -231,3 +235,14 @@ def test_gauges_are_bounded_however_many_assets_there_are():
         sum(sample.name == "stream_detector_ledger_cost" for metric in registry.collect() for sample in metric.samples)
         == 2
     )
+
+
+def test_the_table_on_a_terminal_shows_every_day_whole():
+    ledger = fill(Ledger(), make_alarm(8, 10), make_event(10), make_event(10 + STEPS_A_DAY))
+    console = Console(width=80, file=StringIO())
+    print_report(report(ledger), console)
+    text = console.file.getvalue()
+    for wanted in ("2026-05-01", "2026-05-02", "median 4 min", "never", "95.0%"):
+        assert wanted in text
+    print_report(report(Ledger()), console)
+    assert "no alarms and no events" in console.file.getvalue()
