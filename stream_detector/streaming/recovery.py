@@ -137,15 +137,18 @@ class LogReader:
         if self._admin is not None:
             await self._admin.close()
 
-    async def committed(self) -> dict[int, int]:
-        """Offsets that the group has committed, asked without being its member."""
+    async def committed(self, partitions: set[int]) -> dict[int, int]:
+        """Offsets that the group has committed, asked without being its member; none for a partition without one."""
+        if not partitions:
+            return {}
         if self._admin is None:
             admin = AIOKafkaAdminClient(**aiokafka_options(self._settings), request_timeout_ms=15_000)
             await admin.start()
             self._admin = admin
-        found = await self._admin.list_consumer_group_offsets(self._settings.group)
-        topic = self._settings.topic_readings
-        return {tp.partition: entry.offset for tp, entry in found.items() if tp.topic == topic and entry.offset >= 0}
+        # Partitions are named, for the embedded broker does not answer when asked about all of them.
+        wanted = self._of_readings(partitions)
+        found = await self._admin.list_consumer_group_offsets(self._settings.group, partitions=wanted)
+        return {tp.partition: entry.offset for tp, entry in found.items() if entry.offset >= 0}
 
     async def ends(self, partitions: set[int]) -> dict[int, tuple[int, int]]:
         """(first offset, next offset) of partitions of the readings topic."""

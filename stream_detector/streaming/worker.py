@@ -23,7 +23,7 @@ from stream_detector.metrics import WorkerMetrics, new_registry
 from stream_detector.settings import Settings
 from stream_detector.streaming.agent import build_app
 from stream_detector.streaming.console_feed import ConsoleFeed
-from stream_detector.streaming.measuring import Measuring
+from stream_detector.streaming.measuring import MOST_ASSET_GAUGES, Measuring
 from stream_detector.streaming.metrics_server import MetricsServer
 from stream_detector.streaming.pipeline import DetectionEngine, Pipeline
 from stream_detector.streaming.producer import ConfirmedProducer
@@ -219,7 +219,7 @@ class Worker:
             async with asyncio.timeout(PROBE_SECONDS):
                 reader = await self._probe()
                 mine = {number: progress[number].committed for number in known}
-                ends, committed = await reader.ends(known), await reader.committed()
+                ends, committed = await reader.ends(known), await reader.committed(known)
         except (KafkaError, TimeoutError, OSError):
             await self._close_probe()
             return Sight(False, None)
@@ -274,7 +274,7 @@ class Worker:
         if self._not_ready is None and self.pipeline.rebuilding:
             self._not_ready = REBUILDING
         self.measuring.watched(sight, self.pipeline.partitions, ready=self._not_ready is None)
-        self.measuring.assets(self._engine.status())
+        self.measuring.assets(self._engine.status(MOST_ASSET_GAUGES))
 
     def _extend_server(self, app: web.Application) -> None:
         if self.measuring.console is not None:
