@@ -12,9 +12,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"detection", "errors"},
     {"messages", "settings", "metrics", "signature", "bundle_files", "field_mapping"},
-    {"decoding", "columns", "gate", "limits", "records", "snapshots", "historian", "manifest"},
+    {"columns", "decoding", "field_mapping", "historian", "limits", "manifest", "records", "snapshots"},
+    {"gate", "letters", "moments", "roster"},
     {"bundle"},
-    {"engine", "api", "partition", "deciding", "rules"},
+    {"api", "deciding", "engine", "frames", "partition", "rules", "wording"},
     {"operations"},
     {"streaming"},
     {"demo"},
