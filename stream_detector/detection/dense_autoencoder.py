@@ -42,7 +42,7 @@ class DenseAutoencoderNet(torch.nn.Module):
             layers.append(torch.nn.Linear(narrow, wide))
             if index < len(widths) - 2:
                 if batch_norm:
-                    layers.append(torch.nn.BatchNorm1d(wide))
+                    layers.append(BatchNorm(wide))
                 layers.append(ACTIVATIONS[activation]())
         if output == "sigmoid":
             layers.append(torch.nn.Sigmoid())
@@ -51,6 +51,29 @@ class DenseAutoencoderNet(torch.nn.Module):
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         drawn: torch.Tensor = self.layers(windows.flatten(start_dim=1))
         return drawn.reshape(windows.shape)
+
+
+class BatchNorm(torch.nn.Module):
+    """Batch normalisation (Ioffe and Szegedy 2015) of (B, units), with float arrays for its whole state.
+
+    torch's own also keeps a counter, a scalar that a bundle's arrays would not give back in the same shape.
+    """
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(units))
+        self.bias = torch.nn.Parameter(torch.zeros(units))
+        self.mean: torch.Tensor
+        self.variance: torch.Tensor
+        self.register_buffer("mean", torch.zeros(units))
+        self.register_buffer("variance", torch.ones(units))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        # A batch of one row has no variance; it is normalised by what the batches before it taught.
+        learning = self.training and len(values) > 1
+        return torch.nn.functional.batch_norm(
+            values, self.mean, self.variance, self.weight, self.bias, training=learning, momentum=0.1
+        )
 
 
 class DenseAutoencoder(TorchModel):
