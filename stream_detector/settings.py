@@ -82,7 +82,9 @@ class Settings(BaseSettings):
     sensor_assets_file: Path | None = _setting(
         None, "JSON file {sensor: asset} for a bus that is keyed by sensor or not keyed: `run` re-keys it first"
     )
-    topic_unkeyed: str = _setting("plant.raw", "the topic that is re-keyed into the topic of readings")
+    topic_unkeyed: str = _setting(
+        "plant.raw", "the topic that is re-keyed into the topic of readings, or a regular expression (^...) of several"
+    )
 
     field_mapping_file: Path | None = _setting(
         None, "JSON file that says where other people's records keep time, sensor and value (docs/plugging-in.md)"

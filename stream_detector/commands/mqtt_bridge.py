@@ -34,14 +34,15 @@ def command(
 
     from stream_detector.field_mapping import FieldMapping
     from stream_detector.settings import Settings
-    from stream_detector.streaming.mqtt_bridge import MqttAddress, MqttBridge, Route, read_sensor_assets
+    from stream_detector.streaming.mqtt_bridge import MqttAddress, MqttBridge, Route
+    from stream_detector.streaming.repartition import read_map
 
     settings = Settings.load(bootstrap=bootstrap, field_mapping_file=mapping)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    file = settings.field_mapping_file
+    file, assets_file = settings.field_mapping_file, settings.sensor_assets_file
     route = Route(
         mapping=FieldMapping() if file is None else FieldMapping.load(file),
-        sensor_assets=read_sensor_assets(settings.sensor_assets_file),
+        sensor_assets={} if assets_file is None else read_map(assets_file),
         asset=asset,
     )
     bridge = MqttBridge(settings, MqttAddress.parse(mqtt, password_file), subscribe, route, client_id)

@@ -5,7 +5,6 @@ MQTT broker when the bridge comes back, because its session outlives it (a fixed
 service 1).
 """
 
-import json
 import logging
 import threading
 import time
@@ -210,20 +209,3 @@ class MqttBridge:
                 time.sleep(POLL_SECONDS)
             else:
                 return
-
-
-def read_sensor_assets(path: Path | None) -> dict[str, str]:
-    """The map from sensor to asset in a JSON file.
-
-    Raises:
-        UsageError: the file cannot be read or is no such map.
-    """
-    if path is None:
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(f"the map of sensors {path} cannot be read: {error}") from None
-    if not isinstance(found, dict) or not all(isinstance(asset, str) for asset in found.values()):
-        raise UsageError(f'the map of sensors {path} must be a JSON object such as {{"x7": "pm-1"}}')
-    return found

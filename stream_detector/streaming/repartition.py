@@ -2,6 +2,9 @@
 
 A map sensor -> asset (`sensor_assets_file`) says where each reading belongs. At least once: a repeat is a duplicate
 reading, which the grid knows. What cannot be placed is passed on as it is; the worker makes a dead letter of it.
+
+A field mapping is applied here, where the name of the topic still is known: with a regular expression (`^...`) for
+`topic_unkeyed` a bus may have one topic a sensor.
 """
 
 import logging
@@ -14,6 +17,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from stream_detector.errors import UsageError
+from stream_detector.field_mapping import FieldMapping
 from stream_detector.settings import Settings
 from stream_detector.streaming.producer import ConfirmedProducer, Outgoing
 from stream_detector.streaming.security import aiokafka_options
@@ -21,6 +25,12 @@ from stream_detector.streaming.security import aiokafka_options
 log = logging.getLogger(__name__)
 
 POLL_MILLISECONDS = 500
+
+METADATA_MILLISECONDS = 30_000
+"""After so long a new topic that fits the pattern is found."""
+
+PATTERN = "^"
+"""Begins a `topic_unkeyed` that is a regular expression, as elsewhere in Kafka."""
 
 
 class _Names(msgspec.Struct, gc=False):
@@ -46,10 +56,11 @@ def read_map(file: Path) -> dict[str, str]:
 
 
 class Repartition:
-    """Runs until cancelled. `assets`: {sensor: asset}."""
+    """Runs until cancelled. `assets`: {sensor: asset}. `mapping`: of other people's records to ours."""
 
-    def __init__(self, settings: Settings, assets: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, assets: Mapping[str, str], mapping: FieldMapping | None = None) -> None:
         self._settings = settings
+        self._mapping = None if mapping is None or mapping.is_identity else mapping
         self._keys = {sensor: asset.encode() for sensor, asset in assets.items()}
         self._decoder = msgspec.json.Decoder(_Names)
         self.unplaced = 0
@@ -75,7 +86,6 @@ class Repartition:
         settings = self._settings
         producer = ConfirmedProducer(settings)
         consumer = AIOKafkaConsumer(
-            settings.topic_unkeyed,
             **aiokafka_options(settings),
             group_id=f"{settings.group}-repartition",
             group_instance_id=settings.instance,
@@ -84,7 +94,12 @@ class Repartition:
             isolation_level="read_committed",
             session_timeout_ms=int(settings.session_timeout_seconds * 1000),
             max_poll_records=settings.max_poll_records,
+            metadata_max_age_ms=METADATA_MILLISECONDS,
         )
+        if settings.topic_unkeyed.startswith(PATTERN):
+            consumer.subscribe(pattern=settings.topic_unkeyed)
+        else:
+            consumer.subscribe([settings.topic_unkeyed])
         await producer.start()
         await consumer.start()
         try:
@@ -99,10 +114,13 @@ class Repartition:
             await producer.stop()
 
     def _rekeyed(self, record: Any) -> Outgoing:
-        key = self.key_of(record.key, record.value)
+        value = record.value
+        if self._mapping is not None:
+            value = self._mapping.to_message(value, record.topic, record.timestamp)
+        key = self.key_of(record.key, value)
         if key is record.key:
             self.unplaced += 1
-        return Outgoing(self._settings.topic_readings, key or b"", record.value)
+        return Outgoing(self._settings.topic_readings, key or b"", value)
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         try:

@@ -67,7 +67,8 @@ def _own_topics(settings: Settings) -> list[str]:
     names = [settings.topic_readings, settings.topic_alarms, settings.topic_dead_letters]
     if settings.publish_scores:
         names.append(settings.topic_scores)
-    if settings.sensor_assets_file is not None:
+    # A regular expression names topics that are there already.
+    if settings.sensor_assets_file is not None and not settings.topic_unkeyed.startswith("^"):
         names.append(settings.topic_unkeyed)
     return names
 

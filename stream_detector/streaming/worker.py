@@ -68,11 +68,13 @@ class Worker:
         self.measuring = Measuring(self.metrics)
         self.error: BaseException | None = None
         self._engine = engine
-        assets_file = settings.sensor_assets_file
-        self._repartition = None if assets_file is None else Repartition(settings, read_map(assets_file))
-        self._producer = ConfirmedProducer(settings)
-        mapping_file = settings.field_mapping_file
+        assets_file, mapping_file = settings.sensor_assets_file, settings.field_mapping_file
         mapping = None if mapping_file is None else FieldMapping.load(mapping_file)
+        self._repartition = None
+        if assets_file is not None:
+            # Re-keying translates the records already, where the name of their topic is known.
+            self._repartition, mapping = Repartition(settings, read_map(assets_file), mapping), None
+        self._producer = ConfirmedProducer(settings)
         self.pipeline = Pipeline(
             settings, engine, bundle_id, rewind_seconds, self._producer, self.measuring, self._fail, mapping
         )

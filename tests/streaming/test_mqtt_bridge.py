@@ -15,7 +15,7 @@ from stream_detector.field_mapping import FieldMapping
 from stream_detector.messages import Reading
 from stream_detector.settings import Settings
 from stream_detector.streaming.follower import Follower
-from stream_detector.streaming.mqtt_bridge import MqttAddress, Route, read_sensor_assets
+from stream_detector.streaming.mqtt_bridge import MqttAddress, Route
 from tests.kafka import create_topic, free_port
 
 BY_TOPIC = {"topic_pattern": "plant/(?P<asset>[^/]+)/(?P<sensor>[^/]+)", "time": "ts", "value": "v"}
@@ -50,13 +50,6 @@ def test_an_address_has_the_usual_port_and_its_password_in_a_file(tmp_path):
     assert MqttAddress.parse("mqtt://broker") == MqttAddress("broker", 1883, tls=False)
     found = MqttAddress.parse("mqtts://me@broker", tmp_path / "password")
     assert (found.port, found.tls, found.username, found.password) == (8883, True, "me", "a secret")
-
-
-@pytest.mark.parametrize("content", ["[]", '{"x7": 3}', "{"])
-def test_a_wrong_map_of_sensors_is_refused(tmp_path, content):
-    (tmp_path / "map.json").write_text(content)
-    with pytest.raises(UsageError, match=r"map\.json"):
-        read_sensor_assets(tmp_path / "map.json")
 
 
 class Mosquitto:
