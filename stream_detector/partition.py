@@ -158,8 +158,10 @@ class Partition:
     def _slots_of(self, batch: RecordBatch, decoded: Decoded, keep: Bools, said: _Said, *, silent: bool) -> Ints:
         """(R,) slot of each record; new assets are admitted, and `keep` is cleared where one cannot be."""
         known_slots = self.roster.slots
-        slots = list(map(known_slots.get, decoded.asset))
-        if None in slots:
+        try:
+            return np.fromiter(map(known_slots.get, decoded.asset), np.int64, len(decoded.asset))  # type: ignore[arg-type]
+        except TypeError:
+            slots = list(map(known_slots.get, decoded.asset))
             for record, name in enumerate(decoded.asset):
                 if slots[record] is not None or not keep[record]:
                     continue

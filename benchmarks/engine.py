@@ -1,0 +1,163 @@
+"""The engine alone, without a broker: how far its speed is from bare decoding, and what it costs as work and plants grow.
+
+    python -m benchmarks.engine [--readings N] [--repeats N] [--case NAME] [--json FILE]
+
+Times are CPU time of this process; each figure is the median of repeats that are interleaved with those of the decode
+limit, so that a busy machine disturbs both alike.
+"""
+
+import argparse
+import gc
+import json
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from benchmarks.broker.bundles import write_bundle
+from benchmarks.broker.load import START, Load, records
+from stream_detector.bundle import load_bundle
+from stream_detector.engine import Engine, Limits, RecordBatch
+from stream_detector.rules import Rules
+from stream_detector.wire import Wire
+
+BATCH_RECORDS = 5000
+
+CASES: dict[str, tuple[Load, int]] = {
+    "readings-120s": (Load("readings-120s", "readings", 20, 61, 120.0, 600_000), 5),
+    "rows-120s": (Load("rows-120s", "rows", 20, 61, 120.0, 2_000_000), 5),
+    "readings-1s": (Load("readings-1s", "readings", 20, 61, 1.0, 600_000), 30),
+    "blocks": (Load("blocks", "blocks", 4, 1, 1 / 12_000, 4_000_000), 500),
+    "readings-120s-10000-assets": (Load("readings-120s-10000-assets", "readings", 10_000, 10, 120.0, 600_000), 5),
+    "readings-1s-10000-assets": (Load("readings-1s-10000-assets", "readings", 10_000, 10, 1.0, 4_000_000), 30),
+}
+"""Load and steps of a window."""
+
+SWEEP = {
+    f"{assets} assets x {sensors} sensors": (Load("", "readings", assets, sensors, 120.0, 300_000), 5)
+    for assets, sensors in ((1, 61), (10, 61), (100, 61), (1000, 61), (100, 1), (100, 10), (100, 600))
+}
+
+
+def batches(load: Load) -> list[RecordBatch]:
+    """All records of the load, as a consumer would fetch them from one partition."""
+    keys, values = map(list, zip(*records(load), strict=True))
+    stamp = int(START.timestamp() * 1000) + 10**9
+    return [
+        RecordBatch(
+            "plant.readings", 0, list(range(begin, min(begin + BATCH_RECORDS, len(keys)))),
+            keys[begin : begin + BATCH_RECORDS], values[begin : begin + BATCH_RECORDS],
+            [stamp] * len(keys[begin : begin + BATCH_RECORDS]),
+        )
+        for begin in range(0, len(keys), BATCH_RECORDS)
+    ]  # fmt: skip
+
+
+def measure(load: Load, window_steps: int, repeats: int) -> dict[str, Any]:
+    """Readings a second of the engine and of bare decoding, on the same records."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_bundle(Path(folder) / "bundle", load, window_steps)
+        rules = Rules.of(load_bundle(Path(folder) / "bundle"))
+    held_before = _resident_megabytes()
+    fetched = batches(load)
+    records_megabytes = _resident_megabytes() - held_before
+    # What the worker sets at its start, measured there.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
+    decode = msgspec.json.Decoder(Wire).decode
+    limits, speeds, shares, scored = [], [], [], 0
+    warm = max(1, len(fetched) // 3)
+    for _ in range(repeats):
+        engine = Engine(rules, Limits())
+        for batch in fetched[:warm]:
+            engine.process(batch)
+        readings, decoding, processing, scored = 0, 0.0, 0.0, 0
+        for batch in fetched[warm:]:
+            began = time.process_time()
+            decoded = list(map(decode, batch.values))  # type: ignore[arg-type]
+            between = time.process_time()
+            outcome = engine.process(batch)
+            decoding += between - began
+            processing += time.process_time() - between
+            readings += outcome.counts.received
+            scored += outcome.closed.scored
+            del decoded
+        limits.append(readings / decoding)
+        speeds.append(readings / processing)
+        shares.append(decoding / processing)
+    return {
+        "readings_per_s": statistics.median(speeds),
+        "decode_limit_per_s": statistics.median(limits),
+        "ratio_to_decode": statistics.median(shares),
+        "windows_per_s": scored * statistics.median(speeds) / readings,
+        "resident_megabytes": _resident_megabytes() - records_megabytes,
+    }
+
+
+def windows_per_second(repeats: int) -> dict[str, float]:
+    """Windows/s of the scorer (61 sensors, 30 steps) by the number of windows scored at once."""
+    load, steps = CASES["readings-1s"]
+    with tempfile.TemporaryDirectory() as folder:
+        write_bundle(Path(folder) / "bundle", load, steps)
+        scorer = load_bundle(Path(folder) / "bundle").scorer
+    windows = np.random.default_rng(7).normal(size=(1024, steps, load.sensors))
+    found = {}
+    for size in (1, 20, 64, 256, 1024):
+        speeds = []
+        for _ in range(repeats):
+            count, began = 0, time.process_time()
+            while time.process_time() - began < 0.3:
+                scorer.score(windows[:size])
+                count += size
+            speeds.append(count / (time.process_time() - began))
+        found[str(size)] = statistics.median(speeds)
+    return found
+
+
+def _resident_megabytes() -> float:
+    """Resident memory now (Linux); elsewhere the most it ever was."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return pages * resource.getpagesize() / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--readings", type=int, help="readings a case, for a quick look")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--case", action="append", help="only these; 'sweep' and 'windows' name the other measurements")
+    parser.add_argument("--json", type=Path, help="write the results here")
+    arguments = parser.parse_args()
+    wanted = arguments.case or [*CASES, "sweep", "windows"]
+    results: dict[str, Any] = {}
+    for name, (load, steps) in {**CASES, **(SWEEP if "sweep" in wanted else {})}.items():
+        if name in CASES and name not in wanted:
+            continue
+        used = replace(load, readings=arguments.readings) if arguments.readings else load
+        results[name] = found = measure(used, steps, arguments.repeats)
+        sys.stdout.write(
+            f"{name:32s} {found['readings_per_s'] / 1e3:8.0f} k/s  decode {found['decode_limit_per_s'] / 1e3:8.0f} k/s  "
+            f"ratio {found['ratio_to_decode']:.2f}  {found['windows_per_s']:7.0f} windows/s  "
+            f"{found['resident_megabytes']:6.0f} MB\n"
+        )
+        sys.stdout.flush()
+    if "windows" in wanted:
+        results["windows_per_s_by_batch"] = windows_per_second(arguments.repeats)
+        for size, speed in results["windows_per_s_by_batch"].items():
+            sys.stdout.write(f"scorer, {size:>4s} windows at once        {speed:8.0f} windows/s\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

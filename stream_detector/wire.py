@@ -1,0 +1,100 @@
+"""One record of the readings topic as it is on the wire, and what is in it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from stream_detector.columns import BAD_VALUE, BLOCK, EVENT, MALFORMED, READING, ROW, UNKNOWN_SENSOR, RefusedError
+from stream_detector.detection.pieces import EVENT_SENSOR
+
+CACHED_LAYOUTS = 1_000
+
+Found = tuple[str, NDArray[np.int64], list[Any], float, list[tuple[str, str]]]
+"""Kind, sensors, values, seconds between samples, [(sensor, what is wrong with it)]."""
+
+_NUMBERS = {float, int, type(None)}
+_EVENT = np.array([EVENT_SENSOR])
+_NONE = np.empty(0, np.int64)
+
+
+class Wire(msgspec.Struct, gc=False):
+    """Any record of the topic: an event has `event`, a reading `sensor` and `value`, a row or block `values`."""
+
+    time: str | float
+    sensor: str | None = None
+    value: float | msgspec.UnsetType | None = msgspec.UNSET
+    asset: str | None = None
+    quality: str = "good"
+    event: str | None = None
+    values: msgspec.Raw = msgspec.Raw()
+    step_seconds: float | None = None
+
+
+class RecordReader:
+    """Finds out what a record is. Its values are checked here: finite numbers and null, nothing else."""
+
+    def __init__(self, sensors: Mapping[str, int], block_step_seconds: float | None) -> None:
+        self._sensors = sensors
+        self._block_step_seconds = block_step_seconds
+        self._layouts: dict[tuple[str, ...], NDArray[np.int64]] = {}
+
+    def read(self, message: Wire) -> Found:
+        """What the record holds; RefusedError where it is malformed as a whole."""
+        if message.event is not None:
+            if not message.event:
+                raise RefusedError(MALFORMED, "event is empty")
+            return EVENT, _EVENT, [None], 0.0, []
+        if message.sensor is not None and message.value is not msgspec.UNSET:
+            sensor = self._sensors.get(message.sensor)
+            if sensor is None:
+                return READING, _NONE, [], 0.0, [(message.sensor, UNKNOWN_SENSOR)]
+            return READING, np.array([sensor]), [message.value if message.quality == "good" else None], 0.0, []
+        text = memoryview(message.values)
+        if not text:
+            raise RefusedError(MALFORMED, "neither a reading (sensor, value), a row or block (values) nor an event")
+        try:
+            values = orjson.loads(text)
+        except (orjson.JSONDecodeError, RecursionError) as error:
+            raise RefusedError(MALFORMED, f"values: {error}") from error
+        if type(values) is dict:
+            return self._row(values)
+        if type(values) is list and message.sensor is not None and message.step_seconds is not None:
+            return self._block(message.sensor, message.step_seconds, values)
+        raise RefusedError(MALFORMED, "values is no object (a row), nor a list with sensor and step_seconds (a block)")
+
+    def _row(self, values: dict[str, Any]) -> Found:
+        names = tuple(values)
+        sensors = self._layouts.get(names)
+        numbers = list(values.values())
+        if sensors is not None and set(map(type, numbers)) <= _NUMBERS:
+            return ROW, sensors, numbers, 0.0, []
+        wrong = [
+            (name, UNKNOWN_SENSOR if name not in self._sensors else BAD_VALUE)
+            for name, value in values.items()
+            if name not in self._sensors or type(value) not in _NUMBERS
+        ]
+        bad = {name for name, _ in wrong}
+        good = {name: value for name, value in values.items() if name not in bad}
+        sensors = np.array([self._sensors[name] for name in good], np.int64)
+        if not wrong and values:
+            if len(self._layouts) >= CACHED_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[names] = sensors
+        return ROW, sensors, list(good.values()), 0.0, wrong
+
+    def _block(self, sensor: str, step_seconds: float, values: list[Any]) -> Found:
+        if not (math.isfinite(step_seconds) and step_seconds > 0):
+            raise RefusedError(MALFORMED, f"step_seconds is {step_seconds}, it must be above 0")
+        if not set(map(type, values)) <= _NUMBERS:
+            raise RefusedError(MALFORMED, "values holds something that is neither a number nor null")
+        if sensor not in self._sensors:
+            return BLOCK, _NONE, [], step_seconds, [(sensor, UNKNOWN_SENSOR)] * len(values)
+        step = self._block_step_seconds
+        if step is not None and abs(step_seconds - step) <= 1e-6 * step:
+            step_seconds = step
+        return BLOCK, np.full(len(values), self._sensors[sensor]), values, step_seconds, []
