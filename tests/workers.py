@@ -1,5 +1,6 @@
 """Workers as processes, and what can be seen of them from outside."""
 
+import asyncio
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ from typing import Any
 
 from tests.kafka import ROOT, free_port
 from tests.plant import Record
+
+MOST_PENDING = 20_000
 
 TOPICS = ("readings", "events", "alarms", "scores", "dead_letters", "state", "alarm_states", "feedback", "unkeyed")
 
@@ -120,26 +123,32 @@ def produce(
     hurry: threading.Event | None = None,
 ) -> None:
     """Send a log in order, every record acknowledged by all replicas; at a rate, if one is given, until `hurry`."""
-    from confluent_kafka import Producer
+    asyncio.run(_produce(bootstrap, name, log, per_second, hurry))
 
-    failures: list[Any] = []
-    producer = Producer(
-        {"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 5, "log_level": 0,
-         "message.timeout.ms": 300_000, "queue.buffering.max.messages": 1_000_000}
-    )  # fmt: skip
-    started = time.monotonic()
-    for sent, record in enumerate(log, 1):
-        producer.produce(
-            name, record.value, record.key, record.partition,
-            on_delivery=lambda error, _: failures.append(error) if error else None,
-        )  # fmt: skip
-        if per_second is not None and sent % 10 == 0 and not (hurry is not None and hurry.is_set()):
-            # Not by `poll`: it returns at the first acknowledgement.
-            time.sleep(max(0.0, started + sent / per_second - time.monotonic()))
-        if sent % 10 == 0:
-            producer.poll(0)
-    assert producer.flush(300) == 0, "not everything was acknowledged"
-    assert not failures, failures[0]
+
+async def _produce(
+    bootstrap: str, name: str, log: Iterable[Record], per_second: float | None, hurry: threading.Event | None
+) -> None:
+    # Not librdkafka's producer: idempotent and with its broker killed and restarted it ends in a segmentation fault.
+    from aiokafka import AIOKafkaProducer
+
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap.split(","), acks="all", enable_idempotence=True, request_timeout_ms=300_000
+    )
+    await producer.start()
+    try:
+        started = time.monotonic()
+        pending = []
+        for sent, record in enumerate(log, 1):
+            pending.append(await producer.send(name, record.value, record.key, record.partition))
+            if per_second is not None and sent % 10 == 0 and not (hurry is not None and hurry.is_set()):
+                await asyncio.sleep(max(0.0, started + sent / per_second - time.monotonic()))
+            if len(pending) > MOST_PENDING:
+                await asyncio.gather(*pending)
+                pending.clear()
+        await asyncio.gather(*pending)
+    finally:
+        await producer.stop()
 
 
 def read_topic(bootstrap: str, name: str) -> list[Any]:

@@ -54,6 +54,8 @@ def build_app(settings: Settings, pipeline: Pipeline) -> faust.App:
         broker_session_timeout=settings.session_timeout_seconds,
         broker_heartbeat_interval=settings.session_timeout_seconds / 5,
         broker_rebalance_timeout=settings.rebalance_timeout_seconds,
+        # Bounds `perform_seek` too, after which Faust would go on without it.
+        broker_request_timeout=max(90.0, settings.rebalance_stall_seconds),
         consumer_auto_offset_reset="earliest",
     )
     app.transport = BatchTransport(app.conf.broker_consumer, app, keeper=pipeline)

@@ -87,6 +87,7 @@ class Worker:
         self._ending = asyncio.Event()
         self._beat_at = time.monotonic()
         self._reader: LogReader | None = None
+        self._show_at = 0.0
 
     def describe_bundle(self, manifest: Manifest) -> None:
         """Show the bundle in the metrics and on the console."""
@@ -217,16 +218,14 @@ class Worker:
         member, seen = app.consumer.observe() if isinstance(app.consumer, BatchConsumer) else (False, {})
         progress = self.pipeline.partitions
         known = {number for number in seen if number in progress}
+        mine = {number: progress[number].committed for number in known}
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 reader = await self._probe()
-                mine = {number: progress[number].committed for number in known}
-                ends, committed = await reader.ends(known), await reader.committed(known)
+                committed = await reader.committed(known or {0})
         except (KafkaError, TimeoutError, OSError):
             await self._close_probe()
             return Sight(False, None)
-        if not member or self.pipeline.planning_since is not None:
-            return Sight(True, None)
         for number, offset in mine.items():
             if number in progress and offset is not None and committed.get(number, -1) < offset:
                 # Reading on would skip what a new log holds below our position.
@@ -234,23 +233,26 @@ class Worker:
                     f"partition {number}: offset {offset} was committed, but the group is at {committed.get(number)}: "
                     "the topic was made again, or somebody set the offsets; the next start plans anew"
                 )
-        now = time.monotonic()
-        return Sight(
-            True,
-            {
-                number: PartitionSight(
-                    end=ends[number][1],
-                    position=seen[number][0] or 0,
-                    processed=progress[number].processed,
-                    commit_waiting_seconds=now - (progress[number].waiting_since or now),
-                    answer_age_seconds=max(0.0, time.time() - (seen[number][1] or 0) / 1000)
-                    if seen[number][1]
-                    else 0.0,
-                )
-                for number in known
-                if number in ends and number in progress
-            },
-        )
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                ends = await reader.ends(known)
+        except (KafkaError, TimeoutError, OSError):
+            return Sight(True, None)  # the group answers, the topic does not
+        if not member or self.pipeline.planning_since is not None:
+            return Sight(True, None)
+        now, wall = time.monotonic(), time.time()
+        sights = {}
+        for number in known & set(progress) & set(ends):
+            position, answered_ms = seen[number]
+            waiting_since = progress[number].waiting_since
+            sights[number] = PartitionSight(
+                end=ends[number][1],
+                position=position or 0,
+                processed=progress[number].processed,
+                commit_waiting_seconds=0.0 if waiting_since is None else now - waiting_since,
+                answer_age_seconds=0.0 if answered_ms is None else max(0.0, wall - answered_ms / 1000),
+            )
+        return Sight(True, sights)
 
     async def _probe(self) -> LogReader:
         """A connection of the watchdog's own, kept open while it works."""
