@@ -77,7 +77,7 @@ def read_dataset(path: Path, config: DataConfig, sensors: tuple[str, ...] | None
     """
     if config.signal is not None and is_recording(path):
         return _recordings(path, config.signal)
-    table = _table(path, config)
+    table = table_of(path, config)
     if table.empty:
         raise DataError(f"{path} has a header but no rows")
     parts = _parts(table, config)
@@ -109,7 +109,8 @@ def _recordings(path: Path, config: SignalConfig) -> Dataset:
     )
 
 
-def _table(path: Path, config: DataConfig) -> "pd.DataFrame":
+def table_of(path: Path, config: DataConfig) -> "pd.DataFrame":
+    """The file's columns as they stand."""
     if config.form == "grafana" and config.time_column is not None and path.suffix != ".parquet":
         return read_grafana(path, config.time_column)
     table = read_table(path, Layout(separator=config.separator, header=config.header))

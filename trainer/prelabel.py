@@ -5,7 +5,6 @@ labels are those of the guess that cuts where the scores fall most steeply. Liu,
 "Isolation forest". The labels stand in for a person's; a detector that is fitted on them can learn at best to agree.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
+from trainer.output import write_json
 
 TREES = 200
 
@@ -74,19 +74,18 @@ def marked(scores: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
     return above
 
 
-def anomaly_index(
-    times: NDArray[np.float64], labels: NDArray[np.bool_], scores: NDArray[np.float64]
-) -> list[dict[str, object]]:
-    """The anomalous rows as plain values: row number (from 0), time (epoch seconds) and score, in order."""
-    return [{"row": int(row), "time": float(times[row]), "score": float(scores[row])} for row in np.flatnonzero(labels)]
-
-
 def write_anomaly_index(
-    path: Path, times: NDArray[np.float64], labels: NDArray[np.bool_], scores: NDArray[np.float64], **facts: object
+    path: Path, times: NDArray[np.float64], rows: NDArray[np.int64], scores: NDArray[np.float64], **facts: object
 ) -> None:
-    """Write `anomaly_index` as JSON, with further facts (the file it is of, the threshold) beside it."""
-    content = {**facts, "rows": len(times), "anomalies": anomaly_index(times, labels, scores)}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    """Write the anomalous rows as JSON: row number (from 0), time (epoch seconds) and score, in order.
+
+    times: (N,) of the whole file; rows, scores: (A,). `facts` (the file, the threshold) stand beside them.
+    """
+    found = [
+        {"row": int(row), "time": float(times[row]), "score": float(score)}
+        for row, score in zip(rows, scores, strict=True)
+    ]
+    write_json(path, {**facts, "rows": len(times), "anomalies": found})
 
 
 def _contrast(descending: NDArray[np.float64], count: int) -> float:

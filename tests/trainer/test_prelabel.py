@@ -42,7 +42,7 @@ def test_missing_cells_and_a_single_contamination_are_fine() -> None:
 def test_the_anomaly_index_is_plain_json(tmp_path: Path) -> None:
     path = tmp_path / "anomalies.json"
     labels = np.array([False, True, False, True])
-    write_anomaly_index(path, np.arange(4.0) * 60, labels, np.array([0.1, 2.0, 0.2, 3.0]), threshold=1.5)
+    write_anomaly_index(path, np.arange(4.0) * 60, np.flatnonzero(labels), np.array([2.0, 3.0]), threshold=1.5)
     content = json.loads(path.read_text())
     assert content["threshold"] == 1.5
     assert content["rows"] == 4

@@ -15,6 +15,9 @@ def command(
     errors: Annotated[
         bool, typer.Option("--errors", help="Add the error of every sensor: columns error:SENSOR.")
     ] = False,
+    anomalies: Annotated[
+        Path | None, typer.Option(help="Also write the rows above the threshold as JSON: row number, time, score.")
+    ] = None,
     time_column: TimeColumn = None,
     time_format: TimeFormat = None,
 ) -> None:
@@ -25,6 +28,7 @@ def command(
     """
     from stream_detector.bundle import load_bundle
     from trainer.dataset import read_dataset
+    from trainer.prelabel import write_anomaly_index
     from trainer.score import bundle_data, score_table, write_table
     from trainer.scored import score_dataset
 
@@ -33,5 +37,15 @@ def command(
     dataset = read_dataset(data, source, loaded.manifest.sensors)
     scored = score_dataset(loaded, dataset)
     write_table(score_table(loaded.manifest, dataset, scored, with_errors=errors), out)
+    if anomalies is not None:
+        write_anomaly_index(
+            anomalies,
+            dataset.times,
+            scored.rows[scored.alarm],
+            scored.level[scored.alarm],
+            file=data.name,
+            bundle=loaded.manifest.bundle_id,
+            threshold=loaded.manifest.threshold.value,
+        )
     alarms = int(scored.alarm.sum())
     typer.echo(f"{out}: {len(scored):,} of {len(dataset):,} rows scored, {alarms:,} above the threshold")
