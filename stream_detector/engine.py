@@ -3,16 +3,14 @@
 What comes out is a function of the log and the bundle, however the log is cut into batches (docs/architecture.md).
 """
 
-import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from stream_detector.bundle import Bundle
-from stream_detector.deciding import Decider
 from stream_detector.decoding import Decoder
 from stream_detector.detection.attribution import shares, top
-from stream_detector.detection.grid import Grid
 from stream_detector.frames import FrameScores, score_frame
 from stream_detector.limits import Limits
 from stream_detector.partition import Partition
@@ -67,38 +65,69 @@ class Engine:
         """The partition belongs to another worker now."""
         self._partitions.pop(partition, None)
 
-    def status(self) -> list[AssetStatus]:
-        """Every live asset as it stands, for gauges and the console."""
-        return [status for number, partition in self._partitions.items() for status in _status(number, partition)]
+    def status(self, detailed: int | None = None) -> list[AssetStatus]:
+        """Every live asset as it stands, for gauges and the console; those with an alarm up come first.
+
+        detailed: so many of the first have `top_shares`, `newest` and `expected`, which cost most of the time; the
+        others have none. None: all.
+        """
+        found = [pair for number, partition in self._partitions.items() for pair in _status(number, partition)]
+        found.sort(key=lambda pair: not pair[1].alarm_open)
+        return [
+            _with_details(status, self._partitions[status.partition], slot)
+            if detailed is None or index < detailed
+            else status
+            for index, (slot, status) in enumerate(found)
+        ]
 
 
-def _status(number: int, partition: Partition) -> list[AssetStatus]:
-    grid, decider, rules = partition.grid, partition.decider, partition.rules
-    found = []
-    for slot, asset in partition.roster.assets.items():
-        parts = shares(decider.evidence[slot].astype(np.float64))
-        position = int(grid.last[slot] - grid.run_start[slot])
-        found.append(
+_NONE_KNOWN = np.empty(0, np.float32)
+
+
+def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
+    """(slot, status without details) of every asset; columns at once, since there may be 100,000 rows."""
+    grid, decider, rules, assets = partition.grid, partition.decider, partition.rules, partition.roster.assets
+    slots = np.fromiter(assets, np.int64, len(assets))
+    columns = (
+        grid.watermark[slots].tolist(),
+        decider.score[slots].tolist(),
+        decider.probability[slots].tolist(),
+        decider.degraded[slots].tolist(),
+        (grid.last[slots] - grid.run_start[slots] + 1 < rules.window.shortest).tolist(),
+        np.where(np.isnan(decider.score[slots]), np.nan, (decider.step[slots] + 1) * grid.steps.step_seconds).tolist(),
+    )
+    return [
+        (
+            slot,
             AssetStatus(
-                asset=asset.name,
+                asset=assets[slot].name,
                 partition=number,
-                watermark=float(grid.watermark[slot]),
-                score=float(decider.score[slot]),
-                probability=float(decider.probability[slot]),
+                watermark=watermark,
+                score=score,
+                probability=probability,
                 threshold=rules.threshold,
                 alarm_open=decider.standings[slot].alarm is not None,
-                degraded=int(decider.degraded[slot]),
-                warming_up=position + 1 < rules.window.shortest,
+                degraded=degraded,
+                warming_up=warming_up,
                 drift=0.0,
-                top_shares=[(rules.sensors[sensor], float(parts[sensor])) for sensor in top(parts)],
-                scored_until=_end(decider, slot, grid),
-                newest=decider.newest[slot].copy(),
-                expected=decider.expected[slot].copy(),
-            )
+                top_shares=[],
+                scored_until=scored_until,
+                newest=_NONE_KNOWN,
+                expected=_NONE_KNOWN,
+            ),
         )
-    return found
+        for slot, watermark, score, probability, degraded, warming_up, scored_until in zip(
+            assets, *columns, strict=True
+        )
+    ]
 
 
-def _end(decider: Decider, slot: int, grid: Grid) -> float:
-    """End of the newest scored step of a slot; NaN before the first."""
-    return math.nan if np.isnan(decider.score[slot]) else float(grid.steps.start_of(int(decider.step[slot]) + 1))
+def _with_details(status: AssetStatus, partition: Partition, slot: int) -> AssetStatus:
+    decider, sensors = partition.decider, partition.rules.sensors
+    parts = shares(decider.evidence[slot].astype(np.float64))
+    return replace(
+        status,
+        top_shares=[(sensors[sensor], float(parts[sensor])) for sensor in top(parts)],
+        newest=decider.newest[slot].copy(),
+        expected=decider.expected[slot].copy(),
+    )

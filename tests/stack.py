@@ -118,7 +118,7 @@ def send_rows(product: Product, prepared: Prepared, begin: int, end: int) -> Non
 
 
 def time_an_alarm(product: Product, prepared: Prepared) -> tuple[Delays, Alarm, str, str]:
-    """Sends the row that closes the alarm's step; returns the delays, the alarm, the receiver's line, the whole text."""
+    """Sends the row that closes the step; returns the delays, the alarm, the line at the receiver, the whole text."""
     watcher = TopicWatcher(product.kafka.bootstrap, product.topic("alarms"))
     try:
         send_rows(product, prepared, 0, prepared.alarm)
@@ -163,7 +163,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="stack-") as name:
         folder = Path(name) if kept is None else kept
         folder.mkdir(parents=True, exist_ok=True)
-        print("simulating a paper machine and fitting the recipe `simulated` on its past ...", flush=True)
+        if kept is None or not (kept / "scores.csv").exists():
+            print("simulating a paper machine and fitting the recipe `simulated` on its past ...", flush=True)
         prepared = prepare(folder)
         print("starting broker, detector, forwarder, Alertmanager, Prometheus and a receiver ...", flush=True)
         started = time.monotonic()
