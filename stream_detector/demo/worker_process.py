@@ -15,7 +15,7 @@ from typing import Self
 
 from stream_detector.errors import StalledError
 
-READY_SECONDS = 90.0
+READY_SECONDS = 180.0
 END_SECONDS = 15.0
 
 
