@@ -25,6 +25,31 @@ from stream_detector.manifest import Manifest, ThresholdRecord, TrainingRecord
 SENSORS = ("flow", "pressure", "speed")
 STEPS = 4
 
+RECIPE = """\
+title = "Small"
+[data]
+label_column = "y"
+labels_mark = "events"
+drop_columns = ["grade", "broke_pump"]
+[grid]
+step_seconds = 120
+lateness_seconds = 120
+[window]
+steps = 4
+[transform]
+kind = "differences"
+[scaler]
+kind = "robust"
+clip = 8
+[model]
+options = { hidden = [8, 4] }
+[score]
+steps = "newest"
+[train]
+epochs = 3
+"""
+"""A recipe for simulated plants that fits in a second or two."""
+
 
 def small_manifest(**changes: Any) -> Manifest:
     """A manifest of a small LSTM autoencoder over three sensors; `changes` replace its parts."""
@@ -54,12 +79,28 @@ def small_windows(count: int = 6, seed: int = 0) -> np.ndarray[Any, np.dtype[np.
     return windows
 
 
-def write_small_bundle(folder: Path, private_key: bytes | None = None, **changes: Any) -> Bundle:
-    """Write a bundle with `small_manifest(**changes)` to `folder`."""
+def write_small_bundle(
+    folder: Path,
+    private_key: bytes | None = None,
+    windows: np.ndarray[Any, np.dtype[np.float64]] | None = None,
+    **changes: Any,
+) -> Bundle:
+    """Write a bundle with `small_manifest(**changes)` to `folder`; `windows` become its probe."""
     manifest = small_manifest(**changes)
-    windows = small_windows()
+    windows = small_windows() if windows is None else windows
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         model = build(manifest.model, manifest.model_steps, len(manifest.sensors))
     scaler = Scaler.learn(manifest.scaler, windows.reshape(-1, len(SENSORS)))
     return write_bundle(folder, manifest, model, scaler, windows, private_key=private_key)
+
+
+def fit_small_plant(folder: Path) -> None:
+    """Six days of a simulated machine, `RECIPE` and the bundle fitted with it: history.csv, small.toml, bundle/."""
+    from trainer.__main__ import main
+    from trainer.simulate import Simulation, simulate, write
+
+    write(simulate(Simulation(days=6, seed=3)), folder / "history.csv")
+    (folder / "small.toml").write_text(RECIPE)
+    files = ["--recipe", str(folder / "small.toml"), "--data", str(folder / "history.csv")]
+    assert main(["fit", *files, "--out", str(folder / "bundle")]) == 0

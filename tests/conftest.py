@@ -44,3 +44,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no public data at {folder}; name its folder with STREAM_DETECTOR_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fitted_plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a simulated history, a recipe and the bundle fitted with it (`tests.bundles.fit_small_plant`)."""
+    from tests.bundles import fit_small_plant
+
+    folder = tmp_path_factory.mktemp("plant")
+    fit_small_plant(folder)
+    return folder

@@ -96,5 +96,7 @@ def judged_rows(
         return f"all {len(dataset):,} rows{seen}", np.ones(len(dataset), dtype=bool)
     test = split_rows(recipe.split, len(dataset), recipe.train.seed, dataset.parts).test
     if not test.any():
-        raise DataError("the recipe keeps no rows of this file aside to judge on; give another file, or use --rows all")
+        if rows == "test":
+            raise DataError("the recipe keeps no rows of this file aside to judge on; give another file, or --rows all")
+        return f"all {len(dataset):,} rows, from all of which it learnt: this flatters it", np.ones(len(dataset), bool)
     return f"the {int(test.sum()):,} rows that nothing was chosen on (the bundle was fitted on this file)", test

@@ -14,40 +14,11 @@ from stream_detector.bundle import load_bundle
 from trainer.__main__ import main
 from trainer.simulate import Simulation, simulate, write
 
-RECIPE = """\
-title = "Small"
-[data]
-label_column = "y"
-labels_mark = "events"
-drop_columns = ["grade", "broke_pump"]
-[grid]
-step_seconds = 120
-lateness_seconds = 120
-[window]
-steps = 4
-[transform]
-kind = "differences"
-[scaler]
-kind = "robust"
-clip = 8
-[model]
-options = { hidden = [8, 4] }
-[score]
-steps = "newest"
-[train]
-epochs = 3
-"""
-
 
 @pytest.fixture(scope="module")
-def plant(tmp_path_factory) -> Path:
-    """A folder with a simulated history, a recipe, and the bundle fitted with it."""
-    folder = tmp_path_factory.mktemp("plant")
-    table = simulate(Simulation(days=6, seed=3))
-    write(table, folder / "history.csv")
-    (folder / "small.toml").write_text(RECIPE)
-    assert fit(folder, "bundle") == 0
-    return folder
+def plant(fitted_plant) -> Path:
+    """A simulated history, a recipe, and the bundle fitted with it."""
+    return fitted_plant
 
 
 def fit(folder: Path, out: str, *more: str) -> int:

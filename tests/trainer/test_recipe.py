@@ -1,9 +1,14 @@
 """Recipes: all that come along are valid, and a mistake in one is named."""
 
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
+from stream_detector.detection.models import KINDS
 from stream_detector.errors import RecipeError
-from trainer.recipe import SplitConfig, load_recipe, parse_recipe, recipe_names, recipe_text
+from trainer.recipe import Recipe, SplitConfig, load_recipe, parse_recipe, recipe_names, recipe_text
 from trainer.split import split_rows
 
 SMALL = 'title = "Small"\n[grid]\nstep_seconds = 120\n[window]\nsteps = 4\n'
@@ -75,3 +80,25 @@ def test_a_split_by_time_never_learns_from_what_comes_later():
     split = split_rows(SplitConfig(by="time"), 50, seed=1)
     assert split.train.nonzero()[0].max() < split.validation.nonzero()[0].min()
     assert split.validation.nonzero()[0].max() < split.test.nonzero()[0].min()
+
+
+def keys_of(config, prefix=""):
+    """Every key of a section and of those inside it."""
+    for name, field in config.model_fields.items():
+        inner = [part for part in (field.annotation, *get_args(field.annotation)) if hasattr(part, "model_fields")]
+        yield name
+        for part in inner:
+            yield from keys_of(part)
+
+
+def test_the_page_on_recipes_names_every_key_and_every_model():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    named = {part for code in re.findall(r"`([^`\n]+)`", page) for part in re.split(r"[^\w-]+", code)}
+    headings = set(re.findall(r"\[(\w+)\]", page))
+    assert not (set(keys_of(Recipe)) | set(KINDS)) - named - headings
+
+
+def test_the_recipe_on_the_page_is_a_whole_one():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    recipe = parse_recipe(page.split("```toml\n")[1].split("```")[0], "pump")
+    assert recipe.costs.fn == 80
