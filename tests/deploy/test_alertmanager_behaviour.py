@@ -1,0 +1,144 @@
+"""The shipped Alertmanager configuration in a real Alertmanager: who is told, who is spared, and how soon."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+import yaml
+
+from tests.kafka import ROOT, free_port
+from tests.monitoring import Alertmanager, status_of, why_no_monitoring
+from tests.product import Child
+from tests.workers import wait_for
+
+pytestmark = [
+    pytest.mark.prometheus,
+    pytest.mark.skipif(why_no_monitoring() is not None, reason=str(why_no_monitoring())),
+]
+
+CONFIGURATION = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+PLANT = {"alertname": "PlantEventExpected", "bundle": "0123456789abcdef", "recipe": "r"}
+
+
+class Desk:
+    """An Alertmanager with the shipped receiver behind it."""
+
+    def __init__(self, configuration: Path) -> None:
+        port = free_port()
+        self.receiver = Child("receiver", [str(ROOT / "deploy" / "receiver" / "receiver.py"), str(port)])
+        address = f"http://127.0.0.1:{port}"
+        receivers = {"operators": f"{address}/operators", "platform": f"{address}/platform"}
+        self.alertmanager = Alertmanager(configuration, receivers)
+        self._address = address
+
+    def __enter__(self) -> Self:
+        self.receiver.start()
+        # It takes POSTs only, so a GET is refused as soon as it listens.
+        wait_for(lambda: status_of(self._address) != 0, 10, "the receiver listens")
+        self.alertmanager.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.alertmanager.stop()
+        self.receiver.stop()
+
+    def post(self, summary: str, ended: bool = False, **labels: str) -> None:
+        """An alert with this text; `ended`: it is over."""
+        now = datetime.now(UTC)
+        alert: dict[str, Any] = {
+            "labels": labels,
+            "annotations": {"summary": summary},
+            "startsAt": (now - timedelta(seconds=60)).isoformat(),
+        }
+        if ended:
+            alert["endsAt"] = (now - timedelta(seconds=1)).isoformat()
+        request = urllib.request.Request(
+            f"{self.alertmanager.url}/api/v2/alerts",
+            data=json.dumps([alert]).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=5).close()
+
+    def told(self, what: str) -> list[str]:
+        """Lines at the receiver with these words."""
+        return [line for _, line in self.receiver.lines if what in line]
+
+    def silenced_by(self, alertname: str) -> list[str]:
+        """What inhibits the alerts of this name."""
+        found = [alert for alert in self.alertmanager.alerts() if alert["labels"]["alertname"] == alertname]
+        return [other for alert in found for other in alert["status"]["inhibitedBy"]]
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    with Desk(CONFIGURATION) as running:
+        yield running
+
+
+def test_a_plant_alarm_reaches_the_operators_at_once_and_its_end_too(desk: Desk) -> None:
+    labels = {**PLANT, "asset": "pm-1", "severity": "critical"}
+    desk.post("a break is expected", **labels)
+    assert wait_for(lambda: bool(desk.told("operators firing: a break is expected")), 5, "it was told", 0.01) < 1.5
+    desk.post("a break is expected", ended=True, **labels)
+    wait_for(lambda: bool(desk.told("operators resolved: a break is expected")), 5, "its end was told")
+    assert desk.told("platform") == []
+
+
+def test_the_next_alarm_of_the_same_asset_is_told_at_once_too(desk: Desk) -> None:
+    labels = {**PLANT, "asset": "pm-1", "severity": "critical"}
+    for number in range(3):
+        desk.post(f"alarm {number}", **labels)
+        took = wait_for(lambda: bool(desk.told(f"operators firing: alarm {number}")), 5, "it was told", 0.01)  # noqa: B023
+        assert took < 2.0
+        desk.post(f"alarm {number}", ended=True, **labels)
+        wait_for(lambda: bool(desk.told(f"operators resolved: alarm {number}")), 5, "its end was told")  # noqa: B023
+
+
+def test_a_critical_alarm_of_an_asset_spares_the_operators_a_lesser_one_of_it_but_not_of_others(desk: Desk) -> None:
+    desk.post("critical on 1", **PLANT, asset="pm-1", severity="critical")
+    wait_for(lambda: bool(desk.told("critical on 1")), 5, "the critical one was told")
+    desk.post("lesser on 1", **{**PLANT, "bundle": "fedcba9876543210"}, asset="pm-1", severity="warning")
+    desk.post("lesser on 2", **PLANT, asset="pm-2", severity="warning")
+    wait_for(lambda: bool(desk.told("lesser on 2")), 5, "that of the other asset was told")
+    time.sleep(1.5)
+    assert desk.told("lesser on 1") == []
+
+
+def test_one_cause_is_one_message(desk: Desk) -> None:
+    job = {"job": "stream-detector"}
+    desk.post("nothing arrives", alertname="StreamDetectorNoReadings", severity="critical", **job)
+    wait_for(lambda: bool(desk.told("platform firing: nothing arrives")), 5, "the cause was told")
+    desk.post("silent", alertname="StreamDetectorSensorsSilent", severity="info", asset="pm-1", **job)
+    desk.post("slow", alertname="StreamDetectorAlarmsSlow", severity="warning", **job)
+    wait_for(lambda: bool(desk.silenced_by("StreamDetectorSensorsSilent")), 5, "what follows from it is inhibited")
+    assert desk.silenced_by("StreamDetectorAlarmsSlow") == []
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_in_quiet_hours_only_what_can_wait_waits(tmp_path: Path, quiet: bool) -> None:
+    content = yaml.safe_load(CONFIGURATION.read_text())
+    # The shipped hours with the clock turned to inside or outside them.
+    now = datetime.now(UTC)
+    other_month = f"{now.month % 12 + 1}"
+    content["time_intervals"][0]["time_intervals"] = [{"months": [str(now.month) if quiet else other_month]}]
+    for route in [content["route"], *content["route"]["routes"]]:
+        route.setdefault("group_wait", "0s")
+    content["route"]["group_wait"] = "0s"
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(yaml.safe_dump(content))
+    with Desk(file) as desk:
+        desk.post("stale", alertname="StreamDetectorBundleStale", severity="info", job="stream-detector")
+        desk.post("down", alertname="StreamDetectorForwarderDown", severity="critical", job="stream-detector")
+        desk.post("break", **PLANT, asset="pm-1", severity="info")
+        wait_for(lambda: bool(desk.told("operators firing: break")), 5, "a plant alarm is never muted")
+        wait_for(lambda: bool(desk.told("platform firing: down")), 5, "a critical alert is never muted")
+        time.sleep(1.0)
+        assert bool(desk.told("platform firing: stale")) is not quiet
