@@ -35,20 +35,41 @@ def command(
 async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") -> None:
     import asyncio
     import logging
+    import os
     import signal
+
+    from aiokafka.errors import KafkaError
+
+    from stream_detector.errors import StalledError
 
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     forwarder = asyncio.create_task(_forward(settings, forwarding))
+    told_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, forwarder.cancel)
+        loop.add_signal_handler(signal_number, told_to_end.set)
+    ending = asyncio.create_task(told_to_end.wait())
+    await asyncio.wait([forwarder, ending], return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if not forwarder.done():
+        forwarder.cancel()
+        await asyncio.wait([forwarder], timeout=settings.shutdown_seconds)
+        if not forwarder.done():
+            # The brokers do not answer a last commit. What was not committed comes again after the next start.
+            logging.getLogger(__name__).warning("ending without a last commit: the brokers do not answer")
+            os._exit(0)
     try:
-        await forwarder
+        forwarder.result()
     except asyncio.CancelledError:
         return
     except ExceptionGroup as group:
         # The first fault ended all the others.
-        raise group.exceptions[0] from None
+        fault = group.exceptions[0]
+        if isinstance(fault, KafkaError):
+            raise StalledError(f"the brokers refuse to go on: {fault}; start the forwarder again") from None
+        raise fault from None
+    except KafkaError as error:
+        raise StalledError(f"the brokers at {settings.bootstrap} refuse: {error}; start the forwarder again") from None
 
 
 async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> None:

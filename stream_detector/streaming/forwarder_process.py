@@ -26,7 +26,7 @@ from stream_detector.streaming.committed_log import CommittedLog
 from stream_detector.streaming.forwarding import KafkaAlarmLog, KafkaStateLog
 from stream_detector.streaming.ledger_feed import LedgerFeed, follow_ledger
 from stream_detector.streaming.security import aiokafka_options
-from stream_detector.streaming.topics import ensure_topics
+from stream_detector.streaming.topics import ensure_history_topics
 
 if TYPE_CHECKING:
     import aiohttp
@@ -79,12 +79,13 @@ class ForwarderProcess:
         """
         import aiohttp
 
-        await self._wait_for_topics()
         timeout = aiohttp.ClientTimeout(total=self._forwarding.timeout_seconds)
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
+            receivers = self._receivers(session)
+            await self._wait_for_topics()
             keeper = await self._keeper(stack)
-            deliveries = [await self._delivery(stack, receiver) for receiver in self._receivers(session)]
+            deliveries = [await self._delivery(stack, receiver) for receiver in receivers]
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(keeper.run())
                 for delivery in deliveries:
@@ -99,7 +100,7 @@ class ForwarderProcess:
         deadline = time.monotonic() + self._settings.start_seconds
         while True:
             try:
-                await ensure_topics(self._settings)
+                await ensure_history_topics(self._settings)
             except (KafkaError, OSError) as error:
                 if time.monotonic() > deadline:
                     raise StalledError(

@@ -53,6 +53,30 @@ async def ensure_topics(settings: Settings) -> dict[str, int]:
         await admin.close()
 
 
+async def ensure_history_topics(settings: Settings) -> None:
+    """Make sure that the topics of alarms, events, feedback and alarm states exist: all that the forwarder needs.
+
+    Raises:
+        BrokerError: a topic is missing and may not be or could not be created.
+        KafkaError: the brokers cannot be reached.
+    """
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    admin = AIOKafkaAdminClient(**aiokafka_options(settings), request_timeout_ms=15_000)
+    await admin.start()
+    try:
+        missing = sorted(set(_history_topics(settings)) - (await _partitions(admin)).keys())
+        if missing and not settings.create_topics:
+            raise BrokerError(
+                f"topics {missing} do not exist, or this user may not DESCRIBE them, and "
+                "STREAM_DETECTOR_CREATE_TOPICS is false; create them, grant the right or allow the creation"
+            )
+        for name in missing:
+            await _create(admin, settings, name, settings.topic_partitions, compacted=False)
+    finally:
+        await admin.close()
+
+
 def worker_topics(settings: Settings) -> list[str]:
     """The names of all topics that a worker needs, e.g. for an embedded broker."""
     return [*_plain_topics(settings), settings.topic_state]

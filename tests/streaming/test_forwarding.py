@@ -105,10 +105,10 @@ class Forwarder:
         self.process.wait()
         self.process.stdout.close()
 
-    def stop(self):
+    def stop(self, seconds=15):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(15)
+        code = self.process.wait(seconds)
         self.process.stdout.close()
         return code
 
@@ -272,3 +272,45 @@ def test_the_ledger_shows_in_the_metrics(forwarder):
         )
         running.producer.flush(10)
         until(lambda: running.metric("ledger_saved").get('stream_detector_ledger_saved{asset="pm-1"}') == 95.0)
+
+
+def test_a_broker_that_goes_away_and_comes_back_costs_no_alarm(own_kafka, unique_name, tmp_path):
+    with HttpReceiver() as receiver:
+        running = Forwarder(own_kafka.bootstrap, unique_name, tmp_path, WEBHOOK_URLS=receiver.url).start()
+        try:
+            running.send("alarms", make_alarm(1))
+            assert receiver.wait_for(1)
+            own_kafka.brokers[0].kill()
+            time.sleep(3)
+            own_kafka.brokers[0].start()
+            running.producer = Producer({"bootstrap.servers": own_kafka.bootstrap})
+            running.send("alarms", make_alarm(1, 3), make_alarm(5))
+            assert receiver.wait_for(3, 60)
+            assert ids(receiver)[-2:] == [(make_alarm(1).id, "resolved"), (make_alarm(5).id, "firing")]
+            until(lambda: len(running.changes()) == 3)
+            own_kafka.brokers[0].kill()
+            # Nothing answers a last commit now; the end must come all the same.
+            assert running.stop(seconds=20) == 0
+        finally:
+            if running.process.poll() is None:
+                running.kill()
+
+
+@pytest.mark.parametrize(("settings", "wanted"), [({}, "no receiver is named"), ({"LANGUAGE": "tlh"}, "en, ko")])
+def test_a_mistake_in_the_settings_is_told_in_a_sentence(settings, wanted):
+    environment = {
+        **os.environ,
+        "STREAM_DETECTOR_BOOTSTRAP": "127.0.0.1:1",
+        "STREAM_DETECTOR_FORWARD_METRICS_PORT": "0",
+    }
+    environment |= {f"STREAM_DETECTOR_FORWARD_{name}": value for name, value in settings.items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "stream_detector", "forward"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert wanted in done.stderr
+    assert "Traceback" not in done.stderr
