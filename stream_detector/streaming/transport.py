@@ -104,7 +104,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
             rebalance_timeout_ms=int(settings.rebalance_timeout_seconds * 1000),
             max_poll_interval_ms=int(max(settings.rebalance_timeout_seconds, settings.stall_seconds) * 1000),
             request_timeout_ms=40_000,
-            metadata_max_age_ms=30_000,
+            # How soon a topic that was deleted and made again is noticed.
+            metadata_max_age_ms=10_000,
         )
 
     async def seek_to(self, plan: Mapping[TopicPartition, tuple[int, int]]) -> None:

@@ -88,6 +88,7 @@ class Worker:
         self._beat_at = time.monotonic()
         self._reader: LogReader | None = None
         self._show_at = 0.0
+        self._all_partitions: set[int] = set()
 
     def describe_bundle(self, manifest: Manifest) -> None:
         """Show the bundle in the metrics and on the console."""
@@ -165,7 +166,7 @@ class Worker:
             ):
                 with attempt:
                     self._not_ready = WAITING
-                    await ensure_topics(settings)
+                    self._all_partitions = set(range((await ensure_topics(settings))[settings.topic_readings]))
                     await self._producer.start()
         except KafkaError as error:
             raise StalledError(f"no broker at {settings.bootstrap} for {settings.start_seconds:g} s: {error}") from None
@@ -222,7 +223,8 @@ class Worker:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 reader = await self._probe()
-                committed = await reader.committed(known or {0})
+                # A worker without partitions watches the whole group: is anybody at work on them?
+                committed = await reader.committed(known or self._all_partitions)
         except (KafkaError, TimeoutError, OSError):
             await self._close_probe()
             return Sight(False, None)
@@ -235,11 +237,14 @@ class Worker:
                 )
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                ends = await reader.ends(known)
+                ends = await reader.ends(known or self._all_partitions)
         except (KafkaError, TimeoutError, OSError):
             return Sight(True, None)  # the group answers, the topic does not
         if not member or self.pipeline.planning_since is not None:
             return Sight(True, None)
+        if not known:
+            offsets = {number: committed.get(number, begin) for number, (begin, _) in ends.items()}
+            return Sight(True, {n: PartitionSight(ends[n][1], offset, offset) for n, offset in offsets.items()})
         now, wall = time.monotonic(), time.time()
         sights = {}
         for number in known & set(progress) & set(ends):
