@@ -1,7 +1,7 @@
 """One partition: rule 1, then the grid, then decisions. A function of its log, however that is cut into batches.
 
 A batch is handled in *segments*, which cross neither the offset up to which a restart reads in silence nor one at which
-assets are evicted.
+assets are evicted, and are not too large for memory.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,8 @@ from stream_detector.columns import FUTURE, TOO_MANY_ASSETS, Decoded
 from stream_detector.deciding import Decider
 from stream_detector.decoding import Decoder
 from stream_detector.detection.grid import Grid, select
-from stream_detector.detection.intake import EVENT_SENSOR, Intake, Readings, Tally
+from stream_detector.detection.intake import Intake, Tally
+from stream_detector.detection.pieces import EVENT_SENSOR, Readings
 from stream_detector.gate import Fate, HeldRecord
 from stream_detector.letters import letter, letter_of_held
 from stream_detector.limits import Limits
@@ -25,6 +26,9 @@ from stream_detector.records import Counts, Outcome, RecordBatch
 from stream_detector.roster import Roster
 from stream_detector.rules import Rules
 from stream_detector.snapshots import Snapshot, dump
+
+SEGMENT_BYTES = 8 * 2**20
+"""Records of about this size are decoded at once: a million numbers of a block take as much again in each column."""
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -72,14 +76,14 @@ class Partition:
     def process(self, batch: RecordBatch, publish_scores: bool) -> Outcome:
         """Handle a batch."""
         said = _Said()
-        offsets = np.asarray(batch.offsets, np.int64)
+        offsets = np.fromiter(batch.offsets, np.int64, len(batch.offsets))
         if not len(offsets):
             return Outcome()
         moments = Moments(offsets)
         self.decider.publish_scores = publish_scores
         sweeps = self.roster.sweeps(offsets, self._previous_offset)
         audible = int(np.searchsorted(offsets, self._silent_until))
-        for begin, end in pairwise(sorted({0, len(offsets), audible, *sweeps})):
+        for begin, end in pairwise(sorted({0, len(offsets), audible, *sweeps, *_heavy(batch)})):
             if begin in sweeps and begin >= audible:
                 self._evict(sweeps[begin], batch, begin, said)
             self._segment(batch, begin, end, moments, said, silent=begin < audible)
@@ -149,7 +153,7 @@ class Partition:
 
     def _not_from_the_future(self, batch: RecordBatch, decoded: Decoded, said: _Said) -> Bools:
         """(R,) which records are not later than their Kafka timestamp allows; -1 stands for no timestamp."""
-        stamps = np.asarray(batch.timestamps_ms, np.float64)[decoded.index]
+        stamps = np.fromiter(batch.timestamps_ms, np.int64, len(batch.timestamps_ms))[decoded.index]
         keep: Bools = (decoded.last_time <= stamps / 1000.0 + self._max_future_seconds) | (stamps < 0)
         for record in np.flatnonzero(~keep).tolist():
             self._drop(batch, decoded, record, FUTURE, "later than its Kafka timestamp", said)
@@ -272,6 +276,16 @@ class Partition:
                 head=self.decider.dump_head(standing),
             )
         )
+
+
+def _heavy(batch: RecordBatch) -> list[int]:
+    """Where to cut a batch so that the columns of a segment fit into memory, though every record be a large block."""
+    try:
+        sizes = np.fromiter(map(len, batch.values), np.int64, len(batch.values))  # type: ignore[arg-type]
+    except TypeError:
+        sizes = np.array([0 if value is None else len(value) for value in batch.values], np.int64)
+    parts: list[int] = np.flatnonzero(np.diff(np.cumsum(sizes) // SEGMENT_BYTES, prepend=0)).tolist()
+    return parts
 
 
 def _as_held(batch: RecordBatch, decoded: Decoded, record: int) -> HeldRecord:

@@ -20,6 +20,9 @@ Bools = NDArray[np.bool_]
 NO_STEP = -(2**62)
 """Stands for "no such step"; far below any step, with room to subtract."""
 
+SAMPLES_SLACK = 64
+"""How many times the slack is longer where steps are samples."""
+
 STEP, EVENT, END, LATE_EVENT = 0, 1, 2, 3
 """Kinds of closing: a step with readings, the step of an event, a run that ended in a gap, an event after its step."""
 
@@ -58,7 +61,8 @@ class Grid:
         """Steps before the next to close that a window, its filling or rule 5 may look at."""
         self.memory = self.history + 2 * (self.silent_steps + lateness) + config.max_gap_steps + 2
         """Steps before the next to close that a rebuild reads again: `history`, and enough for the run to be known."""
-        self.slack = max(slack_steps, 2 * lateness)
+        # Samples come in blocks of thousands, of few sensors.
+        self.slack = max(slack_steps * (SAMPLES_SLACK if config.kind == "samples" else 1), 2 * lateness)
         """How far past its newest step an asset may go before its steps are closed."""
         self.ring = self.history + lateness + self.slack + 2
         self._opened_ring = self.memory + lateness + self.slack + 2

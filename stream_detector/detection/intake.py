@@ -28,6 +28,8 @@ from stream_detector.detection.pieces import (
 LOOK_AHEAD = 16_384
 """Readings a piece: enough for the array operations to pay, and the temporary arrays stay in the cache."""
 
+LEAST_AHEAD = 512
+
 
 @dataclass(slots=True)
 class Tally:
@@ -48,10 +50,12 @@ class Intake:
 
     def take(self, readings: Readings, offsets: Ints) -> Iterator[Closings]:
         """Takes readings of admitted assets; yields what closes, round by round, while the grid is in that state."""
-        begin = 0
+        begin, ahead = 0, LOOK_AHEAD
         while begin < len(readings):
-            piece, taken = self._cut(readings.take(slice(begin, begin + LOOK_AHEAD)))
+            piece, taken = self._cut(readings.take(slice(begin, begin + ahead)))
             begin += taken
+            # Sorting far more than can be taken would cost more than taking it.
+            ahead = min(LOOK_AHEAD, max(2 * taken, LEAST_AHEAD))
             yield from self._take_piece(piece, offsets)
 
     def _cut(self, ahead: Readings) -> tuple[Piece, int]:
