@@ -1,5 +1,6 @@
 """Dead letters at a bounded rate: a flood of garbage must not become a flood on another topic."""
 
+import base64
 import time
 from collections.abc import Callable
 
@@ -31,5 +32,5 @@ class DeadLetterGate:
 
     def message(self, topic: str, letter: DeadLetter) -> Outgoing:
         """The letter under the key of the record that it holds."""
-        key = b"" if letter.key is None else letter.key.encode()
+        key = b"" if letter.key is None else base64.b64decode(letter.key)
         return Outgoing(topic, key, to_bytes(letter))

@@ -1,3 +1,4 @@
+from stream_detector.messages import DeadLetter
 from stream_detector.streaming.dead_letters import DeadLetterGate
 from stream_detector.streaming.progress import PartitionProgress
 
@@ -38,3 +39,10 @@ def test_dead_letters_flow_at_the_rate_allowed_after_a_burst() -> None:
     assert sum(gate.admits() for _ in range(100)) == 20
     now[0] = 5.0
     assert sum(gate.admits() for _ in range(100)) == 10
+
+
+def test_a_dead_letter_keeps_the_key_of_its_record() -> None:
+    letter = DeadLetter(
+        topic="t", partition=0, offset=1, reason="malformed", raw=None, key="bWFjaGluZS0x", timestamp_ms=0
+    )
+    assert DeadLetterGate(1.0).message("letters", letter).key == b"machine-1"
