@@ -22,7 +22,7 @@ FOLDERS = {
     "heartbeat": "ecg5000",
     "lots": "secom",
     "paper-mill-dense": "papermill",
-    "prelabel": "skab",
+    "prelabel": "gecco2018",
     "water-loop": "skab",
     "water-network": "batadal",
 }

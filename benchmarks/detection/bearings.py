@@ -1,4 +1,4 @@
-"""Bearing vibration (CWRU): of five seconds of each recording the first 40 % learn, the next 20 % choose the threshold, the rest judge.
+"""Bearing vibration (CWRU): five seconds of each recording; 40 % learn, 20 % choose the threshold, the rest judges.
 
 Twice: as the studies do it, with the healthy recording at its 48 kHz beside faults at 12 kHz, so that a model may tell
 recorders apart; and with the healthy recording decimated to 12 kHz. In the studies' tables FRR is the false-alarm rate,
