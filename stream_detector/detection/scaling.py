@@ -5,6 +5,7 @@ windows of its batch.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +80,8 @@ def moving_average(windows: FloatArray, steps: int) -> FloatArray:
     return means
 
 
-def sum_over_steps(values: FloatArray) -> FloatArray:
-    """(B, T, F) -> (B, F), adding in the order of the steps whatever B and F are."""
+def sum_over_steps(values: NDArray[np.floating[Any]]) -> FloatArray:
+    """(B, T, F) -> (B, F) in float64, adding in the order of the steps whatever B and F are."""
     total = np.zeros((values.shape[0], values.shape[2]))
     for step in range(values.shape[1]):
         total += values[:, step]
@@ -112,8 +113,9 @@ class Scaler:
 
     def apply(self, values: FloatArray) -> FloatArray:
         """Scale (..., F); NaN stays NaN."""
-        scaled = (values - self.center) / self.scale
-        return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
+        scaled: FloatArray = values - self.center
+        scaled /= self.scale
+        return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip, out=scaled)
 
     def invert(self, scaled: FloatArray) -> FloatArray:
         """Back to the transform's units: (..., F)."""

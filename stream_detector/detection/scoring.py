@@ -85,9 +85,14 @@ class Scorer:
         """Error per sensor (B, F) over the reconstructed steps, and which sensors had a known cell there (B, F)."""
         newest = 1 if self._score.steps == "newest" else reconstruction.shape[1]
         known = known[:, -newest:]
-        difference = scaled[:, -newest:].astype(np.float64) - reconstruction[:, -newest:]
-        cells = np.abs(difference) if self._score.error == "absolute" else difference**2
-        total = sum_over_steps(np.where(known, cells, 0.0))
+        cells = scaled[:, -newest:] - reconstruction[:, -newest:]
+        if self._score.error == "absolute":
+            np.abs(cells, out=cells)
+        else:
+            np.square(cells, out=cells)
+        if not known.all():
+            cells[~known] = 0.0
+        total = sum_over_steps(cells)
         count = known.sum(axis=1)
         means: FloatArray = total / np.maximum(count, 1)
         return means, count > 0
@@ -107,5 +112,10 @@ class Scorer:
 def model_inputs(scaler: Scaler, values: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Scale transformed windows (B, T', F): float32 with 0 where masked, and which cells are known."""
     known = np.isfinite(values)
-    scaled = np.clip(np.where(known, scaler.apply(values), 0.0), -SCALED_LIMIT, SCALED_LIMIT)
-    return scaled.astype(np.float32), known
+    scaled = scaler.apply(values)
+    # In place, and only what is needed: these arrays are larger than a cache and cost as much as the network.
+    np.clip(scaled, -SCALED_LIMIT, SCALED_LIMIT, out=scaled)
+    inputs = scaled.astype(np.float32)
+    if not known.all():
+        inputs[~known] = 0.0
+    return inputs, known
