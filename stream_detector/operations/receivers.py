@@ -150,6 +150,7 @@ async def _post(session: "aiohttp.ClientSession", url: str, body: bytes, headers
         async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
             if answer.status // 100 != 2:
                 reason = (await answer.content.read(REASON_CHARACTERS)).decode(errors="replace")
-                raise DeliveryError(f"{url} answered {answer.status}: {reason}")
+                raise DeliveryError(f"answered {answer.status}: {reason}")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise DeliveryError(f"{url}: {str(error) or type(error).__name__}") from None
+        # The address is left out: the path of a webhook is often its secret.
+        raise DeliveryError(str(error) or type(error).__name__) from None

@@ -1,6 +1,7 @@
 """The forwarder as a whole: topics, states, one delivery a receiver, and the ledger's metrics, in one event loop."""
 
 import asyncio
+import hashlib
 import logging
 import time
 from contextlib import AsyncExitStack
@@ -163,10 +164,12 @@ class ForwarderProcess:
 
 
 def _name(kind: str, url: str) -> str:
-    """A receiver's name in metrics and in the group of its progress: without the path, which may hold a secret.
+    """A receiver's name in metrics and in the group of its progress; of the path, often a secret, only a hash.
 
-    >>> _name("alertmanager", "http://am:9093/")
-    'alertmanager-am-9093'
+    >>> _name("alertmanager", "http://am:9093/"), _name("webhook", "https://hooks.example/T1/secret")
+    ('alertmanager-am-9093', 'webhook-hooks.example-e90a1f')
     """
     parts = urlsplit(url)
-    return "-".join([kind, parts.hostname or "", *([str(parts.port)] if parts.port else [])])
+    rest = parts.path.rstrip("/") + (f"?{parts.query}" if parts.query else "")
+    digest = hashlib.sha256(rest.encode()).hexdigest()[:6] if rest else ""
+    return "-".join(filter(None, [kind, parts.hostname, str(parts.port or ""), digest]))

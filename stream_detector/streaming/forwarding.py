@@ -7,6 +7,7 @@ repeats.
 
 import json
 import logging
+import time
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -21,6 +22,12 @@ from stream_detector.streaming.topic_reader import TopicReader
 log = logging.getLogger(__name__)
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+OPEN_SECONDS = 30 * 86_400.0
+"""An alarm that nobody has acknowledged for longer is not asked after any more."""
+
+OF_ASSET = b'"alarm":null'
+"""Is in every change that concerns an asset and no single alarm: our messages are canonical JSON."""
 
 METADATA_CHARACTERS = 3_500
 EVERY_ALARM = "*"
@@ -75,9 +82,13 @@ class KafkaStateLog:
 
     async def restore(self) -> Sequence[AlarmStateChange]:
         changes = []
+        old = (time.time() - OPEN_SECONDS) * 1000
         async with TopicReader(self._settings, [self._settings.topic_alarm_states]) as reader:
             async for records in reader.to_end():
                 for record in records:
+                    # Years of the audit trail: of the old part only what set an asset aside can matter still.
+                    if record.timestamp_ms < old and OF_ASSET not in (record.value or b""):
+                        continue
                     change = _parsed(AlarmStateChange, record)
                     if change is not None:
                         changes.append(change)

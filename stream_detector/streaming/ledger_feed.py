@@ -73,11 +73,13 @@ async def read_ledger(feed: LedgerFeed) -> list[str]:
 
 
 async def follow_ledger(feed: LedgerFeed, gauges: LedgerGauges, days: float = math.inf) -> None:
-    """Reads the topics from the beginning and goes on for ever; the gauges follow.
+    """Reads the topics and goes on for ever; the gauges follow.
 
-    Alarms and events `days` older (event time) than the newest are forgotten, so that the process does not grow.
+    What came more than `days` ago is not read, and alarms and events `days` older (event time) than the newest are
+    forgotten, so that the process starts quickly and does not grow.
     """
-    async with TopicReader(feed.settings, feed.topics) as reader:
+    since = time.time() - days * SECONDS_PER_DAY if math.isfinite(days) else None
+    async with TopicReader(feed.settings, feed.topics, since) as reader:
         async for records in reader.to_end():
             feed.take(records)
         gauges.update(set(feed.ledger.assets))
