@@ -22,7 +22,7 @@ def command(
     ] = False,
     days: Annotated[float, typer.Option(min=0.2, help="Days to replay.")] = 4.0,
     past_days: Annotated[float, typer.Option(min=5.0, help="Days before them, to fit on.")] = 24.0,
-    seconds: Annotated[float, typer.Option(min=1.0, help="How long the replay takes.")] = 75.0,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long the replay takes.")] = 60.0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another machine.")] = 7,
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep bundle, report, data and the worker's log there.")
