@@ -109,7 +109,6 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
                 alarm_open=decider.standings[slot].alarm is not None,
                 degraded=degraded,
                 warming_up=warming_up,
-                drift=0.0,
                 top_shares=[],
                 scored_until=scored_until,
                 newest=_NONE_KNOWN,

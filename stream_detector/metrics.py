@@ -118,7 +118,11 @@ class WorkerMetrics:
         )
         self.degraded_sensors = gauge("degraded_sensors", "Sensors that are silent or missing and masked", "asset")
         self.warming_up = gauge("warming_up", "1 while the asset's window is not full", "asset")
-        self.drift = gauge("drift_level", "Drift of the score against training, 0 = none", "asset")
+        self.drift = gauge(
+            "drift_level",
+            "Population stability index of the newest 500 scores against those of held-out data, 0 = none",
+            "asset",
+        )
         self.watermark = gauge("watermark_timestamp_seconds", "Largest event time accepted", "asset")
         self.watermark_lag = gauge("watermark_lag_seconds", "Wall clock minus watermark, the most lagging asset")
 

@@ -95,7 +95,6 @@ class AssetStatus:
     alarm_open: bool
     degraded: int
     warming_up: bool
-    drift: float
     top_shares: list[tuple[str, float]]
     scored_until: float
     newest: NDArray[np.float32] = field(compare=False, repr=False)

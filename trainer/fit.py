@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.bundle import Bundle, assemble, write_bundle
+from stream_detector.detection.drift import ScoreReference
 from stream_detector.detection.models import Learner, Model, build, needs_labels
 from stream_detector.detection.scaling import Scaler, transform, transformed_steps
 from stream_detector.detection.scoring import Scorer, model_inputs
@@ -85,7 +86,9 @@ def fit_recipe(
     )
     test_rows = scored.take(split.test[scored.rows])
     evaluation = evaluate_rows(test_rows, manifest)
-    judged = manifest.model_copy(update={"metrics": {"test": evaluation.as_json()}})
+    reference = ScoreReference.of(np.concatenate([validation_rows.score, test_rows.score]))
+    metrics = {"test": evaluation.as_json(), "scores": None if reference is None else reference.to_json()}
+    judged = manifest.model_copy(update={"metrics": metrics})
     probes = _probe_windows(chosen_on if len(chosen_on) else learnt)
     bundle = write_bundle(out, judged, model, scaler, probes, head, private_key)
     return Fitted(bundle, losses, dataset, validation or dataset, validation_rows, test_rows, evaluation)

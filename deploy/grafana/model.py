@@ -122,10 +122,10 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                 ),
                 lines(
                     "Drift",
-                    "Distance of the scores from those of training; 0 = none, above 1 look at it.",
+                    "Population stability index of the newest 500 scores; 0 = none, above 0.25 look at it.",
                     {"{{asset}}": f"max by (asset) (stream_detector_drift_level{ASSET})"},
                     unit="none",
-                    steps=[(None, GREEN), (1, RED)],
+                    steps=[(None, GREEN), (0.25, RED)],
                 ),
             ],
         ),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client import Gauge
 
+from stream_detector.detection.drift import DriftMeter, ScoreReference
 from stream_detector.messages import from_iso
 from stream_detector.metrics import WorkerMetrics
 from stream_detector.records import AssetStatus, Outcome
@@ -29,6 +30,13 @@ class Measuring:
         self._committed_at = time.monotonic()
         self._planned_at = time.monotonic()
         self._shown: dict[str, list[str]] = {}
+        self._reference: ScoreReference | None = None
+        self._drift: dict[str, tuple[float, DriftMeter]] = {}
+
+    def expect(self, reference: ScoreReference | None) -> None:
+        """The scores that the bundle had on data that it did not learn from; None = not known, drift is not told."""
+        self._reference = reference
+        self._drift.clear()
 
     def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
         """One batch, once the engine has answered. Readings of a rebuild are not counted: they were before."""
@@ -126,7 +134,7 @@ class Measuring:
             metrics.alarms_open.labels(name).set(status.alarm_open)
             metrics.degraded_sensors.labels(name).set(status.degraded)
             metrics.warming_up.labels(name).set(status.warming_up)
-            metrics.drift.labels(name).set(status.drift)
+            self._show_drift(status)
             metrics.watermark.labels(name).set(status.watermark)
             if not math.isnan(status.score):
                 metrics.score.labels(name).set(status.score)
@@ -143,8 +151,20 @@ class Measuring:
             self._forget(name)
         self._shown = shown
 
+    def _show_drift(self, status: AssetStatus) -> None:
+        if self._reference is None or math.isnan(status.scored_until):
+            return
+        until, meter = self._drift.get(status.asset) or (math.nan, DriftMeter(self._reference))
+        if status.scored_until != until:
+            meter.add(status.score)
+            self._drift[status.asset] = status.scored_until, meter
+        level = meter.level
+        if level is not None:
+            self.metrics.drift.labels(status.asset).set(level)
+
     def _forget(self, name: str) -> None:
         metrics = self.metrics
+        self._drift.pop(name, None)
         for gauge in (metrics.threshold, metrics.alarms_open, metrics.degraded_sensors, metrics.warming_up,
                       metrics.drift, metrics.watermark, metrics.score, metrics.probability):  # fmt: skip
             _remove(gauge, name)

@@ -16,6 +16,7 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
+from stream_detector.detection.drift import ScoreReference
 from stream_detector.errors import StalledError, StreamDetectorError
 from stream_detector.field_mapping import FieldMapping
 from stream_detector.manifest import Manifest
@@ -95,6 +96,7 @@ class Worker:
         if self.settings.console:
             self.measuring.console = ConsoleFeed(self.settings, manifest, lambda: self._not_ready)
         self.metrics.bundle_info.labels(manifest.bundle_id, manifest.recipe).set(1)
+        self.measuring.expect(ScoreReference.from_json(manifest.metrics.get("scores")))
         self.metrics.bundle_sensors.set(len(manifest.sensors))
         self.metrics.bundle_loaded.set_to_current_time()
         if manifest.training.until_time is not None:

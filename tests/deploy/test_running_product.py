@@ -27,8 +27,9 @@ pytestmark = [
 ]
 
 WITHOUT_DATA_HERE = {
-    # The small bundle has no probability head.
+    # The small bundle has no probability head, and knows no scores of held-out data.
     "stream_detector_probability",
+    "stream_detector_drift_level",
 }
 
 
@@ -73,6 +74,8 @@ def all_rules() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.get("alert") or rule["record"])
 def test_every_rule_has_data_to_judge(product: Product, rule: dict[str, Any]) -> None:
     expression = without_thresholds(rule["expr"])
+    if expression in WITHOUT_DATA_HERE:
+        pytest.skip(f"{expression} needs a bundle of the trainer")
     assert query(product, expression), f"no data for {expression}"
 
 
