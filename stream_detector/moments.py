@@ -1,10 +1,15 @@
-"""Which record a reading came with, and when it was handled: rule 1 may let go of a record later than it came."""
+"""The records of a batch: which one a reading came with, and when it is handled, which rule 1 may put off."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.columns import Decoded
 from stream_detector.detection.pieces import Readings
 from stream_detector.gate import HeldRecord
+from stream_detector.records import RecordBatch
+
+SEGMENT_BYTES = 8 * 2**20
+"""Records of about this size are decoded at once: a million numbers of a block take as much again in each column."""
 
 Ints = NDArray[np.int64]
 
@@ -35,3 +40,23 @@ def insert(readings: Readings, released: list[tuple[int, int, HeldRecord]], mome
         parts.append(Readings(np.full(count, slot), held.sensor, held.time, held.value, entry))
         keys.append(np.full(count, 2 * where))
     return Readings.join(parts).take(np.argsort(np.concatenate(keys), kind="stable"))
+
+
+def as_held(batch: RecordBatch, decoded: Decoded, record: int) -> HeldRecord:
+    """A decoded record, with all that is needed to handle it later."""
+    where = int(decoded.index[record])
+    span = slice(*np.searchsorted(decoded.record, [record, record + 1]).tolist())
+    return HeldRecord(
+        batch.offsets[where], batch.timestamps_ms[where], batch.keys[where], batch.values[where],
+        float(decoded.last_time[record]), decoded.sensor[span], decoded.time[span], decoded.value[span],
+    )  # fmt: skip
+
+
+def heavy_cuts(batch: RecordBatch) -> list[int]:
+    """Where to cut a batch so that the columns of a segment fit into memory, though every record be a large block."""
+    try:
+        sizes = np.fromiter(map(len, batch.values), np.int64, len(batch.values))  # type: ignore[arg-type]
+    except TypeError:
+        sizes = np.array([0 if value is None else len(value) for value in batch.values], np.int64)
+    parts: list[int] = np.flatnonzero(np.diff(np.cumsum(sizes) // SEGMENT_BYTES, prepend=0)).tolist()
+    return parts

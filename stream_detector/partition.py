@@ -21,14 +21,11 @@ from stream_detector.gate import Fate, HeldRecord
 from stream_detector.letters import letter, letter_of_held
 from stream_detector.limits import Limits
 from stream_detector.messages import DeadLetter, to_bytes
-from stream_detector.moments import Moments, insert
+from stream_detector.moments import Moments, as_held, heavy_cuts, insert
 from stream_detector.records import Counts, Outcome, RecordBatch
 from stream_detector.roster import Roster
 from stream_detector.rules import Rules
 from stream_detector.snapshots import Snapshot, dump
-
-SEGMENT_BYTES = 8 * 2**20
-"""Records of about this size are decoded at once: a million numbers of a block take as much again in each column."""
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -83,7 +80,7 @@ class Partition:
         self.decider.publish_scores = publish_scores
         sweeps = self.roster.sweeps(offsets, self._previous_offset)
         audible = int(np.searchsorted(offsets, self._silent_until))
-        for begin, end in pairwise(sorted({0, len(offsets), audible, *sweeps, *_heavy(batch)})):
+        for begin, end in pairwise(sorted({0, len(offsets), audible, *sweeps, *heavy_cuts(batch)})):
             if begin in sweeps and begin >= audible:
                 self._evict(sweeps[begin], batch, begin, said)
             self._segment(batch, begin, end, moments, said, silent=begin < audible)
@@ -163,7 +160,7 @@ class Partition:
         """(R,) slot of each record; new assets are admitted, and `keep` is cleared where one cannot be."""
         known_slots = self.roster.slots
         try:
-            return np.fromiter(map(known_slots.get, decoded.asset), np.int64, len(decoded.asset))  # type: ignore[arg-type]
+            return np.fromiter(map(known_slots.get, decoded.asset), np.int64, len(decoded.asset))
         except TypeError:
             slots = list(map(known_slots.get, decoded.asset))
             for record, name in enumerate(decoded.asset):
@@ -220,7 +217,7 @@ class Partition:
             if slot not in self._judged and time <= watermark[slot] + self._max_future_seconds:
                 watermark[slot] = max(watermark[slot], time)
                 continue
-            this, place = _as_held(batch, decoded, record), int(decoded.index[record])
+            this, place = as_held(batch, decoded, record), int(decoded.index[record])
             fate, freed, refused = gate.judge(this, watermark[slot])
             released += [(place, slot, held) for held in freed]
             keep[record] = fate is Fate.ACCEPTED
@@ -255,7 +252,7 @@ class Partition:
         """A decoded record becomes a dead letter; returns how many readings it has."""
         place = int(decoded.index[record])
         said.letters.append((place, letter(batch, place, reason, detail)))
-        readings = _as_held(batch, decoded, record).readings
+        readings = as_held(batch, decoded, record).readings
         said.counts.dead_lettered += readings
         return readings
 
@@ -276,25 +273,6 @@ class Partition:
                 head=self.decider.dump_head(standing),
             )
         )
-
-
-def _heavy(batch: RecordBatch) -> list[int]:
-    """Where to cut a batch so that the columns of a segment fit into memory, though every record be a large block."""
-    try:
-        sizes = np.fromiter(map(len, batch.values), np.int64, len(batch.values))  # type: ignore[arg-type]
-    except TypeError:
-        sizes = np.array([0 if value is None else len(value) for value in batch.values], np.int64)
-    parts: list[int] = np.flatnonzero(np.diff(np.cumsum(sizes) // SEGMENT_BYTES, prepend=0)).tolist()
-    return parts
-
-
-def _as_held(batch: RecordBatch, decoded: Decoded, record: int) -> HeldRecord:
-    where = int(decoded.index[record])
-    span = slice(*np.searchsorted(decoded.record, [record, record + 1]).tolist())
-    return HeldRecord(
-        batch.offsets[where], batch.timestamps_ms[where], batch.keys[where], batch.values[where],
-        float(decoded.last_time[record]), decoded.sensor[span], decoded.time[span], decoded.value[span],
-    )  # fmt: skip
 
 
 def _count_kinds(counts: Counts, decoded: Decoded) -> None:
