@@ -79,9 +79,9 @@ def test_errors_and_score_equal_a_loop_over_the_known_cells(seed, error, steps, 
     scored = Scorer(TransformConfig(), IDENTITY, Draws(0.5), config).score(windows)
     for found, score, naive in zip(scored.errors, scored.score, naive_errors(windows, 0.5, config), strict=True):
         known = [value for value in naive if value is not None]
-        np.testing.assert_allclose(found, [value or 0.0 for value in naive], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found, [value or 0.0 for value in naive], rtol=1e-5, atol=1e-9)
         expected = (max(known) if sensors == "max" else sum(known) / len(known)) if known else 0.0
-        assert score == pytest.approx(expected)
+        assert score == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_masked_cell_changes_no_error_whatever_the_model_draws_there():
