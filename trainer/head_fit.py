@@ -55,7 +55,7 @@ def fit_head(recipe: Recipe, dataset: Dataset, split: Split, scorer: Scorer) -> 
 
     The calibration walks forward through these rows: each day is predicted by an ensemble of the days before it.
     """
-    del scorer  # errors of the autoencoder were tried as inputs and brought nothing
+    del scorer  # the autoencoder's errors are not among the inputs of this head
     if not dataset.labels_mark_events or dataset.labels is None:
         raise DataError(f"recipe {recipe.name}: the head learns from a label column that marks events; there is none")
     past = dataset.take(split.train | split.validation)

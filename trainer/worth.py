@@ -66,6 +66,16 @@ class Worth:
         return None if never <= 0 else 1 - self.priced.cost / never
 
     @property
+    def saving_by_half(self) -> tuple[float | None, float | None]:
+        """Saving on the first half of the judged days and on the rest: does it hold up?"""
+        middle = (len(self.days) + 1) // 2
+        parts = []
+        for part in (slice(0, middle), slice(middle, None)):
+            never = float(self.never_by_day[part].sum())
+            parts.append(1 - float(self.cost_by_day[part].sum()) / never if never > 0 else None)
+        return parts[0], parts[1]
+
+    @property
     def useful_alarms(self) -> int:
         return int(self.priced.match.useful.sum())
 
@@ -87,6 +97,7 @@ class Worth:
             "saving": self.saving,
             "saving_low": self.interval.low,
             "saving_high": self.interval.high,
+            "saving_by_half": list(self.saving_by_half),
             "auc": area_under_roc(self.judged.level, self.positive) if both else None,
             "average_precision": average_precision(self.judged.level, self.positive) if both else None,
             "caught": int(match.caught.sum()),
@@ -231,6 +242,9 @@ def in_words(worth: Worth) -> list[str]:
     if not len(worth.alarms):
         return [*lines, f"It never alarms, so it saves nothing: {sums}."]
     lines.append(f"Saving {saving:.1%}{interval}: {sums}.")
+    halves = [f"{part:.1%}" for part in worth.saving_by_half if part is not None]
+    if len(halves) == 2:
+        lines.append(f"First half of the days {halves[0]}, second half {halves[1]}.")
     if low is None or high is None or low <= 0 <= high:
         lines.append("The interval contains 0: no saving is shown.")
     elif high < 0:

@@ -98,7 +98,7 @@ def command(
         typer.echo(f"{pair['recipe']} saves {pair['saving_difference']:+.1%} against {pair['against']}, {interval}")
     for name, others in found.items():
         for worth in others:
-            typer.echo(f"{worth.recipe.name}, {name}: {in_words(worth)[2]}")
+            typer.echo(f"{worth.recipe.name}, {name}: {' '.join(in_words(worth)[2:])}")
     if json is not None:
         stressed = {name: [worth.as_json() for worth in others] for name, others in found.items()}
         content = {
