@@ -20,11 +20,14 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 LOWEST, HIGHEST = 0.25, 16.0
 """Scores are drawn on a logarithmic scale, in multiples of the threshold."""
 
+WIDE = 110
+"""From this width on there is room for everything."""
+
 VERDICTS = {
     "open": ("open", "bold yellow"),
-    "waiting": ("over, waiting", "yellow"),
-    "caught": ("caught a break", "bold green"),
-    "false": ("false alarm", "red"),
+    "waiting": ("waiting", "yellow"),
+    "caught": ("right", "bold green"),
+    "false": ("false", "red"),
 }
 
 
@@ -39,13 +42,14 @@ class Frame:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = min(options.height or console.size.height, 40)
+        wide = options.max_width >= WIDE
         layout = Layout()
         plot_height = max(8, min(14, height - 19))
         layout.split_column(
-            Layout(self._header(), size=3),
+            Layout(self._header(wide), size=3),
             Layout(name="facts", size=7),
             Layout(_plot(self.watch, options.max_width - 4, plot_height - 3, self._steps_each()), size=plot_height),
-            Layout(_alarms(self.watch, max(1, height - 3 - 7 - plot_height - 3)), name="alarms"),
+            Layout(_alarms(self.watch, max(1, height - 3 - 7 - plot_height - 3), wide), name="alarms"),
         )
         layout["facts"].split_row(
             Layout(self._stream()), Layout(_worth(self.watch.tally())), Layout(_breaks(self.watch))
@@ -56,7 +60,7 @@ class Frame:
         """So many steps a column that the curve moves by about four columns a second, whatever the speed."""
         return max(1, round(self.speed / self.watch.step_seconds / 4))
 
-    def _header(self) -> Panel:
+    def _header(self, wide: bool) -> Panel:
         time = self.watch.time
         clock = "waiting for the first score" if time is None else f"{datetime.fromtimestamp(time, UTC):%a %d %b %H:%M}"
         row = Table.grid(expand=True)
@@ -69,7 +73,9 @@ class Frame:
                 ("Stream Detector ", "bold"), ("demo", "dim"), f"   {self.watch.asset}   ", (clock, "bold cyan")
             ),
             Padding(bar, (0, 1)),
-            Text(f"   {self.speed:,.0f} × real time · {self.broker} · Ctrl-C ends", style="dim"),
+            Text(
+                f"{self.speed:,.0f} × real time · {self.broker} · Ctrl-C ends" if wide else "Ctrl-C ends", style="dim"
+            ),
         )
         return Panel(row, border_style="cyan")
 
@@ -81,16 +87,16 @@ class Frame:
             {
                 "readings/s": f"{watch.readings_per_second:,.0f}",
                 "readings": f"{watch.readings:,}",
-                "steps scored": f"{watch.scored:,}",
-                "delay to screen": "-" if delay is None else f"{delay * 1000:,.0f} ms",
-                "dead sensors": "-" if newest is None else str(newest.degraded),
+                "scored": f"{watch.scored:,} steps",
+                "delay": "-" if delay is None else f"{delay * 1000:,.0f} ms",
+                "dead": "-" if newest is None else f"{newest.degraded} sensor{'' if newest.degraded == 1 else 's'}",
             },
         )
 
 
 def _facts(title: str, facts: dict[str, str | Text]) -> Panel:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="dim", no_wrap=True)
     table.add_column()
     for name, fact in facts.items():
         table.add_row(name, fact)
@@ -99,15 +105,15 @@ def _facts(title: str, facts: dict[str, str | Text]) -> Panel:
 
 def _worth(tally: Tally) -> Panel:
     saved_style = "bold green" if tally.saved > 0 else "bold red"
-    lead = "-" if tally.lead_seconds is None else f"{span(round(tally.lead_seconds / 60) * 60)} ahead on average"
+    lead = "-" if tally.lead_seconds is None else f"{span(round(tally.lead_seconds / 60) * 60)} average"
     return _facts(
         "worth so far",
         {
+            "saved": Text(f"{tally.saved:,.0f} ({tally.saved_share:.0%})", style=saved_style),
+            "cost": f"{tally.cost:,.0f}, not {tally.never_cost:,.0f}",
             "caught": Text(f"{tally.caught} of {tally.caught + tally.missed} breaks", style="green"),
             "lead": lead,
-            "false alarms": Text(str(tally.false_alarms), style="red" if tally.false_alarms else ""),
-            "cost": f"{tally.cost:,.0f} instead of {tally.never_cost:,.0f}",
-            "saved": Text(f"{tally.saved:,.0f}  ({tally.saved_share:.0%})", style=saved_style),
+            "false": Text(f"{tally.false_alarms} alarms", style="red" if tally.false_alarms else ""),
         },
     )
 
@@ -121,7 +127,7 @@ def _breaks(watch: Watch) -> Panel:
         elif event.lead_seconds is None:
             line.append("missed", style="bold red")
         else:
-            line.append(f"caught {span(event.lead_seconds)} ahead", style="bold green")
+            line.append(f"{span(event.lead_seconds)} ahead", style="bold green")
         lines.append(line)
     return Panel(
         Group(*lines) if lines else Text("none yet", style="dim"),
@@ -135,7 +141,7 @@ def _plot(watch: Watch, width: int, height: int, steps_each: int) -> Panel:
     body = curve(list(watch.points(width, steps_each)), width, height)
     hours = width * steps_each * watch.step_seconds / 3600
     title = Text.assemble(
-        ("score against threshold", "bold"), f", the last {hours:.0f} h   ", ("█ alarm ", "red"), ("█ quiet ", "cyan"),
+        ("score against threshold", "bold"), f", {hours:.0f} h  ", ("█ alarm ", "red"), ("█ quiet ", "cyan"),
         ("─ threshold ", "yellow"), ("▼ break", "bold magenta"),
     )  # fmt: skip
     return Panel(body, title=title, title_align="left", border_style="bright_black")
@@ -170,20 +176,21 @@ def _eighths(ratio: float | None, line: int, height: int) -> int:
     return 8 * line + max(1, round(share * 8 * (height - line)))
 
 
-def _alarms(watch: Watch, most: int) -> Panel:
+def _alarms(watch: Watch, most: int, wide: bool) -> Panel:
     table = Table(expand=True, box=None, padding=(0, 1), header_style="dim", show_edge=False)
     table.add_column("raised", no_wrap=True)
-    table.add_column("expected", no_wrap=True)
+    if wide:
+        table.add_column("expected", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("what became of it", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     table.add_column("lead", justify="right", no_wrap=True)
     table.add_column("because of", ratio=1, no_wrap=True, overflow="ellipsis")
     for seen in watch.alarms()[-most:][::-1]:
-        table.add_row(*_alarm_cells(seen))
+        table.add_row(*_alarm_cells(seen, wide))
     return Panel(table, title="alarms", title_align="left", border_style="bright_black")
 
 
-def _alarm_cells(seen: SeenAlarm) -> list[Text]:
+def _alarm_cells(seen: SeenAlarm, wide: bool) -> list[Text]:
     alarm = seen.alarm
     text, style = VERDICTS[seen.verdict]
     strength = alarm.score if alarm.probability is None else alarm.probability
@@ -193,7 +200,7 @@ def _alarm_cells(seen: SeenAlarm) -> list[Text]:
         sensors.append(f" {top.sensor} {top.share:.0%}  ")
     return [
         Text(f"{datetime.fromtimestamp(from_iso(alarm.raised_at), UTC):%a %H:%M}", style="bold"),
-        Text(f"{moment(alarm.expected_from)}-{moment(alarm.expected_until)}"),
+        *([Text(f"{moment(alarm.expected_from)}-{moment(alarm.expected_until)}")] if wide else []),
         Text(f"{strength:.2f} > {alarm.threshold:.2f}", style="yellow"),
         Text(text, style=style),
         Text("" if seen.lead_seconds is None else span(seen.lead_seconds)),

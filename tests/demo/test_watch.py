@@ -164,16 +164,10 @@ def test_the_screen_fits_the_terminal_and_shows_what_matters(watch: Watch, width
     lines = text.getvalue().splitlines()
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
-    if width >= 120:
-        for wanted in (
-            "caught 4 min ahead",
-            "1 of 1 breaks",
-            "press_draw 40%",
-            "false alarm",
-            "open",
-            "caught a break",
-        ):
+    if width >= 80:
+        for wanted in ("4 min ahead", "1 of 1 breaks", "85 (85%)", "1 alarms", "open", "right", "false", "press_draw"):
             assert wanted in text.getvalue()
+    assert ("expected" in text.getvalue()) == (width >= 120)
 
 
 def test_an_empty_screen_says_that_it_waits(watch: Watch) -> None:
