@@ -92,11 +92,14 @@ def read_recordings(path: Path, config: SignalConfig) -> Recordings:
 
 def _read(file: Path, config: SignalConfig) -> NDArray[np.float64]:
     """(N, C) at the config's rate."""
+    import zlib
+
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         content = loadmat(file)
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+    except (OSError, ValueError, TypeError, LookupError, NotImplementedError, MatReadError, zlib.error) as error:
         raise DataError(f"{file} cannot be read as a MATLAB 5 file: {error}") from error
     channels = [_channel(file, content, channel) for channel in config.channels]
     if len({len(channel) for channel in channels}) > 1:
