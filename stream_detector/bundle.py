@@ -130,6 +130,16 @@ def write_bundle(
     return load_bundle(folder)
 
 
+def require_place(path: str | os.PathLike[str]) -> None:
+    """UsageError unless a bundle may be written to `path`: nothing is there, an empty folder, or a bundle."""
+    folder = Path(path)
+    if not folder.exists():
+        return
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {"a file"}
+    if names and not (names <= set(files.MAX_BYTES) and files.MANIFEST in names):
+        raise UsageError(f"{folder} is there already and is no bundle; name another folder, or remove it")
+
+
 def sign_bundle(path: str | os.PathLike[str], private_key: bytes) -> None:
     """Check the bundle and write its signature beside the manifest; private_key: Ed25519, 32 raw bytes or PEM."""
     load_bundle(path)
@@ -174,10 +184,7 @@ def _require_finite(name: str, arrays: Arrays) -> None:
 
 def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write all files into a new folder and move it into place, so that no reader sees half a bundle."""
-    if folder.exists():
-        names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {"a file"}
-        if names and not (names <= set(files.MAX_BYTES) and files.MANIFEST in names):
-            raise UsageError(f"{folder} is there already and is no bundle; name another folder, or remove it")
+    require_place(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.bundle import Bundle, assemble, write_bundle
+from stream_detector.bundle import Bundle, assemble, require_place, write_bundle
 from stream_detector.detection.drift import ScoreReference
 from stream_detector.detection.models import Learner, Model, build, needs_labels
 from stream_detector.detection.scaling import Scaler, transform, transformed_steps
@@ -28,6 +28,9 @@ PROBE_BYTES = 4 << 20
 
 OnEpoch = Callable[[int, float, float], None]
 """Called with the epochs done, the training loss and the holdout loss."""
+
+OnStage = Callable[[str], None]
+"""Called with what begins now."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,19 @@ def fit_recipe(
     validation: Dataset | None = None,
     on_epoch: OnEpoch = lambda _epoch, _train, _holdout: None,
     private_key: bytes | None = None,
+    on_stage: OnStage = lambda _stage: None,
 ) -> Fitted:
     """Fit `recipe` on `dataset` and write the bundle to the folder `out`.
 
     validation: a file of its own to choose the threshold on; without one, it is split off `dataset`. Whatever is left
-    of `dataset` judges. Raises DataError where a part has too little.
+    of `dataset` judges. Raises DataError where a part has too little, UsageError where `out` is something else.
     """
+    require_place(out)
+    on_stage("cutting windows")
     split = split_rows(recipe.split, len(dataset), recipe.train.seed, dataset.parts)
     examples = cut_examples(dataset, recipe.grid, recipe.window, recipe.lead)
     training = examples.take(split.train[examples.rows])
+    on_stage("training")
     learnt, losses, model, scaler = learn(recipe, training, on_epoch)
     scorer = Scorer(recipe.transform, scaler, model, recipe.score)
 
@@ -74,12 +81,14 @@ def fit_recipe(
     if recipe.head is not None:
         from trainer.head_fit import fit_head
 
+        on_stage("calibrating")
         head = fit_head(recipe, dataset, split, scorer)
     threshold = pick_threshold(recipe, scorer, chosen_on)
     manifest = _manifest(recipe, dataset, split, learnt, losses, threshold)
     scaler_arrays = {"center": scaler.center, "scale": scaler.scale}
     draft = assemble(manifest, model.arrays(), scaler_arrays, None if head is None else dict(head))
 
+    on_stage("judging")
     scored = score_dataset(draft, dataset)
     validation_rows = (
         score_dataset(draft, validation) if validation is not None else scored.take(split.validation[scored.rows])

@@ -68,13 +68,15 @@ def command(
         else:
             dataset = read_dataset(data, loaded.data)
         held_out = None if validation is None else read_dataset(validation, loaded.data, dataset.sensors)
-        progress.update(task, description="training")
 
         def on_epoch(epoch: int, train_loss: float, holdout_loss: float) -> None:
             losses = f"epoch {epoch}, loss {train_loss:.4g}, held out {holdout_loss:.4g}"
             progress.update(task, completed=epoch, loss=losses)
 
-        fitted = fit_recipe(loaded, dataset, out, held_out, on_epoch, private_key)
+        def on_stage(stage: str) -> None:
+            progress.update(task, description=stage)
+
+        fitted = fit_recipe(loaded, dataset, out, held_out, on_epoch, private_key, on_stage)
         progress.update(task, completed=loaded.train.epochs, description="writing the report")
         report_path = report or out.with_name(out.name + ".html")
         write_bytes(report_path, fit_report(fitted).encode())
