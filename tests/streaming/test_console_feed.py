@@ -1,12 +1,11 @@
 """What reaches the console from the worker and from the topics, without a broker."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stream_detector.bundle import load_bundle
+from stream_detector.bundle import Bundle, load_bundle
 from stream_detector.engine import Engine, RecordBatch
 from stream_detector.manifest import Manifest
 from stream_detector.messages import Feedback, LoggedEvent, Message, to_bytes, to_iso
@@ -18,18 +17,18 @@ from tests.plant import BASE, SENSORS, STEP_SECONDS, small_bundle
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_bundle(tmp_path_factory.mktemp("bundle") / "bundle")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(small_bundle(tmp_path_factory.mktemp("bundle") / "bundle"))
 
 
 @pytest.fixture
-def engine(folder: Path) -> Engine:
-    return Engine(load_bundle(folder))
+def engine(bundle: Bundle) -> Engine:
+    return Engine(bundle)
 
 
 @pytest.fixture
-def manifest(folder: Path) -> Manifest:
-    return load_bundle(folder).manifest
+def manifest(bundle: Bundle) -> Manifest:
+    return bundle.manifest
 
 
 def rows(asset: str, steps: range, level: float = 1.0) -> list[tuple[bytes, bytes]]:
