@@ -34,13 +34,10 @@ def command(
 
 async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") -> None:
     import asyncio
+    import contextlib
     import logging
     import os
     import signal
-
-    from aiokafka.errors import KafkaError
-
-    from stream_detector.errors import StalledError
 
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     forwarder = asyncio.create_task(_forward(settings, forwarding))
@@ -58,18 +55,8 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
             # The brokers do not answer a last commit. What was not committed comes again after the next start.
             logging.getLogger(__name__).warning("ending without a last commit: the brokers do not answer")
             os._exit(0)
-    try:
+    with contextlib.suppress(asyncio.CancelledError):
         forwarder.result()
-    except asyncio.CancelledError:
-        return
-    except ExceptionGroup as group:
-        # The first fault ended all the others.
-        fault = group.exceptions[0]
-        if isinstance(fault, KafkaError):
-            raise StalledError(f"the brokers refuse to go on: {fault}; start the forwarder again") from None
-        raise fault from None
-    except KafkaError as error:
-        raise StalledError(f"the brokers at {settings.bootstrap} refuse: {error}; start the forwarder again") from None
 
 
 async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> None:

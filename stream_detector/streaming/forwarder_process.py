@@ -76,8 +76,21 @@ class ForwarderProcess:
         """Runs until cancelled.
 
         Raises:
-            StalledError: no broker answered for `start_seconds`.
+            StalledError: no broker answered for `start_seconds`, or the brokers refuse to go on.
+            UsageError: no receiver is named.
         """
+        from aiokafka.errors import KafkaError
+
+        try:
+            await self._run()
+        except KafkaError as error:
+            raise _stalled(error) from None
+        except ExceptionGroup as group:
+            # The first fault ended all the others.
+            fault = group.exceptions[0]
+            raise (_stalled(fault) if isinstance(fault, KafkaError) else fault) from None
+
+    async def _run(self) -> None:
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=self._forwarding.timeout_seconds)
@@ -161,6 +174,10 @@ class ForwarderProcess:
     async def _keep_ledger(self) -> None:
         feed = LedgerFeed(self._ledger, self._settings)
         await follow_ledger(feed, self._gauges, self._forwarding.ledger_days)
+
+
+def _stalled(error: Exception) -> StalledError:
+    return StalledError(f"the brokers refuse to go on: {error}; start the forwarder again")
 
 
 def _name(kind: str, url: str) -> str:
