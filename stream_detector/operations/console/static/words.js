@@ -50,8 +50,7 @@ export function stateText(asset) {
 /** "pm-1: event expected 14:06 to 14:10" */
 export function whatText(alarm, now) {
   const from = time(seconds(alarm.expected_from), now);
-  // The end of the last step of the lead window.
-  const until = time(seconds(alarm.expected_until) + alarm.step_seconds, now);
+  const until = time(seconds(alarm.expected_until), now);
   return `${alarm.asset}: event ${alarm.state === "raised" ? "expected" : "was expected"} ${from} to ${until}`;
 }
 
