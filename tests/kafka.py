@@ -5,6 +5,7 @@ once by Maven (`deploy/kafka/pom.xml`) into `.kafka/`.
 """
 
 import argparse
+import asyncio
 import ctypes
 import os
 import shutil
@@ -16,12 +17,14 @@ import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+Answer = TypeVar("Answer")
 
 ROOT = Path(__file__).resolve().parent.parent
 POM = ROOT / "deploy" / "kafka" / "pom.xml"
@@ -290,32 +293,61 @@ class ExistingKafka:
 
 def create_topic(bootstrap: str, name: str, partitions: int = 1, replication: int = 1, **config: str) -> None:
     """Create a topic and wait until it has its leaders; an underscore in a config name stands for a dot."""
-    from confluent_kafka.admin import NewTopic
 
-    admin = _admin(bootstrap)
-    topic = NewTopic(name, partitions, replication, config={k.replace("_", "."): v for k, v in config.items()})
-    admin.create_topics([topic])[name].result(30)
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        found = admin.list_topics(name, timeout=10).topics[name].partitions
-        if len(found) == partitions and all(partition.leader >= 0 for partition in found.values()):
-            return
-        time.sleep(0.05)
+    async def create(admin: Any) -> None:
+        from aiokafka.admin import NewTopic
+
+        topic = NewTopic(
+            name, partitions, replication, topic_configs={k.replace("_", "."): v for k, v in config.items()}
+        )
+        response = await admin.create_topics([topic])
+        failed = [error for error in response.topic_errors if error[1]]
+        assert not failed, f"topic {name} could not be created: {failed}"
+        await _until(lambda: _has_leaders(admin, name, partitions))
+
+    with_admin(bootstrap, create)
 
 
 def delete_topic(bootstrap: str, name: str) -> None:
     """Delete a topic and wait until it is gone from the metadata."""
-    admin = _admin(bootstrap)
-    admin.delete_topics([name])[name].result(30)
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and name in admin.list_topics(timeout=10).topics:
-        time.sleep(0.05)
+
+    async def delete(admin: Any) -> None:
+        await admin.delete_topics([name])
+
+        async def gone() -> bool:
+            return name not in await admin.list_topics()
+
+        await _until(gone)
+
+    with_admin(bootstrap, delete)
 
 
-def _admin(bootstrap: str) -> Any:
-    from confluent_kafka.admin import AdminClient
+def with_admin(bootstrap: str, work: Callable[[Any], Awaitable[Answer]]) -> Answer:
+    """Run `work` with an aiokafka admin client. (librdkafka's clients, made and closed often, end in crashes.)"""
 
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    async def run() -> Answer:
+        from aiokafka.admin import AIOKafkaAdminClient
+
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+        await admin.start()
+        try:
+            return await work(admin)
+        finally:
+            await admin.close()
+
+    return asyncio.run(run())
+
+
+async def _has_leaders(admin: Any, name: str, partitions: int) -> bool:
+    (found,) = await admin.describe_topics([name])
+    return len(found["partitions"]) == partitions and all(part["leader"] >= 0 for part in found["partitions"])
+
+
+async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        await asyncio.sleep(0.05)
 
 
 def _java(main_class: str, *arguments: str) -> list[str]:

@@ -10,13 +10,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from tests.kafka import ROOT, free_port
+from tests.kafka import ROOT, free_port, with_admin
 from tests.plant import Record
+
+Answer = TypeVar("Answer")
 
 MOST_PENDING = 20_000
 
@@ -129,7 +131,6 @@ def produce(
 async def _produce(
     bootstrap: str, name: str, log: Iterable[Record], per_second: float | None, hurry: threading.Event | None
 ) -> None:
-    # Not librdkafka's producer: idempotent and with its broker killed and restarted it ends in a segmentation fault.
     from aiokafka import AIOKafkaProducer
 
     producer = AIOKafkaProducer(
@@ -151,77 +152,89 @@ async def _produce(
         await producer.stop()
 
 
+def with_reader(bootstrap: str, work: Callable[[Any], Awaitable[Answer]], group: str | None = None) -> Answer:
+    """Run `work` with an aiokafka consumer that is a member of no group; `group` is for offsets only."""
+
+    async def run() -> Answer:
+        from aiokafka import AIOKafkaConsumer
+
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap.split(","), group_id=group, enable_auto_commit=False,
+            auto_offset_reset="earliest", isolation_level="read_committed",
+        )  # fmt: skip
+        await consumer.start()
+        try:
+            return await work(consumer)
+        finally:
+            await consumer.stop()
+
+    return asyncio.run(run())
+
+
+def partitions_of(bootstrap: str, name: str) -> list[Any]:
+    """The partitions of a topic, as aiokafka names them; none where it does not exist."""
+    from aiokafka.structs import TopicPartition
+
+    async def ask(admin: Any) -> list[Any]:
+        found = {topic["topic"]: topic for topic in await admin.describe_topics()}
+        return sorted(TopicPartition(name, part["partition"]) for part in found.get(name, {}).get("partitions", ()))
+
+    return with_admin(bootstrap, ask)
+
+
 def read_topic(bootstrap: str, name: str) -> list[Any]:
     """Every record of a topic, partition after partition; none where the topic does not exist."""
-    from confluent_kafka import Consumer, TopicPartition
+    parts = partitions_of(bootstrap, name)
 
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False,
-                         "enable.partition.eof": True, "log_level": 0})  # fmt: skip
-    try:
-        found = consumer.list_topics(name, timeout=10).topics[name]
-        parts = sorted(found.partitions) if found.error is None else []
-        if not parts:
-            return []
-        consumer.assign([TopicPartition(name, number, 0) for number in parts])
+    async def read(consumer: Any) -> list[Any]:
+        ends = await consumer.end_offsets(parts)
+        consumer.assign(parts)
+        await consumer.seek_to_beginning(*parts)
         records: list[Any] = []
-        ended: set[int] = set()
-        while len(ended) < len(parts):
-            for record in consumer.consume(5_000, 5):
-                if record.error() is not None:
-                    ended.add(int(record.partition() or 0))
-                else:
-                    records.append(record)
-        return sorted(records, key=lambda record: (record.partition(), record.offset()))
-    finally:
-        consumer.close()
+        while left := [tp for tp in parts if await consumer.position(tp) < ends[tp]]:
+            for found in (await consumer.getmany(*left, timeout_ms=500)).values():
+                records += found
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+
+    return with_reader(bootstrap, read) if parts else []
 
 
 def alarms_of(bootstrap: str, prefix: str) -> dict[tuple[str, str], bytes]:
     """{(id, state): content}; asserts that repeats say the same."""
     found: dict[tuple[str, str], bytes] = {}
     for record in read_topic(bootstrap, topic(prefix, "alarms")):
-        body = json.loads(record.value())
+        body = json.loads(record.value)
         key = body["id"], body["state"]
-        assert found.get(key, record.value()) == record.value(), f"alarm {key} came with two contents"
-        found[key] = record.value()
+        assert found.get(key, record.value) == record.value, f"alarm {key} came with two contents"
+        found[key] = record.value
     return found
 
 
 def dead_letters_of(bootstrap: str, prefix: str) -> dict[tuple[int, int], str]:
     """{(partition, offset): reason}."""
-    letters = [json.loads(record.value()) for record in read_topic(bootstrap, topic(prefix, "dead_letters"))]
+    letters = [json.loads(record.value) for record in read_topic(bootstrap, topic(prefix, "dead_letters"))]
     return {(letter["partition"], letter["offset"]): letter["reason"] for letter in letters}
 
 
 def committed_of(bootstrap: str, prefix: str) -> dict[int, int]:
     """Committed offsets of the readings topic."""
-    from confluent_kafka import ConsumerGroupTopicPartitions
-    from confluent_kafka.admin import AdminClient
-
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(prefix)])[prefix].result(10)
-            break
-        except Exception:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
     wanted = topic(prefix, "readings")
-    return {tp.partition: tp.offset for tp in answer.topic_partitions if tp.topic == wanted and tp.offset >= 0}
+
+    async def ask(admin: Any) -> dict[int, int]:
+        found = await admin.list_consumer_group_offsets(prefix)
+        return {tp.partition: entry.offset for tp, entry in found.items() if tp.topic == wanted and entry.offset >= 0}
+
+    return with_admin(bootstrap, ask)
 
 
 def ends_of(bootstrap: str, name: str) -> dict[int, int]:
     """Next offsets of a topic."""
-    from confluent_kafka import Consumer, TopicPartition
+    parts = partitions_of(bootstrap, name)
 
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "log_level": 0})
-    try:
-        parts = consumer.list_topics(name, timeout=10).topics[name].partitions
-        return {number: consumer.get_watermark_offsets(TopicPartition(name, number), timeout=10)[1] for number in parts}
-    finally:
-        consumer.close()
+    async def ask(consumer: Any) -> dict[int, int]:
+        return {tp.partition: end for tp, end in (await consumer.end_offsets(parts)).items()}
+
+    return with_reader(bootstrap, ask)
 
 
 def caught_up(bootstrap: str, prefix: str) -> bool:

@@ -1,16 +1,17 @@
 """What can go wrong, one small class a fault. `strike` does it some times and returns how long each recovery took."""
 
+import asyncio
 import random
 import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from tests.chaos.stage import PARTITIONS, Stage, random_pause
-from tests.kafka import Kafka, create_topic, delete_topic
+from tests.kafka import Kafka, create_topic, delete_topic, with_admin
 from tests.plant import make_log
-from tests.workers import ends_of, produce, wait_for
+from tests.workers import committed_of, ends_of, produce, wait_for, with_reader
 
 
 class Fault(Protocol):
@@ -198,11 +199,6 @@ class ResetOffsets(_Fault):
     seconds: ClassVar[float] = 20.0
 
     def strike(self, stage: Stage, rng: random.Random) -> list[float]:
-        from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-        from confluent_kafka.admin import AdminClient
-
-        from tests.workers import committed_of
-
         recovery = []
         for _ in range(self.times):
             random_pause(rng, 2.0, 4.0)
@@ -210,23 +206,31 @@ class ResetOffsets(_Fault):
             stage.retire(worker)
             worker.stop()
             offsets = committed_of(stage.kafka.bootstrap, stage.prefix)
-            back = [
-                TopicPartition(stage.readings, n, rng.randint(offset // 2, offset)) for n, offset in offsets.items()
-            ]
-            admin = AdminClient({"bootstrap.servers": stage.kafka.bootstrap, "log_level": 0})
-            # The group must be empty; a member with a stable name counts until its session ends.
-            deadline = time.monotonic() + 30
-            while True:
-                try:
-                    request = [ConsumerGroupTopicPartitions(stage.prefix, back)]
-                    admin.alter_consumer_group_offsets(request)[stage.prefix].result(10)
-                    break
-                except Exception:
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.5)
+            back = {number: rng.randint(offset // 2, offset) for number, offset in offsets.items()}
+            commit_by_hand(stage, back)
             recovery.append(stage.recovered(lambda w=worker: stage.revive(w)))  # type: ignore[misc]
         return recovery
+
+
+def commit_by_hand(stage: Stage, offsets: Mapping[int, int]) -> None:
+    """As an operator does: without metadata, once the group is empty."""
+    from aiokafka.errors import KafkaError
+    from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+    async def commit(consumer: Any) -> None:
+        wanted = {TopicPartition(stage.readings, n): OffsetAndMetadata(offset, "") for n, offset in offsets.items()}
+        consumer.assign(list(wanted))
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return await consumer.commit(wanted)
+            except KafkaError:
+                # A member with a stable name counts until its session ends.
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.5)
+
+    with_reader(stage.kafka.bootstrap, commit, stage.prefix)
 
 
 @dataclass
@@ -241,10 +245,8 @@ class DeleteRebuildRange(_Fault):
     seconds: ClassVar[float] = 20.0
 
     def strike(self, stage: Stage, rng: random.Random) -> list[float]:
-        from confluent_kafka import TopicPartition
-        from confluent_kafka.admin import AdminClient
-
-        from tests.workers import committed_of
+        from aiokafka.admin import RecordsToDelete
+        from aiokafka.structs import TopicPartition
 
         random_pause(rng, 4.0, 6.0)
         worker = stage.workers[0]
@@ -252,10 +254,8 @@ class DeleteRebuildRange(_Fault):
         worker.kill()
         offsets = committed_of(stage.kafka.bootstrap, stage.prefix)
         stage.forgiven = stage.around(offsets)
-        admin = AdminClient({"bootstrap.servers": stage.kafka.bootstrap, "log_level": 0})
-        cut = [TopicPartition(stage.readings, number, offset) for number, offset in offsets.items()]
-        for done in admin.delete_records(cut).values():
-            done.result(10)
+        cut = {TopicPartition(stage.readings, number): RecordsToDelete(offset) for number, offset in offsets.items()}
+        with_admin(stage.kafka.bootstrap, lambda admin: admin.delete_records(cut))
         return [stage.recovered(lambda: stage.revive(worker))]
 
 

@@ -94,7 +94,7 @@ def test_online_scores_and_alarms_are_the_offline_ones(
     online = {
         body["time"]: (body["score"], body["alarm"])
         for record in read_topic(kafka.bootstrap, topic(unique_name, "scores"))
-        for body in [json.loads(record.value())]
+        for body in [json.loads(record.value)]
     }
     due = {time for time in offline if time < LAST}
     # The newest steps wait for a later reading.
