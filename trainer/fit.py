@@ -89,7 +89,8 @@ def fit_recipe(
     draft = assemble(manifest, model.arrays(), scaler_arrays, None if head is None else dict(head))
 
     on_stage("judging")
-    scored = score_dataset(draft, dataset)
+    kept_aside = (split.validation | split.test).any()
+    scored = score_dataset(draft, dataset if kept_aside else dataset.take(split.test))
     validation_rows = (
         score_dataset(draft, validation) if validation is not None else scored.take(split.validation[scored.rows])
     )
@@ -162,6 +163,10 @@ def _fit_model(
     from trainer.training import train_network
 
     assert isinstance(model, TorchModel), "a model either learns by itself or is a network"
+    if needs_labels(model):
+        # What is held out for early stopping must show both classes, and recordings lie one behind the other.
+        mixed = np.random.default_rng(recipe.train.seed).permutation(len(windows))
+        windows, known, labels = windows[mixed], known[mixed], labels[mixed]
     model.prepare(windows, known)
     return train_network(model, windows, known, labels, recipe.train, on_epoch)
 

@@ -50,6 +50,10 @@ def test_without_labels_everything_that_needs_them_is_null():
     assert "without labels nothing can be said" in " ".join(in_words(evaluate_rows(scored([0.9], None), MANIFEST)))
 
 
+def test_without_rows_the_words_send_to_the_backtest():
+    assert "No rows were kept aside" in in_words(evaluate_rows(scored([], []), MANIFEST))[0]
+
+
 def test_without_positives_or_alarms_ratios_are_null_and_nothing_divides_by_zero():
     found = evaluate_rows(scored([0.1, 0.2], [False, False]), MANIFEST)
     assert (found.auroc, found.recall, found.precision, found.far, found.saving) == (None, None, None, None, None)
