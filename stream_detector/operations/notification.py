@@ -4,16 +4,20 @@ Each language is a folder of templates (`summary`, `expected`, `probability`, `w
 A folder of the plant's own is looked into first, so that it need hold only the templates that differ.
 """
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
+from jinja2.sandbox import SandboxedEnvironment
 
 from stream_detector.errors import UsageError
-from stream_detector.messages import Alarm, Priority, from_iso
+from stream_detector.messages import Alarm, Costs, Priority, TopSensor, from_iso
 from stream_detector.operations.priority import expected_loss, priority_of
+
+log = logging.getLogger(__name__)
 
 LANGUAGES = ("en", "ko")
 PARTS = ("expected", "why", "action", "cost")
@@ -36,6 +40,25 @@ class Notification:
     key: str
 
 
+_ORDINARY = Alarm(
+    id="example",
+    asset="example",
+    state="raised",
+    raised_at="2026-05-01T10:00:00Z",
+    expected_from="2026-05-01T10:02:00Z",
+    expected_until="2026-05-01T10:04:00Z",
+    probability=0.12,
+    score=3.0,
+    threshold=0.05,
+    top_sensors=[TopSensor(sensor="x7", share=0.6, value=12.5, expected=10.25)],
+    bundle="example",
+    recipe="example",
+    costs=Costs(),
+    step_seconds=120.0,
+)
+"""Tries the templates before a real alarm does."""
+
+
 class Writer:
     """Writes notifications.
 
@@ -44,20 +67,24 @@ class Writer:
         zone: in which times are shown.
         folder: templates of the plant's own, `LANGUAGE/PART.j2`.
 
+    A template of the plant's own that fails on some alarm must not keep that alarm from people: then our English text
+    is sent.
+
     Raises:
-        UsageError: there is no such language, or a template is malformed.
+        UsageError: there is no such language, a template is malformed, or it fails on an ordinary alarm.
     """
 
     def __init__(self, language: str = "en", zone: tzinfo = UTC, folder: Path | None = None) -> None:
         self._zone = zone
+        self._fallback = None if folder is None else Writer("en", zone)
         loaders: list[jinja2.BaseLoader] = [jinja2.PackageLoader("stream_detector.operations", "templates")]
         if folder is not None:
             loaders.insert(0, jinja2.FileSystemLoader(folder))
         # The texts are plain text, shown by receivers that escape for their own medium.
-        environment = jinja2.Environment(
+        environment = SandboxedEnvironment(
             loader=jinja2.ChoiceLoader(loaders),
             undefined=jinja2.StrictUndefined,
-            autoescape=False,  # noqa: S701
+            autoescape=False,
         )
         environment.filters.update(number=_number, percent=_percent)
         try:
@@ -72,6 +99,10 @@ class Writer:
             ) from None
         except jinja2.TemplateSyntaxError as error:
             raise UsageError(f"template {error.filename}, line {error.lineno}: {error.message}") from None
+        try:
+            self._render(self._context(_ORDINARY, "raised", None, ""))
+        except Exception as error:
+            raise UsageError(f"a template of the notification texts cannot be filled in: {error}") from error
 
     def write(
         self,
@@ -89,25 +120,27 @@ class Writer:
             ended_at: epoch seconds when it was cleared or set aside.
             suppressed_why: why it was set aside, for state "suppressed".
             again: makes the key another one, for an alarm that comes back after it was set aside.
-
-        Raises:
-            UsageError: a template of the plant's own uses a value that there is not.
         """
-        context = self._context(alarm, state, ended_at, suppressed_why)
         try:
-            for part in PARTS:
-                context[part] = self._templates[part].render(context).strip()
-            context["probability_text"] = self._templates["probability"].render(context).strip()
-            texts = {
-                "summary": self._templates["summary"].render(context).strip(),
-                "description": self._templates["description"].render(context).strip(),
-                "probability": context["probability_text"],
-                **{part: context[part] for part in PARTS},
-            }
-        except jinja2.UndefinedError as error:
-            raise UsageError(f"a template of the notification texts cannot be filled in: {error}") from None
+            texts = self._render(self._context(alarm, state, ended_at, suppressed_why))
+        except Exception as error:
+            if self._fallback is None:
+                raise
+            log.warning("a template fails on alarm %s, our own text is sent instead: %s", alarm.id, error)
+            return self._fallback.write(alarm, state, ended_at, suppressed_why, again)
         key = f"{alarm.id}:{state}:{again}" if again else f"{alarm.id}:{state}"
         return Notification(alarm, state, priority_of(alarm), ended_at, texts, key)
+
+    def _render(self, context: dict[str, Any]) -> dict[str, str]:
+        for part in PARTS:
+            context[part] = self._templates[part].render(context).strip()
+        context["probability_text"] = self._templates["probability"].render(context).strip()
+        return {
+            "summary": self._templates["summary"].render(context).strip(),
+            "description": self._templates["description"].render(context).strip(),
+            "probability": context["probability_text"],
+            **{part: context[part] for part in PARTS},
+        }
 
     def _context(
         self, alarm: Alarm, state: NotificationState, ended_at: float | None, suppressed_why: str

@@ -62,7 +62,15 @@ def test_a_template_that_cannot_be_used_is_a_mistake_of_the_user(tmp_path, conte
     (tmp_path / "en").mkdir()
     (tmp_path / "en" / "why.j2").write_text(content)
     with pytest.raises(UsageError, match="template"):
-        Writer("en", folder=tmp_path).write(make_alarm(300), "raised")
+        Writer("en", folder=tmp_path)
+
+
+def test_a_template_that_fails_on_one_alarm_does_not_keep_it_from_people(tmp_path):
+    (tmp_path / "ko").mkdir()
+    (tmp_path / "ko" / "why.j2").write_text("{{ 1 / top_sensors | length }}")
+    notification = Writer("ko", folder=tmp_path).write(make_alarm(300, top_sensors=[]), "raised")
+    assert notification.texts["why"] == "no single sensor stands out"
+    assert notification.key == f"{make_alarm(300).id}:raised"
 
 
 def test_an_unknown_language_names_those_that_are_shipped():
