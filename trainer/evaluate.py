@@ -111,7 +111,7 @@ def average_precision(score: NDArray[np.float64], positive: NDArray[np.bool_]) -
 def in_words(evaluation: Evaluation) -> list[str]:
     """An honest reading, one sentence a line."""
     if not evaluation.rows:
-        return ["No rows were kept aside to judge on; `trainer backtest` says what the recipe is worth on days to come."]
+        return ["No rows were kept aside to judge on; `trainer backtest` says what the recipe is worth on new days."]
     if evaluation.confusion is None:
         return [f"{evaluation.rows:,} rows scored; without labels nothing can be said about how good the alarms are."]
     (_, fp), (fn, tp) = evaluation.confusion
