@@ -21,10 +21,12 @@ from stream_detector.settings import PREFIX, Settings
 from stream_detector.streaming import librdkafka
 from stream_detector.streaming.embedded import EmbeddedBroker
 from stream_detector.streaming.follower import Follower
-from stream_detector.streaming.replay import Replay
+from stream_detector.streaming.replay import Form, Replay
 from stream_detector.streaming.topics import worker_topics
 
-ASSET = "paper-machine"
+SIMULATED = "paper-machine"
+READINGS_PER_SECOND = 3_000.0
+"""Faster than this, the plant sends one message a row instead of one a sensor."""
 TOPICS = ("readings", "events", "alarms", "scores", "dead_letters", "state", "alarm_states", "feedback")
 
 
@@ -52,7 +54,7 @@ class Demo:
         prepared = self._prepare()
         grid, lead = prepared.manifest.grid, prepared.manifest.lead
         costs = Costs(**prepared.manifest.costs.model_dump())
-        watch = Watch(ASSET, grid.step_seconds, (lead.until_steps + 1) * grid.step_seconds, costs)
+        watch = Watch(self._asset, grid.step_seconds, (lead.until_steps + 1) * grid.step_seconds, costs)
         stopped = False
         with self._broker() as (settings, environment), ExitStack() as stack:
             self._say("starting a worker")
@@ -68,6 +70,10 @@ class Demo:
                 stopped = True
         watch.over = True
         self._sum_up(watch, stopped, time.monotonic() - began)
+
+    @property
+    def _asset(self) -> str:
+        return SIMULATED if self.data is None else self.data.name.split(".")[0]
 
     def _prepare(self) -> Prepared:
         if self.bundle is not None and self.data is not None:
@@ -116,7 +122,11 @@ class Demo:
         times = prepared.live.times.tolist()
         speed = max((times[-1] - times[0]) / self.seconds, 1e-6)
         client = librdkafka.producer(settings)
-        replay = Replay(prepared.live, client, ASSET, settings.topic_readings, settings.topic_events, speed=speed)
+        # The embedded broker keeps 5 MB a partition: a worker that lags on a busy machine must not lose what it needs.
+        rate = prepared.live.values.size / self.seconds
+        form: Form = "readings" if rate <= READINGS_PER_SECOND else "rows"
+        names = settings.topic_readings, settings.topic_events
+        replay = Replay(prepared.live, client, self._asset, *names, form=form, speed=speed)
         where = "embedded broker" if self.kafka is None else self.kafka
         pictures = None if self.picture is None else Pictures(self.picture)
         show = Show(settings, watch, follower, worker, speed, where, pictures)
