@@ -171,6 +171,20 @@ def with_reader(bootstrap: str, work: Callable[[Any], Awaitable[Answer]], group:
     return asyncio.run(run())
 
 
+def patiently(ask: Callable[[], Answer], seconds: float = 90.0) -> Answer:
+    """Ask again while the brokers are away or not ready."""
+    from aiokafka.errors import KafkaError
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except KafkaError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
 def partitions_of(bootstrap: str, name: str) -> list[Any]:
     """The partitions of a topic, as aiokafka names them; none where it does not exist."""
     from aiokafka.structs import TopicPartition
@@ -179,7 +193,7 @@ def partitions_of(bootstrap: str, name: str) -> list[Any]:
         found = {topic["topic"]: topic for topic in await admin.describe_topics()}
         return sorted(TopicPartition(name, part["partition"]) for part in found.get(name, {}).get("partitions", ()))
 
-    return with_admin(bootstrap, ask)
+    return patiently(lambda: with_admin(bootstrap, ask))
 
 
 def read_topic(bootstrap: str, name: str) -> list[Any]:
@@ -196,7 +210,7 @@ def read_topic(bootstrap: str, name: str) -> list[Any]:
                 records += found
         return sorted(records, key=lambda record: (record.partition, record.offset))
 
-    return with_reader(bootstrap, read) if parts else []
+    return patiently(lambda: with_reader(bootstrap, read)) if parts else []
 
 
 def alarms_of(bootstrap: str, prefix: str) -> dict[tuple[str, str], bytes]:
@@ -224,7 +238,7 @@ def committed_of(bootstrap: str, prefix: str) -> dict[int, int]:
         found = await admin.list_consumer_group_offsets(prefix)
         return {tp.partition: entry.offset for tp, entry in found.items() if tp.topic == wanted and entry.offset >= 0}
 
-    return with_admin(bootstrap, ask)
+    return patiently(lambda: with_admin(bootstrap, ask))
 
 
 def ends_of(bootstrap: str, name: str) -> dict[int, int]:
@@ -234,7 +248,7 @@ def ends_of(bootstrap: str, name: str) -> dict[int, int]:
     async def ask(consumer: Any) -> dict[int, int]:
         return {tp.partition: end for tp, end in (await consumer.end_offsets(parts)).items()}
 
-    return with_reader(bootstrap, ask)
+    return patiently(lambda: with_reader(bootstrap, ask))
 
 
 def caught_up(bootstrap: str, prefix: str) -> bool:
