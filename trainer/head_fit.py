@@ -142,7 +142,12 @@ def fit_ensemble(options: CalibratedOptions, rows: HeadRows, chosen: Bools, seed
     members: list[Member] = []
     for kind in options.forests:
         members += _forests(kind, inputs, target, seed)
-    return Ensemble(neutral, _linear(options.strength, inputs, target), options.linear_weight, tuple(members))
+    linear = _linear(options.strength, inputs, target) if options.linear_weight > 0 else _no_linear(inputs.shape[1])
+    return Ensemble(neutral, linear, options.linear_weight, tuple(members))
+
+
+def _no_linear(features: int) -> Linear:
+    return Linear(np.zeros(features), np.ones(features), np.zeros(features), 0.0)
 
 
 def _linear(strength: float, inputs: Inputs, target: Bools) -> Linear:

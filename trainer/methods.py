@@ -23,9 +23,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+EXPLAINED = 0.1
+"""Part of a fold's rows, those with the highest levels, for which the sensors' parts are computed."""
+
+
 @dataclass(frozen=True)
 class FoldLevels:
-    """B scored rows of a fold. rows: (B,); level: (B,); parts: (B, F) float32, what each sensor adds to it."""
+    """B scored rows of a fold. rows: (B,); level: (B,); parts: (B, F) float32, what each sensor adds to it, 0 where
+    that was not computed."""
 
     rows: Ints
     level: Floats
@@ -126,10 +131,13 @@ class HeadMethod:
         if ensemble is None or not len(rows):
             parts = np.zeros((len(rows), sensors), np.float32)
             return FoldLevels(rows, np.full(len(rows), np.nan), 0.0, parts)
+        level = ensemble.logits(prepared.features[chosen])
+        # Only alarms and the rows before an event are ever looked at; explaining a row costs more than scoring it.
         features = head_fit.recipe_features(self.recipe, dataset.sensors)
-        explained = [ensemble.explain(row) for row in prepared.features[chosen]]
-        parts = np.array([features.by_sensor(part) for _, part in explained], np.float32)
-        return FoldLevels(rows, np.array([logit for logit, _ in explained]), 0.0, parts)
+        parts = np.zeros((len(rows), sensors), np.float32)
+        for index in np.flatnonzero((level >= np.quantile(level, 1 - EXPLAINED)) | prepared.positive[chosen]):
+            parts[index] = features.by_sensor(ensemble.explain(prepared.features[chosen][index])[1])
+        return FoldLevels(rows, level, 0.0, parts)
 
     def finish(self, prepared: HeadRows, folds: list[Fold], levels: list[FoldLevels], judged: int) -> Judged:
         recipe, options = self.recipe, head_fit.head_options(self.recipe)
