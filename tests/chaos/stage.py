@@ -43,6 +43,7 @@ class Truth:
 class Result:
     """How one trial ended."""
 
+    seed: int
     fault: str
     times: int
     lost: int
@@ -214,6 +215,7 @@ class Stage:
 
 
 def compare(
+    seed: int,
     fault: str,
     times: int,
     truth: Truth,
@@ -229,6 +231,7 @@ def compare(
     wanted = {key: content for key, content in truth.alarms.items() if not forgive(content)}
     got = {key: content for key, content in found.alarms.items() if not forgive(content)}
     return Result(
+        seed,
         fault,
         times,
         lost=sum(key not in got for key in wanted),

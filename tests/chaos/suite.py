@@ -98,7 +98,7 @@ class Suite:
                 for worker in stage.workers:
                     self._say(f"--- {worker.log.name}\n{worker.log_text()[-6000:]}")
                 raise
-            result = compare(fault.name, fault.times, truth, stage.truth(), recovery, stage.forgiven)
+            result = compare(self.seed, fault.name, fault.times, truth, stage.truth(), recovery, stage.forgiven)
             if not isinstance(fault, faults.DeleteRebuildRange | faults.RecreateTopic):
                 report = audit(stage)
                 result.unaccounted += 0 if report["good"] else 1
@@ -130,10 +130,11 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def write_page(results: Sequence[Result], seeds: Sequence[int]) -> None:
+def write_page(results: Sequence[Result]) -> None:
     """Put the table into docs/reliability.md, between its marks."""
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
+    seeds = sorted({result.seed for result in results})
     said = f"Seeds {', '.join(map(str, seeds))}; Python {platform.python_version()}, Apache Kafka 4.1."
     PAGE.write_text(f"{before}{BEGIN}\n{said}\n\n{table(results)}\n{END}{after}", encoding="utf-8")
