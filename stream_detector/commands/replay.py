@@ -60,7 +60,9 @@ def command(
 ) -> None:
     """Send a historian's file to the topic of readings, as the plant would have.
 
-    A labelled row sends an event before its readings, there and to the topic of events. Times without a zone are UTC.
+    A labelled row sends an event before its readings, there and to the topic of events. With a --bundle whose labels
+    mark states instead of events, only the beginning of a state is sent, and only to the topic of events, for a state
+    ends no window. Times without a zone are UTC.
     """
     from stream_detector.errors import DataError
     from stream_detector.historian import Layout, read_history
