@@ -297,7 +297,7 @@ def sensor_values(path: Path, table: "pd.DataFrame", sensors: tuple[str, ...]) -
                 row = int(np.argmax(wrong))
                 raise DataError(
                     f"{path}: column {name!r} holds {table[name].iloc[row]!r} in data row {row + 1}, not a number; "
-                    "mend the row, or leave the column out with --ignore"
+                    "mend the row, or leave the column out (replay: --ignore, recipe: drop_columns)"
                 )
         values[:, i] = column.to_numpy(dtype=np.float64, na_value=np.nan)
     values[~np.isfinite(values)] = np.nan

@@ -130,6 +130,14 @@ def _parts(table: "pd.DataFrame", config: DataConfig) -> NDArray[np.int64] | Non
     return np.cumsum(changed) - 1
 
 
+def idle_sensors(dataset: Dataset) -> list[str]:
+    """Sensors that are empty, or the same in every row: nothing can be learnt from them."""
+    missing = np.isnan(dataset.values)
+    low = np.where(missing, np.inf, dataset.values).min(axis=0)
+    high = np.where(missing, -np.inf, dataset.values).max(axis=0)
+    return [name for name, idle in zip(dataset.sensors, low >= high, strict=True) if idle]
+
+
 def file_sha256(path: Path) -> str:
     """Hash of a file's bytes."""
     with path.open("rb") as file:

@@ -136,6 +136,8 @@ def learn(recipe: Recipe, training: Examples, on_epoch: OnEpoch) -> tuple[Exampl
     moved = transform(recipe.transform, learnt.windows).values
     scaler = Scaler.learn(recipe.scaler, moved.reshape(-1, moved.shape[2]))
     windows, known = model_inputs(scaler, moved)
+    if not known.any():
+        raise DataError("no sensor has a known value in the training part; check the columns and data.missing_codes")
     labels = np.zeros(len(learnt), dtype=bool) if learnt.positive is None else learnt.positive
     return learnt, _fit_model(recipe, model, windows, known, labels, on_epoch), model, scaler
 

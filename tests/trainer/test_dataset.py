@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from stream_detector.errors import DataError
-from trainer.dataset import read_dataset
+from trainer.dataset import idle_sensors, read_dataset
 from trainer.recipe import DataConfig
 
 ROWS = """time,y,a,b
@@ -93,6 +93,11 @@ def test_a_mistake_in_a_file_is_named_with_its_row_and_value(tmp_path, text, sai
     with pytest.raises(DataError, match=r"plant\.csv") as raised:
         read_dataset(write(tmp_path, text), CONFIG)
     assert said in str(raised.value)
+
+
+def test_sensors_that_teach_nothing_are_named(tmp_path):
+    path = write(tmp_path, "time,a,b,c\n0,1,,5\n120,2,,5\n240,3,,\n")
+    assert idle_sensors(read_dataset(path, DataConfig())) == ["b", "c"]
 
 
 def test_a_sensor_that_a_bundle_needs_is_named_where_it_is_missing(tmp_path):

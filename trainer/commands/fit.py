@@ -46,7 +46,7 @@ def command(
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from trainer.dataset import read_dataset
+    from trainer.dataset import idle_sensors, read_dataset
     from trainer.evaluate import in_words
     from trainer.fit import fit_recipe
     from trainer.output import error_console, read_key, write_bytes, write_json
@@ -89,6 +89,9 @@ def command(
         typer.echo("on the newest part, on which nothing was chosen:")
         for line in in_words(fitted.evaluation):
             typer.echo(f"  {line}")
+    idle = idle_sensors(dataset)
+    if idle:
+        typer.echo(f"note: {len(idle)} sensors never change or are empty in this file: {', '.join(idle[:8])}")
     typer.echo(f"report: {report_path}")
     if json is not None:
         summary = {"bundle_id": manifest.bundle_id, "threshold": manifest.threshold.model_dump(mode="json")}
