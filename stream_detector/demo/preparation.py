@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream_detector.bundle_files import MANIFEST, read_file
+from stream_detector.bundle_files import MANIFEST, list_folder, read_file
 from stream_detector.errors import StreamDetectorError
 from stream_detector.historian import History, Layout, read_history, read_table
 from stream_detector.manifest import Manifest, parse
@@ -50,9 +50,15 @@ def fit(past: Path, folder: Path) -> Path:
 
 def load(bundle: Path, data: Path) -> Prepared:
     """Read the manifest of a bundle, and the file as its recipe reads it."""
-    manifest = parse(read_file(bundle, MANIFEST))
+    manifest = manifest_of(bundle)
     layout, _ = layout_of_bundle(bundle, Layout())
     return Prepared(bundle, manifest, read_history(data, layout))
+
+
+def manifest_of(bundle: Path) -> Manifest:
+    """BundleError where there is none."""
+    list_folder(bundle)
+    return parse(read_file(bundle, MANIFEST))
 
 
 def run_trainer(arguments: Sequence[str], folder: Path) -> None:

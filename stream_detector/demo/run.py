@@ -50,13 +50,13 @@ class Demo:
     def run(self) -> None:
         """Raises the errors of the parts; Ctrl-C while the plant runs ends early, with the summary so far."""
         began = time.monotonic()
-        signal.signal(signal.SIGTERM, _interrupt)
+        self._check()
         prepared = self._prepare()
         grid, lead = prepared.manifest.grid, prepared.manifest.lead
         costs = Costs(**prepared.manifest.costs.model_dump())
         watch = Watch(self._asset, grid.step_seconds, (lead.until_steps + 1) * grid.step_seconds, costs)
         stopped = False
-        with self._broker() as (settings, environment), ExitStack() as stack:
+        with _terminable(), self._broker() as (settings, environment), ExitStack() as stack:
             self._say("starting a worker")
             log = self.folder / "worker.log"
             worker = stack.enter_context(WorkerProcess(prepared.bundle, settings.bootstrap, log, environment))
@@ -70,6 +70,13 @@ class Demo:
                 stopped = True
         watch.over = True
         self._sum_up(watch, stopped, time.monotonic() - began)
+
+    def _check(self) -> None:
+        """What would fail after minutes of preparation fails at once."""
+        if self.bundle is not None:
+            preparation.manifest_of(self.bundle)
+        if self.kafka is not None:
+            librdkafka.producer(Settings.load(bootstrap=self.kafka))
 
     @property
     def _asset(self) -> str:
@@ -167,5 +174,15 @@ class Demo:
         print(f"- {text}", flush=True)
 
 
-def _interrupt(_signal: int, _frame: Any) -> None:
-    raise KeyboardInterrupt
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends as Ctrl-C does: the worker is a process of its own and must not outlive this one."""
+
+    def interrupt(_signal: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import orjson
 
-from stream_detector.bundle_files import MANIFEST, read_file
+from stream_detector.bundle_files import MANIFEST, list_folder, read_file
 from stream_detector.errors import BrokerError
 from stream_detector.historian import History, Layout
 from stream_detector.manifest import parse
@@ -57,6 +57,7 @@ def layout_of_bundle(folder: Path, layout: Layout) -> tuple[Layout, bool]:
 
     The second value is whether a label marks a state (rows that are anomalous) rather than an event.
     """
+    list_folder(folder)
     manifest = parse(read_file(folder, MANIFEST))
     data = manifest.recipe_source.get("data", {})
     of_bundle = replace(

@@ -85,9 +85,20 @@ def test_data_of_ones_own_needs_a_bundle(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_bundle_that_is_none_is_said_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "plant.csv").write_text("time,a\n2026-05-01,1\n")
-    assert main(["demo", "--bundle", str(tmp_path / "none"), "--data", str(tmp_path / "plant.csv"), "--plain"]) == 2
-    assert "bundle" in capsys.readouterr().err
+    assert main(["demo", "--bundle", str(tmp_path / "none"), "--plain"]) == 2
+    said = capsys.readouterr()
+    assert "no bundle at" in said.err
+    assert said.out == ""
+
+
+def test_a_broker_that_does_not_answer_is_said_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_detector.streaming.librdkafka.CONNECT_SECONDS", 0.3)
+    assert main(["demo", "--kafka", "127.0.0.1:9", "--plain"]) == 1
+    said = capsys.readouterr()
+    assert "no Kafka broker answers at 127.0.0.1:9" in said.err
+    assert said.out == ""
 
 
 @pytest.mark.slow
