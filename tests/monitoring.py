@@ -16,7 +16,7 @@ import yaml
 
 from tests.kafka import free_port
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 PROGRAMS = {"prometheus": ("prometheus",), "alertmanager": ("prometheus-alertmanager", "alertmanager")}
 
 

@@ -112,9 +112,9 @@ class Product:
             alertmanager=f"127.0.0.1:{self.alertmanager.port}",
         )
         self._stack.enter_context(self.prometheus)
-        wait_for(lambda: self.worker.get("/readyz")[0] == 200, 90, "the detector is ready")
+        wait_for(lambda: self.worker.get("/readyz")[0] == 200, 180, "the detector is ready")
         ready = f"http://127.0.0.1:{self.forwarder_port}/readyz"
-        wait_for(lambda: status_of(ready) == 200, 60, "the forwarder is ready")
+        wait_for(lambda: status_of(ready) == 200, 180, "the forwarder is ready")
 
     def topic(self, name: str) -> str:
         """The real name of a topic of the run."""

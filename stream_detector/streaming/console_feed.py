@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from importlib.metadata import version
 
 import numpy as np
-import orjson
 from aiohttp import web
 
 from stream_detector.errors import BrokerError
@@ -37,6 +36,8 @@ READ_BACK_SECONDS = 20.0
 RETRY_SECONDS = 2.0
 MOST_TRIES = 5
 TOP_SENSORS = 8
+MOST_SCORES = 500
+"""Taken of one batch: a worker that catches up has better things to do."""
 
 
 class ConsoleFeed:
@@ -72,10 +73,10 @@ class ConsoleFeed:
             self.history.observe([self._sample(status) for status in assets[:MAX_ASSETS]])
 
     def scored(self, scores: Sequence[Score]) -> None:
-        """Published scores of one batch: the steps between two observations."""
+        """Published scores of one batch: the steps between two observations. Of a burst only the newest are taken."""
         if self._read_back:
-            for score in scores:
-                self.history.remember(self._sample_of_score(score.model_dump()))
+            for score in scores[-MOST_SCORES:]:
+                self.history.remember(self._sample_of_score(score))
 
     def _worker(self) -> WorkerView:
         reason = self._why_not_ready()
@@ -120,24 +121,20 @@ class ConsoleFeed:
             expected=status.expected,
         )
 
-    def _sample_of_score(self, score: dict[str, object]) -> Sample:
-        """Raises KeyError, TypeError or ValueError where it is no score of ours."""
+    def _sample_of_score(self, score: Score) -> Sample:
         step_seconds = self._manifest.grid.step_seconds
         return Sample(
-            asset=str(score["asset"]),
-            time=from_iso(str(score["time"])) + step_seconds,
+            asset=score.asset,
+            time=from_iso(score.time) + step_seconds,
             step_seconds=step_seconds,
-            score=float(score["score"]),  # type: ignore[arg-type]
-            threshold=float(score["threshold"]),  # type: ignore[arg-type]
-            probability=score["probability"],  # type: ignore[arg-type]
-            alarm=bool(score["alarm"]),
-            degraded=int(score["degraded"]),  # type: ignore[call-overload]
+            score=score.score,
+            threshold=score.threshold,
+            probability=score.probability,
+            alarm=score.alarm,
+            degraded=score.degraded,
             warming_up=False,
-            bundle=str(score["bundle"]),
-            top_sensors=tuple(
-                SensorShare(top["sensor"], top["share"], top["value"], top["expected"])
-                for top in score["top_sensors"]  # type: ignore[attr-defined]
-            ),
+            bundle=score.bundle,
+            top_sensors=tuple(SensorShare(top.sensor, top.share, top.value, top.expected) for top in score.top_sensors),
             sensors=self._manifest.sensors,
         )
 
@@ -200,8 +197,8 @@ class ConsoleFeed:
         for record in records:
             try:
                 if record.value is not None:
-                    self.history.remember(self._sample_of_score(orjson.loads(record.value)))
-            except (ValueError, KeyError, TypeError):
+                    self.history.remember(self._sample_of_score(Score.model_validate_json(record.value)))
+            except ValueError:
                 self.unusable += 1
 
     def take(self, records: Iterable[TopicRecord]) -> None:
