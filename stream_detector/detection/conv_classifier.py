@@ -57,6 +57,9 @@ class ConvClassifier(TorchModel):
         return ModelOutput(score=1.0 / (1.0 + np.exp(-logits)))
 
     def loss(self, windows: torch.Tensor, known: torch.Tensor, labels: torch.Tensor, kind: Loss) -> torch.Tensor:  # noqa: ARG002
-        """Cross entropy: labels (B,), 1 = anomalous."""
+        """Cross entropy: labels (B,), 1 = anomalous. Both classes weigh the same, however many examples each has."""
         logits = self.module(windows)[:, 0, 0]
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        targets = labels.to(logits.dtype)
+        positives = targets.mean().clamp(0.01, 0.99)
+        weights = torch.where(labels.bool(), 0.5 / positives, 0.5 / (1 - positives))
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, weights)

@@ -18,6 +18,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "projected-lstm-autoencoder": {"hidden": [4, 2], "components": 3},
     "sensor-regressors": {"hidden": 4, "lags": 2},
     "mahalanobis": {"lags": 2},
+    "recurrent-autoencoder": {"sequence": 4},
 }
 ALL = sorted(KINDS)
 
@@ -207,6 +208,7 @@ def test_projected_errors_lie_in_the_plane_of_the_components() -> None:
         ("mahalanobis", {"lags": 14}, "more than the 12 steps"),
         ("sensor-regressors", {"lags": 12}, "leaves nothing of a window"),
         ("conv-autoencoder", {"kernel": 4}, "must be odd"),
+        ("recurrent-autoencoder", {"sequence": 5}, "no multiple of sequence = 5"),
         ("dense-autoencoder", {"hidden": []}, "hidden"),
     ],
 )
