@@ -1,0 +1,100 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from stream_detector.__main__ import main
+from tests.kafka import ROOT, ExistingKafka, Kafka, create_topic
+from tests.plant import Record, make_log, small_bundle
+from tests.workers import WorkerProcess, caught_up, produce, read_topic, topic, topic_environment, wait_for
+
+METRICS = """\
+# HELP stream_detector_readings_received_total Readings received
+stream_detector_readings_received_total{{partition="0"}} {received}
+stream_detector_readings_windowed_total{{partition="0"}} 90.0
+stream_detector_readings_late_total{{partition="0"}} 4.0
+stream_detector_readings_duplicate_total{{partition="0"}} 3.0
+stream_detector_readings_dead_lettered_total{{partition="0"}} 2.0
+stream_detector_readings_held{{partition="0"}} 1.0
+"""
+
+
+@pytest.fixture
+def metrics(request: pytest.FixtureRequest) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(METRICS.format(received=request.param).encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/metrics"
+    server.shutdown()
+
+
+@pytest.mark.parametrize("metrics", ["99.0"], indirect=True)
+def test_counters_that_add_up_are_accounted_for(metrics: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "--metrics", metrics]) == 0
+    assert "99 received = 90 windowed + 4 late + 3 duplicate + 2 dead-lettered; 1 held aside" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("metrics", ["100.0"], indirect=True)
+def test_a_reading_that_is_nowhere_fails_the_audit(metrics: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "--metrics", metrics]) == 1
+    assert "NOT accounted for" in capsys.readouterr().out
+
+
+def test_an_audit_needs_a_bundle_or_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit"]) == 2
+    assert "--bundle" in capsys.readouterr().err
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_the_audit_finds_what_was_invented_and_what_was_lost(
+    kafka: Kafka | ExistingKafka, unique_name: str, tmp_path: Path
+) -> None:
+    bundle = small_bundle(tmp_path / "bundle")
+    create_topic(kafka.bootstrap, topic(unique_name, "readings"), 4)
+    produce(kafka.bootstrap, topic(unique_name, "readings"), make_log(5, steps=80))
+    worker = WorkerProcess(kafka.bootstrap, unique_name, bundle, tmp_path / "log").start()
+    try:
+        wait_for(lambda: caught_up(kafka.bootstrap, unique_name), 90, "all is committed")
+    finally:
+        worker.kill()
+
+    def audit(prefix: str, alarms: str) -> dict[str, object]:
+        environment = {**os.environ, **topic_environment(prefix), "STREAM_DETECTOR_TOPIC_ALARMS": alarms}
+        out = tmp_path / "audit.json"
+        done = subprocess.run(
+            [sys.executable, "-m", "stream_detector", "audit", "--bundle", str(bundle), "--bootstrap", kafka.bootstrap,
+             "--json", str(out)],
+            env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        result: dict[str, object] = json.loads(out.read_text())
+        assert done.returncode == (0 if result["good"] else 1), done.stdout + done.stderr
+        return result
+
+    alarms = topic(unique_name, "alarms")
+    true = audit(unique_name, alarms)
+    assert true["good"], true
+    published = [record.value for record in read_topic(kafka.bootstrap, alarms)]
+    first = json.loads(published[0])
+    forged = topic(unique_name, "forged")
+    create_topic(kafka.bootstrap, forged, 1)
+    altered = [{**first, "score": first["score"] + 1}, {**first, "id": "invented"}]
+    values = [json.dumps(body).encode() for body in altered] + published[2:]
+    produce(kafka.bootstrap, forged, [Record(0, b"k", value) for value in values])
+    false = audit(unique_name, forged)
+    assert not false["good"]
+    assert (len(false["alarms_lost"]), len(false["alarms_different"])) == (1, 1)  # type: ignore[arg-type]
+    assert false["alarms_invented"] == ["invented/" + first["state"]]
