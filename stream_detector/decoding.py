@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fnmatch import translate
+from itertools import chain
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,7 +31,7 @@ from stream_detector.columns import (
     merged,
 )
 from stream_detector.messages import MILLISECONDS_FROM, to_epoch_seconds
-from stream_detector.wire import RecordReader, Wire
+from stream_detector.wire import AnyWire, LooseWire, RecordReader, Wire
 
 EARLIEST, LATEST = -2_208_988_800.0, 7_258_118_400.0
 """Times are accepted from 1900 to 2200: outside of them a clock is broken, or milliseconds were taken for seconds."""
@@ -50,6 +52,7 @@ class Decoder:
         self._matches = re.compile(translate(assets)).match
         self._reader = RecordReader(self._sensors, block_step_seconds)
         self._decode = msgspec.json.Decoder(Wire).decode
+        self._decode_loosely = msgspec.json.Decoder(LooseWire).decode
         self._times: dict[str, float] = {}
         self._assets: dict[bytes | str | None, str] = {}
 
@@ -57,7 +60,8 @@ class Decoder:
         """Columns of all records that can be used, and what is wrong with the others."""
         rejects: list[Reject] = []
         try:
-            messages, index = list(map(self._decode, values)), np.arange(len(values))  # type: ignore[arg-type]
+            messages: list[AnyWire] = list(map(self._decode, values))  # type: ignore[arg-type]
+            index = np.arange(len(values))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
             messages, kept = self._decode_each(values, rejects)
             index, keys = np.array(kept, np.int64), [keys[place] for place in kept]
@@ -68,8 +72,9 @@ class Decoder:
         events = [message.event for message in messages]
         if events.count(None) == len(events):
             # What is not there is None, which no array of integers takes: then there is something odd among them.
-            with suppress(TypeError):
-                return self._plain(index, messages, times, names, rejects)
+            for whole in (self._plain, self._rows):
+                with suppress(TypeError):
+                    return whole(index, messages, times, names, rejects)
         return self._decode_mixed(index, messages, times, names, rejects)
 
     def _learn(self, names: Sequence[bytes | str | None], times: list[str | float]) -> None:
@@ -89,7 +94,7 @@ class Decoder:
     def _plain(
         self,
         index: NDArray[np.int64],
-        messages: list[Wire],
+        messages: list[AnyWire],
         times: list[str | float],
         names: Sequence[bytes | str | None],
         rejects: list[Reject],
@@ -101,14 +106,41 @@ class Decoder:
         qualities = [message.quality for message in messages]
         if qualities.count("good") != count:
             value[[quality != "good" for quality in qualities]] = np.nan
-        time = self._all_seconds(times)
-        assets = list(map(self._assets.get, names))
-        if not ((time >= EARLIEST) & (time < LATEST)).all() or not all(assets):
+        time, assets = self._all_seconds(times), self._all_assets(names)
+        return Decoded(index, assets, time, np.arange(count), sensor, time, value, rejects)
+
+    def _rows(
+        self,
+        index: NDArray[np.int64],
+        messages: list[AnyWire],
+        times: list[str | float],
+        names: Sequence[bytes | str | None],
+        rejects: list[Reject],
+    ) -> Decoded:
+        """Nothing but good rows of the same sensors; TypeError where there is anything else."""
+        values: list[Any] = [message.values for message in messages]
+        if set(map(type, values)) != {dict} or {message.value for message in messages} != {msgspec.UNSET}:
             raise TypeError
-        return Decoded(index, assets, time, np.arange(count), sensor, time, value, rejects)  # type: ignore[arg-type]
+        layouts = set(map(tuple, values))
+        sensors = self._reader.layout(layouts.pop())
+        if layouts or sensors is None:
+            raise TypeError
+        time, assets = self._all_seconds(times), self._all_assets(names)
+        record = np.repeat(np.arange(len(messages)), len(sensors))
+        # One conversion for all: None becomes NaN.
+        value = np.array(list(chain.from_iterable(map(dict.values, values))), np.float64)
+        sensor = np.tile(sensors, len(messages))
+        return Decoded(index, assets, time, record, sensor, time[record], value, rejects, rows=len(messages))
+
+    def _all_assets(self, names: Sequence[bytes | str | None]) -> list[str]:
+        """The name of each asset; TypeError where one has none that we may use."""
+        assets = list(map(self._assets.get, names))
+        if not all(assets):
+            raise TypeError
+        return assets  # type: ignore[return-value]
 
     def _all_seconds(self, times: list[str | float]) -> NDArray[np.float64]:
-        """(N,) epoch seconds; TypeError where a text is no time."""
+        """(N,) epoch seconds; TypeError where one is no time, or not of our calendar."""
         known: NDArray[np.float64] = np.fromiter(map(self._times.get, times), np.float64, len(times))  # type: ignore[arg-type]
         if not np.isnan(known).any():
             return known
@@ -117,12 +149,15 @@ class Decoder:
         if str in set(map(type, found)):
             raise TypeError
         seconds = np.array(found, np.float64)
-        return np.where(seconds >= MILLISECONDS_FROM, seconds / 1000.0, seconds)
+        seconds = np.where(seconds >= MILLISECONDS_FROM, seconds / 1000.0, seconds)
+        if not ((seconds >= EARLIEST) & (seconds < LATEST)).all():
+            raise TypeError
+        return seconds
 
     def _decode_mixed(
         self,
         index: NDArray[np.int64],
-        messages: list[Wire],
+        messages: list[AnyWire],
         times: list[str | float],
         names: Sequence[bytes | str | None],
         rejects: list[Reject],
@@ -153,8 +188,9 @@ class Decoder:
         )
         return merged(readings, others) if len(others.index) else readings
 
-    def _decode_each(self, values: Sequence[bytes | None], rejects: list[Reject]) -> tuple[list[Wire], list[int]]:
-        messages, kept = [], []
+    def _decode_each(self, values: Sequence[bytes | None], rejects: list[Reject]) -> tuple[list[AnyWire], list[int]]:
+        messages: list[AnyWire] = []
+        kept: list[int] = []
         for index, value in enumerate(values):
             if value is None:
                 rejects.append(Reject(index, 1, TOMBSTONE, "the record has no value"))
@@ -162,12 +198,16 @@ class Decoder:
             try:
                 messages.append(self._decode(value))
                 kept.append(index)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                rejects.append(Reject(index, 1, MALFORMED, str(error)[:DETAIL]))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                try:
+                    messages.append(self._decode_loosely(value))
+                    kept.append(index)
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                    rejects.append(Reject(index, 1, MALFORMED, str(error)[:DETAIL]))
         return messages, kept
 
     def _take(
-        self, collector: Collector, place: int, message: Wire, name: bytes | str | None, rejects: list[Reject]
+        self, collector: Collector, place: int, message: AnyWire, name: bytes | str | None, rejects: list[Reject]
     ) -> None:
         """One record of any kind."""
         readings = 1
