@@ -32,15 +32,16 @@ def command(
     from stream_detector.bundle import load_bundle
     from trainer.dataset import read_dataset
     from trainer.evaluate import evaluate_rows, in_words
-    from trainer.output import write_bytes, write_json
+    from trainer.output import error_console, write_bytes, write_json
     from trainer.report import evaluation_report
     from trainer.score import bundle_data, judged_rows
     from trainer.scored import score_dataset
 
     loaded = load_bundle(bundle)
     source = override(bundle_data(loaded.manifest), time_column, time_format, label_column, labels_are)
-    dataset = read_dataset(data, source, loaded.manifest.sensors)
-    scored = score_dataset(loaded, dataset)
+    with error_console().status(f"scoring {data}"):
+        dataset = read_dataset(data, source, loaded.manifest.sensors)
+        scored = score_dataset(loaded, dataset)
     which, chosen = judged_rows(loaded.manifest, dataset, rows)
     scored = scored.take(chosen[scored.rows])
     evaluation = evaluate_rows(scored, loaded.manifest)

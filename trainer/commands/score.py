@@ -28,14 +28,16 @@ def command(
     """
     from stream_detector.bundle import load_bundle
     from trainer.dataset import read_dataset
+    from trainer.output import error_console
     from trainer.prelabel import write_anomaly_index
     from trainer.score import bundle_data, score_table, write_table
     from trainer.scored import score_dataset
 
     loaded = load_bundle(bundle)
     source = override(bundle_data(loaded.manifest), time_column, time_format)
-    dataset = read_dataset(data, source, loaded.manifest.sensors)
-    scored = score_dataset(loaded, dataset)
+    with error_console().status(f"scoring {data}"):
+        dataset = read_dataset(data, source, loaded.manifest.sensors)
+        scored = score_dataset(loaded, dataset)
     write_table(score_table(loaded.manifest, dataset, scored, with_errors=errors), out)
     if anomalies is not None:
         write_anomaly_index(
