@@ -14,6 +14,9 @@ import typer
 from stream_detector.errors import StreamDetectorError
 from trainer import commands
 
+FIRST = ("recipes", "simulate", "prelabel", "fit", "evaluate", "backtest", "score", "sign")
+"""The order of `--help`: that of a user's way. Others follow by name."""
+
 EXIT_SOFTWARE = 70
 """sysexits' EX_SOFTWARE: a fault of our own."""
 
@@ -28,10 +31,14 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(lambda: None)  # keeps the command's name in the usage even while there is only one
-    for module in iter_modules(commands.__path__):
-        function = import_module(f"trainer.commands.{module.name}").command
-        app.command(module.name.replace("_", "-"))(function)
+    names = sorted((module.name for module in iter_modules(commands.__path__)), key=_place)
+    for name in names:
+        app.command(name.replace("_", "-"))(import_module(f"trainer.commands.{name}").command)
     return app
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (FIRST.index(name) if name in FIRST else len(FIRST), name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

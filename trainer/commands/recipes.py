@@ -22,9 +22,10 @@ def command(
         typer.echo(recipe_text(name), nl=False)
         return
     found = [load_recipe(known) for known in recipe_names()]
-    table = Table("recipe", "what it is", "model", "threshold", box=None, pad_edge=False)
+    table = Table("recipe", "what it is", box=None, pad_edge=False)
     for recipe in found:
-        table.add_row(recipe.name, recipe.title, recipe.model.kind, recipe.threshold.policy)
+        table.add_row(recipe.name, recipe.title)
     Console().print(table)
+    typer.echo("`trainer recipes NAME` prints one; docs/recipes.md explains every key.")
     if json is not None:
         write_json(json, [recipe.model_dump(mode="json") for recipe in found])
