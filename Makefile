@@ -52,6 +52,10 @@ dist: $(STAMP) ## build a wheel, install it into an empty environment, run both 
 dashboards: $(STAMP) ## write the Grafana dashboards from deploy/grafana/*.py
 	$(BIN)/python -m deploy.grafana.build
 
+MILL ?= ../shared/data/papermill/process_data_dev.csv.gz
+backtest: $(STAMP) ## does the calibrated recipe pay on the public paper-mill file (MILL=FILE)? Stress included
+	$(BIN)/trainer backtest --recipe paper-mill-calibrated --data $(MILL) --stress --json out/backtest.json --report out/backtest.html
+
 bench: $(STAMP) ## readings/s beside the client's limit, stock Faust and Quix Streams, on a real broker (half an hour)
 	@test -x .venv-quix/bin/python || ($(BIN)/uv venv --quiet --python $(PYTHON) .venv-quix && VIRTUAL_ENV=$(CURDIR)/.venv-quix $(BIN)/uv pip install --quiet 'quixstreams>=3.28,<4')
 	$(BIN)/python -m benchmarks.broker.throughput $(BENCH)
