@@ -25,6 +25,9 @@ EPILOG = "\n\n".join(
     ]
 )
 
+MOST_SECONDS_TO_END = 14.0
+"""After SIGTERM; supervisors begin to lose patience at 15."""
+
 NOISY = {
     # The framework logs its everyday steps, under the names of our subclasses too.
     "faust": logging.WARNING,
@@ -122,7 +125,7 @@ def run_until_signalled(worker: Any, settings: Settings) -> int:
         return 0 if worker.error is None else exit_code_of(worker.error)
 
     def end(*_: object) -> None:
-        force_exit_after(settings.shutdown_seconds + 3, code)
+        force_exit_after(min(settings.shutdown_seconds + 3, MOST_SECONDS_TO_END), code)
         worker.stop()
 
     signal.signal(signal.SIGTERM, end)
