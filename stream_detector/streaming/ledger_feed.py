@@ -1,5 +1,6 @@
 """Feeds a ledger from the topics of alarms, events and feedback."""
 
+import asyncio
 import logging
 import math
 import time
@@ -82,11 +83,12 @@ async def follow_ledger(feed: LedgerFeed, gauges: LedgerGauges, days: float = ma
     async with TopicReader(feed.settings, feed.topics, since) as reader:
         async for records in reader.to_end():
             feed.take(records)
-        gauges.update(set(feed.ledger.assets))
+        # In a thread: a year of alarms takes a good part of a second, and an alarm on its way must not wait for that.
+        await asyncio.to_thread(gauges.update, set(feed.ledger.assets))
         forget_at = 0.0
         async for records in reader.follow():
             if records:
-                gauges.update(feed.take(records))
+                await asyncio.to_thread(gauges.update, feed.take(records))
             if time.time() > forget_at and math.isfinite(days):
                 forget_at = time.time() + FORGET_EVERY_SECONDS
                 # A replay of old data is as good as now; an event in the far future is not.
