@@ -1,6 +1,7 @@
 """The load that every contender reads: the same records, already in the topic when the clock starts.
 
-A plant of `assets` machines with `sensors` sensors each, sampled on a grid of `step_seconds`. Values are noise, written with six significant digits as a historian would.
+A plant of `assets` machines with `sensors` sensors each, sampled on a grid of `step_seconds`. Values are noise, written
+with six significant digits as a historian would.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Quix Streams doing the same decode and window; in an environment of its own (`.venv-quix`), so it imports nothing of ours.
+"""Quix Streams doing the same decode and window; in an environment of its own (`.venv-quix`), it imports nothing of ours.
 
-It decodes each record, keeps each sensor's last value and a window of rows an asset, and scores nothing: a favour to it.
+It decodes each record, keeps a window of rows for each asset, and scores nothing: a favour to it.
 
     python quix.py BOOTSTRAP TOPIC FORM READINGS SENSORS STEPS
 """

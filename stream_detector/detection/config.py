@@ -85,7 +85,7 @@ class LeadConfig(Config):
 
 
 class EpisodeConfig(Config):
-    """An alarm stays up for at least `hold_steps`, at most `max_steps`; then it is cleared and, if need be, raised anew."""
+    """An alarm stays up for at least `hold_steps`, at most `max_steps`; then it is cleared and perhaps raised anew."""
 
     hold_steps: int = Field(default=2, ge=1)
     max_steps: int = Field(default=30, ge=1)
