@@ -1,0 +1,90 @@
+"""The sizing table of docs/scaling.md, computed from measured figures: workers, partitions, memory, retention.
+
+    python -m benchmarks.sizing [--results benchmarks/results.json] [--reserve 0.5]
+
+Nothing here is measured on many machines: a row is the measured rate of one core (benchmarks/results.json), times the share
+that a plan should use: the rest is for rebuilds and bad days.
+"""
+
+import argparse
+import json
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS = Path(__file__).with_name("results.json")
+
+BASE_MEGABYTES = 600.0
+"""Resident size of a worker with torch loaded and no assets, rounded up; `python -m benchmarks.engine` prints it."""
+
+CELL_BYTES = 8.0
+RING_STEPS = 64.0
+"""A sensor of an asset is a column of float64 over the ring: window, staleness, lateness and slack, about 64 steps."""
+
+
+@dataclass(frozen=True)
+class Plant:
+    """What reports how often. `case` names the measured case whose rate applies."""
+
+    assets: int
+    sensors: int
+    step_seconds: float
+    case: str
+
+    @property
+    def readings_per_second(self) -> float:
+        return self.assets * self.sensors / self.step_seconds
+
+
+PLANTS = (
+    Plant(1, 61, 120.0, "readings-120s"),
+    Plant(20, 61, 1.0, "readings-1s"),
+    Plant(1_000, 60, 120.0, "readings-120s"),
+    Plant(1_000, 60, 1.0, "readings-1s"),
+    Plant(10_000, 10, 1.0, "readings-1s-10000-assets"),
+    Plant(10_000, 60, 1.0, "readings-1s"),
+    Plant(100_000, 10, 1.0, "readings-1s-10000-assets"),
+)
+
+
+def row(plant: Plant, rates: dict[str, float], reserve: float) -> str:
+    """One line of the table."""
+    usable = rates[plant.case] * reserve
+    workers = max(1, math.ceil(plant.readings_per_second / usable))
+    partitions = max(4, 2 * workers)
+    megabytes = BASE_MEGABYTES + plant.assets / workers * plant.sensors * RING_STEPS * CELL_BYTES / 1e6
+    # A restart reads back one ring of steps; a day is kept so that an operator can go back further.
+    rebuild_seconds = RING_STEPS * plant.step_seconds
+    rebuild_readings = plant.readings_per_second / workers * rebuild_seconds
+    cells = (
+        f"{plant.assets:,} x {plant.sensors}",
+        f"{plant.step_seconds:g} s",
+        f"{plant.readings_per_second:,.0f}",
+        str(workers),
+        str(partitions),
+        f"{megabytes:,.0f} MB",
+        f"{rebuild_seconds / 3600:.2g} h",
+        f"{rebuild_readings / rates[plant.case]:.1f} s",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--reserve", type=float, default=0.5, help="share of the measured rate to plan with")
+    arguments = parser.parse_args()
+    if not arguments.results.exists():
+        print(f"error: {arguments.results} is not there; `make bench` writes it", file=sys.stderr)
+        return 2
+    rates = {line["case"]: float(line["readings_per_s"]) for line in json.loads(arguments.results.read_text())}
+    print("| assets x sensors | every | readings/s | workers | partitions | memory each | least retention | rebuild |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    for plant in PLANTS:
+        print(row(plant, rates, arguments.reserve))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
