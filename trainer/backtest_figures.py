@@ -30,8 +30,7 @@ def cumulative_cost(worth: Worth) -> go.Figure:
     always = worth.recipe.costs.fp * np.ceil(rows_a_day / worth.recipe.episode.hold_steps)
     figure.add_scatter(x=dates, y=worth.cost_by_day.cumsum(), name=worth.recipe.name, line_color=NORMAL)
     figure.add_scatter(x=dates, y=worth.never_by_day.cumsum(), name="never alarm", line_color=ANOMALOUS)
-    figure.add_scatter(x=dates, y=always.cumsum(), name="always alarm", line_color=EVENT, visible="legendonly")
-    figure.update_layout(title={"text": f"always alarming would cost {always.sum():,.0f}", "font_size": 13})
+    figure.add_scatter(x=dates, y=always.cumsum(), name="always alarm", line_color=EVENT)
     return figure
 
 
