@@ -2,8 +2,8 @@
 
     python -m benchmarks.sizing [--results benchmarks/results.json] [--reserve 0.5]
 
-Nothing here is measured on many machines: a row is the measured rate of one core (benchmarks/results.json), times the share
-that a plan should use: the rest is for rebuilds and bad days.
+Nothing here is measured on many machines: a row is the measured rate of one core (benchmarks/results.json) times the
+share of it that a plan should use; the rest is for rebuilds and bad days.
 """
 
 import argparse
@@ -79,6 +79,10 @@ def main() -> int:
         print(f"error: {arguments.results} is not there; `make bench` writes it", file=sys.stderr)
         return 2
     rates = {line["case"]: float(line["readings_per_s"]) for line in json.loads(arguments.results.read_text())}
+    missing = sorted({plant.case for plant in PLANTS} - rates.keys())
+    if missing:
+        print(f"error: {arguments.results} has no figure for {', '.join(missing)}; run `make bench`", file=sys.stderr)
+        return 2
     print("| assets x sensors | every | readings/s | workers | partitions | memory each | least retention | rebuild |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for plant in PLANTS:

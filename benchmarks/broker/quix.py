@@ -1,4 +1,4 @@
-"""Quix Streams doing the same decode and window; in an environment of its own (`.venv-quix`), it imports nothing of ours.
+"""Quix Streams doing the same decode and window; in an environment of its own (`.venv-quix`), without our code.
 
 It decodes each record, keeps a window of rows for each asset, and scores nothing: a favour to it.
 
