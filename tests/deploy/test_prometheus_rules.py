@@ -1,5 +1,6 @@
 """The shipped Prometheus and Alertmanager files: valid, tested rule by rule, and on metrics that exist."""
 
+import doctest
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deploy import promql
 from tests.deploy.metric_names import series_names
 from tests.deploy.promql import metrics_of
 
@@ -16,6 +18,12 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 UNIT_TESTS = PROMETHEUS / "tests" / "alerts_test.yml"
+
+
+def test_the_reading_of_promql_does_what_its_examples_say() -> None:
+    found = doctest.testmod(promql)
+    assert found.attempted >= 3
+    assert found.failed == 0
 
 
 def rules() -> list[dict[str, Any]]:

@@ -53,10 +53,10 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
             for step in (50, 120, 200)
         ]
         produce(running.kafka.bootstrap, running.topic("events"), logged)
-        wait_for(lambda: caught_up(running.kafka.bootstrap, running.worker.prefix), 60, "everything is worked off")
+        wait_for(lambda: caught_up(running.kafka.bootstrap, running.worker.prefix), 150, "everything is worked off")
         assert running.prometheus is not None
         prometheus = running.prometheus
-        wait_for(lambda: bool(prometheus.query("stream_detector_ledger_saved")), 60, "the ledger shows something")
+        wait_for(lambda: bool(prometheus.query("stream_detector_ledger_saved")), 150, "the ledger shows something")
         time.sleep(3.0)
         yield running
 
