@@ -130,7 +130,9 @@ class Decider:
         if not self._pending:
             return
         closings = concatenate([part for part, _ in self._pending])
-        windows = np.concatenate([part for _, part in self._pending])
+        windows = (
+            self._pending[0][1] if len(self._pending) == 1 else np.concatenate([part for _, part in self._pending])
+        )
         self._pending, self._pending_bytes = [], 0
         wanted = scorable(self._rules.window, closings)
         degraded = np.isnan(windows[:, -1]).sum(axis=1)

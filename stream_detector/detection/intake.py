@@ -16,11 +16,11 @@ import numpy as np
 
 from stream_detector.detection.grid import LATE_EVENT, Bools, Closings, Grid, Ints, concatenate, select
 from stream_detector.detection.pieces import (
-    EVENT_SENSOR,
     Piece,
     Readings,
     first_past,
     first_reaching,
+    instants_of,
     running_maximum,
     sort_piece,
 )
@@ -29,6 +29,9 @@ LOOK_AHEAD = 16_384
 """Readings a piece: enough for the array operations to pay, and the temporary arrays stay in the cache."""
 
 LEAST_AHEAD = 512
+
+UNUSABLE = -(2**62)
+"""Where a cell would begin that the ring does not hold."""
 
 
 @dataclass(slots=True)
@@ -61,17 +64,18 @@ class Intake:
     def _cut(self, ahead: Readings) -> tuple[Piece, int]:
         """The longest piece in which no asset goes on by more than the slack after its first reading."""
         grid = self._grid
-        if (ahead.slot == ahead.slot[0]).all():
-            order = np.arange(len(ahead))
+        instants = instants_of(grid, ahead)
+        slot = instants.slot
+        if (slot == slot[0]).all():
+            order = np.arange(len(slot))
         else:
-            order = np.argsort(ahead.slot.astype(np.uint16 if grid.capacity <= 65_536 else np.int64), kind="stable")
-        step = grid.steps.step_of(ahead.time)
-        piece = sort_piece(grid, ahead, step, order)
+            order = np.argsort(slot.astype(np.uint16 if grid.capacity <= 65_536 else np.int64), kind="stable")
+        piece = sort_piece(grid, instants, order)
         beyond = piece.reached > (piece.reached_base + grid.slack)[piece.rank]
         if not beyond.any():
             return piece, len(ahead)
         taken = int(order[beyond].min())
-        return sort_piece(grid, ahead, step, order[order < taken]), taken
+        return sort_piece(grid, instants, order[order < taken]), int(instants.heads[taken])
 
     def _take_piece(self, piece: Piece, offsets: Ints) -> Iterator[Closings]:
         grid = self._grid
@@ -83,34 +87,41 @@ class Intake:
         grid.open_rows(piece.slots, piece.reached[final])
 
         late = piece.step < piece.horizon_before
-        event = piece.readings.sensor == EVENT_SENSOR
-        in_ring = piece.step >= piece.horizon_before - grid.history
-        usable = np.flatnonzero(in_ring & ~event)
-        rows = grid.rows(piece.readings.slot[usable], piece.step[usable])
-        cell = np.full(len(late), -1)
-        cell[usable] = rows * grid.sensors + piece.readings.sensor[usable]
-        again, write = self._repeats(piece, usable, cell[usable], late[usable])
-        duplicate = np.zeros(len(late), np.bool_)
-        duplicate[usable] = again
-        writes = np.zeros(len(late), np.bool_)
-        writes[usable] = write
-
-        self.tally.duplicate += int(again.sum())
-        self.tally.late += int((late & ~duplicate & ~event).sum())
-        self.tally.windowed += int((~(late | duplicate | event)).sum())
-
-        fills = writes & late
-        if not (event.any() or fills.any()):
-            yield self._round(piece, np.arange(len(late)), cell, writes, None)
+        usable = (piece.step >= piece.horizon_before - grid.history) & ~piece.event
+        base = np.where(usable, grid.rows(piece.slot, piece.step) * grid.sensors, UNUSABLE)
+        cell = base[piece.at] + piece.sensor
+        writes = self._tell_apart(piece, late, cell)
+        fills = np.zeros(len(late), np.bool_)
+        if late.any():
+            fills[piece.at[writes & late[piece.at]]] = True
+        if not (piece.event.any() or fills.any()):
+            yield self._round(piece, np.arange(len(late)), np.flatnonzero(writes), cell, writes)
             return
-        boundary = event.copy()
+        boundary = piece.event.copy()
         boundary[1:] |= fills[1:] & ~fills[:-1]
         boundary[piece.starts] = False
         passed = np.cumsum(boundary)
-        turn = passed - passed[piece.starts][piece.rank]
-        order = np.argsort(turn, kind="stable")
-        for members in np.split(order, np.flatnonzero(np.diff(turn[order])) + 1):
-            yield self._round(piece, members, cell, writes, event)
+        turn: Ints = passed - passed[piece.starts][piece.rank]
+        rounds = _split(turn)
+        written = np.flatnonzero(writes)
+        by_turn = dict.fromkeys(range(len(rounds)), written[:0])
+        for chosen in _split(turn[piece.at[written]]):
+            by_turn[int(turn[piece.at[written[chosen[0]]]])] = written[chosen]
+        for number, members in enumerate(rounds):
+            yield self._round(piece, members, by_turn[number], cell, writes)
+
+    def _tell_apart(self, piece: Piece, late: Bools, cell: Ints) -> Bools:
+        """Count the readings by rules 2 and 3; (N,) which of them are written."""
+        usable = np.flatnonzero(cell >= 0)
+        late = late[piece.at]
+        again, write = self._repeats(piece, usable, cell[usable], late[usable])
+        duplicate, writes = np.zeros(len(cell), np.bool_), np.zeros(len(cell), np.bool_)
+        duplicate[usable], writes[usable] = again, write
+        readings = ~piece.event[piece.at]
+        self.tally.duplicate += int(again.sum())
+        self.tally.late += int((late & ~duplicate & readings).sum())
+        self.tally.windowed += int((~(late | duplicate) & readings).sum())
+        return writes
 
     def _jump(self, piece: Piece, jumps: Bools) -> Closings:
         """Close what the first reading of these assets leaves behind, before its row is cleared for new steps."""
@@ -118,7 +129,7 @@ class Intake:
         grid.horizon[slots] = piece.horizon[piece.starts[jumps]]
         closings = grid.close_by_watermark(slots)
         first = np.empty(grid.capacity, np.int64)
-        first[slots] = piece.readings.record[piece.starts[jumps]]
+        first[slots] = piece.record[piece.starts[jumps]]
         return replace(closings, record=first[closings.slot])
 
     def _note_offsets(self, piece: Piece, final: Ints, offsets: Ints) -> None:
@@ -130,7 +141,7 @@ class Intake:
             return
         steps = np.arange(len(owner)) - (np.cumsum(count) - count)[owner] + begin[owner]
         where = first_reaching(piece, owner, steps)
-        grid.note_offsets(piece.slots[owner], steps, offsets[piece.readings.record[where]])
+        grid.note_offsets(piece.slots[owner], steps, offsets[piece.record[where]])
 
     def _repeats(self, piece: Piece, usable: Ints, cell: Ints, late: Bools) -> tuple[Bools, Bools]:
         """Rule 3, for the readings `usable` in their `cell`: which are duplicates, and which are written."""
@@ -148,10 +159,10 @@ class Intake:
         first = np.ones(len(cell), np.bool_)
         first[1:] = cell[1:] != cell[:-1]
         rank = np.cumsum(first) - 1
-        chosen = usable[order]
+        instant = piece.at[usable[order]]
         width = 4.0 * grid.steps.step_seconds
-        start = piece.step[chosen] * grid.steps.step_seconds
-        time = piece.readings.time[chosen] - start
+        start = piece.step[instant] * grid.steps.step_seconds
+        time = piece.time[instant] - start
         before_piece = np.where(filled, grid.flat_time[cell] - start, -grid.steps.step_seconds)
         # All times of a cell lie within one step, so a cell's rank keeps them apart in one running maximum.
         running = np.maximum.accumulate(np.maximum(time, before_piece) + rank * width)
@@ -166,23 +177,22 @@ class Intake:
         duplicate[order], written[order] = again, write
         return duplicate, written
 
-    def _round(self, piece: Piece, members: Ints, cell: Ints, writes: Bools, event: Bools | None) -> Closings:
-        """Write these readings of the piece (ascending, so sorted by slot), then close."""
+    def _round(self, piece: Piece, members: Ints, chosen: Ints, cell: Ints, writes: Bools) -> Closings:
+        """Write the readings `chosen` of the instants `members` (ascending, so sorted by slot), then close."""
         grid = self._grid
-        chosen = members[writes[members]]
         cells = cell[chosen]
-        grid.flat_values[cells] = piece.readings.value[chosen]
+        grid.flat_values[cells] = piece.value[chosen]
         grid.flat_reported[cells] = True
         if not grid.complete:
-            grid.flat_time[cells] = piece.readings.time[chosen]
+            grid.flat_time[cells] = piece.time[piece.at[chosen]]
         rank = piece.rank[members]
         starts = np.flatnonzero(np.append(True, rank[1:] != rank[:-1]))
         final = members[np.append(starts[1:], len(members)) - 1]
         slots = piece.slots[piece.rank[final]]
-        parts = [] if event is None else self._events(piece, members[event[members]])
+        parts = self._events(piece, members[piece.event[members]])
         grid.horizon[slots] = piece.horizon[final]
         grid.newest[slots] = piece.reached[final]
-        latest = np.maximum.reduceat(piece.readings.time[members], starts)
+        latest = np.maximum.reduceat(piece.time[members], starts)
         grid.watermark[slots] = np.maximum(grid.watermark[slots], latest)
 
         parts.append(self._close(piece, slots, cell, writes, members[starts]))
@@ -213,7 +223,7 @@ class Intake:
         place[after_empty] = np.maximum(place[after_empty], empty)
         # Steps close in order: none before the one before it.
         place = running_maximum(place, begin[piece.slots], ranks)
-        return replace(closings, record=piece.readings.record[place])
+        return replace(closings, record=piece.record[place])
 
     def _settled(self, piece: Piece, closings: Closings, ranks: Ints, cell: Ints, writes: Bools) -> Ints:
         """(N,) place of the reading with which every step up to this one is past its lateness or reported (rule 6)."""
@@ -230,14 +240,16 @@ class Intake:
             wanted = rows[:, None] * grid.sensors + sensors
             brought = np.minimum(self._mark[wanted], len(cell) - 1)
             ours = (cell[brought] == wanted) & writes[brought] & ~dead
-            complete = np.where(reported, np.where(ours, brought, 0).max(axis=1), len(cell))
+            complete = np.where(reported, np.where(ours, piece.at[brought], 0).max(axis=1), len(piece.step))
             passed = place if back == 0 else first_past(piece, ranks, closings.step - back)
             settled = np.maximum(settled, np.minimum(passed, complete))
         return settled
 
     def _events(self, piece: Piece, members: Ints) -> list[Closings]:
         """Mark the steps of events; the run ends at once where the step has closed already."""
-        grid, slots, steps = self._grid, piece.readings.slot[members], piece.step[members]
+        if not len(members):
+            return []
+        grid, slots, steps = self._grid, piece.slot[members], piece.step[members]
         closed = steps < grid.next_step[slots]
         grid.event_rows[grid.rows(slots[~closed], steps[~closed])] = True
         if not closed.any():
@@ -250,6 +262,12 @@ class Intake:
                 slots[closed],
                 steps[closed],
                 grid.next_step[slots[closed]],
-                piece.readings.record[members[closed]],
+                piece.record[members[closed]],
             )
         ]
+
+
+def _split(turn: Ints) -> list[Ints]:
+    """The places of each turn, turns and places ascending."""
+    order = np.argsort(turn, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(turn[order])) + 1) if len(order) else []

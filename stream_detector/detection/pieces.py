@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from stream_detector.detection.grid import Floats, Grid, Ints
+from stream_detector.detection.grid import Bools, Floats, Grid, Ints
 
 EVENT_SENSOR = -1
 """Stands in `sensor` for an event."""
@@ -39,32 +39,67 @@ class Readings:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece sorted by slot; `rank` numbers its slots, `starts` is where each begins, `slots` are these slots."""
+class Instants:
+    """The M instants of N readings: neighbours of the same record and time, such as a row, are one. `heads`: (M,) first
+    reading of each."""
 
     readings: Readings
+    heads: Ints
+    slot: Ints
+    time: Floats
+    record: Ints
     step: Ints
+
+
+def instants_of(grid: Grid, readings: Readings) -> Instants:
+    """What is asked of an instant need not be asked of each of its readings."""
+    record, time = readings.record, readings.time
+    changes = (record[1:] != record[:-1]) | (time[1:] != time[:-1])
+    heads = np.append(0, np.flatnonzero(changes) + 1)
+    if len(heads) < len(readings):
+        slot, time, record = readings.slot[heads], time[heads], record[heads]
+    else:
+        slot = readings.slot
+    return Instants(readings, heads, slot, time, record, grid.steps.step_of(time))
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Instants (M,) sorted by slot, and their readings (N,) in the order of the log.
+
+    `slot`, `time`, `record`, `step`, `event`: (M,). `rank`: (M,) number of the slot among `slots`; `starts`: where each
+    begins. `reached`: (M,) newest step of the asset with this instant, not below `reached_base` of the slot. `horizon`:
+    (M,) first step not past its lateness with it, not below `horizon_base` of the slot. `at`: (N,) place of each
+    reading's instant.
+    """
+
+    slot: Ints
+    time: Floats
+    record: Ints
+    step: Ints
+    event: Bools
     rank: Ints
     starts: Ints
     slots: Ints
     reached: Ints
-    """(N,) newest step of the asset with this reading; not below `reached_base` of the slot."""
     reached_base: Ints
     horizon: Ints
-    """(N,) first step not past its lateness with this reading; not below `horizon_base` of the slot."""
     horizon_base: Ints
     horizon_before: Ints
+    at: Ints
+    sensor: Ints
+    value: Floats
 
 
-def sort_piece(grid: Grid, ahead: Readings, step: Ints, order: Ints) -> Piece:
-    """The readings `order` of those `ahead`, which lie in `step`; the order sorts them by slot and is stable."""
-    readings, step = ahead.take(order), step[order]
+def sort_piece(grid: Grid, ahead: Instants, order: Ints) -> Piece:
+    """The first len(order) instants; `order` sorts them by slot and is stable."""
+    slot, step, time = ahead.slot[order], ahead.step[order], ahead.time[order]
     first = np.ones(len(order), np.bool_)
-    first[1:] = readings.slot[1:] != readings.slot[:-1]
+    first[1:] = slot[1:] != slot[:-1]
     starts = np.flatnonzero(first)
     rank = np.cumsum(first) - 1
-    slots = readings.slot[starts]
-    horizon = grid.steps.horizon_of(readings.time, step)
+    slots = slot[starts]
+    horizon = grid.steps.horizon_of(time, step)
     horizon_base = np.maximum(grid.horizon[slots], horizon[starts])
     running = running_maximum(horizon, horizon_base, rank)
     before = np.empty_like(running)
@@ -74,7 +109,29 @@ def sort_piece(grid: Grid, ahead: Readings, step: Ints, order: Ints) -> Piece:
     newest, began = grid.newest[slots], step[starts]
     reached_base = np.where(began > newest + grid.slack, began, newest)
     reached = running_maximum(step, reached_base, rank)
-    return Piece(readings, step, rank, starts, slots, reached, reached_base, running, horizon_base, before)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    readings, heads = ahead.readings, ahead.heads
+    count = int(heads[len(order)]) if len(order) < len(heads) else len(readings)
+    at = place if len(order) == count else np.repeat(place, np.diff(heads[: len(order)], append=count))
+    return Piece(
+        slot=slot,
+        time=time,
+        record=ahead.record[order],
+        step=step,
+        event=readings.sensor[heads[order]] == EVENT_SENSOR,
+        rank=rank,
+        starts=starts,
+        slots=slots,
+        reached=reached,
+        reached_base=reached_base,
+        horizon=running,
+        horizon_base=horizon_base,
+        horizon_before=before,
+        at=at,
+        sensor=readings.sensor[:count],
+        value=readings.value[:count],
+    )
 
 
 def running_maximum(values: Ints, base: Ints, rank: Ints) -> Ints:
