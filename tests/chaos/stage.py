@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from stream_detector.messages import from_iso
 from tests.kafka import ExistingKafka, Kafka, create_topic
-from tests.plant import BASE, STEP_SECONDS, make_log
+from tests.plant import BASE, POISON, STEP_SECONDS, make_log
 from tests.workers import WorkerProcess, alarms_of, caught_up, committed_of, dead_letters_of, produce, topic, wait_for
 
 PARTITIONS = 4
@@ -189,9 +189,8 @@ class Stage:
         newest = BASE
         count: Counter[int] = Counter()
         for record in make_log(self.load.seed, self.load.steps, self.load.assets, PARTITIONS):
-            if count[record.partition] < offsets.get(record.partition, 0) and b'"s1","time"' in (record.value or b""):
-                time_text = (record.value or b"").split(b'"time":')[-1].strip().split(b",")[0]
-                newest = max(newest, min(float(time_text), BASE + self.load.steps * STEP_SECONDS))
+            if count[record.partition] < offsets.get(record.partition, 0) and record.value not in POISON:
+                newest = max(newest, float(json.loads(record.value or b"")["time"]))
             count[record.partition] += 1
         return newest - 10 * STEP_SECONDS, newest + 30 * STEP_SECONDS
 
