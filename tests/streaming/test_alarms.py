@@ -84,9 +84,9 @@ def test_without_from_beginning_only_new_alarms_are_shown(capsys: pytest.Capture
     with EmbeddedBroker() as broker:
         broker.create_topics(["detector.alarms"])
         send(broker.bootstrap, "detector.alarms", to_bytes(alarm(id="old")))
-        later = threading.Timer(1.0, send, (broker.bootstrap, "detector.alarms", to_bytes(alarm(id="new"))))
+        later = threading.Timer(0.7, send, (broker.bootstrap, "detector.alarms", to_bytes(alarm(id="new"))))
         later.start()
-        assert main(["alarms", "--bootstrap", broker.bootstrap, "--json", "--until-idle", "3"]) == 0
+        assert main(["alarms", "--bootstrap", broker.bootstrap, "--json", "--until-idle", "2"]) == 0
         later.join()
         assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == ["new"]
 

@@ -22,9 +22,10 @@ def minutes_between_rows(history: pd.DataFrame) -> np.ndarray:
     return pd.to_datetime(history["time"]).diff().dt.total_seconds().to_numpy() / 60
 
 
-def test_the_same_seed_gives_the_same_history_and_another_one_another_machine(history: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(history, simulate(Simulation(days=20, seed=3)))
-    assert not history.equals(simulate(Simulation(days=20, seed=4)))
+def test_the_same_seed_gives_the_same_history_and_another_one_another_machine() -> None:
+    one, same, other = (simulate(Simulation(days=2, seed=seed)) for seed in (3, 3, 4))
+    pd.testing.assert_frame_equal(one, same)
+    assert not one.equals(other)
 
 
 def test_rows_are_in_order_on_the_grid_and_breaks_come_a_few_times_a_day(history: pd.DataFrame) -> None:
@@ -70,7 +71,7 @@ def test_a_sensor_goes_dead_for_an_hour_and_values_jump_wildly(history: pd.DataF
     assert np.nanmax(jumps) > 15
 
 
-@pytest.mark.parametrize("step_seconds", [1.0, 0.5, 30.0])
+@pytest.mark.parametrize("step_seconds", [2.5, 30.0])
 def test_other_steps_keep_minutes_of_precursors_and_hours_of_uptime(step_seconds: float) -> None:
     history = simulate(Simulation(days=1, seed=1, step_seconds=step_seconds))
     steps = pd.to_datetime(history["time"], format="ISO8601").diff().dt.total_seconds()
@@ -79,7 +80,8 @@ def test_other_steps_keep_minutes_of_precursors_and_hours_of_uptime(step_seconds
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet"])
-def test_every_format_reads_back_the_same(history: pd.DataFrame, tmp_path: Path, name: str) -> None:
+def test_every_format_reads_back_the_same(tmp_path: Path, name: str) -> None:
+    history = simulate(Simulation(days=1, seed=1))
     path = tmp_path / "new" / name
     write(history, path)
     back = pd.read_parquet(path) if name.endswith("parquet") else pd.read_csv(path)
