@@ -117,6 +117,50 @@ def measure(load: Load, window_steps: int, repeats: int) -> dict[str, Any]:
     }
 
 
+class Stopwatch:
+    """CPU seconds spent in functions, each under a name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def on(self, owner: Any, method: str, name: str) -> None:
+        """Time `owner.method` from now on."""
+        inner = getattr(owner, method)
+
+        def timed(*arguments: Any) -> Any:
+            began = time.process_time()
+            try:
+                return inner(*arguments)
+            finally:
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - began
+
+        setattr(owner, method, timed)
+
+
+def parts(load: Load, window_steps: int) -> dict[str, float]:
+    """Nanoseconds a reading in each part of the engine."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_bundle(Path(folder) / "bundle", load, window_steps)
+        rules = Rules.of(load_bundle(Path(folder) / "bundle"))
+    fetched = batches(load)
+    engine = Engine(rules)
+    warm = max(1, len(fetched) // 3)
+    for batch in fetched[:warm]:
+        engine.process(batch)
+    (partition,) = engine._partitions.values()
+    watch = Stopwatch()
+    watch.on(partition._decoder, "decode", "decode")
+    watch.on(partition.decider, "add", "windows")
+    watch.on(rules.scorer, "score", "scores")
+    watch.on(partition.decider, "take", "scores and decisions")
+    watch.on(engine, "process", "all")
+    readings = sum(engine.process(batch).counts.received for batch in fetched[warm:])
+    found = {name: seconds / readings * 1e9 for name, seconds in watch.seconds.items()}
+    found["grid and bookkeeping"] = found["all"] - found["decode"] - found["windows"] - found["scores and decisions"]
+    found["decisions"] = found.pop("scores and decisions") - found["scores"]
+    return found
+
+
 def windows_per_second(repeats: int) -> dict[str, float]:
     """Windows/s of the scorer (61 sensors, 30 steps) by the number of windows scored at once."""
     load, steps = CASES["readings-1s"]
@@ -150,10 +194,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--readings", type=int, help="readings a case, for a quick look")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--case", action="append", help="only these; 'sweep' and 'windows' name the other measurements")
+    parser.add_argument("--case", action="append", help="only these; also 'sweep', 'parts' and 'windows'")
     parser.add_argument("--json", type=Path, help="write the results here")
     arguments = parser.parse_args()
-    wanted = arguments.case or [*CASES, "sweep", "windows"]
+    wanted = arguments.case or [*CASES, "sweep", "parts", "windows"]
     results: dict[str, Any] = {}
     for name, (load, steps) in {**CASES, **(SWEEP if "sweep" in wanted else {})}.items():
         if name in CASES and name not in wanted:
@@ -166,6 +210,12 @@ def main() -> None:
             f"{found['windows_per_s']:7.0f} windows/s  {found['resident_megabytes']:6.0f} MB\n"
         )
         sys.stdout.flush()
+    if "parts" in wanted:
+        for name in ("readings-120s", "rows-120s", "readings-1s", "blocks"):
+            results[f"nanoseconds, {name}"] = spent = parts(*CASES[name])
+            listed = ", ".join(f"{part} {cost:.0f}" for part, cost in sorted(spent.items()))
+            sys.stdout.write(f"ns a reading, {name:16s} {listed}\n")
+            sys.stdout.flush()
     if "windows" in wanted:
         results["windows_per_s_by_batch"] = windows_per_second(arguments.repeats)
         for size, speed in results["windows_per_s_by_batch"].items():
