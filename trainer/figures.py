@@ -12,6 +12,7 @@ from trainer.examples import cut_examples
 from trainer.losses import Losses
 from trainer.score import bundle_data, iso_times
 from trainer.scored import ScoredRows
+from trainer.spectrum import Spectra
 from trainer.thresholds import operating_curve
 
 NORMAL, ANOMALOUS, THRESHOLD, EVENT = "#2f6f9f", "#c2452d", "#444444", "#e0a030"
@@ -19,6 +20,7 @@ MOST_POINTS = 20_000
 """A longer series is thinned for drawing, keeping its highest points."""
 
 SENSORS_SHOWN = 4
+MOST_SPECTRA = 16
 
 
 def losses(curves: Losses) -> go.Figure:
@@ -28,6 +30,16 @@ def losses(curves: Losses) -> go.Figure:
     figure.add_scatter(x=epochs, y=curves.train, name="learnt from", line_color=NORMAL)
     figure.add_scatter(x=epochs, y=curves.holdout, name="held out", line_color=ANOMALOUS)
     figure.add_vline(x=curves.best + 1, line_dash="dot", line_color=THRESHOLD, annotation_text="kept")
+    return figure
+
+
+def sensor_spectra(found: Spectra) -> go.Figure:
+    """How each sensor's variance is spread over periods; a click on a name hides it."""
+    unit, seconds = ("h", 3600.0) if found.period_seconds[0] > 7200 else ("s", 1.0)
+    figure = _figure(f"period, {unit}", "share of the variance")
+    for column, name in enumerate(found.sensors[:MOST_SPECTRA]):
+        figure.add_scatter(x=found.period_seconds / seconds, y=found.density[:, column], name=name, mode="lines")
+    figure.update_xaxes(type="log")
     return figure
 
 

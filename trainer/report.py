@@ -13,6 +13,8 @@ from trainer.scored import ScoredRows
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from trainer.spectrum import Spectra
+
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .2rem; } p { margin: .3rem 0; }
@@ -28,12 +30,16 @@ Section = tuple[str, str, "go.Figure | None"]
 def fit_report(fitted: Fitted) -> str:
     """What was learnt, how the threshold was chosen, and how it does on the part that nothing was chosen on."""
     from trainer import figures
+    from trainer.spectrum import spectra
 
     manifest = fitted.bundle.manifest
     sections: list[Section] = [("Verdict on the newest part", _words(fitted.evaluation), None)]
     if fitted.losses.train:
         text = "<p>The epoch with the lowest loss on the held-out windows was kept.</p>"
         sections.append(("Training", text, figures.losses(fitted.losses)))
+    cycles = spectra(fitted.dataset, manifest.grid)
+    if cycles is not None:
+        sections.append(("Spectra of the sensors", _cycles(cycles), figures.sensor_spectra(cycles)))
     text = f"<p>Threshold {manifest.threshold.value:.6g}: {escape(manifest.threshold.how)}.</p>"
     sections.append(("Scores of the validation part", text, figures.score_distribution(manifest, fitted.validation)))
     if _labelled(fitted.validation):
@@ -43,6 +49,15 @@ def fit_report(fitted: Fitted) -> str:
         )
     sections += _judged(fitted.bundle, fitted.dataset, fitted.test, fitted.evaluation)
     return _page(f"Fit of {manifest.recipe}", manifest, sections)
+
+
+def _cycles(cycles: "Spectra") -> str:
+    hours = cycles.period_seconds[0] > 2 * 3600
+    shown = [
+        f"{escape(name)} {period / 3600:.3g} h" if hours else f"{escape(name)} {period:.3g} s"
+        for name, period in cycles.strongest()[:8]
+    ]
+    return f"<p>The period with the largest share of each sensor's variance: {', '.join(shown) or 'none moves'}.</p>"
 
 
 def evaluation_report(bundle: Bundle, dataset: Dataset, scored: ScoredRows, evaluation: Evaluation, which: str) -> str:

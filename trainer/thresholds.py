@@ -136,7 +136,7 @@ def _mean_plus_std(config: ThresholdConfig, normal: Scores) -> ThresholdRecord:
     return ThresholdRecord(
         value=float(normal.mean() + config.k * normal.std()),
         policy="mean-plus-std",
-        how=f"mean + {config.k:g} standard deviations of {len(normal)} normal validation scores",
+        how=f"mean + {config.k:g} standard deviations of {len(normal)} normal scores",
     )
 
 
@@ -158,12 +158,13 @@ def _max_f1(scores: Scores, positives: Positives) -> ThresholdRecord:
 def _precision_equals_recall(curve: Curve) -> ThresholdRecord:
     """Where the two curves cross (the break-even point of Joachims 1998), or come nearest; the highest such threshold.
 
-    Never alarming is left out: it has a precision by convention only.
+    Thresholds without a right alarm are left out: there both are 0 (or precision is a convention), and meet in vain.
     """
-    precision, recall = curve.precision()[1:], curve.recall()[1:]
+    useful = curve.tp > 0
+    precision, recall = curve.precision()[useful], curve.recall()[useful]
     best = int(np.argmin(np.abs(precision - recall)))
     return ThresholdRecord(
-        value=float(curve.thresholds[1:][best]),
+        value=float(curve.thresholds[useful][best]),
         policy="precision-equals-recall",
         how=f"precision {precision[best]:.3f} meets recall {recall[best]:.3f} on the validation part",
     )
@@ -181,7 +182,7 @@ def _quantile(config: ThresholdConfig, normal: Scores, labelled: bool, step_seco
         return ThresholdRecord(
             value=float(np.quantile(normal, config.quantile) * config.factor),
             policy="quantile",
-            how=f"{config.factor:g} times the {config.quantile:g} quantile of {len(normal)} normal validation scores",
+            how=f"{config.factor:g} times the {config.quantile:g} quantile of {len(normal)} normal scores",
         )
     days = len(normal) * step_seconds / SECONDS_PER_DAY
     allowed = min(int(config.false_alarms_per_day * days), len(normal) - 1)

@@ -1,6 +1,6 @@
 """Labels from an isolation forest, then the autoencoder on five components: how far both agree with the true labels.
 
-On the first 40,000 minutes of the drinking-water set, whose events are about as rare as the sweep assumes; the true
+On the first 70,000 minutes of the drinking-water set, whose events are about as rare as the sweep assumes; the true
 labels are used for judging alone.
 """
 
@@ -14,7 +14,7 @@ from trainer.dataset import read_dataset
 from trainer.prelabel import marked, prelabel
 from trainer.recipe import load_recipe
 
-ROWS = 40_000
+ROWS = 70_000
 
 
 def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]]]:

@@ -98,8 +98,8 @@ def test_precision_and_recall_are_nowhere_closer_than_where_they_cross(data):
         tp, fp, fn, _ = counts(scores, positives, threshold)
         return abs(tp / (tp + fp) - tp / (tp + fn))
 
-    alarming = [threshold for threshold in every_threshold(scores) if (scores > threshold).any()]
-    assert gap(found) == pytest.approx(min(gap(threshold) for threshold in alarming))
+    useful = [threshold for threshold in every_threshold(scores) if (positives & (scores > threshold)).any()]
+    assert gap(found) == pytest.approx(min(gap(threshold) for threshold in useful))
 
 
 @given(labelled_scores(), st.floats(0.5, 3))
@@ -143,3 +143,18 @@ def test_without_any_window_or_normal_step_nothing_is_chosen(policy):
         choose(policy, np.empty(0), None)
     with pytest.raises(DataError, match="needs normal steps"):
         choose(policy, np.arange(3.0), np.ones(3, bool))
+
+
+def test_precision_and_recall_do_not_meet_where_no_alarm_is_right() -> None:
+    scores = np.array([9.0, 8.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.5])
+    positives = np.array([False, False, True, True, False, False, False, False])
+    chosen = choose_threshold(ThresholdConfig(policy="precision-equals-recall"), CostConfig(), scores, positives, 60.0)
+    assert chosen.value < 5.0
+
+
+def test_labelled_validation_data_have_a_quantile_of_their_own() -> None:
+    config = ThresholdConfig(policy="quantile", quantile=0.99, factor=3.0, labelled_quantile=0.5)
+    scores = np.arange(101.0)
+    assert choose_threshold(config, CostConfig(), scores, None, 60.0).value == pytest.approx(3 * 99.0)
+    assert choose_threshold(config, CostConfig(), scores, scores < 0, 60.0).value == pytest.approx(3 * 99.0)
+    assert choose_threshold(config, CostConfig(), scores, scores > 50, 60.0).value == pytest.approx(25.0)
