@@ -59,7 +59,7 @@ class Decider:
         self._rules = rules
         self._grid = grid
         self._wording = Wording(rules, grid.steps)
-        self._keep_results = keep_results
+        self.keep_results = keep_results
         self._pending: list[tuple[Closings, Floats]] = []
         self._pending_bytes = 0
         self._decisions = Decisions()
@@ -164,7 +164,7 @@ class Decider:
             found.newest,
             found.expected,
         )
-        if self._keep_results:
+        if self.keep_results:
             self._decisions.results.append(found)
         counts = wanted | (closings.kind != STEP)
         self._decide(select(closings, counts), scored[counts], place[counts], found)

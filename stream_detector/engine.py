@@ -32,9 +32,10 @@ __all__ = [
 
 
 class Engine:
-    """Live state of the partitions that a worker owns."""
+    """Live state of the partitions that a worker owns. `keep_steps`: outcomes tell every scored step."""
 
-    def __init__(self, bundle: Bundle | Rules, limits: Limits | None = None) -> None:
+    def __init__(self, bundle: Bundle | Rules, limits: Limits | None = None, keep_steps: bool = False) -> None:
+        self.keep_steps = keep_steps
         self.rules = bundle if isinstance(bundle, Rules) else Rules.of(bundle)
         self._limits = limits or Limits()
         samples = self.rules.grid.step_seconds if self.rules.grid.kind == "samples" else None
@@ -59,7 +60,9 @@ class Engine:
         none.
         """
         known = {asset: snapshot for asset, data in snapshots.items() if (snapshot := load(data)) is not None}
-        self._partitions[partition] = Partition(self.rules, self._decoder, self._limits, known, silent_until)
+        begun = Partition(self.rules, self._decoder, self._limits, known, silent_until)
+        begun.decider.keep_results = self.keep_steps
+        self._partitions[partition] = begun
 
     def forget(self, partition: int) -> None:
         """The partition belongs to another worker now."""

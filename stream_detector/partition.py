@@ -22,10 +22,11 @@ from stream_detector.letters import letter, letter_of_held
 from stream_detector.limits import Limits
 from stream_detector.messages import DeadLetter, to_bytes
 from stream_detector.moments import Moments, as_held, heavy_cuts, insert
-from stream_detector.records import Counts, Outcome, RecordBatch
+from stream_detector.records import Counts, Outcome, RecordBatch, ScoredSteps
 from stream_detector.roster import Roster
 from stream_detector.rules import Rules
 from stream_detector.snapshots import Snapshot, dump
+from stream_detector.wording import StepResults
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -108,6 +109,22 @@ class Partition:
             closed=decisions.closed,
             event_assets=said.event_assets,
             alarm_timestamps_ms=[batch.timestamps_ms[moments.index[record]] for record, _ in decisions.alarms],
+            steps=[self._scored_steps(results) for results in decisions.results],
+        )
+
+    def _scored_steps(self, results: StepResults) -> ScoredSteps:
+        assets, step_seconds = self.roster.assets, self.rules.grid.step_seconds
+        # An asset may have been evicted since; its steps are shown no more.
+        live = [place for place, slot in enumerate(results.slot.tolist()) if slot in assets]
+        return ScoredSteps(
+            [assets[slot].name for slot in results.slot[live].tolist()],
+            ((results.step[live] + 1) * step_seconds).astype(np.float64),
+            results.score[live],
+            results.probability[live],
+            results.above[live],
+            results.newest[live],
+            results.expected[live],
+            results.degraded[live],
         )
 
     def _segment(

@@ -60,12 +60,29 @@ class Closed:
     expected_events: float = field(default=0.0, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredSteps:
+    """M scored steps for the console, in the order of the log. `until`: their ends; the others as in `StepResults`."""
+
+    assets: list[str]
+    until: NDArray[np.float64]
+    score: NDArray[np.float64]
+    probability: NDArray[np.float64]
+    above: NDArray[np.bool_]
+    newest: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    degraded: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.assets)
+
+
 @dataclass(slots=True)
 class Outcome:
     """What came of one batch, in the order of the log. `snapshots`: (asset, bytes), None where the asset was evicted.
 
     `alarm_timestamps_ms`: for each alarm the Kafka timestamp of the record that closed its step.
-    `event_assets`: the asset of each event.
+    `event_assets`: the asset of each event. `steps`: every scored step, where the engine was told to keep them.
     """
 
     alarms: list[Alarm] = field(default_factory=list)
@@ -76,6 +93,7 @@ class Outcome:
     closed: Closed = field(default_factory=Closed)
     alarm_timestamps_ms: list[int] = field(default_factory=list)
     event_assets: list[str] = field(default_factory=list)
+    steps: list[ScoredSteps] = field(default_factory=list, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

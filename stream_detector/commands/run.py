@@ -93,7 +93,8 @@ def build_worker(settings: Settings, bundle_folder: Path) -> Any:
         raise UsageError(f"public key {key_file} cannot be read: {error.strerror}") from None
     bundle = load_bundle(bundle_folder, public_key)
     manifest = bundle.manifest
-    worker = Worker(settings, Engine(bundle, limits_of(settings)), manifest.bundle_id, rewind_seconds(manifest))
+    engine = Engine(bundle, limits_of(settings), keep_steps=settings.console)
+    worker = Worker(settings, engine, manifest.bundle_id, rewind_seconds(manifest))
     worker.describe_bundle(manifest)
     return worker
 

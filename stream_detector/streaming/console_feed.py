@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 import numpy as np
 from aiohttp import web
+from numpy.typing import NDArray
 
 from stream_detector.errors import BrokerError
 from stream_detector.manifest import Manifest
@@ -22,7 +23,7 @@ from stream_detector.operations.console.guard import Guard
 from stream_detector.operations.console.history import MAX_ASSETS, History
 from stream_detector.operations.console.server import add_console
 from stream_detector.operations.console.views import Sample, SensorShare, WorkerView
-from stream_detector.records import AssetStatus
+from stream_detector.records import AssetStatus, ScoredSteps
 from stream_detector.settings import Settings
 from stream_detector.streaming.feedback import send_feedback
 from stream_detector.streaming.topic_reader import TopicReader, TopicRecord
@@ -36,8 +37,8 @@ READ_BACK_SECONDS = 20.0
 RETRY_SECONDS = 2.0
 MOST_TRIES = 5
 TOP_SENSORS = 8
-MOST_SCORES = 500
-"""Taken of one batch: a worker that catches up has better things to do."""
+MOST_STEPS = 300
+"""Taken between two observations: a plant with more of them is shown by these, and costs the worker no more."""
 
 
 class ConsoleFeed:
@@ -52,9 +53,12 @@ class ConsoleFeed:
         self._manifest = manifest
         self._why_not_ready = why_not_ready
         self._place = {sensor: place for place, sensor in enumerate(manifest.sensors)}
+        with_head = manifest.head is not None
+        self._threshold = manifest.costs.probability_threshold if with_head else manifest.threshold.value
         self._started_at = time.time()
         self._version = version("stream-detector")
         self._read_back = not settings.publish_scores
+        self._steps_left = MOST_STEPS
         self.unusable = 0
         self.history = History(self._worker, self._send)
 
@@ -68,15 +72,22 @@ class ConsoleFeed:
         app.cleanup_ctx.append(self._reading)
 
     def observe(self, assets: Sequence[AssetStatus]) -> None:
-        """The assets as they stand now."""
+        """The assets as they stand now, once a second or so."""
+        self._steps_left = MOST_STEPS
         if self._read_back:
             self.history.observe([self._sample(status) for status in assets[:MAX_ASSETS]])
 
-    def scored(self, scores: Sequence[Score]) -> None:
-        """Published scores of one batch: the steps between two observations. Of a burst only the newest are taken."""
-        if self._read_back:
-            for score in scores[-MOST_SCORES:]:
-                self.history.remember(self._sample_of_score(score))
+    def scored(self, steps: Sequence[ScoredSteps]) -> None:
+        """The scored steps of one batch; when there are too many, only the newest up to the next observation."""
+        if not self._read_back:
+            return
+        too_many = max(0, sum(map(len, steps)) - self._steps_left)
+        for part in steps:
+            first = min(too_many, len(part))
+            too_many -= first
+            self._steps_left -= len(part) - first
+            for place in range(first, len(part)):
+                self.history.remember(self._sample_of_step(part, place))
 
     def _worker(self) -> WorkerView:
         reason = self._why_not_ready()
@@ -119,6 +130,24 @@ class ConsoleFeed:
             sensors=self._manifest.sensors,
             values=status.newest,
             expected=status.expected,
+        )
+
+    def _sample_of_step(self, steps: ScoredSteps, place: int) -> Sample:
+        probability = float(steps.probability[place])
+        return Sample(
+            asset=steps.assets[place],
+            time=float(steps.until[place]),
+            step_seconds=self._manifest.grid.step_seconds,
+            score=float(steps.score[place]),
+            threshold=self._threshold,
+            probability=None if math.isnan(probability) else probability,
+            alarm=bool(steps.above[place]),
+            degraded=int(steps.degraded[place]),
+            warming_up=False,
+            bundle=self._manifest.bundle_id,
+            sensors=self._manifest.sensors,
+            values=_shown(steps.newest[place]),
+            expected=_shown(steps.expected[place]),
         )
 
     def _sample_of_score(self, score: Score) -> Sample:
@@ -222,6 +251,11 @@ class ConsoleFeed:
             if not (event.asset or key):
                 raise ValueError("it has neither a key nor a field `asset`")
             self.history.observe_event(key, event)
+
+
+def _shown(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # a plant may send numbers beyond float32
+        return values.astype(np.float32)
 
 
 def _known(value: float | np.float32) -> float | None:

@@ -42,7 +42,7 @@ class Measuring:
         """One batch, once the engine has answered. Readings of a rebuild are not counted: they were before."""
         metrics, label, counts, closed = self.metrics, str(partition), outcome.counts, outcome.closed
         if self.console is not None:
-            self.console.scored(outcome.scores)
+            self.console.scored(outcome.steps)
         metrics.scoring.observe(seconds)
         metrics.received.labels(label).inc(counts.received)
         metrics.windowed.labels(label).inc(counts.windowed)

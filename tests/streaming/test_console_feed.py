@@ -10,7 +10,7 @@ from stream_detector.engine import Engine, RecordBatch
 from stream_detector.manifest import Manifest
 from stream_detector.messages import Feedback, LoggedEvent, Message, to_bytes, to_iso
 from stream_detector.settings import Settings
-from stream_detector.streaming.console_feed import ConsoleFeed
+from stream_detector.streaming.console_feed import MOST_STEPS, ConsoleFeed
 from stream_detector.streaming.topic_reader import TopicRecord
 from tests.operations.console_plant import ConsolePlant
 from tests.plant import BASE, SENSORS, STEP_SECONDS, small_bundle
@@ -72,19 +72,32 @@ def test_an_asset_without_a_full_window_is_warming_up(engine: Engine, manifest: 
     assert (view.state, view.score) == ("warming-up", None)
 
 
-def test_published_scores_fill_in_the_steps_between_two_observations(engine: Engine, manifest: Manifest) -> None:
-    feed = ConsoleFeed(Settings(publish_scores=True), manifest, lambda: None)
-    feed._read_back = True
+def test_every_scored_step_is_kept_between_two_observations(bundle: Bundle, manifest: Manifest) -> None:
+    engine = Engine(bundle, keep_steps=True)
+    feed = ConsoleFeed(Settings(), manifest, lambda: None)
     for step in range(30):
-        feed.scored(engine.process(batch(rows("machine-0", range(step, step + 1)), step), publish_scores=True).scores)
+        feed.scored(engine.process(batch(rows("machine-0", range(step, step + 1)), step)).steps)
+    feed.observe(engine.status())
+    found = feed.history.series("machine-0", 0, None, list(SENSORS))
+    assert found is not None
+    # 27 steps of 10 s, three to a point.
+    assert len(found.time) == 9
+    assert [list(trace.value) for trace in found.traces] == [[1.0] * 9] * len(SENSORS)
+
+
+def test_of_a_burst_the_newest_steps_are_kept(bundle: Bundle, manifest: Manifest) -> None:
+    engine = Engine(bundle, keep_steps=True)
+    feed = ConsoleFeed(Settings(), manifest, lambda: None)
+    feed.scored(engine.process(batch(rows("machine-0", range(400)))).steps)
     feed.observe(engine.status())
     found = feed.history.series("machine-0", 0, None, [])
     assert found is not None
-    # 27 steps of 10 s, three to a point; the newest also has the values of every sensor.
-    assert len(found.time) == 9
-    whole = feed.history.series("machine-0", 0, None, list(SENSORS))
-    assert whole is not None
-    assert [trace.value[-1] for trace in whole.traces] == [1.0] * len(SENSORS)
+    assert found.time[-1] == BASE + 400 * STEP_SECONDS
+    assert len(found.time) == pytest.approx(MOST_STEPS / 3, abs=2)
+
+
+def test_an_engine_without_a_console_keeps_nothing(engine: Engine) -> None:
+    assert engine.process(batch(rows("machine-0", range(10)))).steps == []
 
 
 def test_nothing_is_shown_before_the_past_was_read_back(engine: Engine, manifest: Manifest) -> None:
