@@ -87,4 +87,6 @@ async def _handle(event: EventT[Any], pipeline: Pipeline) -> None:
         # and until then this batch is neither acknowledged nor followed by another.
         pipeline.fail(error)
         await asyncio.Event().wait()
+    # Faust keeps events in cycles until the garbage collector comes by, which is rare here: what is done is let go.
+    cast(Fetched, event.value).records = []
     event.ack()
