@@ -104,7 +104,9 @@ class Worker:
 
     def stop(self) -> None:
         """Ask for an orderly end; safe to call from a signal handler or another thread."""
-        if self._loop is not None:
+        if self._loop is None:
+            self._ending.set()
+        else:
             self._loop.call_soon_threadsafe(self._ending.set)
 
     async def run(self) -> int:
