@@ -87,7 +87,7 @@ def test_rows_and_readings_decide_alike() -> None:
         assert everything(send(Engine(GRIDS[name]), rows)) == everything(send(Engine(GRIDS[name]), as_readings(rows)))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 200), st.booleans())
 def test_a_shuffle_within_the_lateness_changes_nothing(seed: int, cut: int, repeat: bool) -> None:
     rules = make_rules(grid={"lateness_seconds": 3 * STEP, "max_gap_steps": 1})
