@@ -122,6 +122,7 @@ def test_the_water_loop_learns_and_limits_on_its_first_rows_alone(tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_water_network_under_attack_scores_above_its_goal(shared_data: Path, tmp_path: Path) -> None:
     from benchmarks.detection.water_network import run
 
@@ -132,6 +133,7 @@ def test_a_water_network_under_attack_scores_above_its_goal(shared_data: Path, t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_heart_beats_reach_their_goal_on_a_random_split(shared_data: Path, tmp_path: Path) -> None:
     recipe = load_recipe("heartbeat")
     fitted = fit_recipe(recipe, read_dataset(shared_data / "ecg5000" / "ecg.csv.gz", recipe.data), tmp_path / "bundle")
