@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def soak(kafka: Kafka, folder: Path, arguments: argparse.Namespace) -> int:
-    bundle = small_bundle(folder / "bundle", threshold=8.9, sensors=SENSORS)
+    bundle = small_bundle(folder / "bundle", threshold=8.5, sensors=SENSORS)
     prefix = "soak"
     name = topic(prefix, "readings")
     create_topic(kafka.bootstrap, name, PARTITIONS)
