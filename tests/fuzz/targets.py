@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import orjson
 
 from stream_detector.errors import BundleError, DataError, RecipeError, StreamDetectorError
 
@@ -87,7 +88,32 @@ def settings(data: bytes) -> None:
         assert str(error)
 
 
+GOOD = (
+    b'{"sensor":"x1","time":"2026-05-01T00:02:00Z","value":12.5}',
+    b'{"time":1777593840,"values":{"x1":1.0,"x2":null}}',
+)
+
+
+def record(data: bytes) -> None:
+    """A record between two good ones: these are read whatever it is, and it is used or refused as if it came alone."""
+    from stream_detector.decoding import Decoder
+
+    decoder = Decoder(("x1", "x2"), "*")
+    alone = decoder.decode([b"machine-1"], [data])
+    among = decoder.decode([b"machine-1"] * 3, [GOOD[0], data, GOOD[1]])
+    assert {0, 2} <= set(among.index.tolist())
+    if 1 not in among.index and not among.rejects:
+        assert not orjson.loads(data)["values"], "a record with readings is neither used nor refused"
+    assert (len(alone.index) == 1) == (1 in among.index)
+    assert [(reject.reason, reject.readings) for reject in alone.rejects] == [
+        (reject.reason, reject.readings) for reject in among.rejects
+    ]
+    assert np.isfinite(among.time).all()
+    assert not np.isinf(among.value).any()
+
+
 TARGETS: dict[str, Target] = {
+    "record": record,
     "manifest": manifest,
     "arrays": arrays,
     "recipe": recipe,
