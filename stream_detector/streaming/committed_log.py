@@ -167,7 +167,8 @@ class CommittedLog:
     async def _offsets_at(self, partitions: Sequence[Any], moment: float) -> dict[Any, int]:
         if not partitions:
             return {}
-        self._consumer.assign([*self._done, *(p for p in partitions if p not in self._done)])
+        # Partitions need not be assigned for this. Assigning twice in a row may end aiokafka's coordinator with a bare
+        # AssertionError: it looks at the first assignment after the second has replaced it.
         ends = await self._consumer.end_offsets(partitions)
         wanted = dict.fromkeys(partitions, max(0, round(moment * 1000)))
         found = await self._consumer.offsets_for_times(wanted)
