@@ -28,7 +28,7 @@ test: $(STAMP) ## all tests, those on real Kafka included
 	$(BIN)/python -m pytest $(PYTEST)
 
 unit: $(STAMP) ## the fast tests only, under a minute
-	$(BIN)/python -m pytest -q -m "not kafka and not slow and not prometheus and not browser" $(PYTEST)
+	$(BIN)/python -m pytest -q -n 2 -m "not kafka and not slow and not prometheus and not browser" $(PYTEST)
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .
