@@ -10,13 +10,12 @@ Exit codes: 0 fine, 1 the answer is no, 2 usage, 70 a fault of our own, 75 stall
 import importlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 
-from stream_detector.errors import StreamDetectorError
+from stream_detector.exit_codes import exit_code_of
 
 COMMANDS = (
     "demo",
@@ -32,9 +31,6 @@ COMMANDS = (
     "schemas",
 )
 """In the order in which `--help` lists them."""
-
-EXIT_SOFTWARE = 70
-"""sysexits' EX_SOFTWARE: a fault of our own."""
 
 
 class _LazyGroup(typer.core.TyperGroup):
@@ -72,22 +68,7 @@ def _about() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a user's mistake prints its message and no traceback."""
-    try:
-        app(list(arguments) if arguments is not None else None)
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
-    except StreamDetectorError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return 0
-    except Exception:  # noqa: BLE001 - the last resort: report and end
-        traceback.print_exc()
-        print("error: this is a fault of stream-detector itself; please report the lines above", file=sys.stderr)
-        return EXIT_SOFTWARE
-    return 0
+    return exit_code_of(lambda: app(list(arguments) if arguments is not None else None), "stream-detector")
 
 
 if __name__ == "__main__":

@@ -4,21 +4,17 @@ Exit codes: 0 fine, 1 the answer is no, 2 a mistake in usage or data, 70 a fault
 """
 
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 
 import typer
 
-from stream_detector.errors import StreamDetectorError
+from stream_detector.exit_codes import exit_code_of
 from trainer import commands
 
 FIRST = ("recipes", "simulate", "prelabel", "fit", "evaluate", "backtest", "score", "sign")
 """The order of `--help`: that of a user's way. Others follow by name."""
-
-EXIT_SOFTWARE = 70
-"""sysexits' EX_SOFTWARE: a fault of our own."""
 
 
 def build_app() -> typer.Typer:
@@ -43,22 +39,7 @@ def _place(name: str) -> tuple[int, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a user's mistake prints its message and no traceback."""
-    try:
-        build_app()(list(arguments) if arguments is not None else None)
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
-    except StreamDetectorError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return 0
-    except Exception:  # noqa: BLE001 - the last resort: report and end
-        traceback.print_exc()
-        print("error: this is a fault of the trainer itself; please report the lines above", file=sys.stderr)
-        return EXIT_SOFTWARE
-    return 0
+    return exit_code_of(lambda: build_app()(list(arguments) if arguments is not None else None), "the trainer")
 
 
 if __name__ == "__main__":

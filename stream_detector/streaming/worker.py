@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_detector.detection.drift import ScoreReference
 from stream_detector.errors import StalledError, StreamDetectorError
+from stream_detector.exit_codes import EXIT_SOFTWARE
 from stream_detector.field_mapping import FieldMapping
 from stream_detector.manifest import Manifest
 from stream_detector.metrics import WorkerMetrics, new_registry
@@ -38,7 +39,6 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 2.0
 PROBE_SECONDS = 5.0
-EXIT_SOFTWARE = 70
 
 STARTING, WAITING, REBUILDING = "starting", "waiting for the broker", "rebuilding windows"
 PASSING = (STARTING, WAITING, REBUILDING)
