@@ -23,8 +23,8 @@ import orjson
 from confluent_kafka import Consumer, Producer
 
 from benchmarks.broker.bundles import write_bundle
-from benchmarks.broker.contenders import pinned
 from benchmarks.broker.load import Load
+from benchmarks.broker.worker import pinned
 from tests.kafka import Kafka, create_topic, free_port
 
 SENSORS = 50

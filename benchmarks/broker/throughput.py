@@ -18,13 +18,14 @@ from pathlib import Path
 
 from benchmarks.broker import contenders
 from benchmarks.broker.bundles import write_bundle
+from benchmarks.broker.contenders import Figure
 from benchmarks.broker.load import Load, write
 from tests.kafka import Kafka, create_topic
 
 RESULTS = Path(__file__).resolve().parents[1] / "results.json"
 BROKER_CORE, CONTENDER_CORE = 1, 0
 
-Contender = Callable[[int, str, str, Load, Path], float]
+Contender = Callable[[int, str, str, Load, Path], Figure]
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def shorter(load: Load, divisor: int) -> Load:
     return replace(load, readings=load.readings // divisor)
 
 
-def run_case(case: Case, bootstrap: str, folder: Path, repeats: int, quick: bool) -> dict[str, list[float]]:
-    """Readings/s of every contender, one figure a round."""
+def run_case(case: Case, bootstrap: str, folder: Path, repeats: int, quick: bool) -> dict[str, list[Figure]]:
+    """What every contender reached, one figure a round."""
     load = shorter(case.load, 8) if quick else case.load
     bundle = write_bundle(folder / case.load.name, load, case.window_steps)
     topics: dict[str, tuple[str, Load]] = {}
@@ -73,24 +74,26 @@ def run_case(case: Case, bootstrap: str, folder: Path, repeats: int, quick: bool
         "agent": (contenders.agent, "agent"),
     }
     runners |= {peer: (PEERS[peer][0], peer) for peer in case.peers}
-    rates: dict[str, list[float]] = {name: [] for name in runners}
+    figures: dict[str, list[Figure]] = {name: [] for name in runners}
     for round_number in range(repeats):
         for name, (runner, topic_of) in runners.items():
             topic, its_load = topics[topic_of]
-            rate = runner(CONTENDER_CORE, bootstrap, topic, its_load, bundle)
-            rates[name].append(rate)
-            print(f"  round {round_number + 1}: {name:12} {rate:12,.0f} readings/s", file=sys.stderr, flush=True)
-    return rates
+            figure = runner(CONTENDER_CORE, bootstrap, topic, its_load, bundle)
+            figures[name].append(figure)
+            rate = f"{figure.readings_per_s:12,.0f} readings/s"
+            print(f"  round {round_number + 1}: {name:12} {rate}", file=sys.stderr, flush=True)
+    return figures
 
 
-def results_of(case: Case, rates: dict[str, list[float]]) -> list[dict[str, object]]:
+def results_of(case: Case, figures: dict[str, list[Figure]]) -> list[dict[str, object]]:
     """The lines of results.json for one case: ours first, then the limit and the peers."""
+    rates = {name: [figure.readings_per_s for figure in rounds] for name, rounds in figures.items()}
     medians = {name: statistics.median(values) for name, values in rates.items()}
 
     def ratio(mine: float, other: str) -> float | None:
         return round(mine / medians[other], 3) if other in medians else None
 
-    lines = []
+    lines: list[dict[str, object]] = []
     for name, median in medians.items():
         lines.append(
             {
@@ -102,6 +105,9 @@ def results_of(case: Case, rates: dict[str, list[float]]) -> list[dict[str, obje
                 "rounds": [round(value) for value in rates[name]],
             }
         )
+        peaks = [figure.peak_rss_mb for figure in figures[name] if figure.peak_rss_mb is not None]
+        if peaks:
+            lines[-1]["peak_rss_mb"] = round(max(peaks))
     return sorted(lines, key=lambda line: line["case"] != case.load.name)
 
 
