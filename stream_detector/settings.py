@@ -102,7 +102,9 @@ class Settings(BaseSettings):
     )
 
     commit_interval_seconds: float = _setting(0.5, "how often progress is committed", "s", gt=0, le=60)
-    max_poll_records: int = _setting(5_000, "most records in one batch", ge=1, le=1_000_000)
+    max_poll_records: int = _setting(
+        16_000, "about the most records in one batch; a batch of a producer is not cut", ge=1, le=1_000_000
+    )
     fetch_wait_seconds: float = _setting(
         0.5, "how long a broker may hold a fetch back until there is something to send", "s", gt=0, le=10
     )

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import faust
+from faust.tables import TableManager
 from faust.types import EventT
 from yarl import URL
 
 from stream_detector.settings import Settings
+from stream_detector.streaming.draining import Columns
 from stream_detector.streaming.pipeline import Pipeline
 from stream_detector.streaming.progress import Fetched
 from stream_detector.streaming.transport import BatchTransport
@@ -21,6 +23,13 @@ log = logging.getLogger(__name__)
 class _App(faust.App):
     def _create_directories(self) -> None:
         """Faust keeps tables on disk; there are none here, and the file system may be read-only."""
+
+
+class _NoTables(TableManager):
+    async def on_start(self) -> None:
+        """Faust waits a second for tables to be declared; there are none."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class _AsItIs(faust.Schema[Any, Any]):
@@ -45,6 +54,7 @@ def build_app(settings: Settings, pipeline: Pipeline) -> faust.App:
         topic_disable_leader=True,
         # With standby replicas Faust picks its own assignor, which gives three workers two, two and no partitions.
         table_standby_replicas=0,
+        TableManager=_NoTables,
         # Counts batches; the default of 4096 would be hundreds of megabytes.
         stream_buffer_maxsize=4,
         stream_wait_empty=True,
@@ -88,5 +98,5 @@ async def _handle(event: EventT[Any], pipeline: Pipeline) -> None:
         pipeline.fail(error)
         await asyncio.Event().wait()
     # Faust keeps events in cycles until the garbage collector comes by, which is rare here: what is done is let go.
-    cast(Fetched, event.value).records = []
+    cast(Fetched, event.value).columns = Columns()
     event.ack()

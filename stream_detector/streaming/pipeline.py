@@ -101,7 +101,7 @@ class Pipeline:
                 raise StalledError(
                     f"partition {fetched.partition}: a fetch starts at {fetched.start}, not at {progress.processed}"
                 )
-            if fetched.records:
+            if len(fetched.columns):
                 await self._handle_records(fetched)
             was_rebuilding = progress.rebuilding
             progress.processed = fetched.end
@@ -115,14 +115,14 @@ class Pipeline:
         return any(progress.rebuilding for progress in self.partitions.values())
 
     async def _handle_records(self, fetched: Fetched) -> None:
-        records = fetched.records
+        columns = fetched.columns
         batch = RecordBatch(
             fetched.topic,
             fetched.partition,
-            [record.offset for record in records],
-            [record.key for record in records],
+            columns.offsets,
+            columns.keys,
             self._values(fetched),
-            [record.timestamp for record in records],
+            columns.timestamps_ms,
         )
         started = time.perf_counter()
         outcome = self._engine.process(batch, self.settings.publish_scores)
@@ -138,10 +138,14 @@ class Pipeline:
             pending[asset] = (data, fetched.end)
 
     def _values(self, fetched: Fetched) -> list[bytes | None]:
-        mapping = self._field_mapping
+        mapping, columns = self._field_mapping, fetched.columns
         if mapping is None:
-            return [record.value for record in fetched.records]
-        return [mapping.to_message(record.value, fetched.topic, record.timestamp) for record in fetched.records]
+            return columns.values
+        topic = fetched.topic
+        return [
+            mapping.to_message(value, topic, timestamp_ms)
+            for value, timestamp_ms in zip(columns.values, columns.timestamps_ms, strict=True)
+        ]
 
     async def _send_the_rest(self, partition: int, outcome: Outcome) -> None:
         """Scores and dead letters: sent now, waited for by the flush, unless too many are on their way."""

@@ -2,7 +2,8 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+
+from stream_detector.streaming.draining import Columns
 
 
 @dataclass(slots=True)
@@ -19,7 +20,7 @@ class Fetched:
     epoch: int
     start: int
     end: int
-    records: list[Any]
+    columns: Columns
 
 
 @dataclass(slots=True)

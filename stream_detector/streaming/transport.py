@@ -2,7 +2,7 @@
 
 What differs from the stock driver, and why:
 
-* An event is a `Fetched`: all records that one fetch brought from one partition.
+* An event is a `Fetched`: all records that one fetch brought from one partition, in columns (`draining`).
 * Which offset may be committed is said by the `OffsetKeeper`, never derived from acknowledged events: with batches the
   stock arithmetic sees gaps that are none. Faust's own tracking of unacknowledged events is kept, for revocation and
   shutdown wait on it.
@@ -23,6 +23,7 @@ import aiokafka
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
+    ConsumerStoppedError,
     IllegalStateError,
     KafkaError,
     NoOffsetForPartitionError,
@@ -35,6 +36,7 @@ from faust.types import TP, ConsumerMessage
 
 from stream_detector.errors import StalledError
 from stream_detector.settings import Settings
+from stream_detector.streaming.draining import Columns, drain
 from stream_detector.streaming.progress import Fetched
 from stream_detector.streaming.security import aiokafka_options
 
@@ -123,10 +125,17 @@ class _Thread(driver.AIOKafkaConsumerThread):
         consumer: aiokafka.AIOKafkaConsumer,
         active_partitions: set[TP],
         timeout: float | None = None,  # noqa: ASYNC109 - theirs
-        max_records: int | None = None,
+        max_records: int | None = None,  # noqa: ARG002 - theirs
     ) -> dict[TP, Fetched]:
+        if not self.consumer.flow_active:
+            return {}
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        most = self.consumer.keeper.settings.max_poll_records
         try:
-            drained = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+            with fetcher._subscriptions.fetch_context():
+                drained = await drain(fetcher, active_partitions, timeout, most)
         except NoOffsetForPartitionError:
             return {}  # assigned, and the seek is still to come
         except OffsetOutOfRangeError as error:
@@ -151,7 +160,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             # A position that moved without records passed markers of transactions or aborted records.
             name, number = partition
             fetched[TP(name, number)] = Fetched(
-                name, number, self.epochs[partition], start, end, drained.get(partition, [])
+                name, number, self.epochs[partition], start, end, drained.get(partition) or Columns()
             )
             self.positions[partition] = end
         return fetched
