@@ -4,11 +4,15 @@ Folds run in parallel. Afterwards a few of them are repeated on a file that ends
 whose answers change has looked ahead, and the backtest refuses its figures.
 """
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -131,7 +135,10 @@ def _workers(methods: Sequence[Method], prepared: list[Any], dataset: Dataset, j
         yield here
         return
     # Forked processes would inherit the threads' locks of torch in an unknown state.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (methods, prepared, dataset))
+    context = get_context("spawn")
+    # Nothing is ever sent: a worker ends when this end is closed, by us or by the death of this process.
+    lifeline, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(jobs, context, _begin, (lifeline, methods, prepared, dataset))
 
     def there(todo: list[tuple[Job, Fold]]) -> Iterator[tuple[Job, FoldLevels]]:
         waiting = {pool.submit(_level, job, fold): job for job, fold in todo}
@@ -140,13 +147,29 @@ def _workers(methods: Sequence[Method], prepared: list[Any], dataset: Dataset, j
 
     try:
         yield there
+    except BaseException:
+        held.close()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+        held.close()
+        lifeline.close()
 
 
-def _begin(methods: Sequence[Method], prepared: list[Any], dataset: Dataset) -> None:
+def _begin(lifeline: Connection, methods: Sequence[Method], prepared: list[Any], dataset: Dataset) -> None:
     global _shared  # noqa: PLW0603 - a worker process has no other place for what all its jobs share
+    # Ctrl-C reaches the whole group of processes; whether the work ends is for the one that hands it out to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     _shared = (methods, prepared, dataset)
+
+
+def _end_with(lifeline: Connection) -> None:
+    """Wait for the other end to close, then end this process in the middle of whatever it does."""
+    try:
+        lifeline.recv()
+    except (EOFError, OSError):
+        os._exit(1)
 
 
 def _level(job: Job, fold: Fold) -> FoldLevels:

@@ -32,6 +32,9 @@ OnEpoch = Callable[[int, float, float], None]
 OnStage = Callable[[str], None]
 """Called with what begins now."""
 
+OnPart = Callable[[int, int], None]
+"""Called during a long stage with how many of its parts are done, and how many there are."""
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -57,6 +60,7 @@ def fit_recipe(
     on_epoch: OnEpoch = lambda _epoch, _train, _holdout: None,
     private_key: bytes | None = None,
     on_stage: OnStage = lambda _stage: None,
+    on_part: OnPart = lambda _done, _parts: None,
 ) -> Fitted:
     """Fit `recipe` on `dataset` and write the bundle to the folder `out`.
 
@@ -82,7 +86,7 @@ def fit_recipe(
         from trainer.head_fit import fit_head
 
         on_stage("calibrating")
-        head = fit_head(recipe, dataset, split, scorer)
+        head = fit_head(recipe, dataset, split, scorer, on_part)
     threshold = pick_threshold(recipe, scorer, chosen_on)
     manifest = _manifest(recipe, dataset, split, learnt, losses, threshold)
     scaler_arrays = {"center": scaler.center, "scale": scaler.scale}

@@ -1,6 +1,6 @@
 """Fitting the calibrated head: the ensemble, and a calibration on predictions of days that it had not seen."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,9 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Inputs = NDArray[np.float32]
 
+OnPart = Callable[[int, int], None]
+"""Called with how many parts of the work are done, and how many there are."""
+
 
 def head_options(recipe: Recipe) -> CalibratedOptions:
     """The recipe's options of this head; RecipeError where they are wrong."""
@@ -50,10 +53,17 @@ def recipe_features(recipe: Recipe, sensors: tuple[str, ...]) -> Features:
         raise RecipeError(f"recipe {recipe.name}: {error}") from error
 
 
-def fit_head(recipe: Recipe, dataset: Dataset, split: Split, scorer: Scorer) -> Mapping[str, NDArray[Any]]:
+def fit_head(
+    recipe: Recipe,
+    dataset: Dataset,
+    split: Split,
+    scorer: Scorer,
+    on_part: OnPart = lambda _done, _parts: None,
+) -> Mapping[str, NDArray[Any]]:
     """The arrays of a head that learnt from the training and validation rows of the file.
 
     The calibration walks forward through these rows: each day is predicted by an ensemble of the days before it.
+    `on_part` hears of every fit, those of the days and the last one.
     """
     del scorer  # the autoencoder's errors are not among the inputs of this head
     if not dataset.labels_mark_events or dataset.labels is None:
@@ -64,12 +74,16 @@ def fit_head(recipe: Recipe, dataset: Dataset, split: Split, scorer: Scorer) -> 
     options, seed = head_options(recipe), recipe.train.seed
     end = int(rows.steps[-1]) + 1
     logits = np.full(len(rows), np.nan)
-    for begin, until in walk_days(rows, options):
+    days = walk_days(rows, options)
+    on_part(0, len(days) + 1)
+    for done, (begin, until) in enumerate(days, 1):
         of_day = (rows.times >= begin) & (rows.times < until) & rows.scorable
         daily = ensemble_at(options, rows, recipe.lead, seed, begin)
         if daily is not None:
             logits[of_day] = daily.logits(rows.features[of_day])
+        on_part(done, len(days) + 1)
     ensemble = fit_ensemble(options, rows, learnable(rows, recipe.lead, end), seed)
+    on_part(len(days) + 1, len(days) + 1)
     tracker = RateTracker(options.calibration, recipe.lead)
     known = label_known(rows, recipe.lead, end)
     offset = past_offset(options, rows, logits, known)

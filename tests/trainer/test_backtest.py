@@ -1,12 +1,18 @@
 """The backtest on a simulated machine, and its parts on hand-made ones."""
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stream_detector.detection.config import EpisodeConfig, HeadConfig
 from stream_detector.errors import DataError, RecipeError, UsageError
+from tests.workers import wait_for
 from trainer.__main__ import main
 from trainer.backtest import run_backtest
 from trainer.dataset import Dataset
@@ -292,3 +298,33 @@ def test_a_recipe_without_a_head_takes_part(tmp_path):
     worth = run_backtest([method_of(quick)], data, plan_folds(data, "3000", "1d"))[0]
     assert worth.judged.level.shape == worth.judged.threshold.shape
     assert not worth.judged.is_probability
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_backtest_that_is_ended_leaves_no_process_behind(tmp_path, number):
+    history = simulate(Simulation(days=4, seed=2))
+    history[["time", "y", *list(history.columns[2:8])]].to_csv(tmp_path / "plant.csv", index=False)
+    # So many trees that every worker is in the middle of a fit for minutes.
+    (tmp_path / "endless.toml").write_text(
+        'title = "endless"\n[data]\nlabel_column = "y"\nlabels_mark = "events"\n[grid]\nstep_seconds = 120\n'
+        '[window]\nsteps = 1\n[threshold]\npolicy = "probability"\n[head]\nkind = "calibrated"\n[head.options]\n'
+        "first_day = 1\nfeatures = { lags = [1], volatility_steps = [5] }\nforests = [{ trees = 200000 }]\n"
+    )
+    files = ["--recipe", str(tmp_path / "endless.toml"), "--data", str(tmp_path / "plant.csv")]
+    command = [sys.executable, "-m", "trainer", "backtest", *files, "--jobs", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as backtest:
+        wait_for(lambda: len(busy_workers(backtest.pid)) == 2, 60, "two workers are at work")
+        workers = busy_workers(backtest.pid)
+        backtest.send_signal(number)
+        assert backtest.wait(20) == (130 if number == signal.SIGINT else -number)
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 20, "the workers are gone")
+        assert b"Traceback" not in backtest.stderr.read()
+
+
+def busy_workers(parent):
+    """The children of a process that were spawned to work and have come beyond their imports."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    spawned = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    ticks = {pid: sum(map(int, Path(f"/proc/{pid}/stat").read_text().split()[13:15])) for pid in spawned}
+    return [pid for pid in spawned if ticks[pid] > 4 * os.sysconf("SC_CLK_TCK")]

@@ -76,8 +76,11 @@ def command(
         def on_stage(stage: str) -> None:
             progress.update(task, description=stage)
 
-        fitted = fit_recipe(loaded, dataset, out, held_out, on_epoch, private_key, on_stage)
-        progress.update(task, completed=loaded.train.epochs, description="writing the report")
+        def on_part(done: int, parts: int) -> None:
+            progress.update(task, completed=done, total=parts, loss=f"{done} of {parts} fits")
+
+        fitted = fit_recipe(loaded, dataset, out, held_out, on_epoch, private_key, on_stage, on_part)
+        progress.update(task, description="writing the report")
         report_path = report or out.with_name(out.name + ".html")
         write_bytes(report_path, fit_report(fitted).encode())
     manifest = fitted.bundle.manifest
