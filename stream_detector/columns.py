@@ -45,8 +45,8 @@ class Reject:
 class Decoded:
     """The usable records of a batch. Records are (R,), readings (N,) in order; `record` says which one each is of.
 
-    `index`: place in the batch. `asset`: name. `last_time`: of its readings, epoch seconds.
-    `sensor`: EVENT_SENSOR for an event. `value`: NaN = missing.
+    `index`: place in the batch. `asset`: name; empty where `slot` tells the slots instead. `last_time`: of its
+    readings, epoch seconds. `sensor`: EVENT_SENSOR for an event. `value`: NaN = missing.
     """
 
     index: NDArray[np.int64]
@@ -60,6 +60,7 @@ class Decoded:
     rows: int = 0
     blocks: int = 0
     events: int = 0
+    slot: NDArray[np.int64] | None = None
 
 
 class Collector:
@@ -117,7 +118,7 @@ class Collector:
 
 
 def merged(readings: Decoded, others: Decoded) -> Decoded:
-    """Both together in the order of the batch; the rejects are those of `readings`."""
+    """Both together in the order of the batch."""
     index = np.concatenate([readings.index, others.index])
     order = np.argsort(index)
     rank = np.empty_like(order)
@@ -133,7 +134,7 @@ def merged(readings: Decoded, others: Decoded) -> Decoded:
         sensor=np.concatenate([readings.sensor, others.sensor])[by_record],
         time=np.concatenate([readings.time, others.time])[by_record],
         value=np.concatenate([readings.value, others.value])[by_record],
-        rejects=readings.rejects,
+        rejects=readings.rejects + others.rejects,
         rows=others.rows,
         blocks=others.blocks,
         events=others.events,

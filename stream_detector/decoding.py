@@ -4,8 +4,9 @@ Accepts exactly what `messages` accepts: numbers are finite numbers (no text, no
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from fnmatch import translate
 from itertools import chain
 from typing import Any
@@ -30,16 +31,14 @@ from stream_detector.columns import (
     Reject,
     merged,
 )
-from stream_detector.messages import MILLISECONDS_FROM, to_epoch_seconds
+from stream_detector.event_times import LATEST, EventTimes
+from stream_detector.plain import PlainReader
 from stream_detector.wire import AnyWire, LooseWire, RecordReader, Wire
-
-EARLIEST, LATEST = -2_208_988_800.0, 7_258_118_400.0
-"""Times are accepted from 1900 to 2200: outside of them a clock is broken, or milliseconds were taken for seconds."""
 
 LONGEST_ASSET = 249
 """Characters of an asset's name; as long as the name of a Kafka topic may be."""
 
-CACHED_TIMES, CACHED_ASSETS = 65_536, 100_000
+CACHED_ASSETS = 100_000
 
 
 class Decoder:
@@ -50,14 +49,66 @@ class Decoder:
         self._sensors = {name: index for index, name in enumerate(sensors)}
         self._sensor: Callable[[str | None], int | None] = self._sensors.get  # type: ignore[assignment]
         self._matches = re.compile(translate(assets)).match
+        self._plain_reader = PlainReader(sensors)
         self._reader = RecordReader(self._sensors, block_step_seconds)
         self._decode = msgspec.json.Decoder(Wire).decode
         self._decode_loosely = msgspec.json.Decoder(LooseWire).decode
-        self._times: dict[str, float] = {}
+        self._times = EventTimes()
         self._assets: dict[bytes | str | None, str] = {}
 
-    def decode(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> Decoded:
-        """Columns of all records that can be used, and what is wrong with the others."""
+    def decode(
+        self,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        slots: Mapping[bytes | None, int] | None = None,
+    ) -> Decoded:
+        """Columns of all records that can be used, and what is wrong with the others.
+
+        slots: of keys whose assets are known; where they are all, the slots are told instead of the assets.
+        """
+        found = self._plain_reader.parse(values)
+        if found is None:
+            return self._decode_any(keys, values)
+        messages, odd = found
+        if not odd:
+            with suppress(TypeError):
+                return self._plain(keys, messages, slots)
+        plain = [
+            (place, message)
+            for place, message in zip(_without(odd, len(values)), messages, strict=True)
+            if keys[place] in self._assets and self._times.is_fine(message.time)
+        ]
+        places = [place for place, _ in plain]
+        rest = _without(places, len(values))
+        others = self._decode_any([keys[place] for place in rest], [values[place] for place in rest])
+        others.index = np.array(rest, np.int64)[others.index]
+        others.rejects = [replace(reject, index=rest[reject.index]) for reject in others.rejects]
+        if not plain:
+            return others
+        readings = self._plain([keys[place] for place in places], [message for _, message in plain], None)
+        readings.index = np.array(places, np.int64)
+        return merged(readings, others)
+
+    def _plain(
+        self, keys: Sequence[bytes | None], messages: list[Any], slots: Mapping[bytes | None, int] | None
+    ) -> Decoded:
+        """Nothing but good readings; TypeError where one has no time or asset that we may use."""
+        count = len(messages)
+        sensor = self._plain_reader.sensors(messages)
+        value = np.array([message.value for message in messages], np.float64)
+        time = self._times.all([message.time for message in messages])
+        slot, assets = None, []
+        if slots is not None:
+            # What is not there is None, which no array of integers takes.
+            with suppress(TypeError):
+                slot = np.fromiter(map(slots.get, keys), np.int64, count)
+        if slot is None:
+            assets = self._all_assets(keys)
+        places = np.arange(count)
+        return Decoded(places, assets, time, places, sensor, time, value, slot=slot)
+
+    def _decode_any(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> Decoded:
+        """Records of all kinds."""
         rejects: list[Reject] = []
         try:
             messages: list[AnyWire] = list(map(self._decode, values))  # type: ignore[arg-type]
@@ -68,30 +119,15 @@ class Decoder:
         times = [message.time for message in messages]
         own = [message.asset for message in messages]
         names = keys if own.count(None) == len(own) else [name or key for name, key in zip(own, keys, strict=True)]
-        self._learn(names, times)
         events = [message.event for message in messages]
         if events.count(None) == len(events):
             # What is not there is None, which no array of integers takes: then there is something odd among them.
-            for whole in (self._plain, self._rows):
+            for whole in (self._readings, self._rows):
                 with suppress(TypeError):
                     return whole(index, messages, times, names, rejects)
         return self._decode_mixed(index, messages, times, names, rejects)
 
-    def _learn(self, names: Sequence[bytes | str | None], times: list[str | float]) -> None:
-        """Look at every new name and text once; what is wrong with one is found again at its record."""
-        if len(self._assets) >= CACHED_ASSETS:
-            self._assets.clear()
-        if len(self._times) >= CACHED_TIMES:
-            self._times.clear()
-        for name in set(names) - self._assets.keys():
-            with suppress(RefusedError):
-                self._asset(name)
-        for text in set(times) - self._times.keys():
-            if type(text) is str:
-                with suppress(RefusedError):
-                    self._seconds(text)
-
-    def _plain(
+    def _readings(
         self,
         index: NDArray[np.int64],
         messages: list[AnyWire],
@@ -106,7 +142,7 @@ class Decoder:
         qualities = [message.quality for message in messages]
         if qualities.count("good") != count:
             value[[quality != "good" for quality in qualities]] = np.nan
-        time, assets = self._all_seconds(times), self._all_assets(names)
+        time, assets = self._times.all(times), self._all_assets(names)
         return Decoded(index, assets, time, np.arange(count), sensor, time, value, rejects)
 
     def _rows(
@@ -125,7 +161,7 @@ class Decoder:
         sensors = self._reader.layout(layouts.pop())
         if layouts or sensors is None:
             raise TypeError
-        time, assets = self._all_seconds(times), self._all_assets(names)
+        time, assets = self._times.all(times), self._all_assets(names)
         record = np.repeat(np.arange(len(messages)), len(sensors))
         # One conversion for all: None becomes NaN.
         value = np.array(list(chain.from_iterable(map(dict.values, values))), np.float64)
@@ -136,23 +172,15 @@ class Decoder:
         """The name of each asset; TypeError where one has none that we may use."""
         assets = list(map(self._assets.get, names))
         if not all(assets):
-            raise TypeError
+            if len(self._assets) >= CACHED_ASSETS:
+                self._assets.clear()
+            for name in set(names) - self._assets.keys():
+                with suppress(RefusedError):
+                    self._asset(name)
+            assets = list(map(self._assets.get, names))
+            if not all(assets):
+                raise TypeError
         return assets  # type: ignore[return-value]
-
-    def _all_seconds(self, times: list[str | float]) -> NDArray[np.float64]:
-        """(N,) epoch seconds; TypeError where one is no time, or not of our calendar."""
-        known: NDArray[np.float64] = np.fromiter(map(self._times.get, times), np.float64, len(times))  # type: ignore[arg-type]
-        if not np.isnan(known).any():
-            return known
-        # None, for a number or a text that is no time, has become NaN.
-        found = list(map(self._times.get, times, times))  # type: ignore[arg-type]
-        if str in set(map(type, found)):
-            raise TypeError
-        seconds = np.array(found, np.float64)
-        seconds = np.where(seconds >= MILLISECONDS_FROM, seconds / 1000.0, seconds)
-        if not ((seconds >= EARLIEST) & (seconds < LATEST)).all():
-            raise TypeError
-        return seconds
 
     def _decode_mixed(
         self,
@@ -170,7 +198,7 @@ class Decoder:
                 and message.value is not msgspec.UNSET
                 and message.event is None
                 and name in self._assets
-                and (time in self._times or _is_fine(time))
+                and self._times.is_fine(time)
             ):
                 plain.append(place)
             else:
@@ -179,14 +207,14 @@ class Decoder:
         others.rejects = rejects
         if not plain:
             return others
-        readings = self._plain(
+        readings = self._readings(
             index[plain],
             [messages[place] for place in plain],
             [times[place] for place in plain],
             [names[place] for place in plain],
-            rejects,
+            [],
         )
-        return merged(readings, others) if len(others.index) else readings
+        return merged(readings, others)
 
     def _decode_each(self, values: Sequence[bytes | None], rejects: list[Reject]) -> tuple[list[AnyWire], list[int]]:
         messages: list[AnyWire] = []
@@ -215,7 +243,7 @@ class Decoder:
             kind, sensors, numbers, step_seconds, wrong = self._reader.read(message)
             readings = 0 if kind == EVENT else len(sensors) + len(wrong)
             asset = self._assets.get(name) or self._asset(name)
-            seconds = self._times.get(message.time) or self._seconds(message.time)  # type: ignore[arg-type]
+            seconds = self._times[message.time]
             if seconds + step_seconds * len(sensors) > LATEST:
                 raise RefusedError(BAD_TIME, "the block ends after the year 2199")
         except RefusedError as refusal:
@@ -243,19 +271,8 @@ class Decoder:
         self._assets[name] = text
         return text
 
-    def _seconds(self, time: str | float) -> float:
-        """Epoch seconds within our calendar; texts are remembered."""
-        try:
-            seconds = to_epoch_seconds(time)
-        except (ValueError, OverflowError) as error:
-            raise RefusedError(BAD_TIME, str(error)) from error
-        if not EARLIEST <= seconds < LATEST:
-            raise RefusedError(BAD_TIME, f"time {str(time)[:40]!r} lies outside the years 1900 to 2199")
-        if isinstance(time, str):
-            self._times[time] = seconds
-        return seconds
 
-
-def _is_fine(time: str | float) -> bool:
-    """Whether a number is a time of our calendar; a text that is one is remembered."""
-    return not isinstance(time, str) and EARLIEST <= to_epoch_seconds(time) < LATEST
+def _without(places: list[int], count: int) -> list[int]:
+    """The other places among `count`."""
+    others: list[int] = np.delete(np.arange(count), np.array(places, np.int64)).tolist()
+    return others

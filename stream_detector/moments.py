@@ -1,12 +1,14 @@
 """The records of a batch: which one a reading came with, and when it is handled, which rule 1 may put off."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.columns import Decoded
 from stream_detector.detection.pieces import Readings
 from stream_detector.gate import HeldRecord
-from stream_detector.records import RecordBatch
+from stream_detector.records import Counts, RecordBatch
 
 SEGMENT_BYTES = 8 * 2**20
 """Records of about this size are decoded at once: a million numbers of a block take as much again in each column."""
@@ -55,8 +57,33 @@ def as_held(batch: RecordBatch, decoded: Decoded, record: int) -> HeldRecord:
 def heavy_cuts(batch: RecordBatch) -> list[int]:
     """Where to cut a batch so that the columns of a segment fit into memory, though every record be a large block."""
     try:
-        sizes = np.fromiter(map(len, batch.values), np.int64, len(batch.values))  # type: ignore[arg-type]
+        if sum(map(len, batch.values)) < SEGMENT_BYTES:  # type: ignore[arg-type]
+            return []
     except TypeError:
-        sizes = np.array([0 if value is None else len(value) for value in batch.values], np.int64)
+        pass  # a tombstone
+    sizes = np.array([0 if value is None else len(value) for value in batch.values], np.int64)
     parts: list[int] = np.flatnonzero(np.diff(np.cumsum(sizes) // SEGMENT_BYTES, prepend=0)).tolist()
     return parts
+
+
+def readings_of(decoded: Decoded, slots: Ints) -> Readings:
+    """All readings, with the place of their record in the batch."""
+    if len(decoded.record) == len(decoded.index):  # every record is one reading
+        return Readings(slots, decoded.sensor, decoded.time, decoded.value, decoded.index)
+    record = decoded.record
+    return Readings(slots[record], decoded.sensor, decoded.time, decoded.value, decoded.index[record])
+
+
+def numbers(values: Sequence[int]) -> Ints:
+    """(N,) the same as an array."""
+    if isinstance(values, range):
+        return np.arange(values.start, values.stop, values.step)
+    return np.fromiter(values, np.int64, len(values))
+
+
+def count_kinds(counts: Counts, decoded: Decoded) -> None:
+    """Add the decoded records by their kind."""
+    counts.row_records += decoded.rows
+    counts.block_records += decoded.blocks
+    counts.events += decoded.events
+    counts.reading_records += len(decoded.index) - decoded.rows - decoded.blocks - decoded.events

@@ -16,12 +16,12 @@ from stream_detector.deciding import Decider
 from stream_detector.decoding import Decoder
 from stream_detector.detection.grid import Grid, select
 from stream_detector.detection.intake import Intake, Tally
-from stream_detector.detection.pieces import EVENT_SENSOR, Readings
+from stream_detector.detection.pieces import EVENT_SENSOR
 from stream_detector.gate import Fate, HeldRecord
 from stream_detector.letters import letter, letter_of_held
 from stream_detector.limits import Limits
 from stream_detector.messages import DeadLetter, to_bytes
-from stream_detector.moments import Moments, as_held, heavy_cuts, insert
+from stream_detector.moments import Moments, as_held, count_kinds, heavy_cuts, insert, numbers, readings_of
 from stream_detector.records import Counts, Outcome, RecordBatch, ScoredSteps
 from stream_detector.roster import Roster
 from stream_detector.rules import Rules
@@ -74,7 +74,7 @@ class Partition:
     def process(self, batch: RecordBatch, publish_scores: bool) -> Outcome:
         """Handle a batch."""
         said = _Said()
-        offsets = np.fromiter(batch.offsets, np.int64, len(batch.offsets))
+        offsets = numbers(batch.offsets)
         if not len(offsets):
             return Outcome()
         moments = Moments(offsets)
@@ -132,29 +132,32 @@ class Partition:
     ) -> None:
         # What a silent segment says goes nowhere.
         said = _Said() if silent else said
-        decoded = self._decoder.decode(batch.keys[begin:end], batch.values[begin:end])
-        decoded.index += begin
+        keys, values = batch.keys, batch.values
+        if end - begin < len(keys):
+            keys, values = keys[begin:end], values[begin:end]
+        decoded = self._decoder.decode(keys, values, self.roster.slots_by_key)
+        decoded.index = decoded.index + begin
         for reject in decoded.rejects:
             place = begin + reject.index
             said.letters.append((place, letter(batch, place, reject.reason, reject.detail)))
             said.counts.dead_lettered += reject.readings
-        _count_kinds(said.counts, decoded)
+        count_kinds(said.counts, decoded)
         if decoded.events:
             events = decoded.record[decoded.sensor == EVENT_SENSOR]
             said.event_assets += [decoded.asset[record] for record in events]
         keep = self._not_from_the_future(batch, decoded, said)
         slots = self._slots_of(batch, decoded, keep, said, silent=silent)
         released = self._judge(batch, decoded, slots, keep, said, silent=silent)
-        readings = Readings(
-            slots[decoded.record], decoded.sensor, decoded.time, decoded.value, decoded.index[decoded.record]
-        )
-        if not keep.all():
+        all_kept = bool(keep.all())
+        readings = readings_of(decoded, slots)
+        if not all_kept:
             readings = readings.take(np.flatnonzero(keep[decoded.record]))
         if released:
             readings = insert(readings, released, moments)
         if not len(readings):
             return
-        self.roster.last_offset[slots[keep]] = moments.offset[decoded.index[keep]]
+        used = slice(None) if all_kept else keep
+        self.roster.last_offset[slots[used]] = moments.offset[decoded.index[used]]
         tally = self._intake.tally = Tally()
         for closings in self._intake.take(readings, moments.offset):
             if not silent:
@@ -167,7 +170,9 @@ class Partition:
 
     def _not_from_the_future(self, batch: RecordBatch, decoded: Decoded, said: _Said) -> Bools:
         """(R,) which records are not later than their Kafka timestamp allows; -1 stands for no timestamp."""
-        stamps = np.fromiter(batch.timestamps_ms, np.int64, len(batch.timestamps_ms))[decoded.index]
+        stamps = numbers(batch.timestamps_ms)
+        if len(stamps) != len(decoded.index):
+            stamps = stamps[decoded.index]
         keep: Bools = (decoded.last_time <= stamps / 1000.0 + self._max_future_seconds) | (stamps < 0)
         for record in np.flatnonzero(~keep).tolist():
             self._drop(batch, decoded, record, FUTURE, "later than its Kafka timestamp", said)
@@ -175,6 +180,8 @@ class Partition:
 
     def _slots_of(self, batch: RecordBatch, decoded: Decoded, keep: Bools, said: _Said, *, silent: bool) -> Ints:
         """(R,) slot of each record; new assets are admitted, and `keep` is cleared where one cannot be."""
+        if decoded.slot is not None:
+            return decoded.slot
         known_slots = self.roster.slots
         try:
             return np.fromiter(map(known_slots.get, decoded.asset), np.int64, len(decoded.asset))
@@ -290,10 +297,3 @@ class Partition:
                 head=self.decider.dump_head(standing),
             )
         )
-
-
-def _count_kinds(counts: Counts, decoded: Decoded) -> None:
-    counts.row_records += decoded.rows
-    counts.block_records += decoded.blocks
-    counts.events += decoded.events
-    counts.reading_records += len(decoded.index) - decoded.rows - decoded.blocks - decoded.events

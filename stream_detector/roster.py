@@ -33,6 +33,8 @@ class Roster:
         """known: the snapshots, where the log is read again after a restart; then no other asset was there."""
         self.assets: dict[int, Asset] = {}
         self.slots: dict[str, int] = {}
+        self.slots_by_key: dict[bytes | None, int] = {}
+        """The same by the assets' names in UTF-8, as the keys of records have them."""
         self.last_offset = np.zeros(1, np.int64)
         """(slots,) offset of the last record of each asset that was used."""
         self._grid = grid
@@ -55,7 +57,7 @@ class Roster:
         if slot >= len(self.last_offset):
             self.last_offset = np.resize(self.last_offset, 2 * slot)
         asset = self.assets[slot] = Asset(name, offset, Gate(self._max_future_seconds))
-        self.slots[name] = slot
+        self.slots[name] = self.slots_by_key[name.encode()] = slot
         self.last_offset[slot] = offset
         if known is not None:
             del self._known[name]
@@ -82,5 +84,5 @@ class Roster:
         for slot in slots[lags & unheard].tolist():
             asset = self.assets[slot]
             yield slot, asset
-            del self.assets[slot], self.slots[asset.name]
+            del self.assets[slot], self.slots[asset.name], self.slots_by_key[asset.name.encode()]
             self._free.append(slot)

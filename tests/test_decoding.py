@@ -201,3 +201,47 @@ def test_it_accepts_what_the_public_messages_accept(message: dict[str, Any]) -> 
     elif _messages_accept(value) and not isinstance(message.get("event"), str):
         # Refused though the form is right: the time, or a message of several kinds of which the first one counts.
         assert decoded.rejects or message["values"] in ({}, []) or "value" in message
+
+
+_KEYS: list[bytes | None] = [b"m1", b"m2", b"other", b"\xff", b"", None]
+_ODD: list[bytes | None] = [
+    None, b"", b'{"time":1,"event":"break"}', b'{"time":3,"values":{"x1":1,"x2":null}}',
+    b'{"sensor":"x2","time":3,"step_seconds":1,"values":[1,2]}', b'{"sensor":"x1","time":4,"value":1,"asset":"m3"}',
+    b'{"sensor":"x1","time":4,"value":1,"asset":null,"quality":"good"}',
+    b'{"sensor":"x1","time":5,"value":7,"unit":"C"}',
+    b'{"sensor":"x1","time":5,"value":7,"quality":"bad"}', b'{"sensor":"y","time":5,"value":7}',
+    b'{"sensor":"x1","time":6}',
+    b'{"sensor":"x1","time":"soon","value":1}', b'{"sensor":"x1","time":1e300,"value":1}', *JSON_RECORDS,
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 999), st.sampled_from(_KEYS), st.sampled_from(_ODD)), max_size=40),
+    st.sampled_from([0, 30, 970, 1000]),
+)
+def test_plain_readings_on_their_short_way_are_what_they_are_on_the_long_one(
+    drawn: list[tuple[int, bytes | None, bytes | None]], odd_per_mille: int
+) -> None:
+    records: list[tuple[bytes | None, bytes | None]] = [
+        (key if number < odd_per_mille else b"m1", odd)
+        if number < odd_per_mille
+        else (b"m%d" % (number % 3), orjson.dumps({"sensor": "x1", "time": 1.5e9 + number, "value": number / 7}))
+        for number, key, odd in drawn
+    ]
+    keys, values = [key for key, _ in records], [value for _, value in records]
+    short = Decoder(SENSORS, "m*").decode(keys, values)
+    long = Decoder(SENSORS, "m*")._decode_any(keys, values)
+    for column in ("index", "last_time", "record", "sensor", "time", "value"):
+        np.testing.assert_array_equal(getattr(short, column), getattr(long, column), column)
+    assert (short.asset, short.rows, short.blocks, short.events) == (long.asset, long.rows, long.blocks, long.events)
+    by_place = [sorted(found.rejects, key=lambda reject: reject.index) for found in (short, long)]
+    assert by_place[0] == by_place[1]
+
+
+def test_known_assets_are_told_by_their_slots() -> None:
+    decoder = Decoder(SENSORS, "*")
+    decoded = decoder.decode([b"m1", b"m2"], [GOOD, GOOD], {b"m2": 4, b"m1": 7})
+    assert decoded.slot is not None
+    assert decoded.slot.tolist() == [7, 4]
+    assert decoder.decode([b"m1", b"m3"], [GOOD, GOOD], {b"m1": 7}).asset == ["m1", "m3"]
