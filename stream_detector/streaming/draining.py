@@ -85,6 +85,8 @@ def _take(result: FetchResult, partition: TopicPartition, most: int) -> Columns:
     if not result.check_assignment(partition) or not result.has_more():
         return Columns()
     source = result._partition_records
+    # Its own iterator, never begun here, refers back to it: the bytes of every fetch would wait for the collector.
+    source._records_iterator = None
     records: list[Any] = []
     while len(records) < most and source._records.has_next():
         records += _next_batch(source)

@@ -1,6 +1,8 @@
 """What is drained in columns is what aiokafka's own reader gives, record by record."""
 
+import gc
 import struct
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,3 +143,14 @@ def test_whole_batches_are_taken_until_there_are_enough_records() -> None:
     result, assignment = result_of(bytes(raw), [], 0)
     assert list(_take(result, PARTITION, 6).offsets) == list(range(8))
     assert assignment.position == 8
+
+
+def test_a_fetch_that_is_drained_is_let_go_of_without_the_garbage_collector() -> None:
+    result, _ = result_of(bytes(Batch(0, 5, -1, False, None, False).to_bytes()), [], 0)
+    fetched = weakref.ref(result._partition_records)
+    gc.disable()
+    try:
+        _take(result, PARTITION, 100)
+        assert fetched() is None
+    finally:
+        gc.enable()
