@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
     {"detection", "errors"},
-    {"exit_codes", "messages", "settings", "metrics", "signature", "bundle_files", "field_mapping"},
+    {"exit_codes", "messages", "settings", "metrics", "signature", "start_clock", "bundle_files", "field_mapping"},
     {
         "columns",
         "decoding",

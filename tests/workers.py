@@ -55,7 +55,9 @@ class WorkerProcess:
         environment = {
             **os.environ, "OMP_NUM_THREADS": "1", **topic_environment(self.prefix),
             "STREAM_DETECTOR_BOOTSTRAP": self.bootstrap, "STREAM_DETECTOR_METRICS_PORT": str(self.port),
-            **({"STREAM_DETECTOR_INSTANCE": self.instance} if self.instance else {}), **self.environment,
+            **({"STREAM_DETECTOR_INSTANCE": self.instance} if self.instance else {}),
+            # As where it is installed: modules are compiled once, not at every start.
+            "PYTHONDONTWRITEBYTECODE": "", **self.environment,
         }  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

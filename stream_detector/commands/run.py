@@ -1,5 +1,6 @@
 """`stream-detector run`: one worker of the group."""
 
+import gc
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ import typer
 from stream_detector.errors import UsageError
 from stream_detector.limits import Limits
 from stream_detector.settings import Settings, describe
+from stream_detector.start_clock import StartClock, process_age_seconds
 
 EPILOG = "\n\n".join(
     [
@@ -57,8 +59,12 @@ def command(
     )  # fmt: skip
     if settings.bundle is None:
         raise UsageError("no bundle named; use --bundle DIR or STREAM_DETECTOR_BUNDLE")
+    clock = StartClock(process_age_seconds())
+    clock.passed("settings")
     start_logging(settings)
-    worker = build_worker(settings, settings.bundle)
+    # What a start imports and builds stays; looking for garbage in it again and again is a tenth of the time.
+    gc.disable()
+    worker = build_worker(settings, settings.bundle, clock)
     sys.exit(run_until_signalled(worker, settings))
 
 
@@ -72,29 +78,34 @@ def start_logging(settings: Settings) -> None:
             logging.getLogger(name).setLevel(level)
 
 
-def build_worker(settings: Settings, bundle_folder: Path) -> Any:
+def build_worker(settings: Settings, bundle_folder: Path, clock: StartClock) -> Any:
     """Load the bundle, build engine and worker.
 
     Raises:
         BundleError: the bundle is refused.
         UsageError: a file that the settings name cannot be read.
     """
-    import torch
-
     from stream_detector.bundle import load_bundle
     from stream_detector.engine import Engine
-    from stream_detector.streaming.worker import Worker
 
-    torch.set_num_threads(settings.torch_threads)
     key_file = settings.bundle_public_key_file
     try:
         public_key = None if key_file is None else key_file.read_bytes()
     except OSError as error:
         raise UsageError(f"public key {key_file} cannot be read: {error.strerror}") from None
     bundle = load_bundle(bundle_folder, public_key)
+    # Only some kinds of model need torch, and importing it is most of a start.
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(settings.torch_threads)
     manifest = bundle.manifest
     engine = Engine(bundle, limits_of(settings), keep_steps=settings.console)
-    worker = Worker(settings, engine, manifest.bundle_id, rewind_seconds(manifest))
+    clock.passed("bundle")
+
+    from stream_detector.streaming.worker import Worker
+
+    clock.passed("modules")
+    worker = Worker(settings, engine, manifest.bundle_id, rewind_seconds(manifest), clock=clock)
     worker.describe_bundle(manifest)
     return worker
 

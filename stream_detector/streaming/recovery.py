@@ -119,6 +119,8 @@ class LogReader:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             request_timeout_ms=15_000,
+            # It waits so long for the metadata of a topic that it meets for the first time, twice in every start.
+            retry_backoff_ms=20,
         )
 
     async def __aenter__(self) -> Self:
