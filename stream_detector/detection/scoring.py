@@ -9,8 +9,9 @@ from stream_detector.detection.config import ScoreConfig, TransformConfig
 from stream_detector.detection.models import Model
 from stream_detector.detection.scaling import FloatArray, Scaler, sum_over_steps, transform
 
-CHUNK = 256
-"""Windows a chunk: the fastest size for the small networks here, and it bounds memory."""
+CHUNK_CELLS = 2**19
+LEAST_CHUNK, MOST_CHUNK = 256, 1024
+"""Cells and windows a chunk: large ones share the cost of a network's calls, until its arrays outgrow the caches."""
 
 SCALED_LIMIT = 1e6
 """Scaled values are bounded by this even without a clip: a reading of 1e300 must give a large score, not infinity."""
@@ -41,8 +42,9 @@ class Scorer:
 
     def score(self, windows: FloatArray) -> Scored:
         """windows: (B, T, F) float64 in sensor units, NaN = masked."""
-        parts = [self._score_chunk(windows[start : start + CHUNK]) for start in range(0, len(windows), CHUNK)]
-        sensors = windows.shape[2]
+        _, steps, sensors = windows.shape
+        chunk = min(max(CHUNK_CELLS // (steps * sensors), LEAST_CHUNK), MOST_CHUNK)
+        parts = [self._score_chunk(windows[start : start + chunk]) for start in range(0, len(windows), chunk)]
         if not parts:
             return Scored(np.empty(0), np.empty((0, sensors)), np.empty((0, sensors)))
         return Scored(
@@ -66,13 +68,12 @@ class Scorer:
         output = self._model.run(scaled, known)
         sensors = windows.shape[2]
         expected = np.full((len(windows), sensors), np.nan)
-        known_sensors = np.asarray(known.any(axis=1))
-        if output.errors is not None:
-            errors = np.where(known_sensors, output.errors, 0.0).astype(np.float64)
-        elif output.reconstruction is not None:
+        if output.errors is None and output.reconstruction is not None:
             errors, known_sensors = self._errors(scaled, known, output.reconstruction)
         else:
-            errors = np.zeros((len(windows), sensors))
+            known_sensors = np.asarray(known.any(axis=1))
+            found = np.zeros(known_sensors.shape) if output.errors is None else output.errors
+            errors = np.where(known_sensors, found, 0.0).astype(np.float64)
         if output.reconstruction is not None:
             newest = self._scaler.invert(output.reconstruction[:, -1].astype(np.float64))
             expected = moved.offset + moved.factor * newest
@@ -90,11 +91,12 @@ class Scorer:
             np.abs(cells, out=cells)
         else:
             np.square(cells, out=cells)
-        if not known.all():
-            cells[~known] = 0.0
-        total = sum_over_steps(cells)
+        if known.all():
+            # The usual case; counting cells that are all known would cost as much as adding them.
+            return sum_over_steps(cells) / known.shape[1], np.ones((len(known), known.shape[2]), np.bool_)
+        cells[~known] = 0.0
         count = known.sum(axis=1)
-        means: FloatArray = total / np.maximum(count, 1)
+        means: FloatArray = sum_over_steps(cells) / np.maximum(count, 1)
         return means, count > 0
 
     def _aggregate(self, errors: FloatArray, known_sensors: NDArray[np.bool_]) -> FloatArray:

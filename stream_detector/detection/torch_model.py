@@ -31,11 +31,12 @@ class TorchModel:
     def infer(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """The module's output for (B, T, F), bitwise the same however the windows are batched."""
         count = len(windows)
-        padded = np.zeros((-(-count // BATCH_MULTIPLE) * BATCH_MULTIPLE, *windows.shape[1:]), np.float32)
-        padded[:count] = windows
+        padding = -count % BATCH_MULTIPLE
+        if padding:
+            windows = np.concatenate([windows, np.zeros((padding, *windows.shape[1:]), np.float32)])
         self.module.eval()
         with one_thread(), torch.inference_mode():
-            output: NDArray[np.float32] = self.module(torch.from_numpy(padded)).numpy()
+            output: NDArray[np.float32] = self.module(torch.from_numpy(windows)).numpy()
         return output[:count]
 
     def prepare(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
