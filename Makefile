@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format lint types kafka dist bench chaos fuzz soak stack backtest audit-dependencies sbom screenshots dashboards manifests versions clean
+.PHONY: help setup demo test unit check format lint types kafka dist bench figures endurance chaos fuzz soak stack backtest audit-dependencies sbom screenshots dashboards manifests versions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,16 @@ backtest: $(STAMP) ## does the calibrated recipe pay on the public paper-mill fi
 bench: $(STAMP) ## readings/s beside the client's limit, stock Faust and Quix Streams, on a real broker (half an hour)
 	@test -x .venv-quix/bin/python || ($(BIN)/uv venv --quiet --python $(PYTHON) .venv-quix && VIRTUAL_ENV=$(CURDIR)/.venv-quix $(BIN)/uv pip install --quiet 'quixstreams>=3.28,<4')
 	$(BIN)/python -m benchmarks.broker.throughput $(BENCH)
+
+figures: $(STAMP) ## latency, memory, windows/s, fit time: fills their tables in docs/performance.md (a quarter of an hour)
+	$(BIN)/python -m benchmarks.broker.latency --write
+	$(BIN)/python -m benchmarks.memory --write
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv run --quiet --no-project --active --with 'onnxruntime>=1.20' --with 'onnx>=1.17' \
+		python -m benchmarks.scorer --write || $(BIN)/python -m benchmarks.scorer --write
+	$(BIN)/python -m benchmarks.fit_time --write
+
+endurance: $(STAMP) ## does memory stay flat? Half an hour at 100,000 readings/s (ENDURANCE='--minutes N --rate N')
+	$(BIN)/python -m benchmarks.broker.endurance --write $(ENDURANCE)
 
 fuzz: $(STAMP) ## coverage-guided fuzzing of every decoder, SECONDS=600 each
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet 'atheris>=3'

@@ -24,11 +24,16 @@ from stream_detector.manifest import Manifest, ThresholdRecord, TrainingRecord
 
 QUANTILE = 0.999
 
+DEFAULT_EPISODE = EpisodeConfig()
 
-def write_bundle(folder: Path, load: Load, window_steps: int, always_alarm: bool = False) -> Path:
+ALARM_EVERY_STEP = EpisodeConfig(hold_steps=1, max_steps=1)
+"""An asset that stays far from normal raises an alarm at each of its steps."""
+
+
+def write_bundle(folder: Path, load: Load, window_steps: int, episode: EpisodeConfig = DEFAULT_EPISODE) -> Path:
     """An LSTM autoencoder (32-16 and back) for the load's sensors; for blocks, 500-250-125 and back.
 
-    The threshold lets one window in thousands through, so that alarms are part of the work; `always_alarm`: every one.
+    The threshold lets one window in thousands through, so that alarms are part of the work.
     """
     torch.manual_seed(7)
     blocks = load.form == "blocks"
@@ -52,14 +57,13 @@ def write_bundle(folder: Path, load: Load, window_steps: int, always_alarm: bool
         score=ScoreConfig(),
         costs=CostConfig(),
         lead=LeadConfig(),
-        episode=EpisodeConfig(hold_steps=1, max_steps=1) if always_alarm else EpisodeConfig(),
-        threshold=ThresholdRecord(value=-1.0, policy="fixed", how="below every score"),
+        episode=episode,
+        threshold=ThresholdRecord(value=0.0, policy="fixed", how="not chosen yet"),
         training=TrainingRecord(data_name="none", data_sha256="0" * 64, rows=0, windows=0, epochs=0, seed=7),
     )
     windows = np.random.default_rng(7).normal(0.0, 1.0, (256, window_steps, sensors))
     bundle = write(folder, manifest, model, scaler, windows[:8])
-    if not always_alarm:
-        value = float(np.quantile(bundle.scorer.score(windows).score, QUANTILE)) * 1.05
-        record = ThresholdRecord(value=value, policy="fixed", how="rarely exceeded by noise")
-        write(folder, manifest.model_copy(update={"threshold": record}), model, scaler, windows[:8])
+    value = float(np.quantile(bundle.scorer.score(windows).score, QUANTILE)) * 1.05
+    record = ThresholdRecord(value=value, policy="fixed", how="rarely exceeded by noise")
+    write(folder, manifest.model_copy(update={"threshold": record}), model, scaler, windows[:8])
     return folder

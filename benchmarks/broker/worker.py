@@ -53,7 +53,7 @@ class Worker:
         raise RuntimeError(f"the worker is not ready (exit {self.process.poll()}):\n{self.log_text()}")
 
     def resident_megabytes(self) -> float:
-        return _megabytes(self.process.pid, "status", "VmRSS")
+        return resident_megabytes(self.process.pid)
 
     def peak_megabytes(self) -> float:
         """The most resident memory that the process ever had."""
@@ -64,7 +64,7 @@ class Worker:
         return _megabytes(self.process.pid, "smaps_rollup", "Pss")
 
     def _get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
             return str(answer.read().decode())
 
 
@@ -107,6 +107,11 @@ def summed(exposition: str) -> dict[str, float]:
         name = name.split("{", 1)[0]
         totals[name] = totals.get(name, 0.0) + float(value)
     return totals
+
+
+def resident_megabytes(pid: int) -> float:
+    """Resident memory of a process (Linux)."""
+    return _megabytes(pid, "status", "VmRSS")
 
 
 def _megabytes(pid: int, file: str, field: str) -> float:
