@@ -7,9 +7,9 @@ often each came, so it can be rebuilt from the topics at any time. Matching and 
 
 import math
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import chain
 from typing import Literal
@@ -69,6 +69,29 @@ class AlarmEntry:
         return datetime.fromtimestamp(self.raised_at, UTC).date()
 
 
+@dataclass(slots=True)
+class AlarmSum:
+    """Alarms of one asset, bundle and day added up. `costs` counts equal amounts, so that no cent is rounded away."""
+
+    asset: str
+    bundle: str
+    day: date
+    alarms: int = 0
+    false_alarms: int = 0
+    open_alarms: int = 0
+    judged_real: int = 0
+    judged_false: int = 0
+    costs: Counter[float] = field(default_factory=Counter)
+
+    def add(self, entry: AlarmEntry) -> None:
+        self.alarms += 1
+        self.false_alarms += entry.false
+        self.open_alarms += entry.open
+        self.judged_real += entry.feedback == "real"
+        self.judged_false += entry.feedback == "false-alarm"
+        self.costs[entry.cost] += 1
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """The entries of one asset, in order of event time."""
@@ -88,7 +111,7 @@ class Ledger:
     def __init__(self, event_names: Collection[str] | None = None, default_costs: Costs | None = None) -> None:
         self._event_names = None if event_names is None else frozenset(event_names)
         self._default_costs = default_costs or Costs()
-        self._alarms: dict[str, dict[str, _Raised]] = defaultdict(dict)
+        self._alarms: dict[str, dict[str, Raised]] = defaultdict(dict)
         self._events: dict[str, dict[tuple[str, ...], LoggedEvent]] = defaultdict(dict)
         self._feedback: dict[str, Feedback] = {}
         self._accounts: dict[str, Account] = {}
@@ -113,26 +136,36 @@ class Ledger:
         """
         known = self._alarms[alarm.asset].get(alarm.id)
         if known is None or _alarm_rank(alarm) > _alarm_rank(known.alarm):
-            self._alarms[alarm.asset][alarm.id] = _Raised(alarm)
+            self._alarms[alarm.asset][alarm.id] = Raised(alarm)
             self._accounts.pop(alarm.asset, None)
 
-    def add_event(self, asset: str, event: LoggedEvent) -> None:
-        """Takes an event or a correction of one. `asset` is the record's key; one named in the event overrides it."""
+    def add_event(self, asset: str, event: LoggedEvent) -> tuple[LoggedEvent, ...]:
+        """Takes an event or a correction of one. `asset` is the record's key; one named in the event overrides it.
+
+        Returns what changed: the event, and the version of it that was known before; nothing where it is no news.
+        """
         asset = event.asset or asset
         identity = ("id", event.id) if event.id is not None else ("at", event.event, repr(to_epoch_seconds(event.time)))
         known = self._events[asset].get(identity)
-        if known is None or _event_rank(event) > _event_rank(known):
-            self._events[asset][identity] = event
-            self._accounts.pop(asset, None)
+        if known is not None and _event_rank(event) <= _event_rank(known):
+            return ()
+        self._events[asset][identity] = event
+        self._accounts.pop(asset, None)
+        return (event,) if known is None else (event, known)
 
-    def add_feedback(self, feedback: Feedback) -> None:
-        """Takes what a person said about an alarm; the newest judgement counts, other actions are no matter of ours."""
+    def add_feedback(self, feedback: Feedback) -> bool:
+        """Takes what a person said about an alarm; the newest judgement counts, other actions are no matter of ours.
+
+        Returns whether it was news.
+        """
         if feedback.action not in ("real", "false-alarm") or feedback.alarm is None:
-            return
+            return False
         known = self._feedback.get(feedback.alarm)
-        if known is None or _feedback_rank(feedback) > _feedback_rank(known):
-            self._feedback[feedback.alarm] = feedback
-            self._accounts.clear()
+        if known is not None and _feedback_rank(feedback) <= _feedback_rank(known):
+            return False
+        self._feedback[feedback.alarm] = feedback
+        self._accounts.clear()
+        return True
 
     def forget_before(self, time: float) -> None:
         """Drops alarms and events older than `time` (epoch seconds): a process that runs for years stays small."""
@@ -148,6 +181,10 @@ class Ledger:
             if old_alarms or old_events:
                 self._accounts.pop(asset, None)
 
+    def sums(self, asset: str) -> Collection[AlarmSum]:  # noqa: ARG002 - for those that add up
+        """Alarms of the asset that have no entry of their own any more; here none."""
+        return ()
+
     def account(self, asset: str) -> Account:
         """The entries of one asset; computed anew only after something of that asset changed."""
         if asset not in self._accounts:
@@ -155,9 +192,10 @@ class Ledger:
         return self._accounts[asset]
 
     def _match(self, asset: str) -> Account:
-        history = _History(self._alarms[asset].values())
+        history = self._history(asset)
         events = self._counted_events(asset, history)
-        caught_by: list[_Raised | None] = [None] * len(events)
+        known = self._catchers(asset)
+        caught_by = [known.get(time) for time, _ in events]
         useful: set[str] = set()
         for (step_seconds, lead), group in history.by_grid().items():
             steps = [step_of(time, step_seconds) for time, _ in events]
@@ -174,7 +212,14 @@ class Ledger:
             alarms=tuple(self._alarm_entry(raised, raised.alarm.id in useful) for raised in history.alarms),
         )
 
-    def _counted_events(self, asset: str, history: "_History") -> list[tuple[float, LoggedEvent]]:
+    def _history(self, asset: str) -> "History":
+        return History(self._alarms[asset].values())
+
+    def _catchers(self, asset: str) -> Mapping[float, "Raised"]:  # noqa: ARG002 - for those that add up
+        """By the time of an event: the alarm that caught it, where that has no entry of its own any more."""
+        return {}
+
+    def _counted_events(self, asset: str, history: "History") -> list[tuple[float, LoggedEvent]]:
         """The events that happened and count, in order; those of one step are one: a machine breaks once at a time."""
         happened = sorted(
             (
@@ -193,7 +238,7 @@ class Ledger:
         return list(by_step.values())
 
     def _event_entry(
-        self, asset: str, event: LoggedEvent, time: float, catcher: "_Raised | None", in_service: "_Raised | None"
+        self, asset: str, event: LoggedEvent, time: float, catcher: "Raised | None", in_service: "Raised | None"
     ) -> EventEntry:
         responsible = catcher or in_service
         costs = responsible.alarm.costs if responsible else self._default_costs
@@ -208,7 +253,7 @@ class Ledger:
             never_cost=costs.fn,
         )
 
-    def _alarm_entry(self, raised: "_Raised", useful: bool) -> AlarmEntry:
+    def _alarm_entry(self, raised: "Raised", useful: bool) -> AlarmEntry:
         alarm, feedback = raised.alarm, self._feedback.get(raised.alarm.id)
         return AlarmEntry(
             id=alarm.id,
@@ -223,7 +268,7 @@ class Ledger:
         )
 
 
-class _Raised:
+class Raised:
     """An alarm with its times read once."""
 
     __slots__ = ("alarm", "lead", "raised_at", "steps_up")
@@ -242,28 +287,34 @@ class _Raised:
         raised_step = round(self.raised_at / alarm.step_seconds)
         self.steps_up = (raised_step, raised_step + length)
 
+    @property
+    def reach(self) -> float:
+        """The end of the last step (epoch seconds) in which it catches an event."""
+        return (self.steps_up[1] + self.lead.until_steps) * self.alarm.step_seconds
+
     def lead_seconds(self, event_time: float) -> float:
         """In whole steps, as the backtest counts: from the start of the alarm's step to the start of the event's."""
         steps = step_of(event_time, self.alarm.step_seconds) - self.steps_up[0]
         return steps * self.alarm.step_seconds
 
 
-class _History:
-    """The alarms of one asset in order of event time."""
+class History:
+    """The alarms of one asset in order of event time; `landmarks` are older ones that only say which was in service."""
 
-    def __init__(self, alarms: Iterable[_Raised]) -> None:
-        self.alarms = sorted(alarms, key=lambda raised: (raised.raised_at, raised.alarm.id))
-        self._raised_at = [raised.raised_at for raised in self.alarms]
+    def __init__(self, alarms: Iterable[Raised], landmarks: Iterable[Raised] = ()) -> None:
+        self.alarms = sorted(alarms, key=in_order)
+        self._all = sorted([*landmarks, *self.alarms], key=in_order)
+        self._raised_at = [raised.raised_at for raised in self._all]
 
-    def in_service(self, time: float) -> _Raised | None:
+    def in_service(self, time: float) -> Raised | None:
         """The last alarm raised up to `time` says which bundle was in service; before the first one, the first does."""
-        if not self.alarms:
+        if not self._all:
             return None
-        return self.alarms[max(0, bisect_right(self._raised_at, time) - 1)]
+        return self._all[max(0, bisect_right(self._raised_at, time) - 1)]
 
-    def by_grid(self) -> dict[tuple[float, LeadConfig], list[_Raised]]:
+    def by_grid(self) -> dict[tuple[float, LeadConfig], list[Raised]]:
         """Alarms of one bundle share their step and lead; those of another are matched on a grid of their own."""
-        groups: dict[tuple[float, LeadConfig], list[_Raised]] = defaultdict(list)
+        groups: dict[tuple[float, LeadConfig], list[Raised]] = defaultdict(list)
         for raised in self.alarms:
             groups[raised.alarm.step_seconds, raised.lead].append(raised)
         return groups
@@ -274,10 +325,12 @@ def step_of(time: float, step_seconds: float) -> int:
     return math.floor((time + TOLERANCE_SECONDS) / step_seconds)
 
 
-def _earlier(known: _Raised | None, other: _Raised) -> _Raised:
-    if known is None:
-        return other
-    return min(known, other, key=lambda raised: (raised.raised_at, raised.alarm.id))
+def in_order(raised: Raised) -> tuple[float, str]:
+    return (raised.raised_at, raised.alarm.id)
+
+
+def _earlier(known: Raised | None, other: Raised) -> Raised:
+    return other if known is None else min(known, other, key=in_order)
 
 
 # Of several versions of the same thing the one of the highest rank counts. The bytes at the end make the choice the

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_detector.messages import Feedback, LoggedEvent, to_iso
+from stream_detector.operations.bounded_ledger import MOST_ALARMS
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.rings import AssetRing
 from stream_detector.operations.console.views import Sample, SensorShare, WorkerView
 from tests.operations.console_plant import STEP_SECONDS, STEPS, ConsolePlant, Machine, alarm_of
+from tests.operations.messages import make_alarm, make_event
 
 NOW = 1_790_000_000.0
 
@@ -245,3 +247,22 @@ def test_a_day_of_the_plant_is_kept_whole() -> None:
     assert found.step_seconds == STEP_SECONDS
     assert {trace.sensor for trace in found.traces} <= {f"x{number}" for number in range(1, 13)}
     assert plant.history.series("nobody", 0.0, None, []) is None
+
+
+def test_what_came_too_late_for_the_sums_is_right_after_the_topics_were_read_again() -> None:
+    history = empty_history()
+    count = 2 * MOST_ALARMS + 10
+    alarms = [make_alarm(10 * number, 10 * number + 2) for number in range(1, count)]
+    for alarm in alarms:
+        history.observe_alarm(alarm)
+    history.observe_event("pm-1", make_event(12))
+    assert history.outdated
+    assert history.ledger().total["caught"] == 0
+    history.read_again()
+    history.observe_event("pm-1", make_event(12))
+    for alarm in alarms:
+        history.observe_alarm(alarm)
+    assert history.ledger().total["caught"] == 0, "the old figures stay until the new ones are whole"
+    history.up_to_date()
+    assert not history.outdated
+    assert (history.ledger().total["caught"], history.ledger().total["alarms"]) == (1, count - 1)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from stream_detector.messages import Alarm, Feedback, LoggedEvent, from_iso, to_epoch_seconds
+from stream_detector.operations.bounded_ledger import BoundedLedger
 from stream_detector.operations.console.rings import POINTS, AssetRing
 from stream_detector.operations.console.views import (
     AlarmView,
@@ -17,7 +18,7 @@ from stream_detector.operations.console.views import (
     Series,
     WorkerView,
 )
-from stream_detector.operations.ledger import AlarmEntry, Ledger
+from stream_detector.operations.ledger import AlarmEntry
 from stream_detector.operations.ledger_report import Tally, report
 
 MAX_ASSETS = 500
@@ -89,8 +90,29 @@ class History:
         self._alarms: dict[str, Alarm] = {}
         self._events: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=MAX_EVENTS))
         self._feedback: dict[tuple[str, str], Feedback] = {}
-        self._ledger = Ledger()
+        self._ledger = BoundedLedger()
+        self._coming: BoundedLedger | None = None
         self._ledger_view: tuple[int, LedgerView] | None = None
+
+    @property
+    def outdated(self) -> bool:
+        """Something came too late for the ledger's sums: `read_again` makes them right."""
+        return self._ledger.outdated
+
+    def read_again(self) -> None:
+        """From now on the topics are observed from their beginning, events and feedback first; see `up_to_date`."""
+        with self._lock:
+            self._coming = BoundedLedger()
+
+    def up_to_date(self) -> None:
+        """All that the topics held at the time of `read_again` has been observed: the new ledger counts."""
+        with self._lock:
+            if self._coming is not None:
+                self._ledger, self._coming = self._coming, None
+                self._bump_records()
+
+    def _ledgers(self) -> list[BoundedLedger]:
+        return [self._ledger] if self._coming is None else [self._ledger, self._coming]
 
     # -- observing ---------------------------------------------------------------------------------------------------
 
@@ -150,9 +172,10 @@ class History:
         """Takes an alarm, raised or cleared."""
         with self._lock:
             known = self._alarms.get(alarm.id)
+            for ledger in self._ledgers():
+                ledger.add_alarm(alarm)
             if known is None or known.state == "raised":
                 self._alarms[alarm.id] = alarm
-                self._ledger.add_alarm(alarm)
                 self._bump_records()
             if len(self._alarms) > 2 * MAX_ALARMS:
                 newest = sorted(self._alarms.values(), key=_alarm_order)[:MAX_ALARMS]
@@ -161,7 +184,8 @@ class History:
     def observe_event(self, asset: str, event: LoggedEvent) -> None:
         """Takes an event that people logged."""
         with self._lock:
-            self._ledger.add_event(asset, event)
+            for ledger in self._ledgers():
+                ledger.add_event(asset, event)
             if not event.retracted:
                 self._events[event.asset or asset].append(to_epoch_seconds(event.time))
             self._bump_records()
@@ -169,7 +193,8 @@ class History:
     def observe_feedback(self, feedback: Feedback) -> None:
         """Takes what a person said, from this page or any other."""
         with self._lock:
-            self._ledger.add_feedback(feedback)
+            for ledger in self._ledgers():
+                ledger.add_feedback(feedback)
             subject, kind = SUBJECTS[feedback.action]
             key = (feedback.asset if subject == "asset" else str(feedback.alarm), kind)
             known = self._feedback.get(key)
