@@ -207,6 +207,27 @@ def test_it_agrees_with_its_twin_however_the_log_is_cut(
         assert engine.low(0) == twin.low()
 
 
+@quick
+@given(logs)
+def test_the_record_that_closes_a_step_is_the_same_as_one_record_at_a_time(drawn: tuple[int, int, float, str]) -> None:
+    seed, length, chaos, name = drawn
+    log = random_log(seed, length, chaos)
+    log = [(key, value, stamp + 10**9 + place) for place, (key, value, stamp) in enumerate(log)]
+    rules = replace(GRIDS[name], threshold=0.0, episode=EpisodeConfig(hold_steps=1, max_steps=1))
+    found = []
+    for cuts in ([], list(range(length))):
+        engine = Engine(rules, Limits(slack_steps=5))
+        outcomes = [engine.process(batch) for batch in batches(log, cuts)]
+        found.append(
+            [
+                (alarm_tuple(alarm), stamp)
+                for outcome in outcomes
+                for alarm, stamp in zip(outcome.alarms, outcome.alarm_timestamps_ms, strict=True)
+            ]
+        )
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("name", sorted(GRIDS))
 @pytest.mark.parametrize("chaos", [0.0, 0.02, 0.3])
 def test_it_agrees_with_its_twin_on_a_long_log(name: str, chaos: float) -> None:

@@ -129,7 +129,7 @@ class Intake:
         grid.horizon[slots] = piece.horizon[piece.starts[jumps]]
         closings = grid.close_by_watermark(slots)
         first = np.empty(grid.capacity, np.int64)
-        first[slots] = piece.record[piece.starts[jumps]]
+        first[slots] = piece.first_record(piece.starts[jumps])
         return replace(closings, record=first[closings.slot])
 
     def _note_offsets(self, piece: Piece, final: Ints, offsets: Ints) -> None:
@@ -141,7 +141,7 @@ class Intake:
             return
         steps = np.arange(len(owner)) - (np.cumsum(count) - count)[owner] + begin[owner]
         where = first_reaching(piece, owner, steps)
-        grid.note_offsets(piece.slots[owner], steps, offsets[piece.record[where]])
+        grid.note_offsets(piece.slots[owner], steps, offsets[piece.first_record(where)])
 
     def _repeats(self, piece: Piece, usable: Ints, cell: Ints, late: Bools) -> tuple[Bools, Bools]:
         """Rule 3, for the readings `usable` in their `cell`: which are duplicates, and which are written."""
@@ -199,10 +199,10 @@ class Intake:
         return concatenate(parts)
 
     def _close(self, piece: Piece, slots: Ints, cell: Ints, writes: Bools, begins: Ints) -> Closings:
-        """Close what these slots can close. `begins`: (N,) place where this round begins for each."""
+        """Close what these slots can close. `begins`: (N,) instant with which this round begins for each."""
         grid = self._grid
         begin, rank = np.empty(grid.capacity, np.int64), np.empty(grid.capacity, np.int64)
-        begin[slots], rank[slots] = begins, piece.rank[begins]
+        begin[slots], rank[slots] = piece.begin[begins], piece.rank[begins]
         first_step = np.empty(grid.capacity, np.int64)
         first_step[slots] = grid.next_step[slots]
         closings = grid.close_by_watermark(slots)
@@ -219,16 +219,16 @@ class Intake:
         place = self._settled(piece, closings, ranks, cell, writes)
         follows = np.append(False, (closings.slot[1:] == closings.slot[:-1]) & (np.diff(closings.step) == 1))
         after_empty = ~follows & (closings.step > first_step[closings.slot])
-        empty = first_past(piece, ranks[after_empty], closings.step[after_empty] - 1)
+        empty = _positions(piece, first_past(piece, ranks[after_empty], closings.step[after_empty] - 1))
         place[after_empty] = np.maximum(place[after_empty], empty)
         # Steps close in order: none before the one before it.
         place = running_maximum(place, begin[piece.slots], ranks)
-        return replace(closings, record=piece.record[place])
+        return replace(closings, record=piece.record_at(place))
 
     def _settled(self, piece: Piece, closings: Closings, ranks: Ints, cell: Ints, writes: Bools) -> Ints:
-        """(N,) place of the reading with which every step up to this one is past its lateness or reported (rule 6)."""
+        """(N,) position of the reading with which all steps up to this one are past their lateness or reported."""
         grid = self._grid
-        place = first_past(piece, ranks, closings.step)
+        place = _positions(piece, first_past(piece, ranks, closings.step))
         if not grid.complete:
             return place
         dead = grid.dead(closings.slot, closings.step, closings.run_start)
@@ -240,8 +240,8 @@ class Intake:
             wanted = rows[:, None] * grid.sensors + sensors
             brought = np.minimum(self._mark[wanted], len(cell) - 1)
             ours = (cell[brought] == wanted) & writes[brought] & ~dead
-            complete = np.where(reported, np.where(ours, piece.at[brought], 0).max(axis=1), len(piece.step))
-            passed = place if back == 0 else first_past(piece, ranks, closings.step - back)
+            complete = np.where(reported, np.where(ours, piece.position(brought), 0).max(axis=1), len(cell))
+            passed = place if back == 0 else _positions(piece, first_past(piece, ranks, closings.step - back))
             settled = np.maximum(settled, np.minimum(passed, complete))
         return settled
 
@@ -262,9 +262,14 @@ class Intake:
                 slots[closed],
                 steps[closed],
                 grid.next_step[slots[closed]],
-                piece.record[members[closed]],
+                piece.first_record(members[closed]),
             )
         ]
+
+
+def _positions(piece: Piece, places: Ints) -> Ints:
+    """Where the first readings of these instants lie among the readings sorted by slot; behind all: their number."""
+    return np.append(piece.begin, len(piece.at))[places]
 
 
 def _split(turn: Ints) -> list[Ints]:

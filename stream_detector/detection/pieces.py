@@ -40,42 +40,45 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Instants:
-    """The M instants of N readings: neighbours of the same record and time, such as a row, are one. `heads`: (M,) first
-    reading of each."""
+    """The M instants of N readings: neighbours of the same asset and time, such as a row, are one; an event is its own.
+
+    `heads`: (M,) first reading of each. Lateness, and all that time moves on, is the same for every reading of an
+    instant, and comes with its first.
+    """
 
     readings: Readings
     heads: Ints
     slot: Ints
     time: Floats
-    record: Ints
     step: Ints
 
 
 def instants_of(grid: Grid, readings: Readings) -> Instants:
     """What is asked of an instant need not be asked of each of its readings."""
-    record, time = readings.record, readings.time
-    changes = (record[1:] != record[:-1]) | (time[1:] != time[:-1])
+    slot, time = readings.slot, readings.time
+    changes = (slot[1:] != slot[:-1]) | (time[1:] != time[:-1])
+    event = readings.sensor == EVENT_SENSOR
+    if event.any():
+        changes |= event[1:] | event[:-1]
     heads = np.append(0, np.flatnonzero(changes) + 1)
     if len(heads) < len(readings):
-        slot, time, record = readings.slot[heads], time[heads], record[heads]
-    else:
-        slot = readings.slot
-    return Instants(readings, heads, slot, time, record, grid.steps.step_of(time))
+        slot, time = slot[heads], time[heads]
+    return Instants(readings, heads, slot, time, grid.steps.step_of(time))
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Instants (M,) sorted by slot, and their readings (N,) in the order of the log.
 
-    `slot`, `time`, `record`, `step`, `event`: (M,). `rank`: (M,) number of the slot among `slots`; `starts`: where each
+    `slot`, `time`, `step`, `event`: (M,). `rank`: (M,) number of the slot among `slots`; `starts`: where each
     begins. `reached`: (M,) newest step of the asset with this instant, not below `reached_base` of the slot. `horizon`:
-    (M,) first step not past its lateness with it, not below `horizon_base` of the slot. `at`: (N,) place of each
-    reading's instant.
+    (M,) first step not past its lateness with it, not below `horizon_base` of the slot. `head`, `begin`: (M,) the
+    instant's first reading in the log, and its position among the readings sorted by slot. `at`: (N,) place of each
+    reading's instant. `record`: (N,).
     """
 
     slot: Ints
     time: Floats
-    record: Ints
     step: Ints
     event: Bools
     rank: Ints
@@ -86,9 +89,27 @@ class Piece:
     horizon: Ints
     horizon_base: Ints
     horizon_before: Ints
+    head: Ints
+    begin: Ints
     at: Ints
+    record: Ints
     sensor: Ints
     value: Floats
+
+    def first_record(self, places: Ints) -> Ints:
+        """Record of the first reading of these instants."""
+        return self.record[self.head[places]]
+
+    def position(self, readings: Ints) -> Ints:
+        """Where these readings lie among the readings sorted by slot."""
+        places = self.at[readings]
+        return self.begin[places] + readings - self.head[places]
+
+    def record_at(self, positions: Ints) -> Ints:
+        """The opposite: record of the readings at these positions."""
+        places = np.searchsorted(self.begin, positions, side="right") - 1
+        records: Ints = self.record[self.head[places] + positions - self.begin[places]]
+        return records
 
 
 def sort_piece(grid: Grid, ahead: Instants, order: Ints) -> Piece:
@@ -113,13 +134,18 @@ def sort_piece(grid: Grid, ahead: Instants, order: Ints) -> Piece:
     place[order] = np.arange(len(order))
     readings, heads = ahead.readings, ahead.heads
     count = int(heads[len(order)]) if len(order) < len(heads) else len(readings)
-    at = place if len(order) == count else np.repeat(place, np.diff(heads[: len(order)], append=count))
+    head = heads[order]
+    if len(order) == count:
+        at, begin = place, np.arange(count)
+    else:
+        length = np.diff(heads[: len(order)], append=count)
+        at, length = np.repeat(place, length), length[order]
+        begin = np.cumsum(length) - length
     return Piece(
         slot=slot,
         time=time,
-        record=ahead.record[order],
         step=step,
-        event=readings.sensor[heads[order]] == EVENT_SENSOR,
+        event=readings.sensor[head] == EVENT_SENSOR,
         rank=rank,
         starts=starts,
         slots=slots,
@@ -128,7 +154,10 @@ def sort_piece(grid: Grid, ahead: Instants, order: Ints) -> Piece:
         horizon=running,
         horizon_base=horizon_base,
         horizon_before=before,
+        head=head,
+        begin=begin,
         at=at,
+        record=readings.record[:count],
         sensor=readings.sensor[:count],
         value=readings.value[:count],
     )
