@@ -174,9 +174,10 @@ class Decider:
         rules, closed = self._rules, self._decisions.closed
         if rules.threshold > 0:
             closed.ratios.append((found.score if rules.head is None else found.probability) / rules.threshold)
-        # Each event lies in the lead windows of so many steps.
-        steps = rules.lead.until_steps - rules.lead.from_steps + 1
-        closed.expected_events += float(np.nansum(found.probability)) / steps
+        if rules.head is not None:
+            # Each event lies in the lead windows of so many steps.
+            steps = rules.lead.until_steps - rules.lead.from_steps + 1
+            closed.expected_events += float(np.nansum(found.probability)) / steps
 
     def _advance_heads(
         self, head: Head, closings: Closings, newest: Floats, scored: Bools, place: Ints, found: StepResults

@@ -81,6 +81,17 @@ def numbers(values: Sequence[int]) -> Ints:
     return np.fromiter(values, np.int64, len(values))
 
 
+def not_later(times: NDArray[np.float64], stamps_ms: Ints, by_seconds: float) -> NDArray[np.bool_]:
+    """(N,) which times (epoch seconds) are at most so much later than their Kafka timestamps; -1 stands for none."""
+    if len(times):
+        earliest = stamps_ms.min()
+        # The usual case, without a look at each of them.
+        if earliest >= 0 and times.max() <= earliest / 1000.0 + by_seconds:
+            return np.ones(len(times), np.bool_)
+    fine: NDArray[np.bool_] = (times <= stamps_ms / 1000.0 + by_seconds) | (stamps_ms < 0)
+    return fine
+
+
 def count_kinds(counts: Counts, decoded: Decoded) -> None:
     """Add the decoded records by their kind."""
     counts.row_records += decoded.rows

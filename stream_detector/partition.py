@@ -21,7 +21,7 @@ from stream_detector.gate import Fate, HeldRecord
 from stream_detector.letters import letter, letter_of_held
 from stream_detector.limits import Limits
 from stream_detector.messages import DeadLetter, to_bytes
-from stream_detector.moments import Moments, as_held, count_kinds, heavy_cuts, insert, numbers, readings_of
+from stream_detector.moments import Moments, as_held, count_kinds, heavy_cuts, insert, not_later, numbers, readings_of
 from stream_detector.records import Counts, Outcome, RecordBatch, ScoredSteps
 from stream_detector.roster import Roster
 from stream_detector.rules import Rules
@@ -173,7 +173,7 @@ class Partition:
         stamps = numbers(batch.timestamps_ms)
         if len(stamps) != len(decoded.index):
             stamps = stamps[decoded.index]
-        keep: Bools = (decoded.last_time <= stamps / 1000.0 + self._max_future_seconds) | (stamps < 0)
+        keep = not_later(decoded.last_time, stamps, self._max_future_seconds)
         for record in np.flatnonzero(~keep).tolist():
             self._drop(batch, decoded, record, FUTURE, "later than its Kafka timestamp", said)
         return keep

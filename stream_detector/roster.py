@@ -69,8 +69,10 @@ class Roster:
     def sweeps(self, offsets: Ints, previous_offset: int | None) -> dict[int, int]:
         """Where in a batch evictions are looked at: {place before which: offset as of which}."""
         every = max(1, self._limits.evict_after_records // SWEEPS)
+        previous = int(offsets[0] if previous_offset is None else previous_offset) // every
+        if int(offsets[-1]) // every == previous:
+            return {}
         epoch = offsets // every
-        previous = epoch[0] if previous_offset is None else previous_offset // every
         return {int(place): int(epoch[place]) * every for place in np.flatnonzero(np.diff(epoch, prepend=previous))}
 
     def evicted(self, offset: int) -> Iterator[tuple[int, Asset]]:

@@ -34,7 +34,8 @@ class TorchModel:
         padding = -count % BATCH_MULTIPLE
         if padding:
             windows = np.concatenate([windows, np.zeros((padding, *windows.shape[1:]), np.float32)])
-        self.module.eval()
+        if self.module.training:
+            self.module.eval()
         with one_thread(), torch.inference_mode():
             output: NDArray[np.float32] = self.module(torch.from_numpy(windows)).numpy()
         return output[:count]
