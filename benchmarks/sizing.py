@@ -3,7 +3,8 @@
     python -m benchmarks.sizing [--results benchmarks/results.json] [--reserve 0.5]
 
 Nothing here is measured on many machines: a row is the measured rate of one core (benchmarks/results.json) times the
-share of it that a plan should use; the rest is for rebuilds and bad days.
+share of it that a plan should use; the rest is for rebuilds and bad days. Memory is what an asset and a sensor were
+measured to cost with windows of 30 steps (benchmarks/memory.json).
 """
 
 import argparse
@@ -13,14 +14,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.memory import Cost
+
 RESULTS = Path(__file__).with_name("results.json")
+MEMORY = Path(__file__).with_name("memory.json")
 
-BASE_MEGABYTES = 600.0
-"""Resident size of a worker with torch loaded and no assets, rounded up; `python -m benchmarks.engine` prints it."""
+BASE_MEGABYTES = 620.0
+"""Resident size of a worker that is ready and has no assets, rounded up; the endurance curve begins with it."""
 
-CELL_BYTES = 8.0
-RING_STEPS = 64.0
-"""A sensor of an asset is a column of float64 over the ring: window, staleness, lateness and slack, about 64 steps."""
+WINDOW_STEPS = 30
+REBUILD_STEPS = 64.0
+"""What a restart reads back: window, staleness, lateness and a run's beginning, about 64 steps."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,15 @@ PLANTS = (
 )
 
 
-def row(plant: Plant, rates: dict[str, float], reserve: float) -> str:
+def row(plant: Plant, rates: dict[str, float], cost: Cost, reserve: float) -> str:
     """One line of the table."""
     usable = rates[plant.case] * reserve
     workers = max(1, math.ceil(plant.readings_per_second / usable))
     partitions = max(4, 2 * workers)
-    megabytes = BASE_MEGABYTES + plant.assets / workers * plant.sensors * RING_STEPS * CELL_BYTES / 1e6
+    asset_bytes = cost.asset_bytes + plant.sensors * cost.sensor_bytes
+    megabytes = BASE_MEGABYTES + plant.assets / workers * asset_bytes / 2**20
     # A restart reads back one ring of steps; a day is kept so that an operator can go back further.
-    rebuild_seconds = RING_STEPS * plant.step_seconds
+    rebuild_seconds = REBUILD_STEPS * plant.step_seconds
     rebuild_readings = plant.readings_per_second / workers * rebuild_seconds
     cells = (
         f"{plant.assets:,} x {plant.sensors}",
@@ -83,10 +88,15 @@ def main() -> int:
     if missing:
         print(f"error: {arguments.results} has no figure for {', '.join(missing)}; run `make bench`", file=sys.stderr)
         return 2
+    if not MEMORY.exists():
+        print(f"error: {MEMORY} is not there; `make figures` writes it", file=sys.stderr)
+        return 2
+    costs = [Cost(**cost) for cost in json.loads(MEMORY.read_text())["costs"]]
+    (cost,) = (cost for cost in costs if cost.window_steps == WINDOW_STEPS)
     print("| assets x sensors | every | readings/s | workers | partitions | memory each | least retention | rebuild |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for plant in PLANTS:
-        print(row(plant, rates, arguments.reserve))
+        print(row(plant, rates, cost, arguments.reserve))
     return 0
 
 

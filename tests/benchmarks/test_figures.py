@@ -10,8 +10,9 @@ from benchmarks.broker.latency import latency_of
 from benchmarks.broker.paced import Sent
 from benchmarks.broker.worker import summed
 from benchmarks.figures import TABLES, refilled
-from benchmarks.memory import Case, costs
+from benchmarks.memory import Case, Cost, costs
 from benchmarks.page import PAGE, as_json, filled, markdown
+from benchmarks.sizing import Plant, row
 
 MACHINE = {"cpu": "a processor", "cores": 2, "python": "3.11.7", "load_before": 0.1}
 
@@ -121,3 +122,11 @@ def test_the_table_of_latencies_says_whether_the_rate_was_kept() -> None:
     one = latency.Latency(50_000, 49_000, 12.4, 960, 9.2, 30.4, 41.0)
     table = latency.table({"machine": MACHINE, "rates": [vars(one)]})
     assert table.splitlines()[-1] == "| 50,000 | 49,000 | 12 ms | 960 | 9 ms | 30 ms | 41 ms |"
+
+
+def test_the_sizing_table_adds_up_what_assets_and_sensors_cost_in_each_worker() -> None:
+    plant = Plant(assets=10_000, sensors=10, step_seconds=1.0, case="readings-1s")
+    cells = row(plant, {"readings-1s": 100_000.0}, Cost(30, 2**20, 2**10), reserve=0.5).split(" | ")
+    workers, partitions, megabytes = cells[3:6]
+    assert (workers, partitions) == ("2", "4")
+    assert megabytes == f"{620 + 5_000 * (1 + 10 / 1024):,.0f} MB"
