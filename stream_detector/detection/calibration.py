@@ -1,8 +1,12 @@
-"""A calibrated probability while the base rate moves: one offset learnt once, and a correction that follows.
+"""A calibrated probability while the base rate moves: one offset learnt once, and corrections that follow.
 
 The offset makes the predicted number of positives equal to the observed one over past predictions. The correction
 compares, with several half-lives, the decayed observed positives O with the decayed expected ones E and adds a part of
 log((prior + O) / (prior + E)) to the logit. A label counts only once the lead window of its step is over.
+
+Bursts have a correction of their own. Where each event breeds others (Hawkes 1971, "Spectra of some self-exciting and
+mutually exciting point processes") with an exponential kernel, and n of all events were bred by earlier ones, the rate
+is (1 - n) + n O / E times its mean: it rises with every event, and however quiet it was, it does not fall below 1 - n.
 """
 
 from dataclasses import dataclass, field
@@ -18,16 +22,24 @@ Floats = NDArray[np.float64]
 SECONDS_PER_DAY = 86_400.0
 
 
+class BurstConfig(Config):
+    half_life_days: float = Field(gt=0, description="of the excitement that an event leaves")
+    share: float = Field(gt=0, lt=1, description="of the events that were bred by earlier ones")
+    prior_events: float = Field(gt=0)
+
+
 class CalibrationConfig(Config):
     half_life_days: tuple[float, ...] = Field(default=(1.0, 2.0, 4.0, 8.0), min_length=1)
     weight: float = Field(default=0.5, ge=0, le=1)
     prior_events: float = Field(default=10.0, gt=0)
     offset_precision: float = Field(default=1.0, gt=0, description="of the normal prior around 0 of the offset")
+    bursts: BurstConfig | None = None
 
 
 @dataclass(slots=True)
 class RateState:
-    """`observed`, `expected`: (H,) decayed to `time`. `waiting`: steps whose label is open, with their expectation."""
+    """`observed`, `expected`: (H,) decayed to `time`, one a half-life, that of the bursts last. `waiting`: steps whose
+    label is open, with their expectation."""
 
     observed: Floats
     expected: Floats
@@ -42,7 +54,9 @@ class RateTracker:
     def __init__(self, config: CalibrationConfig, lead: LeadConfig) -> None:
         self._config = config
         self._lead = lead
-        self._half_lives = np.array(config.half_life_days) * SECONDS_PER_DAY
+        bursts = () if config.bursts is None else (config.bursts.half_life_days,)
+        self._half_lives = np.array((*config.half_life_days, *bursts)) * SECONDS_PER_DAY
+        self._slow = len(config.half_life_days)
 
     def fresh(self) -> RateState:
         return RateState(np.zeros(len(self._half_lives)), np.zeros(len(self._half_lives)))
@@ -67,9 +81,13 @@ class RateTracker:
 
     def correction(self, state: RateState) -> float:
         """What to add to the logit."""
-        prior = self._config.prior_events
-        ratios = np.log((prior + state.observed) / (prior + state.expected))
-        return self._config.weight * float(ratios.mean())
+        prior, slow, bursts = self._config.prior_events, self._slow, self._config.bursts
+        ratios = np.log((prior + state.observed[:slow]) / (prior + state.expected[:slow]))
+        correction = self._config.weight * float(ratios.mean())
+        if bursts is None:
+            return correction
+        lately = (bursts.prior_events + state.observed[-1]) / (bursts.prior_events + state.expected[-1])
+        return correction + float(np.log1p(bursts.share * (lately - 1.0)))
 
     def expect(self, state: RateState, step: int, probability: float) -> None:
         """A prediction, before the correction, whose label is to be counted later."""
