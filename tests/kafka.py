@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 
 ROOT = Path(__file__).resolve().parent.parent
 POM = ROOT / "deploy" / "kafka" / "pom.xml"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 PR_SET_PDEATHSIG = 1
 
 DEFAULTS = {

@@ -117,6 +117,9 @@ async def _create(admin: Any, settings: Settings, name: str, partitions: int, *,
     else:
         days = settings.topic_history_days if name in _history_topics(settings) else settings.topic_retention_days
         config = {"retention.ms": str(int(days * 86_400_000))}
+    if name not in (settings.topic_readings, settings.topic_unkeyed):
+        # Brokers refuse records stamped more than an hour ahead of their clock: one bad clock would end a worker.
+        config["message.timestamp.type"] = "LogAppendTime"
     topic = NewTopic(name, partitions, 1, topic_configs=config)
     # The constructor refuses -1, which brokers take as their own default.
     topic.replication_factor = settings.topic_replication
