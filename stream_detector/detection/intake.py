@@ -236,11 +236,17 @@ class Intake:
         settled = np.zeros_like(place)
         for back in range(grid.steps.lateness_steps):
             rows = grid.rows(closings.slot, closings.step - back)
-            reported = (grid.reported_rows[rows] | dead).all(axis=1)
+            reported = grid.reported_rows[rows]
             wanted = rows[:, None] * grid.sensors + sensors
             brought = np.minimum(self._mark[wanted], len(cell) - 1)
-            ours = (cell[brought] == wanted) & writes[brought] & ~dead
-            complete = np.where(reported, np.where(ours, piece.position(brought), 0).max(axis=1), len(cell))
+            ours = (cell[brought] == wanted) & writes[brought]
+            position = piece.position(brought)
+            complete = np.where(ours & ~dead, position, 0).max(axis=1)
+            if back == 0:
+                # Though all sensors be dead, somebody must have reported the step.
+                somebody = np.where(reported, np.where(ours, position, 0), len(cell)).min(axis=1)
+                complete = np.maximum(complete, somebody)
+            complete = np.where((reported | dead).all(axis=1), complete, len(cell))
             passed = place if back == 0 else _positions(piece, first_past(piece, ranks, closings.step - back))
             settled = np.maximum(settled, np.minimum(passed, complete))
         return settled
