@@ -26,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, action="append", help="repeat for several runs; default: one at random")
     parser.add_argument("--short", action="store_true", help="only what runs on every push")
-    parser.add_argument("--only", help="only faults whose name holds this")
+    parser.add_argument("--only", action="append", help="only faults whose name holds this; may be repeated")
     parser.add_argument("--first", type=int, default=0, help="begin with this trial, e.g. after an interruption")
     parser.add_argument(
         "--results", type=Path, help="append results here as JSON lines; --write sums the whole file up"
@@ -43,7 +43,12 @@ def main() -> int:
         print(f"seed {seed} (again with: make chaos CHAOS='--seed {seed}')", flush=True)
         with Suite(seed, lambda text: print(text, flush=True)) as suite:
             for number, fault in enumerate(short() if arguments.short else whole()):
-                if number >= arguments.first and (arguments.only is None or arguments.only in fault.name):
+                wanted = arguments.only is None or any(part in fault.name for part in arguments.only)
+                if number >= arguments.first and wanted:
+                    reason = fault.why_not()
+                    if reason is not None:
+                        print(f"skipped {fault.name}: {reason}", flush=True)
+                        continue
                     results.append(suite.try_fault(fault, number))
                     keep(arguments.results, results[-1])
     if arguments.write:

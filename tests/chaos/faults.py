@@ -6,12 +6,13 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from tests.chaos.stage import PARTITIONS, Stage, random_pause
 from tests.kafka import Kafka, create_topic, delete_topic, with_admin
 from tests.plant import make_log
-from tests.workers import committed_of, ends_of, produce, wait_for, with_reader
+from tests.workers import committed_of, ends_of, produce, read_topic, topic, wait_for, with_reader
 
 
 class Fault(Protocol):
@@ -26,11 +27,25 @@ class Fault(Protocol):
     module: str
     times: int
 
+    def why_not(self) -> str | None:
+        """The reason why it cannot be tried on this machine, or None."""
+
+    def environment_in(self, folder: Path) -> Mapping[str, str]:
+        """Settings of the workers; `folder` is the trial's own."""
+
+    def cluster_in(self, folder: Path) -> Kafka | None:
+        """A broker for this trial alone, not started; None: the suite's."""
+
+    def tidy(self, folder: Path) -> None:
+        """Take away what `cluster_in` made."""
+
     def strike(self, stage: Stage, rng: random.Random) -> list[float]: ...
 
 
 @dataclass
-class _Fault:
+class PlainFault:
+    """What most faults need."""
+
     times: int = 1
     brokers: ClassVar[int] = 1
     workers: ClassVar[int] = 1
@@ -39,9 +54,20 @@ class _Fault:
     environment: ClassVar[Mapping[str, str]] = {}
     module: ClassVar[str] = "stream_detector"
 
+    def why_not(self) -> str | None:
+        return None
+
+    def environment_in(self, folder: Path) -> Mapping[str, str]:
+        return self.environment
+
+    def cluster_in(self, folder: Path) -> Kafka | None:
+        return None
+
+    def tidy(self, folder: Path) -> None: ...
+
 
 @dataclass
-class KillWorker(_Fault):
+class KillWorker(PlainFault):
     """SIGKILL at random moments; the supervisor starts it again."""
 
     name: str = "worker SIGKILL, stable instance"
@@ -64,7 +90,7 @@ class KillNamelessWorker(KillWorker):
 
 
 @dataclass
-class TerminateWorker(_Fault):
+class TerminateWorker(PlainFault):
     """SIGTERM, as every deployment does."""
 
     name: str = "worker SIGTERM"
@@ -86,7 +112,7 @@ class TerminateWorker(_Fault):
 
 
 @dataclass
-class SuspendWorker(_Fault):
+class SuspendWorker(PlainFault):
     """SIGSTOP for longer than the session timeout, then SIGCONT: it wakes as a member that the group has given up."""
 
     name: str = "worker SIGSTOP past its session"
@@ -106,7 +132,7 @@ class SuspendWorker(_Fault):
 
 
 @dataclass
-class JoinAndLeave(_Fault):
+class JoinAndLeave(PlainFault):
     """Workers come and go during a backlog."""
 
     name: str = "workers joining and leaving"
@@ -125,7 +151,7 @@ class JoinAndLeave(_Fault):
 
 
 @dataclass
-class KillTwoOfFour(_Fault):
+class KillTwoOfFour(PlainFault):
     """Half of the workers die and stay dead."""
 
     name: str = "4 workers, 2 killed for good"
@@ -147,7 +173,7 @@ class KillTwoOfFour(_Fault):
 
 
 @dataclass
-class KillBroker(_Fault):
+class KillBroker(PlainFault):
     """The broker is killed and comes back."""
 
     name: str = ""
@@ -171,7 +197,7 @@ class KillBroker(_Fault):
 
 
 @dataclass
-class LoseLeader(_Fault):
+class LoseLeader(PlainFault):
     """A broker of three dies under load and comes back (replication 3, min.insync 2)."""
 
     name: str = "leader of three brokers killed"
@@ -192,7 +218,7 @@ class LoseLeader(_Fault):
 
 
 @dataclass
-class ResetOffsets(_Fault):
+class ResetOffsets(PlainFault):
     """An operator sets the committed offsets back by hand, which drops their metadata."""
 
     name: str = "offsets reset by an operator"
@@ -210,6 +236,32 @@ class ResetOffsets(_Fault):
             commit_by_hand(stage, back)
             recovery.append(stage.recovered(lambda w=worker: stage.revive(w)))  # type: ignore[misc]
         return recovery
+
+
+@dataclass
+class StartOver(PlainFault):
+    """An operator sets the offsets to zero and deletes the snapshots: every alarm comes again, equal to the letter."""
+
+    name: str = "offsets and state removed by an operator"
+    seconds: ClassVar[float] = 20.0
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        random_pause(rng, 4.0, 6.0)
+        worker = stage.workers[0]
+        stage.retire(worker)
+        worker.stop()
+        raised_before = len(read_topic(stage.kafka.bootstrap, topic(stage.prefix, "alarms")))
+        assert raised_before, "nothing was raised that could be raised again"
+        delete_topic(stage.kafka.bootstrap, topic(stage.prefix, "state"))
+        commit_by_hand(stage, dict.fromkeys(committed_of(stage.kafka.bootstrap, stage.prefix), 0))
+        recovery = stage.recovered(lambda: stage.revive(worker))
+        stage.wait_until_sent()
+        everything = read_topic(stage.kafka.bootstrap, topic(stage.prefix, "alarms"))
+        different = len({(record.key, record.value) for record in everything})
+        assert len(everything) == different + raised_before, (
+            f"{raised_before} alarms had been raised, {len(everything) - different} were raised again"
+        )
+        return [recovery]
 
 
 def commit_by_hand(stage: Stage, offsets: Mapping[int, int]) -> None:
@@ -234,7 +286,7 @@ def commit_by_hand(stage: Stage, offsets: Mapping[int, int]) -> None:
 
 
 @dataclass
-class DeleteRebuildRange(_Fault):
+class DeleteRebuildRange(PlainFault):
     """Retention removes everything below the committed offset, just before a restart needs it.
 
     The windows that were live cannot be rebuilt, so the steps up to the first full window go unscored, and an alarm of
@@ -260,7 +312,7 @@ class DeleteRebuildRange(_Fault):
 
 
 @dataclass
-class RecreateTopic(_Fault):
+class RecreateTopic(PlainFault):
     """The topic of readings is deleted and made again, and the plant starts sending anew."""
 
     name: str = "topic deleted and made again"
@@ -279,7 +331,7 @@ class RecreateTopic(_Fault):
 
 
 @dataclass
-class SlowBatch(_Fault):
+class SlowBatch(PlainFault):
     """One batch takes longer than the rebalance timeout while another worker joins: both then own the same records."""
 
     name: str = "batch longer than the rebalance timeout"
@@ -298,7 +350,7 @@ class SlowBatch(_Fault):
 
 
 @dataclass
-class Mixture(_Fault):
+class Mixture(PlainFault):
     """Faults drawn at random, one after another."""
 
     name: str = "combination drawn at random"

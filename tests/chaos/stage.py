@@ -105,7 +105,7 @@ class Stage:
             worker.start()
             self._wanted.add(number)
         self._supervisor.start()
-        wait_for(lambda: any(worker.get("/readyz")[0] == 200 for worker in self.workers), 90, "a worker is ready")
+        wait_for(lambda: any(worker.get("/readyz")[0] == 200 for worker in self.workers), 300, "a worker is ready")
         self._sender.start()
         return self
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.chaos import faults
+from tests.chaos import faults, machine_faults
 from tests.chaos.faults import Fault
 from tests.chaos.stage import Load, Result, Stage, Truth, audit, compare, undisturbed
 from tests.kafka import ROOT, Kafka
@@ -32,9 +32,12 @@ def whole() -> list[Fault]:
         faults.KillBroker(1, away_seconds=60),
         faults.LoseLeader(3),
         faults.ResetOffsets(2),
+        faults.StartOver(),
         faults.DeleteRebuildRange(),
         faults.RecreateTopic(),
         faults.SlowBatch(),
+        machine_faults.FullDisk(),
+        machine_faults.ClockJump(3),
         faults.Mixture(4),
     ]
 
@@ -83,14 +86,25 @@ class Suite:
         """One trial. The random moments come from the seed and the fault's number."""
         truth = self.truth
         rng = random.Random(f"{self.seed}-{number}")
-        started = time.monotonic()
         load = Load(self.seed, seconds=fault.seconds * fault.times)
         prefix = f"chaos-{self.seed}-{number}"
-        kafka = self.cluster(fault.brokers)
-        with Stage(
-            kafka, prefix, self.bundle, self.folder, load, fault.workers, fault.stable,
-            min(3, fault.brokers), fault.environment, fault.module,
-        ) as stage:  # fmt: skip
+        folder = self.folder / prefix
+        folder.mkdir()
+        own = fault.cluster_in(folder)
+        try:
+            kafka = self.cluster(fault.brokers) if own is None else own.start()
+            return self._run(fault, truth, rng, Stage(
+                kafka, prefix, self.bundle, folder, load, fault.workers, fault.stable,
+                min(3, fault.brokers), fault.environment_in(folder), fault.module,
+            ))  # fmt: skip
+        finally:
+            if own is not None:
+                own.stop()
+            fault.tidy(folder)
+
+    def _run(self, fault: Fault, truth: Truth, rng: random.Random, prepared: Stage) -> Result:
+        started = time.monotonic()
+        with prepared as stage:
             try:
                 recovery = fault.strike(stage, rng)
                 stage.settle()
