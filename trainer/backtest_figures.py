@@ -57,7 +57,8 @@ def reliability(worth: Worth) -> go.Figure:
         text=[f"{n:,} rows" for n in count[used]],
     )  # fmt: skip
     figure.add_scatter(x=said, y=said, mode="lines", name="calibrated", line={"color": THRESHOLD, "dash": "dot"})
-    figure.update_xaxes(type="log")
+    figure.update_xaxes(type="log", dtick=1, tickformat="~p")
+    figure.update_yaxes(tickformat="~p")
     return figure
 
 
@@ -96,8 +97,12 @@ def _saving(dataset: Dataset, worth: Worth, above: NDArray[np.bool_]) -> float:
 def lead_times(worth: Worth) -> go.Figure:
     """Minutes from the raising of the alarm to the event."""
     match = worth.priced.match
+    steps, caught = np.unique(match.lead_steps[match.caught], return_counts=True)
     figure = _figure("minutes ahead", "caught events")
-    figure.add_histogram(x=match.lead_steps[match.caught] * worth.recipe.grid.step_seconds / 60, marker_color=NORMAL)
+    minutes = [f"{minutes:g}" for minutes in steps * worth.recipe.grid.step_seconds / 60]
+    figure.add_bar(x=minutes, y=caught, width=0.4, marker_color=NORMAL)
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(rangemode="tozero", tickformat="d")
     return figure
 
 

@@ -55,7 +55,8 @@ def backtest_report(
 def _section(heading: str, text: str, figure: "go.Figure") -> str:
     from plotly.io import to_html
 
-    return f"<h3>{escape(heading)}</h3><p>{escape(text)}</p>{to_html(figure, include_plotlyjs=False, full_html=False)}"
+    drawn = to_html(figure, include_plotlyjs=False, full_html=False, config={"displaylogo": False, "responsive": True})
+    return f"<h3>{escape(heading)}</h3>{f'<p>{escape(text)}</p>' if text else ''}{drawn}"
 
 
 def _comparison(worths: list[Worth], differences: list[dict[str, Any]], stressed: dict[str, list[Worth]]) -> str:
@@ -64,12 +65,18 @@ def _comparison(worths: list[Worth], differences: list[dict[str, Any]], stressed
     )
     rows = [_row(worth, "as it was") for worth in worths]
     rows += [_row(worth, name) for name, others in stressed.items() for worth in others]
-    paired = "".join(
-        f"<p>{escape(each['recipe'])} saves {_percent(each['saving_difference'])} more than {escape(each['against'])}, "
-        f"paired 90 % interval {_percent(each['low'])} to {_percent(each['high'])}.</p>"
-        for each in differences
-    )
+    paired = "".join(f"<p>{escape(_difference(each))}</p>" for each in differences)
     return f"<table>{head}{''.join(rows)}</table>{paired}"
+
+
+def _difference(pair: dict[str, Any]) -> str:
+    saving, low, high = pair["saving_difference"], pair["low"], pair["high"]
+    if saving is None or low is None or high is None:
+        return f"{pair['recipe']} against {pair['against']}: without an event nothing can be said."
+    how = "more" if saving >= 0 else "less"
+    verdict = " The interval contains 0: no difference is shown." if low <= 0 <= high else ""
+    points = f"{abs(saving) * 100:.1f} points {how} than {pair['against']}"
+    return f"{pair['recipe']} saves {points}, paired 90 % interval {low * 100:+.1f} to {high * 100:+.1f}.{verdict}"
 
 
 def _row(worth: Worth, protocol: str) -> str:

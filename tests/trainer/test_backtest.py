@@ -15,6 +15,7 @@ from stream_detector.errors import DataError, RecipeError, UsageError
 from tests.workers import wait_for
 from trainer.__main__ import main
 from trainer.backtest import run_backtest
+from trainer.backtest_report import backtest_report
 from trainer.dataset import Dataset
 from trainer.fit import fit_recipe
 from trainer.folds import Fold, plan_folds, retrain_seconds
@@ -68,6 +69,7 @@ class ByRule:
 
     recipe: Recipe
     peeks: bool = False
+    lowest: float = 10.0
 
     def prepare(self, dataset):
         return dataset
@@ -79,7 +81,7 @@ class ByRule:
         rows = np.flatnonzero((dataset.times >= fold.begin) & (dataset.times < fold.end) & ~dataset.events)
         jump = np.abs(np.diff(dataset.values[:, 0], append=0.0 if self.peeks else np.nan))
         level = jump[rows] if self.peeks else np.abs(dataset.values[rows, 0])
-        return FoldLevels(rows, level, 10.0, np.abs(dataset.values[rows]).astype(np.float32))
+        return FoldLevels(rows, level, self.lowest, np.abs(dataset.values[rows]).astype(np.float32))
 
     def finish(self, prepared, folds, levels, judged):
         kept = levels[-judged:]
@@ -173,6 +175,18 @@ def test_a_paired_difference_with_itself_is_nothing(recipe):
     first, again = run_backtest([ByRule(recipe), ByRule(recipe)], data, folds)
     pair = paired_difference(first, again)
     assert (pair["saving_difference"], pair["low"], pair["high"]) == (0.0, 0.0, 0.0)
+
+
+def test_a_report_says_which_of_two_recipes_saves_less(recipe):
+    data = file_of(events=EVENTS)
+    folds = plan_folds(data, None, "1d")
+    good, idle = ByRule(recipe), ByRule(recipe.model_copy(update={"name": "idle"}), lowest=1e9)
+    worths = run_backtest([good, idle], data, folds)
+    page = backtest_report(data, worths, [paired_difference(*worths)], {}, "1d")
+    assert f"idle saves {worths[0].saving * 100:.1f} points less than {recipe.name}" in page
+    assert "no difference is shown" not in page
+    same = backtest_report(data, worths, [paired_difference(worths[0], worths[0])], {}, "1d")
+    assert "no difference is shown" in same
 
 
 def test_the_backtest_says_what_a_bundle_fitted_at_the_origin_says(recipe, tmp_path):
