@@ -49,7 +49,7 @@ class Intake:
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self.tally = Tally()
-        self._mark = np.empty(0, np.int32)
+        self._mark = np.empty(0, np.int16)
 
     def take(self, readings: Readings, offsets: Ints) -> Iterator[Closings]:
         """Takes readings of admitted assets; yields what closes, round by round, while the grid is in that state."""
@@ -149,7 +149,7 @@ class Intake:
         filled = grid.flat_reported[cell]
         if grid.complete:
             if len(self._mark) < len(grid.flat_reported):
-                self._mark = np.zeros(len(grid.flat_reported), np.int32)
+                self._mark = np.zeros(len(grid.flat_reported), np.int16)
             # Of several assignments to one cell the last one stays, hence from the back: the first reading's place.
             self._mark[cell[::-1]] = usable[::-1]
             duplicate = filled | (self._mark[cell] != usable)

@@ -9,9 +9,10 @@ from stream_detector.detection.config import ScoreConfig, TransformConfig
 from stream_detector.detection.models import Model
 from stream_detector.detection.scaling import FloatArray, Scaler, sum_over_steps, transform
 
-CHUNK_CELLS = 2**19
+CHUNK_CELLS = 2**18
 LEAST_CHUNK, MOST_CHUNK = 256, 1024
-"""Cells and windows a chunk: large ones share the cost of a network's calls, until its arrays outgrow the caches."""
+"""Cells and windows a chunk, a power of two: large ones share the cost of a network's calls, until its arrays outgrow
+the caches; and the network keeps memory for them."""
 
 SCALED_LIMIT = 1e6
 """Scaled values are bounded by this even without a clip: a reading of 1e300 must give a large score, not infinity."""
@@ -43,7 +44,7 @@ class Scorer:
     def score(self, windows: FloatArray) -> Scored:
         """windows: (B, T, F) float64 in sensor units, NaN = masked."""
         _, steps, sensors = windows.shape
-        chunk = min(max(CHUNK_CELLS // (steps * sensors), LEAST_CHUNK), MOST_CHUNK)
+        chunk = min(max(2 ** (CHUNK_CELLS // (steps * sensors)).bit_length() // 2, LEAST_CHUNK), MOST_CHUNK)
         parts = [self._score_chunk(windows[start : start + chunk]) for start in range(0, len(windows), chunk)]
         if not parts:
             return Scored(np.empty(0), np.empty((0, sensors)), np.empty((0, sensors)))

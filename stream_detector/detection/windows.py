@@ -48,6 +48,8 @@ def gather(grid: Grid, window: WindowConfig, closings: Closings) -> Floats:
     holed: Bools = np.asarray(np.isnan(values).any(axis=1))
     if holed.any():
         _fill(grid, closings, values, holed)
+    # A dead sensor leaves a hole where the lateness lies within the window.
+    if holed.any() or width <= grid.steps.lateness_steps:
         dead = grid.dead(closings.slot, closings.step, closings.run_start)
         which, sensor = np.nonzero(dead)
         values[which, :, sensor] = np.nan

@@ -56,7 +56,7 @@ def build_app(settings: Settings, pipeline: Pipeline) -> faust.App:
         table_standby_replicas=0,
         TableManager=_NoTables,
         # Counts batches; the default of 4096 would be hundreds of megabytes.
-        stream_buffer_maxsize=4,
+        stream_buffer_maxsize=2,
         stream_wait_empty=True,
         stream_recovery_delay=0.0,
         broker_max_poll_records=settings.max_poll_records,
