@@ -17,4 +17,4 @@ class Limits:
     max_assets: int = 20_000
     evict_after_seconds: float = 7 * 86_400.0
     evict_after_records: int = 1_000_000
-    slack_steps: int = 32
+    slack_steps: int = 16

@@ -48,7 +48,7 @@ class Closings:
 class Grid:
     """Cells and positions of all assets of a partition; arrays with one row a slot grow by doubling."""
 
-    def __init__(self, config: GridConfig, window: WindowConfig, sensors: int, slack_steps: int = 32) -> None:
+    def __init__(self, config: GridConfig, window: WindowConfig, sensors: int, slack_steps: int = 16) -> None:
         self.steps = Steps(config)
         lateness = self.steps.lateness_steps
         self.sensors = sensors
