@@ -17,6 +17,7 @@ from stream_detector.records import AssetStatus, Outcome, RecordBatch
 from stream_detector.settings import Settings
 from stream_detector.streaming.dead_letters import DeadLetterGate
 from stream_detector.streaming.measuring import Measuring
+from stream_detector.streaming.offset_keeper import CommittedOffsets
 from stream_detector.streaming.producer import Burst, ConfirmedProducer, Outgoing
 from stream_detector.streaming.progress import Fetched, PartitionProgress
 from stream_detector.streaming.recovery import (
@@ -46,10 +47,6 @@ class DetectionEngine(Protocol):
     def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0) -> None: ...
     def forget(self, partition: int) -> None: ...
     def status(self, detailed: int | None = None) -> list[AssetStatus]: ...
-
-
-class CommittedOffsets(Protocol):
-    async def committed_with_metadata(self, partitions: set[int]) -> dict[int, tuple[int, str]]: ...
 
 
 class Pipeline:

@@ -17,7 +17,7 @@ What differs from the stock driver, and why:
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, cast
 
 import aiokafka
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -35,8 +35,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from stream_detector.errors import StalledError
-from stream_detector.settings import Settings
 from stream_detector.streaming.draining import Columns, drain
+from stream_detector.streaming.offset_keeper import OffsetKeeper
 from stream_detector.streaming.progress import Fetched
 from stream_detector.streaming.security import aiokafka_options
 
@@ -44,26 +44,6 @@ log = logging.getLogger(__name__)
 
 COMMIT_METADATA_LIMIT = 4_096
 """Bytes; the brokers' default."""
-
-
-class OffsetKeeper(Protocol):
-    """What the transport asks of the worker."""
-
-    settings: Settings
-
-    async def plan(self, partitions: set[int], consumer: "BatchConsumer") -> dict[int, tuple[int, int]]:
-        """(offset to read from, epoch) of every assigned partition; called after each assignment."""
-
-    async def flush(self) -> None:
-        """Wait until all that came of the processed records is acknowledged, and declare them done."""
-
-    def to_commit(self) -> dict[int, tuple[int, str]]:
-        """(offset, metadata) of the partitions that have something new."""
-
-    def committed(self, offsets: Mapping[int, int]) -> None: ...
-
-    def fail(self, error: BaseException) -> None:
-        """End the process with this error."""
 
 
 class _SilentProducer(driver.Producer):

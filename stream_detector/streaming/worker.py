@@ -26,15 +26,14 @@ from stream_detector.settings import Settings
 from stream_detector.start_clock import StartClock
 from stream_detector.streaming.agent import build_app
 from stream_detector.streaming.console_feed import ConsoleFeed
+from stream_detector.streaming.lookout import PROBE_SECONDS, Lookout
 from stream_detector.streaming.measuring import MOST_ASSET_GAUGES, Measuring
 from stream_detector.streaming.metrics_server import MetricsServer
 from stream_detector.streaming.pipeline import DetectionEngine, Pipeline
 from stream_detector.streaming.producer import ConfirmedProducer
-from stream_detector.streaming.recovery import LogReader
 from stream_detector.streaming.repartition import Repartition, read_map
 from stream_detector.streaming.topics import ensure_topics
-from stream_detector.streaming.transport import BatchConsumer
-from stream_detector.streaming.watchdog import PartitionSight, Sight, Watchdog
+from stream_detector.streaming.watchdog import Sight, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,6 @@ FIRST_WATCH_SECONDS = 0.1
 FIRST_WATCHES = 50
 """So often the first looks follow each other, until the worker is ready: nobody shall wait for a look at a clock."""
 
-PROBE_SECONDS = 5.0
 
 STARTING, WAITING, REBUILDING = "starting", "waiting for the broker", "rebuilding windows"
 PASSING = (STARTING, WAITING, REBUILDING)
@@ -87,6 +85,7 @@ class Worker:
             settings, engine, bundle_id, rewind_seconds, self._producer, self.measuring, self._fail, mapping
         )
         self._watchdog = Watchdog(settings, time.monotonic())
+        self._lookout = Lookout(settings, self.pipeline)
         self._not_ready: str | None = STARTING
         self.server = MetricsServer(
             settings, self.registry, self._unhealthy, lambda: self._not_ready, self._extend_server
@@ -94,9 +93,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = asyncio.Event()
         self._beat_at = time.monotonic()
-        self._reader: LogReader | None = None
         self._show_at = 0.0
-        self._all_partitions: set[int] = set()
 
     def describe_bundle(self, manifest: Manifest) -> None:
         """Show the bundle in the metrics and on the console."""
@@ -179,7 +176,8 @@ class Worker:
             ):
                 with attempt:
                     self._not_ready = WAITING
-                    self._all_partitions = set(range((await ensure_topics(settings))[settings.topic_readings]))
+                    topics = await ensure_topics(settings)
+                    self._lookout.all_partitions = set(range(topics[settings.topic_readings]))
                     await self._producer.start()
         except KafkaError as error:
             raise StalledError(f"no broker at {settings.bootstrap} for {settings.start_seconds:g} s: {error}") from None
@@ -206,7 +204,7 @@ class Worker:
     async def _close_all(self, app: faust.App | None) -> None:
         if app is not None:
             await app.stop()
-        await self._close_probe()
+        await self._lookout.close()
         await self._producer.stop()
 
     async def _watch(self, app: faust.App) -> None:
@@ -215,7 +213,7 @@ class Worker:
             looks += 1
             self._beat_at = time.monotonic()
             try:
-                sight = await self._look(app)
+                sight = await self._lookout.look(app.consumer)
                 verdict = self._watchdog.look(sight, time.monotonic())
                 self._report(sight)
                 if verdict is not None:
@@ -230,67 +228,6 @@ class Worker:
                 log.exception("the watchdog could not look")
             starting = "ready" not in self._clock.stages and looks < FIRST_WATCHES
             await asyncio.sleep(FIRST_WATCH_SECONDS if starting else WATCH_SECONDS)
-
-    async def _look(self, app: faust.App) -> Sight:
-        member, seen = app.consumer.observe() if isinstance(app.consumer, BatchConsumer) else (False, {})
-        progress = self.pipeline.partitions
-        known = {number for number in seen if number in progress}
-        mine = {number: progress[number].committed for number in known}
-        try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                reader = await self._probe()
-                # A worker without partitions watches the whole group: is anybody at work on them?
-                committed = await reader.committed(known or self._all_partitions)
-        except (KafkaError, TimeoutError, OSError):
-            await self._close_probe()
-            return Sight(False, None)
-        for number, offset in mine.items():
-            if number in progress and offset is not None and committed.get(number, -1) < offset:
-                # Reading on would skip what a new log holds below our position.
-                raise StalledError(
-                    f"partition {number}: offset {offset} was committed, but the group is at {committed.get(number)}: "
-                    "the topic was made again, or somebody set the offsets; the next start plans anew"
-                )
-        try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                ends = await reader.ends(known or self._all_partitions)
-        except (KafkaError, TimeoutError, OSError):
-            return Sight(True, None)  # the group answers, the topic does not
-        if not member or self.pipeline.planning_since is not None:
-            return Sight(True, None)
-        if not known:
-            offsets = {number: committed.get(number, begin) for number, (begin, _) in ends.items()}
-            return Sight(True, {n: PartitionSight(ends[n][1], offset, offset) for n, offset in offsets.items()})
-        now, wall = time.monotonic(), time.time()
-        sights = {}
-        for number in known & set(progress) & set(ends):
-            position, answered_ms = seen[number]
-            waiting_since = progress[number].waiting_since
-            sights[number] = PartitionSight(
-                end=ends[number][1],
-                position=position or 0,
-                processed=progress[number].processed,
-                commit_waiting_seconds=0.0 if waiting_since is None else now - waiting_since,
-                answer_age_seconds=0.0 if answered_ms is None else max(0.0, wall - answered_ms / 1000),
-            )
-        return Sight(True, sights)
-
-    async def _probe(self) -> LogReader:
-        """A connection of the watchdog's own, kept open while it works."""
-        if self._reader is None:
-            reader = LogReader(self.settings)
-            await reader.__aenter__()
-            self._reader = reader
-        return self._reader
-
-    async def _close_probe(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            try:
-                async with asyncio.timeout(1.0):
-                    await reader.__aexit__(None, None, None)
-            except (KafkaError, TimeoutError, OSError) as error:
-                log.debug("the watchdog's connection did not close: %r", error)
 
     def _report(self, sight: Sight) -> None:
         if (self._watchdog.reason is None) != (self._not_ready is None or self._not_ready in PASSING):
