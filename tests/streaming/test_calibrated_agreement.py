@@ -64,7 +64,9 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     folder = tmp_path_factory.mktemp("simulated")
     write(simulate(Simulation(days=14, seed=3)), folder / "history.csv")
     loaded = load_recipe("simulated")
-    options = {"features": {"lags": [1, 3], "volatility_steps": [5]}, "first_day": 2}
+    bursts = {"half_life_days": 0.25, "share": 0.5, "prior_events": 1}
+    features = {"lags": [1, 3], "volatility_steps": [5]}
+    options = {"features": features, "first_day": 2, "calibration": {"bursts": bursts}}
     head, threshold = HeadConfig(kind="calibrated", options=options), ThresholdConfig(policy="probability")
     split = load_recipe("paper-mill-calibrated").split
     recipe = loaded.model_copy(update={"head": head, "threshold": threshold, "split": split})
