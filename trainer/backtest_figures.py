@@ -30,7 +30,11 @@ def cumulative_cost(worth: Worth) -> go.Figure:
     always = worth.recipe.costs.fp * np.ceil(rows_a_day / worth.recipe.episode.hold_steps)
     figure.add_scatter(x=dates, y=worth.cost_by_day.cumsum(), name=worth.recipe.name, line_color=NORMAL)
     figure.add_scatter(x=dates, y=worth.never_by_day.cumsum(), name="never alarm", line_color=ANOMALOUS)
-    figure.add_scatter(x=dates, y=always.cumsum(), name="always alarm", line_color=EVENT)
+    # Always alarming often costs so much that the other two would be one line: it may leave at the top.
+    name = f"always alarm ({always.sum():,.0f} in the end)"
+    figure.add_scatter(x=dates, y=always.cumsum(), name=name, line_color=EVENT)
+    figure.update_yaxes(range=[0, 1.1 * max(worth.cost_by_day.sum(), worth.never_by_day.sum(), 1.0)])
+    figure.update_layout(legend={"orientation": "h", "y": 1.12})
     return figure
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.dataset import Dataset
 from trainer.report import STYLE
-from trainer.worth import Worth, in_words
+from trainer.worth import Worth, difference_in_words, in_words
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -65,18 +65,8 @@ def _comparison(worths: list[Worth], differences: list[dict[str, Any]], stressed
     )
     rows = [_row(worth, "as it was") for worth in worths]
     rows += [_row(worth, name) for name, others in stressed.items() for worth in others]
-    paired = "".join(f"<p>{escape(_difference(each))}</p>" for each in differences)
+    paired = "".join(f"<p>{escape(difference_in_words(each))}</p>" for each in differences)
     return f"<table>{head}{''.join(rows)}</table>{paired}"
-
-
-def _difference(pair: dict[str, Any]) -> str:
-    saving, low, high = pair["saving_difference"], pair["low"], pair["high"]
-    if saving is None or low is None or high is None:
-        return f"{pair['recipe']} against {pair['against']}: without an event nothing can be said."
-    how = "more" if saving >= 0 else "less"
-    verdict = " The interval contains 0: no difference is shown." if low <= 0 <= high else ""
-    points = f"{abs(saving) * 100:.1f} points {how} than {pair['against']}"
-    return f"{pair['recipe']} saves {points}, paired 90 % interval {low * 100:+.1f} to {high * 100:+.1f}.{verdict}"
 
 
 def _row(worth: Worth, protocol: str) -> str:

@@ -225,6 +225,17 @@ def paired_difference(first: Worth, second: Worth) -> dict[str, Any]:
     }
 
 
+def difference_in_words(pair: dict[str, Any]) -> str:
+    """What `paired_difference` found, and whether that shows a difference; points are percent of never alarming."""
+    saving, low, high = pair["saving_difference"], pair["low"], pair["high"]
+    if saving is None or low is None or high is None:
+        return f"{pair['recipe']} against {pair['against']}: without an event nothing can be said."
+    how = "more" if saving >= 0 else "less"
+    verdict = " The interval contains 0: no difference is shown." if low <= 0 <= high else ""
+    points = f"{abs(saving) * 100:.1f} points {how} than {pair['against']}"
+    return f"{pair['recipe']} saves {points}, paired 90 % interval {low * 100:+.1f} to {high * 100:+.1f}.{verdict}"
+
+
 def in_words(worth: Worth) -> list[str]:
     """An honest reading, one sentence a line."""
     saving, low, high = worth.saving, worth.interval.low, worth.interval.high

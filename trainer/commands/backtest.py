@@ -51,7 +51,7 @@ def command(
     from trainer.output import error_console, write_bytes, write_json
     from trainer.recipe import load_recipe
     from trainer.stress import PROTOCOLS
-    from trainer.worth import in_words, paired_difference
+    from trainer.worth import difference_in_words, in_words, paired_difference
 
     loaded = []
     for name in recipe:
@@ -94,8 +94,7 @@ def command(
         if numbers["auc"] is not None:
             typer.echo(f"  Area under ROC {numbers['auc']:.3f}, average precision {numbers['average_precision']:.3f}.")
     for pair in differences:
-        interval = f"paired 90 % interval {pair['low']:+.1%} to {pair['high']:+.1%}"
-        typer.echo(f"{pair['recipe']} saves {pair['saving_difference']:+.1%} against {pair['against']}, {interval}")
+        typer.echo(difference_in_words(pair))
     for name, others in found.items():
         for worth in others:
             typer.echo(f"{worth.recipe.name}, {name}: {' '.join(in_words(worth)[2:])}")
