@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detection.closings import END, EVENT, LATE_EVENT, STEP, Closings, concatenate, select
 from stream_detector.detection.decision import Move, next_move
-from stream_detector.detection.grid import END, EVENT, LATE_EVENT, STEP, Closings, Grid, concatenate, select
+from stream_detector.detection.grid import Grid
 from stream_detector.detection.head import Head, HeadState, StepInput
 from stream_detector.detection.windows import gather, scorable
 from stream_detector.messages import Alarm, Score

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from stream_detector.columns import FUTURE, TOO_MANY_ASSETS, Decoded
 from stream_detector.deciding import Decider
 from stream_detector.decoding import Decoder
-from stream_detector.detection.grid import Grid, select
+from stream_detector.detection.closings import select
+from stream_detector.detection.grid import Grid
 from stream_detector.detection.intake import Intake, Tally
 from stream_detector.detection.pieces import EVENT_SENSOR
 from stream_detector.gate import Fate, HeldRecord
@@ -49,7 +50,7 @@ class Partition:
         self, rules: Rules, decoder: Decoder, limits: Limits, known: Mapping[str, Snapshot], silent_until: int
     ) -> None:
         self.rules = rules
-        self.grid = Grid(rules.grid, rules.window, len(rules.sensors), limits.slack_steps)
+        self.grid = Grid(rules.grid, rules.window, len(rules.sensors), limits.slack_steps, limits.slack_cells)
         self.decider = Decider(rules, self.grid)
         self.roster = Roster(self.grid, limits, rules.grid.max_future_seconds, known)
         self._intake = Intake(self.grid)

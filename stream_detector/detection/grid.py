@@ -4,12 +4,12 @@ The rules are numbered in docs/architecture.md, "Event time". An asset has a *sl
 `step % ring` of its slot. `intake` decides what is written; this module holds the cells and closes steps in order.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detection.closings import END, EVENT, STEP, Closings, concatenate, no_closings, select
 from stream_detector.detection.config import GridConfig, WindowConfig
 from stream_detector.detection.steps import Steps
 
@@ -20,35 +20,24 @@ Bools = NDArray[np.bool_]
 NO_STEP = -(2**62)
 """Stands for "no such step"; far below any step, with room to subtract."""
 
-SAMPLES_SLACK = 64
-"""How many times the slack is longer where steps are samples."""
+SAMPLES_SLACK = 16
+"""How many times the slack is longer where steps are samples: they come in blocks of thousands, of few sensors."""
 
-STEP, EVENT, END, LATE_EVENT = 0, 1, 2, 3
-"""Kinds of closing: a step with readings, the step of an event, a run that ended in a gap, an event after its step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closings:
-    """N closings, of each slot in order; empty steps are passed over.
-
-    `run_start`: first step of the run. `record`: index of the record that closed it. The step of END is the first one
-    too many in the gap; the `run_start` of LATE_EVENT is the step before which the run has ended.
-    """
-
-    kind: NDArray[np.int8]
-    slot: Ints
-    step: Ints
-    run_start: Ints
-    record: Ints
-
-    def __len__(self) -> int:
-        return len(self.slot)
+LEAST_SLACK = 8
+"""Steps of slack that a ring keeps, however many assets there are."""
 
 
 class Grid:
-    """Cells and positions of all assets of a partition; arrays with one row a slot grow by doubling."""
+    """Cells and positions of all assets of a partition; arrays with one row a slot grow by doubling.
 
-    def __init__(self, config: GridConfig, window: WindowConfig, sensors: int, slack_steps: int = 16) -> None:
+    Rings are longer than windows need by a *slack*: how far past its newest step an asset may go before its steps are
+    closed. Few assets have long rings, so that many rows of each are taken at once; many have short ones.
+    """
+
+    def __init__(
+        self, config: GridConfig, window: WindowConfig, sensors: int, slack_steps: int = 256, slack_cells: int = 2**19
+    ) -> None:
+        """slack_steps: the most. slack_cells: of all rings together, as long as that leaves `LEAST_SLACK` steps."""
         self.steps = Steps(config)
         lateness = self.steps.lateness_steps
         self.sensors = sensors
@@ -61,22 +50,33 @@ class Grid:
         """Steps before the next to close that a window, its filling or rule 5 may look at."""
         self.memory = self.history + 2 * (self.silent_steps + lateness) + config.max_gap_steps + 2
         """Steps before the next to close that a rebuild reads again: `history`, and enough for the run to be known."""
-        # Samples come in blocks of thousands, of few sensors.
-        self.slack = max(slack_steps * (SAMPLES_SLACK if config.kind == "samples" else 1), 2 * lateness)
-        """How far past its newest step an asset may go before its steps are closed."""
-        self.ring = self.history + lateness + self.slack + 2
-        self._opened_ring = self.memory + lateness + self.slack + 2
+        self._most_slack = slack_steps * (SAMPLES_SLACK if config.kind == "samples" else 1)
+        self._slack_cells = slack_cells
+        self.slack = self.ring = self._opened_ring = 0
         self.capacity = 0
         self._allocate(1)
 
     def _allocate(self, capacity: int) -> None:
+        """Room for so many slots. Rings may become shorter: nothing that lies further back will be looked at."""
         held, self.capacity = self.capacity, capacity
+        lateness = self.steps.lateness_steps
+        slack = min(max(self._slack_cells // (capacity * self.sensors), LEAST_SLACK), self._most_slack)
+        self.slack = max(slack, 2 * lateness)
+        self.ring = self.history + lateness + self.slack + 2
+        self._opened_ring = self.memory + lateness + self.slack + 2
 
         def grown(name: str, shape: tuple[int, ...], dtype: type) -> None:
             # Fresh pages are not touched until a slot is admitted, so doubling does not double the resident memory.
             array: NDArray[Any] = np.empty((capacity, *shape), dtype)
             if held:
-                array[:held] = getattr(self, name)
+                before = getattr(self, name)
+                length = before.shape[1] if shape else 0
+                if length == (shape[0] if shape else 0):
+                    array[:held] = before
+                else:
+                    slots = np.arange(held)[:, None]
+                    steps = self.newest[:held, None] - np.arange(shape[0])
+                    array[slots, steps % shape[0]] = before[slots, steps % length]
             setattr(self, name, array)
 
         cells = (self.ring, self.sensors)
@@ -220,7 +220,7 @@ class Grid:
         kept = self.reported_rows[rows].any(axis=1) | event
         slots, steps, event = slots[kept], steps[kept], event[kept]
         if not len(slots):
-            return _no_closings()
+            return no_closings()
         first = np.ones(len(slots), np.bool_)
         first[1:] = slots[1:] != slots[:-1]
         previous = np.empty_like(steps)
@@ -257,32 +257,6 @@ def _with_ends(closings: Closings, slots: Ints, steps: Ints) -> Closings:
     parts = Closings(ends, slots, steps, np.full_like(steps, NO_STEP), np.zeros_like(steps))
     joined = concatenate([closings, parts])
     return select(joined, np.lexsort((joined.step, joined.slot)))
-
-
-def concatenate(parts: list[Closings]) -> Closings:
-    """All closings of the parts, in their order."""
-    if not parts:
-        return _no_closings()
-    if len(parts) == 1:
-        return parts[0]
-    names = ("kind", "slot", "step", "run_start", "record")
-    return Closings(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-
-def select(closings: Closings, index: Ints | Bools) -> Closings:
-    """The closings at an index or mask."""
-    return Closings(
-        closings.kind[index],
-        closings.slot[index],
-        closings.step[index],
-        closings.run_start[index],
-        closings.record[index],
-    )
-
-
-def _no_closings() -> Closings:
-    none = np.empty(0, np.int64)
-    return Closings(np.empty(0, np.int8), none, none, none, none)
 
 
 def _ranges(begin: Ints, end: Ints) -> tuple[Ints, Ints]:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stream_detector.detection.grid import LATE_EVENT, Bools, Closings, Grid, Ints, concatenate, select
+from stream_detector.detection.closings import LATE_EVENT, Closings, concatenate, select
+from stream_detector.detection.grid import Bools, Grid, Ints
 from stream_detector.detection.pieces import (
     Piece,
     Readings,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from stream_detector.detection.closings import STEP, Closings, concatenate, select
 from stream_detector.detection.config import GridConfig, WindowConfig
-from stream_detector.detection.grid import STEP, Closings, Grid, concatenate, select
+from stream_detector.detection.grid import Grid
 from stream_detector.detection.intake import Intake
 from stream_detector.detection.pieces import EVENT_SENSOR, Readings
 

@@ -22,7 +22,7 @@ from stream_detector.operations.ledger import AlarmEntry
 from stream_detector.operations.ledger_report import Tally, report
 
 MAX_ASSETS = 500
-MAX_CELLS = 2_000_000
+MAX_CELLS = 1_800_000
 """Values kept of all sensors of all assets together, 8 bytes each; assets beyond it have a score but no traces."""
 MAX_ALARMS = 1_000
 MAX_EVENTS = 200

@@ -1,0 +1,56 @@
+"""What came of steps: closed with readings, closed by an event, or the end of a run."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+STEP, EVENT, END, LATE_EVENT = 0, 1, 2, 3
+"""Kinds of closing: a step with readings, the step of an event, a run that ended in a gap, an event after its step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closings:
+    """N closings, of each slot in order; empty steps are passed over.
+
+    `run_start`: first step of the run. `record`: index of the record that closed it. The step of END is the first one
+    too many in the gap; the `run_start` of LATE_EVENT is the step before which the run has ended.
+    """
+
+    kind: NDArray[np.int8]
+    slot: Ints
+    step: Ints
+    run_start: Ints
+    record: Ints
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+
+def concatenate(parts: list[Closings]) -> Closings:
+    """All closings of the parts, in their order."""
+    if not parts:
+        return no_closings()
+    if len(parts) == 1:
+        return parts[0]
+    names = ("kind", "slot", "step", "run_start", "record")
+    return Closings(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def select(closings: Closings, index: Ints | Bools) -> Closings:
+    """The closings at an index or mask."""
+    return Closings(
+        closings.kind[index],
+        closings.slot[index],
+        closings.step[index],
+        closings.run_start[index],
+        closings.record[index],
+    )
+
+
+def no_closings() -> Closings:
+    none = np.empty(0, np.int64)
+    return Closings(np.empty(0, np.int8), none, none, none, none)
