@@ -196,7 +196,9 @@ class Stage:
 
     def truth(self) -> Truth:
         """What is on the topics now."""
-        return Truth(alarms_of(self.kafka.bootstrap, self.prefix), dead_letters_of(self.kafka.bootstrap, self.prefix))
+        bootstrap, forgiven = self.kafka.bootstrap, self.forgiven
+        alarms = alarms_of(bootstrap, self.prefix, lambda content: forgives(forgiven, content))
+        return Truth(alarms, dead_letters_of(bootstrap, self.prefix))
 
     def _send(self) -> None:
         log = make_log(self.load.seed, self.load.steps, self.load.assets, PARTITIONS)
@@ -213,6 +215,11 @@ class Stage:
                         self.workers[number].start()
 
 
+def forgives(forgiven: tuple[float, float] | None, content: bytes) -> bool:
+    """Whether an alarm was raised at a time of which the trial demands nothing."""
+    return forgiven is not None and forgiven[0] <= from_iso(json.loads(content)["raised_at"]) <= forgiven[1]
+
+
 def compare(
     seed: int,
     fault: str,
@@ -224,11 +231,8 @@ def compare(
 ) -> Result:
     """The verdict on a trial."""
 
-    def forgive(content: bytes) -> bool:
-        return forgiven is not None and forgiven[0] <= from_iso(json.loads(content)["raised_at"]) <= forgiven[1]
-
-    wanted = {key: content for key, content in truth.alarms.items() if not forgive(content)}
-    got = {key: content for key, content in found.alarms.items() if not forgive(content)}
+    wanted = {key: content for key, content in truth.alarms.items() if not forgives(forgiven, content)}
+    got = {key: content for key, content in found.alarms.items() if not forgives(forgiven, content)}
     return Result(
         seed,
         fault,
