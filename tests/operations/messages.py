@@ -1,9 +1,13 @@
 """Alarms, events and feedback for tests, on a two-minute grid that starts at midnight of 2026-05-01."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, TopSensor, to_iso
+from stream_detector.operations.ledger import Ledger
+
+Message = Alarm | LoggedEvent | Feedback
+AnyLedger = TypeVar("AnyLedger", bound=Ledger)
 
 STEP_SECONDS = 120.0
 MIDNIGHT = datetime(2026, 5, 1, tzinfo=UTC).timestamp()
@@ -52,3 +56,16 @@ def make_feedback(
         "at": at if isinstance(at, str) else at_step(at),
     }
     return Feedback(**(fields | changes))
+
+
+def fill(ledger: AnyLedger, *messages: Message) -> AnyLedger:
+    """Add the messages in their order; an event that names no asset is one of pm-1."""
+    for message in messages:
+        match message:
+            case Alarm():
+                ledger.add_alarm(message)
+            case LoggedEvent():
+                ledger.add_event("pm-1", message)
+            case Feedback():
+                ledger.add_feedback(message)
+    return ledger

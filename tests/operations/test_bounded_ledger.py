@@ -12,24 +12,10 @@ from stream_detector.messages import Alarm, Feedback, LoggedEvent, to_epoch_seco
 from stream_detector.operations.bounded_ledger import BoundedLedger
 from stream_detector.operations.ledger import Ledger
 from stream_detector.operations.ledger_report import Tally, report, tally
-from tests.operations.messages import STEPS_A_DAY, make_alarm, make_event, make_feedback
-
-Message = tuple[str, Alarm | LoggedEvent | Feedback]
+from tests.operations.messages import STEPS_A_DAY, Message, fill, make_alarm, make_event, make_feedback
 
 
-def fill(ledger: Ledger, messages: list[Message]) -> Ledger:
-    for asset, message in messages:
-        match message:
-            case Alarm():
-                ledger.add_alarm(message)
-            case LoggedEvent():
-                ledger.add_event(asset, message)
-            case Feedback():
-                ledger.add_feedback(message)
-    return ledger
-
-
-def time_of(message: Alarm | LoggedEvent | Feedback) -> float:
+def time_of(message: Message) -> float:
     match message:
         case Alarm():
             return to_epoch_seconds(message.raised_at)
@@ -69,26 +55,26 @@ def histories(draw: st.DrawFn) -> list[Message]:
         now = step[asset]
         bundle = draw(st.sampled_from(["b1", "b1", "b1", "b2"]))
         if kind in ("alarm", "open"):
-            messages.append((asset, make_alarm(now, asset=asset, bundle=bundle)))
+            messages.append(make_alarm(now, asset=asset, bundle=bundle))
             raised.append((asset, f"{asset}/{now}/{bundle}"))
             if kind == "alarm":
                 step[asset] += draw(st.integers(1, 3))
-                messages.append((asset, make_alarm(now, step[asset], asset=asset, bundle=bundle)))
+                messages.append(make_alarm(now, step[asset], asset=asset, bundle=bundle))
         elif kind == "event":
-            messages.append((asset, make_event(now + draw(st.sampled_from([0.0, 0.5])))))
+            messages.append(make_event(now + draw(st.sampled_from([0.0, 0.5])), asset=asset))
         elif raised:
             judged, identity = raised[-1]
             action = draw(st.sampled_from(["real", "false-alarm"]))
-            messages.append((judged, make_feedback(action, identity, at=now, asset=judged)))
+            messages.append(make_feedback(action, identity, at=now, asset=judged))
     return messages
 
 
 @given(messages=histories(), most=st.integers(1, 6))
 def test_totals_are_those_of_a_ledger_that_keeps_everything(messages: list[Message], most: int) -> None:
     bounded = BoundedLedger(most)
-    fill(bounded, messages)
+    fill(bounded, *messages)
     if not bounded.outdated:
-        assert totals(bounded) == totals(fill(Ledger(), messages))
+        assert totals(bounded) == totals(fill(Ledger(), *messages))
     assert bounded.detailed <= 2 * most + 1
 
 
@@ -96,35 +82,35 @@ def test_totals_are_those_of_a_ledger_that_keeps_everything(messages: list[Messa
 def test_a_ledger_is_right_or_says_that_it_is_not_and_a_second_reading_mends_it(
     messages: list[Message], most: int
 ) -> None:
-    alarms = [entry for entry in messages if isinstance(entry[1], Alarm)]
-    others = [entry for entry in messages if not isinstance(entry[1], Alarm)]
-    expected = totals(fill(Ledger(), messages))
+    alarms = [message for message in messages if isinstance(message, Alarm)]
+    others = [message for message in messages if not isinstance(message, Alarm)]
+    expected = totals(fill(Ledger(), *messages))
     late = BoundedLedger(most)
-    fill(late, [*alarms, *others])
+    fill(late, *alarms, *others)
     assert late.outdated or totals(late) == expected
     again = BoundedLedger(most)
-    fill(again, [*others, *alarms, *others])
+    fill(again, *others, *alarms, *others)
     assert not again.outdated
     assert totals(again) == expected
 
 
 @given(messages=histories(), most=st.integers(1, 4))
 def test_what_comes_twice_counts_once(messages: list[Message], most: int) -> None:
-    alarms = [entry for entry in messages if isinstance(entry[1], Alarm)]
-    others = [entry for entry in messages if not isinstance(entry[1], Alarm)]
+    alarms = [message for message in messages if isinstance(message, Alarm)]
+    others = [message for message in messages if not isinstance(message, Alarm)]
     twice = BoundedLedger(most)
-    fill(twice, [*others, *alarms, *alarms, *others])
+    fill(twice, *others, *alarms, *alarms, *others)
     assert not twice.outdated
-    assert totals(twice) == totals(fill(Ledger(), messages))
+    assert totals(twice) == totals(fill(Ledger(), *messages))
 
 
 def test_the_whole_report_is_the_same_by_bundle_and_day_and_with_intervals() -> None:
     messages: list[Message] = [
-        ("pm-1", make_alarm(100 * number, 100 * number + 2, bundle=f"b{number // 20}")) for number in range(1, 40)
+        make_alarm(100 * number, 100 * number + 2, bundle=f"b{number // 20}") for number in range(1, 40)
     ]
-    messages += [("pm-1", make_event(100 * number + 2.5)) for number in (3, 14, 30)] + [("pm-1", make_event(55))]
-    messages.sort(key=lambda entry: time_of(entry[1]))
-    found, expected = report(fill(BoundedLedger(2), messages)), report(fill(Ledger(), messages))
+    messages += [make_event(100 * number + 2.5) for number in (3, 14, 30)] + [make_event(55)]
+    messages.sort(key=time_of)
+    found, expected = report(fill(BoundedLedger(2), *messages)), report(fill(Ledger(), *messages))
     assert expected.total.saving_low is not None
     assert plain(found.total) == plain(expected.total)
     for mine, theirs in ((found.by_bundle, expected.by_bundle), (found.by_day, expected.by_day)):
@@ -133,7 +119,7 @@ def test_the_whole_report_is_the_same_by_bundle_and_day_and_with_intervals() -> 
 
 def test_an_event_about_a_folded_alarm_makes_the_ledger_outdated() -> None:
     ledger = BoundedLedger(1)
-    fill(ledger, [("pm-1", make_alarm(10 * number, 10 * number + 2)) for number in range(1, 5)])
+    fill(ledger, *(make_alarm(10 * number, 10 * number + 2) for number in range(1, 5)))
     assert not ledger.outdated
     ledger.add_event("pm-1", make_event(12))
     assert ledger.outdated
@@ -141,7 +127,7 @@ def test_an_event_about_a_folded_alarm_makes_the_ledger_outdated() -> None:
 
 def test_a_new_event_does_not_make_it_outdated() -> None:
     ledger = BoundedLedger(1)
-    fill(ledger, [("pm-1", make_alarm(10 * number, 10 * number + 2)) for number in range(1, 5)])
+    fill(ledger, *(make_alarm(10 * number, 10 * number + 2) for number in range(1, 5)))
     ledger.add_event("pm-1", make_event(42))
     assert not ledger.outdated
     assert report(ledger).total.caught == 1
@@ -149,7 +135,7 @@ def test_a_new_event_does_not_make_it_outdated() -> None:
 
 def test_alarms_that_were_added_up_cannot_be_cut_by_time() -> None:
     ledger = BoundedLedger(1)
-    fill(ledger, [("pm-1", make_alarm(10 * number, 10 * number + 2)) for number in range(1, 5)])
+    fill(ledger, *(make_alarm(10 * number, 10 * number + 2) for number in range(1, 5)))
     with pytest.raises(ValueError, match="part of the time"):
         report(ledger, since=0.0)
 
@@ -180,7 +166,7 @@ def test_memory_stays_flat_while_alarms_come_for_ever() -> None:
 def test_an_alarm_that_was_added_up_while_it_was_up_is_false_once_it_is_cleared() -> None:
     ledger = BoundedLedger(1)
     ledger.add_alarm(make_alarm(1, bundle="slow"))
-    fill(ledger, [("pm-1", make_alarm(10 * number, 10 * number + 2)) for number in range(1, 6)])
+    fill(ledger, *(make_alarm(10 * number, 10 * number + 2) for number in range(1, 6)))
     assert (report(ledger).total.open_alarms, report(ledger).total.false_alarms) == (1, 5)
     for _ in range(2):
         ledger.add_alarm(make_alarm(1, 90, bundle="slow"))

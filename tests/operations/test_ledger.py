@@ -9,25 +9,13 @@ from rich.console import Console
 
 from stream_detector.detection.config import CostConfig, LeadConfig
 from stream_detector.detection.event_cost import event_cost
-from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent
+from stream_detector.messages import Costs
 from stream_detector.metrics import LedgerMetrics
 from stream_detector.operations.ledger import UNKNOWN_BUNDLE, Ledger
 from stream_detector.operations.ledger_metrics import LedgerGauges
 from stream_detector.operations.ledger_report import report
 from stream_detector.operations.ledger_table import print_report
-from tests.operations.messages import MIDNIGHT, STEP_SECONDS, STEPS_A_DAY, make_alarm, make_event, make_feedback
-
-
-def fill(ledger, *messages, asset="pm-1"):
-    for message in messages:
-        match message:
-            case Alarm():
-                ledger.add_alarm(message)
-            case LoggedEvent():
-                ledger.add_event(asset, message)
-            case Feedback():
-                ledger.add_feedback(message)
-    return ledger
+from tests.operations.messages import MIDNIGHT, STEP_SECONDS, STEPS_A_DAY, fill, make_alarm, make_event, make_feedback
 
 
 def of(*messages):
