@@ -21,8 +21,8 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.broker.load import START, Load, records
-from benchmarks.broker.worker import resident_megabytes
 from benchmarks.page import BENCHMARKS, Document, add_arguments, deliver, machine, markdown, said
+from tests.processes import resident_megabytes
 
 NAME = "memory"
 ASSETS = (1000, 10_000)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from tests.kafka import ROOT, free_port, with_admin
 from tests.plant import Record
+from tests.processes import summed
 
 Answer = TypeVar("Answer")
 
@@ -102,8 +103,7 @@ class WorkerProcess:
 
     def metric(self, name: str) -> float:
         """Sum of a metric over its labels; 0 where it is not there."""
-        lines = self.get("/metrics")[1].splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+        return summed(self.get("/metrics")[1]).get(name, 0.0)
 
     def log_text(self) -> str:
         return self.log.read_text(errors="replace")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kafka import ROOT, free_port
+from tests.processes import megabytes, resident_megabytes, summed
 
 READY_SECONDS = 120.0
 
@@ -57,11 +58,11 @@ class Worker:
 
     def peak_megabytes(self) -> float:
         """The most resident memory that the process ever had."""
-        return _megabytes(self.process.pid, "status", "VmHWM")
+        return megabytes(self.process.pid, "status", "VmHWM")
 
     def proportional_megabytes(self) -> float:
         """Resident memory, pages shared with other processes divided among them (PSS)."""
-        return _megabytes(self.process.pid, "smaps_rollup", "Pss")
+        return megabytes(self.process.pid, "smaps_rollup", "Pss")
 
     def _get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
@@ -95,25 +96,3 @@ def pinned_worker(core: int, bootstrap: str, topic: str, bundle: Path) -> Iterat
 def pinned(core: int, command: Sequence[str]) -> list[str]:
     """The command on one core; BLAS and torch on one thread."""
     return ["taskset", "-c", str(core), "env", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1", *command]
-
-
-def summed(exposition: str) -> dict[str, float]:
-    """Metrics in the Prometheus text format, summed over their labels."""
-    totals: dict[str, float] = {}
-    for line in exposition.splitlines():
-        if line.startswith("#"):
-            continue
-        name, _, value = line.rpartition(" ")
-        name = name.split("{", 1)[0]
-        totals[name] = totals.get(name, 0.0) + float(value)
-    return totals
-
-
-def resident_megabytes(pid: int) -> float:
-    """Resident memory of a process (Linux)."""
-    return _megabytes(pid, "status", "VmRSS")
-
-
-def _megabytes(pid: int, file: str, field: str) -> float:
-    text = Path(f"/proc/{pid}/{file}").read_text()
-    return int(text.split(f"{field}:")[1].split()[0]) / 1024

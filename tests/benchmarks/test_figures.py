@@ -8,11 +8,11 @@ from benchmarks.broker import endurance, latency
 from benchmarks.broker.endurance import Sample, thinned
 from benchmarks.broker.latency import latency_of
 from benchmarks.broker.paced import Sent
-from benchmarks.broker.worker import summed
 from benchmarks.figures import TABLES, refilled
 from benchmarks.memory import Case, Cost, costs
 from benchmarks.page import PAGE, as_json, filled, markdown
 from benchmarks.sizing import Plant, row
+from tests.processes import summed
 
 MACHINE = {"cpu": "a processor", "cores": 2, "python": "3.11.7", "load_before": 0.1}
 

@@ -23,6 +23,7 @@ from stream_detector.streaming.auditing import Audit
 from tests.chaos.suite import PAGE
 from tests.kafka import Kafka, create_topic, why_no_kafka
 from tests.plant import BASE, STEP_SECONDS, Record, small_bundle
+from tests.processes import resident_megabytes
 from tests.workers import WorkerProcess, committed_of, ends_of, produce, topic, topic_environment, wait_for
 
 PARTITIONS = 4
@@ -59,13 +60,6 @@ def rows(readings: int) -> Iterator[Record]:
             yield Record(asset % PARTITIONS, b"machine-%d" % asset, value)
             sent += len(SENSORS)
         step += 1
-
-
-def resident_megabytes(worker: WorkerProcess) -> float:
-    """Resident memory of the process (Linux)."""
-    assert worker.process is not None
-    text = Path(f"/proc/{worker.process.pid}/status").read_text()
-    return int(text.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def main() -> int:
@@ -106,7 +100,8 @@ def soak(kafka: Kafka, folder: Path, arguments: argparse.Namespace) -> int:
     while sender.is_alive():
         time.sleep(SAMPLE_SECONDS)
         now = time.monotonic() - started
-        watch.megabytes.append(resident_megabytes(calm))
+        assert calm.process is not None
+        watch.megabytes.append(resident_megabytes(calm.process.pid))
         ends, committed = ends_of(kafka.bootstrap, name), committed_of(kafka.bootstrap, prefix)
         watch.lag.append(sum(end - committed.get(number, 0) for number, end in ends.items()))
         print(f"{now:6.0f} s: {watch.megabytes[-1]:.0f} MB, lag {watch.lag[-1]:,} rows", flush=True)

@@ -1,11 +1,7 @@
 """The development paper-mill file through real Kafka: the ledger and the offline pricing agree to the cent."""
 
 import json
-import os
-import subprocess
-import sys
 import time
-import urllib.request
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +10,8 @@ from stream_detector.__main__ import main
 from stream_detector.bundle import load_bundle
 from stream_detector.detection.event_cost import event_cost
 from stream_detector.frames import score_frame
-from tests.kafka import create_topic, free_port
+from tests.kafka import create_topic
+from tests.workers import TOPICS, WorkerProcess, topic, topic_environment
 from trainer.__main__ import main as trainer
 from trainer.dataset import read_dataset
 from trainer.examples import row_steps
@@ -24,7 +21,6 @@ from trainer.worth import alarm_intervals, run_numbers
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 DAY = 86_400.0
-PARTS = ("readings", "events", "alarms", "feedback", "state", "alarm_states", "dead_letters", "scores")
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +56,22 @@ def test_the_ledger_of_the_replayed_days_costs_what_the_backtest_says(
     kafka, unique_name, bundle, tmp_path, monkeypatch
 ):
     folder, file = bundle
-    for part in PARTS:
-        create_topic(kafka.bootstrap, f"{unique_name}-{part}", partitions=2)
-        monkeypatch.setenv(f"STREAM_DETECTOR_TOPIC_{part.upper()}", f"{unique_name}-{part}")
+    for name in TOPICS:
+        create_topic(kafka.bootstrap, topic(unique_name, name), partitions=2)
+    for variable, value in topic_environment(unique_name).items():
+        monkeypatch.setenv(variable, value)
     monkeypatch.setenv("STREAM_DETECTOR_BOOTSTRAP", kafka.bootstrap)
-    monkeypatch.setenv("STREAM_DETECTOR_GROUP", unique_name)
     # Whole days; the last steps of the file still wait for a reading after them.
     since = datetime(1999, 5, 5, tzinfo=UTC).timestamp()
     until = datetime(1999, 5, 23, tzinfo=UTC).timestamp()
-    port = free_port()
-    command = [sys.executable, "-m", "stream_detector", "run", "--bundle", str(folder), "--metrics-port", str(port)]
-    with (tmp_path / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(command, env=os.environ, stdout=log, stderr=log)
+    worker = WorkerProcess(kafka.bootstrap, unique_name, folder, tmp_path / "worker.log").start()
     try:
         assert main(["replay", "--data", str(file), "--bundle", str(folder), "--asset", "pm-1", "--speed", "max"]) == 0
-        ready = f"http://127.0.0.1:{port}/metrics"
         deadline, before = time.monotonic() + 240, -1.0
         while True:
-            assert worker.poll() is None, (tmp_path / "worker.log").read_text()[-3000:]
+            assert worker.alive, worker.log_text()[-3000:]
             assert time.monotonic() < deadline, "the worker does not come to the end of the readings"
-            scored = _metric(ready, "stream_detector_steps_scored_total")
+            scored = worker.metric("stream_detector_steps_scored_total")
             if scored > 10_000 and scored == before:
                 break
             before = scored
@@ -88,18 +80,9 @@ def test_the_ledger_of_the_replayed_days_costs_what_the_backtest_says(
         days = ["--since", "1999-05-05", "--until", "1999-05-23"]
         assert main(["ledger", *days, "--json", str(result)]) == 0
     finally:
-        worker.terminate()
-        worker.wait(20)
+        worker.stop()
     ledger = json.loads(result.read_text())
     expected = backtest_cost(folder, file, since, until)
     assert expected["caught"] > 0
     assert {name: ledger[name] for name in expected} == expected
     assert ledger["saved"] == expected["never_cost"] - expected["cost"]
-
-
-def _metric(url, name):
-    try:
-        text = urllib.request.urlopen(url, timeout=5).read().decode()
-    except OSError:
-        return -1.0
-    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
