@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import START, Load, records
@@ -161,26 +160,6 @@ def parts(load: Load, window_steps: int) -> dict[str, float]:
     return found
 
 
-def windows_per_second(repeats: int) -> dict[str, float]:
-    """Windows/s of the scorer (61 sensors, 30 steps) by the number of windows scored at once."""
-    load, steps = CASES["readings-1s"]
-    with tempfile.TemporaryDirectory() as folder:
-        write_bundle(Path(folder) / "bundle", load, steps)
-        scorer = load_bundle(Path(folder) / "bundle").scorer
-    windows = np.random.default_rng(7).normal(size=(1024, steps, load.sensors))
-    found = {}
-    for size in (1, 20, 64, 256, 1024):
-        speeds = []
-        for _ in range(repeats):
-            count, began = 0, time.process_time()
-            while time.process_time() - began < 0.3:
-                scorer.score(windows[:size])
-                count += size
-            speeds.append(count / (time.process_time() - began))
-        found[str(size)] = statistics.median(speeds)
-    return found
-
-
 def _resident_megabytes() -> float:
     """Resident memory now (Linux); elsewhere the most it ever was."""
     try:
@@ -194,10 +173,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--readings", type=int, help="readings a case, for a quick look")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--case", action="append", help="only these; also 'sweep', 'parts' and 'windows'")
+    parser.add_argument("--case", action="append", help="only these; also 'sweep' and 'parts'")
     parser.add_argument("--json", type=Path, help="write the results here")
     arguments = parser.parse_args()
-    wanted = arguments.case or [*CASES, "sweep", "parts", "windows"]
+    wanted = arguments.case or [*CASES, "sweep", "parts"]
     results: dict[str, Any] = {}
     for name, (load, steps) in {**CASES, **(SWEEP if "sweep" in wanted else {})}.items():
         if name in CASES and name not in wanted:
@@ -216,10 +195,6 @@ def main() -> None:
             listed = ", ".join(f"{part} {cost:.0f}" for part, cost in sorted(spent.items()))
             sys.stdout.write(f"ns a reading, {name:26s} {listed}\n")
             sys.stdout.flush()
-    if "windows" in wanted:
-        results["windows_per_s_by_batch"] = windows_per_second(arguments.repeats)
-        for size, speed in results["windows_per_s_by_batch"].items():
-            sys.stdout.write(f"scorer, {size:>4s} windows at once        {speed:8.0f} windows/s\n")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 
