@@ -56,9 +56,9 @@ MILL ?= ../shared/data/papermill/process_data_dev.csv.gz
 backtest: $(STAMP) ## does the calibrated recipe pay on the public paper-mill file (MILL=FILE)? Stress included
 	$(BIN)/trainer backtest --recipe paper-mill-calibrated --data $(MILL) --stress --json out/backtest.json --report out/backtest.html
 
-bench: $(STAMP) ## readings/s beside the client's limit, stock Faust and Quix Streams, on a real broker (half an hour)
+bench: $(STAMP) ## readings/s beside the client's limit, stock Faust and Quix Streams: fills docs/performance.md (half an hour)
 	@test -x .venv-quix/bin/python || ($(BIN)/uv venv --quiet --python $(PYTHON) .venv-quix && VIRTUAL_ENV=$(CURDIR)/.venv-quix $(BIN)/uv pip install --quiet 'quixstreams>=3.28,<4')
-	$(BIN)/python -m benchmarks.broker.throughput $(BENCH)
+	$(BIN)/python -m benchmarks.broker.throughput --write $(BENCH)
 
 figures: $(STAMP) ## latency, memory, windows/s, fit time: fills their tables in docs/performance.md (a quarter of an hour)
 	$(BIN)/python -m benchmarks.broker.latency --write

@@ -29,7 +29,12 @@ def deliver(arguments: argparse.Namespace, name: str, document: Document, table:
     print(table)
     arguments.json.write_text(as_json(document), encoding="utf-8")
     if arguments.write:
-        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), name, table), encoding="utf-8")
+        fill_page(name, table)
+
+
+def fill_page(name: str, table: str) -> None:
+    """Put the table into docs/performance.md, between the marks of `name`."""
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), name, table), encoding="utf-8")
 
 
 def filled(page: str, name: str, table: str) -> str:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.memory import Cost
+from benchmarks.page import BENCHMARKS, markdown
 
-RESULTS = Path(__file__).with_name("results.json")
-MEMORY = Path(__file__).with_name("memory.json")
+RESULTS = BENCHMARKS / "results.json"
+MEMORY = BENCHMARKS / "memory.json"
 
 BASE_MEGABYTES = 620.0
 """Resident size of a worker that is ready and has no assets, rounded up; the endurance curve begins with it."""
@@ -51,8 +52,12 @@ PLANTS = (
     Plant(100_000, 10, 1.0, "readings-1s-10000-assets"),
 )
 
+HEADER = (
+    "assets x sensors", "every", "readings/s", "workers", "partitions", "memory each", "least retention", "rebuild",
+)  # fmt: skip
 
-def row(plant: Plant, rates: dict[str, float], cost: Cost, reserve: float) -> str:
+
+def row(plant: Plant, rates: dict[str, float], cost: Cost, reserve: float) -> tuple[str, ...]:
     """One line of the table."""
     usable = rates[plant.case] * reserve
     workers = max(1, math.ceil(plant.readings_per_second / usable))
@@ -62,7 +67,7 @@ def row(plant: Plant, rates: dict[str, float], cost: Cost, reserve: float) -> st
     # A restart reads back one ring of steps; a day is kept so that an operator can go back further.
     rebuild_seconds = REBUILD_STEPS * plant.step_seconds
     rebuild_readings = plant.readings_per_second / workers * rebuild_seconds
-    cells = (
+    return (
         f"{plant.assets:,} x {plant.sensors}",
         f"{plant.step_seconds:g} s",
         f"{plant.readings_per_second:,.0f}",
@@ -72,7 +77,6 @@ def row(plant: Plant, rates: dict[str, float], cost: Cost, reserve: float) -> st
         f"{rebuild_seconds / 3600:.2g} h",
         f"{rebuild_readings / rates[plant.case]:.1f} s",
     )
-    return f"| {' | '.join(cells)} |"
 
 
 def main() -> int:
@@ -93,10 +97,7 @@ def main() -> int:
         return 2
     costs = [Cost(**cost) for cost in json.loads(MEMORY.read_text())["costs"]]
     (cost,) = (cost for cost in costs if cost.window_steps == WINDOW_STEPS)
-    print("| assets x sensors | every | readings/s | workers | partitions | memory each | least retention | rebuild |")
-    print("|---|---|---:|---:|---:|---:|---:|---:|")
-    for plant in PLANTS:
-        print(row(plant, rates, cost, arguments.reserve))
+    print(markdown(HEADER, [row(plant, rates, cost, arguments.reserve) for plant in PLANTS]))
     return 0
 
 

@@ -1,6 +1,6 @@
 """Readings a second, side by side on one real broker, in one run.
 
-    python -m benchmarks.broker.throughput [--repeats 3] [--cases readings-120s,rows-120s] [--quick]
+    python -m benchmarks.broker.throughput [--repeats 3] [--cases readings-120s,rows-120s] [--quick] [--write]
 
 The broker has one core, the contender the other. The contenders of a case take turns, `repeats` times round; the figure
 is the median. Slow peers read a shorter topic of the same shape. Written: `benchmarks/results.json` and a table.
@@ -15,14 +15,16 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.broker import contenders
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.contenders import Figure
 from benchmarks.broker.load import Load, write
+from benchmarks.page import add_arguments, fill_page, markdown
 from tests.kafka import Kafka, create_topic
 
-RESULTS = Path(__file__).resolve().parents[1] / "results.json"
+NAME = "results"
 BROKER_CORE, CONTENDER_CORE = 1, 0
 
 Contender = Callable[[int, str, str, Load, Path], Figure]
@@ -85,7 +87,7 @@ def run_case(case: Case, bootstrap: str, folder: Path, repeats: int, quick: bool
     return figures
 
 
-def results_of(case: Case, figures: dict[str, list[Figure]]) -> list[dict[str, object]]:
+def results_of(case: Case, figures: dict[str, list[Figure]]) -> list[dict[str, Any]]:
     """The lines of results.json for one case: ours first, then the limit and the peers."""
     rates = {name: [figure.readings_per_s for figure in rounds] for name, rounds in figures.items()}
     medians = {name: statistics.median(values) for name, values in rates.items()}
@@ -93,7 +95,7 @@ def results_of(case: Case, figures: dict[str, list[Figure]]) -> list[dict[str, o
     def ratio(mine: float, other: str) -> float | None:
         return round(mine / medians[other], 3) if other in medians else None
 
-    lines: list[dict[str, object]] = []
+    lines: list[dict[str, Any]] = []
     for name, median in medians.items():
         lines.append(
             {
@@ -111,16 +113,14 @@ def results_of(case: Case, figures: dict[str, list[Figure]]) -> list[dict[str, o
     return sorted(lines, key=lambda line: line["case"] != case.load.name)
 
 
-def table(lines: list[dict[str, object]]) -> str:
-    def cell(value: object) -> str:
-        return "" if value is None else f"{value}"
-
-    rows = ["| case | readings/s | / limit | / stock Faust | / Quix |", "|---|---:|---:|---:|---:|"]
+def table(lines: list[dict[str, Any]]) -> str:
+    """The lines of results.json as the page shows them."""
     ratios = ("ratio_to_limit", "ratio_to_stock_faust", "ratio_to_quix")
-    for line in lines:
-        cells = [str(line["case"]), f"{line['readings_per_s']:,}", *(cell(line[ratio]) for ratio in ratios)]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+    rows = [
+        (line["case"], f"{line['readings_per_s']:,}", *("" if line[ratio] is None else line[ratio] for ratio in ratios))
+        for line in lines
+    ]
+    return markdown(("case", "readings/s", "/ limit", "/ stock Faust", "/ Quix"), rows)
 
 
 def main() -> int:
@@ -130,13 +130,13 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="an eighth of the load: to try the benchmark, not to quote it"
     )
-    parser.add_argument("--json", type=Path, default=RESULTS)
+    add_arguments(parser, NAME)
     arguments = parser.parse_args()
     wanted = arguments.cases.split(",")
     unknown = sorted(set(wanted) - {case.load.name for case in CASES})
     if unknown:
         parser.error(f"no case named {', '.join(unknown)}; there are {', '.join(case.load.name for case in CASES)}")
-    lines: list[dict[str, object]] = []
+    lines: list[dict[str, Any]] = []
     own_cores = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="stream-detector-bench-") as folder:
         for case in CASES:
@@ -152,6 +152,8 @@ def main() -> int:
                 )
             arguments.json.write_text(json.dumps(lines, indent=1) + "\n")
     print(table(lines))
+    if arguments.write:
+        fill_page(NAME, table(lines))
     return 0
 
 

@@ -126,7 +126,7 @@ def test_the_table_of_latencies_says_whether_the_rate_was_kept() -> None:
 
 def test_the_sizing_table_adds_up_what_assets_and_sensors_cost_in_each_worker() -> None:
     plant = Plant(assets=10_000, sensors=10, step_seconds=1.0, case="readings-1s")
-    cells = row(plant, {"readings-1s": 100_000.0}, Cost(30, 2**20, 2**10), reserve=0.5).split(" | ")
+    cells = row(plant, {"readings-1s": 100_000.0}, Cost(30, 2**20, 2**10), reserve=0.5)
     workers, partitions, megabytes = cells[3:6]
     assert (workers, partitions) == ("2", "4")
     assert megabytes == f"{620 + 5_000 * (1 + 10 / 1024):,.0f} MB"
