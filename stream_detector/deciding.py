@@ -40,11 +40,12 @@ class Decisions:
 
 @dataclass(slots=True)
 class Standing:
-    """One asset's decision state: its open alarm, the step that raised it, the state of its head."""
+    """One asset's decision state: its open alarm, the step that raised it, the one that cleared the last, its head."""
 
     asset: str
     alarm: Alarm | None = None
     alarm_step: int = 0
+    ended_step: int | None = None
     head: HeadState = None
 
 
@@ -74,6 +75,8 @@ class Decider:
     def admit(self, slot: int, asset: str, known: Snapshot | None) -> None:
         """An asset begins, with what its snapshot knows."""
         standing, head = Standing(asset), self._rules.head
+        if known is not None:
+            standing.ended_step = known.ended_step
         if known is not None and known.alarm is not None:
             standing.alarm, standing.alarm_step = Alarm.model_validate_json(known.alarm), known.alarm_step
         if head is not None:
@@ -227,7 +230,10 @@ class Decider:
                 continue
             above = bool(found.above[place[index]]) if scored[index] else False
             raised = None if standing.alarm is None else standing.alarm_step
-            move = next_move(raised, step, above, self._rules.episode)
+            ended = standing.ended_step
+            if ended is not None and ended <= int(closings.run_start[index]):
+                ended = None  # in another run
+            move = next_move(raised, step, above, self._rules.episode, ended)
             if move in (Move.CLEAR, Move.RENEW):
                 self._clear(slot, step, record)
             if move in (Move.RAISE, Move.RENEW):
@@ -247,7 +253,8 @@ class Decider:
         standing = self.standings[slot]
         if standing.alarm is None:
             return
-        cleared = self._wording.cleared(standing.alarm, max(step, standing.alarm_step + 1))
+        standing.ended_step = max(step, standing.alarm_step + 1)
+        cleared = self._wording.cleared(standing.alarm, standing.ended_step)
         standing.alarm = None
         self._open[slot] = False
         self._decisions.changed.add(slot)

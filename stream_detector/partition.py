@@ -295,6 +295,7 @@ class Partition:
                 held=[held.offset for held in asset.gate.held],
                 alarm=None if standing.alarm is None else to_bytes(standing.alarm),
                 alarm_step=standing.alarm_step,
+                ended_step=standing.ended_step,
                 head=self.decider.dump_head(standing),
             )
         )

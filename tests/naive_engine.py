@@ -52,6 +52,7 @@ class Asset:
     held: list[dict[str, Any]] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     alarm: dict[str, Any] | None = None
+    ended: int | None = None  # step that cleared the last alarm
     head: Any = None
     changed: bool = True
 
@@ -110,6 +111,7 @@ class NaiveEngine:
             "refused": list(asset.refused),
             "held": [held["offset"] for held in asset.held],
             "alarm": None if asset.alarm is None else asset.alarm["step"],
+            "ended": asset.ended,
             "head": None if self.rules.head is None else self.rules.head.dump(asset.head),
         }
 
@@ -352,7 +354,8 @@ class NaiveEngine:
             age = step - asset.alarm["step"]
             if age >= episode.max_steps or (not above and age >= episode.hold_steps):
                 self.clear(asset, step)
-        if asset.alarm is None and above:
+        resting = asset.ended is not None and asset.run_start < asset.ended and step < asset.ended + episode.rest_steps
+        if asset.alarm is None and above and not resting:
             asset.alarm = {"step": step, "score": score}
             asset.changed = True
             self.out.alarms.append((asset.name, "raised", to_iso(step * self.step), None, score))
@@ -360,6 +363,7 @@ class NaiveEngine:
     def clear(self, asset: Asset, step: int) -> None:
         if asset.alarm is None:
             return
+        asset.ended = max(step, asset.alarm["step"] + 1)
         raised, cleared = to_iso(asset.alarm["step"] * self.step), to_iso(step * self.step)
         self.out.alarms.append((asset.name, "cleared", raised, cleared, asset.alarm["score"]))
         asset.alarm = None

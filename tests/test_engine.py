@@ -81,6 +81,10 @@ GRIDS: dict[str, Rules] = {
         window={"steps": 6, "stride": 2},
     ),
     "head": make_rules(head=CountingHead(), threshold=0.5, grid={"lateness_seconds": 60.0, "max_gap_steps": 1}),
+    "rest": make_rules(
+        threshold=1.0, episode=EpisodeConfig(hold_steps=1, max_steps=1, rest_steps=4),
+        window={"steps": 3, "min_steps": 1}, grid={"lateness_seconds": 60.0},
+    ),
 }  # fmt: skip
 
 Record = tuple[bytes | None, bytes | None, int]
@@ -168,7 +172,7 @@ def _snapshot(data: bytes | None) -> dict[str, Any] | None:
     alarm = None if snapshot.alarm is None else snapshot.alarm_step
     return {
         "since": snapshot.since, "refused": snapshot.refused, "held": snapshot.held, "alarm": alarm,
-        "head": snapshot.head,
+        "ended": snapshot.ended_step, "head": snapshot.head,
     }  # fmt: skip
 
 
@@ -304,3 +308,9 @@ def test_a_restart_changes_nothing(
 ) -> None:
     seed, length, chaos, name = drawn
     check_restart(GRIDS[name], limits, random_log(seed, length, chaos), cuts, stop, beyond)
+
+
+@pytest.mark.parametrize("stop", range(0, 12, 3))
+def test_a_restart_while_alarms_rest_changes_nothing(stop: int) -> None:
+    for seed in range(5):
+        check_restart(GRIDS["rest"], LIMITS, random_log(seed, 100, 0.05), list(range(8, 100, 8)), stop, 0)

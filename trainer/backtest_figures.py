@@ -27,7 +27,8 @@ def cumulative_cost(worth: Worth) -> go.Figure:
     dates = _dates(worth)
     figure = _figure("", "cost so far")
     rows_a_day = np.array([((worth.judged_day == day).sum()) for day in worth.days])
-    always = worth.recipe.costs.fp * np.ceil(rows_a_day / worth.recipe.episode.hold_steps)
+    episode = worth.recipe.episode
+    always = worth.recipe.costs.fp * np.ceil(rows_a_day / (episode.hold_steps + episode.rest_steps))
     figure.add_scatter(x=dates, y=worth.cost_by_day.cumsum(), name=worth.recipe.name, line_color=NORMAL)
     figure.add_scatter(x=dates, y=worth.never_by_day.cumsum(), name="never alarm", line_color=ANOMALOUS)
     # Always alarming often costs so much that the other two would be one line: it may leave at the top.

@@ -44,6 +44,7 @@ def backtest_report(
         f"{len(dataset):,} rows, {int(dataset.events.sum())} events in all · fitted every {retrain} on the past alone "
         f"· seed {recipe.train.seed} · every miss {recipe.costs.fn:g}, every alarm "
         f"{recipe.costs.fp:g}, held for {recipe.episode.hold_steps} steps and then paid for again"
+        + (f" after a rest of {recipe.episode.rest_steps}" if recipe.episode.rest_steps else "")
     )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'

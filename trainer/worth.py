@@ -183,18 +183,22 @@ def alarm_intervals(steps: Ints, above: Bools, run: Ints, episode: EpisodeConfig
     """(N, 2) steps at which alarms are raised and cleared.
 
     steps, above, run: (B,) of the scored rows in order. An alarm is held for `hold_steps` and then paid for again,
-    however long the episode may last; the end of a run (a gap, an event) ends it.
+    however long the episode may last, at the earliest after `rest_steps`; the end of a run (a gap, an event) ends both.
     """
-    held = EpisodeConfig(hold_steps=episode.hold_steps, max_steps=episode.hold_steps)
+    held = episode.model_copy(update={"max_steps": episode.hold_steps})
     alarms: list[tuple[int, int]] = []
-    raised, last, last_run = None, 0, -1
+    raised: int | None = None
+    ended: int | None = None
+    last, last_run = 0, -1
     for step, is_above, its_run in zip(steps.tolist(), above.tolist(), run.tolist(), strict=True):
-        if raised is not None and its_run != last_run:
-            alarms.append((raised, min(last + 1, raised + held.hold_steps)))
-            raised = None
-        move = next_move(raised, step, is_above, held)
+        if its_run != last_run:
+            if raised is not None:
+                alarms.append((raised, min(last + 1, raised + held.hold_steps)))
+            raised = ended = None
+        move = next_move(raised, step, is_above, held, ended)
         if raised is not None and move in (Move.CLEAR, Move.RENEW):
-            alarms.append((raised, raised + held.hold_steps))
+            ended = raised + held.hold_steps
+            alarms.append((raised, ended))
             raised = None
         if move in (Move.RAISE, Move.RENEW):
             raised = step

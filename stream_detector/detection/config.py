@@ -85,10 +85,15 @@ class LeadConfig(Config):
 
 
 class EpisodeConfig(Config):
-    """An alarm stays up for at least `hold_steps`, at most `max_steps`; then it is cleared and perhaps raised anew."""
+    """An alarm stays up for at least `hold_steps`, at most `max_steps`; then it is cleared and perhaps raised anew.
+
+    The lead window of an alarm's last step reaches past its end. For `rest_steps` after that end no other alarm of the
+    run is raised; up to `until_steps - from_steps` of the lead this leaves no step without cover.
+    """
 
     hold_steps: int = Field(default=2, ge=1)
     max_steps: int = Field(default=30, ge=1)
+    rest_steps: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> "EpisodeConfig":

@@ -1,4 +1,4 @@
-"""From "above the threshold" to alarms: episodes with a hold, a greatest length and re-raise."""
+"""From "above the threshold" to alarms: episodes with a hold, a greatest length, a rest and re-raise."""
 
 from enum import Enum
 
@@ -14,17 +14,26 @@ class Move(Enum):
     RENEW = 3
 
 
-def next_move(raised_step: int | None, step: int, above: bool, config: EpisodeConfig) -> Move:
+def next_move(
+    raised_step: int | None, step: int, above: bool, config: EpisodeConfig, ended_step: int | None = None
+) -> Move:
     """What a closed step does. `raised_step`: when the open episode was raised, None while there is none.
+
+    `ended_step`: where the last episode of this run was cleared, None if there was none.
 
     >>> config = EpisodeConfig(hold_steps=2, max_steps=3)
     >>> [next_move(raised, 10, above, config).name for raised, above in
     ...  ((None, True), (9, False), (8, False), (8, True), (7, True), (7, False))]
     ['RAISE', 'NONE', 'CLEAR', 'NONE', 'RENEW', 'CLEAR']
+    >>> resting = EpisodeConfig(hold_steps=2, max_steps=2, rest_steps=1)
+    >>> [next_move(raised, step, True, resting, ended).name for raised, step, ended in
+    ...  ((10, 12, None), (None, 12, 12), (None, 13, 12))]
+    ['CLEAR', 'NONE', 'RAISE']
     """
     if raised_step is None:
-        return Move.RAISE if above else Move.NONE
+        resting = ended_step is not None and step < ended_step + config.rest_steps
+        return Move.RAISE if above and not resting else Move.NONE
     age = step - raised_step
     if age >= config.max_steps:
-        return Move.RENEW if above else Move.CLEAR
+        return Move.RENEW if above and config.rest_steps == 0 else Move.CLEAR
     return Move.CLEAR if not above and age >= config.hold_steps else Move.NONE

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_detector.detection.config import EpisodeConfig, HeadConfig
+from stream_detector.detection.config import EpisodeConfig, HeadConfig, LeadConfig
+from stream_detector.detection.event_cost import match_events
 from stream_detector.errors import DataError, RecipeError, UsageError
 from tests.workers import wait_for
 from trainer.__main__ import main
@@ -143,6 +144,25 @@ def test_an_alarm_is_held_for_two_steps_and_then_paid_for_again():
     run[5:] = 1
     assert alarm_intervals(steps, above, run, episode).tolist() == [[1, 3], [4, 5], [5, 7], [7, 9]]
     assert alarm_intervals(steps[:0], above[:0], run[:0], episode).shape == (0, 2)
+
+
+def test_a_rest_of_the_leads_length_costs_fewer_alarms_and_leaves_no_event_without_cover():
+    steps, run = np.arange(40), np.zeros(40, np.int64)
+    above = steps % 20 < 13
+    lead = LeadConfig(from_steps=1, until_steps=2)
+    alarms = {
+        rest: alarm_intervals(steps, above, run, EpisodeConfig(hold_steps=2, max_steps=2, rest_steps=rest))
+        for rest in (0, 1, 2)
+    }
+    assert alarms[1].tolist() == [[at, at + 2] for at in (0, 3, 6, 9, 12, 20, 23, 26, 29, 32)]
+    caught = {rest: match_events(found, steps, lead).caught for rest, found in alarms.items()}
+    assert len(alarms[1]) < len(alarms[0])
+    assert caught[1][above.nonzero()[0] + 1].all(), "every step that an alarm was due before"
+    assert not caught[2][above.nonzero()[0] + 1].all()
+    # The end of a run ends the rest: the plant has begun anew.
+    run[2:] = 1
+    resting = EpisodeConfig(hold_steps=2, max_steps=2, rest_steps=1)
+    assert alarm_intervals(steps[:5], above[:5], run[:5], resting).tolist() == [[0, 2], [2, 4]]
 
 
 def test_an_event_without_a_scored_row_before_it_is_missed_and_reported(recipe):
