@@ -70,13 +70,13 @@ class Grid:
             array: NDArray[Any] = np.empty((capacity, *shape), dtype)
             if held:
                 before = getattr(self, name)
-                length = before.shape[1] if shape else 0
-                if length == (shape[0] if shape else 0):
+                if before.shape[1:] == shape:
                     array[:held] = before
                 else:
+                    length, was = shape[0], before.shape[1]
                     slots = np.arange(held)[:, None]
-                    steps = self.newest[:held, None] - np.arange(shape[0])
-                    array[slots, steps % shape[0]] = before[slots, steps % length]
+                    steps = self.newest[:held, None] - np.arange(length)
+                    array[slots, steps % length] = before[slots, steps % was]
             setattr(self, name, array)
 
         cells = (self.ring, self.sensors)

@@ -11,7 +11,7 @@ from stream_detector.detection.scaling import FloatArray, Scaler, sum_over_steps
 
 CHUNK_CELLS = 2**18
 LEAST_CHUNK, MOST_CHUNK = 256, 1024
-"""Cells and windows a chunk, a power of two: large ones share the cost of a network's calls, until its arrays outgrow
+"""Cells and windows a chunk, powers of two: large ones share the cost of a network's calls, until its arrays outgrow
 the caches; and the network keeps memory for them."""
 
 SCALED_LIMIT = 1e6
@@ -44,7 +44,7 @@ class Scorer:
     def score(self, windows: FloatArray) -> Scored:
         """windows: (B, T, F) float64 in sensor units, NaN = masked."""
         _, steps, sensors = windows.shape
-        chunk = min(max(2 ** (CHUNK_CELLS // (steps * sensors)).bit_length() // 2, LEAST_CHUNK), MOST_CHUNK)
+        chunk = _chunk_windows(steps * sensors)
         parts = [self._score_chunk(windows[start : start + chunk]) for start in range(0, len(windows), chunk)]
         if not parts:
             return Scored(np.empty(0), np.empty((0, sensors)), np.empty((0, sensors)))
@@ -110,6 +110,13 @@ class Scorer:
             total += errors[:, sensor]
         mean: FloatArray = total / np.maximum(known_sensors.sum(axis=1), 1)
         return mean
+
+
+def _chunk_windows(cells: int) -> int:
+    """How many windows of so many cells are scored at once: the largest power of two that `CHUNK_CELLS` has room for,
+    from `LEAST_CHUNK` to `MOST_CHUNK`."""
+    room = min(max(CHUNK_CELLS // cells, LEAST_CHUNK), MOST_CHUNK)
+    return 1 << (room.bit_length() - 1)
 
 
 def model_inputs(scaler: Scaler, values: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

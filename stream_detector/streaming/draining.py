@@ -101,8 +101,8 @@ def _next_batch(source: PartitionRecords) -> list[Any]:
     batch = source._records.next_batch()
     if source._check_crcs and not batch.validate_crc():
         raise CorruptRecordException(f"invalid CRC - {source._tp}")
-    begin, source_end = source.next_fetch_offset, batch.next_offset
-    source.next_fetch_offset = source_end
+    begin = source.next_fetch_offset
+    source.next_fetch_offset = batch.next_offset
     if source._isolation_level == READ_COMMITTED and batch.producer_id is not None:
         source._consume_aborted_up_to(batch.base_offset)
         if batch.is_control_batch and source._contains_abort_marker(batch):

@@ -85,6 +85,7 @@ class Lookout:
         return self._reader
 
     async def close(self) -> None:
+        """Give up the connection of its own, within a second; a broker that is away does not matter."""
         reader, self._reader = self._reader, None
         if reader is not None:
             try:
