@@ -52,7 +52,7 @@ dist: $(STAMP) ## build a wheel, install it into an empty environment, run both 
 dashboards: $(STAMP) ## write the Grafana dashboards from deploy/grafana/*.py
 	$(BIN)/python -m deploy.grafana.build
 
-MILL ?= ../shared/data/papermill/process_data_dev.csv.gz
+MILL ?= $(or $(STREAM_DETECTOR_DATA),../shared/data)/papermill/process_data_dev.csv.gz
 backtest: $(STAMP) ## does the calibrated recipe pay on the public paper-mill file (MILL=FILE)? Stress included
 	$(BIN)/trainer backtest --recipe paper-mill-calibrated --data $(MILL) --stress --json out/backtest.json --report out/backtest.html
 

@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.page import BENCHMARKS, Document, add_arguments, deliver, machine, markdown, said
+from tests.public_data import public_data
 
 NAME = "fit_time"
 RECIPE = "paper-mill"
-DATA = BENCHMARKS.parents[1] / "shared" / "data" / "papermill" / "process_data_dev.csv.gz"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def table(document: Document) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, default=public_data() / "papermill" / "process_data_dev.csv.gz")
     add_arguments(parser, NAME)
     arguments = parser.parse_args()
     if not arguments.data.exists():

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import settings
 
 from tests.kafka import ExistingKafka, Kafka, kafka_for_tests, why_no_kafka
+from tests.public_data import public_data
 
 # A busy machine is no fault of the code: only wrong answers fail a property.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +44,7 @@ def unique_name() -> str:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Public data sets that lie beside the checkout; the tests that need them skip where they are absent."""
-    folder = Path(os.environ.get("STREAM_DETECTOR_DATA", ROOT.parent / "shared" / "data"))
+    folder = public_data()
     if not folder.is_dir():
         pytest.skip(f"no public data at {folder}; name its folder with STREAM_DETECTOR_DATA")
     return folder
