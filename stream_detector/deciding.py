@@ -50,7 +50,7 @@ class Standing:
 
 
 class Decider:
-    """Decides for the slots of one grid.
+    """Decides for the slots of one grid. `keep_results`: decisions hold every scored step.
 
     `step`, `score`, `probability`, `degraded`, `evidence`, `newest`, `expected`: of each slot's newest scored step.
     """
@@ -59,9 +59,9 @@ class Decider:
         self.publish_scores = publish_scores
         self.standings: dict[int, Standing] = {}
         self._rules = rules
+        self._keep_results = keep_results
         self._grid = grid
         self._wording = Wording(rules, grid.steps)
-        self.keep_results = keep_results
         self._pending: list[tuple[Closings, Floats]] = []
         self._pending_bytes = 0
         self._decisions = Decisions()
@@ -168,7 +168,7 @@ class Decider:
             found.newest,
             found.expected,
         )
-        if self.keep_results:
+        if self._keep_results:
             self._decisions.results.append(found)
         counts = wanted | (closings.kind != STEP)
         self._decide(select(closings, counts), scored[counts], place[counts], found)

@@ -35,7 +35,7 @@ class Engine:
     """Live state of the partitions that a worker owns. `keep_steps`: outcomes tell every scored step."""
 
     def __init__(self, bundle: Bundle | Rules, limits: Limits | None = None, keep_steps: bool = False) -> None:
-        self.keep_steps = keep_steps
+        self._keep_steps = keep_steps
         self.rules = bundle if isinstance(bundle, Rules) else Rules.of(bundle)
         self._limits = limits or Limits()
         samples = self.rules.grid.step_seconds if self.rules.grid.kind == "samples" else None
@@ -60,9 +60,9 @@ class Engine:
         none.
         """
         known = {asset: snapshot for asset, data in snapshots.items() if (snapshot := load(data)) is not None}
-        begun = Partition(self.rules, self._decoder, self._limits, known, silent_until)
-        begun.decider.keep_results = self.keep_steps
-        self._partitions[partition] = begun
+        self._partitions[partition] = Partition(
+            self.rules, self._decoder, self._limits, known, silent_until, self._keep_steps
+        )
 
     def forget(self, partition: int) -> None:
         """The partition belongs to another worker now."""

@@ -23,11 +23,11 @@ from stream_detector.letters import letter, letter_of_held
 from stream_detector.limits import Limits
 from stream_detector.messages import DeadLetter, to_bytes
 from stream_detector.moments import Moments, as_held, count_kinds, heavy_cuts, insert, not_later, numbers, readings_of
-from stream_detector.records import Counts, Outcome, RecordBatch, ScoredSteps
+from stream_detector.records import Counts, Outcome, RecordBatch
 from stream_detector.roster import Roster
 from stream_detector.rules import Rules
 from stream_detector.snapshots import Snapshot, dump
-from stream_detector.wording import StepResults
+from stream_detector.wording import scored_steps
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -44,14 +44,23 @@ class _Said:
 
 
 class Partition:
-    """Live state of one partition. `silent_until`: records below this offset rebuild state and have no other effect."""
+    """Live state of one partition. `silent_until`: records below this offset rebuild state and have no other effect.
+
+    `keep_steps`: outcomes tell every scored step.
+    """
 
     def __init__(
-        self, rules: Rules, decoder: Decoder, limits: Limits, known: Mapping[str, Snapshot], silent_until: int
+        self,
+        rules: Rules,
+        decoder: Decoder,
+        limits: Limits,
+        known: Mapping[str, Snapshot],
+        silent_until: int,
+        keep_steps: bool,
     ) -> None:
         self.rules = rules
         self.grid = Grid(rules.grid, rules.window, len(rules.sensors), limits.slack_steps, limits.slack_cells)
-        self.decider = Decider(rules, self.grid)
+        self.decider = Decider(rules, self.grid, keep_results=keep_steps)
         self.roster = Roster(self.grid, limits, rules.grid.max_future_seconds, known)
         self._intake = Intake(self.grid)
         self._max_future_seconds = rules.grid.max_future_seconds
@@ -110,22 +119,9 @@ class Partition:
             closed=decisions.closed,
             event_assets=said.event_assets,
             alarm_timestamps_ms=[batch.timestamps_ms[moments.index[record]] for record, _ in decisions.alarms],
-            steps=[self._scored_steps(results) for results in decisions.results],
-        )
-
-    def _scored_steps(self, results: StepResults) -> ScoredSteps:
-        assets, step_seconds = self.roster.assets, self.rules.grid.step_seconds
-        # An asset may have been evicted since; its steps are shown no more.
-        live = [place for place, slot in enumerate(results.slot.tolist()) if slot in assets]
-        return ScoredSteps(
-            [assets[slot].name for slot in results.slot[live].tolist()],
-            ((results.step[live] + 1) * step_seconds).astype(np.float64),
-            results.score[live],
-            results.probability[live],
-            results.above[live],
-            results.newest[live],
-            results.expected[live],
-            results.degraded[live],
+            steps=[
+                scored_steps(found, self.roster.assets, self.rules.grid.step_seconds) for found in decisions.results
+            ],
         )
 
     def _segment(

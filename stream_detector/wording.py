@@ -1,6 +1,7 @@
 """Decisions as the messages that people and programs read."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from stream_detector.detection.attribution import shares, top
 from stream_detector.detection.steps import Steps
 from stream_detector.messages import Alarm, Costs, Score, TopSensor, to_iso
+from stream_detector.records import ScoredSteps
+from stream_detector.roster import Asset
 from stream_detector.rules import Rules
 
 ALARM_ID_DIGITS = 24
@@ -101,6 +104,21 @@ class Wording:
             )
             for sensor in top(parts)
         ]
+
+
+def scored_steps(found: StepResults, assets: Mapping[int, Asset], step_seconds: float) -> ScoredSteps:
+    """Results as the console shows them. `assets`: by slot; steps of those evicted since are left out."""
+    live = [place for place, slot in enumerate(found.slot.tolist()) if slot in assets]
+    return ScoredSteps(
+        [assets[slot].name for slot in found.slot[live].tolist()],
+        ((found.step[live] + 1) * step_seconds).astype(np.float64),
+        found.score[live],
+        found.probability[live],
+        found.above[live],
+        found.newest[live],
+        found.expected[live],
+        found.degraded[live],
+    )
 
 
 def _or_none(value: float) -> float | None:
