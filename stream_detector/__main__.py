@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from stream_detector.exit_codes import exit_code_of
+from stream_detector.exit_codes import run_command
 
 COMMANDS = (
     "demo",
@@ -68,7 +68,7 @@ def _about() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a user's mistake prints its message and no traceback."""
-    return exit_code_of(lambda: app(list(arguments) if arguments is not None else None), "stream-detector")
+    return run_command(lambda: app(list(arguments) if arguments is not None else None), "stream-detector")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ EXIT_SOFTWARE = 70
 """A fault of ours (sysexits' EX_SOFTWARE)."""
 
 
-def exit_code_of(command: Callable[[], object], program: str) -> int:
+def run_command(command: Callable[[], object], program: str) -> int:
     """Run `command` and return the exit code that it ends with; errors are printed, `program` names who is at fault."""
     try:
         command()

@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 
 import typer
 
-from stream_detector.exit_codes import exit_code_of
+from stream_detector.exit_codes import run_command
 from trainer import commands
 
 FIRST = ("recipes", "simulate", "prelabel", "fit", "evaluate", "backtest", "score", "sign")
@@ -39,7 +39,7 @@ def _place(name: str) -> tuple[int, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a user's mistake prints its message and no traceback."""
-    return exit_code_of(lambda: build_app()(list(arguments) if arguments is not None else None), "the trainer")
+    return run_command(lambda: build_app()(list(arguments) if arguments is not None else None), "the trainer")
 
 
 if __name__ == "__main__":
