@@ -4,123 +4,119 @@ What the detector does (model, scales, window, threshold, costs) is the bundle's
 docs/settings.md is generated from this module (`python -m stream_detector.settings > docs/settings.md`).
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import SecretStr, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
+from stream_detector.environment import EnvironmentSettings, setting
 from stream_detector.errors import UsageError
 
 PREFIX = "STREAM_DETECTOR_"
 
 
-def _setting(default: Any, description: str, unit: str = "", **rules: Any) -> Any:
-    return Field(default=default, description=description, json_schema_extra={"unit": unit}, **rules)
-
-
-class Settings(BaseSettings):
+class Settings(EnvironmentSettings):
     """Every setting, with its default; `load` reads them from the environment."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
-    bootstrap: str = _setting("localhost:9092", "addresses of some of the Kafka brokers, separated by commas")
-    group: str = _setting("stream-detector", "consumer group; workers of one group share the partitions")
-    instance: str | None = _setting(
+    bootstrap: str = setting("localhost:9092", "addresses of some of the Kafka brokers, separated by commas")
+    group: str = setting("stream-detector", "consumer group; workers of one group share the partitions")
+    instance: str | None = setting(
         None, "stable name of this worker within its group: a restarted worker gets its partitions back at once"
     )
 
-    topic_readings: str = _setting("plant.readings", "readings, rows, blocks and the events that decisions use")
-    topic_events: str = _setting("plant.events", "events as people log them; for the ledger only")
-    topic_alarms: str = _setting("detector.alarms", "alarms raised and cleared")
-    topic_scores: str = _setting("detector.scores", "scores, where they are published")
-    topic_dead_letters: str = _setting("detector.dead-letters", "records that could not be used")
-    topic_state: str = _setting("detector.state", "snapshots of decision state, compacted")
-    topic_alarm_states: str = _setting("detector.alarm-states", "every change of an alarm's state: who, when, why")
-    topic_feedback: str = _setting("operator.feedback", "what operators answer")
-    publish_scores: bool = _setting(False, "publish every scored step to the topic of scores")
+    topic_readings: str = setting("plant.readings", "readings, rows, blocks and the events that decisions use")
+    topic_events: str = setting("plant.events", "events as people log them; for the ledger only")
+    topic_alarms: str = setting("detector.alarms", "alarms raised and cleared")
+    topic_scores: str = setting("detector.scores", "scores, where they are published")
+    topic_dead_letters: str = setting("detector.dead-letters", "records that could not be used")
+    topic_state: str = setting("detector.state", "snapshots of decision state, compacted")
+    topic_alarm_states: str = setting("detector.alarm-states", "every change of an alarm's state: who, when, why")
+    topic_feedback: str = setting("operator.feedback", "what operators answer")
+    publish_scores: bool = setting(False, "publish every scored step to the topic of scores")
 
-    create_topics: bool = _setting(True, "create topics that are missing; otherwise a missing topic is an error")
-    topic_partitions: int = _setting(4, "partitions of a topic that is created", ge=1, le=10_000)
-    topic_replication: int = _setting(-1, "copies of a topic that is created; -1 = the broker's default", ge=-1, le=10)
-    topic_retention_days: float = _setting(7.0, "how long created topics keep records (not the compacted)", "d", gt=0)
-    topic_history_days: float = _setting(
+    create_topics: bool = setting(True, "create topics that are missing; otherwise a missing topic is an error")
+    topic_partitions: int = setting(4, "partitions of a topic that is created", ge=1, le=10_000)
+    topic_replication: int = setting(-1, "copies of a topic that is created; -1 = the broker's default", ge=-1, le=10)
+    topic_retention_days: float = setting(7.0, "how long created topics keep records (not the compacted)", "d", gt=0)
+    topic_history_days: float = setting(
         730.0, "... those of alarms, events, feedback and alarm states: the ledger looks back on them", "d", gt=0
     )
 
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _setting(
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = setting(
         "PLAINTEXT", "how to talk to the brokers"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _setting("SCRAM-SHA-512", "how to log in")
-    sasl_username: str | None = _setting(None, "user at the brokers")
-    sasl_password: SecretStr | None = _setting(None, "password at the brokers; better is the file")
-    sasl_password_file: Path | None = _setting(None, "file that holds the password")
-    ssl_ca_file: Path | None = _setting(None, "certificates (PEM) that sign the brokers'; default: the system's")
-    ssl_cert_file: Path | None = _setting(None, "this client's certificate (PEM), for mutual TLS")
-    ssl_key_file: Path | None = _setting(None, "this client's private key (PEM)")
-    ssl_key_password_file: Path | None = _setting(None, "file that holds the private key's password")
-    ssl_check_hostname: bool = _setting(True, "refuse a broker whose certificate names another host")
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = setting("SCRAM-SHA-512", "how to log in")
+    sasl_username: str | None = setting(None, "user at the brokers")
+    sasl_password: SecretStr | None = setting(None, "password at the brokers; better is the file")
+    sasl_password_file: Path | None = setting(None, "file that holds the password")
+    ssl_ca_file: Path | None = setting(None, "certificates (PEM) that sign the brokers'; default: the system's")
+    ssl_cert_file: Path | None = setting(None, "this client's certificate (PEM), for mutual TLS")
+    ssl_key_file: Path | None = setting(None, "this client's private key (PEM)")
+    ssl_key_password_file: Path | None = setting(None, "file that holds the private key's password")
+    ssl_check_hostname: bool = setting(True, "refuse a broker whose certificate names another host")
 
-    metrics_host: str = _setting("127.0.0.1", "address on which /metrics, /healthz and /readyz listen")
-    metrics_port: int = _setting(9464, "port of /metrics, /healthz and /readyz; 0 = any free one", ge=0, le=65_535)
-    metrics_cert_file: Path | None = _setting(None, "certificate (PEM) for metrics over TLS")
-    metrics_key_file: Path | None = _setting(None, "private key (PEM) for metrics over TLS")
-    metrics_token: SecretStr | None = _setting(None, "bearer token that /metrics demands; better is the file")
-    metrics_token_file: Path | None = _setting(None, "file that holds the bearer token")
+    metrics_host: str = setting("127.0.0.1", "address on which /metrics, /healthz and /readyz listen")
+    metrics_port: int = setting(9464, "port of /metrics, /healthz and /readyz; 0 = any free one", ge=0, le=65_535)
+    metrics_cert_file: Path | None = setting(None, "certificate (PEM) for metrics over TLS")
+    metrics_key_file: Path | None = setting(None, "private key (PEM) for metrics over TLS")
+    metrics_token: SecretStr | None = setting(None, "bearer token that /metrics demands; better is the file")
+    metrics_token_file: Path | None = setting(None, "file that holds the bearer token")
 
-    console: bool = _setting(True, "serve the operators' console on the same address, at /")
-    console_token: SecretStr | None = _setting(
+    console: bool = setting(True, "serve the operators' console on the same address, at /")
+    console_token: SecretStr | None = setting(
         None, "token that the console demands; beyond loopback it is for reading only without one; better is the file"
     )
-    console_token_file: Path | None = _setting(None, "file that holds the console's token")
+    console_token_file: Path | None = setting(None, "file that holds the console's token")
 
-    bundle: Path | None = _setting(None, "folder of the bundle, where `--bundle` does not name it")
-    bundle_public_key_file: Path | None = _setting(
+    bundle: Path | None = setting(None, "folder of the bundle, where `--bundle` does not name it")
+    bundle_public_key_file: Path | None = setting(
         None, "Ed25519 public key (PEM); with it unsigned bundles are refused"
     )
-    sensor_assets_file: Path | None = _setting(
+    sensor_assets_file: Path | None = setting(
         None, "JSON file {sensor: asset} for a bus that is keyed by sensor or not keyed: `run` re-keys it first"
     )
-    topic_unkeyed: str = _setting(
+    topic_unkeyed: str = setting(
         "plant.raw", "the topic that is re-keyed into the topic of readings, or a regular expression (^...) of several"
     )
 
-    field_mapping_file: Path | None = _setting(
+    field_mapping_file: Path | None = setting(
         None, "JSON file that says where other people's records keep time, sensor and value (docs/plugging-in.md)"
     )
 
-    max_assets: int = _setting(
+    max_assets: int = setting(
         20_000, "most assets that one partition may hold; readings of others are dead letters", ge=1
     )
-    evict_after_seconds: float = _setting(
+    evict_after_seconds: float = setting(
         604_800.0, "an asset this far behind its partition (event time) is forgotten", "s", gt=0
     )
-    evict_after_records: int = _setting(1_000_000, "... if it also sent nothing within this many records", ge=1)
-    dead_letters_per_second: float = _setting(
+    evict_after_records: int = setting(1_000_000, "... if it also sent nothing within this many records", ge=1)
+    dead_letters_per_second: float = setting(
         200.0, "most dead letters published; the others are only counted", "1/s", gt=0
     )
 
-    commit_interval_seconds: float = _setting(0.5, "how often progress is committed", "s", gt=0, le=60)
-    max_poll_records: int = _setting(
+    commit_interval_seconds: float = setting(0.5, "how often progress is committed", "s", gt=0, le=60)
+    max_poll_records: int = setting(
         16_000, "about the most records in one batch; a batch of a producer is not cut", ge=1, le=1_000_000
     )
-    fetch_wait_seconds: float = _setting(
+    fetch_wait_seconds: float = setting(
         0.5, "how long a broker may hold a fetch back until there is something to send", "s", gt=0, le=10
     )
-    fetch_bytes: int = _setting(1_048_576, "most bytes of a partition in one fetch", "B", ge=1_024)
-    session_timeout_seconds: float = _setting(10.0, "a worker silent for longer loses its partitions", "s", ge=1, le=60)
-    rebalance_timeout_seconds: float = _setting(60.0, "longest time a batch may delay a rebalance", "s", ge=1)
+    fetch_bytes: int = setting(1_048_576, "most bytes of a partition in one fetch", "B", ge=1_024)
+    session_timeout_seconds: float = setting(10.0, "a worker silent for longer loses its partitions", "s", ge=1, le=60)
+    rebalance_timeout_seconds: float = setting(60.0, "longest time a batch may delay a rebalance", "s", ge=1)
 
-    start_seconds: float = _setting(600.0, "how long to wait for a broker at the start; then exit 75", "s", gt=0)
-    stall_seconds: float = _setting(120.0, "the broker has data but nothing moves for this long: exit 75", "s", gt=0)
-    commit_stall_seconds: float = _setting(120.0, "a commit is pending for this long: exit 75", "s", gt=0)
-    rebalance_stall_seconds: float = _setting(300.0, "no assignment for this long: exit 75", "s", gt=0)
-    outage_seconds: float = _setting(900.0, "the broker is away for this long: exit 75", "s", gt=0)
-    shutdown_seconds: float = _setting(10.0, "how long an orderly end may take before it is forced", "s", gt=0, le=14)
+    start_seconds: float = setting(600.0, "how long to wait for a broker at the start; then exit 75", "s", gt=0)
+    stall_seconds: float = setting(120.0, "the broker has data but nothing moves for this long: exit 75", "s", gt=0)
+    commit_stall_seconds: float = setting(120.0, "a commit is pending for this long: exit 75", "s", gt=0)
+    rebalance_stall_seconds: float = setting(300.0, "no assignment for this long: exit 75", "s", gt=0)
+    outage_seconds: float = setting(900.0, "the broker is away for this long: exit 75", "s", gt=0)
+    shutdown_seconds: float = setting(10.0, "how long an orderly end may take before it is forced", "s", gt=0, le=14)
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting("INFO", "what is logged to standard error")
-    torch_threads: int = _setting(1, "threads of one scoring call; more than 1 rarely helps small models", ge=1)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting("INFO", "what is logged to standard error")
+    torch_threads: int = setting(1, "threads of one scoring call; more than 1 rarely helps small models", ge=1)
 
     @field_validator("bootstrap")
     @classmethod
@@ -168,24 +164,6 @@ class Settings(BaseSettings):
         """
         return _secret(self.console_token, self.console_token_file, "console_token_file") or None
 
-    @classmethod
-    def load(cls, **overrides: Any) -> Self:
-        """Settings from the environment; an override that is not None (an option of a command) wins.
-
-        Raises:
-            UsageError: a value is not acceptable; the message names the variable.
-        """
-        try:
-            return cls(**{name: value for name, value in overrides.items() if value is not None})
-        except ValidationError as error:
-            raise UsageError("; ".join(_explain(problem) for problem in error.errors())) from None
-
-
-def _explain(problem: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    # The value is left out: it may be a secret.
-    return f"{PREFIX}{where.upper()}: {problem['msg']}" if where else str(problem["msg"])
-
 
 def _secret(value: SecretStr | None, file: Path | None, name: str) -> str | None:
     if file is not None:
@@ -196,32 +174,15 @@ def _secret(value: SecretStr | None, file: Path | None, name: str) -> str | None
     return None if value is None else value.get_secret_value()
 
 
-def describe() -> list[tuple[str, str, str, str]]:
-    """(variable, default, unit, description) of every setting, in the order of the class."""
-    rows = []
-    for name, field in Settings.model_fields.items():
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        default = "" if field.default is None else str(field.default)
-        rows.append((f"{PREFIX}{name.upper()}", default, str(extra.get("unit", "")), field.description or ""))
-    return rows
-
-
 def to_markdown() -> str:
     """docs/settings.md."""
-    lines = [
-        "# Settings",
-        "",
-        "Read from the environment at the start. Options of a command win. Generated by",
-        "`python -m stream_detector.settings > docs/settings.md`.",
-        "",
-        "| variable | default | unit | meaning |",
-        "|---|---|---|---|",
-        *(
-            f"| `{name}` | {f'`{value}`' if value else ''} | {unit} | {text} |"
-            for name, value, unit, text in describe()
-        ),
-    ]
-    return "\n".join(lines) + "\n"
+    return f"""\
+# Settings
+
+Read from the environment at the start. Options of a command win. Generated by
+`python -m stream_detector.settings > docs/settings.md`.
+
+{Settings.table()}"""
 
 
 if __name__ == "__main__":

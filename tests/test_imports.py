@@ -11,7 +11,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
     {"detection", "errors"},
-    {"exit_codes", "messages", "settings", "metrics", "signature", "start_clock", "bundle_files", "field_mapping"},
+    {
+        "bundle_files",
+        "environment",
+        "exit_codes",
+        "field_mapping",
+        "messages",
+        "metrics",
+        "settings",
+        "signature",
+        "start_clock",
+    },
     {
         "columns",
         "decoding",

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from stream_detector.errors import UsageError
-from stream_detector.settings import PREFIX, Settings, describe, to_markdown
+from stream_detector.settings import PREFIX, Settings, to_markdown
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 
@@ -15,11 +15,11 @@ def test_the_page_lists_every_setting_as_the_code_has_it() -> None:
 
 
 def test_every_setting_says_what_it_is() -> None:
-    assert all(text for _, _, _, text in describe())
+    assert all(text for _, _, _, text in Settings.describe())
 
 
 def test_every_duration_says_its_unit() -> None:
-    units = {name: unit for name, _, unit, _ in describe()}
+    units = {name: unit for name, _, unit, _ in Settings.describe()}
     assert [name for name, unit in units.items() if name.endswith("_SECONDS") and unit != "s"] == []
 
 

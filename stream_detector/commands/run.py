@@ -12,7 +12,7 @@ import typer
 
 from stream_detector.errors import UsageError
 from stream_detector.limits import Limits
-from stream_detector.settings import Settings, describe
+from stream_detector.settings import Settings
 from stream_detector.start_clock import StartClock, process_age_seconds
 
 EPILOG = "\n\n".join(
@@ -22,7 +22,7 @@ EPILOG = "\n\n".join(
             f"{name} ({', '.join(filter(None, [unit, f'default {default}' if default else '']))}): {text}"
             if unit or default
             else f"{name}: {text}"
-            for name, default, unit, text in describe()
+            for name, default, unit, text in Settings.describe()
         ),
     ]
 )

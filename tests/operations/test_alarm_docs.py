@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from stream_detector.messages import LoggedEvent
-from stream_detector.operations.forwarder_settings import to_markdown
+from stream_detector.operations.forwarder_settings import ForwarderSettings
 from stream_detector.operations.notification import Writer
 from tests.operations.messages import make_alarm
 
@@ -14,7 +14,7 @@ LEDGER = (DOCS / "ledger.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_settings_is_the_generated_one():
-    assert ALARMS.endswith(to_markdown())
+    assert ALARMS.endswith(ForwarderSettings.table())
 
 
 def test_the_text_shown_is_what_is_sent():

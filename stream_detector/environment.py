@@ -1,0 +1,59 @@
+"""Settings from environment variables: what each says of itself, and how a value that is not acceptable is named."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings
+
+from stream_detector.errors import UsageError
+
+
+def setting(default: Any, description: str, unit: str = "", **rules: Any) -> Any:
+    """A field of `EnvironmentSettings`. `rules`: bounds, as pydantic's `Field` takes them."""
+    return Field(default=default, description=description, json_schema_extra={"unit": unit}, **rules)
+
+
+class EnvironmentSettings(BaseSettings):
+    """Settings whose variables begin with `model_config["env_prefix"]`; every field is a `setting`."""
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Settings from the environment; an override that is not None (an option of a command) wins.
+
+        Raises:
+            UsageError: a value is not acceptable; the message names the variable.
+        """
+        try:
+            return cls(**{name: value for name, value in overrides.items() if value is not None})
+        except ValidationError as error:
+            raise UsageError("; ".join(map(cls._explain, error.errors()))) from None
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """The environment variable of a field."""
+        return f"{cls.model_config['env_prefix']}{name.upper()}"
+
+    @classmethod
+    def describe(cls) -> list[tuple[str, str, str, str]]:
+        """(variable, default, unit, description) of every setting, in the order of the class."""
+        rows = []
+        for name, field in cls.model_fields.items():
+            extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+            default = "" if field.default is None else str(field.default)
+            rows.append((cls.variable(name), default, str(extra.get("unit", "")), field.description or ""))
+        return rows
+
+    @classmethod
+    def table(cls) -> str:
+        """`describe` as a table in Markdown."""
+        lines = ["| variable | default | unit | meaning |", "|---|---|---|---|"]
+        for name, default, unit, text in cls.describe():
+            lines.append(f"| `{name}` | {f'`{default}`' if default else ''} | {unit} | {text} |")
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def _explain(cls, problem: Mapping[str, Any]) -> str:
+        where = ".".join(str(part) for part in problem["loc"])
+        # The value is left out: it may be a secret.
+        return f"{cls.variable(where)}: {problem['msg']}" if where else str(problem["msg"])
