@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
@@ -20,6 +19,7 @@ from stream_detector.records import Counts, Outcome, RecordBatch
 from stream_detector.settings import Settings
 from stream_detector.streaming.pipeline import DetectionEngine
 from stream_detector.streaming.security import aiokafka_options
+from stream_detector.streaming.topics import existing_partitions
 
 POLL_MILLISECONDS = 500
 
@@ -114,7 +114,10 @@ async def audit_log(settings: Settings, new_engine: Callable[[], DetectionEngine
     )
     try:
         await consumer.start()
-        topics = await _partitions(settings)
+        topics = {
+            topic: [TopicPartition(topic, number) for number in numbers]
+            for topic, numbers in (await existing_partitions(settings)).items()
+        }
         if settings.topic_readings not in topics:
             raise BrokerError(f"topic {settings.topic_readings} does not exist at {settings.bootstrap}")
         audit, expected = Audit(), _Expected()
@@ -129,21 +132,6 @@ async def audit_log(settings: Settings, new_engine: Callable[[], DetectionEngine
     finally:
         await consumer.stop()
     return audit
-
-
-async def _partitions(settings: Settings) -> dict[str, list[TopicPartition]]:
-    """By topic; an admin client, for a consumer that asks for a topic may create it."""
-    admin = AIOKafkaAdminClient(**aiokafka_options(settings))
-    await admin.start()
-    try:
-        described = await admin.describe_topics()
-    finally:
-        await admin.close()
-    return {
-        topic["topic"]: sorted(TopicPartition(topic["topic"], found["partition"]) for found in topic["partitions"])
-        for topic in described
-        if topic["error_code"] == 0
-    }
 
 
 async def _audit_partition(

@@ -13,6 +13,7 @@ from typing import Any, Self
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.security import aiokafka_options
+from stream_detector.streaming.topics import existing_partitions
 
 POLL_SECONDS = 0.5
 
@@ -74,7 +75,7 @@ class TopicReader:
     async def _assign(self) -> None:
         from aiokafka import TopicPartition
 
-        existing = await self._partitions()
+        existing = await existing_partitions(self._settings)
         self.missing = [topic for topic in self._topics if topic not in existing]
         partitions = [
             TopicPartition(topic, partition) for topic in self._topics for partition in existing.get(topic, ())
@@ -90,22 +91,6 @@ class TopicReader:
         ends = await self._consumer.end_offsets(partitions)
         for partition, found in (await self._consumer.offsets_for_times(wanted)).items():
             self._consumer.seek(partition, ends[partition] if found is None else found.offset)
-
-    async def _partitions(self) -> dict[str, list[int]]:
-        from aiokafka.admin import AIOKafkaAdminClient
-
-        # A consumer that asks for a topic's metadata may create the topic; the admin client only looks.
-        admin = AIOKafkaAdminClient(**aiokafka_options(self._settings))
-        await admin.start()
-        try:
-            described = await admin.describe_topics()
-        finally:
-            await admin.close()
-        return {
-            topic["topic"]: sorted(partition["partition"] for partition in topic["partitions"])
-            for topic in described
-            if topic["error_code"] == 0
-        }
 
     async def to_end(self) -> AsyncIterator[list[TopicRecord]]:
         """Batches of records up to the ends that the partitions have now; then it stops."""

@@ -77,6 +77,29 @@ async def ensure_history_topics(settings: Settings) -> None:
         await admin.close()
 
 
+async def existing_partitions(settings: Settings) -> dict[str, list[int]]:
+    """The partitions of every topic that is there, ascending.
+
+    A consumer that asks for a topic's metadata may create the topic; the admin client only looks.
+
+    Raises:
+        KafkaError: the brokers cannot be reached.
+    """
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    admin = AIOKafkaAdminClient(**aiokafka_options(settings))
+    await admin.start()
+    try:
+        described = await admin.describe_topics()
+    finally:
+        await admin.close()
+    return {
+        topic["topic"]: sorted(partition["partition"] for partition in topic["partitions"])
+        for topic in described
+        if topic["error_code"] == NONE
+    }
+
+
 def worker_topics(settings: Settings) -> list[str]:
     """The names of all topics that a worker needs, e.g. for an embedded broker."""
     return [*_plain_topics(settings), settings.topic_state]
