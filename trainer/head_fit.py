@@ -6,21 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.detection.calibrated_head import (
-    CalibratedOptions,
-    ForestConfig,
-    head_arrays,
-    read_options,
-)
+from stream_detector.detection.calibrated_head import CalibratedOptions, head_arrays, read_options
 from stream_detector.detection.calibration import RateState, RateTracker, fit_offset, sigmoid
 from stream_detector.detection.config import LeadConfig
-from stream_detector.detection.ensemble import INPUT_LIMIT, Ensemble, Linear, Member
+from stream_detector.detection.ensemble import Ensemble, Member
 from stream_detector.detection.features import Features
-from stream_detector.detection.forest import Forest
 from stream_detector.detection.head_state import CalibratedState
 from stream_detector.detection.scoring import Scorer
 from stream_detector.errors import DataError, RecipeError
 from trainer.dataset import Dataset
+from trainer.head_members import fit_boosted, fit_forests, fit_linear, no_linear
 from trainer.head_rows import HeadRows, read_rows
 from trainer.recipe import Recipe
 from trainer.split import Split
@@ -30,7 +25,6 @@ FEWEST_EVENTS = 5
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Inputs = NDArray[np.float32]
 
 OnPart = Callable[[int, int], None]
 """Called with how many parts of the work are done, and how many there are."""
@@ -155,64 +149,8 @@ def fit_ensemble(options: CalibratedOptions, rows: HeadRows, chosen: Bools, seed
     inputs = np.where(known, features, neutral)
     members: list[Member] = []
     for kind in options.forests:
-        members += _forests(kind, inputs, target, seed)
-    linear = _linear(options.strength, inputs, target) if options.linear_weight > 0 else _no_linear(inputs.shape[1])
+        members += fit_forests(kind, inputs, target, seed)
+    for boosted in options.boosted:
+        members += fit_boosted(boosted, inputs, target, rows.movement, seed)
+    linear = fit_linear(options.strength, inputs, target) if options.linear_weight > 0 else no_linear(inputs.shape[1])
     return Ensemble(neutral, linear, options.linear_weight, tuple(members))
-
-
-def _no_linear(features: int) -> Linear:
-    return Linear(np.zeros(features), np.ones(features), np.zeros(features), 0.0)
-
-
-def _linear(strength: float, inputs: Inputs, target: Bools) -> Linear:
-    from sklearn.linear_model import LogisticRegression
-
-    center, scale = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64) + 1e-6
-    standard = np.clip((inputs - center) / scale, -INPUT_LIMIT, INPUT_LIMIT)
-    model = LogisticRegression(C=strength, max_iter=300).fit(standard, target)
-    return Linear(center, scale, model.coef_[0].astype(np.float64), float(model.intercept_[0]))
-
-
-def _forests(kind: ForestConfig, inputs: Inputs, target: Bools, seed: int) -> list[Member]:
-    from sklearn.ensemble import ExtraTreesClassifier
-
-    members = []
-    for bag in range(kind.bags):
-        kept = target | (np.random.default_rng([seed, bag]).random(len(target)) < kind.keep)
-        model = ExtraTreesClassifier(
-            kind.trees,
-            criterion=kind.criterion,
-            min_samples_leaf=kind.smallest_leaf,
-            max_features=kind.tried_features,
-            random_state=seed * 1000 + bag,
-            n_jobs=1,
-        ).fit(inputs[kept], target[kept])
-        members.append(Member(_as_arrays(model.estimators_), kind.weight / kind.bags, float(np.log(kind.keep))))
-    return members
-
-
-def _as_arrays(trees: list[Any]) -> Forest:
-    """Fitted scikit-learn trees as plain arrays; a leaf leads to itself."""
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "value")}
-    roots, start = [], 0
-    for estimator in trees:
-        tree = estimator.tree_
-        leaf = tree.children_left < 0
-        own = np.arange(tree.node_count) + start
-        counts = tree.value[:, 0, :]
-        columns["feature"].append(np.where(leaf, 0, tree.feature))
-        columns["threshold"].append(np.where(leaf, 0.0, tree.threshold))
-        columns["left"].append(np.where(leaf, own, tree.children_left + start))
-        columns["right"].append(np.where(leaf, own, tree.children_right + start))
-        columns["value"].append(counts[:, 1] / counts.sum(axis=1))
-        roots.append(start)
-        start += tree.node_count
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return Forest(
-        joined["feature"].astype(np.int32),
-        joined["threshold"].astype(np.float64),
-        joined["left"].astype(np.int32),
-        joined["right"].astype(np.int32),
-        joined["value"].astype(np.float64),
-        np.array(roots, dtype=np.int32),
-    )

@@ -26,6 +26,7 @@ class HeadRows:
         scorable: (M,) the detector scores it.
         positive: (M,) an event lies in its lead window.
         features: (M, D) float32, NaN = not known.
+        movement: (D,) features that say how much something moves.
         state: of the features, after the last step.
     """
 
@@ -36,6 +37,7 @@ class HeadRows:
     scorable: Bools
     positive: Bools
     features: NDArray[np.float32]
+    movement: Bools
     state: FeatureState
 
     def __len__(self) -> int:
@@ -75,5 +77,6 @@ def read_rows(
         scorable=~event & known & on_stride & (position + 1 >= window.shortest),
         positive=row_positives(dataset, grid, lead)[rows],
         features=found,
+        movement=features.movement,
         state=state,
     )

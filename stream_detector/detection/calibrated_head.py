@@ -33,11 +33,31 @@ class ForestConfig(Config):
     weight: float = Field(default=1.0, gt=0)
 
 
+class BoostedConfig(Config):
+    """One kind of gradient-boosted trees (Friedman 2001, "Greedy function approximation"), in bags like the forests.
+
+    `rising`: a sensor that moves more never lowers the probability. With few events to learn from, what one knows
+    about a plant is worth more than what a tree makes of chance.
+    """
+
+    trees: int = Field(default=80, ge=1)
+    learning_rate: float = Field(default=0.03, gt=0, le=1)
+    depth: int = Field(default=3, ge=1)
+    smallest_leaf: int = Field(default=10, ge=1)
+    shrinkage: float = Field(default=10.0, ge=0, description="L2 of the leaves")
+    tried_features: float = Field(default=0.1, gt=0, le=1)
+    rising: bool = True
+    bags: int = Field(default=1, ge=1)
+    keep: float = Field(default=1.0, gt=0, le=1)
+    weight: float = Field(default=1.0, gt=0)
+
+
 class CalibratedOptions(Config):
     """Options of this head; what is learnt travels as arrays. `strength`: of the logistic model, C of scikit-learn."""
 
     features: FeatureConfig = FeatureConfig()
     forests: tuple[ForestConfig, ...] = ()
+    boosted: tuple[BoostedConfig, ...] = ()
     strength: float = Field(default=3e-4, gt=0)
     linear_weight: float = Field(default=1.0, ge=0)
     calibration: CalibrationConfig = CalibrationConfig()

@@ -1,8 +1,9 @@
-"""A logistic model and forests whose logits are averaged, all as plain arrays."""
+"""A logistic model, forests and boosted trees whose logits are averaged, all as plain arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,58 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Member:
-    """A forest, its weight in the mean, and what its logit is short of (it may have learnt from a part of the normal
-    rows only: then log of that part)."""
+class Averaged:
+    """Trees that say the share of positives; the member's logit is that of their mean.
+
+    `weight`: in the mean of the members. `shift`: what the logit is short of (the member may have learnt from a part of
+    the normal rows only: then log of that part).
+    """
+
+    NAME: ClassVar = "forest"
 
     forest: Forest
     weight: float
     shift: float
+
+    def logits(self, inputs: Inputs) -> Floats:
+        """(B, D) -> (B,)."""
+        return logit(self.forest.leaves(inputs).mean(axis=1)) + self.shift
+
+    def explain(self, inputs: Inputs) -> tuple[float, Floats]:
+        """One row (D,): its logit, and each feature's part (D,) in it.
+
+        The trees hand out shares of probability; they are stretched so that they add up to the logit above that of the
+        mean of the roots.
+        """
+        leaves, parts = self.forest.explain(inputs)
+        mean, gained = leaves.mean(), float(parts.sum()) / len(leaves)
+        own = float(logit(mean))
+        stretch = 0.0 if abs(gained) <= 1e-12 else (own - float(logit(mean - gained))) / (gained * len(leaves))
+        return own + self.shift, stretch * parts
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Trees each of which adds to the logit. `weight`, `shift`: as above, the shift with what boosting began from."""
+
+    NAME: ClassVar = "boosted"
+
+    forest: Forest
+    weight: float
+    shift: float
+
+    def logits(self, inputs: Inputs) -> Floats:
+        """(B, D) -> (B,)."""
+        return np.asarray(self.forest.leaves(inputs).sum(axis=1) + self.shift)
+
+    def explain(self, inputs: Inputs) -> tuple[float, Floats]:
+        """One row (D,): its logit, and each feature's part (D,) in it; they add up to it, but for the roots' values."""
+        leaves, parts = self.forest.explain(inputs)
+        return float(leaves.sum()) + self.shift, parts
+
+
+Member = Averaged | Boosted
+KINDS: tuple[type[Averaged] | type[Boosted], ...] = (Averaged, Boosted)
 
 
 @dataclass(frozen=True)
@@ -61,27 +107,19 @@ class Ensemble:
         if self.linear_weight > 0:
             total += self.linear_weight * (self.linear.parts(inputs).sum(axis=1) + self.linear.intercept)
         for member in self.members:
-            total += member.weight * (logit(member.forest.probability(inputs)) + member.shift)
+            total += member.weight * member.logits(inputs)
         return np.asarray(total / self._total_weight)
 
     def explain(self, features: Inputs) -> tuple[float, Floats]:
-        """One row (D,): its logit, and every feature's part (D,) in it, in units of the logit.
-
-        A forest hands out shares of probability; they are stretched so that they add up to the forest's logit above
-        that of its mean.
-        """
+        """One row (D,): its logit, and every feature's part (D,) in it, in units of the logit."""
         inputs = self.filled(features)
         linear = self.linear.parts(inputs)
         total = self.linear_weight * (float(linear.sum()) + self.linear.intercept)
         parts = self.linear_weight * linear
         for member in self.members:
-            probability, shares = member.forest.explain(inputs)
-            own = float(logit(np.array(probability)))
-            total += member.weight * (own + member.shift)
-            gained = float(shares.sum())
-            if abs(gained) > 1e-12:
-                stretch = (own - float(logit(np.array(probability - gained)))) / gained
-                parts += member.weight * stretch * shares
+            own, shares = member.explain(inputs)
+            total += member.weight * own
+            parts += member.weight * shares
         return total / self._total_weight, parts / self._total_weight
 
     def filled(self, features: Inputs) -> Inputs:
@@ -101,9 +139,11 @@ class Ensemble:
             "linear.weights": self.linear.weights,
             "linear.intercept": np.array([self.linear.intercept, self.linear_weight]),
         }
-        for number, member in enumerate(self.members):
-            result |= {f"forest.{number}.{name}": array for name, array in member.forest.arrays().items()}
-            result[f"forest.{number}.weight"] = np.array([member.weight, member.shift])
+        for kind in KINDS:
+            for number, member in enumerate(member for member in self.members if isinstance(member, kind)):
+                prefix = f"{kind.NAME}.{number}."
+                result |= {prefix + name: array for name, array in member.forest.arrays().items()}
+                result[prefix + "weight"] = np.array([member.weight, member.shift])
         return result
 
     @classmethod
@@ -118,11 +158,14 @@ class Ensemble:
             if array.shape != (features,):
                 raise ValueError(f"{name} has shape {array.shape}, the head reads {features} features")
         members: list[Member] = []
-        while f"forest.{len(members)}.weight" in arrays:
-            prefix = f"forest.{len(members)}."
-            weight, shift = (float(number) for number in arrays[prefix + "weight"])
-            own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-            members.append(Member(Forest.restore(own, features), weight, shift))
+        for kind in KINDS:
+            for number in count():
+                prefix = f"{kind.NAME}.{number}."
+                if prefix + "weight" not in arrays:
+                    break
+                weight, shift = (float(number) for number in arrays[prefix + "weight"])
+                own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+                members.append(kind(Forest.restore(own, features), weight, shift))
         linear = Linear(
             wide["linear.center"].astype(np.float64),
             wide["linear.scale"].astype(np.float64),

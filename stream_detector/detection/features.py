@@ -21,7 +21,8 @@ NO_SENSOR = -1
 
 
 class FeatureConfig(Config):
-    """`grade`: a sensor that holds a product code: it is a clock of its own and has no differences."""
+    """`grade`: a sensor that holds a product code: it is a clock of its own and has no differences. `clock`: whether the
+    times of events and restarts are features; a rate that follows them outside of the features may be enough."""
 
     lags: tuple[int, ...] = Field(default=(1, 3, 10, 20), min_length=1)
     volatility_steps: tuple[int, ...] = Field(default=(5, 30), min_length=1)
@@ -32,6 +33,7 @@ class FeatureConfig(Config):
     jump_limit: float = Field(default=8.0, gt=1, description="a larger |difference| counts as this many usual ones")
     move_limit: float = Field(default=20.0, gt=0, description="volatility: no |difference| counts for more than this")
     grade: str | None = None
+    clock: bool = True
 
 
 @dataclass(slots=True)
@@ -58,7 +60,10 @@ class FeatureState:
 
 
 class Features:
-    """Reads steps of the given sensors in order. `names`: (D,); `sensor_of`: (D,) index of a sensor, -1 = of none."""
+    """Reads steps of the given sensors in order.
+
+    `names`: (D,); `sensor_of`: (D,) index of a sensor, -1 = of none; `movement`: (D,) whether it says how much moves.
+    """
 
     def __init__(self, config: FeatureConfig, sensors: tuple[str, ...]) -> None:
         if config.grade is not None and config.grade not in sensors:
@@ -71,6 +76,7 @@ class Features:
         moving = [sensors[i] for i in self._moving]
         names: list[str] = []
         sensor_of: list[int] = []
+        movement: list[bool] = []
         for kind in (
             *(f"{kind} {lag}" for lag in config.lags for kind in ("signed", "size")),
             *(f"volatility {steps}" for steps in config.volatility_steps),
@@ -80,8 +86,11 @@ class Features:
             if not kind.startswith("signed"):
                 names += [f"{kind} mean", f"{kind} largest"]
                 sensor_of += [NO_SENSOR, NO_SENSOR]
-        self.names = (*names, *event_clock.NAMES)
-        self.sensor_of = np.array([*sensor_of, *[NO_SENSOR] * len(event_clock.NAMES)], dtype=np.int64)
+            movement += [not kind.startswith("signed")] * (len(names) - len(movement))
+        clock = event_clock.NAMES if config.clock else ()
+        self.names = (*names, *clock)
+        self.sensor_of = np.array([*sensor_of, *[NO_SENSOR] * len(clock)], dtype=np.int64)
+        self.movement = np.array([*movement, *[False] * len(clock)])
 
     def fresh(self) -> FeatureState:
         """The state of an asset never seen."""
@@ -114,9 +123,10 @@ class Features:
         state.recent[-1] = newest
         scale = state.scale
         parts = self._moves(state, scale)
-        # What a sensor says in the very step of an event is not always there when a stream closes that step.
-        grade = np.nan if self._grade is None or event else float(values[self._grade])
-        parts.append(read_clock(state.clock, time, state.position, grade))
+        if self.config.clock:
+            # What a sensor says in the very step of an event is not always there when a stream closes that step.
+            grade = np.nan if self._grade is None or event else float(values[self._grade])
+            parts.append(read_clock(state.clock, time, state.position, grade))
         if event:
             note_event(state.clock, time)
             state.position = -1

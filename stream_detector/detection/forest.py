@@ -19,8 +19,8 @@ CLIP = 1e-4
 class Forest:
     """N nodes of T trees. A node sends x left if x[feature] <= threshold; a leaf sends everything to itself.
 
-    feature, left, right: (N,) int32; threshold, value: (N,), value = share of positives among the node's training rows;
-    roots: (T,) int32.
+    feature, left, right: (N,) int32; threshold, value: (N,); roots: (T,) int32. What the values mean is for the member
+    of the ensemble to say: the share of positives among a node's training rows, or a part of a logit.
     """
 
     feature: Ints
@@ -68,22 +68,23 @@ class Forest:
             "roots": self.roots,
         }
 
-    def probability(self, inputs: Inputs) -> Floats:
-        """(B, D) -> (B,) mean over the trees of the share of positives in the leaf."""
+    def leaves(self, inputs: Inputs) -> Floats:
+        """(B, D) -> (B, T) value of the leaf that each tree leads to."""
         nodes = np.broadcast_to(self.roots, (len(inputs), len(self.roots)))
         rows = np.arange(len(inputs))[:, None]
         while True:
             goes_left = inputs[rows, self.feature[nodes]] <= self.threshold[nodes]
             below = np.where(goes_left, self.left[nodes], self.right[nodes])
             if np.array_equal(below, nodes):
-                return np.asarray(self.value[nodes].mean(axis=1))
+                return np.ascontiguousarray(self.value[nodes])
             nodes = below
 
-    def explain(self, inputs: Inputs) -> tuple[float, Floats]:
-        """One row (D,): its probability, and each feature's part (D,) in what sets it apart from the mean of the roots.
+    def explain(self, inputs: Inputs) -> tuple[Floats, Floats]:
+        """One row (D,): the values of its leaves (T,), and each feature's part (D,) in what sets their sum apart from that
+        of the roots.
 
-        Along its path every split hands the change of the share of positives to its feature (Saabas 2014, "Interpreting
-        random forests"); the parts and the roots' mean add up to the probability.
+        Along its path every split hands the change of the value to its feature (Saabas 2014, "Interpreting random
+        forests"); the parts and the roots' values add up to those of the leaves.
         """
         nodes = self.roots
         parts = np.zeros(len(inputs))
@@ -91,7 +92,7 @@ class Forest:
             feature = self.feature[nodes]
             below = np.where(inputs[feature] <= self.threshold[nodes], self.left[nodes], self.right[nodes])
             if np.array_equal(below, nodes):
-                return float(self.value[nodes].mean()), parts / len(self.roots)
+                return self.value[nodes], parts
             np.add.at(parts, feature, self.value[below] - self.value[nodes])
             nodes = below
 

@@ -111,3 +111,25 @@ def test_the_grade_has_no_differences_and_its_clock_starts_with_a_change():
 def test_an_unknown_grade_sensor_is_refused():
     with pytest.raises(ValueError, match="x9"):
         Features(FeatureConfig(grade="x9"), SENSORS)
+
+
+def test_without_a_clock_the_other_features_stay_as_they_are():
+    rng = np.random.default_rng(8)
+    values, events = rng.normal(size=(40, 3)), {11, 12, 30}
+    with_clock = Features(CONFIG, SENSORS)
+    without = Features(CONFIG.model_copy(update={"clock": False}), SENSORS)
+    found, wanted = walk(without, values, (5,), events)[0], walk(with_clock, values, (5,), events)[0]
+    np.testing.assert_array_equal(found, wanted[:, : -len(NAMES)])
+    assert without.names == with_clock.names[: -len(NAMES)]
+    assert len(without.sensor_of) == len(without.movement) == len(without.names)
+
+
+def test_movement_marks_what_only_grows_when_a_sensor_moves_more():
+    features = Features(CONFIG, SENSORS)
+    calm = walk(features, np.tile([[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]], (20, 1)))[0][-1]
+    wild = np.tile([[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]], (20, 1))
+    wild[-1] = [9.0, 1.0, 5.0]
+    moved = walk(features, wild)[0][-1]
+    marked = np.array([not name.startswith("signed") and name not in NAMES for name in features.names])
+    np.testing.assert_array_equal(features.movement, marked)
+    assert (moved[features.movement] >= calm[features.movement]).all()

@@ -1,0 +1,127 @@
+"""The members of the calibrated head's ensemble: fitted with scikit-learn, handed on as plain arrays."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.calibrated_head import BoostedConfig, ForestConfig
+from stream_detector.detection.ensemble import INPUT_LIMIT, Averaged, Boosted, Linear, Member
+from stream_detector.detection.forest import Forest
+
+Bools = NDArray[np.bool_]
+Inputs = NDArray[np.float32]
+
+
+def no_linear(features: int) -> Linear:
+    return Linear(np.zeros(features), np.ones(features), np.zeros(features), 0.0)
+
+
+def fit_linear(strength: float, inputs: Inputs, target: Bools) -> Linear:
+    from sklearn.linear_model import LogisticRegression
+
+    center, scale = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64) + 1e-6
+    standard = np.clip((inputs - center) / scale, -INPUT_LIMIT, INPUT_LIMIT)
+    model = LogisticRegression(C=strength, max_iter=300).fit(standard, target)
+    return Linear(center, scale, model.coef_[0].astype(np.float64), float(model.intercept_[0]))
+
+
+def fit_forests(kind: ForestConfig, inputs: Inputs, target: Bools, seed: int) -> list[Member]:
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    members: list[Member] = []
+    for bag in range(kind.bags):
+        kept = _bag(target, kind.keep, seed, bag)
+        model = ExtraTreesClassifier(
+            kind.trees,
+            criterion=kind.criterion,
+            min_samples_leaf=kind.smallest_leaf,
+            max_features=kind.tried_features,
+            random_state=seed * 1000 + bag,
+            n_jobs=1,
+        ).fit(inputs[kept], target[kept])
+        members.append(Averaged(forest_as_arrays(model.estimators_), kind.weight / kind.bags, float(np.log(kind.keep))))
+    return members
+
+
+def fit_boosted(kind: BoostedConfig, inputs: Inputs, target: Bools, movement: Bools, seed: int) -> list[Member]:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    members: list[Member] = []
+    for bag in range(kind.bags):
+        kept = _bag(target, kind.keep, seed, bag)
+        model = HistGradientBoostingClassifier(
+            max_iter=kind.trees,
+            learning_rate=kind.learning_rate,
+            max_depth=kind.depth,
+            min_samples_leaf=kind.smallest_leaf,
+            l2_regularization=kind.shrinkage,
+            max_features=kind.tried_features,
+            max_bins=64,
+            monotonic_cst=(movement & kind.rising).astype(np.int8),
+            early_stopping=False,
+            random_state=seed * 1000 + bag,
+        ).fit(inputs[kept], target[kept])
+        forest, base = boosted_as_arrays(model)
+        members.append(Boosted(forest, kind.weight / kind.bags, base + float(np.log(kind.keep))))
+    return members
+
+
+def _bag(target: Bools, keep: float, seed: int, bag: int) -> Bools:
+    """(M,) all positives, and this part of the others."""
+    return target | (np.random.default_rng([seed, bag]).random(len(target)) < keep)
+
+
+def boosted_as_arrays(model: Any) -> tuple[Forest, float]:
+    """Fitted boosted trees of scikit-learn as plain arrays, and the logit that they add to.
+
+    scikit-learn keeps the values of leaves alone; a node above them gets the mean of its training rows.
+    """
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "value")}
+    roots, start = [], 0
+    for (tree,) in model._predictors:
+        nodes = tree.nodes
+        leaf, own = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
+        value, count = nodes["value"].astype(np.float64), nodes["count"].astype(np.float64)
+        for node in own[~leaf][::-1]:  # children come after their parents
+            below = [nodes["left"][node], nodes["right"][node]]
+            value[node] = (value[below] * count[below]).sum() / count[below].sum()
+        columns["feature"].append(np.where(leaf, 0, nodes["feature_idx"]))
+        columns["threshold"].append(np.where(leaf, 0.0, nodes["num_threshold"]))
+        columns["left"].append(np.where(leaf, own, nodes["left"]) + start)
+        columns["right"].append(np.where(leaf, own, nodes["right"]) + start)
+        columns["value"].append(value)
+        roots.append(start)
+        start += len(nodes)
+    return _forest(columns, roots), float(model._baseline_prediction.item())
+
+
+def forest_as_arrays(trees: list[Any]) -> Forest:
+    """Fitted scikit-learn trees as plain arrays; a leaf leads to itself."""
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "value")}
+    roots, start = [], 0
+    for estimator in trees:
+        tree = estimator.tree_
+        leaf = tree.children_left < 0
+        own = np.arange(tree.node_count) + start
+        counts = tree.value[:, 0, :]
+        columns["feature"].append(np.where(leaf, 0, tree.feature))
+        columns["threshold"].append(np.where(leaf, 0.0, tree.threshold))
+        columns["left"].append(np.where(leaf, own, tree.children_left + start))
+        columns["right"].append(np.where(leaf, own, tree.children_right + start))
+        columns["value"].append(counts[:, 1] / counts.sum(axis=1))
+        roots.append(start)
+        start += tree.node_count
+    return _forest(columns, roots)
+
+
+def _forest(columns: dict[str, list[NDArray[Any]]], roots: list[int]) -> Forest:
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return Forest(
+        joined["feature"].astype(np.int32),
+        joined["threshold"].astype(np.float64),
+        joined["left"].astype(np.int32),
+        joined["right"].astype(np.int32),
+        joined["value"].astype(np.float64),
+        np.array(roots, dtype=np.int32),
+    )
