@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from stream_detector.settings import Settings
+from stream_detector.streaming.committed_offsets import committed_offsets
 from stream_detector.streaming.security import aiokafka_options
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class CommittedLog:
 
     async def _take_up(self, partitions: Sequence[Any]) -> None:
         new = [partition for partition in partitions if partition not in self._done]
-        committed = await self._committed()
+        committed = await self._committed(new)
         first = await self._offsets_at(new, time.time() - self._first_lookback_seconds)
         self._consumer.assign([*self._done, *new])
         for partition in new:
@@ -145,10 +146,10 @@ class CommittedLog:
             log.info("new partitions: %s", sorted(set(known) - set(self._done)))
             await self._take_up(known)
 
-    async def _committed(self) -> dict[Any, Any]:
+    async def _committed(self, partitions: Sequence[Any]) -> dict[Any, Any]:
         # The consumer's own `committed` leaves the metadata out.
-        offsets = await self._ask_admin(lambda admin: admin.list_consumer_group_offsets(self._group))
-        return {partition: known for partition, known in offsets.items() if known.offset >= 0}
+        found: dict[Any, Any] = await self._ask_admin(lambda admin: committed_offsets(admin, self._group, partitions))
+        return found
 
     async def _ask_admin(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
         from aiokafka.admin import AIOKafkaAdminClient

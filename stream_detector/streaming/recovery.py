@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 from stream_detector.settings import Settings
+from stream_detector.streaming.committed_offsets import committed_offsets
 from stream_detector.streaming.producer import Outgoing
 from stream_detector.streaming.security import aiokafka_options
 
@@ -147,10 +148,8 @@ class LogReader:
             admin = AIOKafkaAdminClient(**aiokafka_options(self._settings), request_timeout_ms=15_000)
             await admin.start()
             self._admin = admin
-        # Partitions are named, for the embedded broker does not answer when asked about all of them.
-        wanted = self._of_readings(partitions)
-        found = await self._admin.list_consumer_group_offsets(self._settings.group, partitions=wanted)
-        return {tp.partition: entry.offset for tp, entry in found.items() if entry.offset >= 0}
+        found = await committed_offsets(self._admin, self._settings.group, self._of_readings(partitions))
+        return {tp.partition: entry.offset for tp, entry in found.items()}
 
     async def ends(self, partitions: set[int]) -> dict[int, tuple[int, int]]:
         """(first offset, next offset) of partitions of the readings topic."""
