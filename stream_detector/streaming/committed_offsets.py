@@ -1,38 +1,76 @@
-"""What a group has committed, asked without being its member."""
+"""What a group has committed, where a broker that cannot say yet is not taken for one that knows of no commits.
 
+A broker that has just started and does not hold the group yet answers with an error of the whole answer, and with no
+offsets. aiokafka looks only at the errors of single partitions, in its admin client and in its consumer, and takes that
+for a group that has never committed anything. Hence these (private interface; the version is pinned).
+"""
+
+import asyncio
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Any
 
+NONE, UNKNOWN_TOPIC = 0, 3
+"""Codes of an answer; nothing is committed of a topic that does not exist."""
 
-async def committed_offsets(admin: Any, group: str, partitions: Collection[Any]) -> dict[Any, Any]:
+
+async def committed_offsets(admin: Any, group: str, partitions: Iterable[Any]) -> dict[Any, Any]:
     """{TopicPartition: OffsetAndMetadata} of those partitions of which the group has committed something.
 
-    `list_consumer_group_offsets` of aiokafka (private interface; the version is pinned) passes over an error that
-    concerns the whole answer: a broker that has just started and holds no groups yet is then taken for a group that
-    has never committed anything. Partitions are named, for the embedded broker does not answer when asked about all.
-
     Args:
-        admin: a started `AIOKafkaAdminClient`.
+        admin: a started `AIOKafkaAdminClient`; it needs not be a member of the group.
 
     Raises:
         KafkaError: the group's coordinator cannot be reached, or cannot say yet.
     """
-    from aiokafka import OffsetAndMetadata, TopicPartition
-    from aiokafka.errors import for_code
+    wanted = list(partitions)
+    if not wanted:
+        return {}
+    coordinator = await admin.find_coordinator(group)
+    return _offsets(await admin._send_request(_request(group, wanted), coordinator), group)
+
+
+async def own_committed_offsets(consumer: Any, partitions: Iterable[Any]) -> dict[Any, Any]:
+    """The same for the group of an `AIOKafkaConsumer`; waits until its coordinator can say.
+
+    Raises:
+        KafkaError: the coordinator refuses to say.
+    """
+    from aiokafka.errors import GroupLoadInProgressError, KafkaError
+
+    wanted, coordinator = list(partitions), consumer._coordinator
+    while wanted:
+        await coordinator.ensure_coordinator_known()
+        try:
+            answer = await coordinator._send_req(_request(coordinator.group_id, wanted))
+            return _offsets(answer, coordinator.group_id)
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            if not isinstance(error, GroupLoadInProgressError):
+                coordinator.coordinator_dead()
+        await asyncio.sleep(coordinator._retry_backoff_ms / 1000)
+    return {}
+
+
+def _request(group: str, partitions: Iterable[Any]) -> Any:
+    """Partitions are named, for the embedded broker does not answer when asked about all."""
     from aiokafka.protocol.commit import OffsetFetchRequest
 
-    if not partitions:
-        return {}
     wanted: dict[str, list[int]] = defaultdict(list)
-    for topic, partition in sorted(partitions):
+    for topic, partition in partitions:
         wanted[topic].append(partition)
-    coordinator = await admin.find_coordinator(group)
-    answer = await admin._send_request(OffsetFetchRequest(group, list(wanted.items())), coordinator)
+    return OffsetFetchRequest(group, list(wanted.items()))
+
+
+def _offsets(answer: Any, group: str) -> dict[Any, Any]:
+    from aiokafka import OffsetAndMetadata, TopicPartition
+    from aiokafka.errors import for_code
+
     entries = [(topic, *entry) for topic, found in answer.topics for entry in found]
     # The oldest form of the answer has no error of the whole.
-    for code in (getattr(answer, "error_code", 0), *(code for *_, code in entries)):
-        if code:
+    for code in (getattr(answer, "error_code", NONE), *(code for *_, code in entries)):
+        if code not in (NONE, UNKNOWN_TOPIC):
             raise for_code(code)(f"the offsets of group {group} cannot be read")
     return {
         TopicPartition(topic, partition): OffsetAndMetadata(offset, metadata)

@@ -35,6 +35,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from stream_detector.errors import StalledError
+from stream_detector.streaming.committed_offsets import own_committed_offsets
 from stream_detector.streaming.draining import Columns, drain
 from stream_detector.streaming.offset_keeper import OffsetKeeper
 from stream_detector.streaming.progress import Fetched
@@ -176,11 +177,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
     async def committed_with_metadata(
         self, partitions: list[TopicPartition]
     ) -> dict[TopicPartition, OffsetAndMetadata]:
-        consumer = self._ensure_consumer()
-        return cast(
-            dict[TopicPartition, OffsetAndMetadata],
-            await consumer._coordinator.fetch_committed_offsets(partitions),
-        )
+        return await own_committed_offsets(self._ensure_consumer(), partitions)
 
     def observe(self) -> tuple[bool, dict[int, tuple[int | None, int | None]]]:
         """(member of the group and not rebalancing, {partition: (position, milliseconds of the last answer)})."""

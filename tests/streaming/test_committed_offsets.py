@@ -5,12 +5,17 @@ from typing import Any
 
 import pytest
 from aiokafka import OffsetAndMetadata, TopicPartition
-from aiokafka.errors import CoordinatorLoadInProgressError, KafkaError, NotCoordinatorForGroupError
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+)
 from aiokafka.protocol.commit import OffsetFetchResponse_v1, OffsetFetchResponse_v3
 
-from stream_detector.streaming.committed_offsets import committed_offsets
+from stream_detector.streaming.committed_offsets import committed_offsets, own_committed_offsets
 
-LOADING, NOT_COORDINATOR = 14, 16
+UNKNOWN_TOPIC, LOADING, NOT_COORDINATOR, NOT_ALLOWED = 3, 14, 16, 30
 PARTITIONS = [TopicPartition("alarms", 1), TopicPartition("alarms", 0), TopicPartition("feedback", 0)]
 
 
@@ -62,3 +67,43 @@ def test_nothing_is_asked_about_no_partitions() -> None:
     admin = Admin(None)
     assert asyncio.run(committed_offsets(admin, "group", [])) == {}
     assert not admin.asked
+
+
+def test_a_topic_that_is_gone_has_no_offsets() -> None:
+    assert ask(OffsetFetchResponse_v3(0, [("alarms", [(0, -1, "", UNKNOWN_TOPIC)])], 0)) == {}
+
+
+class Consumer:
+    """A consumer that is its own coordinator, with one answer after the other."""
+
+    group_id, _retry_backoff_ms = "group", 0
+
+    def __init__(self, *codes: int) -> None:
+        self._coordinator = self
+        self.codes = list(codes)
+        self.looked_up = 0
+        self.dead = True
+
+    async def ensure_coordinator_known(self) -> None:
+        self.looked_up += self.dead
+        self.dead = False
+
+    def coordinator_dead(self) -> None:
+        self.dead = True
+
+    async def _send_req(self, request: Any) -> object:
+        code = self.codes.pop(0)
+        topics = [("alarms", [(0, 7, "", 0)])]
+        return OffsetFetchResponse_v3(0, [] if code else topics, code)
+
+
+def test_a_consumer_waits_until_its_coordinator_holds_the_group_and_looks_for_the_one_that_does() -> None:
+    consumer = Consumer(LOADING, LOADING, NOT_COORDINATOR, 0)
+    found = asyncio.run(own_committed_offsets(consumer, PARTITIONS))
+    assert found == {TopicPartition("alarms", 0): OffsetAndMetadata(7, "")}
+    assert consumer.looked_up == 2
+
+
+def test_a_consumer_that_may_not_ask_does_not_ask_for_ever() -> None:
+    with pytest.raises(GroupAuthorizationFailedError):
+        asyncio.run(own_committed_offsets(Consumer(NOT_ALLOWED), PARTITIONS))
