@@ -17,6 +17,7 @@ from stream_detector.errors import BrokerError
 from stream_detector.messages import to_bytes
 from stream_detector.records import Counts, Outcome, RecordBatch
 from stream_detector.settings import Settings
+from stream_detector.streaming.committed_offsets import own_committed_offsets
 from stream_detector.streaming.pipeline import DetectionEngine
 from stream_detector.streaming.security import aiokafka_options
 from stream_detector.streaming.topics import existing_partitions
@@ -140,7 +141,8 @@ async def _audit_partition(
     consumer.assign([tp])
     begin = (await consumer.beginning_offsets([tp]))[tp]
     end = (await consumer.end_offsets([tp]))[tp]
-    committed = await consumer.committed(tp)
+    found = await own_committed_offsets(consumer, [tp])
+    committed = found[tp].offset if tp in found else None
     mine = PartitionAudit(tp.partition, begin, committed, end)
     audit.partitions.append(mine)
     until = min(committed or 0, end)

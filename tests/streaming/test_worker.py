@@ -169,8 +169,12 @@ def test_an_outage_turns_readyz_red_and_green_again(own_kafka: Kafka, unique_nam
     own_kafka.brokers[0].kill()
     wait_for(lambda: "has not answered" in worker.get("/readyz")[1], 60, "red")
     own_kafka.brokers[0].start()
-    wait_for(lambda: ready(worker), 60, "green")
-    assert worker.alive
+
+    def green() -> bool:
+        assert worker.alive, worker.log_text()[-3000:]
+        return ready(worker)
+
+    wait_for(green, 60, "green")
 
 
 def test_a_topic_that_is_made_again_is_read_from_its_beginning(
