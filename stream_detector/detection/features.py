@@ -21,7 +21,7 @@ NO_SENSOR = -1
 
 
 class FeatureConfig(Config):
-    """`grade`: a sensor that holds a product code: it is a clock of its own and has no differences. `clock`: whether the
+    """`grade`: a sensor that holds a product code: it is a clock of its own and has no differences. `clock`: whether
     times of events and restarts are features; a rate that follows them outside of the features may be enough."""
 
     lags: tuple[int, ...] = Field(default=(1, 3, 10, 20), min_length=1)

@@ -80,8 +80,8 @@ class Forest:
             nodes = below
 
     def explain(self, inputs: Inputs) -> tuple[Floats, Floats]:
-        """One row (D,): the values of its leaves (T,), and each feature's part (D,) in what sets their sum apart from that
-        of the roots.
+        """One row (D,): the values of its leaves (T,), and each feature's part (D,) in what sets their sum apart from
+        that of the roots.
 
         Along its path every split hands the change of the value to its feature (Saabas 2014, "Interpreting random
         forests"); the parts and the roots' values add up to those of the leaves.
