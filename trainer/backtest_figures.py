@@ -9,7 +9,7 @@ from stream_detector.detection.attribution import shares, top
 from stream_detector.detection.event_cost import event_cost
 from trainer.dataset import Dataset
 from trainer.examples import row_steps
-from trainer.figures import ANOMALOUS, EVENT, NORMAL, THRESHOLD
+from trainer.figures import ANOMALOUS, EVENT, NORMAL, THRESHOLD, new_figure
 from trainer.score import iso_times
 from trainer.worth import Worth, alarm_intervals, run_numbers
 
@@ -25,7 +25,7 @@ Z90 = 1.6448536269514722
 def cumulative_cost(worth: Worth) -> go.Figure:
     """Cost since the start: these alarms, none at all, and always slow."""
     dates = _dates(worth)
-    figure = _figure("", "cost so far")
+    figure = new_figure("", "cost so far")
     rows_a_day = np.array([((worth.judged_day == day).sum()) for day in worth.days])
     episode = worth.recipe.episode
     always = worth.recipe.costs.fp * np.ceil(rows_a_day / (episode.hold_steps + episode.rest_steps))
@@ -42,7 +42,7 @@ def cumulative_cost(worth: Worth) -> go.Figure:
 def saving_by_day(worth: Worth) -> go.Figure:
     """What each day's alarms brought, in currency units."""
     saved = worth.never_by_day - worth.cost_by_day
-    figure = _figure("", "saved")
+    figure = new_figure("", "saved")
     figure.add_bar(x=_dates(worth), y=saved, marker_color=np.where(saved >= 0, NORMAL, ANOMALOUS))
     return figure
 
@@ -55,7 +55,7 @@ def reliability(worth: Worth) -> go.Figure:
     said = np.bincount(which, worth.judged.level, len(BINS) - 1)[used] / count[used]
     seen = np.bincount(which, worth.positive, len(BINS) - 1)[used] / count[used]
     low, high = wilson(seen, count[used])
-    figure = _figure("probability said", "part of rows before an event")
+    figure = new_figure("probability said", "part of rows before an event")
     figure.add_scatter(
         x=said, y=seen, mode="markers+lines", name="observed", marker_color=NORMAL,
         error_y={"type": "data", "symmetric": False, "array": high - seen, "arrayminus": seen - low},
@@ -79,7 +79,7 @@ def cost_curve(dataset: Dataset, worth: Worth) -> go.Figure:
     """Saving that each threshold would have had, as a multiple of the one used."""
     relative = worth.judged.level / np.where(worth.judged.threshold > 0, worth.judged.threshold, np.nan)
     usable = relative[np.isfinite(relative)]
-    figure = _figure("threshold, as a multiple of the one used", "saving")
+    figure = new_figure("threshold, as a multiple of the one used", "saving")
     if len(usable):
         candidates = np.unique(np.append(np.quantile(usable, 1 - np.geomspace(0.0005, 0.2, THRESHOLDS)), 1.0))
         figure.add_scatter(
@@ -103,7 +103,7 @@ def lead_times(worth: Worth) -> go.Figure:
     """Minutes from the raising of the alarm to the event."""
     match = worth.priced.match
     steps, caught = np.unique(match.lead_steps[match.caught], return_counts=True)
-    figure = _figure("minutes ahead", "caught events")
+    figure = new_figure("minutes ahead", "caught events")
     minutes = [f"{minutes:g}" for minutes in steps * worth.recipe.grid.step_seconds / 60]
     figure.add_bar(x=minutes, y=caught, width=0.4, marker_color=NORMAL)
     figure.update_xaxes(type="category")
@@ -154,16 +154,3 @@ def top_before(dataset: Dataset, worth: Worth, event: int) -> tuple[float | None
 
 def _dates(worth: Worth) -> list[str]:
     return [record["day"] for record in worth.per_day()]
-
-
-def _figure(x: str, y: str) -> go.Figure:
-    figure = go.Figure()
-    figure.update_layout(
-        template="plotly_white",
-        height=340,
-        margin={"t": 30, "b": 50},
-        xaxis_title=x,
-        yaxis_title=y,
-        hovermode="closest",
-    )
-    return figure

@@ -26,7 +26,7 @@ MOST_SPECTRA = 16
 def losses(curves: Losses) -> go.Figure:
     """Mean loss of each epoch."""
     epochs = np.arange(1, len(curves.train) + 1)
-    figure = _figure("epoch", "mean loss")
+    figure = new_figure("epoch", "mean loss")
     figure.add_scatter(x=epochs, y=curves.train, name="learnt from", line_color=NORMAL)
     figure.add_scatter(x=epochs, y=curves.holdout, name="held out", line_color=ANOMALOUS)
     figure.add_vline(x=curves.best + 1, line_dash="dot", line_color=THRESHOLD, annotation_text="kept")
@@ -36,7 +36,7 @@ def losses(curves: Losses) -> go.Figure:
 def sensor_spectra(found: Spectra) -> go.Figure:
     """How each sensor's variance is spread over periods; a click on a name hides it."""
     unit, seconds = ("h", 3600.0) if found.period_seconds[0] > 7200 else ("s", 1.0)
-    figure = _figure(f"period, {unit}", "share of the variance")
+    figure = new_figure(f"period, {unit}", "share of the variance")
     for column, name in enumerate(found.sensors[:MOST_SPECTRA]):
         figure.add_scatter(x=found.period_seconds / seconds, y=found.density[:, column], name=name, mode="lines")
     figure.update_xaxes(type="log")
@@ -45,7 +45,7 @@ def sensor_spectra(found: Spectra) -> go.Figure:
 
 def score_distribution(manifest: Manifest, scored: ScoredRows) -> go.Figure:
     """Histogram of the scores, by label where there are labels; each class has the area 1."""
-    figure = _figure(_level_name(scored), "density")
+    figure = new_figure(_level_name(scored), "density")
     level = scored.level
     if len(level):
         # A few extreme scores would squeeze all others into one bar.
@@ -67,7 +67,7 @@ def score_distribution(manifest: Manifest, scored: ScoredRows) -> go.Figure:
 def score_over_time(manifest: Manifest, dataset: Dataset, scored: ScoredRows) -> go.Figure:
     """The score of every row, the threshold, the rows in alarm, and the events or anomalous rows."""
     has_time = bundle_data(manifest).time_column is not None
-    figure = _figure("time (UTC)" if has_time else "row", _level_name(scored))
+    figure = new_figure("time (UTC)" if has_time else "row", _level_name(scored))
     shown = _thinned(scored.level, scored.alarm)
     rows = scored.rows[shown]
     figure.add_scattergl(
@@ -107,7 +107,7 @@ def cost_curve(manifest: Manifest, scored: ScoredRows) -> go.Figure:
     curve = operating_curve(scored.level, scored.positive)
     cost = curve.cost(manifest.costs)
     shown = np.unique(np.linspace(0, len(cost) - 1, min(len(cost), 2000)).round().astype(np.int64))
-    figure = _figure(f"threshold of the {_level_name(scored)}", "cost")
+    figure = new_figure(f"threshold of the {_level_name(scored)}", "cost")
     figure.add_scatter(x=curve.thresholds[shown], y=cost[shown], name="cost", line_color=NORMAL)
     figure.add_hline(y=cost[0], line_dash="dash", line_color=THRESHOLD, annotation_text="never alarm")
     figure.add_hline(y=cost[-1], line_dash="dot", line_color=EVENT, annotation_text="always alarm")
@@ -121,7 +121,7 @@ def cost_curve(manifest: Manifest, scored: ScoredRows) -> go.Figure:
 def confusion(matrix: list[list[int]]) -> go.Figure:
     """[[tn, fp], [fn, tp]] as a labelled map; colours are shares of each row."""
     counts = np.array(matrix, dtype=np.float64)
-    figure = _figure("", "")
+    figure = new_figure("", "")
     figure.add_heatmap(
         z=counts / np.maximum(counts.sum(axis=1, keepdims=True), 1),
         x=["no alarm", "alarm"],
@@ -154,7 +154,7 @@ def reconstruction(bundle: Bundle, dataset: Dataset, scored: ScoredRows) -> go.F
     largest = np.argsort(-scored.errors[most], kind="stable")[:SENSORS_SHOWN]
     as_samples = scaled.shape[1] == 1
     if as_samples:
-        figure = _figure("column", "scaled value")
+        figure = new_figure("column", "scaled value")
         figure.add_scatter(x=manifest.sensors, y=scaled[0, 0], name="input", line_color=NORMAL)
         figure.add_scatter(x=manifest.sensors, y=drawn[0, 0], name="reconstruction", line_color=ANOMALOUS)
         return figure
@@ -171,7 +171,8 @@ def reconstruction(bundle: Bundle, dataset: Dataset, scored: ScoredRows) -> go.F
     return figure
 
 
-def _figure(x: str, y: str) -> go.Figure:
+def new_figure(x: str, y: str) -> go.Figure:
+    """An empty figure in the look of the reports."""
     figure = go.Figure()
     figure.update_layout(
         template="plotly_white",
