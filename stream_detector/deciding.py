@@ -40,7 +40,7 @@ class Decisions:
 
 @dataclass(slots=True)
 class Standing:
-    """One asset's decision state: its open alarm, the step that raised it, the one that cleared the last, its head."""
+    """One asset's decision state: its open alarm, the step that raised it, the one that its rest began in, its head."""
 
     asset: str
     alarm: Alarm | None = None
@@ -65,7 +65,7 @@ class Decider:
         self._pending: list[tuple[Closings, Floats]] = []
         self._pending_bytes = 0
         self._decisions = Decisions()
-        self._open = np.zeros(0, np.bool_)
+        self._busy = np.zeros(0, np.bool_)
         self.score, self.probability = np.zeros(0), np.zeros(0)
         self.degraded = np.zeros(0, np.int64)
         self.step = np.zeros(0, np.int64)
@@ -82,13 +82,13 @@ class Decider:
         if head is not None:
             standing.head = head.fresh() if known is None or known.head is None else head.load(known.head)
         self.standings[slot] = standing
-        while slot >= len(self._open):
-            for name in ("_open", "step", "score", "probability", "degraded", "evidence", "newest", "expected"):
+        while slot >= len(self._busy):
+            for name in ("_busy", "step", "score", "probability", "degraded", "evidence", "newest", "expected"):
                 array = getattr(self, name)
                 larger = np.zeros((max(16, 2 * len(array)), *array.shape[1:]), array.dtype)
                 larger[: len(array)] = array
                 setattr(self, name, larger)
-        self._open[slot] = standing.alarm is not None
+        self._busy[slot] = standing.alarm is not None or standing.ended_step is not None
         self.score[slot] = self.probability[slot] = np.nan
         self.degraded[slot] = 0
         self.evidence[slot] = 0
@@ -216,8 +216,8 @@ class Decider:
         )  # fmt: skip
 
     def _decide(self, closings: Closings, scored: Bools, place: Ints, found: StepResults) -> None:
-        """Rows of assets with an alarm up or about to be; nothing can change for the others."""
-        busy = self._open.copy()
+        """Rows of assets with an alarm that is up, rests or is about to be; nothing can change for the others."""
+        busy = self._busy.copy()
         busy[found.slot[found.above]] = True
         concerned = busy[closings.slot]
         if self.publish_scores:
@@ -227,13 +227,13 @@ class Decider:
             standing, kind = self.standings[slot], closings.kind[index]
             if kind != STEP:
                 self._clear(slot, int(closings.run_start[index]) if kind == LATE_EVENT else step, record)
+                self._end_rest(slot)
                 continue
             above = bool(found.above[place[index]]) if scored[index] else False
             raised = None if standing.alarm is None else standing.alarm_step
-            ended = standing.ended_step
-            if ended is not None and ended <= int(closings.run_start[index]):
-                ended = None  # in another run
-            move = next_move(raised, step, above, self._rules.episode, ended)
+            if standing.ended_step is not None and step >= standing.ended_step + self._rules.episode.rest_steps:
+                self._end_rest(slot)
+            move = next_move(raised, step, above, self._rules.episode, standing.ended_step)
             if move in (Move.CLEAR, Move.RENEW):
                 self._clear(slot, step, record)
             if move in (Move.RAISE, Move.RENEW):
@@ -245,7 +245,7 @@ class Decider:
     def _raise(self, slot: int, step: int, record: int, found: StepResults, place: int) -> None:
         standing = self.standings[slot]
         standing.alarm, standing.alarm_step = self._wording.raised(standing.asset, step, found, place), step
-        self._open[slot] = True
+        self._busy[slot] = True
         self._decisions.changed.add(slot)
         self._decisions.alarms.append((record, standing.alarm))
 
@@ -253,9 +253,19 @@ class Decider:
         standing = self.standings[slot]
         if standing.alarm is None:
             return
-        standing.ended_step = max(step, standing.alarm_step + 1)
-        cleared = self._wording.cleared(standing.alarm, standing.ended_step)
-        standing.alarm = None
-        self._open[slot] = False
+        ended = max(step, standing.alarm_step + 1)
+        self._decisions.alarms.append((record, self._wording.cleared(standing.alarm, ended)))
         self._decisions.changed.add(slot)
-        self._decisions.alarms.append((record, cleared))
+        standing.alarm = None
+        # Empty steps, and those that are not scored, may have kept it up for longer than it had to be.
+        episode = self._rules.episode
+        standing.ended_step = min(ended, standing.alarm_step + episode.max_steps) if episode.rest_steps else None
+        self._busy[slot] = standing.ended_step is not None
+
+    def _end_rest(self, slot: int) -> None:
+        """It was long enough, or the run is over and the plant begins anew."""
+        standing = self.standings[slot]
+        if standing.ended_step is not None:
+            standing.ended_step = None
+            self._busy[slot] = False
+            self._decisions.changed.add(slot)

@@ -13,7 +13,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     until: every record below this offset is covered: what was decided, and which were `refused` or are `held`.
     refused: offsets of records that rule 1 turned away, the newest ones; held: of those that it holds aside.
     alarm: the raised alarm of the open episode as JSON; alarm_step: the step that raised it.
-    ended_step: the step that cleared the last episode, None before the first.
+    ended_step: the step in which the last episode was over, while it rests, else None.
     head: the state of the probability head.
     """
 

@@ -247,6 +247,7 @@ class NaiveEngine:
         if step < asset.next_step:
             asset.last = None
             self.clear(asset, asset.next_step)
+            self.end_rest(asset)
             self.advance_head(asset, step, None, event=True)
         else:
             asset.events.add(step)
@@ -284,6 +285,7 @@ class NaiveEngine:
     def closed(self, asset: Asset, step: int) -> None:
         if step in asset.events:
             self.clear(asset, step)
+            self.end_rest(asset)
             asset.last = None
             self.advance_head(asset, step, None, event=True)
         elif any(self.reported(asset, step, sensor) for sensor in self.sensors):
@@ -294,6 +296,7 @@ class NaiveEngine:
         elif asset.last is not None and step - asset.last > self.rules.grid.max_gap_steps:
             asset.last = None
             self.clear(asset, step)
+            self.end_rest(asset)
 
     def window(self, asset: Asset, step: int) -> np.ndarray:
         width, oldest = self.rules.window.steps, self.rules.grid.staleness_steps
@@ -354,16 +357,23 @@ class NaiveEngine:
             age = step - asset.alarm["step"]
             if age >= episode.max_steps or (not above and age >= episode.hold_steps):
                 self.clear(asset, step)
-        resting = asset.ended is not None and asset.run_start < asset.ended and step < asset.ended + episode.rest_steps
-        if asset.alarm is None and above and not resting:
+        if asset.ended is not None and step >= asset.ended + episode.rest_steps:
+            asset.ended = None
+            asset.changed = True
+        if asset.alarm is None and above and asset.ended is None:
             asset.alarm = {"step": step, "score": score}
             asset.changed = True
             self.out.alarms.append((asset.name, "raised", to_iso(step * self.step), None, score))
 
+    def end_rest(self, asset: Asset) -> None:
+        asset.changed = asset.changed or asset.ended is not None
+        asset.ended = None
+
     def clear(self, asset: Asset, step: int) -> None:
         if asset.alarm is None:
             return
-        asset.ended = max(step, asset.alarm["step"] + 1)
+        latest = asset.alarm["step"] + self.rules.episode.max_steps
+        asset.ended = min(max(step, asset.alarm["step"] + 1), latest) if self.rules.episode.rest_steps else None
         raised, cleared = to_iso(asset.alarm["step"] * self.step), to_iso(step * self.step)
         self.out.alarms.append((asset.name, "cleared", raised, cleared, asset.alarm["score"]))
         asset.alarm = None

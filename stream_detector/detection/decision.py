@@ -19,7 +19,7 @@ def next_move(
 ) -> Move:
     """What a closed step does. `raised_step`: when the open episode was raised, None while there is none.
 
-    `ended_step`: where the last episode of this run was cleared, None if there was none.
+    `ended_step`: where the last episode of this run was over, None where that does not matter any more.
 
     >>> config = EpisodeConfig(hold_steps=2, max_steps=3)
     >>> [next_move(raised, 10, above, config).name for raised, above in
