@@ -26,9 +26,7 @@ def cumulative_cost(worth: Worth) -> go.Figure:
     """Cost since the start: these alarms, none at all, and always slow."""
     dates = _dates(worth)
     figure = new_figure("", "cost so far")
-    rows_a_day = np.array([((worth.judged_day == day).sum()) for day in worth.days])
-    episode = worth.recipe.episode
-    always = worth.recipe.costs.fp * np.ceil(rows_a_day / (episode.hold_steps + episode.rest_steps))
+    always = worth.always_by_day
     figure.add_scatter(x=dates, y=worth.cost_by_day.cumsum(), name=worth.recipe.name, line_color=NORMAL)
     figure.add_scatter(x=dates, y=worth.never_by_day.cumsum(), name="never alarm", line_color=ANOMALOUS)
     # Always alarming often costs so much that the other two would be one line: it may leave at the top.

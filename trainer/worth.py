@@ -66,6 +66,14 @@ class Worth:
         return None if never <= 0 else 1 - self.priced.cost / never
 
     @property
+    def always_by_day(self) -> Floats:
+        """(D,) what alarming all the time would cost, every event that has a scored row before it being caught."""
+        rows = np.bincount(np.searchsorted(self.days, self.judged_day), minlength=len(self.days))
+        episode = self.recipe.episode
+        always: Floats = self.recipe.costs.fp * np.ceil(rows / (episode.hold_steps + episode.rest_steps))
+        return always
+
+    @property
     def saving_by_half(self) -> tuple[float | None, float | None]:
         """Saving on the first half of the judged days and on the rest: does it hold up?"""
         middle = (len(self.days) + 1) // 2
@@ -93,6 +101,7 @@ class Worth:
             "events": len(self.event_steps),
             "scored_rows": len(self.judged.rows),
             "never_cost": self.priced.never_cost,
+            "always_cost": float(self.always_by_day.sum()),
             "cost": self.priced.cost,
             "saving": self.saving,
             "saving_low": self.interval.low,
@@ -253,7 +262,10 @@ def in_words(worth: Worth) -> list[str]:
     if saving is None:
         return [*lines, "Without an event nothing can be said about a saving."]
     interval = "" if low is None or high is None else f", 90 % interval over days {low:.1%} to {high:.1%}"
-    sums = f"cost {worth.priced.cost:,.0f} against {worth.priced.never_cost:,.0f} without alarms"
+    sums = (
+        f"cost {worth.priced.cost:,.0f} against {worth.priced.never_cost:,.0f} without alarms "
+        f"and {worth.always_by_day.sum():,.0f} with one all the time"
+    )
     if not len(worth.alarms):
         return [*lines, f"It never alarms, so it saves nothing: {sums}."]
     lines.append(f"Saving {saving:.1%}{interval}: {sums}.")

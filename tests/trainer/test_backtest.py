@@ -126,6 +126,9 @@ def test_every_miss_and_every_alarm_is_priced(recipe):
     assert (numbers["events"], numbers["caught"], numbers["alarms"]) == (events, events - 1, events)
     assert numbers["cost"] == 100 + 5 * events
     assert numbers["never_cost"] == 100 * events
+    rest = recipe.episode.hold_steps + recipe.episode.rest_steps
+    at_least = numbers["scored_rows"] / rest * 5
+    assert at_least <= numbers["always_cost"] <= at_least + 5 * len(numbers["per_day"])
     assert numbers["saving"] == pytest.approx(1 - numbers["cost"] / numbers["never_cost"])
     assert set(numbers["lead_minutes"]) == {2.0}
     assert numbers["saving_low"] <= numbers["saving"] <= numbers["saving_high"]
