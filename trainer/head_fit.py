@@ -151,6 +151,6 @@ def fit_ensemble(options: CalibratedOptions, rows: HeadRows, chosen: Bools, seed
     for kind in options.forests:
         members += fit_forests(kind, inputs, target, seed)
     for boosted in options.boosted:
-        members += fit_boosted(boosted, inputs, target, rows.movement, seed)
+        members.append(fit_boosted(boosted, inputs, target, rows.movement, seed))
     linear = fit_linear(options.strength, inputs, target) if options.linear_weight > 0 else no_linear(inputs.shape[1])
     return Ensemble(neutral, linear, options.linear_weight, tuple(members))

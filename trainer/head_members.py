@@ -1,5 +1,6 @@
 """The members of the calibrated head's ensemble: fitted with scikit-learn, handed on as plain arrays."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from stream_detector.detection.forest import Forest
 
 Bools = NDArray[np.bool_]
 Inputs = NDArray[np.float32]
+Numbers = NDArray[Any]
 
 
 def no_linear(features: int) -> Linear:
@@ -44,10 +46,11 @@ def fit_forests(kind: ForestConfig, inputs: Inputs, target: Bools, seed: int) ->
     return members
 
 
-def fit_boosted(kind: BoostedConfig, inputs: Inputs, target: Bools, movement: Bools, seed: int) -> list[Member]:
+def fit_boosted(kind: BoostedConfig, inputs: Inputs, target: Bools, movement: Bools, seed: int) -> Boosted:
+    """The mean of the bags' logits is a sum over the trees of all bags: one member."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    members: list[Member] = []
+    forests, bases = [], []
     for bag in range(kind.bags):
         kept = _bag(target, kind.keep, seed, bag)
         model = HistGradientBoostingClassifier(
@@ -63,8 +66,9 @@ def fit_boosted(kind: BoostedConfig, inputs: Inputs, target: Bools, movement: Bo
             random_state=seed * 1000 + bag,
         ).fit(inputs[kept], target[kept])
         forest, base = boosted_as_arrays(model)
-        members.append(Boosted(forest, kind.weight / kind.bags, base + float(np.log(kind.keep))))
-    return members
+        forests.append(replace(forest, value=forest.value / kind.bags))
+        bases.append(base)
+    return Boosted(_joined(forests), kind.weight, float(np.mean(bases) + np.log(kind.keep)))
 
 
 def _bag(target: Bools, keep: float, seed: int, bag: int) -> Bools:
@@ -77,8 +81,7 @@ def boosted_as_arrays(model: Any) -> tuple[Forest, float]:
 
     scikit-learn keeps the values of leaves alone; a node above them gets the mean of its training rows.
     """
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "value")}
-    roots, start = [], 0
+    trees = []
     for (tree,) in model._predictors:
         nodes = tree.nodes
         leaf, own = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
@@ -86,42 +89,46 @@ def boosted_as_arrays(model: Any) -> tuple[Forest, float]:
         for node in own[~leaf][::-1]:  # children come after their parents
             below = [nodes["left"][node], nodes["right"][node]]
             value[node] = (value[below] * count[below]).sum() / count[below].sum()
-        columns["feature"].append(np.where(leaf, 0, nodes["feature_idx"]))
-        columns["threshold"].append(np.where(leaf, 0.0, nodes["num_threshold"]))
-        columns["left"].append(np.where(leaf, own, nodes["left"]) + start)
-        columns["right"].append(np.where(leaf, own, nodes["right"]) + start)
-        columns["value"].append(value)
-        roots.append(start)
-        start += len(nodes)
-    return _forest(columns, roots), float(model._baseline_prediction.item())
+        feature, threshold = np.where(leaf, 0, nodes["feature_idx"]), np.where(leaf, 0.0, nodes["num_threshold"])
+        left, right = np.where(leaf, own, nodes["left"]), np.where(leaf, own, nodes["right"])
+        trees.append(_tree(feature, threshold, left, right, value))
+    return _joined(trees), float(model._baseline_prediction.item())
 
 
 def forest_as_arrays(trees: list[Any]) -> Forest:
     """Fitted scikit-learn trees as plain arrays; a leaf leads to itself."""
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "value")}
-    roots, start = [], 0
+    found = []
     for estimator in trees:
         tree = estimator.tree_
         leaf = tree.children_left < 0
-        own = np.arange(tree.node_count) + start
+        own = np.arange(tree.node_count)
         counts = tree.value[:, 0, :]
-        columns["feature"].append(np.where(leaf, 0, tree.feature))
-        columns["threshold"].append(np.where(leaf, 0.0, tree.threshold))
-        columns["left"].append(np.where(leaf, own, tree.children_left + start))
-        columns["right"].append(np.where(leaf, own, tree.children_right + start))
-        columns["value"].append(counts[:, 1] / counts.sum(axis=1))
-        roots.append(start)
-        start += tree.node_count
-    return _forest(columns, roots)
+        feature, threshold = np.where(leaf, 0, tree.feature), np.where(leaf, 0.0, tree.threshold)
+        left, right = np.where(leaf, own, tree.children_left), np.where(leaf, own, tree.children_right)
+        found.append(_tree(feature, threshold, left, right, counts[:, 1] / counts.sum(axis=1)))
+    return _joined(found)
 
 
-def _forest(columns: dict[str, list[NDArray[Any]]], roots: list[int]) -> Forest:
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+def _tree(feature: Numbers, threshold: Numbers, left: Numbers, right: Numbers, value: Numbers) -> Forest:
+    """A forest of one tree, its root at 0; a leaf leads to itself."""
     return Forest(
-        joined["feature"].astype(np.int32),
-        joined["threshold"].astype(np.float64),
-        joined["left"].astype(np.int32),
-        joined["right"].astype(np.int32),
-        joined["value"].astype(np.float64),
-        np.array(roots, dtype=np.int32),
+        feature.astype(np.int32),
+        threshold.astype(np.float64),
+        left.astype(np.int32),
+        right.astype(np.int32),
+        value.astype(np.float64),
+        np.zeros(1, np.int32),
+    )
+
+
+def _joined(forests: list[Forest]) -> Forest:
+    """All their trees in one."""
+    starts = np.cumsum([0, *(len(forest.feature) for forest in forests[:-1])]).astype(np.int32)
+    return Forest(
+        np.concatenate([forest.feature for forest in forests]),
+        np.concatenate([forest.threshold for forest in forests]),
+        np.concatenate([forest.left + start for forest, start in zip(forests, starts, strict=True)]),
+        np.concatenate([forest.right + start for forest, start in zip(forests, starts, strict=True)]),
+        np.concatenate([forest.value for forest in forests]),
+        np.concatenate([forest.roots + start for forest, start in zip(forests, starts, strict=True)]),
     )
