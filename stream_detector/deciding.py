@@ -245,6 +245,7 @@ class Decider:
     def _raise(self, slot: int, step: int, record: int, found: StepResults, place: int) -> None:
         standing = self.standings[slot]
         standing.alarm, standing.alarm_step = self._wording.raised(standing.asset, step, found, place), step
+        standing.ended_step = None
         self._busy[slot] = True
         self._decisions.changed.add(slot)
         self._decisions.alarms.append((record, standing.alarm))

@@ -85,6 +85,10 @@ GRIDS: dict[str, Rules] = {
         threshold=1.0, episode=EpisodeConfig(hold_steps=1, max_steps=1, rest_steps=4),
         window={"steps": 3, "min_steps": 1}, grid={"lateness_seconds": 60.0},
     ),
+    "rest with stride and gaps": make_rules(
+        threshold=1.0, episode=EpisodeConfig(hold_steps=1, max_steps=2, rest_steps=2),
+        window={"steps": 2, "min_steps": 1, "stride": 2}, grid={"lateness_seconds": 60.0, "max_gap_steps": 3},
+    ),
 }  # fmt: skip
 
 Record = tuple[bytes | None, bytes | None, int]

@@ -88,7 +88,8 @@ class EpisodeConfig(Config):
     """An alarm stays up for at least `hold_steps`, at most `max_steps`; then it is cleared and perhaps raised anew.
 
     The lead window of an alarm's last step reaches past its end. For `rest_steps` after that end no other alarm of the
-    run is raised; up to `until_steps - from_steps` of the lead this leaves no step without cover.
+    run is raised. Up to `until_steps - from_steps` of the lead, the first step that each step above the threshold
+    speaks of stays covered; the later ones do if the unrest lasts.
     """
 
     hold_steps: int = Field(default=2, ge=1)

@@ -35,5 +35,5 @@ def next_move(
         return Move.RAISE if above and not resting else Move.NONE
     age = step - raised_step
     if age >= config.max_steps:
-        return Move.RENEW if above and config.rest_steps == 0 else Move.CLEAR
+        return Move.RENEW if above and age >= config.max_steps + config.rest_steps else Move.CLEAR
     return Move.CLEAR if not above and age >= config.hold_steps else Move.NONE
