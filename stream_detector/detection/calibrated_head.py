@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from stream_detector.detection.calibration import CalibrationConfig, RateTracker, sigmoid
 from stream_detector.detection.config import Config, GridConfig, HeadConfig, LeadConfig
@@ -63,6 +63,12 @@ class CalibratedOptions(Config):
     calibration: CalibrationConfig = CalibrationConfig()
     first_day: int = Field(default=3, ge=1, description="days learnt from before the first prediction for calibration")
 
+    @model_validator(mode="after")
+    def _something(self) -> "CalibratedOptions":
+        if self.linear_weight == 0 and not self.forests and not self.boosted:
+            raise ValueError("linear_weight = 0 without forests or boosted trees leaves nothing that could learn")
+        return self
+
 
 def read_options(config: HeadConfig) -> CalibratedOptions:
     """The options; ValueError where they are wrong."""
@@ -70,7 +76,8 @@ def read_options(config: HeadConfig) -> CalibratedOptions:
         return CalibratedOptions.model_validate(config.options)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"head.options.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        where = ".".join(("head.options", *map(str, first["loc"])))
+        raise ValueError(f"{where}: {first['msg']}") from error
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class Ensemble:
         """From named arrays; ValueError where they do not fit so many features."""
         try:
             wide = {name: arrays[name] for name in ("neutral", "linear.center", "linear.scale", "linear.weights")}
-            intercept, linear_weight = (float(number) for number in arrays["linear.intercept"])
+            intercept, linear_weight = _two_numbers("linear.intercept", arrays["linear.intercept"])
         except KeyError as error:
             raise ValueError(f"the head lacks its array {error}") from error
         for name, array in wide.items():
@@ -163,7 +163,7 @@ class Ensemble:
                 prefix = f"{kind.NAME}.{number}."
                 if prefix + "weight" not in arrays:
                     break
-                weight, shift = (float(number) for number in arrays[prefix + "weight"])
+                weight, shift = _two_numbers(prefix + "weight", arrays[prefix + "weight"])
                 own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
                 members.append(kind(Forest.restore(own, features), weight, shift))
         linear = Linear(
@@ -172,4 +172,17 @@ class Ensemble:
             wide["linear.weights"].astype(np.float64),
             intercept,
         )
-        return cls(wide["neutral"].astype(np.float32), linear, linear_weight, tuple(members))
+        ensemble = cls(wide["neutral"].astype(np.float32), linear, linear_weight, tuple(members))
+        weights = [linear_weight, *(member.weight for member in members)]
+        if not all(weight >= 0 for weight in weights) or not 0 < sum(weights) < np.inf:
+            raise ValueError(
+                f"the weights of the head's members are {weights}: none may be negative, one must not be 0"
+            )
+        return ensemble
+
+
+def _two_numbers(name: str, array: NDArray[Any]) -> tuple[float, float]:
+    """ValueError where it is something else, or not finite."""
+    if array.shape != (2,) or not np.isfinite(array).all():
+        raise ValueError(f"{name} is {array.tolist()}, not two numbers")
+    return float(array[0]), float(array[1])

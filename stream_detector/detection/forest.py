@@ -11,6 +11,11 @@ Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
 Inputs = NDArray[np.float32]
 
+MOST_LEVELS = 500
+"""Deeper trees are a mistake: every level costs time at every step."""
+
+LARGEST_VALUE = 1e6
+
 CLIP = 1e-4
 """Probabilities are held this far from 0 and 1 before a logit is taken."""
 
@@ -33,6 +38,9 @@ class Forest:
     @classmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]], features: int) -> "Forest":
         """From named arrays; ValueError where they are no forest over so many features."""
+        for name, array in arrays.items():
+            if array.ndim != 1:
+                raise ValueError(f"a forest's {name} has {array.ndim} dimensions, not one")
         try:
             forest = cls(
                 arrays["feature"].astype(np.int32),
@@ -55,7 +63,21 @@ class Forest:
             raise ValueError("a forest's nodes point outside of it")
         if forest.feature.min() < 0 or forest.feature.max() >= features:
             raise ValueError(f"a forest reads a feature beyond the {features} that there are")
+        if not (np.abs(forest.value) <= LARGEST_VALUE).all():
+            raise ValueError(f"a forest has values beyond +-{LARGEST_VALUE:g}")
+        if forest._levels() > MOST_LEVELS:
+            raise ValueError(f"a forest has more than {MOST_LEVELS} levels")
         return forest
+
+    def _levels(self) -> int:
+        """How many steps the longest descent takes; no more are counted than are too many."""
+        nodes = np.unique(self.roots)
+        for level in range(MOST_LEVELS + 1):
+            nodes = nodes[self.left[nodes] != nodes]
+            if not len(nodes):
+                return level
+            nodes = np.unique(np.concatenate([self.left[nodes], self.right[nodes]]))
+        return MOST_LEVELS + 1
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `restore` reads."""
