@@ -49,12 +49,15 @@ class AlarmHealth:
         self._forget(now)
         open_alarms = self._book.open_alarms()
         up = {alarm.id for alarm in open_alarms if alarm.up}
-        self._up_since = {alarm_id: since for alarm_id, since in self._up_since.items() if alarm_id in up}
+        kept = up | self._book.renewable()
+        self._up_since = {alarm_id: since for alarm_id, since in self._up_since.items() if alarm_id in kept}
         limits = self._limits
         shelved = set(self._book.suppressed_assets("shelved"))
         return HealthFigures(
             per_10_minutes=sum(now - RATE_SECONDS < at <= now for times in self._raised.values() for at in times),
-            standing=sum(now - since > limits.standing_seconds for since in self._up_since.values()),
+            standing=sum(
+                now - since > limits.standing_seconds for alarm_id, since in self._up_since.items() if alarm_id in up
+            ),
             # Shelving acts on the asset: its alarm is shelved whether it is up at the moment or not.
             shelved=len(shelved),
             out_of_service=len(self._book.suppressed_assets("out-of-service")),

@@ -10,6 +10,7 @@ Every call is idempotent: the same message twice changes nothing the second time
 restart.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -55,8 +56,8 @@ class _Asset:
     alarms: dict[str, AlarmStatus] = field(default_factory=dict)
     # Feedback on alarms not seen yet: the two topics are read side by side, and either may be ahead.
     early: dict[str, Feedback] = field(default_factory=dict)
-    # The alarm that was cleared last, and its `cleared_at`.
-    ended: tuple[str, str | None] = ("", None)
+    # The alarm that was cleared last, and when (epoch seconds, event time) one may be raised that goes on from it.
+    ended: tuple[str, float, float] = ("", math.inf, -math.inf)
 
 
 class AlarmBook:
@@ -86,11 +87,16 @@ class AlarmBook:
         )
 
     def renewal_of(self, alarm: Alarm) -> str | None:
-        """The id of the alarm that a new one goes on from: it was cleared in the step that raised this one."""
+        """The id of the alarm that a new one goes on from: no step between what the two speak of is left out."""
         asset = self._assets.get(alarm.asset)
-        if asset is None or asset.ended[1] != alarm.raised_at:
+        if asset is None:
             return None
-        return asset.ended[0]
+        before, earliest, latest = asset.ended
+        return before if earliest <= from_iso(alarm.raised_at) <= latest else None
+
+    def renewable(self) -> set[str]:
+        """Ids of the alarms that were cleared last, each of its asset."""
+        return {asset.ended[0] for asset in self._assets.values()}
 
     def take_alarm(self, alarm: Alarm, now: float) -> list[AlarmStateChange]:
         """The detector raised or cleared an alarm; `now` is epoch seconds of the wall clock."""
@@ -111,7 +117,9 @@ class AlarmBook:
             return []
         known.up = alarm.state == "raised"
         if not known.up:
-            asset.ended = (alarm.id, alarm.cleared_at)
+            cleared = from_iso(alarm.cleared_at or alarm.raised_at)
+            lead = from_iso(alarm.expected_until) - from_iso(alarm.expected_from)
+            asset.ended = (alarm.id, cleared, cleared + lead)
         changes += self._settle(known, asset, now, DETECTOR, why)
         early = asset.early.pop(alarm.id, None)
         return changes if early is None else changes + self.take_feedback(early)

@@ -139,19 +139,28 @@ def test_a_renewal_nobody_has_seen_leaves_one_alarm_to_acknowledge():
     assert states(raise_at(book, 3)) == [("1", "returned", "normal"), ("3", "normal", "unacknowledged")]
 
 
-def test_an_episode_that_is_renewed_over_and_over_stands_but_does_not_chatter():
+@pytest.mark.parametrize("rest", [0, 1])
+def test_an_episode_that_is_renewed_over_and_over_stands_but_does_not_chatter(rest):
     book = AlarmBook()
     health = AlarmHealth(book, HealthLimits(standing_seconds=600, chattering_raises=3, chattering_seconds=3_600))
-    for step in range(1, 21, 2):
+    for step in range(1, 26, 2 + rest):
         alarm = make_alarm(step)
         before = book.renewal_of(alarm)
         raise_at(book, step)
         health.note_raised("pm-1", alarm.id, MIDNIGHT + 120 * step, before)
+        assert health.figures(MIDNIGHT + 120 * step).standing == (step > 6)
         clear_at(book, step, step + 2)
-    raise_at(book, 21)
-    health.note_raised("pm-1", make_alarm(21).id, MIDNIGHT + 120 * 21, make_alarm(19).id)
-    figures = health.figures(MIDNIGHT + 120 * 21)
-    assert (figures.chattering, figures.standing, figures.unacknowledged) == (0, 1, 1)
+        figures = health.figures(MIDNIGHT + 120 * (step + 2))
+        assert (figures.chattering, figures.standing, figures.unacknowledged) == (0, 0, 1)
+
+
+def test_an_alarm_after_which_steps_went_without_cover_is_one_of_its_own():
+    book = AlarmBook()
+    raise_at(book, 1)
+    clear_at(book, 1, 3)
+    assert book.renewal_of(make_alarm(4)) == make_alarm(1).id
+    assert book.renewal_of(make_alarm(5)) is None
+    assert book.renewal_of(make_alarm(2)) is None
 
 
 actions = st.sampled_from(["acknowledge", "shelve", "unshelve", "out-of-service", "in-service", "real"])
