@@ -161,8 +161,6 @@ def _begin(lifeline: Connection, methods: Sequence[Method], prepared: list[Any],
     # Ctrl-C reaches the whole group of processes; whether the work ends is for the one that hands it out to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
-    # One process a core: what a fit loads from here on has one thread.
-    os.environ["OMP_NUM_THREADS"] = "1"
     _shared = (methods, prepared, dataset)
 
 

@@ -23,7 +23,7 @@ Z90 = 1.6448536269514722
 
 
 def cumulative_cost(worth: Worth) -> go.Figure:
-    """Cost since the start: these alarms, none at all, and always slow."""
+    """Cost since the start: these alarms, none at all, and always slow (but for events that nothing can catch)."""
     dates = _dates(worth)
     figure = new_figure("", "cost so far")
     always = worth.always_by_day

@@ -1,6 +1,8 @@
 """Fitting the calibrated head: the ensemble, and a calibration on predictions of days that it had not seen."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import numpy as np
@@ -70,12 +72,22 @@ def fit_head(
     logits = np.full(len(rows), np.nan)
     days = walk_days(rows, options)
     on_part(0, len(days) + 1)
-    for done, (begin, until) in enumerate(days, 1):
-        of_day = (rows.times >= begin) & (rows.times < until) & rows.scorable
+
+    def predict(day: tuple[float, float]) -> None:
+        begin, until = day
         daily = ensemble_at(options, rows, recipe.lead, seed, begin)
         if daily is not None:
+            of_day = (rows.times >= begin) & (rows.times < until) & rows.scorable
             logits[of_day] = daily.logits(rows.features[of_day])
-        on_part(done, len(days) + 1)
+
+    # Most of a fit is compiled code, beside which another thread can run.
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for done, day in enumerate(as_completed([pool.submit(predict, day) for day in days]), 1):
+            day.result()
+            on_part(done, len(days) + 1)
+    finally:
+        pool.shutdown(cancel_futures=True)
     ensemble = fit_ensemble(options, rows, learnable(rows, recipe.lead, end), seed)
     on_part(len(days) + 1, len(days) + 1)
     tracker = RateTracker(options.calibration, recipe.lead)

@@ -49,6 +49,7 @@ def fit_forests(kind: ForestConfig, inputs: Inputs, target: Bools, seed: int) ->
 def fit_boosted(kind: BoostedConfig, inputs: Inputs, target: Bools, movement: Bools, seed: int) -> Boosted:
     """The mean of the bags' logits is a sum over the trees of all bags: one member."""
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     forests, bases = [], []
     for bag in range(kind.bags):
@@ -64,7 +65,10 @@ def fit_boosted(kind: BoostedConfig, inputs: Inputs, target: Bools, movement: Bo
             monotonic_cst=(movement & kind.rising).astype(np.int8),
             early_stopping=False,
             random_state=seed * 1000 + bag,
-        ).fit(inputs[kept], target[kept])
+        )
+        # Other fits run beside this one, in threads or processes of their own.
+        with threadpool_limits(1):
+            model.fit(inputs[kept], target[kept])
         forest, base = boosted_as_arrays(model)
         forests.append(replace(forest, value=forest.value / kind.bags))
         bases.append(base)

@@ -67,11 +67,16 @@ class Worth:
 
     @property
     def always_by_day(self) -> Floats:
-        """(D,) what alarming all the time would cost, every event that has a scored row before it being caught."""
+        """(D,) what alarms cost that are up all the time."""
         rows = np.bincount(np.searchsorted(self.days, self.judged_day), minlength=len(self.days))
         episode = self.recipe.episode
         always: Floats = self.recipe.costs.fp * np.ceil(rows / (episode.hold_steps + episode.rest_steps))
         return always
+
+    @property
+    def always_cost(self) -> float:
+        """What alarming all the time would cost: only events without a scored row before them are missed."""
+        return float(self.always_by_day.sum()) + self.recipe.costs.fn * self.unscorable
 
     @property
     def saving_by_half(self) -> tuple[float | None, float | None]:
@@ -101,7 +106,7 @@ class Worth:
             "events": len(self.event_steps),
             "scored_rows": len(self.judged.rows),
             "never_cost": self.priced.never_cost,
-            "always_cost": float(self.always_by_day.sum()),
+            "always_cost": self.always_cost,
             "cost": self.priced.cost,
             "saving": self.saving,
             "saving_low": self.interval.low,
@@ -264,7 +269,7 @@ def in_words(worth: Worth) -> list[str]:
     interval = "" if low is None or high is None else f", 90 % interval over days {low:.1%} to {high:.1%}"
     sums = (
         f"cost {worth.priced.cost:,.0f} against {worth.priced.never_cost:,.0f} without alarms "
-        f"and {worth.always_by_day.sum():,.0f} with one all the time"
+        f"and {worth.always_cost:,.0f} with one all the time"
     )
     if not len(worth.alarms):
         return [*lines, f"It never alarms, so it saves nothing: {sums}."]

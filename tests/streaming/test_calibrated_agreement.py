@@ -45,8 +45,8 @@ class Plant:
 def quickly(recipe: Recipe) -> Recipe:
     """The same recipe, learnt in seconds: few trees, and an autoencoder that saw little."""
     assert recipe.head is not None
-    forests = ({"trees": 5, "bags": 2, "keep": 0.25, "tried_features": 0.15},)
-    head = recipe.head.model_copy(update={"options": {**recipe.head.options, "forests": forests}})
+    boosted = ({"trees": 5, "bags": 2, "keep": 0.25, "learning_rate": 0.3},)
+    head = recipe.head.model_copy(update={"options": {**recipe.head.options, "boosted": boosted}})
     train = recipe.train.model_copy(update={"epochs": 1, "max_windows": 500})
     return recipe.model_copy(update={"head": head, "train": train})
 
