@@ -26,6 +26,7 @@ from stream_detector.settings import Settings
 from stream_detector.start_clock import StartClock
 from stream_detector.streaming.agent import build_app
 from stream_detector.streaming.console_feed import ConsoleFeed
+from stream_detector.streaming.leaving import leave_for_good
 from stream_detector.streaming.lookout import PROBE_SECONDS, Lookout
 from stream_detector.streaming.measuring import MOST_ASSET_GAUGES, Measuring
 from stream_detector.streaming.metrics_server import MetricsServer
@@ -219,6 +220,7 @@ class Worker:
                 verdict = self._watchdog.look(sight, time.monotonic())
                 self._report(sight)
                 if verdict is not None:
+                    await leave_for_good(app.consumer)
                     self._fail(StalledError(verdict))
                     return
             except asyncio.CancelledError:
