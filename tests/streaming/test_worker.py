@@ -200,6 +200,43 @@ def test_a_topic_that_is_made_again_is_read_from_its_beginning(
     assert alarms_of(kafka.bootstrap, unique_name) == before
 
 
+def test_a_named_worker_that_saw_its_topic_gone_reads_the_new_one(
+    kafka: Kafka | ExistingKafka, unique_name: str, start: Start
+) -> None:
+    """Under its name it is given back what it had, which was nothing: it has to leave the group first."""
+    log, name = make_log(3, steps=40), topic(unique_name, "readings")
+    create_topic(kafka.bootstrap, name, 4)
+    produce(kafka.bootstrap, name, log)
+    worker = start(
+        kafka.bootstrap, unique_name, instance="one",
+        environment={"STREAM_DETECTOR_STALL_SECONDS": "8", "STREAM_DETECTOR_SESSION_TIMEOUT_SECONDS": "30"},
+    )  # fmt: skip
+    wait_for(lambda: caught_up(kafka.bootstrap, unique_name), START_SECONDS, "all is committed")
+    delete_topic(kafka.bootstrap, name)
+    wait_for(lambda: given(kafka.bootstrap, unique_name) == [set()], START_SECONDS, "the topic is seen to be gone")
+    worker.kill()
+    create_topic(kafka.bootstrap, name, 4)
+    produce(kafka.bootstrap, name, log)
+    worker.start()
+
+    def done() -> bool:
+        if not worker.alive:
+            assert worker.wait() == 75
+            worker.start()
+        return caught_up(kafka.bootstrap, unique_name)
+
+    wait_for(done, START_SECONDS, "the new log is committed")
+
+
+def given(bootstrap: str, group: str) -> list[set[int]]:
+    """The partitions that each member of the group was given."""
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    described = admin.describe_consumer_groups([group])[group].result(10)
+    return [{place.partition for place in member.assignment.topic_partitions} for member in described.members]
+
+
 def test_records_of_aborted_transactions_are_never_read(
     kafka: Kafka | ExistingKafka, unique_name: str, start: Start
 ) -> None:
