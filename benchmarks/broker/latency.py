@@ -40,7 +40,7 @@ SETTLING_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Latency:
-    """Of one rate. `sent_per_s` and `behind_ms` say whether the plant kept it."""
+    """Of one rate. `sent_per_s` and `behind_ms` say whether the plant kept it; `busy`: the worker's share of a core."""
 
     rate: int
     sent_per_s: int
@@ -49,6 +49,7 @@ class Latency:
     p50_ms: float
     p99_ms: float
     longest_ms: float
+    busy: float
 
 
 def measure(rate: int, seconds: int) -> Latency:
@@ -70,9 +71,12 @@ def measure(rate: int, seconds: int) -> Latency:
                 )
                 consumer.subscribe(["detector.alarms"])
                 caught_up_by: float | None = None
+                before, began = cpu_seconds(worker), time.monotonic()
+                busy = 0.0
                 while caught_up_by is None or time.monotonic() < caught_up_by:
                     if caught_up_by is None and not running.alive and has_read(worker, running.sent()):
                         caught_up_by = time.monotonic() + SETTLING_SECONDS
+                        busy = (cpu_seconds(worker) - before) / (time.monotonic() - began)
                     message = consumer.poll(0.5)
                     value = None if message is None or message.error() else message.value()
                     if message is None or value is None:
@@ -82,7 +86,7 @@ def measure(rate: int, seconds: int) -> Latency:
                         raised.setdefault((alarm["asset"], alarm["raised_at"]), message.timestamp()[1])
                 consumer.close()
                 sent = running.sent()
-            latency = latency_of(rate, sent, raised)
+            latency = latency_of(rate, sent, raised, busy)
     os.sched_setaffinity(0, own_cores)
     return latency
 
@@ -98,7 +102,12 @@ def has_read(worker: Worker, sent: Sent) -> bool:
     return worker.metrics()["stream_detector_readings_received_total"] >= sent.readings
 
 
-def latency_of(rate: int, sent: Sent, raised: dict[tuple[str, str], int]) -> Latency:
+def cpu_seconds(worker: Worker) -> float:
+    """What the worker has computed since its start."""
+    return worker.metrics()["process_cpu_seconds_total"]
+
+
+def latency_of(rate: int, sent: Sent, raised: dict[tuple[str, str], int], busy: float) -> Latency:
     """`raised`: when the broker appended the alarm (ms) of each asset and step.
 
     The first fifth holds imports that happen once and the consumer's ramp; it is start-up, not latency.
@@ -116,16 +125,16 @@ def latency_of(rate: int, sent: Sent, raised: dict[tuple[str, str], int]) -> Lat
     p50, p99 = np.percentile(steady, [50, 99])
     return Latency(
         rate, round(sent.readings_per_s), round(sent.behind_ms, 1), len(steady),
-        float(p50), float(p99), float(steady.max()),
+        float(p50), float(p99), float(steady.max()), round(busy, 3),
     )  # fmt: skip
 
 
 def table(document: Document) -> str:
-    header = ("readings/s", "sent/s", "behind its clock at most", "alarms", "p50", "p99", "longest")
+    header = ("readings/s", "sent/s", "behind its clock at most", "alarms", "p50", "p99", "longest", "of its core")
     rows = [
         (
             f"{one['rate']:,}", f"{one['sent_per_s']:,}", f"{one['behind_ms']:.0f} ms", f"{one['samples']:,}",
-            f"{one['p50_ms']:.0f} ms", f"{one['p99_ms']:.0f} ms", f"{one['longest_ms']:.0f} ms",
+            f"{one['p50_ms']:.0f} ms", f"{one['p99_ms']:.0f} ms", f"{one['longest_ms']:.0f} ms", f"{one['busy']:.0%}",
         )
         for one in document["rates"]
     ]  # fmt: skip

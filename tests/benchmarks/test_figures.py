@@ -65,7 +65,7 @@ def sent_steps(count: int, lost: int = 0) -> tuple[Sent, dict[tuple[str, str], i
 
 def test_latency_is_taken_from_the_closing_record_to_its_alarm_without_the_start() -> None:
     sent, raised = sent_steps(1000)
-    found = latency_of(50, sent, raised)
+    found = latency_of(50, sent, raised, 0.14)
     assert (found.samples, found.sent_per_s) == (800, 50)
     assert found.p50_ms == pytest.approx(599.5)
     assert found.p99_ms == pytest.approx(991, abs=0.1)
@@ -74,7 +74,7 @@ def test_latency_is_taken_from_the_closing_record_to_its_alarm_without_the_start
 
 def test_too_few_alarms_for_a_percentile_are_refused() -> None:
     with pytest.raises(RuntimeError, match="240 alarms after the start-up, 300 are wanted"):
-        latency_of(50, *sent_steps(1000, lost=700))
+        latency_of(50, *sent_steps(1000, lost=700), 0.14)
 
 
 def test_the_costs_of_an_asset_and_a_sensor_follow_from_differences() -> None:
@@ -119,9 +119,9 @@ def test_thinning_keeps_the_ends() -> None:
 
 
 def test_the_table_of_latencies_says_whether_the_rate_was_kept() -> None:
-    one = latency.Latency(50_000, 49_000, 12.4, 960, 9.2, 30.4, 41.0)
+    one = latency.Latency(50_000, 49_000, 12.4, 960, 9.2, 30.4, 41.0, 0.714)
     table = latency.table({"machine": MACHINE, "rates": [vars(one)]})
-    assert table.splitlines()[-1] == "| 50,000 | 49,000 | 12 ms | 960 | 9 ms | 30 ms | 41 ms |"
+    assert table.splitlines()[-1] == "| 50,000 | 49,000 | 12 ms | 960 | 9 ms | 30 ms | 41 ms | 71% |"
 
 
 def test_the_sizing_table_adds_up_what_assets_and_sensors_cost_in_each_worker() -> None:
