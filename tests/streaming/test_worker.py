@@ -177,6 +177,18 @@ def test_an_outage_turns_readyz_red_and_green_again(own_kafka: Kafka, unique_nam
     wait_for(green, 60, "green")
 
 
+def wait_until_read_again(worker: WorkerProcess, bootstrap: str, prefix: str) -> None:
+    """Starts the worker again, as its supervisor would, each time that it ends with a stall."""
+
+    def done() -> bool:
+        if not worker.alive:
+            assert worker.wait() == 75
+            worker.start()
+        return caught_up(bootstrap, prefix)
+
+    wait_for(done, START_SECONDS, "the new log is committed")
+
+
 def test_a_topic_that_is_made_again_is_read_from_its_beginning(
     kafka: Kafka | ExistingKafka, unique_name: str, start: Start
 ) -> None:
@@ -188,14 +200,7 @@ def test_a_topic_that_is_made_again_is_read_from_its_beginning(
     create_topic(kafka.bootstrap, name, 4)
     produce(kafka.bootstrap, name, log)
     assert committed_of(kafka.bootstrap, unique_name) == {}
-
-    def done() -> bool:
-        if not worker.alive:
-            assert worker.wait() == 75
-            worker.start()
-        return caught_up(kafka.bootstrap, unique_name)
-
-    wait_for(done, START_SECONDS, "the new log is committed")
+    wait_until_read_again(worker, kafka.bootstrap, unique_name)
     assert sum(ends_of(kafka.bootstrap, name).values()) == len(log)
     assert alarms_of(kafka.bootstrap, unique_name) == before
 
@@ -218,14 +223,7 @@ def test_a_named_worker_that_saw_its_topic_gone_reads_the_new_one(
     create_topic(kafka.bootstrap, name, 4)
     produce(kafka.bootstrap, name, log)
     worker.start()
-
-    def done() -> bool:
-        if not worker.alive:
-            assert worker.wait() == 75
-            worker.start()
-        return caught_up(kafka.bootstrap, unique_name)
-
-    wait_for(done, START_SECONDS, "the new log is committed")
+    wait_until_read_again(worker, kafka.bootstrap, unique_name)
 
 
 def given(bootstrap: str, group: str) -> list[set[int]]:
