@@ -220,8 +220,10 @@ class Worker:
                 verdict = self._watchdog.look(sight, time.monotonic())
                 self._report(sight)
                 if verdict is not None:
-                    await leave_for_good(app.consumer)
-                    self._fail(StalledError(verdict))
+                    try:
+                        await leave_for_good(app.consumer)
+                    finally:  # it ends, whatever becomes of that
+                        self._fail(StalledError(verdict))
                     return
             except asyncio.CancelledError:
                 raise
