@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.closings import END, EVENT, LATE_EVENT, STEP, Closings, concatenate, select
-from stream_detector.detection.decision import Move, next_move
+from stream_detector.detection.decision import Move, next_move, rests
 from stream_detector.detection.grid import Grid
 from stream_detector.detection.head import Head, HeadState, StepInput
 from stream_detector.detection.windows import gather, scorable
@@ -231,7 +231,7 @@ class Decider:
                 continue
             above = bool(found.above[place[index]]) if scored[index] else False
             raised = None if standing.alarm is None else standing.alarm_step
-            if standing.ended_step is not None and step >= standing.ended_step + self._rules.episode.rest_steps:
+            if not rests(standing.ended_step, step, self._rules.episode):
                 self._end_rest(slot)
             move = next_move(raised, step, above, self._rules.episode, standing.ended_step)
             if move in (Move.CLEAR, Move.RENEW):

@@ -31,9 +31,13 @@ def next_move(
     ['CLEAR', 'NONE', 'RAISE']
     """
     if raised_step is None:
-        resting = ended_step is not None and step < ended_step + config.rest_steps
-        return Move.RAISE if above and not resting else Move.NONE
+        return Move.RAISE if above and not rests(ended_step, step, config) else Move.NONE
     age = step - raised_step
     if age >= config.max_steps:
         return Move.RENEW if above and age >= config.max_steps + config.rest_steps else Move.CLEAR
     return Move.CLEAR if not above and age >= config.hold_steps else Move.NONE
+
+
+def rests(ended_step: int | None, step: int, config: EpisodeConfig) -> bool:
+    """Whether no alarm may be raised in this step, for the last one of the run was over at `ended_step`."""
+    return ended_step is not None and step < ended_step + config.rest_steps
