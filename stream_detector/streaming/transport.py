@@ -246,7 +246,7 @@ class BatchConsumer(driver.Consumer):
         found = await self._thread.call_thread(
             self._thread.committed_with_metadata, [TopicPartition(topic, number) for number in sorted(partitions)]
         )
-        return {tp.partition: (entry.offset, entry.metadata) for tp, entry in found.items() if entry.offset >= 0}
+        return {tp.partition: (entry.offset, entry.metadata) for tp, entry in found.items()}
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
         # Faust's lists of acknowledged offsets are not used, and would grow for ever.
