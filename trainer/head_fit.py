@@ -81,7 +81,7 @@ def fit_head(
             logits[of_day] = daily.logits(rows.features[of_day])
 
     # Most of a fit is compiled code, beside which another thread can run.
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
     try:
         for done, day in enumerate(as_completed([pool.submit(predict, day) for day in days]), 1):
             day.result()

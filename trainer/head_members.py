@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.detection.calibrated_head import BoostedConfig, ForestConfig
+from stream_detector.detection.calibrated_head import BagConfig, BoostedConfig, ForestConfig
 from stream_detector.detection.ensemble import INPUT_LIMIT, Averaged, Boosted, Linear, Member
 from stream_detector.detection.forest import Forest
 
@@ -33,7 +33,7 @@ def fit_forests(kind: ForestConfig, inputs: Inputs, target: Bools, seed: int) ->
 
     members: list[Member] = []
     for bag in range(kind.bags):
-        kept = _bag(target, kind.keep, seed, bag)
+        kept = _bag(kind, target, seed, bag)
         model = ExtraTreesClassifier(
             kind.trees,
             criterion=kind.criterion,
@@ -53,7 +53,7 @@ def fit_boosted(kind: BoostedConfig, inputs: Inputs, target: Bools, movement: Bo
 
     forests, bases = [], []
     for bag in range(kind.bags):
-        kept = _bag(target, kind.keep, seed, bag)
+        kept = _bag(kind, target, seed, bag)
         model = HistGradientBoostingClassifier(
             max_iter=kind.trees,
             learning_rate=kind.learning_rate,
@@ -75,9 +75,9 @@ def fit_boosted(kind: BoostedConfig, inputs: Inputs, target: Bools, movement: Bo
     return Boosted(_joined(forests), kind.weight, float(np.mean(bases) + np.log(kind.keep)))
 
 
-def _bag(target: Bools, keep: float, seed: int, bag: int) -> Bools:
-    """(M,) all positives, and this part of the others."""
-    return target | (np.random.default_rng([seed, bag]).random(len(target)) < keep)
+def _bag(kind: BagConfig, target: Bools, seed: int, bag: int) -> Bools:
+    """(M,) which rows this bag learns from."""
+    return target | (np.random.default_rng([seed, bag]).random(len(target)) < kind.keep)
 
 
 def boosted_as_arrays(model: Any) -> tuple[Forest, float]:

@@ -20,21 +20,26 @@ from stream_detector.detection.head import HeadResult, StepInput
 from stream_detector.detection.head_state import CalibratedState, from_bytes, prime, primed, to_bytes
 
 
-class ForestConfig(Config):
-    """One kind of extra-trees (Geurts, Ernst and Wehenkel 2006). `keep`: each of `bags` forests learns from this part
-    of the normal rows and from all positives."""
+class BagConfig(Config):
+    """`keep`: each of `bags` ensembles of trees learns from this part of the normal rows and from all positives.
+    `weight`: of all bags together, in the mean of the logits."""
 
-    criterion: str = Field(default="gini", pattern="^(gini|entropy)$")
-    trees: int = Field(default=100, ge=1)
     bags: int = Field(default=1, ge=1)
     keep: float = Field(default=1.0, gt=0, le=1)
-    smallest_leaf: int = Field(default=8, ge=1)
-    tried_features: float = Field(default=0.05, gt=0, le=1)
     weight: float = Field(default=1.0, gt=0)
 
 
-class BoostedConfig(Config):
-    """One kind of gradient-boosted trees (Friedman 2001, "Greedy function approximation"), in bags like the forests.
+class ForestConfig(BagConfig):
+    """One kind of extra-trees (Geurts, Ernst and Wehenkel 2006)."""
+
+    criterion: str = Field(default="gini", pattern="^(gini|entropy)$")
+    trees: int = Field(default=100, ge=1)
+    smallest_leaf: int = Field(default=8, ge=1)
+    tried_features: float = Field(default=0.05, gt=0, le=1)
+
+
+class BoostedConfig(BagConfig):
+    """One kind of gradient-boosted trees (Friedman 2001, "Greedy function approximation").
 
     `rising`: a sensor that moves more never lowers the probability. With few events to learn from, what one knows
     about a plant is worth more than what a tree makes of chance.
@@ -47,9 +52,6 @@ class BoostedConfig(Config):
     shrinkage: float = Field(default=10.0, ge=0, description="L2 of the leaves")
     tried_features: float = Field(default=0.1, gt=0, le=1)
     rising: bool = True
-    bags: int = Field(default=1, ge=1)
-    keep: float = Field(default=1.0, gt=0, le=1)
-    weight: float = Field(default=1.0, gt=0)
 
 
 class CalibratedOptions(Config):
