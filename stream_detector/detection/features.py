@@ -81,12 +81,11 @@ class Features:
             *(f"{kind} {lag}" for lag in config.lags for kind in ("signed", "size")),
             *(f"volatility {steps}" for steps in config.volatility_steps),
         ):
-            names += [f"{kind} {sensor}" for sensor in moving]
-            sensor_of += self._moving.tolist()
-            if not kind.startswith("signed"):
-                names += [f"{kind} mean", f"{kind} largest"]
-                sensor_of += [NO_SENSOR, NO_SENSOR]
-            movement += [not kind.startswith("signed")] * (len(names) - len(movement))
+            signed = kind.startswith("signed")
+            pooled = [] if signed else ["mean", "largest"]
+            names += [f"{kind} {of}" for of in (*moving, *pooled)]
+            sensor_of += [*self._moving.tolist(), *[NO_SENSOR] * len(pooled)]
+            movement += [not signed] * (len(moving) + len(pooled))
         clock = event_clock.NAMES if config.clock else ()
         self.names = (*names, *clock)
         self.sensor_of = np.array([*sensor_of, *[NO_SENSOR] * len(clock)], dtype=np.int64)
