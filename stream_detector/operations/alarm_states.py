@@ -10,7 +10,6 @@ Every call is idempotent: the same message twice changes nothing the second time
 restart.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -47,6 +46,16 @@ class AlarmStatus:
     state: AlarmState = "normal"
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The alarm that was cleared last; one that is raised from `earliest` to `latest` (epoch seconds, event time) goes
+    on from it."""
+
+    id: str
+    earliest: float
+    latest: float
+
+
 @dataclass(slots=True)
 class _Asset:
     suppression: Suppression | None = None
@@ -56,8 +65,7 @@ class _Asset:
     alarms: dict[str, AlarmStatus] = field(default_factory=dict)
     # Feedback on alarms not seen yet: the two topics are read side by side, and either may be ahead.
     early: dict[str, Feedback] = field(default_factory=dict)
-    # The alarm that was cleared last, and when (epoch seconds, event time) one may be raised that goes on from it.
-    ended: tuple[str, float, float] = ("", math.inf, -math.inf)
+    ended: _Ended | None = None
 
 
 class AlarmBook:
@@ -89,14 +97,14 @@ class AlarmBook:
     def renewal_of(self, alarm: Alarm) -> str | None:
         """The id of the alarm that a new one goes on from: no step between what the two speak of is left out."""
         asset = self._assets.get(alarm.asset)
-        if asset is None:
+        if asset is None or asset.ended is None:
             return None
-        before, earliest, latest = asset.ended
-        return before if earliest <= from_iso(alarm.raised_at) <= latest else None
+        ended = asset.ended
+        return ended.id if ended.earliest <= from_iso(alarm.raised_at) <= ended.latest else None
 
     def renewable(self) -> set[str]:
         """Ids of the alarms that were cleared last, each of its asset."""
-        return {asset.ended[0] for asset in self._assets.values()}
+        return {asset.ended.id for asset in self._assets.values() if asset.ended is not None}
 
     def take_alarm(self, alarm: Alarm, now: float) -> list[AlarmStateChange]:
         """The detector raised or cleared an alarm; `now` is epoch seconds of the wall clock."""
@@ -119,7 +127,7 @@ class AlarmBook:
         if not known.up:
             cleared = from_iso(alarm.cleared_at or alarm.raised_at)
             lead = from_iso(alarm.expected_until) - from_iso(alarm.expected_from)
-            asset.ended = (alarm.id, cleared, cleared + lead)
+            asset.ended = _Ended(alarm.id, cleared, cleared + lead)
         changes += self._settle(known, asset, now, DETECTOR, why)
         early = asset.early.pop(alarm.id, None)
         return changes if early is None else changes + self.take_feedback(early)
