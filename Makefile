@@ -44,10 +44,10 @@ types: $(STAMP)
 check: lint types test ## format, lint, types and all tests: what CI runs
 
 kafka: $(STAMP) ## start a real Kafka broker for your own tries; Ctrl-C ends it
-	$(BIN)/python -m tests.kafka
+	$(BIN)/python -m tests.programs.kafka
 
 dist: $(STAMP) ## build a wheel, install it into an empty environment, run both commands from there
-	$(BIN)/python -m tests.wheel
+	$(BIN)/python -m tests.programs.wheel
 
 dashboards: $(STAMP) ## write the Grafana dashboards from deploy/grafana/*.py
 	$(BIN)/python -m deploy.grafana.build
@@ -84,7 +84,7 @@ audit-dependencies: $(STAMP) ## look every installed package up in the public ad
 
 screenshots: $(STAMP) ## take the pictures for the docs: the demo's screen, and the console in a real Chromium
 	$(BIN)/stream-detector demo --plain --picture docs/images/demo.svg
-	$(BIN)/python -m tests.screenshots
+	$(BIN)/python -m tests.programs.screenshots
 
 manifests: $(STAMP) ## check compose and Kubernetes files against their schemas (fetches the checkers)
 	$(BIN)/uv tool run --quiet 'check-jsonschema>=0.30' --builtin-schema vendor.compose-spec docker-compose.yml
@@ -97,7 +97,7 @@ soak: $(STAMP) ## a steady load with kills and rebalances; SOAK='--minutes 60 --
 	$(BIN)/python -m tests.chaos.soak $(SOAK)
 
 stack: $(STAMP) ## run everything as real processes: from a simulated break to the text at a receiver, timed
-	$(BIN)/python -m tests.stack $(STACK)
+	$(BIN)/python -m tests.programs.stack $(STACK)
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build .kafka

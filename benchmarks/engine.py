@@ -22,10 +22,10 @@ import msgspec
 
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import START, Load, records
-from stream_detector.bundle import load_bundle
-from stream_detector.engine import Engine, Limits, RecordBatch
-from stream_detector.rules import Rules
-from stream_detector.wire import Wire
+from stream_detector.bundle.bundle import load_bundle
+from stream_detector.decoding.record_formats import Wire
+from stream_detector.engine.detector_spec import Rules
+from stream_detector.engine.engine import Engine, Limits, RecordBatch
 
 BATCH_RECORDS = 12_000
 BATCH_BYTES = 2**20

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.page import BENCHMARKS, Document, add_arguments, deliver, machine, markdown, said
-from tests.public_data import public_data
+from tests.support.public_data import public_data
 
 NAME = "fit_time"
 RECIPE = "paper-mill"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.broker.load import START, Load, records
 from benchmarks.page import BENCHMARKS, Document, add_arguments, deliver, machine, markdown, said
-from tests.processes import resident_megabytes
+from tests.support.processes import resident_megabytes
 
 NAME = "memory"
 ASSETS = (1000, 10_000)
@@ -61,8 +61,8 @@ class Cost:
 def measure(window_steps: int, assets: int, sensors: int) -> Case:
     """In this process, which should be a fresh one."""
     from benchmarks.broker.bundles import write_bundle
-    from stream_detector.bundle import load_bundle
-    from stream_detector.engine import Engine, RecordBatch
+    from stream_detector.bundle.bundle import load_bundle
+    from stream_detector.engine.engine import Engine, RecordBatch
 
     steps = window_steps + STEPS_BEYOND_WINDOW
     load = Load(NAME, "rows", assets, sensors, 1.0, assets * sensors * steps)

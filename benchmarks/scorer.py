@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from benchmarks.page import Document, add_arguments, deliver, machine, markdown, said
 
 if TYPE_CHECKING:
+    from stream_detector.detection.models.torch_model import TorchModel
     from stream_detector.detection.scoring import Scorer
-    from stream_detector.detection.torch_model import TorchModel
 
 NAME = "scorer"
 SENSORS = 60
@@ -47,8 +47,8 @@ def built(window_steps: int) -> "tuple[Scorer, TorchModel]":
     """A scorer with random weights, and its network."""
     from benchmarks.broker.bundles import write_bundle
     from benchmarks.broker.load import Load
-    from stream_detector.bundle import load_bundle
-    from stream_detector.detection.torch_model import TorchModel
+    from stream_detector.bundle.bundle import load_bundle
+    from stream_detector.detection.models.torch_model import TorchModel
 
     with tempfile.TemporaryDirectory() as folder:
         write_bundle(Path(folder) / "bundle", Load(NAME, "rows", 1, SENSORS, 120.0, 0), window_steps)

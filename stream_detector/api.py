@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.bundle import Bundle, load_bundle
+from stream_detector.bundle.bundle import Bundle, load_bundle
+from stream_detector.bundle.manifest import Manifest
+from stream_detector.engine.offline import score_frame
 from stream_detector.errors import DataError
-from stream_detector.frames import score_frame
-from stream_detector.manifest import Manifest
 
 if TYPE_CHECKING:
     import pandas as pd

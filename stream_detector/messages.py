@@ -1,7 +1,7 @@
 """The messages on the topics: what the plant sends, and what the detector answers.
 
 These models are the public contract; `stream-detector schemas` exports them as JSON Schema. The hot path decodes
-readings with `stream_detector.decoding`, which accepts exactly the same input.
+readings with `stream_detector.decoding.decoder`, which accepts exactly the same input.
 """
 
 from datetime import UTC, datetime

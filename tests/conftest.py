@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.kafka import ExistingKafka, Kafka, kafka_for_tests, why_no_kafka
-from tests.public_data import public_data
+from tests.support.kafka import ExistingKafka, Kafka, kafka_for_tests, why_no_kafka
+from tests.support.public_data import public_data
 
 # A busy machine is no fault of the code: only wrong answers fail a property.
 settings.register_profile("any machine", deadline=None)
@@ -52,8 +52,8 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def fitted_plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a simulated history, a recipe and the bundle fitted with it (`tests.bundles.fit_small_plant`)."""
-    from tests.bundles import fit_small_plant
+    """A folder with a simulated history, a recipe and the bundle fitted with it (see `fit_small_plant`)."""
+    from tests.support.bundles import fit_small_plant
 
     folder = tmp_path_factory.mktemp("plant")
     fit_small_plant(folder)

@@ -1,7 +1,6 @@
 """The examples of docs/python-api.md, run as they stand, and what `Detector` promises beyond them."""
 
 import doctest
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,10 @@ import stream_detector
 from stream_detector import Detector
 from stream_detector.detection.config import GridConfig, WindowConfig
 from stream_detector.errors import DataError
-from tests.bundles import STEPS, small_windows, write_small_bundle
+from tests.support.bundles import STEPS, small_windows, write_small_bundle
+from tests.support.paths import DOCS
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "python-api.md"
+PAGE = DOCS / "python-api.md"
 
 
 def frame(rows=12, seed=1) -> pd.DataFrame:

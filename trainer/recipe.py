@@ -26,10 +26,28 @@ from stream_detector.detection.config import (
 )
 from stream_detector.detection.scaling import transformed_steps
 from stream_detector.errors import RecipeError
-from trainer.prelabel import PrelabelConfig
-from trainer.vibration import SignalConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SignalConfig(Config):
+    """How to read vibration recordings (`trainer.data.vibration`)."""
+
+    channels: tuple[str, ...] = Field(default=("DE",), min_length=1)
+    rate_hertz: float = Field(default=12_000.0, gt=0, description="the rate that windows are cut at")
+    recorded_hertz: dict[str, float] = Field(
+        default={}, description="file-name pattern -> the rate it was recorded at; others: rate_hertz"
+    )
+    normal_files: str | None = Field(
+        default="*normal*", description="file-name pattern of healthy machines, the others are faulty; none: no labels"
+    )
+
+
+class PrelabelConfig(Config):
+    """Which contaminations are tried; the labels are those of the largest contrast (see `trainer.data.prelabel`)."""
+
+    contaminations: tuple[float, ...] = Field(default=(0.01, 0.015, 0.02, 0.025, 0.03), min_length=1)
+    seed: int = Field(default=1, ge=0)
 
 
 class DataConfig(Config):

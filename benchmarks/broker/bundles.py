@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from benchmarks.broker.load import Load
-from stream_detector.bundle import write_bundle as write
+from stream_detector.bundle.bundle import write_bundle as write
+from stream_detector.bundle.manifest import Manifest, ThresholdRecord, TrainingRecord
 from stream_detector.detection.config import (
     CostConfig,
     EpisodeConfig,
@@ -18,9 +19,8 @@ from stream_detector.detection.config import (
     TransformConfig,
     WindowConfig,
 )
-from stream_detector.detection.models import build
+from stream_detector.detection.models.registry import build
 from stream_detector.detection.scaling import Scaler
-from stream_detector.manifest import Manifest, ThresholdRecord, TrainingRecord
 
 QUANTILE = 0.999
 

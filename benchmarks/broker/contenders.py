@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.broker.load import Load
 from benchmarks.broker.progress import DONE, WARM
 from benchmarks.broker.worker import pinned, pinned_worker
-from tests.kafka import ROOT
+from tests.support.paths import ROOT
 
 QUIX_PYTHON = ROOT / ".venv-quix" / "bin" / "python"
 TIMEOUT_SECONDS = 300.0

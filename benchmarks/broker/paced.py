@@ -21,7 +21,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from benchmarks.broker.worker import pinned
-from tests.kafka import ROOT
+from tests.support.paths import ROOT
 
 NOISE_TEXTS = 4096
 OUTLIER = b'","value":1000}'

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from benchmarks.broker.progress import Progress
-from stream_detector.bundle import load_bundle
+from stream_detector.bundle.bundle import load_bundle
 
 
 def build(bootstrap: str, topic_name: str, form: str, readings: int, bundle_path: str) -> faust.App:

@@ -22,7 +22,7 @@ from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.contenders import Figure
 from benchmarks.broker.load import Load, write
 from benchmarks.page import add_arguments, fill_page, markdown
-from tests.kafka import Kafka, create_topic
+from tests.support.kafka import Kafka, create_topic
 
 NAME = "results"
 BROKER_CORE, CONTENDER_CORE = 1, 0

@@ -12,14 +12,14 @@ import numpy as np
 
 from benchmarks.detection.judge import Errors, Mask, auroc, fit, percent, with_changes
 from stream_detector.detection.config import ThresholdConfig
-from stream_detector.detection.models import build
-from stream_detector.detection.torch_model import TorchModel
-from trainer.dataset import Dataset, read_dataset
-from trainer.examples import cut_examples
+from stream_detector.detection.models.registry import build
+from stream_detector.detection.models.torch_model import TorchModel
+from trainer.data.dataset import Dataset, read_dataset
+from trainer.data.examples import cut_examples
+from trainer.data.split import split_rows
+from trainer.fitting.thresholds import choose_threshold
+from trainer.fitting.training import train_network
 from trainer.recipe import Recipe, load_recipe
-from trainer.split import split_rows
-from trainer.thresholds import choose_threshold
-from trainer.training import train_network
 
 FIRST_SAMPLES = 60_000
 """Of each recording, five seconds: what the shortest has after decimation."""

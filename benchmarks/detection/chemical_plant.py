@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, Scores, fit, percent, spread, with_changes
 from stream_detector.errors import DataError
 from stream_detector.historian import read_table
-from trainer.baselines import BASELINES
-from trainer.dataset import Dataset, read_dataset
-from trainer.scored import score_dataset
+from trainer.data.dataset import Dataset, read_dataset
+from trainer.evaluation.scored import score_dataset
 
 FAULT_AT = 160
 IN_A_ROW = 3

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, Mask, Scores, auroc, fit, spread, stretches, with_changes
 from stream_detector.detection.config import ThresholdConfig
-from trainer.baselines import BASELINES
-from trainer.dataset import read_dataset
-from trainer.evaluate import average_precision
-from trainer.scored import score_dataset
-from trainer.split import split_rows
-from trainer.thresholds import choose_threshold
+from trainer.data.dataset import read_dataset
+from trainer.data.split import split_rows
+from trainer.evaluation.evaluate import average_precision
+from trainer.evaluation.scored import score_dataset
+from trainer.fitting.thresholds import choose_threshold
 
 MAX_TRAIN_WINDOWS = 6_000
 

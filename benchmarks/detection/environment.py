@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, auroc, fit, with_changes
 from stream_detector.historian import Layout, read_table
-from trainer.baselines import BASELINES
-from trainer.dataset import read_dataset
-from trainer.scored import score_dataset
+from trainer.data.dataset import read_dataset
+from trainer.evaluation.scored import score_dataset
 
 NAMES = {
     "PT08.S1(CO)": "일산화탄소",

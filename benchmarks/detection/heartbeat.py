@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, Mask, Scores, auroc, fit, percent, with_changes
 from stream_detector.detection.config import ThresholdConfig
-from trainer.baselines import BASELINES
-from trainer.dataset import Dataset, read_dataset
+from trainer.data.dataset import Dataset, read_dataset
+from trainer.data.split import split_rows
+from trainer.fitting.thresholds import choose_threshold
 from trainer.recipe import load_recipe
-from trainer.split import split_rows
-from trainer.thresholds import choose_threshold
 
 SPLITS = 3
 PUBLISHED = {

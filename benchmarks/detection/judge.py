@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.dataset import Dataset
-from trainer.evaluate import area_under_roc
-from trainer.fit import Fitted, fit_recipe
+from trainer.data.dataset import Dataset
+from trainer.evaluation.evaluate import area_under_roc
+from trainer.fitting.fit import Fitted, fit_recipe
 from trainer.recipe import Recipe, load_recipe
 
 Scores = NDArray[np.float64]

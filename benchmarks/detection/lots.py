@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, Mask, auroc, fit, percent, with_changes
 from stream_detector.detection.config import ModelConfig, ScalerConfig
-from stream_detector.detection.models import Learner, build
+from stream_detector.detection.models.registry import Learner, build
 from stream_detector.detection.scaling import Scaler
-from trainer.baselines import BASELINES
-from trainer.dataset import Dataset, read_dataset
-from trainer.evaluate import average_precision
+from trainer.data.dataset import Dataset, read_dataset
+from trainer.data.split import split_rows
+from trainer.evaluation.evaluate import average_precision
+from trainer.fitting.thresholds import choose_threshold
 from trainer.recipe import Recipe, load_recipe
-from trainer.split import split_rows
-from trainer.thresholds import choose_threshold
 
 SPLITS = 5
 FOLDS = 5

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.detection.judge import Errors, auroc, fit, percent, with_changes
-from stream_detector.bundle import Bundle
-from trainer.dataset import Dataset, read_dataset
-from trainer.evaluate import average_precision, total_cost
+from stream_detector.bundle.bundle import Bundle
+from trainer.data.dataset import Dataset, read_dataset
+from trainer.data.split import split_rows
+from trainer.evaluation.evaluate import average_precision, total_cost
+from trainer.evaluation.scored import ScoredRows
+from trainer.fitting.thresholds import operating_curve
 from trainer.recipe import Recipe, load_recipe
-from trainer.scored import ScoredRows
-from trainer.split import split_rows
-from trainer.thresholds import operating_curve
 
 PUBLISHED = {"protocol": "published: random split, threshold on test", "AUROC": "0.69 to 0.72", "F1": "0.03 to 0.10"}
 CURVE_POINTS = 12

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.detection.judge import Errors, auroc, fit, stretches, with_changes
-from trainer.dataset import read_dataset
-from trainer.prelabel import marked, prelabel
+from trainer.data.dataset import read_dataset
+from trainer.data.prelabel import marked, prelabel
 from trainer.recipe import load_recipe
 
 ROWS = 70_000

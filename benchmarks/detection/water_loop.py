@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, Mask, Scores, auroc, fit, spread, with_changes
-from trainer.baselines import BASELINES
-from trainer.dataset import Dataset, read_dataset
+from trainer.data.dataset import Dataset, read_dataset
+from trainer.evaluation.scored import score_dataset
 from trainer.recipe import Recipe, load_recipe
-from trainer.scored import score_dataset
 
 TRAIN_ROWS = 400
 QUANTILE = 0.99

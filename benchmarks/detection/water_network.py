@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, Mask, Scores, auroc, fit, percent, spread, stretches, with_changes
 from stream_detector.detection.config import ThresholdConfig
-from trainer.baselines import BASELINES
-from trainer.dataset import read_dataset
-from trainer.scored import score_dataset
-from trainer.thresholds import choose_threshold
+from trainer.data.dataset import read_dataset
+from trainer.evaluation.scored import score_dataset
+from trainer.fitting.thresholds import choose_threshold
 
 PUBLISHED = [
     {"method": "published, best (Housh and Ohar: hydraulic model)", "S": 0.970},

@@ -25,9 +25,9 @@ def command(
     from rich.console import Console
 
     from stream_detector.messages import Alarm
-    from stream_detector.operations.alarm_text import alarm_line
+    from stream_detector.operations.notify.alarm_text import alarm_line
     from stream_detector.settings import Settings
-    from stream_detector.streaming.follower import Follower
+    from stream_detector.streaming.clients.follower import Follower
 
     settings = Settings.load(bootstrap=bootstrap)
     follower = Follower(settings, [settings.topic_alarms], from_beginning)

@@ -42,10 +42,10 @@ def command(
 def _from_log(settings: Settings, folder: Path) -> tuple[bool, dict[str, Any]]:
     import asyncio
 
-    from stream_detector.bundle import load_bundle
+    from stream_detector.bundle.bundle import load_bundle
     from stream_detector.commands.run import limits_of
-    from stream_detector.engine import Engine
-    from stream_detector.streaming.auditing import audit_log
+    from stream_detector.engine.engine import Engine
+    from stream_detector.streaming.audit import audit_log
 
     bundle = load_bundle(folder)
     audit = asyncio.run(audit_log(settings, lambda: Engine(bundle, limits_of(settings)), bundle.manifest.bundle_id))

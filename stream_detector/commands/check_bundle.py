@@ -14,7 +14,7 @@ def command(
     ] = None,
 ) -> None:
     """Check a bundle as a worker does at its start, and say what is in it. Exit code 2 where a worker refuses it."""
-    from stream_detector.bundle import load_bundle
+    from stream_detector.bundle.bundle import load_bundle
     from stream_detector.errors import UsageError
     from stream_detector.messages import to_iso
 

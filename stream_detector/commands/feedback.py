@@ -27,9 +27,9 @@ def command(
 
     from stream_detector.errors import UsageError
     from stream_detector.messages import Feedback, to_iso
-    from stream_detector.operations.moment import parse_duration
     from stream_detector.settings import Settings
-    from stream_detector.streaming.feedback import send_feedback
+    from stream_detector.streaming.feeds.feedback import send_feedback
+    from stream_detector.time_options import parse_duration
 
     now = time.time()
     given = {

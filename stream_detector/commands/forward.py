@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from stream_detector.operations.forwarder_settings import ForwarderSettings
+    from stream_detector.operations.notify.forwarder_settings import ForwarderSettings
     from stream_detector.settings import Settings
 
 
@@ -19,7 +19,7 @@ def command(
     """Bring alarms to people: Alertmanager and any webhook, each at its own pace, until Ctrl-C."""
     import asyncio
 
-    from stream_detector.operations.forwarder_settings import ForwarderSettings
+    from stream_detector.operations.notify.forwarder_settings import ForwarderSettings
     from stream_detector.settings import Settings
 
     forwarding = ForwarderSettings.load(
@@ -61,8 +61,8 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
 
 async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> None:
     from stream_detector.metrics import ForwarderMetrics, new_registry
-    from stream_detector.streaming.forwarder_process import ForwarderProcess
-    from stream_detector.streaming.metrics_server import MetricsServer
+    from stream_detector.streaming.feeds.forwarder_process import ForwarderProcess
+    from stream_detector.streaming.worker.metrics_server import MetricsServer
 
     registry = new_registry()
     process = ForwarderProcess(settings, forwarding, ForwarderMetrics(registry), registry)

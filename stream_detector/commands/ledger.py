@@ -23,12 +23,12 @@ def command(
     import orjson
 
     from stream_detector.errors import UsageError
-    from stream_detector.operations.ledger import Ledger
-    from stream_detector.operations.ledger_report import report
-    from stream_detector.operations.ledger_table import print_report
-    from stream_detector.operations.moment import parse_moment
+    from stream_detector.operations.ledger.ledger import Ledger
+    from stream_detector.operations.ledger.report import report
+    from stream_detector.operations.ledger.table import print_report
     from stream_detector.settings import Settings
-    from stream_detector.streaming.ledger_feed import LedgerFeed, read_ledger
+    from stream_detector.streaming.feeds.ledger_feed import LedgerFeed, read_ledger
+    from stream_detector.time_options import parse_moment
 
     since_seconds = None if since is None else parse_moment(since, "--since")
     until_seconds = None if until is None else parse_moment(until, "--until")

@@ -32,10 +32,10 @@ def command(
     import logging
     import signal
 
-    from stream_detector.field_mapping import FieldMapping
+    from stream_detector.decoding.field_mapping import FieldMapping
     from stream_detector.settings import Settings
-    from stream_detector.streaming.mqtt_bridge import MqttAddress, MqttBridge, Route
-    from stream_detector.streaming.repartition import read_map
+    from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, MqttBridge, Route
+    from stream_detector.streaming.sources.repartition import read_map
 
     settings = Settings.load(bootstrap=bootstrap, field_mapping_file=mapping)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from stream_detector.engine.limits import Limits
 from stream_detector.errors import UsageError
-from stream_detector.limits import Limits
 from stream_detector.settings import Settings
-from stream_detector.start_clock import StartClock, process_age_seconds
+from stream_detector.streaming.worker.start_clock import StartClock, process_age_seconds
 
 EPILOG = "\n\n".join(
     [
@@ -34,8 +34,8 @@ NOISY = {
     # The framework logs its everyday steps, under the names of our subclasses too.
     "faust": logging.WARNING,
     "mode": logging.WARNING,
-    "stream_detector.streaming.transport": logging.WARNING,
-    "stream_detector.streaming.agent": logging.WARNING,
+    "stream_detector.streaming.worker.transport": logging.WARNING,
+    "stream_detector.streaming.worker.agent": logging.WARNING,
     # Hundreds of lines a second while a broker is away; the watchdog says it once, and what matters is raised.
     "aiokafka": logging.CRITICAL,
 }
@@ -85,8 +85,8 @@ def build_worker(settings: Settings, bundle_folder: Path, clock: StartClock) -> 
         BundleError: the bundle is refused.
         UsageError: a file that the settings name cannot be read.
     """
-    from stream_detector.bundle import load_bundle
-    from stream_detector.engine import Engine
+    from stream_detector.bundle.bundle import load_bundle
+    from stream_detector.engine.engine import Engine
 
     key_file = settings.bundle_public_key_file
     try:
@@ -102,7 +102,7 @@ def build_worker(settings: Settings, bundle_folder: Path, clock: StartClock) -> 
     engine = Engine(bundle, limits_of(settings), keep_steps=settings.console)
     clock.passed("bundle")
 
-    from stream_detector.streaming.worker import Worker
+    from stream_detector.streaming.worker.worker import Worker
 
     clock.passed("modules")
     worker = Worker(settings, engine, manifest.bundle_id, rewind_seconds(manifest), clock=clock)
@@ -131,7 +131,7 @@ def run_until_signalled(worker: Any, settings: Settings) -> int:
     """Run the worker to its end. SIGTERM and SIGINT end it in order, or by force within 15 s whatever hangs."""
     import asyncio
 
-    from stream_detector.streaming.worker import exit_code_of, force_exit_after, tame_garbage_collector
+    from stream_detector.streaming.worker.worker import exit_code_of, force_exit_after, tame_garbage_collector
 
     def code() -> int:
         return 0 if worker.error is None else exit_code_of(worker.error)

@@ -6,7 +6,7 @@ from statistics import median
 from stream_detector.demo.screen import Frame
 from stream_detector.demo.watch import Watch
 from stream_detector.messages import Alarm, LoggedEvent, to_iso
-from stream_detector.operations.alarm_text import alarm_line, moment, span
+from stream_detector.operations.notify.alarm_text import alarm_line, moment, span
 
 STATUS_SECONDS = 10.0
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream_detector.bundle_files import MANIFEST, list_folder, read_file
+from stream_detector.bundle.files import MANIFEST, list_folder, read_file
+from stream_detector.bundle.manifest import Manifest, parse
 from stream_detector.errors import StreamDetectorError
 from stream_detector.historian import History, Layout, read_history, read_table
-from stream_detector.manifest import Manifest, parse
-from stream_detector.streaming.replay import layout_of_bundle
+from stream_detector.streaming.sources.replay import layout_of_bundle
 
 RECIPE = "simulated"
 

@@ -18,11 +18,11 @@ from stream_detector.demo.worker_process import WorkerProcess
 from stream_detector.errors import DataError, UsageError
 from stream_detector.messages import Costs
 from stream_detector.settings import PREFIX, Settings
-from stream_detector.streaming import librdkafka
-from stream_detector.streaming.embedded import EmbeddedBroker
-from stream_detector.streaming.follower import Follower
-from stream_detector.streaming.replay import Form, Replay
-from stream_detector.streaming.topics import worker_topics
+from stream_detector.streaming.clients import librdkafka
+from stream_detector.streaming.clients.embedded import EmbeddedBroker
+from stream_detector.streaming.clients.follower import Follower
+from stream_detector.streaming.clients.topics import worker_topics
+from stream_detector.streaming.sources.replay import Form, Replay
 
 SIMULATED = "paper-machine"
 READINGS_PER_SECOND = 3_000.0

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from stream_detector.demo.watch import Point, SeenAlarm, Tally, Watch
 from stream_detector.messages import from_iso
-from stream_detector.operations.alarm_text import moment, span
+from stream_detector.operations.notify.alarm_text import moment, span
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 LOWEST, HIGHEST = 0.25, 16.0

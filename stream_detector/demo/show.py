@@ -13,8 +13,8 @@ from stream_detector.demo.screen import Frame
 from stream_detector.demo.watch import Watch
 from stream_detector.messages import Alarm, LoggedEvent, Score
 from stream_detector.settings import Settings
-from stream_detector.streaming.follower import Followed, Follower
-from stream_detector.streaming.replay import Replay, Sent
+from stream_detector.streaming.clients.follower import Followed, Follower
+from stream_detector.streaming.sources.replay import Replay, Sent
 
 IDLE_SECONDS = 4.0
 """Nothing came for so long after the last row was sent: all is shown."""

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Literal
 
 from stream_detector.messages import Alarm, Costs, LoggedEvent, Score, from_iso
-from stream_detector.operations.ledger import Ledger
+from stream_detector.operations.ledger.ledger import Ledger
 
 Verdict = Literal["open", "caught", "false", "waiting"]
 """Of an alarm: still up; an event followed; none followed; over, but its lead window is not."""

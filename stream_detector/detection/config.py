@@ -132,7 +132,7 @@ ThresholdPolicy = Literal[
 
 
 class ThresholdConfig(Config):
-    """How the threshold is chosen, on the validation part only (see `trainer.thresholds`)."""
+    """How the threshold is chosen, on the validation part only (see `trainer.fitting.thresholds`)."""
 
     policy: ThresholdPolicy = "cost-optimal"
     k: float = Field(default=1.0, description="mean-plus-std: mean + k * std of the normal scores")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import ScoreConfig, TransformConfig
-from stream_detector.detection.models import Model
+from stream_detector.detection.models.registry import Model
 from stream_detector.detection.scaling import FloatArray, Scaler, sum_over_steps, transform
 
 CHUNK_CELLS = 2**18

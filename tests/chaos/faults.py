@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from tests.chaos.stage import PARTITIONS, Stage, random_pause
-from tests.kafka import Kafka, create_topic, delete_topic, with_admin
-from tests.plant import make_log
-from tests.workers import committed_of, ends_of, produce, read_topic, topic, wait_for, with_reader
+from tests.support.kafka import Kafka, create_topic, delete_topic, with_admin
+from tests.support.plant import make_log
+from tests.support.workers import committed_of, ends_of, produce, read_topic, topic, wait_for, with_reader
 
 
 class Fault(Protocol):

@@ -5,8 +5,8 @@ import sys
 import time
 from typing import Any
 
-from stream_detector import engine
 from stream_detector.__main__ import main
+from stream_detector.engine import engine
 
 
 class SlowEngine(engine.Engine):

@@ -19,12 +19,12 @@ from unittest.mock import patch
 
 import orjson
 
-from stream_detector.streaming.auditing import Audit
+from stream_detector.streaming.audit import Audit
 from tests.chaos.suite import PAGE
-from tests.kafka import Kafka, create_topic, why_no_kafka
-from tests.plant import BASE, STEP_SECONDS, Record, small_bundle
-from tests.processes import resident_megabytes
-from tests.workers import WorkerProcess, committed_of, ends_of, produce, topic, topic_environment, wait_for
+from tests.support.kafka import Kafka, create_topic, why_no_kafka
+from tests.support.plant import BASE, STEP_SECONDS, Record, small_bundle
+from tests.support.processes import resident_megabytes
+from tests.support.workers import WorkerProcess, committed_of, ends_of, produce, topic, topic_environment, wait_for
 
 PARTITIONS = 4
 ASSETS = 20
@@ -130,10 +130,10 @@ def soak(kafka: Kafka, folder: Path, arguments: argparse.Namespace) -> int:
 
 def read_again(bootstrap: str, prefix: str, folder: Path) -> Audit:
     """The product's own audit."""
-    from stream_detector.bundle import load_bundle
-    from stream_detector.engine import Engine
+    from stream_detector.bundle.bundle import load_bundle
+    from stream_detector.engine.engine import Engine
     from stream_detector.settings import Settings
-    from stream_detector.streaming.auditing import audit_log
+    from stream_detector.streaming.audit import audit_log
 
     with patch.dict(os.environ, topic_environment(prefix)):
         settings = Settings.load(bootstrap=bootstrap)

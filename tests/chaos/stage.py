@@ -12,9 +12,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from stream_detector.messages import from_iso
-from tests.kafka import ExistingKafka, Kafka, create_topic
-from tests.plant import BASE, POISON, STEP_SECONDS, make_log
-from tests.workers import WorkerProcess, alarms_of, caught_up, committed_of, dead_letters_of, produce, topic, wait_for
+from tests.support.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.plant import BASE, POISON, STEP_SECONDS, make_log
+from tests.support.workers import (
+    WorkerProcess,
+    alarms_of,
+    caught_up,
+    committed_of,
+    dead_letters_of,
+    produce,
+    topic,
+    wait_for,
+)
 
 PARTITIONS = 4
 CATCH_UP_SECONDS = 150.0
@@ -262,11 +271,11 @@ def audit(stage: Stage) -> dict[str, Any]:
     import os
     from unittest.mock import patch
 
-    from stream_detector.bundle import load_bundle
-    from stream_detector.engine import Engine
+    from stream_detector.bundle.bundle import load_bundle
+    from stream_detector.engine.engine import Engine
     from stream_detector.settings import Settings
-    from stream_detector.streaming.auditing import audit_log
-    from tests.workers import topic_environment
+    from stream_detector.streaming.audit import audit_log
+    from tests.support.workers import topic_environment
 
     with patch.dict(os.environ, topic_environment(stage.prefix)):
         settings = Settings.load(bootstrap=stage.kafka.bootstrap)

@@ -11,8 +11,9 @@ from typing import Self
 from tests.chaos import faults, machine_faults
 from tests.chaos.faults import Fault
 from tests.chaos.stage import Load, Result, Stage, Truth, audit, compare, undisturbed
-from tests.kafka import ROOT, Kafka
-from tests.plant import small_bundle
+from tests.support.kafka import Kafka
+from tests.support.paths import ROOT
+from tests.support.plant import small_bundle
 
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- table of `make chaos` -->", "<!-- end of the table -->"

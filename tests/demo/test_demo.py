@@ -11,8 +11,9 @@ import pytest
 
 from stream_detector.__main__ import main
 from stream_detector.settings import Settings
-from stream_detector.streaming.librdkafka import options
-from tests.kafka import ExistingKafka, Kafka
+from stream_detector.streaming.clients.librdkafka import options
+from tests.support.kafka import ExistingKafka, Kafka
+from tests.support.paths import ROOT
 from trainer.__main__ import main as trainer
 from trainer.recipe import recipe_names
 
@@ -23,7 +24,7 @@ SMALL = ["--past-days", "8", "--days", "1", "--seconds", "6", "--plain"]
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fitted in a few seconds on eight days."""
     folder = tmp_path_factory.mktemp("demo")
-    recipe = (Path(__file__).parents[2] / "trainer" / "recipes" / "simulated.toml").read_text()
+    recipe = (ROOT / "trainer" / "recipes" / "simulated.toml").read_text()
     (folder / "small.toml").write_text(recipe.replace("epochs = 20", "epochs = 3"))
     assert trainer(["simulate", "--out", str(folder / "past.parquet"), "--days", "8"]) == 0
     arguments = ["--data", str(folder / "past.parquet"), "--out", str(folder / "bundle")]
@@ -94,7 +95,7 @@ def test_a_bundle_that_is_none_is_said_before_anything_starts(
 def test_a_broker_that_does_not_answer_is_said_before_anything_starts(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream_detector.streaming.librdkafka.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("stream_detector.streaming.clients.librdkafka.CONNECT_SECONDS", 0.3)
     assert main(["demo", "--kafka", "127.0.0.1:9", "--plain"]) == 1
     said = capsys.readouterr()
     assert "no Kafka broker answers at 127.0.0.1:9" in said.err

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +10,11 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.build import FOLDER, boards, text_of
-from tests.deploy.metric_names import series_names
-from tests.deploy.promql import metrics_of
-from tests.monitoring import Prometheus, why_no_monitoring
+from tests.support.metric_names import series_names
+from tests.support.monitoring import Prometheus, why_no_monitoring
+from tests.support.paths import DEPLOY
+from tests.support.promql import metrics_of
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 NAMES = sorted(boards())
 
 

@@ -17,10 +17,10 @@ import typer
 import yaml
 from pydantic_settings import BaseSettings
 
-from stream_detector.operations.forwarder_settings import ForwarderSettings
+from stream_detector.operations.notify.forwarder_settings import ForwarderSettings
 from stream_detector.settings import Settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]

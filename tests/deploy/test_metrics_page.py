@@ -1,7 +1,6 @@
 """docs/metrics.md lists exactly what the code exposes."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +9,10 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
 from stream_detector.metrics import RATIO_BUCKETS, BatchHistogram
-from tests.deploy.metric_names import exposed_metrics
+from tests.support.metric_names import exposed_metrics
+from tests.support.paths import DOCS
 
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+PAGE = DOCS / "metrics.md"
 ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<kind>\w+) \| (?P<labels>[^|]*) \| (?P<text>.*) \|$", re.MULTILINE)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy import promql
-from tests.deploy.metric_names import series_names
-from tests.deploy.promql import metrics_of
+from tests.support import promql
+from tests.support.metric_names import series_names
+from tests.support.paths import DEPLOY
+from tests.support.promql import metrics_of
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 UNIT_TESTS = PROMETHEUS / "tests" / "alerts_test.yml"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_detector.detection.config import ModelConfig, ScalerConfig, ScoreConfig, TransformConfig
-from stream_detector.detection.models import ModelOutput, build
+from stream_detector.detection.models.registry import ModelOutput, build
 from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import Scorer
 

@@ -10,12 +10,12 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from tests.fuzz.corpus import SEEDS
 from tests.fuzz.targets import TARGETS
+from tests.support.paths import ROOT
 
-OUT = Path(__file__).resolve().parents[2] / "out" / "fuzz"
+OUT = ROOT / "out" / "fuzz"
 
 
 def fuzz_here(name: str, arguments: list[str]) -> None:

@@ -18,7 +18,7 @@ Target = Callable[[bytes], None]
 
 def manifest(data: bytes) -> None:
     """A bundle's manifest: parsed, or refused with a BundleError."""
-    from stream_detector.manifest import parse
+    from stream_detector.bundle.manifest import parse
 
     try:
         parse(data)
@@ -28,7 +28,7 @@ def manifest(data: bytes) -> None:
 
 def arrays(data: bytes) -> None:
     """A bundle's arrays: unpacked, or refused with a BundleError."""
-    from stream_detector.bundle_files import WEIGHTS, unpack
+    from stream_detector.bundle.files import WEIGHTS, unpack
 
     try:
         unpack(WEIGHTS, data)
@@ -96,7 +96,7 @@ GOOD = (
 
 def record(data: bytes) -> None:
     """A record between two good ones: these are read whatever it is, and it is used or refused as if it came alone."""
-    from stream_detector.decoding import Decoder
+    from stream_detector.decoding.decoder import Decoder
 
     decoder = Decoder(("x1", "x2"), "*")
     alone = decoder.decode([b"machine-1"], [data])

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka import ROOT, ExistingKafka, Kafka, create_topic
-from tests.workers import WorkerProcess, alarms_of, caught_up, read_topic, topic, topic_environment, wait_for
+from tests.support.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.paths import ROOT
+from tests.support.workers import WorkerProcess, alarms_of, caught_up, read_topic, topic, topic_environment, wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

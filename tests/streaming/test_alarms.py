@@ -11,11 +11,11 @@ import pytest
 from stream_detector.__main__ import main
 from stream_detector.commands.alarms import remember
 from stream_detector.messages import Alarm, Costs, TopSensor, to_bytes
-from stream_detector.operations.alarm_text import alarm_line
+from stream_detector.operations.notify.alarm_text import alarm_line
 from stream_detector.settings import Settings
-from stream_detector.streaming.embedded import EmbeddedBroker
-from stream_detector.streaming.librdkafka import producer
-from tests.kafka import ExistingKafka, Kafka
+from stream_detector.streaming.clients.embedded import EmbeddedBroker
+from stream_detector.streaming.clients.librdkafka import producer
+from tests.support.kafka import ExistingKafka, Kafka
 
 
 def alarm(state: str = "raised", **changes: Any) -> Alarm:
@@ -95,7 +95,7 @@ def test_without_from_beginning_only_new_alarms_are_shown(capsys: pytest.Capture
 def test_a_topic_that_is_made_later_is_read_from_its_start(
     kafka: Kafka | ExistingKafka, unique_name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.kafka import create_topic
+    from tests.support.kafka import create_topic
 
     monkeypatch.setenv("STREAM_DETECTOR_TOPIC_ALARMS", unique_name)
 

@@ -10,9 +10,10 @@ from threading import Thread
 import pytest
 
 from stream_detector.__main__ import main
-from tests.kafka import ROOT, ExistingKafka, Kafka, create_topic
-from tests.plant import Record, make_log, small_bundle
-from tests.workers import WorkerProcess, caught_up, produce, read_topic, topic, topic_environment, wait_for
+from tests.support.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.paths import ROOT
+from tests.support.plant import Record, make_log, small_bundle
+from tests.support.workers import WorkerProcess, caught_up, produce, read_topic, topic, topic_environment, wait_for
 
 METRICS = """\
 # HELP stream_detector_readings_received_total Readings received

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from stream_detector.__main__ import main
-from stream_detector.bundle import load_bundle
+from stream_detector.bundle.bundle import load_bundle
 from stream_detector.detection.config import HeadConfig, ThresholdConfig
-from stream_detector.frames import score_frame
-from tests.kafka import ExistingKafka, Kafka, create_topic
-from tests.workers import WorkerProcess, alarms_of, caught_up, read_topic, topic, topic_environment, wait_for
+from stream_detector.engine.offline import score_frame
+from tests.support.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.workers import WorkerProcess, alarms_of, caught_up, read_topic, topic, topic_environment, wait_for
 from trainer.__main__ import main as trainer
-from trainer.dataset import read_dataset
-from trainer.fit import fit_recipe
-from trainer.folds import SECONDS_PER_DAY
+from trainer.backtesting.folds import SECONDS_PER_DAY
+from trainer.data.dataset import read_dataset
+from trainer.data.simulate import Simulation, simulate, write
+from trainer.fitting.fit import fit_recipe
 from trainer.recipe import Recipe, load_recipe
-from trainer.simulate import Simulation, simulate, write
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

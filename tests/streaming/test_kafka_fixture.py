@@ -1,8 +1,8 @@
 import pytest
 
-from tests.kafka import Kafka, create_topic
-from tests.plant import Record
-from tests.workers import produce, read_topic
+from tests.support.kafka import Kafka, create_topic
+from tests.support.plant import Record
+from tests.support.workers import produce, read_topic
 
 pytestmark = pytest.mark.kafka
 

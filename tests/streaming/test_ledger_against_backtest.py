@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 import pytest
 
 from stream_detector.__main__ import main
-from stream_detector.bundle import load_bundle
+from stream_detector.bundle.bundle import load_bundle
 from stream_detector.detection.event_cost import event_cost
-from stream_detector.frames import score_frame
-from tests.kafka import create_topic
-from tests.workers import TOPICS, WorkerProcess, topic, topic_environment
+from stream_detector.engine.offline import score_frame
+from tests.support.kafka import create_topic
+from tests.support.workers import TOPICS, WorkerProcess, topic, topic_environment
 from trainer.__main__ import main as trainer
-from trainer.dataset import read_dataset
-from trainer.examples import row_steps
-from trainer.score import bundle_data
-from trainer.worth import alarm_intervals, run_numbers
+from trainer.backtesting.alarm_value import alarm_intervals, run_numbers
+from trainer.data.dataset import read_dataset
+from trainer.data.examples import row_steps
+from trainer.evaluation.score import bundle_data
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from stream_detector import Detector
-from stream_detector.bundle import load_bundle
+from stream_detector.bundle.bundle import load_bundle
 from trainer.__main__ import main
-from trainer.simulate import Simulation, simulate, write
+from trainer.data.simulate import Simulation, simulate, write
 
 
 @pytest.fixture(scope="module")

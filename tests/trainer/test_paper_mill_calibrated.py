@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from trainer.dataset import Dataset, read_dataset
-from trainer.head_fit import recipe_features
-from trainer.head_rows import read_rows
+from trainer.data.dataset import Dataset, read_dataset
+from trainer.fitting.head_fit import recipe_features
+from trainer.fitting.head_rows import read_rows
 from trainer.recipe import Recipe, load_recipe
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trainer.dataset import Dataset, read_dataset
-from trainer.evaluate import evaluate_rows
-from trainer.fit import Fitted, fit_recipe
+from trainer.data.dataset import Dataset, read_dataset
+from trainer.evaluation.evaluate import evaluate_rows
+from trainer.evaluation.scored import score_dataset
+from trainer.fitting.fit import Fitted, fit_recipe
 from trainer.recipe import Recipe, load_recipe, recipe_names
-from trainer.scored import score_dataset
 
 FIXED_NAMES = {
     "paper-mill-dense",

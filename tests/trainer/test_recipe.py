@@ -1,15 +1,15 @@
 """Recipes: all that come along are valid, and a mistake in one is named."""
 
 import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from stream_detector.detection.models import KINDS
+from stream_detector.detection.models.registry import KINDS
 from stream_detector.errors import RecipeError
+from tests.support.paths import DOCS
+from trainer.data.split import split_rows
 from trainer.recipe import Recipe, SplitConfig, load_recipe, parse_recipe, recipe_names, recipe_text
-from trainer.split import split_rows
 
 SMALL = 'title = "Small"\n[grid]\nstep_seconds = 120\n[window]\nsteps = 4\n'
 
@@ -92,13 +92,13 @@ def keys_of(config, prefix=""):
 
 
 def test_the_page_on_recipes_names_every_key_and_every_model():
-    page = (Path(__file__).resolve().parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    page = (DOCS / "recipes.md").read_text("utf-8")
     named = {part for code in re.findall(r"`([^`\n]+)`", page) for part in re.split(r"[^\w-]+", code)}
     headings = set(re.findall(r"\[(\w+)\]", page))
     assert not (set(keys_of(Recipe)) | set(KINDS)) - named - headings
 
 
 def test_the_recipe_on_the_page_is_a_whole_one():
-    page = (Path(__file__).resolve().parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    page = (DOCS / "recipes.md").read_text("utf-8")
     recipe = parse_recipe(page.split("```toml\n")[1].split("```")[0], "pump")
     assert recipe.costs.fn == 80

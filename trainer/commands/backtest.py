@@ -43,15 +43,15 @@ def command(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from trainer.backtest import fits_needed, run_backtest
-    from trainer.backtest_report import backtest_report
-    from trainer.dataset import read_dataset
-    from trainer.folds import plan_folds
-    from trainer.methods import method_of
+    from trainer.backtesting.alarm_value import difference_in_words, in_words, paired_difference
+    from trainer.backtesting.backtest import fits_needed, run_backtest
+    from trainer.backtesting.folds import plan_folds
+    from trainer.backtesting.methods import method_of
+    from trainer.backtesting.stress import PROTOCOLS
+    from trainer.data.dataset import read_dataset
     from trainer.output import error_console, write_bytes, write_json
     from trainer.recipe import load_recipe
-    from trainer.stress import PROTOCOLS
-    from trainer.worth import difference_in_words, in_words, paired_difference
+    from trainer.reports.backtest_report import backtest_report
 
     loaded = []
     for name in recipe:

@@ -29,13 +29,13 @@ def command(
 
     frr is the false-alarm rate (normal rows in alarm), far the missed rate (rows that call for an alarm and get none).
     """
-    from stream_detector.bundle import load_bundle
-    from trainer.dataset import read_dataset
-    from trainer.evaluate import evaluate_rows, in_words
+    from stream_detector.bundle.bundle import load_bundle
+    from trainer.data.dataset import read_dataset
+    from trainer.evaluation.evaluate import evaluate_rows, in_words
+    from trainer.evaluation.score import bundle_data, judged_rows
+    from trainer.evaluation.scored import score_dataset
     from trainer.output import error_console, write_bytes, write_json
-    from trainer.report import evaluation_report
-    from trainer.score import bundle_data, judged_rows
-    from trainer.scored import score_dataset
+    from trainer.reports.fit_report import evaluation_report
 
     loaded = load_bundle(bundle)
     source = override(bundle_data(loaded.manifest), time_column, time_format, label_column, labels_are)

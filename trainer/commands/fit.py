@@ -9,7 +9,7 @@ from stream_detector.errors import UsageError
 from trainer.data_options import LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
 
 if TYPE_CHECKING:
-    from trainer.dataset import Dataset
+    from trainer.data.dataset import Dataset
     from trainer.recipe import DataConfig
 
 
@@ -46,12 +46,12 @@ def command(
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from trainer.dataset import idle_sensors, read_dataset
-    from trainer.evaluate import in_words
-    from trainer.fit import fit_recipe
+    from trainer.data.dataset import idle_sensors, read_dataset
+    from trainer.evaluation.evaluate import in_words
+    from trainer.fitting.fit import fit_recipe
     from trainer.output import error_console, read_key, write_bytes, write_json
     from trainer.recipe import load_recipe
-    from trainer.report import fit_report
+    from trainer.reports.fit_report import fit_report
 
     if (data is None) == (from_kafka is None):
         raise UsageError("name what to learn from: either --data FILE or --from-kafka HOST:PORT")
@@ -105,9 +105,9 @@ def command(
 def _from_topics(
     config: "DataConfig", bootstrap: str | None, asset: str | None, since: str | None, until: str | None
 ) -> "Dataset":
-    from stream_detector.operations.moment import parse_moment
     from stream_detector.settings import Settings
-    from trainer.topic_dataset import read_topic_dataset
+    from stream_detector.time_options import parse_moment
+    from trainer.data.topic_dataset import read_topic_dataset
 
     since_seconds = None if since is None else parse_moment(since, "--since")
     until_seconds = None if until is None else parse_moment(until, "--until")

@@ -32,10 +32,10 @@ def command(
     from rich.table import Table
 
     from stream_detector.errors import UsageError
-    from trainer.dataset import read_dataset, table_of
-    from trainer.prelabel import PrelabelConfig, prelabel, write_anomaly_index
-    from trainer.recipe import load_recipe
-    from trainer.score import write_table
+    from trainer.data.dataset import read_dataset, table_of
+    from trainer.data.prelabel import prelabel, write_anomaly_index
+    from trainer.evaluation.score import write_table
+    from trainer.recipe import PrelabelConfig, load_recipe
 
     config = override(load_recipe(recipe).data, time_column, time_format)
     sweep_config = config.prelabel or PrelabelConfig()

@@ -26,12 +26,12 @@ def command(
     Where the bundle is calibrated there is a column probability too, and the threshold is one of the probability.
     Rows without a full window behind them (after a gap or an event) have no line. Times are UTC.
     """
-    from stream_detector.bundle import load_bundle
-    from trainer.dataset import read_dataset
+    from stream_detector.bundle.bundle import load_bundle
+    from trainer.data.dataset import read_dataset
+    from trainer.data.prelabel import write_anomaly_index
+    from trainer.evaluation.score import bundle_data, score_table, write_table
+    from trainer.evaluation.scored import score_dataset
     from trainer.output import error_console
-    from trainer.prelabel import write_anomaly_index
-    from trainer.score import bundle_data, score_table, write_table
-    from trainer.scored import score_dataset
 
     loaded = load_bundle(bundle)
     source = override(bundle_data(loaded.manifest), time_column, time_format)

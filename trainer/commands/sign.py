@@ -13,7 +13,7 @@ def command(
     ],
 ) -> None:
     """Check a bundle and sign it; a detector that is given the public key refuses all others."""
-    from stream_detector.bundle import sign_bundle
+    from stream_detector.bundle.bundle import sign_bundle
     from trainer.output import read_key
 
     sign_bundle(bundle, read_key(key))

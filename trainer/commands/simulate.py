@@ -21,7 +21,7 @@ def command(
     The file is wide: a `time` column, a label column `y` (1 in the row of a break) and one column a sensor. The recipe
     `simulated` reads it as it is.
     """
-    from trainer.simulate import LABEL_COLUMN, Simulation, simulate, write
+    from trainer.data.simulate import LABEL_COLUMN, Simulation, simulate, write
 
     table = simulate(Simulation(days=days, seed=seed, step_seconds=step_seconds, start=start.replace(tzinfo=UTC)))
     write(table, out)

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from stream_detector.messages import Alarm, Feedback, LoggedEvent, from_iso, to_epoch_seconds
-from stream_detector.operations.bounded_ledger import BoundedLedger
 from stream_detector.operations.console.rings import POINTS, AssetRing
 from stream_detector.operations.console.views import (
     AlarmView,
@@ -18,8 +17,9 @@ from stream_detector.operations.console.views import (
     Series,
     WorkerView,
 )
-from stream_detector.operations.ledger import AlarmEntry
-from stream_detector.operations.ledger_report import Tally, report
+from stream_detector.operations.ledger.bounded_ledger import BoundedLedger
+from stream_detector.operations.ledger.ledger import AlarmEntry
+from stream_detector.operations.ledger.report import Tally, report
 
 MAX_ASSETS = 500
 MAX_CELLS = 1_800_000

@@ -1,0 +1,205 @@
+"""A bundle: the folder that holds everything the detector needs to score, as the trainer wrote it. See docs/bundle.md.
+
+Arrays are safetensors and the rest is JSON: loading a bundle runs no code of its own. Loading checks the hash of every
+file, scores the probe windows again, and refuses the bundle if a score differs.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.bundle import files
+from stream_detector.bundle.files import Arrays
+from stream_detector.bundle.manifest import Manifest, parse, seal
+from stream_detector.bundle.signature import sign, verify
+from stream_detector.detection.models.registry import Model, build
+from stream_detector.detection.scaling import FloatArray, Scaler
+from stream_detector.detection.scoring import Scored, Scorer
+from stream_detector.errors import BundleError, UsageError
+
+if TYPE_CHECKING:
+    from stream_detector.detection.head.head import Head
+
+PROBE_RELATIVE = 1e-4
+PROBE_ABSOLUTE = 1e-5
+"""How far a probe's score may be from the one written: processors round float32 sums differently, by about 1e-6."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in memory, checked and ready to score."""
+
+    manifest: Manifest
+    scorer: Scorer
+    head: "Head | None" = None
+
+
+def load_bundle(path: str | os.PathLike[str], public_key: bytes | None = None) -> Bundle:
+    """Read and check the bundle in the folder `path`.
+
+    public_key: Ed25519, 32 raw bytes or PEM; given one, a bundle without a valid signature by it is refused.
+    Raises BundleError, which names the file and what is wrong with it.
+    """
+    folder = Path(path)
+    present = files.list_folder(folder)
+    text = files.read_file(folder, files.MANIFEST)
+    if public_key is not None:
+        if files.SIGNATURE not in present:
+            raise BundleError(f"{folder} is not signed, and a signature is demanded; `trainer sign` writes one")
+        verify(text, files.read_file(folder, files.SIGNATURE), public_key)
+    manifest = parse(text)
+    contents = files.read_hashed(folder, present, manifest.files)
+    arrays = {name: files.unpack(name, content) for name, content in contents.items()}
+    _require_probe(manifest, arrays[files.PROBE])
+    bundle = assemble(manifest, arrays[files.WEIGHTS], arrays[files.SCALER], arrays.get(files.HEAD))
+    check_probe(bundle.scorer, arrays[files.PROBE])
+    return bundle
+
+
+def assemble(manifest: Manifest, weights: Arrays, scaler: Arrays, head: Arrays | None) -> Bundle:
+    """A bundle from its parts; BundleError where they do not fit together."""
+    _require_finite(files.WEIGHTS, weights)
+    _require_finite(files.SCALER, scaler)
+    sensors = len(manifest.sensors)
+    for name in ("center", "scale"):
+        if name not in scaler or scaler[name].shape != (sensors,):
+            raise BundleError(f"{files.SCALER} lacks {name!r} for {sensors} sensors")
+    frozen = Scaler(scaler["center"].astype(np.float64), scaler["scale"].astype(np.float64), manifest.scaler.clip)
+    if not (frozen.scale > 0).all():
+        raise BundleError(f"{files.SCALER}: a scale is not above zero")
+    try:
+        model = build(manifest.model, manifest.model_steps, sensors)
+        model.restore(weights)
+    except ValueError as error:
+        raise BundleError(f"{files.WEIGHTS} and the model in the manifest do not fit together: {error}") from error
+    scorer = Scorer(manifest.transform, frozen, model, manifest.score)
+    return Bundle(manifest, scorer, _head(manifest, head))
+
+
+def check_probe(scorer: Scorer, probe: Arrays) -> None:
+    """Score the probe windows again; BundleError if a score or error is not the one that was written."""
+    scored = scorer.score(probe["windows"])
+    for what, found, wanted in (
+        ("score", scored.score, probe["score"]),
+        ("error of a sensor", scored.errors, probe["errors"]),
+    ):
+        difference = np.abs(found - wanted)
+        if not (difference <= PROBE_ABSOLUTE + PROBE_RELATIVE * np.abs(wanted)).all():
+            raise BundleError(
+                f"the bundle does not score as it did when it was written: a probe window's {what} differs by up to "
+                f"{np.nanmax(difference):.3g}; fit the recipe again with this version and its libraries"
+            )
+
+
+def write_bundle(
+    path: str | os.PathLike[str],
+    manifest: Manifest,
+    model: Model,
+    scaler: Scaler,
+    probe_windows: FloatArray,
+    head: Mapping[str, NDArray[Any]] | None = None,
+    private_key: bytes | None = None,
+) -> Bundle:
+    """Write a bundle to the folder `path`, whole or not at all, and return it as loaded from there.
+
+    probe_windows: (B, T, F), NaN = masked; `manifest.files`, its id and the probe's expected scores are filled in here.
+    A bundle that is there already is replaced; UsageError if the folder holds anything else.
+    """
+    folder = Path(path).resolve()
+    scorer = Scorer(manifest.transform, scaler, model, manifest.score)
+    arrays: dict[str, Mapping[str, NDArray[Any]]] = {
+        files.WEIGHTS: model.arrays(),
+        files.SCALER: {"center": scaler.center, "scale": scaler.scale},
+        files.PROBE: _probe(probe_windows, scorer.score(probe_windows)),
+    }
+    if head is not None:
+        arrays[files.HEAD] = head
+    contents = {name: files.pack(content) for name, content in arrays.items()}
+    hashes = {name: files.sha256(content) for name, content in contents.items()}
+    contents[files.MANIFEST] = seal(manifest.model_copy(update={"files": hashes}))
+    if private_key is not None:
+        contents[files.SIGNATURE] = sign(contents[files.MANIFEST], private_key)
+    _replace_folder(folder, contents)
+    return load_bundle(folder)
+
+
+def require_place(path: str | os.PathLike[str]) -> None:
+    """UsageError unless a bundle may be written to `path`: nothing is there, an empty folder, or a bundle."""
+    folder = Path(path)
+    if not folder.exists():
+        return
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {"a file"}
+    if names and not (names <= set(files.MAX_BYTES) and files.MANIFEST in names):
+        raise UsageError(f"{folder} is there already and is no bundle; name another folder, or remove it")
+
+
+def sign_bundle(path: str | os.PathLike[str], private_key: bytes) -> None:
+    """Check the bundle and write its signature beside the manifest; private_key: Ed25519, 32 raw bytes or PEM."""
+    load_bundle(path)
+    signature = sign(files.read_file(Path(path), files.MANIFEST), private_key)
+    Path(path, files.SIGNATURE).write_bytes(signature)
+
+
+def _probe(windows: FloatArray, scored: Scored) -> Arrays:
+    return {"windows": windows, "score": scored.score, "errors": scored.errors}
+
+
+def _head(manifest: Manifest, arrays: Arrays | None) -> "Head | None":
+    if manifest.head is None:
+        return None
+    if arrays is None:
+        raise BundleError(f"the manifest names a head of kind {manifest.head.kind!r}, but {files.HEAD} is not there")
+    _require_finite(files.HEAD, arrays)
+    from stream_detector.detection.head.heads import build_head
+
+    try:
+        return build_head(manifest.head, arrays, manifest.sensors, manifest.grid, manifest.lead)
+    except ValueError as error:
+        raise BundleError(f"{files.HEAD} and the head in the manifest do not fit together: {error}") from error
+
+
+def _require_probe(manifest: Manifest, probe: Arrays) -> None:
+    """Before a model is built: its size follows from the window, and the probe shows that windows have that size."""
+    windows, sensors = probe.get("windows", np.empty(0)), len(manifest.sensors)
+    shapes = {"windows": (len(windows), manifest.window.steps, sensors), "score": (len(windows),)}
+    for name, shape in {**shapes, "errors": (len(windows), sensors)}.items():
+        if name not in probe or probe[name].shape != shape or probe[name].dtype != np.float64:
+            raise BundleError(f"{files.PROBE} does not fit this bundle: {name} should be float64 of the shape {shape}")
+    if not len(windows):
+        raise BundleError(f"{files.PROBE} is empty; fit the recipe again")
+
+
+def _require_finite(name: str, arrays: Arrays) -> None:
+    for key, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BundleError(f"{name}: {key} holds a number that is not finite")
+
+
+def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write all files into a new folder and move it into place, so that no reader sees half a bundle."""
+    require_place(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            for name, content in contents.items():
+                (fresh / name).write_bytes(content)
+            fresh.chmod(0o755)
+            if folder.exists():
+                old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+                folder.rename(old)
+                fresh.rename(folder)
+                shutil.rmtree(old)
+            else:
+                fresh.rename(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise UsageError(f"the bundle cannot be written to {folder}: {error.strerror or error}") from error

@@ -1,0 +1,267 @@
+"""The event-time grid: ring buffers of cells (asset, step, sensor), and the closing of steps, for many assets at once.
+
+The rules are numbered in docs/architecture.md, "Event time". An asset has a *slot*; the cells of a step lie in row
+`step % ring` of its slot. `intake` decides what is written; this module holds the cells and closes steps in order.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.config import GridConfig, WindowConfig
+from stream_detector.detection.grid.closed_steps import END, EVENT, STEP, Closings, concatenate, no_closings, select
+from stream_detector.detection.grid.steps import Steps
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+NO_STEP = -(2**62)
+"""Stands for "no such step"; far below any step, with room to subtract."""
+
+SAMPLES_SLACK = 16
+"""How many times the slack is longer where steps are samples: they come in blocks of thousands, of few sensors."""
+
+LEAST_SLACK = 8
+"""Steps of slack that a ring keeps, however many assets there are."""
+
+
+class Grid:
+    """Cells and positions of all assets of a partition; arrays with one row a slot grow by doubling.
+
+    Rings are longer than windows need by a *slack*: how far past its newest step an asset may go before its steps are
+    closed. Few assets have long rings, so that many rows of each are taken at once; many have short ones.
+    """
+
+    def __init__(
+        self, config: GridConfig, window: WindowConfig, sensors: int, slack_steps: int = 256, slack_cells: int = 2**19
+    ) -> None:
+        """slack_steps: the most. slack_cells: of all rings together, as long as that leaves `LEAST_SLACK` steps."""
+        self.steps = Steps(config)
+        lateness = self.steps.lateness_steps
+        self.sensors = sensors
+        self.complete = config.close == "complete"
+        self.max_gap_steps = config.max_gap_steps
+        self.staleness_steps = config.staleness_steps
+        self.silent_steps = max(config.staleness_steps, lateness)
+        """Rule 5 looks at steps [r - silent_steps, r - L]; with fewer than L there would be none to look at."""
+        self.history = window.steps + self.silent_steps
+        """Steps before the next to close that a window, its filling or rule 5 may look at."""
+        self.memory = self.history + 2 * (self.silent_steps + lateness) + config.max_gap_steps + 2
+        """Steps before the next to close that a rebuild reads again: `history`, and enough for the run to be known."""
+        self._most_slack = slack_steps * (SAMPLES_SLACK if config.kind == "samples" else 1)
+        self._slack_cells = slack_cells
+        self.slack = self.ring = self._opened_ring = 0
+        self.capacity = 0
+        self._allocate(1)
+
+    def _allocate(self, capacity: int) -> None:
+        """Room for so many slots. Rings may become shorter: nothing that lies further back will be looked at."""
+        held, self.capacity = self.capacity, capacity
+        lateness = self.steps.lateness_steps
+        slack = min(max(self._slack_cells // (capacity * self.sensors), LEAST_SLACK), self._most_slack)
+        self.slack = max(slack, 2 * lateness)
+        self.ring = self.history + lateness + self.slack + 2
+        self._opened_ring = self.memory + lateness + self.slack + 2
+
+        def grown(name: str, shape: tuple[int, ...], dtype: type) -> None:
+            # Fresh pages are not touched until a slot is admitted, so doubling does not double the resident memory.
+            array: NDArray[Any] = np.empty((capacity, *shape), dtype)
+            if held:
+                before = getattr(self, name)
+                if before.shape[1:] == shape:
+                    array[:held] = before
+                else:
+                    length, was = shape[0], before.shape[1]
+                    slots = np.arange(held)[:, None]
+                    steps = self.newest[:held, None] - np.arange(length)
+                    array[slots, steps % length] = before[slots, steps % was]
+            setattr(self, name, array)
+
+        cells = (self.ring, self.sensors)
+        self.values: Floats
+        self.reported: Bools
+        self.cell_time: Floats
+        self.event: Bools
+        self.opened_offset: Ints
+        grown("values", cells, np.float64)
+        grown("reported", cells, np.bool_)
+        grown("cell_time", cells if not self.complete else (0, 0), np.float64)
+        grown("event", (self.ring,), np.bool_)
+        grown("opened_offset", (self._opened_ring,), np.int64)
+        self.watermark: Floats
+        grown("watermark", (), np.float64)
+        self.next_step: Ints
+        self.newest: Ints
+        self.opened: Ints
+        self.horizon: Ints
+        self.run_start: Ints
+        self.last: Ints
+        for name in ("next_step", "newest", "opened", "horizon", "run_start", "last"):
+            grown(name, (), np.int64)
+        self._point_flat()
+
+    def _point_flat(self) -> None:
+        """Views of the same memory by cell and by row, for flat indices."""
+        self.flat_values = self.values.reshape(-1)
+        self.flat_reported = self.reported.reshape(-1)
+        self.flat_time = self.cell_time.reshape(-1)
+        self.value_rows = self.values.reshape(-1, self.sensors)
+        self.reported_rows = self.reported.reshape(-1, self.sensors)
+        self.event_rows = self.event.reshape(-1)
+
+    def admit(self, slot: int, time: float, offset: int) -> None:
+        """An asset begins in `slot` with a record at `time` (epoch seconds) and `offset`."""
+        while slot >= self.capacity:
+            self._allocate(2 * self.capacity)
+        times = np.array([time])
+        horizon = int(self.steps.horizon_of(times, self.steps.step_of(times))[0])
+        self.values[slot] = np.nan
+        self.reported[slot] = False
+        self.event[slot] = False
+        self.opened_offset[slot] = offset
+        self.watermark[slot] = time
+        self.next_step[slot] = self.horizon[slot] = horizon
+        self.newest[slot] = self.opened[slot] = horizon - 1
+        self.run_start[slot] = self.last[slot] = NO_STEP
+
+    def rows(self, slots: Ints, steps: Ints) -> Ints:
+        """Flat row of each (slot, step)."""
+        return slots * self.ring + steps % self.ring
+
+    def open_rows(self, slots: Ints, until: Ints) -> None:
+        """Clear the rows of the steps after `opened` up to and with `until`."""
+        count = np.minimum(until - self.opened[slots], self.ring)
+        ahead = count > 0
+        slots, until, count = slots[ahead], until[ahead], count[ahead]
+        if not len(slots):
+            return
+        owner, steps = _ranges(until - count + 1, until + 1)
+        rows = self.rows(slots[owner], steps)
+        self.value_rows[rows] = np.nan
+        self.reported_rows[rows] = False
+        self.event_rows[rows] = False
+        self.opened[slots] = until
+
+    def note_offsets(self, slots: Ints, steps: Ints, offsets: Ints) -> None:
+        """Remember the offset of the record that first reached each (slot, step); steps ascending for each slot."""
+        self.opened_offset[slots, steps % self._opened_ring] = offsets
+
+    @property
+    def offset_memory(self) -> int:
+        """Steps for which `note_offsets` is remembered."""
+        return self._opened_ring
+
+    def low(self, slots: Ints) -> Ints:
+        """The oldest offset that each slot still needs: of the first record that reached `memory` steps back."""
+        return self.opened_offset[slots, (self.next_step[slots] - self.memory) % self._opened_ring]
+
+    def dead(self, slots: Ints, steps: Ints, run_start: Ints) -> Bools:
+        """(N, F) rule 5: the run has lasted, and the sensor reported nothing in [r - silent_steps, r - L]."""
+        lasted = steps - run_start >= self.silent_steps
+        dead = np.zeros((len(slots), self.sensors), np.bool_)
+        if lasted.any():
+            ages = np.arange(self.steps.lateness_steps, self.silent_steps + 1)
+            rows = self.rows(slots[lasted, None], steps[lasted, None] - ages)
+            dead[lasted] = ~self.reported_rows[rows].any(axis=1)
+        return dead
+
+    def close_by_watermark(self, slots: Ints) -> Closings:
+        """Close the steps of these (different) slots that are past their lateness (rule 6)."""
+        begin = self.next_step[slots]
+        # Steps after the newest are empty however many they are.
+        owner, steps = _ranges(begin, np.minimum(self.horizon[slots], self.newest[slots] + 1))
+        closings = self._advance(slots[owner], steps)
+        self.next_step[slots] = np.maximum(begin, self.horizon[slots])
+        return self._with_ended_runs(closings, slots)
+
+    def close_all(self, slots: Ints) -> Closings:
+        """Close every step that has a reading: nothing more will come."""
+        self.horizon[slots] = self.newest[slots] + 1
+        return self.close_by_watermark(slots)
+
+    def close_one_complete(self, slots: Ints) -> tuple[Ints, Closings]:
+        """Close the next step of those slots that have reported it completely (rule 6); returns these slots."""
+        steps = self.next_step[slots]
+        slots = slots[steps <= self.newest[slots]]
+        steps = self.next_step[slots]
+        reported = self.reported_rows[self.rows(slots, steps)]
+        dead = self.dead(slots, steps, self._run_start_at(slots, steps))
+        # A step that nobody has reported is not complete, though all sensors be dead.
+        complete = (reported | dead) & reported.any(axis=1, keepdims=True)
+        for back in range(1, self.steps.lateness_steps):
+            # Steps up to this one that may still get a reading; those past their lateness are not asked for.
+            earlier = steps - back
+            asked = earlier >= self.horizon[slots]
+            if not asked.any():
+                break
+            reported = self.reported_rows[self.rows(slots, earlier)]
+            complete &= reported | dead | ~asked[:, None]
+        done = complete.all(axis=1)
+        slots, steps = slots[done], steps[done]
+        closings = self._advance(slots, steps)
+        self.next_step[slots] = steps + 1
+        return slots, self._with_ended_runs(closings, slots)
+
+    def end_runs(self, slots: Ints) -> None:
+        """An event came after its step had closed: the next step begins a new run (rule 7)."""
+        self.last[slots] = NO_STEP
+
+    def _run_start_at(self, slots: Ints, steps: Ints) -> Ints:
+        """First step of the run that each step would belong to."""
+        continues = (self.last[slots] != NO_STEP) & (steps - self.last[slots] - 1 <= self.max_gap_steps)
+        return np.where(continues, self.run_start[slots], steps)
+
+    def _advance(self, slots: Ints, steps: Ints) -> Closings:
+        """Rule 7 for steps that close now, (slot, step) ascending."""
+        rows = self.rows(slots, steps)
+        event = self.event_rows[rows]
+        kept = self.reported_rows[rows].any(axis=1) | event
+        slots, steps, event = slots[kept], steps[kept], event[kept]
+        if not len(slots):
+            return no_closings()
+        first = np.ones(len(slots), np.bool_)
+        first[1:] = slots[1:] != slots[:-1]
+        previous = np.empty_like(steps)
+        previous[1:] = np.where(event[:-1], NO_STEP, steps[:-1])
+        previous[first] = self.last[slots[first]]
+        gap = (previous != NO_STEP) & (steps - previous - 1 > self.max_gap_steps)
+        begins = (previous == NO_STEP) | gap
+        # The newest beginning at or before each closing; a slot whose run goes on carries its start from before.
+        origin = np.maximum.accumulate(np.where(begins | first, np.arange(len(steps)), 0))
+        run_start = np.where(begins[origin], steps[origin], self.run_start[slots])
+        final = np.append(np.flatnonzero(first)[1:] - 1, len(slots) - 1)
+        self.run_start[slots[final]] = run_start[final]
+        self.last[slots[final]] = np.where(event[final], NO_STEP, steps[final])
+        kind = np.where(event, EVENT, STEP).astype(np.int8)
+        closings = Closings(kind, slots, steps, run_start, np.zeros_like(steps))
+        if gap.any():
+            ended = (slots[gap], previous[gap] + self.max_gap_steps + 1)
+            closings = _with_ends(closings, *ended)
+        return closings
+
+    def _with_ended_runs(self, closings: Closings, slots: Ints) -> Closings:
+        """Rule 7: a run ends as soon as one step too many has closed empty."""
+        last = self.last[slots]
+        ended = (last != NO_STEP) & (self.next_step[slots] - 1 - last > self.max_gap_steps)
+        if not ended.any():
+            return closings
+        self.last[slots[ended]] = NO_STEP
+        return _with_ends(closings, slots[ended], last[ended] + self.max_gap_steps + 1)
+
+
+def _with_ends(closings: Closings, slots: Ints, steps: Ints) -> Closings:
+    """Put the ends of runs among the closings, by slot and step."""
+    ends = np.full(len(slots), END, np.int8)
+    parts = Closings(ends, slots, steps, np.full_like(steps, NO_STEP), np.zeros_like(steps))
+    joined = concatenate([closings, parts])
+    return select(joined, np.lexsort((joined.step, joined.slot)))
+
+
+def _ranges(begin: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """The numbers of all ranges [begin, end), with the index of the range that each belongs to."""
+    count = np.maximum(end - begin, 0)
+    owner = np.repeat(np.arange(len(begin)), count)
+    before = np.cumsum(count) - count
+    return owner, np.arange(len(owner)) - before[owner] + begin[owner]

@@ -1,0 +1,285 @@
+"""Readings into the grid: which are late, duplicate or windowed, and when steps close (rules 2, 3 and 6 of the grid).
+
+Readings are taken in *pieces*, short enough that no asset outruns the ring, and a piece in *rounds*. Within a round all
+readings of an asset are written before its steps are closed; that gives the same as one reading at a time because
+
+- a reading that is not late lies in a cell that no closed window has used: a step closes when it is past its lateness
+  (then the reading were late), or when every sensor has reported it that is not dead (then the reading is a duplicate,
+  or its sensor is masked in that window);
+- where it would not (a late reading that fills a cell, an event) a new round begins.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stream_detector.detection.grid.closed_steps import LATE_EVENT, Closings, concatenate, select
+from stream_detector.detection.grid.grid import Bools, Grid, Ints
+from stream_detector.detection.grid.sorted_readings import (
+    Piece,
+    Readings,
+    first_past,
+    first_reaching,
+    instants_of,
+    running_maximum,
+    sort_piece,
+)
+
+LOOK_AHEAD = 16_384
+"""Readings a piece: enough for the array operations to pay, and the temporary arrays stay in the cache."""
+
+LEAST_AHEAD = 512
+
+UNUSABLE = -(2**62)
+"""Where a cell would begin that the ring does not hold."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Readings by what became of them."""
+
+    windowed: int = 0
+    late: int = 0
+    duplicate: int = 0
+
+
+class Intake:
+    """Drives a grid. `offsets` of a batch give the Kafka offset of each of its records."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self.tally = Tally()
+        self._mark = np.empty(0, np.int16)
+
+    def take(self, readings: Readings, offsets: Ints) -> Iterator[Closings]:
+        """Takes readings of admitted assets; yields what closes, round by round, while the grid is in that state."""
+        begin, ahead = 0, LOOK_AHEAD
+        while begin < len(readings):
+            piece, taken = self._cut(readings.take(slice(begin, begin + ahead)))
+            begin += taken
+            # Sorting far more than can be taken would cost more than taking it.
+            ahead = min(LOOK_AHEAD, max(2 * taken, LEAST_AHEAD))
+            yield from self._take_piece(piece, offsets)
+
+    def _cut(self, ahead: Readings) -> tuple[Piece, int]:
+        """The longest piece in which no asset goes on by more than the slack after its first reading."""
+        grid = self._grid
+        instants = instants_of(grid, ahead)
+        slot = instants.slot
+        if (slot == slot[0]).all():
+            order = np.arange(len(slot))
+        else:
+            order = np.argsort(slot.astype(np.uint16 if grid.capacity <= 65_536 else np.int64), kind="stable")
+        piece = sort_piece(grid, instants, order)
+        beyond = piece.reached > (piece.reached_base + grid.slack)[piece.rank]
+        if not beyond.any():
+            return piece, len(ahead)
+        taken = int(order[beyond].min())
+        return sort_piece(grid, instants, order[order < taken]), int(instants.heads[taken])
+
+    def _take_piece(self, piece: Piece, offsets: Ints) -> Iterator[Closings]:
+        grid = self._grid
+        final = np.append(piece.starts[1:], len(piece.step)) - 1
+        jumps = piece.step[piece.starts] > grid.newest[piece.slots] + grid.slack
+        if jumps.any():
+            yield self._jump(piece, jumps)
+        self._note_offsets(piece, final, offsets)
+        grid.open_rows(piece.slots, piece.reached[final])
+
+        late = piece.step < piece.horizon_before
+        usable = (piece.step >= piece.horizon_before - grid.history) & ~piece.event
+        base = np.where(usable, grid.rows(piece.slot, piece.step) * grid.sensors, UNUSABLE)
+        cell = base[piece.at] + piece.sensor
+        writes = self._tell_apart(piece, late, cell)
+        fills = np.zeros(len(late), np.bool_)
+        if late.any():
+            fills[piece.at[writes & late[piece.at]]] = True
+        if not (piece.event.any() or fills.any()):
+            yield self._round(piece, np.arange(len(late)), np.flatnonzero(writes), cell, writes)
+            return
+        boundary = piece.event.copy()
+        boundary[1:] |= fills[1:] & ~fills[:-1]
+        boundary[piece.starts] = False
+        passed = np.cumsum(boundary)
+        turn: Ints = passed - passed[piece.starts][piece.rank]
+        rounds = _split(turn)
+        written = np.flatnonzero(writes)
+        by_turn = dict.fromkeys(range(len(rounds)), written[:0])
+        for chosen in _split(turn[piece.at[written]]):
+            by_turn[int(turn[piece.at[written[chosen[0]]]])] = written[chosen]
+        for number, members in enumerate(rounds):
+            yield self._round(piece, members, by_turn[number], cell, writes)
+
+    def _tell_apart(self, piece: Piece, late: Bools, cell: Ints) -> Bools:
+        """Count the readings by rules 2 and 3; (N,) which of them are written."""
+        usable = np.flatnonzero(cell >= 0)
+        late = late[piece.at]
+        again, write = self._repeats(piece, usable, cell[usable], late[usable])
+        duplicate, writes = np.zeros(len(cell), np.bool_), np.zeros(len(cell), np.bool_)
+        duplicate[usable], writes[usable] = again, write
+        readings = ~piece.event[piece.at]
+        self.tally.duplicate += int(again.sum())
+        self.tally.late += int((late & ~duplicate & readings).sum())
+        self.tally.windowed += int((~(late | duplicate) & readings).sum())
+        return writes
+
+    def _jump(self, piece: Piece, jumps: Bools) -> Closings:
+        """Close what the first reading of these assets leaves behind, before its row is cleared for new steps."""
+        grid, slots = self._grid, piece.slots[jumps]
+        grid.horizon[slots] = piece.horizon[piece.starts[jumps]]
+        closings = grid.close_by_watermark(slots)
+        first = np.empty(grid.capacity, np.int64)
+        first[slots] = piece.first_record(piece.starts[jumps])
+        return replace(closings, record=first[closings.slot])
+
+    def _note_offsets(self, piece: Piece, final: Ints, offsets: Ints) -> None:
+        grid = self._grid
+        begin = np.maximum(grid.newest[piece.slots] + 1, piece.reached[final] + 1 - grid.offset_memory)
+        count = np.maximum(piece.reached[final] + 1 - begin, 0)
+        owner = np.repeat(np.arange(len(count)), count)
+        if not len(owner):
+            return
+        steps = np.arange(len(owner)) - (np.cumsum(count) - count)[owner] + begin[owner]
+        where = first_reaching(piece, owner, steps)
+        grid.note_offsets(piece.slots[owner], steps, offsets[piece.first_record(where)])
+
+    def _repeats(self, piece: Piece, usable: Ints, cell: Ints, late: Bools) -> tuple[Bools, Bools]:
+        """Rule 3, for the readings `usable` in their `cell`: which are duplicates, and which are written."""
+        grid = self._grid
+        filled = grid.flat_reported[cell]
+        if grid.complete:
+            if len(self._mark) < len(grid.flat_reported):
+                self._mark = np.zeros(len(grid.flat_reported), np.int16)
+            # Of several assignments to one cell the last one stays, hence from the back: the first reading's place.
+            self._mark[cell[::-1]] = usable[::-1]
+            duplicate = filled | (self._mark[cell] != usable)
+            return duplicate, ~duplicate
+        order = np.argsort(cell, kind="stable")
+        cell, late, filled = cell[order], late[order], filled[order]
+        first = np.ones(len(cell), np.bool_)
+        first[1:] = cell[1:] != cell[:-1]
+        rank = np.cumsum(first) - 1
+        instant = piece.at[usable[order]]
+        width = 4.0 * grid.steps.step_seconds
+        start = piece.step[instant] * grid.steps.step_seconds
+        time = piece.time[instant] - start
+        before_piece = np.where(filled, grid.flat_time[cell] - start, -grid.steps.step_seconds)
+        # All times of a cell lie within one step, so a cell's rank keeps them apart in one running maximum.
+        running = np.maximum.accumulate(np.maximum(time, before_piece) + rank * width)
+        before = np.empty_like(running)
+        before[1:] = running[:-1]
+        before[first] = (before_piece + rank * width)[first]
+        taken = filled | ~first
+        own = time + rank * width
+        again = np.where(late, taken, taken & (own == before))
+        write = ~again & ~(taken & (own < before))
+        duplicate, written = np.empty_like(again), np.empty_like(write)
+        duplicate[order], written[order] = again, write
+        return duplicate, written
+
+    def _round(self, piece: Piece, members: Ints, chosen: Ints, cell: Ints, writes: Bools) -> Closings:
+        """Write the readings `chosen` of the instants `members` (ascending, so sorted by slot), then close."""
+        grid = self._grid
+        cells = cell[chosen]
+        grid.flat_values[cells] = piece.value[chosen]
+        grid.flat_reported[cells] = True
+        if not grid.complete:
+            grid.flat_time[cells] = piece.time[piece.at[chosen]]
+        rank = piece.rank[members]
+        starts = np.flatnonzero(np.append(True, rank[1:] != rank[:-1]))
+        final = members[np.append(starts[1:], len(members)) - 1]
+        slots = piece.slots[piece.rank[final]]
+        parts = self._events(piece, members[piece.event[members]])
+        grid.horizon[slots] = piece.horizon[final]
+        grid.newest[slots] = piece.reached[final]
+        latest = np.maximum.reduceat(piece.time[members], starts)
+        grid.watermark[slots] = np.maximum(grid.watermark[slots], latest)
+
+        parts.append(self._close(piece, slots, cell, writes, members[starts]))
+        return concatenate(parts)
+
+    def _close(self, piece: Piece, slots: Ints, cell: Ints, writes: Bools, begins: Ints) -> Closings:
+        """Close what these slots can close. `begins`: (N,) instant with which this round begins for each."""
+        grid = self._grid
+        begin, rank = np.empty(grid.capacity, np.int64), np.empty(grid.capacity, np.int64)
+        begin[slots], rank[slots] = piece.begin[begins], piece.rank[begins]
+        first_step = np.empty(grid.capacity, np.int64)
+        first_step[slots] = grid.next_step[slots]
+        closings = grid.close_by_watermark(slots)
+        if grid.complete:
+            parts = [closings]
+            while len(slots):
+                slots, part = grid.close_one_complete(slots)
+                parts.append(part)
+            closings = concatenate(parts)
+        if not len(closings):
+            return closings
+        closings = select(closings, np.lexsort((closings.step, closings.slot)))
+        ranks = rank[closings.slot]
+        place = self._settled(piece, closings, ranks, cell, writes)
+        follows = np.append(False, (closings.slot[1:] == closings.slot[:-1]) & (np.diff(closings.step) == 1))
+        after_empty = ~follows & (closings.step > first_step[closings.slot])
+        empty = _positions(piece, first_past(piece, ranks[after_empty], closings.step[after_empty] - 1))
+        place[after_empty] = np.maximum(place[after_empty], empty)
+        # Steps close in order: none before the one before it.
+        place = running_maximum(place, begin[piece.slots], ranks)
+        return replace(closings, record=piece.record_at(place))
+
+    def _settled(self, piece: Piece, closings: Closings, ranks: Ints, cell: Ints, writes: Bools) -> Ints:
+        """(N,) position of the reading with which all steps up to this one are past their lateness or reported."""
+        grid = self._grid
+        place = _positions(piece, first_past(piece, ranks, closings.step))
+        if not grid.complete:
+            return place
+        dead = grid.dead(closings.slot, closings.step, closings.run_start)
+        sensors = np.arange(grid.sensors)
+        settled = np.zeros_like(place)
+        for back in range(grid.steps.lateness_steps):
+            rows = grid.rows(closings.slot, closings.step - back)
+            reported = grid.reported_rows[rows]
+            wanted = rows[:, None] * grid.sensors + sensors
+            brought = np.minimum(self._mark[wanted], len(cell) - 1)
+            ours = (cell[brought] == wanted) & writes[brought]
+            position = piece.position(brought)
+            complete = np.where(ours & ~dead, position, 0).max(axis=1)
+            if back == 0:
+                # Though all sensors be dead, somebody must have reported the step.
+                somebody = np.where(reported, np.where(ours, position, 0), len(cell)).min(axis=1)
+                complete = np.maximum(complete, somebody)
+            complete = np.where((reported | dead).all(axis=1), complete, len(cell))
+            passed = place if back == 0 else _positions(piece, first_past(piece, ranks, closings.step - back))
+            settled = np.maximum(settled, np.minimum(passed, complete))
+        return settled
+
+    def _events(self, piece: Piece, members: Ints) -> list[Closings]:
+        """Mark the steps of events; the run ends at once where the step has closed already."""
+        if not len(members):
+            return []
+        grid, slots, steps = self._grid, piece.slot[members], piece.step[members]
+        closed = steps < grid.next_step[slots]
+        grid.event_rows[grid.rows(slots[~closed], steps[~closed])] = True
+        if not closed.any():
+            return []
+        grid.end_runs(slots[closed])
+        kind = np.full(int(closed.sum()), LATE_EVENT, np.int8)
+        return [
+            Closings(
+                kind,
+                slots[closed],
+                steps[closed],
+                grid.next_step[slots[closed]],
+                piece.first_record(members[closed]),
+            )
+        ]
+
+
+def _positions(piece: Piece, places: Ints) -> Ints:
+    """Where the first readings of these instants lie among the readings sorted by slot; behind all: their number."""
+    return np.append(piece.begin, len(piece.at))[places]
+
+
+def _split(turn: Ints) -> list[Ints]:
+    """The places of each turn, turns and places ascending."""
+    order = np.argsort(turn, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(turn[order])) + 1) if len(order) else []

@@ -1,0 +1,149 @@
+"""Windows out of the grid, filled and masked, and the same for a whole table at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stream_detector.detection.config import GridConfig, WindowConfig
+from stream_detector.detection.grid.closed_steps import STEP, Closings, concatenate, select
+from stream_detector.detection.grid.grid import Grid
+from stream_detector.detection.grid.intake import Intake
+from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR, Readings
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """M windows of one asset, in order of time.
+
+    `steps`: (M,) newest step of each. `times`: (M,) its start, epoch seconds. `rows`: (M,) the table's last row in it.
+    `values`: (M, W, F) float64, NaN = masked. `run_position`: (M,) steps since the run began, 0 = first.
+    """
+
+    steps: Ints
+    times: Floats
+    rows: Ints
+    values: Floats
+    run_position: Ints
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+def gather(grid: Grid, window: WindowConfig, closings: Closings) -> Floats:
+    """(N, W, F) the windows that end at these closings; right after they closed, before anything else is written.
+
+    Cells before the run are masked, missing ones filled (rule 8), dead sensors masked (rule 5).
+    """
+    width = window.steps
+    steps = closings.step[:, None] - np.arange(width - 1, -1, -1)
+    values = grid.value_rows[grid.rows(closings.slot[:, None], steps)]
+    before_run = steps < closings.run_start[:, None]
+    if before_run.any():
+        values[before_run] = np.nan
+    holed: Bools = np.asarray(np.isnan(values).any(axis=1))
+    if holed.any():
+        _fill(grid, closings, values, holed)
+    # A dead sensor leaves a hole where the lateness lies within the window.
+    if holed.any() or width <= grid.steps.lateness_steps:
+        dead = grid.dead(closings.slot, closings.step, closings.run_start)
+        which, sensor = np.nonzero(dead)
+        values[which, :, sensor] = np.nan
+    return values
+
+
+def _fill(grid: Grid, closings: Closings, values: Floats, holed: Bools) -> None:
+    """Rule 8, for the columns (window, sensor) that have a hole."""
+    which, sensor = np.nonzero(holed)
+    width, oldest = values.shape[1], grid.staleness_steps
+    steps = closings.step[which, None] - np.arange(width - 1 + oldest, -1, -1)
+    columns = grid.values[closings.slot[which, None], steps % grid.ring, sensor[:, None]]
+    known = ~np.isnan(columns) & (steps >= closings.run_start[which, None])
+    place = np.arange(columns.shape[1])
+    source = np.maximum.accumulate(np.where(known, place, -1), axis=1)
+    fresh = (source >= 0) & (place - source <= oldest)
+    filled = np.where(fresh, np.take_along_axis(columns, np.maximum(source, 0), axis=1), np.nan)
+    # A window masks what lies before its run, whatever the filling would say.
+    filled[steps < closings.run_start[which, None]] = np.nan
+    values[which, :, sensor] = filled[:, oldest:]
+
+
+def scorable(window: WindowConfig, closings: Closings) -> Bools:
+    """(N,) which closings end a window that is long enough and lies on the stride (rules 7 and 9)."""
+    long_enough = closings.step - closings.run_start + 1 >= window.shortest
+    result: Bools = (closings.kind == STEP) & long_enough
+    if window.stride > 1:
+        result &= (closings.step + 1) % window.stride == 0
+    return result
+
+
+def table_readings(times: Floats, values: Floats, events: Floats) -> Readings:
+    """A table of one asset as readings in log order: rows by time, an event before the rows of the same time.
+
+    times: (N,); values: (N, F), NaN = missing; events: (E,) times of events. `record` is the row, an event's is that of
+    the next row.
+    """
+    rows, sensors = values.shape
+    place = np.searchsorted(times, events, side="left")
+    record = np.repeat(np.arange(rows), sensors)
+    at = place * sensors
+    return Readings(
+        slot=np.zeros(rows * sensors + len(events), np.int64),
+        sensor=np.insert(np.tile(np.arange(sensors), rows), at, EVENT_SENSOR),
+        time=np.insert(np.repeat(times, sensors), at, events),
+        value=np.insert(np.ascontiguousarray(values).reshape(-1), at, np.nan),
+        record=np.insert(record, at, np.minimum(place, max(rows - 1, 0))),
+    )
+
+
+def iterate(
+    times: ArrayLike, values: ArrayLike, events: ArrayLike, grid: GridConfig, window: WindowConfig, chunk: int = 4096
+) -> Iterator[Windows]:
+    """As `cut`, in chunks of at least `chunk` windows (the last may be shorter), for a table with very many."""
+    times, values = np.asarray(times, np.float64), np.asarray(values, np.float64)
+    events = np.sort(np.asarray(events, np.float64))
+    cells = Grid(grid, window, values.shape[1])
+    intake = Intake(cells)
+    readings = table_readings(times, values, events)
+    if len(readings):
+        cells.admit(0, float(readings.time[0]), 0)
+    pending: list[tuple[Closings, Floats]] = []
+    for closings in intake.take(readings, np.arange(max(len(times), 1))):
+        closings = select(closings, scorable(window, closings))
+        if len(closings):
+            pending.append((closings, gather(cells, window, closings)))
+        if sum(len(part) for part, _ in pending) >= chunk:
+            yield _windows(pending, cells, window, times)
+            pending = []
+    if len(readings):
+        closings = cells.close_all(np.zeros(1, np.int64))
+        closings = select(closings, scorable(window, closings))
+        pending.append((closings, gather(cells, window, closings)))
+    yield _windows(pending, cells, window, times)
+
+
+def cut(times: ArrayLike, values: ArrayLike, events: ArrayLike, grid: GridConfig, window: WindowConfig) -> Windows:
+    """The windows of a table of one asset, by the rules of the stream.
+
+    times: (N,) epoch seconds, ascending. values: (N, F) float64, NaN = missing. events: (E,) epoch seconds.
+    The end of the table closes its last steps.
+    """
+    parts = list(iterate(times, values, events, grid, window))
+    return Windows(*(np.concatenate([getattr(part, name) for part in parts]) for name in Windows.__slots__))
+
+
+def _windows(pending: list[tuple[Closings, Floats]], grid: Grid, window: WindowConfig, times: Floats) -> Windows:
+    closings = concatenate([part for part, _ in pending])
+    values = [windows for _, windows in pending] or [np.empty((0, window.steps, grid.sensors))]
+    return Windows(
+        steps=closings.step,
+        times=np.asarray(closings.step * grid.steps.step_seconds, np.float64),
+        rows=np.searchsorted(grid.steps.step_of(times), closings.step, side="right") - 1,
+        values=np.concatenate(values),
+        run_position=closings.step - closings.run_start,
+    )

@@ -1,0 +1,144 @@
+"""Head kind "calibrated": movements and the event clock, an ensemble of plain arrays, a rate that follows the plant.
+
+Its running state (scales, clock, rate) starts where the training data ended, so that a plant need not teach it anew.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, model_validator
+
+from stream_detector.detection.config import Config, GridConfig, HeadConfig, LeadConfig
+from stream_detector.detection.head.calibration import CalibrationConfig, RateTracker, sigmoid
+from stream_detector.detection.head.ensemble import Ensemble
+from stream_detector.detection.head.event_clock import ClockState
+from stream_detector.detection.head.features import FeatureConfig, Features
+from stream_detector.detection.head.head import HeadResult, StepInput
+from stream_detector.detection.head.state import CalibratedState, from_bytes, prime, primed, to_bytes
+
+
+class BagConfig(Config):
+    """`keep`: each of `bags` ensembles of trees learns from this part of the normal rows and from all positives.
+    `weight`: of all bags together, in the mean of the logits."""
+
+    bags: int = Field(default=1, ge=1)
+    keep: float = Field(default=1.0, gt=0, le=1)
+    weight: float = Field(default=1.0, gt=0)
+
+
+class ForestConfig(BagConfig):
+    """One kind of extra-trees (Geurts, Ernst and Wehenkel 2006)."""
+
+    criterion: str = Field(default="gini", pattern="^(gini|entropy)$")
+    trees: int = Field(default=100, ge=1)
+    smallest_leaf: int = Field(default=8, ge=1)
+    tried_features: float = Field(default=0.05, gt=0, le=1)
+
+
+class BoostedConfig(BagConfig):
+    """One kind of gradient-boosted trees (Friedman 2001, "Greedy function approximation").
+
+    `rising`: a sensor that moves more never lowers the probability. With few events to learn from, what one knows
+    about a plant is worth more than what a tree makes of chance.
+    """
+
+    trees: int = Field(default=80, ge=1)
+    learning_rate: float = Field(default=0.03, gt=0, le=1)
+    depth: int = Field(default=3, ge=1)
+    smallest_leaf: int = Field(default=10, ge=1)
+    shrinkage: float = Field(default=10.0, ge=0, description="L2 of the leaves")
+    tried_features: float = Field(default=0.1, gt=0, le=1)
+    rising: bool = True
+
+
+class CalibratedOptions(Config):
+    """Options of this head; what is learnt travels as arrays. `strength`: of the logistic model, C of scikit-learn."""
+
+    features: FeatureConfig = FeatureConfig()
+    forests: tuple[ForestConfig, ...] = ()
+    boosted: tuple[BoostedConfig, ...] = ()
+    strength: float = Field(default=3e-4, gt=0)
+    linear_weight: float = Field(default=1.0, ge=0)
+    calibration: CalibrationConfig = CalibrationConfig()
+    first_day: int = Field(default=3, ge=1, description="days learnt from before the first prediction for calibration")
+
+    @model_validator(mode="after")
+    def _something(self) -> "CalibratedOptions":
+        if self.linear_weight == 0 and not self.forests and not self.boosted:
+            raise ValueError("linear_weight = 0 without forests or boosted trees leaves nothing that could learn")
+        return self
+
+
+def read_options(config: HeadConfig) -> CalibratedOptions:
+    """The options; ValueError where they are wrong."""
+    try:
+        return CalibratedOptions.model_validate(config.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(("head.options", *map(str, first["loc"])))
+        raise ValueError(f"{where}: {first['msg']}") from error
+
+
+@dataclass(frozen=True)
+class CalibratedHead:
+    """See the module. `offset`: added to every logit. `beginning`: the state of an asset never seen."""
+
+    features: Features
+    ensemble: Ensemble
+    offset: float
+    tracker: RateTracker
+    beginning: CalibratedState = field(repr=False)
+
+    def fresh(self) -> CalibratedState:
+        return from_bytes(to_bytes(self.beginning), self.beginning)
+
+    def advance(self, state: CalibratedState, step: StepInput) -> HeadResult:
+        if state.primed_until is not None:
+            if step.time <= state.primed_until:
+                # Older data than the training's end: its clock and rate are not ours to know.
+                state.features.clock = ClockState()
+                state.rate = self.tracker.fresh()
+            state.primed_until = None
+        row = self.features.advance(state.features, step.time, step.values, step.run_position, step.event)
+        self.tracker.advance(state.rate, step.step, step.time, step.event)
+        if step.event or not step.scorable:
+            return HeadResult(None, np.zeros(len(step.values)))
+        logit, parts = self.ensemble.explain(row)
+        before = float(sigmoid(np.array(logit + self.offset)))
+        probability = float(sigmoid(np.array(logit + self.offset + self.tracker.correction(state.rate))))
+        self.tracker.expect(state.rate, step.step, before)
+        return HeadResult(probability, self.features.by_sensor(parts))
+
+    def dump(self, state: CalibratedState) -> bytes:
+        return to_bytes(state)
+
+    def load(self, data: bytes) -> CalibratedState:
+        return from_bytes(data, self.beginning)
+
+
+def fresh_state(features: Features, tracker: RateTracker) -> CalibratedState:
+    """A state that has seen nothing at all."""
+    return CalibratedState(features.fresh(), tracker.fresh())
+
+
+def build(
+    config: HeadConfig, arrays: Mapping[str, NDArray[Any]], sensors: tuple[str, ...], grid: GridConfig, lead: LeadConfig
+) -> CalibratedHead:
+    """A fitted head from its arrays; ValueError where they do not fit the options."""
+    del grid  # steps carry their time
+    options = read_options(config)
+    features = Features(options.features, sensors)
+    tracker = RateTracker(options.calibration, lead)
+    if "offset" not in arrays or arrays["offset"].shape != (1,):
+        raise ValueError("the head lacks its offset")
+    ensemble = Ensemble.restore(arrays, len(features.names))
+    beginning = primed(arrays, fresh_state(features, tracker))
+    return CalibratedHead(features, ensemble, float(arrays["offset"][0]), tracker, beginning)
+
+
+def head_arrays(ensemble: Ensemble, offset: float, beginning: CalibratedState) -> dict[str, NDArray[Any]]:
+    """What `build` reads."""
+    return {**ensemble.arrays(), "offset": np.array([offset]), **prime(beginning)}

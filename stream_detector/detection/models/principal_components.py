@@ -1,0 +1,108 @@
+"""Principal components with the two classical statistics: T2 inside the model's plane, Q outside it.
+
+Jackson and Mudholkar 1979, "Control procedures for residuals associated with principal component analysis". Each
+statistic is divided by its own training quantile, and the larger of the two is the score: 1 means "at the limit".
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stream_detector.detection.config import Config
+from stream_detector.detection.models.registry import ModelOutput
+from stream_detector.detection.models.torch_model import BATCH_MULTIPLE
+
+TINY = 1e-9
+
+
+class PrincipalComponents:
+    """Kind "principal-components": reads the window as one vector of T * F values."""
+
+    class Options(Config):
+        variance: Annotated[float, Field(gt=0, le=1)] = 0.9
+        """Keep as few components as explain this share of the training variance."""
+        quantile: Annotated[float, Field(gt=0, lt=1)] = 0.99
+        """Where each statistic's limit lies among the training windows."""
+
+    def __init__(self, options: Options, steps: int, sensors: int) -> None:
+        size = steps * sensors
+        self._options = options
+        self._mean = np.zeros(size)
+        self._components = np.zeros((1, size))
+        self._variances = np.ones(1)
+        self._limits = np.ones(2)
+
+    def learn(
+        self,
+        windows: NDArray[np.float32],
+        known: NDArray[np.bool_],  # noqa: ARG002 - a masked cell is 0, the mean of its sensor
+        labels: NDArray[np.bool_],
+        seed: int,  # noqa: ARG002 - nothing is drawn
+    ) -> None:
+        """Components of the normal windows (B, T, F)."""
+        rows = windows[~labels].reshape(int((~labels).sum()), -1).astype(np.float64)
+        self._mean = rows.mean(axis=0)
+        _, spread, directions = np.linalg.svd(rows - self._mean, full_matrices=False)
+        variances = spread**2 / max(len(rows) - 1, 1)
+        explained = np.cumsum(variances) / max(float(variances.sum()), TINY)
+        kept = min(int(np.searchsorted(explained, self._options.variance)) + 1, len(variances))
+        self._components, self._variances = directions[:kept], np.maximum(variances[:kept], TINY)
+        inside, outside, _ = self._statistics(windows[~labels])
+        self._limits = np.maximum(
+            np.quantile(np.stack([inside, outside]), self._options.quantile, axis=1),
+            TINY,
+        )
+
+    def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:  # noqa: ARG002
+        inside, outside, residual = self._statistics(windows)
+        score = np.maximum(inside / self._limits[0], outside / self._limits[1])
+        errors = (residual.reshape(windows.shape) ** 2).mean(axis=1)
+        return ModelOutput(errors=errors, score=score)
+
+    def _statistics(
+        self, windows: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """T2 (B,), Q (B,) and what the plane leaves over (B, T * F)."""
+        count = len(windows)
+        rows = np.zeros((-(-count // BATCH_MULTIPLE) * BATCH_MULTIPLE, len(self._mean)))
+        rows[:count] = windows.reshape(count, -1)
+        rows[:count] -= self._mean
+        with torch.inference_mode():
+            components = torch.from_numpy(np.ascontiguousarray(self._components))
+            scores = torch.from_numpy(rows) @ components.T
+            residual = (torch.from_numpy(rows) - scores @ components).numpy()[:count]
+        inside = _sum_columns(scores.numpy()[:count] ** 2 / self._variances)
+        return inside, _sum_columns(residual**2), residual
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "mean": self._mean.copy(),
+            "components": np.ascontiguousarray(self._components),
+            "variances": self._variances.copy(),
+            "limits": self._limits.copy(),
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        size = len(self._mean)
+        components = np.array(arrays.get("components", np.zeros((0, 0))), dtype=np.float64)
+        kept = len(components)
+        wanted = {"mean": (size,), "components": (kept, size), "variances": (kept,), "limits": (2,)}
+        found = {name: array.shape for name, array in arrays.items()}
+        if wanted != found or not kept:
+            raise ValueError(f"the arrays do not fit the model: found {found}, wanted {wanted}")
+        self._mean = np.array(arrays["mean"], dtype=np.float64)
+        self._components = components
+        self._variances = np.array(arrays["variances"], dtype=np.float64)
+        self._limits = np.array(arrays["limits"], dtype=np.float64)
+
+
+def _sum_columns(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B, N) -> (B,), adding in the order of the columns whatever B is."""
+    total = np.zeros(len(values))
+    for column in range(values.shape[1]):
+        total += values[:, column]
+    return total

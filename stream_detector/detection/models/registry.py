@@ -1,0 +1,98 @@
+"""The kinds of model a recipe can name. A kind is one module and one line in `KINDS`.
+
+A model reads scaled windows and gives back what it expected, or its own errors or score. Its whole state is named
+arrays, so that a bundle holds no code. Networks derive from `torch_model.TorchModel` and are trained by
+`trainer.fitting.fit`; everything else implements `Learner.learn`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from stream_detector.detection.config import ModelConfig
+
+KINDS: dict[str, str] = {
+    "conv-autoencoder": "stream_detector.detection.models.conv_autoencoder:ConvAutoencoder",
+    "conv-classifier": "stream_detector.detection.models.conv_classifier:ConvClassifier",
+    "dense-autoencoder": "stream_detector.detection.models.dense_autoencoder:DenseAutoencoder",
+    "logistic-classifier": "stream_detector.detection.models.logistic_classifier:LogisticClassifier",
+    "lstm-autoencoder": "stream_detector.detection.models.lstm_autoencoder:LstmAutoencoder",
+    "mahalanobis": "stream_detector.detection.models.mahalanobis:Mahalanobis",
+    "principal-components": "stream_detector.detection.models.principal_components:PrincipalComponents",
+    "projected-lstm-autoencoder": "stream_detector.detection.models.projected_autoencoder:ProjectedAutoencoder",
+    "recurrent-autoencoder": "stream_detector.detection.models.recurrent_autoencoder:RecurrentAutoencoder",
+    "sensor-regressors": "stream_detector.detection.models.sensor_regressors:SensorRegressors",
+    "tail-deviation": "stream_detector.detection.models.tail_deviation:TailDeviation",
+}
+"""Kind -> "module:class"; the class is `class(options, steps, sensors)` and has a nested pydantic config `Options`.
+Imported only when it is used, because torch and sklearn take seconds."""
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """What a model says of B windows. One of the three is enough; `score` wins over what would follow from `errors`.
+
+    reconstruction: (B, R, F) in scaled units, for the newest R <= T steps; errors: (B, F); score: (B,). Higher = more
+    anomalous.
+    """
+
+    reconstruction: NDArray[Any] | None = None
+    errors: NDArray[Any] | None = None
+    score: NDArray[Any] | None = None
+
+
+class Model(Protocol):
+    """Scaled windows in, `ModelOutput` out; every window's result independent of the others in the batch."""
+
+    def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:
+        """windows: (B, T, F), 0 where masked; known: (B, T, F), False where masked."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything learnt, by name."""
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `arrays` gave; ValueError if names or shapes are not this model's."""
+
+
+@runtime_checkable
+class Learner(Model, Protocol):
+    """A model that is not trained by gradient descent."""
+
+    def learn(
+        self,
+        windows: NDArray[np.float32],
+        known: NDArray[np.bool_],
+        labels: NDArray[np.bool_],
+        seed: int,
+    ) -> None:
+        """Learn from (B, T, F) windows; labels: (B,), True = anomalous (all False unless `needs_labels`)."""
+
+
+def needs_labels(model: Model) -> bool:
+    """Whether the model learns from anomalous windows too (a classifier); the others see normal windows only."""
+    return bool(getattr(model, "supervised", False))
+
+
+def build(config: ModelConfig, steps: int, sensors: int) -> Model:
+    """A model of that kind and size, not trained yet: reads windows of (B, steps, sensors).
+
+    Raises ValueError for an unknown kind or wrong options, naming what would be right.
+    """
+    if config.kind not in KINDS:
+        raise ValueError(f"model kind {config.kind!r} is unknown; known are: {', '.join(sorted(KINDS))}")
+    module, name = KINDS[config.kind].split(":")
+    model_class = getattr(import_module(module), name)
+    try:
+        options = model_class.Options.model_validate(config.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(
+            f"model option {where!r} of {config.kind}: {first['msg']}, found {first['input']!r}"
+        ) from error
+    return cast("Model", model_class(options, steps, sensors))

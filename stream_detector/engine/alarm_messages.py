@@ -1,0 +1,125 @@
+"""Decisions as the messages that people and programs read."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.attribution import shares, top
+from stream_detector.detection.grid.steps import Steps
+from stream_detector.engine.assets import Asset
+from stream_detector.engine.detector_spec import Rules
+from stream_detector.engine.outcome import ScoredSteps
+from stream_detector.messages import Alarm, Costs, Score, TopSensor, to_iso
+
+ALARM_ID_DIGITS = 24
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResults:
+    """M scored steps. `record`: index of the record that closed the step; `probability`: NaN without a head.
+
+    `evidence`, `expected`: (M, F), of the errors or the head; `newest`: (M, F) newest step of the window, NaN = masked.
+    """
+
+    slot: Ints
+    step: Ints
+    record: Ints
+    score: Floats
+    probability: Floats
+    above: Bools
+    evidence: Floats
+    expected: Floats
+    newest: Floats
+    degraded: Ints
+
+
+class Wording:
+    """Writes alarms and scores; the same decision is always the same message."""
+
+    def __init__(self, rules: Rules, steps: Steps) -> None:
+        self._rules = rules
+        self._steps = steps
+        self._costs = Costs(**rules.costs.model_dump())
+
+    def raised(self, asset: str, step: int, found: StepResults, place: int) -> Alarm:
+        """The alarm that result `place` raises at `step`; its id is a function of asset, step and bundle."""
+        rules = self._rules
+        name = f"{asset}\0{step}\0{rules.bundle_id}".encode()
+        return Alarm(
+            id=hashlib.sha256(name).hexdigest()[:ALARM_ID_DIGITS],
+            asset=asset,
+            state="raised",
+            raised_at=self._start_of(step),
+            expected_from=self._start_of(step + rules.lead.from_steps),
+            expected_until=self._start_of(step + rules.lead.until_steps),
+            probability=self._probability(found, place),
+            score=float(found.score[place]),
+            threshold=rules.threshold,
+            top_sensors=self._top_sensors(found, place),
+            bundle=rules.bundle_id,
+            recipe=rules.recipe,
+            costs=self._costs,
+            step_seconds=rules.grid.step_seconds,
+        )
+
+    def cleared(self, alarm: Alarm, step: int) -> Alarm:
+        """The same alarm, cleared at `step`."""
+        return alarm.model_copy(update={"state": "cleared", "cleared_at": self._start_of(step)})
+
+    def score(self, asset: str, step: int, found: StepResults, place: int) -> Score:
+        """Result `place`, of `step`."""
+        return Score(
+            asset=asset,
+            time=self._start_of(step),
+            score=float(found.score[place]),
+            threshold=self._rules.threshold,
+            probability=self._probability(found, place),
+            alarm=bool(found.above[place]),
+            degraded=int(found.degraded[place]),
+            top_sensors=self._top_sensors(found, place),
+            bundle=self._rules.bundle_id,
+        )
+
+    def _start_of(self, step: int) -> str:
+        return to_iso(self._steps.start_of(step))
+
+    def _probability(self, found: StepResults, place: int) -> float | None:
+        return _or_none(found.probability[place])
+
+    def _top_sensors(self, found: StepResults, place: int) -> list[TopSensor]:
+        parts = shares(found.evidence[place])
+        return [
+            TopSensor(
+                sensor=self._rules.sensors[sensor],
+                share=min(1.0, float(parts[sensor])),
+                value=_or_none(found.newest[place, sensor]),
+                expected=_or_none(found.expected[place, sensor]),
+            )
+            for sensor in top(parts)
+        ]
+
+
+def scored_steps(found: StepResults, assets: Mapping[int, Asset], step_seconds: float) -> ScoredSteps:
+    """Results as the console shows them. `assets`: by slot; steps of those evicted since are left out."""
+    live = [place for place, slot in enumerate(found.slot.tolist()) if slot in assets]
+    return ScoredSteps(
+        [assets[slot].name for slot in found.slot[live].tolist()],
+        ((found.step[live] + 1) * step_seconds).astype(np.float64),
+        found.score[live],
+        found.probability[live],
+        found.above[live],
+        found.newest[live],
+        found.expected[live],
+        found.degraded[live],
+    )
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

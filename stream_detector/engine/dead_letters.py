@@ -1,0 +1,38 @@
+"""Dead letters: the record as it came, and why it could not be used."""
+
+from base64 import b64encode
+
+from stream_detector.engine.clock_guard import HeldRecord
+from stream_detector.engine.outcome import RecordBatch
+from stream_detector.messages import DeadLetter
+
+RAW_BYTES = 64 * 1024
+"""As much of a record's value is kept; a key is cut there too."""
+
+
+def letter(batch: RecordBatch, index: int, reason: str, detail: str) -> DeadLetter:
+    """Of the record at `index` of the batch."""
+    return _letter(
+        batch, batch.offsets[index], batch.keys[index], batch.values[index], batch.timestamps_ms[index], reason, detail
+    )
+
+
+def letter_of_held(batch: RecordBatch, held: HeldRecord, reason: str, detail: str) -> DeadLetter:
+    """Of a record that was held aside, maybe in an earlier batch of the same partition."""
+    return _letter(batch, held.offset, held.key, held.raw, held.timestamp_ms, reason, detail)
+
+
+def _letter(
+    batch: RecordBatch, offset: int, key: bytes | None, raw: bytes | None, timestamp_ms: int, reason: str, detail: str
+) -> DeadLetter:
+    return DeadLetter(
+        topic=batch.topic,
+        partition=batch.partition,
+        offset=int(offset),
+        reason=reason,
+        # A detail quotes what was found; half a surrogate pair cannot be written as UTF-8.
+        detail=detail.encode("utf-8", "replace").decode(),
+        raw=None if raw is None else b64encode(raw[:RAW_BYTES]).decode(),
+        key=None if key is None else b64encode(key[:RAW_BYTES]).decode(),
+        timestamp_ms=int(timestamp_ms),
+    )

@@ -1,0 +1,55 @@
+"""What the engine takes from a bundle, as plain values."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.bundle.bundle import Bundle
+from stream_detector.detection.config import CostConfig, EpisodeConfig, GridConfig, LeadConfig, WindowConfig
+from stream_detector.detection.head.head import Head
+from stream_detector.detection.scoring import Scored
+
+
+class WindowScorer(Protocol):
+    """Scores windows (B, T, F), NaN = masked; the result of a window does not depend on the others."""
+
+    def score(self, windows: NDArray[np.float64]) -> Scored: ...
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How one detector decides. `threshold` is of the score, or with a head of the probability."""
+
+    bundle_id: str
+    recipe: str
+    assets: str
+    sensors: tuple[str, ...]
+    grid: GridConfig
+    window: WindowConfig
+    lead: LeadConfig
+    episode: EpisodeConfig
+    costs: CostConfig
+    threshold: float
+    scorer: WindowScorer
+    head: Head | None = None
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "Rules":
+        manifest = bundle.manifest
+        by_probability = bundle.head is not None
+        return cls(
+            bundle_id=manifest.bundle_id,
+            recipe=manifest.recipe,
+            assets=manifest.assets,
+            sensors=tuple(manifest.sensors),
+            grid=manifest.grid,
+            window=manifest.window,
+            lead=manifest.lead,
+            episode=manifest.episode,
+            costs=manifest.costs,
+            threshold=manifest.costs.probability_threshold if by_probability else manifest.threshold.value,
+            scorer=bundle.scorer,
+            head=bundle.head,
+        )

@@ -1,0 +1,135 @@
+"""One worker's detection: records of a partition in, alarms, scores, dead letters and snapshots out. No I/O, no clock.
+
+What comes out is a function of the log and the bundle, however the log is cut into batches (docs/architecture.md).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from stream_detector.bundle.bundle import Bundle
+from stream_detector.decoding.decoder import Decoder
+from stream_detector.detection.attribution import shares, top
+from stream_detector.engine.detector_spec import Rules
+from stream_detector.engine.limits import Limits
+from stream_detector.engine.offline import FrameScores, score_frame
+from stream_detector.engine.outcome import AssetStatus, Closed, Counts, Outcome, RecordBatch
+from stream_detector.engine.partition import Partition
+from stream_detector.engine.snapshots import load
+
+__all__ = [
+    "AssetStatus",
+    "Closed",
+    "Counts",
+    "Engine",
+    "FrameScores",
+    "Limits",
+    "Outcome",
+    "RecordBatch",
+    "score_frame",
+]
+
+
+class Engine:
+    """Live state of the partitions that a worker owns. `keep_steps`: outcomes tell every scored step."""
+
+    def __init__(self, bundle: Bundle | Rules, limits: Limits | None = None, keep_steps: bool = False) -> None:
+        self._keep_steps = keep_steps
+        self.rules = bundle if isinstance(bundle, Rules) else Rules.of(bundle)
+        self._limits = limits or Limits()
+        samples = self.rules.grid.step_seconds if self.rules.grid.kind == "samples" else None
+        self._decoder = Decoder(self.rules.sensors, self.rules.assets, samples)
+        self._partitions: dict[int, Partition] = {}
+
+    def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome:
+        """Handle a batch: the next records of its partition."""
+        if batch.partition not in self._partitions:
+            self.restore(batch.partition, {})
+        return self._partitions[batch.partition].process(batch, publish_scores)
+
+    def low(self, partition: int) -> int | None:
+        """The oldest offset that live state still needs; None where nothing is held."""
+        return self._partitions[partition].low() if partition in self._partitions else None
+
+    def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0) -> None:
+        """Begin a partition anew, before its first batch.
+
+        snapshots: of all its assets, as last acknowledged. silent_until: the committed offset; the log is to be read
+        from `low`, and records below this offset rebuild state and have no other effect. A damaged snapshot counts as
+        none.
+        """
+        known = {asset: snapshot for asset, data in snapshots.items() if (snapshot := load(data)) is not None}
+        self._partitions[partition] = Partition(
+            self.rules, self._decoder, self._limits, known, silent_until, self._keep_steps
+        )
+
+    def forget(self, partition: int) -> None:
+        """The partition belongs to another worker now."""
+        self._partitions.pop(partition, None)
+
+    def status(self, detailed: int | None = None) -> list[AssetStatus]:
+        """Every live asset as it stands, for gauges and the console; those with an alarm up come first.
+
+        detailed: so many of the first have `top_shares`, `newest` and `expected`, which cost most of the time; the
+        others have none. None: all.
+        """
+        found = [pair for number, partition in self._partitions.items() for pair in _status(number, partition)]
+        found.sort(key=lambda pair: not pair[1].alarm_open)
+        return [
+            _with_details(status, self._partitions[status.partition], slot)
+            if detailed is None or index < detailed
+            else status
+            for index, (slot, status) in enumerate(found)
+        ]
+
+
+_NONE_KNOWN = np.empty(0, np.float32)
+
+
+def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
+    """(slot, status without details) of every asset; columns at once, since there may be 100,000 rows."""
+    grid, decider, rules, assets = partition.grid, partition.decider, partition.rules, partition.roster.assets
+    slots = np.fromiter(assets, np.int64, len(assets))
+    columns = (
+        grid.watermark[slots].tolist(),
+        decider.score[slots].tolist(),
+        decider.probability[slots].tolist(),
+        decider.degraded[slots].tolist(),
+        (grid.last[slots] - grid.run_start[slots] + 1 < rules.window.shortest).tolist(),
+        np.where(np.isnan(decider.score[slots]), np.nan, (decider.step[slots] + 1) * grid.steps.step_seconds).tolist(),
+    )
+    return [
+        (
+            slot,
+            AssetStatus(
+                asset=assets[slot].name,
+                partition=number,
+                watermark=watermark,
+                score=score,
+                probability=probability,
+                threshold=rules.threshold,
+                alarm_open=decider.standings[slot].alarm is not None,
+                degraded=degraded,
+                warming_up=warming_up,
+                top_shares=[],
+                scored_until=scored_until,
+                newest=_NONE_KNOWN,
+                expected=_NONE_KNOWN,
+            ),
+        )
+        for slot, watermark, score, probability, degraded, warming_up, scored_until in zip(
+            assets, *columns, strict=True
+        )
+    ]
+
+
+def _with_details(status: AssetStatus, partition: Partition, slot: int) -> AssetStatus:
+    decider, sensors = partition.decider, partition.rules.sensors
+    parts = shares(decider.evidence[slot].astype(np.float64))
+    return replace(
+        status,
+        top_shares=[(sensors[sensor], float(parts[sensor])) for sensor in top(parts)],
+        newest=decider.newest[slot].copy(),
+        expected=decider.expected[slot].copy(),
+    )

@@ -1,0 +1,101 @@
+"""Keeps the alarm states: takes alarms and feedback, publishes every change, ends shelvings, shows the figures."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from stream_detector.messages import Alarm, AlarmStateChange, Feedback
+from stream_detector.metrics import ForwarderMetrics
+from stream_detector.operations.alarms.alarm_health import AlarmHealth
+from stream_detector.operations.alarms.alarm_states import AlarmBook
+
+
+@dataclass(frozen=True, slots=True)
+class StateInput:
+    """An alarm or feedback as it came; `timestamp` is the broker's, epoch seconds."""
+
+    message: Alarm | Feedback
+    timestamp: float
+
+
+class StateLog(Protocol):
+    """Where alarms and feedback come from and where changes of state go."""
+
+    async def restore(self) -> Sequence[AlarmStateChange]:
+        """All changes that were published, in the order of their log; called once, first."""
+
+    async def next(self) -> Sequence[StateInput]:
+        """What follows the committed progress; empty after about half a second without any."""
+
+    async def publish(self, changes: Sequence[AlarmStateChange]) -> None:
+        """Returns when the broker has acknowledged them all."""
+
+    async def commit(self) -> None:
+        """Keeps that everything handed out by `next` is done."""
+
+
+class StateKeeper:
+    """Runs an `AlarmBook` on a `StateLog`.
+
+    Args:
+        book: shared with the deliveries, which ask it what is set aside.
+        state_log: see `StateLog`.
+        health: the figures are taken from here.
+        metrics: and shown here.
+        clock: epoch seconds.
+    """
+
+    def __init__(
+        self,
+        book: AlarmBook,
+        state_log: StateLog,
+        health: AlarmHealth,
+        metrics: ForwarderMetrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._book = book
+        self._log = state_log
+        self._health = health
+        self._metrics = metrics
+        self._clock = clock
+
+    async def restore(self) -> None:
+        """Brings the book back to where it was; before the first `step` and before any delivery."""
+        self._book.restore(await self._log.restore())
+        self._show()
+
+    async def run(self) -> None:
+        """Keeps the states until cancelled."""
+        while True:
+            await self.step()
+
+    async def step(self) -> None:
+        """One batch, then the shelvings that are over; a change is published before its progress is kept."""
+        inputs = await self._log.next()
+        changes = [change for given in inputs for change in self._take(given)]
+        changes += self._book.tick(self._clock())
+        if changes:
+            await self._log.publish(changes)
+        if inputs:
+            await self._log.commit()
+        self._show()
+
+    def _take(self, given: StateInput) -> Iterable[AlarmStateChange]:
+        if isinstance(given.message, Feedback):
+            return self._book.take_feedback(given.message)
+        alarm = given.message
+        renewal_of = self._book.renewal_of(alarm)
+        changes = self._book.take_alarm(alarm, given.timestamp)
+        if any(change.alarm == alarm.id and change.previous == "normal" and change.up for change in changes):
+            self._health.note_raised(alarm.asset, alarm.id, given.timestamp, renewal_of)
+        return changes
+
+    def _show(self) -> None:
+        figures = self._health.figures(self._clock())
+        self._metrics.rate.set(figures.per_10_minutes)
+        self._metrics.standing.set(figures.standing)
+        self._metrics.shelved.set(figures.shelved)
+        self._metrics.out_of_service.set(figures.out_of_service)
+        self._metrics.chattering.set(figures.chattering)
+        self._metrics.unacknowledged.set(figures.unacknowledged)

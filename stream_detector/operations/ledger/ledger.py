@@ -1,0 +1,347 @@
+"""The ledger: which alarms caught which events, and what that was worth.
+
+A pure collection of messages: its answer depends on *which* messages it was given, never on their order or on how
+often each came, so it can be rebuilt from the topics at any time. Matching and prices are those of
+`detection.event_cost`, as in the backtest.
+"""
+
+import math
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from itertools import chain
+from typing import Literal
+
+from stream_detector.detection.config import LeadConfig
+from stream_detector.detection.event_cost import NOT_CAUGHT, match_events
+from stream_detector.detection.grid.steps import TOLERANCE_SECONDS
+from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, from_iso, to_bytes, to_epoch_seconds
+
+UNKNOWN_BUNDLE = "unknown"
+"""Stands in for the bundle of events of an asset that no alarm was ever raised for."""
+
+Judgement = Literal["real", "false-alarm"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventEntry:
+    """One event as it is known now. `time` is epoch seconds; `lead_seconds` starts at the alarm that caught it."""
+
+    asset: str
+    time: float
+    event: str
+    bundle: str
+    caught_by: str | None
+    lead_seconds: float | None
+    cost: float
+    never_cost: float
+
+    @property
+    def day(self) -> date:
+        """The day in UTC that the event is booked on."""
+        return datetime.fromtimestamp(self.time, UTC).date()
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmEntry:
+    """One alarm as it is known now. `feedback` is what a person said of it; it changes no cost."""
+
+    id: str
+    asset: str
+    bundle: str
+    raised_at: float
+    expected_from: float
+    open: bool
+    useful: bool
+    cost: float
+    feedback: Judgement | None
+
+    @property
+    def false(self) -> bool:
+        """Over, and no event followed in its lead window."""
+        return not self.useful and not self.open
+
+    @property
+    def day(self) -> date:
+        """The day in UTC that the alarm is booked on."""
+        return datetime.fromtimestamp(self.raised_at, UTC).date()
+
+
+@dataclass(slots=True)
+class AlarmSum:
+    """Alarms of one asset, bundle and day added up. `costs` counts equal amounts, so that no cent is rounded away."""
+
+    asset: str
+    bundle: str
+    day: date
+    alarms: int = 0
+    false_alarms: int = 0
+    open_alarms: int = 0
+    judged_real: int = 0
+    judged_false: int = 0
+    costs: Counter[float] = field(default_factory=Counter)
+
+    def add(self, entry: AlarmEntry) -> None:
+        self.alarms += 1
+        self.false_alarms += entry.false
+        self.open_alarms += entry.open
+        self.judged_real += entry.feedback == "real"
+        self.judged_false += entry.feedback == "false-alarm"
+        self.costs[entry.cost] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The entries of one asset, in order of event time."""
+
+    events: tuple[EventEntry, ...]
+    alarms: tuple[AlarmEntry, ...]
+
+
+class Ledger:
+    """Collects alarms, events and feedback; `account` gives the entries of an asset.
+
+    Args:
+        event_names: which events cost something, e.g. {"break"}; None: all of them.
+        default_costs: prices the events of an asset that has no alarm yet (alarms bring their own costs).
+    """
+
+    def __init__(self, event_names: Collection[str] | None = None, default_costs: Costs | None = None) -> None:
+        self._event_names = None if event_names is None else frozenset(event_names)
+        self._default_costs = default_costs or Costs()
+        self._alarms: dict[str, dict[str, Raised]] = defaultdict(dict)
+        self._events: dict[str, dict[tuple[str, ...], LoggedEvent]] = defaultdict(dict)
+        self._feedback: dict[str, Feedback] = {}
+        self._accounts: dict[str, Account] = {}
+
+    @property
+    def assets(self) -> list[str]:
+        """All assets with an alarm or an event, sorted."""
+        return sorted(asset for asset in {*self._alarms, *self._events} if self._alarms[asset] or self._events[asset])
+
+    @property
+    def newest(self) -> float:
+        """Event time (epoch seconds) of the newest alarm or event; -inf when there is none."""
+        raised = (alarm.raised_at for alarms in self._alarms.values() for alarm in alarms.values())
+        happened = (to_epoch_seconds(event.time) for events in self._events.values() for event in events.values())
+        return max(chain(raised, happened), default=-math.inf)
+
+    def add_alarm(self, alarm: Alarm) -> None:
+        """Takes an alarm, raised or cleared; the cleared form replaces the raised one, whichever comes first.
+
+        Raises:
+            ValueError: its times contradict each other or are not ISO 8601 with a zone.
+        """
+        known = self._alarms[alarm.asset].get(alarm.id)
+        if known is None or _alarm_rank(alarm) > _alarm_rank(known.alarm):
+            self._alarms[alarm.asset][alarm.id] = Raised(alarm)
+            self._accounts.pop(alarm.asset, None)
+
+    def add_event(self, asset: str, event: LoggedEvent) -> tuple[LoggedEvent, ...]:
+        """Takes an event or a correction of one. `asset` is the record's key; one named in the event overrides it.
+
+        Returns what changed: the event, and the version of it that was known before; nothing where it is no news.
+        """
+        asset = event.asset or asset
+        identity = ("id", event.id) if event.id is not None else ("at", event.event, repr(to_epoch_seconds(event.time)))
+        known = self._events[asset].get(identity)
+        if known is not None and _event_rank(event) <= _event_rank(known):
+            return ()
+        self._events[asset][identity] = event
+        self._accounts.pop(asset, None)
+        return (event,) if known is None else (event, known)
+
+    def add_feedback(self, feedback: Feedback) -> bool:
+        """Takes what a person said about an alarm; the newest judgement counts, other actions are no matter of ours.
+
+        Returns whether it was news.
+        """
+        if feedback.action not in ("real", "false-alarm") or feedback.alarm is None:
+            return False
+        known = self._feedback.get(feedback.alarm)
+        if known is not None and _feedback_rank(feedback) <= _feedback_rank(known):
+            return False
+        self._feedback[feedback.alarm] = feedback
+        self._accounts.clear()
+        return True
+
+    def forget_before(self, time: float) -> None:
+        """Drops alarms and events older than `time` (epoch seconds): a process that runs for years stays small."""
+        for asset in self.assets:
+            alarms, events = self._alarms[asset], self._events[asset]
+            old_alarms = [key for key, raised in alarms.items() if raised.raised_at < time]
+            old_events = [key for key, event in events.items() if to_epoch_seconds(event.time) < time]
+            for alarm_id in old_alarms:
+                del alarms[alarm_id]
+                self._feedback.pop(alarm_id, None)
+            for identity in old_events:
+                del events[identity]
+            if old_alarms or old_events:
+                self._accounts.pop(asset, None)
+
+    def sums(self, asset: str) -> Collection[AlarmSum]:  # noqa: ARG002 - for those that add up
+        """Alarms of the asset that have no entry of their own any more; here none."""
+        return ()
+
+    def account(self, asset: str) -> Account:
+        """The entries of one asset; computed anew only after something of that asset changed."""
+        if asset not in self._accounts:
+            self._accounts[asset] = self._match(asset)
+        return self._accounts[asset]
+
+    def _match(self, asset: str) -> Account:
+        history = self._history(asset)
+        events = self._counted_events(asset, history)
+        known = self._catchers(asset)
+        caught_by = [known.get(time) for time, _ in events]
+        useful: set[str] = set()
+        for (step_seconds, lead), group in history.by_grid().items():
+            steps = [step_of(time, step_seconds) for time, _ in events]
+            match = match_events([raised.steps_up for raised in group], steps, lead)
+            useful.update(raised.alarm.id for raised, caught in zip(group, match.useful, strict=True) if caught)
+            for place, index in enumerate(match.caught_by.tolist()):
+                if index != NOT_CAUGHT:
+                    caught_by[place] = _earlier(caught_by[place], group[index])
+        return Account(
+            events=tuple(
+                self._event_entry(asset, event, time, catcher, history.in_service(time))
+                for (time, event), catcher in zip(events, caught_by, strict=True)
+            ),
+            alarms=tuple(self._alarm_entry(raised, raised.alarm.id in useful) for raised in history.alarms),
+        )
+
+    def _history(self, asset: str) -> "History":
+        return History(self._alarms[asset].values())
+
+    def _catchers(self, asset: str) -> Mapping[float, "Raised"]:  # noqa: ARG002 - for those that add up
+        """By the time of an event: the alarm that caught it, where that has no entry of its own any more."""
+        return {}
+
+    def _counted_events(self, asset: str, history: "History") -> list[tuple[float, LoggedEvent]]:
+        """The events that happened and count, in order; those of one step are one: a machine breaks once at a time."""
+        happened = sorted(
+            (
+                (to_epoch_seconds(event.time), event)
+                for event in self._events[asset].values()
+                if not event.retracted and (self._event_names is None or event.event in self._event_names)
+            ),
+            key=lambda entry: (entry[0], to_bytes(entry[1])),
+        )
+        by_step: dict[tuple[float, float], tuple[float, LoggedEvent]] = {}
+        for time, event in happened:
+            in_service = history.in_service(time)
+            step_seconds = in_service.alarm.step_seconds if in_service else None
+            step = time if step_seconds is None else step_of(time, step_seconds)
+            by_step.setdefault((step_seconds or 0.0, step), (time, event))
+        return list(by_step.values())
+
+    def _event_entry(
+        self, asset: str, event: LoggedEvent, time: float, catcher: "Raised | None", in_service: "Raised | None"
+    ) -> EventEntry:
+        responsible = catcher or in_service
+        costs = responsible.alarm.costs if responsible else self._default_costs
+        return EventEntry(
+            asset=asset,
+            time=time,
+            event=event.event,
+            bundle=responsible.alarm.bundle if responsible else UNKNOWN_BUNDLE,
+            caught_by=catcher.alarm.id if catcher else None,
+            lead_seconds=catcher.lead_seconds(time) if catcher else None,
+            cost=0.0 if catcher else costs.fn,
+            never_cost=costs.fn,
+        )
+
+    def _alarm_entry(self, raised: "Raised", useful: bool) -> AlarmEntry:
+        alarm, feedback = raised.alarm, self._feedback.get(raised.alarm.id)
+        return AlarmEntry(
+            id=alarm.id,
+            asset=alarm.asset,
+            bundle=alarm.bundle,
+            raised_at=raised.raised_at,
+            expected_from=raised.raised_at + raised.lead.from_steps * alarm.step_seconds,
+            open=alarm.state == "raised",
+            useful=useful,
+            cost=alarm.costs.tp if useful else alarm.costs.fp,
+            feedback=None if feedback is None else "real" if feedback.action == "real" else "false-alarm",
+        )
+
+
+class Raised:
+    """An alarm with its times read once."""
+
+    __slots__ = ("alarm", "lead", "raised_at", "steps_up")
+
+    def __init__(self, alarm: Alarm) -> None:
+        def steps_after(time: str) -> int:
+            return round((from_iso(time) - self.raised_at) / alarm.step_seconds)
+
+        self.alarm = alarm
+        self.raised_at = from_iso(alarm.raised_at)
+        self.lead = LeadConfig(
+            from_steps=steps_after(alarm.expected_from), until_steps=steps_after(alarm.expected_until)
+        )
+        # As long as it is not cleared, only its first step is certain.
+        length = 1 if alarm.cleared_at is None else max(1, steps_after(alarm.cleared_at))
+        raised_step = round(self.raised_at / alarm.step_seconds)
+        self.steps_up = (raised_step, raised_step + length)
+
+    @property
+    def reach(self) -> float:
+        """The end of the last step (epoch seconds) in which it catches an event."""
+        return (self.steps_up[1] + self.lead.until_steps) * self.alarm.step_seconds
+
+    def lead_seconds(self, event_time: float) -> float:
+        """In whole steps, as the backtest counts: from the start of the alarm's step to the start of the event's."""
+        steps = step_of(event_time, self.alarm.step_seconds) - self.steps_up[0]
+        return steps * self.alarm.step_seconds
+
+
+class History:
+    """The alarms of one asset in order of event time; `landmarks` are older ones that only say which was in service."""
+
+    def __init__(self, alarms: Iterable[Raised], landmarks: Iterable[Raised] = ()) -> None:
+        self.alarms = sorted(alarms, key=in_order)
+        self._all = sorted([*landmarks, *self.alarms], key=in_order)
+        self._raised_at = [raised.raised_at for raised in self._all]
+
+    def in_service(self, time: float) -> Raised | None:
+        """The last alarm raised up to `time` says which bundle was in service; before the first one, the first does."""
+        if not self._all:
+            return None
+        return self._all[max(0, bisect_right(self._raised_at, time) - 1)]
+
+    def by_grid(self) -> dict[tuple[float, LeadConfig], list[Raised]]:
+        """Alarms of one bundle share their step and lead; those of another are matched on a grid of their own."""
+        groups: dict[tuple[float, LeadConfig], list[Raised]] = defaultdict(list)
+        for raised in self.alarms:
+            groups[raised.alarm.step_seconds, raised.lead].append(raised)
+        return groups
+
+
+def step_of(time: float, step_seconds: float) -> int:
+    """The step that a time (epoch seconds) lies in, as the grid sees it."""
+    return math.floor((time + TOLERANCE_SECONDS) / step_seconds)
+
+
+def in_order(raised: Raised) -> tuple[float, str]:
+    return (raised.raised_at, raised.alarm.id)
+
+
+def _earlier(known: Raised | None, other: Raised) -> Raised:
+    return other if known is None else min(known, other, key=in_order)
+
+
+# Of several versions of the same thing the one of the highest rank counts. The bytes at the end make the choice the
+# same in any order of arrival even where two versions claim the same time.
+def _alarm_rank(alarm: Alarm) -> tuple[bool, bytes]:
+    return (alarm.state == "cleared", to_bytes(alarm))
+
+
+def _event_rank(event: LoggedEvent) -> tuple[float, bytes]:
+    return (-math.inf if event.logged_at is None else to_epoch_seconds(event.logged_at), to_bytes(event))
+
+
+def _feedback_rank(feedback: Feedback) -> tuple[float, bytes]:
+    return (from_iso(feedback.at), to_bytes(feedback))

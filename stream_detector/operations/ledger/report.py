@@ -1,0 +1,212 @@
+"""What the ledger says as a whole: totals with the interval of the saving, by asset, by bundle and by day."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from fractions import Fraction
+from typing import Any
+
+from stream_detector.detection.block_bootstrap import Interval, saving_interval
+from stream_detector.messages import to_iso
+from stream_detector.operations.ledger.ledger import AlarmEntry, AlarmSum, EventEntry, Ledger
+
+SECONDS_PER_MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Events and alarms added up; costs in the plant's currency units.
+
+    `saving` is relative, `1 - cost / never_cost`, and None without events; `saving_low` and `saving_high` are its 95
+    % interval over days, None where there are fewer than two days. An alarm that is `open` is neither useful nor
+    false yet, but paid for.
+    """
+
+    events: int
+    caught: int
+    missed: int
+    alarms: int
+    false_alarms: int
+    open_alarms: int
+    judged_real: int
+    judged_false: int
+    cost: float
+    never_cost: float
+    saved: float
+    saving: float | None
+    saving_low: float | None
+    saving_high: float | None
+    lead_minutes: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerReport:
+    """The ledger between `since` and `until` (epoch seconds, None = unbounded), with the entries it rests on."""
+
+    since: float | None
+    until: float | None
+    total: Tally
+    by_asset: dict[str, Tally]
+    by_bundle: dict[str, Tally]
+    by_day: dict[str, Tally]
+    events: tuple[EventEntry, ...]
+    alarms: tuple[AlarmEntry, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, the totals at the top with the names that `trainer backtest --json` uses."""
+        return {
+            "since": None if self.since is None else to_iso(self.since),
+            "until": None if self.until is None else to_iso(self.until),
+            **_tally_json(self.total),
+            "per_asset": [{"asset": asset, **_tally_json(tally)} for asset, tally in self.by_asset.items()],
+            "per_bundle": [{"bundle": bundle, **_tally_json(tally)} for bundle, tally in self.by_bundle.items()],
+            "per_day": [{"day": day, **_tally_json(tally)} for day, tally in self.by_day.items()],
+            "event_list": [
+                {
+                    "asset": event.asset,
+                    "time": to_iso(event.time),
+                    "event": event.event,
+                    "bundle": event.bundle,
+                    "caught_by": event.caught_by,
+                    "lead_minutes": None if event.lead_seconds is None else event.lead_seconds / SECONDS_PER_MINUTE,
+                    "cost": event.cost,
+                }
+                for event in self.events
+            ],
+            "alarm_list": [
+                {
+                    "id": alarm.id,
+                    "asset": alarm.asset,
+                    "raised_at": to_iso(alarm.raised_at),
+                    "bundle": alarm.bundle,
+                    "outcome": "useful" if alarm.useful else "open" if alarm.open else "false",
+                    "feedback": alarm.feedback,
+                    "cost": alarm.cost,
+                }
+                for alarm in self.alarms
+            ],
+        }
+
+
+def report(
+    ledger: Ledger, since: float | None = None, until: float | None = None, asset: str | None = None
+) -> LedgerReport:
+    """Adds up what happened at `since <= event time < until`, of one asset or all.
+
+    Matching is done before the cut, so an event just after `since` may be caught by an alarm just before it, and the
+    reports of adjoining periods add up to the report of the whole. Alarms that the ledger has only as sums are counted
+    in the tallies and missing in the list.
+
+    Raises:
+        ValueError: a period is asked for, and the ledger has alarms only as sums.
+    """
+
+    def inside(time: float) -> bool:
+        return (since is None or time >= since) and (until is None or time < until)
+
+    names = [name for name in ledger.assets if asset is None or name == asset]
+    accounts = [ledger.account(name) for name in names]
+    sums = tuple(part for name in names for part in ledger.sums(name))
+    if sums and (since is not None or until is not None):
+        raise ValueError("a ledger that has added alarms up cannot report a part of the time")
+    events = tuple(event for account in accounts for event in account.events if inside(event.time))
+    alarms = tuple(alarm for account in accounts for alarm in account.alarms if inside(alarm.raised_at))
+    return LedgerReport(
+        since=since,
+        until=until,
+        total=tally(events, alarms, sums),
+        by_asset=_grouped(events, alarms, sums, lambda entry: entry.asset),
+        by_bundle=_grouped(events, alarms, sums, lambda entry: entry.bundle),
+        by_day=_grouped(events, alarms, sums, lambda entry: entry.day.isoformat()),
+        events=events,
+        alarms=alarms,
+    )
+
+
+def tally(
+    events: Sequence[EventEntry],
+    alarms: Sequence[AlarmEntry],
+    sums: Sequence[AlarmSum] = (),
+    with_interval: bool = True,
+) -> Tally:
+    """Adds up some entries, in whatever order; the interval costs a millisecond or more and can be left out."""
+    # Fractions and fsum are exact, so the order of the entries cannot move a cent.
+    amounts = Counter(event.cost for event in events) + Counter(alarm.cost for alarm in alarms)
+    for part in sums:
+        amounts.update(part.costs)
+    cost = _exact(amounts)
+    never_cost = math.fsum(event.never_cost for event in events)
+    caught = sum(event.caught_by is not None for event in events)
+    interval = _interval(events, alarms, sums) if with_interval else Interval(None, None)
+    return Tally(
+        events=len(events),
+        caught=caught,
+        missed=len(events) - caught,
+        alarms=len(alarms) + sum(part.alarms for part in sums),
+        false_alarms=sum(alarm.false for alarm in alarms) + sum(part.false_alarms for part in sums),
+        open_alarms=sum(alarm.open for alarm in alarms) + sum(part.open_alarms for part in sums),
+        judged_real=sum(alarm.feedback == "real" for alarm in alarms) + sum(part.judged_real for part in sums),
+        judged_false=sum(alarm.feedback == "false-alarm" for alarm in alarms) + sum(part.judged_false for part in sums),
+        cost=cost,
+        never_cost=never_cost,
+        saved=never_cost - cost,
+        saving=1.0 - cost / never_cost if never_cost else None,
+        saving_low=interval.low,
+        saving_high=interval.high,
+        lead_minutes=tuple(
+            sorted(event.lead_seconds / SECONDS_PER_MINUTE for event in events if event.lead_seconds is not None)
+        ),
+    )
+
+
+def _exact(amounts: Counter[float]) -> float:
+    return float(sum((Fraction(amount) * count for amount, count in amounts.items()), Fraction()))
+
+
+def _grouped(
+    events: Sequence[EventEntry],
+    alarms: Sequence[AlarmEntry],
+    sums: Sequence[AlarmSum],
+    key: Callable[[EventEntry | AlarmEntry | AlarmSum], str],
+) -> dict[str, Tally]:
+    events_by: dict[str, list[EventEntry]] = defaultdict(list)
+    alarms_by: dict[str, list[AlarmEntry]] = defaultdict(list)
+    for event in events:
+        events_by[key(event)].append(event)
+    for alarm in alarms:
+        alarms_by[key(alarm)].append(alarm)
+    sums_by: dict[str, list[AlarmSum]] = defaultdict(list)
+    for part in sums:
+        sums_by[key(part)].append(part)
+    return {
+        name: tally(events_by[name], alarms_by[name], sums_by[name])
+        for name in sorted({*events_by, *alarms_by, *sums_by})
+    }
+
+
+def _interval(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry], sums: Sequence[AlarmSum]) -> Interval:
+    cost: dict[date, float] = defaultdict(float)
+    never_cost: dict[date, float] = defaultdict(float)
+    for event in events:
+        cost[event.day] += event.cost
+        never_cost[event.day] += event.never_cost
+    for alarm in alarms:
+        cost[alarm.day] += alarm.cost
+    for part in sums:
+        cost[part.day] += _exact(part.costs)
+    if not cost:
+        return Interval(None, None)
+    days = sorted(cost)
+    calendar_days = (days[-1] - days[0]).days + 1
+    return saving_interval(
+        [cost[day] for day in days], [never_cost[day] for day in days], quiet_days=calendar_days - len(days)
+    )
+
+
+def _tally_json(tally: Tally) -> dict[str, Any]:
+    return {
+        field.name: list(value) if isinstance(value := getattr(tally, field.name), tuple) else value
+        for field in fields(tally)
+    }

@@ -1,0 +1,57 @@
+"""The ledger on a terminal."""
+
+import statistics
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from stream_detector.operations.ledger.report import LedgerReport, Tally
+
+COLUMNS = ("events", "caught", "missed", "alarms", "false", "cost", "never", "saved", "saving")
+
+
+def print_report(report: LedgerReport, console: Console | None = None) -> None:
+    """Totals first, then by asset, bundle and day where there is more than one."""
+    console = console or Console()
+    total = report.total
+    if not total.events and not total.alarms:
+        console.print("no alarms and no events in this period")
+        return
+    # Ten columns in the 80 characters of a terminal.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for name in COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    groups: list[Mapping[str, Tally]] = [report.by_asset, report.by_bundle, report.by_day]
+    for group in groups:
+        if len(group) > 1:
+            for name, tally in group.items():
+                table.add_row(name, *_cells(tally))
+            table.add_section()
+    table.add_row("all", *_cells(total), style="bold")
+    console.print(table)
+    if total.saving_low is not None and total.saving_high is not None:
+        console.print(f"saving: 95 % interval over days {total.saving_low:.1%} to {total.saving_high:.1%}")
+    if total.lead_minutes:
+        leads = total.lead_minutes
+        console.print(
+            f"lead of caught events: median {statistics.median(leads):g} min, {leads[0]:g} to {leads[-1]:g} min"
+        )
+    if total.open_alarms:
+        console.print(f"alarms still up: {total.open_alarms} (paid for, not yet called false)")
+    if total.judged_real or total.judged_false:
+        console.print(f"judged by people: {total.judged_real} real, {total.judged_false} false alarms")
+
+
+def _cells(tally: Tally) -> list[str]:
+    saving = "" if tally.saving is None else f"{tally.saving:.1%}"
+    counts = (tally.events, tally.caught, tally.missed, tally.alarms, tally.false_alarms)
+    return [
+        *map(str, counts),
+        *(
+            f"{amount:,.0f}" if amount == round(amount) else f"{amount:,.2f}"
+            for amount in (tally.cost, tally.never_cost, tally.saved)
+        ),
+        saving,
+    ]

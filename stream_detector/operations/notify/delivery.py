@@ -1,0 +1,253 @@
+"""Brings alarms to receivers: nothing is lost, nobody waits for another, and repeats are recognised.
+
+Each receiver has a `Delivery` of its own with progress of its own in the log of alarms, so one that is dead or hangs
+holds up nobody else. A delivery goes on to the next alarm only when the receiver has accepted this one, and its
+progress is committed after that.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import stamina
+
+from stream_detector.messages import Alarm, from_iso
+from stream_detector.metrics import ForwarderMetrics
+from stream_detector.operations.alarms.alarm_states import AlarmBook
+from stream_detector.operations.notify.notification import Notification, Writer
+from stream_detector.operations.notify.receivers import DeliveryError, Receiver
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRecord:
+    """One record of the log; `alarm` is None where it is no alarm, `timestamp` is the broker's in epoch seconds."""
+
+    alarm: Alarm | None
+    timestamp: float
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a delivery knew before it was stopped: the records before its progress, and which alarms it had not told."""
+
+    records: Sequence[AlarmRecord] = ()
+    untold: Collection[str] = ()
+
+
+class AlarmLog(Protocol):
+    """The log of alarms as one receiver reads it."""
+
+    async def restore(self) -> Restored:
+        """The recent past up to the committed progress; called once, first."""
+
+    async def next(self) -> Sequence[AlarmRecord]:
+        """The records that follow; empty after about half a second without any."""
+
+    def accept(self, record: AlarmRecord) -> None:
+        """This record, and all before it in its partition, need not be handed out again."""
+
+    async def commit(self, untold: Collection[str]) -> None:
+        """Keeps what was accepted, and that the alarms in `untold` are still to be told."""
+
+    async def pending(self) -> int:
+        """Number of records that are not accepted yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Waits between attempts grow from the first to the longest, with random jitter; attempts never end."""
+
+    first_seconds: float = 0.5
+    longest_seconds: float = 30.0
+    jitter_seconds: float = 0.5
+
+
+@dataclass(slots=True)
+class _Up:
+    alarm: Alarm
+    since: float
+    told: bool
+    set_aside: bool = False
+
+
+class Delivery:
+    """Delivers the log of alarms to one receiver.
+
+    Args:
+        receiver: to whom.
+        alarm_log: from where, with this receiver's own progress.
+        book: says which assets are shelved or out of service; their alarms are not told while that lasts.
+        writer: writes the texts.
+        metrics: where attempts are counted.
+        retry: how attempts follow each other.
+        forget_after_seconds: an alarm up for longer (broker time) is no longer repeated: its detector is gone.
+        clock: epoch seconds.
+    """
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        alarm_log: AlarmLog,
+        book: AlarmBook,
+        writer: Writer,
+        metrics: ForwarderMetrics,
+        retry: RetryPolicy = RetryPolicy(),
+        forget_after_seconds: float = 86_400.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.receiver = receiver
+        self._log = alarm_log
+        self._book = book
+        self._writer = writer
+        self._metrics = metrics
+        self._retry = retry
+        self._forget_after_seconds = forget_after_seconds
+        self._clock = clock
+        self._up: dict[str, _Up] = {}
+        self._over = _RecentIds(10_000)
+        self._committed_untold: frozenset[str] = frozenset()
+        self._repeat_at = 0.0
+        self._waiting_since: float | None = None
+
+    @property
+    def waiting_seconds(self) -> float:
+        """How long the oldest alarm that is not accepted yet has been in the log; 0 when there is none."""
+        return 0.0 if self._waiting_since is None else max(0.0, self._clock() - self._waiting_since)
+
+    async def pending(self) -> int:
+        """Number of records of the log that this receiver has not accepted."""
+        return await self._log.pending()
+
+    async def run(self) -> None:
+        """Delivers until cancelled."""
+        await self.restore()
+        while True:
+            await self.step()
+
+    async def restore(self) -> None:
+        """Learns what was up and told before; once, before the first `step`."""
+        restored = await self._log.restore()
+        self._committed_untold = frozenset(restored.untold)
+        for record in restored.records:
+            if record.alarm is not None:
+                self._note(record.alarm, record.timestamp, told=record.alarm.id not in restored.untold)
+
+    async def step(self) -> None:
+        """One batch of the log, then what is due by itself: shelvings that began or ended, and reminders."""
+        progress = False
+        try:
+            for record in await self._log.next():
+                self._waiting_since = record.timestamp
+                await self._take(record)
+                self._log.accept(record)
+                progress = True
+                self._waiting_since = None
+            await self._tell_changes()
+        finally:
+            # Also when the process is told to stop in the middle of a batch: what was accepted stays accepted.
+            untold = frozenset(alarm_id for alarm_id, up in self._up.items() if not up.told)
+            if progress or untold != self._committed_untold:
+                await self._log.commit(untold)
+                self._committed_untold = untold
+        await self._remind()
+
+    async def _take(self, record: AlarmRecord) -> None:
+        alarm = record.alarm
+        if alarm is None:
+            return
+        over = self._up.get(alarm.id) if alarm.state == "cleared" else None
+        if over is not None and over.told:
+            ended_at = record.timestamp if alarm.cleared_at is None else from_iso(alarm.cleared_at)
+            await self._deliver([self._writer.write(over.alarm, "cleared", ended_at)])
+        self._note(alarm, record.timestamp, told=False)
+        await self._tell_changes()
+
+    def _note(self, alarm: Alarm, timestamp: float, told: bool) -> None:
+        if alarm.state == "cleared":
+            self._up.pop(alarm.id, None)
+            self._over.add(alarm.id)
+        elif alarm.id not in self._over:
+            self._up.setdefault(alarm.id, _Up(alarm, timestamp, told))
+
+    async def _tell_changes(self) -> None:
+        """Tells alarms that nobody heard of, and takes back those whose asset was set aside meanwhile."""
+        for up in list(self._up.values()):
+            suppression = self._book.suppression(up.alarm.asset)
+            if suppression is None and not up.told:
+                # A receiver that drops repeats must not drop an alarm that comes back.
+                again = f"{self._clock():.0f}" if up.set_aside else ""
+                await self._deliver([self._writer.write(up.alarm, "raised", again=again)])
+                up.told, up.set_aside = True, False
+            elif suppression is not None and up.told:
+                notification = self._writer.write(up.alarm, "suppressed", self._clock(), suppression.why)
+                await self._deliver([notification])
+                up.told, up.set_aside = False, True
+
+    async def _remind(self) -> None:
+        repeat_seconds, now = self.receiver.repeat_seconds, self._clock()
+        if repeat_seconds is None or now < self._repeat_at:
+            return
+        self._repeat_at = now + repeat_seconds
+        for alarm_id in [i for i, up in self._up.items() if now - up.since > self._forget_after_seconds]:
+            log.warning("alarm %s was never cleared; %s is no longer reminded of it", alarm_id, self.receiver.name)
+            del self._up[alarm_id]
+        told = [self._writer.write(up.alarm, "raised") for up in self._up.values() if up.told]
+        if told:
+            await self._deliver(told)
+
+    async def _deliver(self, notifications: Sequence[Notification]) -> None:
+        name = self.receiver.name
+        attempts = stamina.retry_context(
+            on=DeliveryError,
+            attempts=None,
+            timeout=None,
+            wait_initial=self._retry.first_seconds,
+            wait_max=self._retry.longest_seconds,
+            wait_jitter=self._retry.jitter_seconds,
+        )
+        async for attempt in attempts:
+            with attempt:
+                try:
+                    await self.receiver.deliver(notifications)
+                except DeliveryError as error:
+                    self._metrics.failed.labels(name).inc()
+                    log.warning("%s does not accept (attempt %d): %s", name, attempt.num, error)
+                    raise
+        self._metrics.accepted.labels(name).inc(len(notifications))
+
+
+class _RecentIds:
+    """The last so many ids that were added."""
+
+    def __init__(self, size: int) -> None:
+        self._order: deque[str] = deque()
+        self._known: set[str] = set()
+        self._size = size
+
+    def add(self, name: str) -> None:
+        if name in self._known:
+            return
+        self._known.add(name)
+        self._order.append(name)
+        if len(self._order) > self._size:
+            self._known.discard(self._order.popleft())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
+
+async def watch(deliveries: Iterable[Delivery], metrics: ForwarderMetrics, every_seconds: float = 2.0) -> None:
+    """Keeps the gauges of what is pending true, also while a receiver hangs."""
+    deliveries = list(deliveries)
+    while True:
+        metrics.oldest_pending.set(max((delivery.waiting_seconds for delivery in deliveries), default=0.0))
+        metrics.pending.set(max([await delivery.pending() for delivery in deliveries], default=0))
+        await asyncio.sleep(every_seconds)

@@ -1,0 +1,190 @@
+"""Reads topics on from a committed offset, with the partitions assigned by hand.
+
+A member of a group that handles one record for hours is thrown out of it; here only the progress is kept in a group.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.committed_offsets import committed_offsets
+from stream_detector.streaming.clients.security import aiokafka_options
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+POLL_MILLISECONDS = 500
+RETRY_SECONDS = 1.0
+
+
+class CommittedLog:
+    """Topics read on from a committed offset, all partitions, by hand.
+
+    Args:
+        settings: where the brokers are.
+        topics: which topics; they must exist.
+        group: under which the progress is kept.
+        first_lookback_seconds: how much of the past (broker time) to take where no progress was ever kept.
+    """
+
+    def __init__(
+        self, settings: Settings, topics: Sequence[str], group: str, first_lookback_seconds: float = 3_600.0
+    ) -> None:
+        self._settings = settings
+        self._topics = list(topics)
+        self._group = group
+        self._first_lookback_seconds = first_lookback_seconds
+        self._done: dict[Any, int] = {}
+        self.metadata: dict[Any, str] = {}
+
+    async def __aenter__(self) -> Self:
+        from aiokafka import AIOKafkaConsumer
+
+        self._consumer: Any = AIOKafkaConsumer(
+            **aiokafka_options(self._settings),
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            metadata_max_age_ms=30_000,
+        )
+        await self._consumer.start()
+        try:
+            await self._take_up(await self._partitions())
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+
+    async def next(self) -> list[Any]:
+        """The records that follow, as aiokafka gives them; empty after half a second without any."""
+        await self._take_up_new_partitions()
+        found = await self._consumer.getmany(timeout_ms=POLL_MILLISECONDS, max_records=500)
+        return [record for records in found.values() for record in records]
+
+    def done(self, topic: str, partition: int, offset: int) -> None:
+        """This record and all before it in its partition are done."""
+        from aiokafka import TopicPartition
+
+        self._done[TopicPartition(topic, partition)] = offset + 1
+
+    async def commit(self, metadata: str = "") -> None:
+        """Keeps what is done; waits for the broker as long as it takes."""
+        from aiokafka import OffsetAndMetadata
+
+        offsets = {partition: OffsetAndMetadata(offset, metadata) for partition, offset in self._done.items()}
+        await until_it_works(lambda: self._consumer.commit(offsets), "commit")
+
+    async def pending(self) -> int:
+        """Records that are not done."""
+        from aiokafka.errors import KafkaError
+
+        try:
+            ends = await self._consumer.end_offsets(list(self._done))
+        except (KafkaError, TimeoutError):
+            return 0
+        return sum(max(0, end - self._done[partition]) for partition, end in ends.items())
+
+    async def before(self, seconds: float) -> list[Any]:
+        """The records of the last `seconds` (broker time) up to the progress; `next` still goes on from there."""
+        starts = await self._offsets_at(list(self._done), time.time() - seconds)
+        # A topic that was created anew is shorter than the progress in the old one.
+        ends = await self._consumer.end_offsets(list(self._done))
+        untils = {partition: min(done, ends[partition]) for partition, done in self._done.items()}
+        records: list[Any] = []
+        for partition, until in untils.items():
+            self._consumer.seek(partition, min(starts[partition], until))
+        while any([await self._consumer.position(partition) < until for partition, until in untils.items()]):
+            for partition, found in (await self._consumer.getmany(timeout_ms=POLL_MILLISECONDS)).items():
+                records += [record for record in found if record.offset < untils[partition]]
+        for partition, done in self._done.items():
+            self._consumer.seek(partition, done)
+        return records
+
+    async def _partitions(self) -> list[Any]:
+        from aiokafka import TopicPartition
+
+        described = await self._ask_admin(lambda admin: admin.describe_topics(self._topics))
+        return [
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in described
+            for partition in topic["partitions"]
+        ]
+
+    async def _take_up(self, partitions: Sequence[Any]) -> None:
+        new = [partition for partition in partitions if partition not in self._done]
+        committed = await self._committed(new)
+        first = await self._offsets_at(new, time.time() - self._first_lookback_seconds)
+        self._consumer.assign([*self._done, *new])
+        for partition in new:
+            known = committed.get(partition)
+            self._done[partition] = first[partition] if known is None else known.offset
+            self.metadata[partition] = "" if known is None else known.metadata
+        for partition, offset in self._done.items():
+            self._consumer.seek(partition, offset)
+        # So that a start after a crash goes on from here and does not look back anew.
+        await self.commit(next(iter(self.metadata.values()), ""))
+
+    async def _take_up_new_partitions(self) -> None:
+        from aiokafka import TopicPartition
+
+        known = [
+            TopicPartition(topic, partition)
+            for topic in self._topics
+            for partition in self._consumer.partitions_for_topic(topic) or ()
+        ]
+        if set(known) - set(self._done):
+            log.info("new partitions: %s", sorted(set(known) - set(self._done)))
+            await self._take_up(known)
+
+    async def _committed(self, partitions: Sequence[Any]) -> dict[Any, Any]:
+        # The consumer's own `committed` leaves the metadata out.
+        found: dict[Any, Any] = await self._ask_admin(lambda admin: committed_offsets(admin, self._group, partitions))
+        return found
+
+    async def _ask_admin(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
+        from aiokafka.admin import AIOKafkaAdminClient
+
+        async def ask() -> Any:
+            admin = AIOKafkaAdminClient(**aiokafka_options(self._settings))
+            await admin.start()
+            try:
+                return await question(admin)
+            finally:
+                await admin.close()
+
+        # A broker that has just started names no coordinator of groups yet.
+        return await until_it_works(ask, "read the progress")
+
+    async def _offsets_at(self, partitions: Sequence[Any], moment: float) -> dict[Any, int]:
+        if not partitions:
+            return {}
+        # Partitions need not be assigned for this. Assigning twice in a row may end aiokafka's coordinator with a bare
+        # AssertionError: it looks at the first assignment after the second has replaced it.
+        ends = await self._consumer.end_offsets(partitions)
+        wanted = dict.fromkeys(partitions, max(0, round(moment * 1000)))
+        found = await self._consumer.offsets_for_times(wanted)
+        return {
+            partition: ends[partition] if found[partition] is None else found[partition].offset for partition in ends
+        }
+
+
+async def until_it_works(attempt: Callable[[], Awaitable[Answer]], what: str) -> Answer:
+    """Repeats a call to the brokers until they answer: an outage ends, and nothing may be dropped meanwhile."""
+    from aiokafka.errors import KafkaError
+
+    while True:
+        try:
+            return await attempt()
+        except (KafkaError, TimeoutError) as error:
+            log.warning("%s: %s; trying again", what, error)
+            await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,129 @@
+"""Clients of confluent_kafka for the commands that send and follow messages (the worker itself uses aiokafka)."""
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from stream_detector.errors import BrokerError
+from stream_detector.settings import Settings
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, Producer
+
+CONNECT_SECONDS = 10.0
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """What every client needs to reach the brokers, security included."""
+    found: dict[str, Any] = {
+        "bootstrap.servers": settings.bootstrap,
+        "security.protocol": settings.security_protocol,
+        "log_level": 0,  # our own messages say it better
+    }
+    if settings.security_protocol.endswith("SSL"):
+        key_password = settings.ssl_key_password_file
+        files = {
+            "ssl.ca.location": settings.ssl_ca_file,
+            "ssl.certificate.location": settings.ssl_cert_file,
+            "ssl.key.location": settings.ssl_key_file,
+        }
+        found |= {name: str(file) for name, file in files.items() if file is not None}
+        if key_password is not None:
+            found["ssl.key.password"] = key_password.read_text(encoding="utf-8").strip()
+        found["ssl.endpoint.identification.algorithm"] = "https" if settings.ssl_check_hostname else "none"
+    if settings.security_protocol.startswith("SASL"):
+        found["sasl.mechanism"] = settings.sasl_mechanism
+        found["sasl.username"] = settings.sasl_username
+        found["sasl.password"] = settings.password()
+    return found
+
+
+def producer(settings: Settings) -> "Producer":
+    """A producer whose records keep their order and come once, placed by key as the Java clients place them.
+
+    Raises:
+        BrokerError: no broker answers.
+    """
+    from confluent_kafka import Producer
+
+    made = Producer(
+        {
+            **options(settings),
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "linger.ms": 20,
+            "batch.size": 262_144,
+            "queue.buffering.max.messages": 200_000,
+            "queue.buffering.max.kbytes": 262_144,
+            "delivery.report.only.error": True,
+        }
+    )
+    topics_of(made, settings)
+    return made
+
+
+def consumer(settings: Settings) -> "Consumer":
+    """A consumer that belongs to no group and commits nothing; its partitions are to be assigned.
+
+    Raises:
+        BrokerError: no broker answers.
+    """
+    from confluent_kafka import Consumer
+
+    made = Consumer(
+        {
+            **options(settings),
+            "group.id": f"{settings.group}-reader",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "fetch.wait.max.ms": 100,
+            "topic.metadata.refresh.interval.ms": 5_000,
+        }
+    )
+    topics_of(made, settings)
+    return made
+
+
+def topics_of(client: Any, settings: Settings) -> dict[str, list[int]]:
+    """Partitions of every topic that exists.
+
+    Raises:
+        BrokerError: no broker answers.
+    """
+    from confluent_kafka import KafkaException
+
+    try:
+        found = client.list_topics(timeout=CONNECT_SECONDS).topics
+    except KafkaException as error:
+        raise BrokerError(
+            f"no Kafka broker answers at {settings.bootstrap} ({error.args[0].str()}); "
+            "start one (`make kafka`) or name another with --bootstrap HOST:PORT"
+        ) from error
+    return {name: sorted(topic.partitions) for name, topic in found.items() if topic.partitions}
+
+
+def need_topics(client: Any, settings: Settings) -> None:
+    """Make the worker's topics where the topic of readings is missing and making it is allowed.
+
+    Raises:
+        BrokerError: it is missing and may not be or cannot be made.
+    """
+    if {settings.topic_readings, settings.topic_events} <= set(topics_of(client, settings)):
+        return
+    from stream_detector.streaming.clients.topics import ensure_topics
+
+    asyncio.run(ensure_topics(settings))
+
+
+def delete_topics(settings: Settings, names: list[str]) -> None:
+    """Delete what exists of these topics; what cannot be deleted stays."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient(options(settings))
+    present = [name for name in names if name in topics_of(admin, settings)]
+    if not present:
+        return
+    for deleted in admin.delete_topics(present).values():
+        with contextlib.suppress(KafkaException):
+            deleted.result(10)

@@ -1,0 +1,126 @@
+"""Sends bursts of messages and knows when the brokers have acknowledged them (acks=all, idempotent)."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from stream_detector.errors import StalledError
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.security import aiokafka_options
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.5
+
+
+class Outgoing(NamedTuple):
+    """One message to send; `partition` None = chosen by the key."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    partition: int | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass
+class Burst:
+    """Messages on their way."""
+
+    messages: Sequence[Outgoing]
+    futures: list[asyncio.Future[Any]] = field(default_factory=list)
+
+
+class ConfirmedProducer:
+    """A burst is sent again as a whole until every message of it is acknowledged: repeats are harmless, losses are not.
+
+    Raises (from `confirm`):
+        StalledError: the brokers did not acknowledge within `outage_seconds`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._renewing = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Raises KafkaError when the brokers cannot be reached."""
+        producer = AIOKafkaProducer(
+            **aiokafka_options(self._settings),
+            client_id=f"stream-detector-{self._settings.instance or 'worker'}",
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=262_144,
+            request_timeout_ms=30_000,
+        )
+        await producer.start()
+        self._producer = producer
+
+    async def stop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def enqueue(self, messages: Sequence[Outgoing]) -> Burst:
+        """Hand the messages to the sender, in order. A failure shows in `confirm`."""
+        burst = Burst(messages)
+        producer = self._producer
+        if producer is None:
+            return burst
+        try:
+            for message in messages:
+                burst.futures.append(
+                    await producer.send(
+                        message.topic,
+                        message.value,
+                        message.key,
+                        message.partition,
+                        headers=list(message.headers) or None,
+                    )
+                )
+        except KafkaError as error:
+            log.warning("sending failed, will be tried again: %r", error)
+        return burst
+
+    async def confirm(self, burst: Burst) -> None:
+        """Wait until every message of the burst is acknowledged, sending again as often as needed."""
+        deadline = time.monotonic() + self._settings.outage_seconds
+        while True:
+            producer = self._producer
+            outcomes = await asyncio.gather(*burst.futures, return_exceptions=True)
+            failed = next((outcome for outcome in outcomes if isinstance(outcome, BaseException)), None)
+            if failed is not None and not isinstance(failed, KafkaError):
+                raise failed
+            if failed is None and len(outcomes) == len(burst.messages):
+                return
+            if time.monotonic() > deadline:
+                raise StalledError(
+                    f"{self._settings.bootstrap} acknowledged nothing for {self._settings.outage_seconds:g} s"
+                )
+            log.warning("%d messages not acknowledged (%r), sending again", len(burst.messages), failed)
+            await self._renew(producer)
+            burst = await self.enqueue(burst.messages)
+
+    async def _renew(self, broken: AIOKafkaProducer | None) -> None:
+        """An idempotent producer whose batch expired cannot go on (its sequence has a hole): start another."""
+        async with self._renewing:
+            if self._producer is not broken:
+                return
+            self._producer = None
+            if broken is not None:
+                try:
+                    await asyncio.wait_for(broken.stop(), 2)
+                except (KafkaError, TimeoutError):
+                    log.debug("the broken producer did not stop in time")
+            try:
+                await self.start()
+            except KafkaError as error:
+                log.warning("the brokers cannot be reached: %r", error)
+                await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,128 @@
+"""The forwarder's side of Kafka: each receiver reads the alarms with progress of its own.
+
+Partitions are assigned by hand, not by the group: a receiver that hangs for hours would be thrown out of a group.
+Only the progress is kept in one. Two forwarders of the same name would both send everything; receivers recognise the
+repeats.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from stream_detector.messages import Alarm, AlarmStateChange, Feedback, Message, to_bytes
+from stream_detector.operations.alarms.state_keeper import StateInput
+from stream_detector.operations.notify.delivery import AlarmRecord, Restored
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.committed_log import CommittedLog, until_it_works
+from stream_detector.streaming.clients.topic_reader import TopicReader
+
+log = logging.getLogger(__name__)
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+OPEN_SECONDS = 30 * 86_400.0
+"""An alarm that nobody has acknowledged for longer is not asked after any more."""
+
+OF_ASSET = b'"alarm":null'
+"""Is in every change that concerns an asset and no single alarm: our messages are canonical JSON."""
+
+METADATA_CHARACTERS = 3_500
+EVERY_ALARM = "*"
+"""In place of the untold alarms where they are too many for the metadata of a commit (the broker takes 4,096 bytes)."""
+
+
+class KafkaAlarmLog:
+    """`forwarder.AlarmLog` for one receiver. `committed`: an open `CommittedLog` of the topic of alarms."""
+
+    def __init__(self, committed: CommittedLog, topic: str, lookback_seconds: float) -> None:
+        self._committed = committed
+        self._topic = topic
+        self._lookback_seconds = lookback_seconds
+
+    async def restore(self) -> Restored:
+        records = [_alarm_record(record) for record in await self._committed.before(self._lookback_seconds)]
+        untold: set[str] = set()
+        for metadata in self._committed.metadata.values():
+            if metadata == EVERY_ALARM:
+                untold |= {record.alarm.id for record in records if record.alarm is not None}
+            elif metadata:
+                untold |= set(json.loads(metadata))
+        return Restored(records, untold)
+
+    async def next(self) -> Sequence[AlarmRecord]:
+        return [_alarm_record(record) for record in await self._committed.next()]
+
+    def accept(self, record: AlarmRecord) -> None:
+        self._committed.done(self._topic, record.partition, record.offset)
+
+    async def commit(self, untold: Collection[str]) -> None:
+        metadata = json.dumps(sorted(untold), separators=(",", ":")) if untold else ""
+        await self._committed.commit(metadata if len(metadata) <= METADATA_CHARACTERS else EVERY_ALARM)
+
+    async def pending(self) -> int:
+        return await self._committed.pending()
+
+
+class KafkaStateLog:
+    """`state_keeper.StateLog`.
+
+    Args:
+        committed: an open `CommittedLog` of the topics of alarms and feedback.
+        settings: names the topics.
+        producer: a started aiokafka producer.
+    """
+
+    def __init__(self, committed: CommittedLog, settings: Settings, producer: Any) -> None:
+        self._committed = committed
+        self._settings = settings
+        self._producer = producer
+
+    async def restore(self) -> Sequence[AlarmStateChange]:
+        changes = []
+        old = (time.time() - OPEN_SECONDS) * 1000
+        async with TopicReader(self._settings, [self._settings.topic_alarm_states]) as reader:
+            async for records in reader.to_end():
+                for record in records:
+                    # Years of the audit trail: of the old part only what set an asset aside can matter still.
+                    if record.timestamp_ms < old and OF_ASSET not in (record.value or b""):
+                        continue
+                    change = _parsed(AlarmStateChange, record)
+                    if change is not None:
+                        changes.append(change)
+        return changes
+
+    async def next(self) -> Sequence[StateInput]:
+        inputs = []
+        for record in await self._committed.next():
+            kind = Feedback if record.topic == self._settings.topic_feedback else Alarm
+            message: Any = _parsed(kind, record)
+            if message is not None:
+                inputs.append(StateInput(message, record.timestamp / 1000))
+            self._committed.done(record.topic, record.partition, record.offset)
+        return inputs
+
+    async def publish(self, changes: Sequence[AlarmStateChange]) -> None:
+        topic = self._settings.topic_alarm_states
+        for change in changes:
+            send = partial(self._producer.send_and_wait, topic, to_bytes(change), key=change.asset.encode())
+            await until_it_works(send, f"send to {topic}")
+
+    async def commit(self) -> None:
+        await self._committed.commit()
+
+
+def _alarm_record(record: Any) -> AlarmRecord:
+    return AlarmRecord(_parsed(Alarm, record), record.timestamp / 1000, record.partition, record.offset)
+
+
+def _parsed(model: type[AnyMessage], record: Any) -> AnyMessage | None:
+    if record.value is None:
+        return None
+    try:
+        return model.model_validate_json(record.value)
+    except ValueError as error:
+        log.warning("%s/%d@%d is skipped: %s", record.topic, record.partition, record.offset, error)
+        return None

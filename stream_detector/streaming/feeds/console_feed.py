@@ -1,0 +1,276 @@
+"""Feeds the operators' console: what the worker sees, and what the topics say.
+
+Alarms, events and feedback come from their topics, so every console shows those of the whole plant and knows them again
+after a restart. Assets and scores are those of the worker's own partitions; where scores are published, the last day of
+them is read back first.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from importlib.metadata import version
+
+import numpy as np
+from aiohttp import web
+from numpy.typing import NDArray
+
+from stream_detector.bundle.manifest import Manifest
+from stream_detector.engine.outcome import AssetStatus, ScoredSteps
+from stream_detector.errors import BrokerError
+from stream_detector.messages import Alarm, Feedback, LoggedEvent, Score, from_iso
+from stream_detector.operations.console.guard import Guard
+from stream_detector.operations.console.history import MAX_ASSETS, History
+from stream_detector.operations.console.server import add_console
+from stream_detector.operations.console.views import Sample, SensorShare, WorkerView
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.topic_reader import TopicReader, TopicRecord
+from stream_detector.streaming.feeds.feedback import send_feedback
+
+log = logging.getLogger(__name__)
+
+READ_BACK_HOURS = 24.0
+READ_BACK_SECONDS = 20.0
+"""So long may reading the scores back take; what was not reached by then is not shown."""
+
+RETRY_SECONDS = 2.0
+MOST_TRIES = 5
+READ_AGAIN_SECONDS = 600.0
+"""No sooner are the topics read anew for something that came too late for the ledger's sums."""
+
+TOP_SENSORS = 8
+MOST_STEPS = 300
+"""Taken between two observations: a plant with more of them is shown by these, and costs the worker no more."""
+
+
+class ConsoleFeed:
+    """The console of one worker. `observe` and `scored` are called by its event loop, everything else by the server's.
+
+    Args:
+        why_not_ready: None = the worker is ready.
+    """
+
+    def __init__(self, settings: Settings, manifest: Manifest, why_not_ready: Callable[[], str | None]) -> None:
+        self._settings = settings
+        self._manifest = manifest
+        self._why_not_ready = why_not_ready
+        self._place = {sensor: place for place, sensor in enumerate(manifest.sensors)}
+        with_head = manifest.head is not None
+        self._threshold = manifest.costs.probability_threshold if with_head else manifest.threshold.value
+        self._started_at = time.time()
+        self._version = version("stream-detector")
+        self._read_back = not settings.publish_scores
+        self._steps_left = MOST_STEPS
+        self.unusable = 0
+        self.history = History(self._worker, self._send)
+
+    def serve(self, app: web.Application) -> None:
+        """Adds the pages, and the reading of the topics for as long as the application runs.
+
+        Raises:
+            UsageError: the token's file cannot be read.
+        """
+        add_console(app, self.history, Guard(self._settings.metrics_host, self._settings.token_of_console()))
+        app.cleanup_ctx.append(self._reading)
+
+    def observe(self, assets: Sequence[AssetStatus]) -> None:
+        """The assets as they stand now, once a second or so."""
+        self._steps_left = MOST_STEPS
+        if self._read_back:
+            self.history.observe([self._sample(status) for status in assets[:MAX_ASSETS]])
+
+    def scored(self, steps: Sequence[ScoredSteps]) -> None:
+        """The scored steps of one batch; when there are too many, only the newest up to the next observation."""
+        if not self._read_back:
+            return
+        too_many = max(0, sum(map(len, steps)) - self._steps_left)
+        for part in steps:
+            first = min(too_many, len(part))
+            too_many -= first
+            self._steps_left -= len(part) - first
+            for place in range(first, len(part)):
+                self.history.remember(self._sample_of_step(part, place))
+
+    def _worker(self) -> WorkerView:
+        reason = self._why_not_ready()
+        notice = None
+        if reason is not None:
+            notice = f"The detector is not ready: {reason}."
+        elif not self._read_back:
+            notice = "The last hours are being read back."
+        return WorkerView(
+            instance=self._settings.instance or self._settings.group,
+            version=self._version,
+            started_at=self._started_at,
+            bundle=self._manifest.bundle_id,
+            recipe=self._manifest.recipe,
+            ready=reason is None,
+            notice=notice,
+        )
+
+    async def _send(self, feedback: Feedback) -> None:
+        await asyncio.to_thread(send_feedback, self._settings, feedback)
+
+    def _sample(self, status: AssetStatus) -> Sample:
+        unscored = math.isnan(status.scored_until)
+        return Sample(
+            asset=status.asset,
+            time=status.watermark if unscored else status.scored_until,
+            step_seconds=self._manifest.grid.step_seconds,
+            score=None if math.isnan(status.score) else status.score,
+            threshold=status.threshold,
+            probability=None if math.isnan(status.probability) else status.probability,
+            alarm=status.alarm_open,
+            degraded=status.degraded,
+            warming_up=status.warming_up,
+            bundle=self._manifest.bundle_id,
+            top_sensors=tuple(
+                SensorShare(sensor, share, _known(status.newest[place]), _known(status.expected[place]))
+                for sensor, share in status.top_shares[:TOP_SENSORS]
+                for place in (self._place[sensor],)
+            ),
+            sensors=self._manifest.sensors,
+            values=status.newest,
+            expected=status.expected,
+        )
+
+    def _sample_of_step(self, steps: ScoredSteps, place: int) -> Sample:
+        probability = float(steps.probability[place])
+        return Sample(
+            asset=steps.assets[place],
+            time=float(steps.until[place]),
+            step_seconds=self._manifest.grid.step_seconds,
+            score=float(steps.score[place]),
+            threshold=self._threshold,
+            probability=None if math.isnan(probability) else probability,
+            alarm=bool(steps.above[place]),
+            degraded=int(steps.degraded[place]),
+            warming_up=False,
+            bundle=self._manifest.bundle_id,
+            sensors=self._manifest.sensors,
+            values=_shown(steps.newest[place]),
+            expected=_shown(steps.expected[place]),
+        )
+
+    def _sample_of_score(self, score: Score) -> Sample:
+        step_seconds = self._manifest.grid.step_seconds
+        return Sample(
+            asset=score.asset,
+            time=from_iso(score.time) + step_seconds,
+            step_seconds=step_seconds,
+            score=score.score,
+            threshold=score.threshold,
+            probability=score.probability,
+            alarm=score.alarm,
+            degraded=score.degraded,
+            warming_up=False,
+            bundle=score.bundle,
+            top_sensors=tuple(SensorShare(top.sensor, top.share, top.value, top.expected) for top in score.top_sensors),
+            sensors=self._manifest.sensors,
+        )
+
+    # -- the topics --------------------------------------------------------------------------------------------------
+
+    async def _reading(self, _app: web.Application) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self._follow_for_ever())]
+        if not self._read_back:
+            tasks.append(asyncio.create_task(self._read_scores_back()))
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1.0)
+
+    async def _follow_for_ever(self) -> None:
+        from aiokafka.errors import KafkaError
+
+        said = ""
+        while True:
+            try:
+                await self._follow()
+            except (BrokerError, KafkaError) as error:
+                # Once, not with every try: the worker itself says when the broker is away.
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("the console cannot read its topics, and goes on trying: %s", said)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        """From the beginning each time: what is known already changes nothing. Returns when that is needed again."""
+        settings = self._settings
+        said = [settings.topic_events, settings.topic_feedback]
+        self.history.read_again()
+        for attempt in range(MOST_TRIES):
+            # What people said comes first: an alarm is added up for good once newer ones have come.
+            async with TopicReader(settings, said) as reader:
+                # A worker creates its topics soon after its server has started.
+                if reader.missing and attempt < MOST_TRIES - 1:
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                async for records in reader.to_end():
+                    self.take(records)
+            async with TopicReader(settings, [*said, settings.topic_alarms]) as reader:
+                async for records in reader.to_end():
+                    self.take(records)
+                self.history.up_to_date()
+                read_at = time.monotonic()
+                async for records in reader.follow():
+                    self.take(records)
+                    if self.history.outdated and time.monotonic() - read_at > READ_AGAIN_SECONDS:
+                        return
+
+    async def _read_scores_back(self) -> None:
+        from aiokafka.errors import KafkaError
+
+        since = time.time() - 3600.0 * READ_BACK_HOURS
+        try:
+            async with (
+                asyncio.timeout(READ_BACK_SECONDS),
+                TopicReader(self._settings, [self._settings.topic_scores], since) as reader,
+            ):
+                async for records in reader.to_end():
+                    self._take_scores(records)
+        except TimeoutError:
+            log.info("the console read scores back for %g s and leaves the rest", READ_BACK_SECONDS)
+        except (BrokerError, KafkaError) as error:
+            log.warning("the console could not read scores back: %s", error)
+        self._read_back = True
+
+    def _take_scores(self, records: Iterable[TopicRecord]) -> None:
+        for record in records:
+            try:
+                if record.value is not None:
+                    self.history.remember(self._sample_of_score(Score.model_validate_json(record.value)))
+            except ValueError:
+                self.unusable += 1
+
+    def take(self, records: Iterable[TopicRecord]) -> None:
+        """Alarms, events and feedback. A record that is no message of ours changes nothing."""
+        for record in records:
+            if record.value is None:
+                continue
+            try:
+                self._take(record.topic, (record.key or b"").decode(), record.value)
+            except ValueError as error:
+                self.unusable += 1
+                log.debug("%s/%d@%d is not usable: %s", record.topic, record.partition, record.offset, error)
+
+    def _take(self, topic: str, key: str, value: bytes) -> None:
+        if topic == self._settings.topic_alarms:
+            self.history.observe_alarm(Alarm.model_validate_json(value))
+        elif topic == self._settings.topic_feedback:
+            self.history.observe_feedback(Feedback.model_validate_json(value))
+        else:
+            event = LoggedEvent.model_validate_json(value)
+            if not (event.asset or key):
+                raise ValueError("it has neither a key nor a field `asset`")
+            self.history.observe_event(key, event)
+
+
+def _shown(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # a plant may send numbers beyond float32
+        return values.astype(np.float32)
+
+
+def _known(value: float | np.float32) -> float | None:
+    return float(value) if math.isfinite(value) else None

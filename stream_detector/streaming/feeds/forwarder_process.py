@@ -1,0 +1,192 @@
+"""The forwarder as a whole: topics, states, one delivery a receiver, and the ledger's metrics, in one event loop."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from prometheus_client import CollectorRegistry
+
+from stream_detector.errors import StalledError, UsageError
+from stream_detector.metrics import ForwarderMetrics, LedgerMetrics
+from stream_detector.operations.alarms.alarm_health import AlarmHealth, HealthLimits
+from stream_detector.operations.alarms.alarm_states import AlarmBook
+from stream_detector.operations.alarms.state_keeper import StateKeeper
+from stream_detector.operations.ledger.gauges import LedgerGauges
+from stream_detector.operations.ledger.ledger import Ledger
+from stream_detector.operations.notify.delivery import Delivery, RetryPolicy, watch
+from stream_detector.operations.notify.forwarder_settings import ForwarderSettings, split
+from stream_detector.operations.notify.notification import Writer
+from stream_detector.operations.notify.receivers import Alertmanager, Receiver, Webhook
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.committed_log import CommittedLog
+from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.clients.topics import ensure_history_topics
+from stream_detector.streaming.feeds.alarm_logs import KafkaAlarmLog, KafkaStateLog
+from stream_detector.streaming.feeds.ledger_feed import LedgerFeed, follow_ledger
+
+if TYPE_CHECKING:
+    import aiohttp
+
+log = logging.getLogger(__name__)
+
+GROUP = "forward"
+
+
+class ForwarderProcess:
+    """Everything that `stream-detector forward` runs.
+
+    Args:
+        settings: brokers and topics.
+        forwarding: receivers and texts.
+        metrics: of the forwarder.
+        registry: the ledger's metrics are registered here too.
+
+    Raises:
+        UsageError: the templates or the secret cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        forwarding: ForwarderSettings,
+        metrics: ForwarderMetrics,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._settings = settings
+        self._forwarding = forwarding
+        self._metrics = metrics
+        self._book = AlarmBook()
+        self._writer = Writer(forwarding.language, ZoneInfo(forwarding.zone), forwarding.templates)
+        self._secret = forwarding.webhook_secret()
+        names = split(forwarding.ledger_events)
+        self._ledger = Ledger(event_names=names or None)
+        self._gauges = LedgerGauges(self._ledger, LedgerMetrics(registry))
+        self._ready = False
+
+    def why_not_ready(self) -> str | None:
+        """None as soon as every part reads its topics."""
+        return None if self._ready else "the topics are not being read yet"
+
+    async def run(self) -> None:
+        """Runs until cancelled.
+
+        Raises:
+            StalledError: no broker answered for `start_seconds`, or the brokers refuse to go on.
+            UsageError: no receiver is named.
+        """
+        from aiokafka.errors import KafkaError
+
+        try:
+            await self._run()
+        except KafkaError as error:
+            raise _stalled(error) from None
+        except ExceptionGroup as group:
+            # The first fault ended all the others.
+            fault = group.exceptions[0]
+            raise (_stalled(fault) if isinstance(fault, KafkaError) else fault) from None
+
+    async def _run(self) -> None:
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=self._forwarding.timeout_seconds)
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
+            receivers = self._receivers(session)
+            await self._wait_for_topics()
+            keeper = await self._keeper(stack)
+            deliveries = [await self._delivery(stack, receiver) for receiver in receivers]
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(keeper.run())
+                for delivery in deliveries:
+                    tasks.create_task(delivery.run())
+                tasks.create_task(watch(deliveries, self._metrics))
+                tasks.create_task(self._keep_ledger())
+                self._ready = True
+
+    async def _wait_for_topics(self) -> None:
+        from aiokafka.errors import KafkaError
+
+        deadline = time.monotonic() + self._settings.start_seconds
+        while True:
+            try:
+                await ensure_history_topics(self._settings)
+            except (KafkaError, OSError) as error:
+                if time.monotonic() > deadline:
+                    raise StalledError(
+                        f"no broker answered for {self._settings.start_seconds:g} s: {error}; "
+                        f"is {self._settings.bootstrap} the right address?"
+                    ) from None
+                log.warning("no broker answers at %s: %s; trying again", self._settings.bootstrap, error)
+                await asyncio.sleep(1.0)
+            else:
+                return
+
+    async def _keeper(self, stack: AsyncExitStack) -> StateKeeper:
+        from aiokafka import AIOKafkaProducer
+
+        settings, forwarding = self._settings, self._forwarding
+        producer: Any = AIOKafkaProducer(**aiokafka_options(settings), acks="all", enable_idempotence=True)
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        committed = await stack.enter_async_context(self._committed_log("states", with_feedback=True))
+        limits = HealthLimits(forwarding.standing_seconds, forwarding.chattering_raises, forwarding.chattering_seconds)
+        health = AlarmHealth(self._book, limits)
+        keeper = StateKeeper(self._book, KafkaStateLog(committed, settings, producer), health, self._metrics)
+        await keeper.restore()
+        return keeper
+
+    async def _delivery(self, stack: AsyncExitStack, receiver: Receiver) -> Delivery:
+        forwarding = self._forwarding
+        committed = await stack.enter_async_context(self._committed_log(receiver.name))
+        alarm_log = KafkaAlarmLog(committed, self._settings.topic_alarms, forwarding.forget_after_seconds)
+        retry = RetryPolicy(longest_seconds=forwarding.longest_retry_seconds)
+        return Delivery(
+            receiver, alarm_log, self._book, self._writer, self._metrics, retry, forwarding.forget_after_seconds
+        )
+
+    def _committed_log(self, part: str, with_feedback: bool = False) -> CommittedLog:
+        settings = self._settings
+        topics = [settings.topic_alarms, *([settings.topic_feedback] if with_feedback else [])]
+        group = f"{settings.group}-{GROUP}-{part}"
+        return CommittedLog(settings, topics, group, self._forwarding.first_lookback_seconds)
+
+    def _receivers(self, session: "aiohttp.ClientSession") -> list[Receiver]:
+        forwarding = self._forwarding
+        receivers: list[Receiver] = [
+            Alertmanager(session, url, _name("alertmanager", url), forwarding.repeat_seconds, forwarding.console_url)
+            for url in split(forwarding.alertmanager_urls)
+        ]
+        receivers += [
+            Webhook(session, url, _name("webhook", url), self._secret) for url in split(forwarding.webhook_urls)
+        ]
+        if not receivers:
+            raise UsageError(
+                "no receiver is named; give --alertmanager URL or --webhook URL, or set "
+                "STREAM_DETECTOR_FORWARD_ALERTMANAGER_URLS or STREAM_DETECTOR_FORWARD_WEBHOOK_URLS"
+            )
+        return receivers
+
+    async def _keep_ledger(self) -> None:
+        feed = LedgerFeed(self._ledger, self._settings)
+        await follow_ledger(feed, self._gauges, self._forwarding.ledger_days)
+
+
+def _stalled(error: Exception) -> StalledError:
+    return StalledError(f"the brokers refuse to go on: {error}; start the forwarder again")
+
+
+def _name(kind: str, url: str) -> str:
+    """A receiver's name in metrics and in the group of its progress; of the path, often a secret, only a hash.
+
+    >>> _name("alertmanager", "http://am:9093/"), _name("webhook", "https://hooks.example/T1/secret")
+    ('alertmanager-am-9093', 'webhook-hooks.example-e90a1f')
+    """
+    parts = urlsplit(url)
+    rest = parts.path.rstrip("/") + (f"?{parts.query}" if parts.query else "")
+    digest = hashlib.sha256(rest.encode()).hexdigest()[:6] if rest else ""
+    return "-".join(filter(None, [kind, parts.hostname, str(parts.port or ""), digest]))

@@ -1,0 +1,96 @@
+"""Feeds a ledger from the topics of alarms, events and feedback."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Iterable
+
+from stream_detector.messages import Alarm, Feedback, LoggedEvent
+from stream_detector.operations.ledger.gauges import LedgerGauges
+from stream_detector.operations.ledger.ledger import Ledger
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.topic_reader import TopicReader, TopicRecord
+
+log = logging.getLogger(__name__)
+
+SECONDS_PER_DAY = 86_400.0
+FORGET_EVERY_SECONDS = 3_600.0
+
+
+class LedgerFeed:
+    """Puts records into a ledger. A record that is no message of ours is counted in `unusable` and changes nothing."""
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self.ledger = ledger
+        self.unusable = 0
+        self.settings = settings
+
+    @property
+    def topics(self) -> list[str]:
+        """What the ledger rests on."""
+        return [self.settings.topic_alarms, self.settings.topic_events, self.settings.topic_feedback]
+
+    def take(self, records: Iterable[TopicRecord]) -> set[str]:
+        """Returns the assets that the records spoke of."""
+        touched = set()
+        for record in records:
+            if record.value is None:
+                continue
+            try:
+                touched.add(self._take(record.topic, (record.key or b"").decode(), record.value))
+            except ValueError as error:
+                self.unusable += 1
+                log.warning("%s/%d@%d is not usable: %s", record.topic, record.partition, record.offset, error)
+        return touched
+
+    def _take(self, topic: str, key: str, value: bytes) -> str:
+        if topic == self.settings.topic_alarms:
+            alarm = Alarm.model_validate_json(value)
+            self.ledger.add_alarm(alarm)
+            return alarm.asset
+        if topic == self.settings.topic_feedback:
+            feedback = Feedback.model_validate_json(value)
+            self.ledger.add_feedback(feedback)
+            return feedback.asset
+        event = LoggedEvent.model_validate_json(value)
+        asset = event.asset or key
+        if not asset:
+            raise ValueError("it has neither a key nor a field `asset`")
+        self.ledger.add_event(asset, event)
+        return asset
+
+
+async def read_ledger(feed: LedgerFeed) -> list[str]:
+    """Reads the topics from beginning to end; returns the names of those that do not exist.
+
+    Raises:
+        BrokerError: the brokers cannot be reached.
+    """
+    async with TopicReader(feed.settings, feed.topics) as reader:
+        async for records in reader.to_end():
+            feed.take(records)
+        return reader.missing
+
+
+async def follow_ledger(feed: LedgerFeed, gauges: LedgerGauges, days: float = math.inf) -> None:
+    """Reads the topics and goes on for ever; the gauges follow.
+
+    What came more than `days` ago is not read, and alarms and events `days` older (event time) than the newest are
+    forgotten, so that the process starts quickly and does not grow.
+    """
+    since = time.time() - days * SECONDS_PER_DAY if math.isfinite(days) else None
+    async with TopicReader(feed.settings, feed.topics, since) as reader:
+        async for records in reader.to_end():
+            feed.take(records)
+        # In a thread: a year of alarms takes a good part of a second, and an alarm on its way must not wait for that.
+        await asyncio.to_thread(gauges.update, set(feed.ledger.assets))
+        forget_at = 0.0
+        async for records in reader.follow():
+            if records:
+                await asyncio.to_thread(gauges.update, feed.take(records))
+            if time.time() > forget_at and math.isfinite(days):
+                forget_at = time.time() + FORGET_EVERY_SECONDS
+                # A replay of old data is as good as now; an event in the far future is not.
+                newest = min(feed.ledger.newest, time.time())
+                feed.ledger.forget_before(newest - days * SECONDS_PER_DAY)

@@ -1,0 +1,173 @@
+"""What a plant's topics hold about one asset, as a table in wide form: the way from Kafka back to training data.
+
+Rows are the distinct times of its readings. Of two readings of one sensor at one time the first in the log counts, as
+online. Events are those on the topic of readings and those that people logged, with their corrections; an alarm that
+people judged real although no event followed counts as one too: what was prevented must not be learnt as normal.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.errors import DataError
+from stream_detector.messages import LoggedEvent, to_epoch_seconds
+from stream_detector.operations.ledger.ledger import Ledger
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.topic_reader import TopicReader, TopicRecord
+from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TopicHistory:
+    """One asset's past.
+
+    Attributes:
+        asset: its name.
+        sensors: F names, in the order in which they first came.
+        times: (N,) epoch seconds, ascending, each once.
+        values: (N, F) float64, NaN = missing.
+        events: (N,) whether an event happened at that time.
+        judged_events: how many of the events rest on an alarm that people judged real.
+        unusable: records of the topic of readings that are no messages of ours.
+    """
+
+    asset: str
+    sensors: tuple[str, ...]
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+    events: NDArray[np.bool_]
+    judged_events: int
+    unusable: int
+
+
+@dataclass
+class _Cells:
+    """One asset's cells as they come: three columns and the names of the sensors."""
+
+    sensors: dict[str, int] = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
+    columns: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, time: float, sensor: str, value: float) -> None:
+        self.times.append(time)
+        self.columns.append(self.sensors.setdefault(sensor, len(self.sensors)))
+        self.values.append(value)
+
+
+class HistoryCollector:
+    """Takes records in the order of the log; `history` makes the table of one asset."""
+
+    def __init__(self, settings: Settings) -> None:
+        mapping_file = settings.field_mapping_file
+        self._mapping = None if mapping_file is None else FieldMapping.load(mapping_file)
+        self._settings = settings
+        self._feed = LedgerFeed(Ledger(), settings)
+        self._cells: dict[str, _Cells] = {}
+        self._unusable = 0
+
+    @property
+    def topics(self) -> list[str]:
+        """The topic of readings and those of the ledger."""
+        return [self._settings.topic_readings, *self._feed.topics]
+
+    def take(self, records: Iterable[TopicRecord]) -> None:
+        """Takes a batch of any of `topics`."""
+        for record in records:
+            if record.topic != self._settings.topic_readings:
+                self._feed.take([record])
+                continue
+            try:
+                self._take_reading(record)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                self._unusable += 1
+                log.debug("%s/%d@%d is passed over: %s", record.topic, record.partition, record.offset, error)
+
+    def _take_reading(self, record: TopicRecord) -> None:
+        value = record.value
+        if value is not None and self._mapping is not None:
+            value = self._mapping.to_message(value, record.topic, record.timestamp_ms)
+        message = orjson.loads(value or b"")
+        asset = message.get("asset") or (record.key or b"").decode()
+        if not asset:
+            raise ValueError("it has neither a key nor a field `asset`")
+        if message.get("event") is not None:
+            self._feed.ledger.add_event(asset, LoggedEvent.model_validate(message))
+            return
+        time = to_epoch_seconds(message["time"])
+        if "step_seconds" in message:
+            raise ValueError("blocks of samples are not read as a table")
+        readings: Mapping[str, Any] = message.get("values") or {message["sensor"]: message["value"]}
+        good = message.get("quality", "good") == "good"
+        cells = self._cells.setdefault(asset, _Cells())
+        for sensor, number in readings.items():
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
+                raise ValueError(f"the value of {sensor} is {number!r}, no number")
+            cells.add(time, sensor, float(number) if good and number is not None else np.nan)
+
+    def history(self, asset: str | None = None, since: float | None = None, until: float | None = None) -> TopicHistory:
+        """The table of `asset` between two event times, epoch seconds.
+
+        Raises:
+            DataError: there are no readings, or several assets and none is named.
+        """
+        topic = self._settings.topic_readings
+        if asset is None and len(self._cells) > 1:
+            some = ", ".join(sorted(self._cells)[:10])
+            raise DataError(f"{topic} holds {len(self._cells)} assets; choose one with --asset: {some}")
+        name = asset if asset is not None else next(iter(self._cells), "")
+        cells = self._cells.get(name)
+        if cells is None:
+            found = ", ".join(sorted(self._cells)[:10]) or "nothing"
+            raise DataError(f"{topic} holds no readings of {name or 'any asset'}; it holds {found}")
+        times = np.array(cells.times)
+        inside = (times >= (-np.inf if since is None else since)) & (times < (np.inf if until is None else until))
+        if not inside.any():
+            raise DataError(f"{topic} holds no readings of {name} between --since and --until")
+        marked, judged = self._events(name)
+        lowest, highest = times[inside].min(), times[inside].max()
+        marked = marked[(marked >= lowest) & (marked <= highest)]
+        # An event between two readings gets a row of its own, in which every sensor is missing.
+        rows = np.union1d(times[inside], marked)
+        values = np.full((len(rows), len(cells.sensors)), np.nan)
+        cell = np.searchsorted(rows, times[inside]) * len(cells.sensors) + np.array(cells.columns)[inside]
+        filled, first = np.unique(cell, return_index=True)
+        values.flat[filled] = np.array(cells.values)[inside][first]
+        events = np.isin(rows, marked)
+        return TopicHistory(name, tuple(cells.sensors), rows, values, events, judged, self._unusable)
+
+    def _events(self, asset: str) -> tuple[NDArray[np.float64], int]:
+        account = self._feed.ledger.account(asset)
+        prevented = [alarm.expected_from for alarm in account.alarms if alarm.feedback == "real" and not alarm.useful]
+        return np.array([event.time for event in account.events] + prevented), len(prevented)
+
+
+def read_topic_history(
+    settings: Settings, asset: str | None = None, since: float | None = None, until: float | None = None
+) -> TopicHistory:
+    """Reads the topics from beginning to end (see `HistoryCollector.history`).
+
+    Raises:
+        BrokerError: the brokers cannot be reached.
+        DataError: there is nothing to learn from.
+    """
+    collector = HistoryCollector(settings)
+
+    async def read() -> list[str]:
+        async with TopicReader(settings, collector.topics) as reader:
+            async for records in reader.to_end():
+                collector.take(records)
+            return reader.missing
+
+    if settings.topic_readings in asyncio.run(read()):
+        raise DataError(f"there is no topic {settings.topic_readings} at {settings.bootstrap}")
+    return collector.history(asset, since, until)

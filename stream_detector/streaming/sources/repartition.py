@@ -1,0 +1,129 @@
+"""Re-keys a bus that is keyed by sensor, or not keyed, by asset: from `topic_unkeyed` to `topic_readings`.
+
+A map sensor -> asset (`sensor_assets_file`) says where each reading belongs. At least once: a repeat is a duplicate
+reading, which the grid knows. What cannot be placed is passed on as it is; the worker makes a dead letter of it.
+
+A field mapping is applied here, where the name of the topic still is known: with a regular expression (`^...`) for
+`topic_unkeyed` a bus may have one topic a sensor.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import CommitFailedError, IllegalStateError
+
+from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.errors import UsageError
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.producer import ConfirmedProducer, Outgoing
+from stream_detector.streaming.clients.security import aiokafka_options
+
+log = logging.getLogger(__name__)
+
+POLL_MILLISECONDS = 500
+
+METADATA_MILLISECONDS = 30_000
+"""After so long a new topic that fits the pattern is found."""
+
+PATTERN = "^"
+"""Begins a `topic_unkeyed` that is a regular expression, as elsewhere in Kafka."""
+
+
+class _Names(msgspec.Struct, gc=False):
+    """What decides where a record belongs."""
+
+    sensor: str | None = None
+    asset: str | None = None
+    values: dict[str, Any] | None = None
+
+
+def read_map(file: Path) -> dict[str, str]:
+    """{sensor: asset} from a JSON file.
+
+    Raises:
+        UsageError: the file cannot be read, or is no such map.
+    """
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+    except OSError as error:
+        raise UsageError(f"sensor map {file} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f'sensor map {file} is no JSON object {{"sensor": "asset"}}: {error}') from None
+
+
+class Repartition:
+    """Runs until cancelled. `assets`: {sensor: asset}. `mapping`: of other people's records to ours."""
+
+    def __init__(self, settings: Settings, assets: Mapping[str, str], mapping: FieldMapping | None = None) -> None:
+        self._settings = settings
+        self._mapping = None if mapping is None or mapping.is_identity else mapping
+        self._keys = {sensor: asset.encode() for sensor, asset in assets.items()}
+        self._decoder = msgspec.json.Decoder(_Names)
+        self.unplaced = 0
+
+    def key_of(self, key: bytes | None, value: bytes | None) -> bytes | None:
+        """The asset that a record belongs to; its own key where that cannot be found out."""
+        try:
+            names = self._decoder.decode(value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return key
+        if names.asset:
+            return names.asset.encode()
+        sensor = names.sensor if names.sensor is not None else next(iter(names.values or ()), None)
+        return self._keys.get(sensor, key) if sensor is not None else key
+
+    async def run(self) -> None:
+        """Read, re-key, write, commit, for ever.
+
+        Raises:
+            StalledError: the brokers acknowledge nothing for `outage_seconds`.
+            KafkaError: the brokers refuse.
+        """
+        settings = self._settings
+        producer = ConfirmedProducer(settings)
+        consumer = AIOKafkaConsumer(
+            **aiokafka_options(settings),
+            group_id=f"{settings.group}-repartition",
+            group_instance_id=settings.instance,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            session_timeout_ms=int(settings.session_timeout_seconds * 1000),
+            max_poll_records=settings.max_poll_records,
+            metadata_max_age_ms=METADATA_MILLISECONDS,
+        )
+        if settings.topic_unkeyed.startswith(PATTERN):
+            consumer.subscribe(pattern=settings.topic_unkeyed)
+        else:
+            consumer.subscribe([settings.topic_unkeyed])
+        await producer.start()
+        await consumer.start()
+        try:
+            while True:
+                fetched = await consumer.getmany(timeout_ms=POLL_MILLISECONDS)
+                messages = [self._rekeyed(record) for records in fetched.values() for record in records]
+                if messages:
+                    await producer.confirm(await producer.enqueue(messages))
+                    await self._commit(consumer)
+        finally:
+            await consumer.stop()
+            await producer.stop()
+
+    def _rekeyed(self, record: Any) -> Outgoing:
+        value = record.value
+        if self._mapping is not None:
+            value = self._mapping.to_message(value, record.topic, record.timestamp)
+        key = self.key_of(record.key, value)
+        if key is record.key:
+            self.unplaced += 1
+        return Outgoing(self._settings.topic_readings, key or b"", value)
+
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            await consumer.commit()
+        except (CommitFailedError, IllegalStateError) as error:
+            log.info("not committed, the group has moved on; the records come again: %s", error)

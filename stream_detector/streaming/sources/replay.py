@@ -1,0 +1,270 @@
+"""Sends a historian's file to the topic of readings, as the plant would have: row after row, events before their row.
+
+The values in the messages are the shortest text that reads back as the same float, so the detector sees exactly what
+the trainer read.
+"""
+
+import heapq
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import orjson
+
+from stream_detector.bundle.files import MANIFEST, list_folder, read_file
+from stream_detector.bundle.manifest import parse
+from stream_detector.errors import BrokerError
+from stream_detector.historian import History, Layout
+from stream_detector.messages import to_iso
+
+Form = Literal["readings", "rows"]
+
+POLL_SECONDS = 0.05
+ROWS_AT_ONCE = 64
+
+
+class Producer(Protocol):
+    """The part of confluent_kafka's producer that is used."""
+
+    def produce(self, topic: str, value: bytes, key: bytes) -> None: ...
+
+    def poll(self, timeout: float) -> int: ...
+
+    def flush(self, timeout: float) -> int: ...
+
+
+@dataclass(frozen=True)
+class Disorder:
+    """What networks do to a stream, on purpose: readings up to `shuffle_seconds` late, and a share of them twice.
+
+    Events keep their place in the file's order of time.
+    """
+
+    shuffle_seconds: float = 0.0
+    repeat_share: float = 0.0
+    seed: int = 0
+
+    @property
+    def any(self) -> bool:
+        return self.shuffle_seconds > 0 or self.repeat_share > 0
+
+
+def layout_of_bundle(folder: Path, layout: Layout) -> tuple[Layout, bool]:
+    """How the recipe of a bundle reads a file: its sensors and, where `layout` names nothing, its columns and format.
+
+    The second value is whether a label marks a state (rows that are anomalous) rather than an event.
+    """
+    list_folder(folder)
+    manifest = parse(read_file(folder, MANIFEST))
+    data = manifest.recipe_source.get("data", {})
+    of_bundle = replace(
+        layout,
+        time_column=layout.time_column or data.get("time_column"),
+        label_column=layout.label_column or data.get("label_column"),
+        label_values=tuple(data["label_values"]) if "label_values" in data else None,
+        labels_are_normal=data.get("labels_are") == "normal",
+        time_format=layout.time_format or data.get("time_format"),
+        sensors=manifest.sensors,
+        missing_codes=tuple(data.get("missing_codes", ())),
+        separator=layout.separator or data.get("separator"),
+        header=data.get("header", True),
+    )
+    return of_bundle, data.get("labels_mark", "events") == "states"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One message to send; `readings` is how many values it carries."""
+
+    time: float
+    value: bytes
+    readings: int
+    event: bool = False
+
+
+@dataclass
+class Sent:
+    """What was sent so far."""
+
+    rows: int = 0
+    readings: int = 0
+    events: int = 0
+    records: int = 0
+
+
+def encode_readings(moment: float, prefixes: list[bytes], values: np.ndarray) -> list[bytes]:
+    """One message a sensor; `prefixes` come from `reading_prefixes`. NaN is sent as null: the sensor has no value."""
+    middle = b'"%s","value":' % to_iso(moment).encode()
+    return [prefix + middle + text + b"}" for prefix, text in zip(prefixes, _texts(values), strict=True)]
+
+
+def encode_row(moment: float, prefixes: list[bytes], values: np.ndarray) -> bytes:
+    """One message for all sensors; `prefixes` come from `row_prefixes`."""
+    pairs = b",".join([prefix + text for prefix, text in zip(prefixes, _texts(values), strict=True)])
+    return b'{"time":"%s","values":{%s}}' % (to_iso(moment).encode(), pairs)
+
+
+def encode_event(moment: float, event: str) -> bytes:
+    return orjson.dumps({"time": to_iso(moment), "event": event})
+
+
+def reading_prefixes(sensors: tuple[str, ...]) -> list[bytes]:
+    return [b'{"sensor":%s,"time":' % orjson.dumps(name) for name in sensors]
+
+
+def row_prefixes(sensors: tuple[str, ...]) -> list[bytes]:
+    return [orjson.dumps(name) + b":" for name in sensors]
+
+
+def _texts(values: np.ndarray) -> list[bytes]:
+    """Shortest JSON text of each value, null for NaN; ten times faster than one value at a time."""
+    return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+
+
+def records_of_row(history: History, row: int, form: Form, prefixes: list[bytes], event: str | None) -> list[Record]:
+    """The messages of one row, in the order of sending: the event first, so that a decision on the row knows of it."""
+    moment = float(history.times[row])
+    records = []
+    if event is not None and history.labels is not None and history.labels[row]:
+        records.append(Record(moment, encode_event(moment, event), 0, event=True))
+    if form == "rows":
+        records.append(Record(moment, encode_row(moment, prefixes, history.values[row]), len(prefixes)))
+    else:
+        records += [Record(moment, value, 1) for value in encode_readings(moment, prefixes, history.values[row])]
+    return records
+
+
+def disordered(rows: Iterator[list[Record]], disorder: Disorder) -> Iterator[list[Record]]:
+    """The same records, readings delayed by up to `shuffle_seconds` of event time, some of them twice."""
+    generator = np.random.default_rng(disorder.seed)
+    waiting: list[tuple[float, int, Record]] = []
+    count = 0
+    for records in rows:
+        now = records[0].time
+        for record in records:
+            copies = 1 if record.event else 1 + int(generator.random() < disorder.repeat_share)
+            for _ in range(copies):
+                delay = 0.0 if record.event else generator.uniform(0.0, disorder.shuffle_seconds)
+                heapq.heappush(waiting, (record.time + delay, count, record))
+                count += 1
+        due = []
+        while waiting and waiting[0][0] <= now:
+            due.append(heapq.heappop(waiting)[2])
+        yield due
+    yield [heapq.heappop(waiting)[2] for _ in range(len(waiting))]
+
+
+class Replay:
+    """Sends a history through a producer.
+
+    Args:
+        history: rows in the order in which they are to be sent.
+        producer: flushed at the end; the caller owns it.
+        asset: the Kafka key of every message, so that all of them lie in one partition.
+        topic, event_topic: the readings with the events that decisions use, and the events for the ledger.
+        form: "readings" = one message a sensor and row; "rows" = one message a row.
+        event: what a labelled row is called in its event; None = send no events.
+        labels_are_states: labels mark anomalous rows, not events: windows go on through them, so the topic of readings
+            gets no event, and the topic of events one where a state begins.
+        speed: event time over wall clock, e.g. 720 plays a day in two minutes; None = as fast as possible.
+        progress: called now and then with what was sent so far.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        producer: Producer,
+        asset: str,
+        topic: str,
+        event_topic: str,
+        form: Form = "readings",
+        event: str | None = "break",
+        labels_are_states: bool = False,
+        speed: float | None = None,
+        disorder: Disorder = Disorder(),
+        progress: Callable[[Sent], None] = lambda _sent: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._history, self._producer, self._key = history, producer, asset.encode()
+        self._topic, self._event_topic = topic, event_topic
+        self._form, self._event, self._speed = form, event, speed
+        self._states = labels_are_states
+        if labels_are_states and history.labels is not None:
+            began = history.labels & ~np.concatenate([[False], history.labels[:-1]])
+            self._history = replace(history, labels=began)
+        self._disorder, self._clock = disorder, clock
+        self._stopped = False
+        self.on_progress = progress
+        self.sent = Sent()
+
+    def stop(self) -> None:
+        """Send nothing more; from any thread."""
+        self._stopped = True
+
+    def run(self, flush_seconds: float = 60.0) -> Sent:
+        """Send everything and wait until the broker has acknowledged it.
+
+        Raises:
+            BrokerError: the broker did not acknowledge everything in time.
+        """
+        rows = self._rows()
+        if self._disorder.any:
+            rows = disordered(rows, self._disorder)
+        started = self._clock()
+        for count, records in enumerate(rows):
+            if self._speed is not None:
+                self._wait(started, count)
+            if self._stopped:
+                break
+            for record in records:
+                self._send(record)
+            self.sent.rows = min(count + 1, len(self._history))
+            if self._speed is not None or count % ROWS_AT_ONCE == 0:
+                self._producer.poll(0)
+                self.on_progress(self.sent)
+        self.flush(flush_seconds)
+        return self.sent
+
+    def flush(self, seconds: float) -> None:
+        """Wait until the broker has acknowledged what was sent; BrokerError where it does not in time."""
+        left = self._producer.flush(seconds)
+        if left:
+            raise BrokerError(
+                f"the broker did not acknowledge {left:,} of {self.sent.records:,} records within {seconds:g} s"
+            )
+        self.on_progress(self.sent)
+
+    def _rows(self) -> Iterator[list[Record]]:
+        make: Any = row_prefixes if self._form == "rows" else reading_prefixes
+        prefixes = make(self._history.sensors)
+        for row in range(len(self._history)):
+            yield records_of_row(self._history, row, self._form, prefixes, self._event)
+
+    def _send(self, record: Record) -> None:
+        if record.event:
+            self._produce(self._event_topic, record.value)
+            self.sent.events += 1
+            if self._states:
+                return
+        self._produce(self._topic, record.value)
+        self.sent.readings += record.readings
+        self.sent.records += 1
+
+    def _produce(self, topic: str, value: bytes) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, self._key)
+            except BufferError:  # the queue is full: let the broker catch up
+                self._producer.poll(POLL_SECONDS)
+            else:
+                return
+
+    def _wait(self, started: float, row: int) -> None:
+        assert self._speed is not None
+        times = self._history.times
+        due = started + (times[min(row, len(times) - 1)] - times[0]) / self._speed
+        while not self._stopped and (left := due - self._clock()) > 0:
+            self._producer.poll(min(left, POLL_SECONDS))

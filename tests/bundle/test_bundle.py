@@ -1,0 +1,303 @@
+"""Bundles: what is written is what is loaded, and whatever was tampered with is refused by name."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from safetensors.numpy import load_file, save_file
+
+from stream_detector.bundle import files as bundle_files
+from stream_detector.bundle.bundle import load_bundle, sign_bundle
+from stream_detector.bundle.manifest import content_id
+from stream_detector.detection.config import HeadConfig, WindowConfig
+from stream_detector.errors import BundleError, StreamDetectorError, UsageError
+from tests.support.bundles import small_windows, write_small_bundle
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_small_bundle(tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def reseal(folder: Path, **changes: object) -> None:
+    """An attacker's edit: the manifest with other content, hashes and id made to fit."""
+    path = folder / "manifest.json"
+    content = {**json.loads(path.read_text()), **changes}
+    content["files"] = {name: bundle_files.sha256((folder / name).read_bytes()) for name in content["files"]}
+    content["bundle_id"] = content_id(content)
+    path.write_text(json.dumps(content))
+
+
+def key_pair() -> tuple[bytes, bytes]:
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def test_a_loaded_bundle_scores_bit_for_bit_as_the_written_one(tmp_path):
+    written = write_small_bundle(tmp_path / "bundle")
+    windows = small_windows(40, seed=9)
+    loaded = load_bundle(tmp_path / "bundle")
+    assert np.array_equal(loaded.scorer.score(windows).score, written.scorer.score(windows).score)
+    assert loaded.manifest == written.manifest
+
+
+def test_equal_bundles_have_equal_ids_and_bytes_and_another_threshold_another_id(tmp_path):
+    first, second = write_small_bundle(tmp_path / "a"), write_small_bundle(tmp_path / "b")
+    other = write_small_bundle(tmp_path / "c", window=WindowConfig(steps=4, stride=2))
+    assert first.manifest.bundle_id == second.manifest.bundle_id != other.manifest.bundle_id
+    assert len(first.manifest.bundle_id) == 16
+    for name in os.listdir(tmp_path / "a"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_writing_replaces_a_bundle_whole_and_leaves_nothing_beside_it(tmp_path):
+    write_small_bundle(tmp_path / "bundle", recipe="old")
+    write_small_bundle(tmp_path / "bundle", recipe="new")
+    assert load_bundle(tmp_path / "bundle").manifest.recipe == "new"
+    assert os.listdir(tmp_path) == ["bundle"]
+
+
+def test_writing_never_replaces_a_folder_that_is_no_bundle(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="is no bundle"):
+        write_small_bundle(tmp_path / "precious")
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_bundle_is_reached_through_a_link_to_its_folder(folder):
+    link = folder.parent / "current"
+    link.symlink_to(folder, target_is_directory=True)
+    assert load_bundle(link).manifest.recipe == "small"
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "scaler.safetensors", "probe.safetensors"])
+def test_a_changed_byte_is_found_by_its_hash(folder, name):
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{name} was changed"):
+        load_bundle(folder)
+
+
+def test_a_changed_manifest_is_found_by_its_id(folder):
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"value": 1.0', '"value": 1000.0'))
+    with pytest.raises(BundleError, match="changed after it was written"):
+        load_bundle(folder)
+
+
+def test_other_weights_with_hashes_made_to_fit_are_found_by_the_probe(folder):
+    weights = load_file(folder / "weights.safetensors")
+    save_file({name: array * np.float32(1.01) for name, array in weights.items()}, folder / "weights.safetensors")
+    reseal(folder)
+    with pytest.raises(BundleError, match="does not score as it did"):
+        load_bundle(folder)
+
+
+def damage_missing(folder: Path) -> None:
+    (folder / "weights.safetensors").unlink()
+
+
+def damage_extra(folder: Path) -> None:
+    (folder / "model.pkl").write_bytes(b"\x80\x04.")
+
+
+def damage_unlisted_head(folder: Path) -> None:
+    shutil.copy(folder / "scaler.safetensors", folder / "head.safetensors")
+
+
+def damage_symlink(folder: Path) -> None:
+    (folder / "weights.safetensors").rename(folder.parent / "elsewhere")
+    (folder / "weights.safetensors").symlink_to(folder.parent / "elsewhere")
+
+
+def damage_folder(folder: Path) -> None:
+    (folder / "probe.safetensors").unlink()
+    (folder / "probe.safetensors").mkdir()
+
+
+def damage_fifo(folder: Path) -> None:
+    (folder / "probe.safetensors").unlink()
+    os.mkfifo(folder / "probe.safetensors")
+
+
+def damage_format(folder: Path) -> None:
+    reseal(folder, format=99)
+
+
+def damage_json(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{")
+
+
+def damage_nesting(folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"format": 1, "metrics": ' + '{"a":' * 100_000 + "1" + "}" * 100_000 + "}")
+
+
+def damage_list(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[]")
+
+
+def damage_unknown_key(folder: Path) -> None:
+    reseal(folder, code="import os")
+
+
+def damage_path(folder: Path) -> None:
+    content = json.loads((folder / "manifest.json").read_text())
+    content["files"]["../../etc/passwd"] = "0" * 64
+    content["bundle_id"] = content_id(content)
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
+def damage_not_listed(folder: Path) -> None:
+    content = json.loads((folder / "manifest.json").read_text())
+    del content["files"]["probe.safetensors"]
+    content["bundle_id"] = content_id(content)
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
+def damage_huge(folder: Path) -> None:
+    with (folder / "weights.safetensors").open("r+b") as file:
+        file.truncate(bundle_files.MAX_BYTES["weights.safetensors"] + 1)  # sparse: takes no room on the disk
+
+
+def damage_not_finite(folder: Path) -> None:
+    scaler = load_file(folder / "scaler.safetensors")
+    scaler["center"][0] = np.nan
+    save_file(scaler, folder / "scaler.safetensors")
+    reseal(folder)
+
+
+def damage_zero_scale(folder: Path) -> None:
+    scaler = load_file(folder / "scaler.safetensors")
+    scaler["scale"][:] = 0
+    save_file(scaler, folder / "scaler.safetensors")
+    reseal(folder)
+
+
+def damage_shape(folder: Path) -> None:
+    reseal(folder, model={"kind": "lstm-autoencoder", "options": {"hidden": [5, 2]}})
+
+
+def damage_huge_model(folder: Path) -> None:
+    reseal(folder, model={"kind": "lstm-autoencoder", "options": {"hidden": [10**9]}})
+
+
+def damage_unknown_model(folder: Path) -> None:
+    reseal(folder, model={"kind": "os.system", "options": {}})
+
+
+def damage_sensors(folder: Path) -> None:
+    reseal(folder, sensors=["flow", "flow", "speed"])
+
+
+def damage_head(folder: Path) -> None:
+    reseal(folder, head={"kind": "logistic", "options": {}})
+
+
+def damage_window(folder: Path) -> None:
+    reseal(folder, window={"steps": 10**9})
+
+
+def damage_no_tensors(folder: Path) -> None:
+    (folder / "weights.safetensors").write_bytes(b"\xff" * 64)
+    reseal(folder)
+
+
+def damage_empty_probe(folder: Path) -> None:
+    probe = load_file(folder / "probe.safetensors")
+    save_file({name: array[:0].copy() for name, array in probe.items()}, folder / "probe.safetensors")
+    reseal(folder)
+
+
+DAMAGES = {
+    damage_missing: "lacks weights.safetensors",
+    damage_extra: "'model.pkl', which is no part of a bundle",
+    damage_unlisted_head: "head.safetensors, which its manifest does not list",
+    damage_symlink: "is a link or a folder",
+    damage_folder: "is a link or a folder",
+    damage_fifo: "is a link or a folder",
+    damage_format: "format 99, this version reads format 1",
+    damage_json: "is not JSON",
+    damage_nesting: "manifest.json",
+    damage_list: "format None",
+    damage_unknown_key: "code: Extra inputs",
+    damage_path: "'../../etc/passwd', which is no file of a bundle",
+    damage_not_listed: "does not list probe.safetensors",
+    damage_huge: "at most",
+    damage_not_finite: "not finite",
+    damage_zero_scale: "not above zero",
+    damage_shape: "do not fit",
+    damage_huge_model: "do not fit",
+    damage_unknown_model: "'os.system' is unknown",
+    damage_sensors: "named twice",
+    damage_head: "head.safetensors is not there",
+    damage_window: "does not fit this bundle: windows",
+    damage_no_tensors: "not a safetensors file",
+    damage_empty_probe: "is empty",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.removeprefix("damage_"))
+def test_a_hostile_or_broken_bundle_is_refused_by_name(folder, damage):
+    damage(folder)
+    with pytest.raises(BundleError, match=DAMAGES[damage]):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "empty"])
+def test_what_is_no_bundle_is_refused_in_words(tmp_path, kind):
+    path = tmp_path / "bundle"
+    if kind == "file":
+        path.write_text("")
+    elif kind == "empty":
+        path.mkdir()
+    with pytest.raises(BundleError, match=r"no such folder|is a file|holds no manifest\.json"):
+        load_bundle(path)
+
+
+def test_a_signed_bundle_loads_with_its_public_key_raw_or_pem(tmp_path):
+    private, public = key_pair()
+    write_small_bundle(tmp_path / "bundle", private_key=private)
+    assert load_bundle(tmp_path / "bundle", public).manifest.recipe == "small"
+    assert load_bundle(tmp_path / "bundle").manifest.recipe == "small"
+
+
+def test_without_a_signature_a_demanded_one_refuses_and_signing_mends_it(folder):
+    private, public = key_pair()
+    with pytest.raises(BundleError, match="is not signed"):
+        load_bundle(folder, public)
+    sign_bundle(folder, private)
+    load_bundle(folder, public)
+
+
+def test_a_signature_by_another_key_or_of_another_manifest_is_refused(folder):
+    private, public = key_pair()
+    sign_bundle(folder, private)
+    with pytest.raises(BundleError, match="not one of the given public key"):
+        load_bundle(folder, key_pair()[1])
+    reseal(folder, recipe="other")
+    with pytest.raises(BundleError, match="not one of the given public key"):
+        load_bundle(folder, public)
+
+
+@pytest.mark.parametrize("key", [b"", b"x" * 31, b"-----BEGIN PUBLIC KEY-----\nnonsense\n-----END PUBLIC KEY-----\n"])
+def test_what_is_no_key_is_a_mistake_of_usage_not_of_the_bundle(folder, key):
+    private, _ = key_pair()
+    sign_bundle(folder, private)
+    with pytest.raises(UsageError, match="not an Ed25519 key"):
+        load_bundle(folder, key)
+    with pytest.raises(UsageError, match="not an Ed25519 key"):
+        sign_bundle(folder, key)
+
+
+def test_a_head_of_unknown_kind_is_refused_in_words(tmp_path):
+    with pytest.raises(StreamDetectorError, match="head"):
+        write_small_bundle(tmp_path / "bundle", head=HeadConfig(kind="magic"))

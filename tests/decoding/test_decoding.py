@@ -1,0 +1,247 @@
+"""Bytes to columns: what is accepted, and that what is not is pointed at exactly."""
+
+import math
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from stream_detector.decoding.decoded import REASONS, Decoded
+from stream_detector.decoding.decoder import Decoder
+from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR
+from stream_detector.messages import Block, Event, Reading, Row
+from tests.fuzz.corpus import JSON_RECORDS
+
+SENSORS = ("x1", "x2")
+TIME = "2026-05-01T00:02:00Z"
+SECONDS = 1_777_593_720.0
+GOOD = b'{"sensor":"x1","time":"2026-05-01T00:02:00Z","value":12.5}'
+
+
+def decode(*values: bytes | None, key: bytes | None = b"m1", assets: str = "*") -> Decoded:
+    return Decoder(SENSORS, assets).decode([key] * len(values), values)
+
+
+def reject(value: bytes | None, **options: Any) -> tuple[str, int]:
+    """Reason and number of readings of the only reject."""
+    decoded = decode(value, **options)
+    assert not len(decoded.index)
+    (found,) = decoded.rejects
+    assert found.detail
+    return found.reason, found.readings
+
+
+def test_a_reading_becomes_one_line_of_the_columns() -> None:
+    decoded = decode(GOOD)
+    assert (decoded.asset, decoded.sensor.tolist(), decoded.time.tolist(), decoded.value.tolist()) == (
+        ["m1"], [0], [SECONDS], [12.5]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-05-01T00:02:00Z", "2026-05-01T09:02:00+09:00", SECONDS, int(SECONDS), int(SECONDS * 1000)]
+)
+def test_a_time_is_iso_with_a_zone_or_epoch_seconds_or_milliseconds(time: Any) -> None:
+    assert decode(orjson.dumps({"sensor": "x1", "time": time, "value": 1})).time.tolist() == [SECONDS]
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["2026-05-01T00:02:00", "1777593720", "", "soon", "1899-12-31T23:59:59Z", "2200-01-01T00:00:00Z", 1e300, -1e300,
+     SECONDS * 1e6, "0001-01-01T00:00:00+23:59"],
+)  # fmt: skip
+def test_a_time_without_zone_or_outside_of_our_calendar_is_refused(time: Any) -> None:
+    assert reject(orjson.dumps({"sensor": "x1", "time": time, "value": 1})) == ("bad-time", 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "readings"),
+    [
+        (None, "tombstone", 1),
+        (b"", "malformed", 1),
+        (b"\xff\xfe", "malformed", 1),
+        (GOOD + GOOD, "malformed", 1),
+        (b"[" + GOOD + b"]", "malformed", 1),
+        (b'{"sensor":"x1","time":0,"value":"12.5"}', "malformed", 1),
+        (b'{"sensor":"x1","time":0,"value":true}', "malformed", 1),
+        (b'{"sensor":"x1","time":0,"value":1e999}', "malformed", 1),
+        (b'{"sensor":"x1","time":0,"value":NaN}', "malformed", 1),
+        (b'{"sensor":"\\ud800","time":0,"value":1}', "malformed", 1),
+        (b'{"sensor":"x1","time":0}', "malformed", 1),
+        (b'{"time":0,"values":{"x1":1e999}}', "malformed", 1),
+        (b'{"sensor":"x1","time":0,"step_seconds":0,"values":[1]}', "malformed", 1),
+        (b'{"sensor":"x1","time":0,"step_seconds":1,"values":[1,"2"]}', "malformed", 1),
+        (b'{"time":0,"event":""}', "malformed", 1),
+        (b'{"sensor":"y","time":0,"value":1}', "unknown-sensor", 1),
+        (b'{"time":0,"values":{"y":1,"z":2}}', "unknown-sensor", 2),
+        (b'{"time":0,"values":{"x1":"1","x2":true}}', "bad-value", 2),
+        (b'{"sensor":"y","time":0,"step_seconds":1,"values":[1,2,3]}', "unknown-sensor", 3),
+        (b'{"sensor":"x1","time":7e9,"step_seconds":1e9,"values":[1,2,3]}', "bad-time", 3),
+        (b'{"a":' * 50_000, "malformed", 1),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_its_reason(value: bytes | None, reason: str, readings: int) -> None:
+    assert reject(value) == (reason, readings)
+
+
+@pytest.mark.parametrize(
+    ("key", "assets", "reason"),
+    [(None, "*", "bad-key"), (b"", "*", "bad-key"), (b"\xff", "*", "bad-key"), (b"a" * 300, "*", "bad-key"),
+     (b"m1", "mill-*", "unknown-asset")],
+)  # fmt: skip
+def test_an_asset_needs_a_name_that_the_bundle_is_for(key: bytes | None, assets: str, reason: str) -> None:
+    assert reject(GOOD, key=key, assets=assets) == (reason, 1)
+
+
+def test_the_asset_in_the_record_overrides_the_key() -> None:
+    value = b'{"sensor":"x1","time":0,"value":1,"asset":"m2"}'
+    assert decode(value, GOOD).asset == ["m2", "m1"]
+    assert decode(value, key=None).asset == ["m2"]
+
+
+def test_a_row_loses_only_what_is_wrong_in_it() -> None:
+    decoded = decode(b'{"time":0,"values":{"x2":1,"nonsense":2,"x1":"3"}}')
+    assert (decoded.sensor.tolist(), decoded.value.tolist()) == ([1], [1.0])
+    (found,) = decoded.rejects
+    assert (found.reason, found.readings, found.detail) == ("unknown-sensor", 2, "nonsense, x1")
+
+
+def test_null_and_bad_quality_are_missing() -> None:
+    decoded = decode(
+        b'{"sensor":"x1","time":0,"value":null}',
+        b'{"sensor":"x1","time":0,"value":1,"quality":"bad"}',
+        b'{"time":0,"values":{"x1":null,"x2":0}}',
+    )
+    assert np.isnan(decoded.value).tolist() == [True, True, True, False]
+
+
+def test_a_block_is_one_reading_a_sample() -> None:
+    decoded = decode(b'{"sensor":"x2","time":10,"step_seconds":0.5,"values":[1,null,3]}')
+    assert decoded.time.tolist() == [10.0, 10.5, 11.0]
+    assert decoded.last_time.tolist() == [11.0]
+    assert decoded.sensor.tolist() == [1, 1, 1]
+
+
+def test_records_of_all_kinds_stay_in_the_order_of_the_batch() -> None:
+    decoded = decode(
+        GOOD, b"junk", b'{"time":1,"values":{"x1":1,"x2":2}}', GOOD, None, b'{"time":2,"event":"break"}',
+        b'{"sensor":"x2","time":"soon","value":1}', b'{"sensor":"x2","time":4,"value":1}', GOOD,
+    )  # fmt: skip
+    assert decoded.index.tolist() == [0, 2, 3, 5, 7, 8]
+    assert decoded.record.tolist() == [0, 1, 1, 2, 3, 4, 5]
+    assert decoded.sensor.tolist() == [0, 0, 1, 0, EVENT_SENSOR, 1, 0]
+    assert sorted((found.index, found.reason) for found in decoded.rejects) == [
+        (1, "malformed"), (4, "tombstone"), (6, "bad-time")
+    ]  # fmt: skip
+
+
+def test_one_poison_record_changes_nothing_for_the_others() -> None:
+    values = [b'{"sensor":"x%d","time":%d,"value":%d}' % (1 + n % 2, n, n) for n in range(100)]
+    clean = decode(*values)
+    for poison in JSON_RECORDS:
+        mixed = decode(*values[:50], poison, *values[50:])
+        others = mixed.index != 50
+        assert np.flatnonzero(others).tolist() == [*range(50), *range(len(mixed.index) - 50, len(mixed.index))]
+        kept = others[mixed.record]
+        for column in ("time", "sensor", "value"):
+            assert getattr(mixed, column)[kept].tolist() == getattr(clean, column).tolist()
+        assert all(found.index == 50 and found.reason in REASONS for found in mixed.rejects)
+
+
+numbers = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**70), 2**70), st.none(), st.booleans(),
+    st.text(max_size=3), st.just([]),
+)  # fmt: skip
+objects = st.fixed_dictionaries(
+    {},
+    optional={
+        "sensor": st.one_of(st.sampled_from(["x1", "x2"]), st.none(), st.integers()),
+        "time": st.one_of(
+            st.floats(0, 4e9), st.integers(0, 4 * 10**12), st.just(TIME), st.just("2026-05-01T00:02:00"), st.none()
+        ),
+        "value": numbers,
+        "asset": st.one_of(st.text("ab", max_size=2), st.none(), st.integers()),
+        "quality": st.one_of(st.sampled_from(["good", "bad"]), st.none()),
+        "event": st.one_of(st.text("ab", max_size=2), st.integers()),
+        "values": st.one_of(
+            st.dictionaries(st.sampled_from(["x1", "x2"]), numbers, max_size=2), st.lists(numbers, max_size=3)
+        ),
+        "step_seconds": st.one_of(st.floats(-1, 2), st.integers(0, 2), st.text(max_size=1)),
+    },
+)
+
+
+def _messages_accept(value: bytes) -> bool:
+    """Whether one of the public messages does."""
+    for model in (Event, Reading, Block, Row):
+        try:
+            model.model_validate_json(value)
+        except ValidationError:
+            continue
+        return True
+    return False
+
+
+@settings(max_examples=400, deadline=None)
+@given(objects)
+def test_it_accepts_what_the_public_messages_accept(message: dict[str, Any]) -> None:
+    try:
+        value = orjson.dumps(message)
+    except TypeError:
+        return  # an integer beyond 64 bits
+    decoded = decode(value)
+    assert all(math.isfinite(time) for time in decoded.time)
+    assert not np.isinf(decoded.value).any()
+    if len(decoded.index):
+        assert _messages_accept(value) or decoded.rejects, "only a row may lose some of its values"
+    elif _messages_accept(value) and not isinstance(message.get("event"), str):
+        # Refused though the form is right: the time, or a message of several kinds of which the first one counts.
+        assert decoded.rejects or message["values"] in ({}, []) or "value" in message
+
+
+_KEYS: list[bytes | None] = [b"m1", b"m2", b"other", b"\xff", b"", None]
+_ODD: list[bytes | None] = [
+    None, b"", b'{"time":1,"event":"break"}', b'{"time":3,"values":{"x1":1,"x2":null}}',
+    b'{"sensor":"x2","time":3,"step_seconds":1,"values":[1,2]}', b'{"sensor":"x1","time":4,"value":1,"asset":"m3"}',
+    b'{"sensor":"x1","time":4,"value":1,"asset":null,"quality":"good"}',
+    b'{"sensor":"x1","time":5,"value":7,"unit":"C"}',
+    b'{"sensor":"x1","time":5,"value":7,"quality":"bad"}', b'{"sensor":"y","time":5,"value":7}',
+    b'{"sensor":"x1","time":6}',
+    b'{"sensor":"x1","time":"soon","value":1}', b'{"sensor":"x1","time":1e300,"value":1}', *JSON_RECORDS,
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 999), st.sampled_from(_KEYS), st.sampled_from(_ODD)), max_size=40),
+    st.sampled_from([0, 30, 970, 1000]),
+)
+def test_plain_readings_on_their_short_way_are_what_they_are_on_the_long_one(
+    drawn: list[tuple[int, bytes | None, bytes | None]], odd_per_mille: int
+) -> None:
+    records: list[tuple[bytes | None, bytes | None]] = [
+        (key if number < odd_per_mille else b"m1", odd)
+        if number < odd_per_mille
+        else (b"m%d" % (number % 3), orjson.dumps({"sensor": "x1", "time": 1.5e9 + number, "value": number / 7}))
+        for number, key, odd in drawn
+    ]
+    keys, values = [key for key, _ in records], [value for _, value in records]
+    short = Decoder(SENSORS, "m*").decode(keys, values)
+    long = Decoder(SENSORS, "m*")._decode_any(keys, values)
+    for column in ("index", "last_time", "record", "sensor", "time", "value"):
+        np.testing.assert_array_equal(getattr(short, column), getattr(long, column), column)
+    assert (short.asset, short.rows, short.blocks, short.events) == (long.asset, long.rows, long.blocks, long.events)
+    by_place = [sorted(found.rejects, key=lambda reject: reject.index) for found in (short, long)]
+    assert by_place[0] == by_place[1]
+
+
+def test_known_assets_are_told_by_their_slots() -> None:
+    decoder = Decoder(SENSORS, "*")
+    decoded = decoder.decode([b"m1", b"m2"], [GOOD, GOOD], {b"m2": 4, b"m1": 7})
+    assert decoded.slot is not None
+    assert decoded.slot.tolist() == [7, 4]
+    assert decoder.decode([b"m1", b"m3"], [GOOD, GOOD], {b"m1": 7}).asset == ["m1", "m3"]

@@ -1,0 +1,143 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.errors import UsageError
+from stream_detector.messages import Event, Reading, Row, to_epoch_seconds
+
+NOON = 1_777_636_800
+
+
+def mapped(mapping, record, topic="plant.raw", timestamp_ms=NOON * 1000):
+    raw = record if isinstance(record, bytes) else json.dumps(record).encode()
+    return json.loads(FieldMapping(**mapping).to_message(raw, topic, timestamp_ms))
+
+
+@pytest.mark.parametrize(
+    ("mapping", "record"),
+    [
+        ({"time": "ts"}, {"ts": NOON, "sensor": "x7", "value": 12.5}),
+        ({"time": "timestamp", "time_unit": "ms"}, {"timestamp": NOON * 1000, "sensor": "x7", "value": 12.5}),
+        ({"time": "timestamp", "time_unit": "ns"}, {"timestamp": NOON * 10**9, "sensor": "x7", "value": 12.5}),
+        ({"time": "time", "zone": "Asia/Seoul"}, {"time": "2026-05-01T21:00:00", "sensor": "x7", "value": 12.5}),
+        ({"value": "payload.value", "time": "payload.t"}, {"sensor": "x7", "payload": {"value": 12.5, "t": NOON}}),
+        ({"sensor": "tag", "value": "readings.0.v"}, {"tag": "x7", "time": NOON, "readings": [{"v": 12.5}]}),
+        ({"value": "v.1"}, {"sensor": "x7", "time": NOON, "v.1": 12.5}),
+        ({"numbers_as_text": True}, {"sensor": "x7", "time": str(NOON), "value": "12.5"}),
+        ({"time_from_broker": True}, {"sensor": "x7", "value": 12.5}),
+        ({"topic_pattern": r"plant\.(?P<sensor>x\d+)"}, {"time": NOON, "value": 12.5}),
+        ({"topic_pattern": r"plant\.(?P<sensor>x\d+)", "time_from_broker": True}, b"12.5"),
+    ],
+)
+def test_the_usual_variants_become_the_same_reading(mapping, record):
+    reading = Reading.model_validate_json(json.dumps(mapped(mapping, record, topic="plant.x7")))
+    assert (reading.sensor, to_epoch_seconds(reading.time), reading.value) == ("x7", NOON, 12.5)
+
+
+def test_the_asset_comes_from_a_field_or_from_the_topic():
+    by_topic = {"topic_pattern": r"(?P<asset>[^/]+)/(?P<sensor>.+)"}
+    record = {"time": NOON, "value": 1.0}
+    assert mapped(by_topic, record, topic="pm-1/x7")["asset"] == "pm-1"
+    assert mapped(by_topic | {"asset": "machine.id"}, record | {"machine": {"id": 3}}, topic="pm-1/x7")["asset"] == "3"
+
+
+def test_a_quality_that_the_plant_calls_good_is_good_and_any_other_is_not():
+    mapping = {"quality": "q", "good": ["GOOD", 192]}
+    record = {"sensor": "x7", "time": NOON, "value": 1.0}
+    assert "quality" not in mapped(mapping, record | {"q": 192})
+    assert mapped(mapping, record | {"q": 0})["quality"] == "0"
+
+
+def test_a_flat_record_becomes_a_row_of_its_numbers():
+    record = {"ts": NOON, "machine": "pm-1", "x1": 1.5, "x2": None, "operator": "night shift", "ok": True}
+    row = mapped({"time": "ts", "asset": "machine", "values": "*"}, record)
+    assert Row.model_validate_json(json.dumps(row)).values == {"x1": 1.5, "x2": None}
+    assert row["asset"] == "pm-1"
+
+
+def test_a_row_and_an_event_under_other_names():
+    assert mapped({"time": "ts", "values": "data"}, {"ts": NOON, "data": {"x1": 1.0}})["values"] == {"x1": 1.0}
+    event = mapped({"time": "ts", "event": "alarm.text"}, {"ts": NOON, "alarm": {"text": "break"}})
+    assert Event.model_validate(event).event == "break"
+
+
+def test_a_null_value_stays_missing_and_text_that_is_no_number_stays_wrong():
+    assert mapped({"time": "ts"}, {"ts": NOON, "sensor": "x7", "value": None})["value"] is None
+    assert mapped({"numbers_as_text": True}, {"time": NOON, "sensor": "x7", "value": "off"})["value"] == "off"
+    assert mapped({"numbers_as_text": True}, {"time": NOON, "sensor": "x7", "value": "nan"})["value"] is None
+
+
+ours = {"sensor": "x7", "time": "2026-05-01T00:02:00Z", "value": 12.5}
+
+
+@pytest.mark.parametrize("raw", [b"", b"no json", b"[1,2]", b"true", b"null", b"{}", json.dumps(ours).encode()])
+def test_what_the_mapping_does_not_fit_is_handed_on_as_it_is(raw):
+    assert FieldMapping(time="ts").to_message(raw, "plant.raw", 0) == raw
+    assert FieldMapping(time="ts").to_message(None, "plant.raw", 0) is None
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers(-(2**60), 2**60) | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["ts", "v", "sensor", "values", "event", "asset", "q"]), inner, max_size=5
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_no_json_whatever_makes_it_fall(record):
+    mapping = FieldMapping(
+        time="ts",
+        value="v",
+        quality="q",
+        time_unit="ms",
+        zone="Asia/Seoul",
+        numbers_as_text=True,
+        topic_pattern="(?P<sensor>.*)",
+    )
+    assert isinstance(
+        mapping.to_message(json.dumps(record, allow_nan=False).encode() if _finite(record) else b"{}", "t", 0), bytes
+    )
+
+
+def _finite(record):
+    try:
+        json.dumps(record, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def test_our_own_records_pass_unchanged_in_meaning_and_no_mapping_costs_nothing():
+    assert FieldMapping().is_identity
+    assert not FieldMapping(time="ts").is_identity
+    assert mapped({}, ours) == ours
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        ('{"tiem": "ts"}', "tiem"),
+        ('{"zone": "Mars/Olympus"}', "no time zone"),
+        ('{"topic_pattern": "("}', "regular expression"),
+        ('{"topic_pattern": "x"}', "sensor"),
+        ("{", "cannot be read"),
+        ("[]", "not usable"),
+    ],
+)
+def test_a_wrong_mapping_file_is_explained(tmp_path, content, wanted):
+    file = tmp_path / "mapping.json"
+    file.write_text(content)
+    with pytest.raises(UsageError, match=wanted):
+        FieldMapping.load(file)
+
+
+def test_a_missing_mapping_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"nothing\.json"):
+        FieldMapping.load(tmp_path / "nothing.json")

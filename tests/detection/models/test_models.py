@@ -1,0 +1,217 @@
+"""What every kind of model promises, and what each kind is good for."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stream_detector.detection.config import ModelConfig
+from stream_detector.detection.models.registry import KINDS, Learner, Model, ModelOutput, build, needs_labels
+
+STEPS, SENSORS = 12, 7
+SIZES: dict[str, dict[str, Any]] = {
+    "lstm-autoencoder": {"hidden": [4, 2]},
+    "dense-autoencoder": {"hidden": [6, 3], "batch_norm": True},
+    "conv-autoencoder": {"filters": [4, 2], "kernel": 3},
+    "conv-classifier": {"filters": [3, 4], "kernel": 3},
+    "projected-lstm-autoencoder": {"hidden": [4, 2], "components": 3},
+    "sensor-regressors": {"hidden": 4, "lags": 2},
+    "mahalanobis": {"lags": 2},
+    "recurrent-autoencoder": {"sequence": 4},
+}
+ALL = sorted(KINDS)
+
+
+def windows_of(count: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal((count, STEPS, SENSORS)).astype(np.float32)
+
+
+def known_of(windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.ones(windows.shape, bool)
+
+
+def learnt(kind: str, windows: NDArray[np.float32] | None = None) -> Model:
+    """A small model of that kind; networks keep the weights they start with."""
+    model = build(ModelConfig(kind=kind, options=SIZES.get(kind, {})), STEPS, SENSORS)
+    windows = windows_of(80) if windows is None else windows
+    if isinstance(model, Learner):
+        labels = np.arange(len(windows)) % 5 == 0 if needs_labels(model) else np.zeros(len(windows), bool)
+        model.learn(windows, known_of(windows), labels, seed=1)
+    return model
+
+
+def whole(output: ModelOutput) -> list[NDArray[Any]]:
+    return [part for part in (output.reconstruction, output.errors, output.score) if part is not None]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_window_scores_the_same_bits_alone_and_in_any_company(kind: str) -> None:
+    model = learnt(kind)
+    windows = windows_of(53, seed=3)
+    together = whole(model.run(windows, known_of(windows)))
+    for cut in (1, 2, 17, 32):
+        parts = [windows[start : start + cut] for start in range(0, len(windows), cut)]
+        pieces = [whole(model.run(part, known_of(part))) for part in parts]
+        for index, expected in enumerate(together):
+            assert np.array_equal(np.concatenate([piece[index] for piece in pieces]), expected)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_model_rebuilt_from_its_arrays_says_the_same(kind: str) -> None:
+    model = learnt(kind)
+    arrays = model.arrays()
+    assert all(isinstance(array, np.ndarray) and array.dtype != object for array in arrays.values())
+    again = build(ModelConfig(kind=kind, options=SIZES.get(kind, {})), STEPS, SENSORS)
+    again.restore(arrays)
+    windows = windows_of(20, seed=4)
+    for expected, found in zip(
+        whole(model.run(windows, known_of(windows))), whole(again.run(windows, known_of(windows))), strict=True
+    ):
+        assert np.array_equal(expected, found)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_arrays_of_another_size_are_refused(kind: str) -> None:
+    arrays = learnt(kind).arrays()
+    other = build(ModelConfig(kind=kind, options=SIZES.get(kind, {})), STEPS, SENSORS + 1)
+    with pytest.raises(ValueError, match="do not fit the model"):
+        other.restore(arrays)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_errors_have_one_column_a_sensor_and_are_never_negative(kind: str) -> None:
+    windows = windows_of(9)
+    output = learnt(kind).run(windows, known_of(windows))
+    if output.errors is not None:
+        assert output.errors.shape == (9, SENSORS)
+        assert (output.errors >= 0).all()
+    if output.reconstruction is not None:
+        assert output.reconstruction.shape[0] == 9
+        assert 1 <= output.reconstruction.shape[1] <= STEPS
+        assert output.reconstruction.shape[2] == SENSORS
+    if output.score is not None:
+        assert output.score.shape == (9,)
+
+
+def test_mahalanobis_agrees_with_its_textbook_form_without_shrinkage() -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.standard_normal((400, 3)) @ rng.standard_normal((3, 3))
+    windows = rows[:, None].astype(np.float32)
+    model = build(ModelConfig(kind="mahalanobis", options={"shrinkage": 0.0}), 1, 3)
+    assert isinstance(model, Learner)
+    model.learn(windows, known_of(windows), np.zeros(400, bool), seed=0)
+    found = model.run(windows, known_of(windows)).score
+    mean, inverse = rows.mean(axis=0), np.linalg.inv(np.cov(rows.T))
+    expected = [float(np.sqrt((row - mean) @ inverse @ (row - mean))) for row in rows]
+    assert found == pytest.approx(np.array(expected), rel=1e-3)
+
+
+def test_mahalanobis_averages_distances_over_the_window() -> None:
+    windows = windows_of(200)
+    one = build(ModelConfig(kind="mahalanobis"), 1, SENSORS)
+    many = build(ModelConfig(kind="mahalanobis"), STEPS, SENSORS)
+    assert isinstance(one, Learner)
+    assert isinstance(many, Learner)
+    newest = windows[:, -1:]
+    one.learn(newest, known_of(newest), np.zeros(200, bool), seed=0)
+    many.learn(windows, known_of(windows), np.zeros(200, bool), seed=0)
+    single = np.mean(
+        [
+            one.run(windows[:, step : step + 1], known_of(windows[:, step : step + 1])).score  # type: ignore[misc]
+            for step in range(STEPS)
+        ],
+        axis=0,
+    )
+    assert many.run(windows, known_of(windows)).score == pytest.approx(single, rel=1e-6)
+
+
+def test_principal_components_flag_what_leaves_the_plane_and_what_goes_far_within_it() -> None:
+    rng = np.random.default_rng(6)
+    plane = rng.standard_normal((500, 2)) @ np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    windows = (plane + 0.01 * rng.standard_normal((500, 3)))[:, None].astype(np.float32)
+    model = build(ModelConfig(kind="principal-components", options={"variance": 0.9}), 1, 3)
+    assert isinstance(model, Learner)
+    model.learn(windows, known_of(windows), np.zeros(500, bool), seed=0)
+    odd = np.array([[[0.5, -0.5, 0.0]], [[9.0, 9.0, 9.0]], [[0.5, 0.5, 0.5]]], np.float32)
+    score = model.run(odd, known_of(odd)).score
+    assert score is not None
+    assert score[0] > 10
+    assert score[1] > 1
+    assert score[2] < 1
+
+
+def test_a_regressor_never_reads_its_own_sensor() -> None:
+    model = learnt("sensor-regressors")
+    windows = windows_of(16)
+    changed = windows.copy()
+    changed[:, :, 2] += 5
+    before = model.run(windows, known_of(windows)).reconstruction
+    after = model.run(changed, known_of(changed)).reconstruction
+    assert before is not None
+    assert after is not None
+    assert np.array_equal(before[:, :, 2], after[:, :, 2])
+    assert not np.array_equal(before[:, :, 1], after[:, :, 1])
+
+
+def test_tail_deviation_puts_quiet_and_jumpy_sensors_on_one_footing() -> None:
+    windows = windows_of(2000)
+    windows[:, :, 0] *= 100
+    model = learnt("tail-deviation", windows)
+    score = model.run(windows, known_of(windows)).score
+    assert score is not None
+    assert 1 <= score.max() < 2
+    assert (score > 1).mean() < 0.01 * SENSORS
+
+
+def test_the_logistic_classifier_finds_a_failing_side_and_a_failing_size() -> None:
+    rng = np.random.default_rng(7)
+    rows = rng.standard_normal((3000, 4))
+    labels = (rows[:, 0] + np.abs(rows[:, 1]) + 0.3 * rng.standard_normal(3000)) > 2.2
+    windows = rows[:, None].astype(np.float32)
+    model = build(ModelConfig(kind="logistic-classifier", options={"c": 0.1}), 1, 4)
+    assert isinstance(model, Learner)
+    model.learn(windows[:2000], known_of(windows[:2000]), labels[:2000], seed=0)
+    output = model.run(windows[2000:], known_of(windows[2000:]))
+    assert output.score is not None
+    assert output.score[labels[2000:]].mean() > 0.8
+    assert output.score[~labels[2000:]].mean() < 0.35
+    assert output.errors is not None
+    assert output.errors[labels[2000:]].mean(axis=0).argsort()[-2:].tolist() in ([0, 1], [1, 0])
+
+
+def test_a_classifier_says_what_is_missing_when_only_one_kind_of_row_is_there() -> None:
+    model = build(ModelConfig(kind="logistic-classifier"), STEPS, SENSORS)
+    assert isinstance(model, Learner)
+    windows = windows_of(10)
+    with pytest.raises(ValueError, match="only one kind is there"):
+        model.learn(windows, known_of(windows), np.zeros(10, bool), seed=0)
+
+
+def test_projected_errors_lie_in_the_plane_of_the_components() -> None:
+    from stream_detector.detection.models.projected_autoencoder import ProjectedAutoencoder
+
+    windows = windows_of(300)
+    windows[:, :, 3:] *= 0.01
+    model = build(ModelConfig(kind="projected-lstm-autoencoder", options={"components": 3}), STEPS, SENSORS)
+    assert isinstance(model, ProjectedAutoencoder)
+    model.prepare(windows, known_of(windows))
+    reconstruction = model.run(windows, known_of(windows)).reconstruction
+    assert reconstruction is not None
+    left = windows - reconstruction
+    assert np.abs(left[:, :, 3:]).max() < 0.05 * np.abs(left[:, :, :3]).max()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("mahalanobis", {"lags": 14}, "more than the 12 steps"),
+        ("sensor-regressors", {"lags": 12}, "leaves nothing of a window"),
+        ("conv-autoencoder", {"kernel": 4}, "must be odd"),
+        ("recurrent-autoencoder", {"sequence": 5}, "no multiple of sequence = 5"),
+        ("dense-autoencoder", {"hidden": []}, "hidden"),
+    ],
+)
+def test_wrong_options_are_named(kind: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(ModelConfig(kind=kind, options=options), STEPS, SENSORS)

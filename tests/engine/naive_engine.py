@@ -1,0 +1,394 @@
+"""The engine's obvious twin: one record, one reading, one step at a time, with dictionaries that never forget.
+
+It follows the rules of docs/architecture.md word by word and is as slow as they sound. Only the messages that
+`tests/engine/test_engine.py` sends are decoded here; `tests/decoding/test_decoding.py` is about the others.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stream_detector.detection.head.head import StepInput
+from stream_detector.engine.detector_spec import Rules
+from stream_detector.engine.limits import Limits
+from stream_detector.engine.outcome import RecordBatch
+from stream_detector.messages import to_iso
+
+SWEEPS = 8
+
+
+@dataclass
+class Found:
+    """Everything as plain values, to be compared with an `Outcome`."""
+
+    alarms: list[tuple[Any, ...]] = field(default_factory=list)
+    scores: list[tuple[Any, ...]] = field(default_factory=list)
+    dead_letters: list[tuple[int, str]] = field(default_factory=list)
+    snapshots: dict[str, Any] = field(default_factory=dict)
+    windowed: int = 0
+    late: int = 0
+    duplicate: int = 0
+    dead_lettered: int = 0
+    held: int = 0
+
+
+@dataclass
+class Asset:
+    name: str
+    since: int
+    watermark: float
+    horizon: int
+    next_step: int
+    newest: int
+    reached: list[tuple[int, int]]  # (step, offset of the record that first reached it)
+    last_offset: int
+    cells: dict[tuple[int, int], tuple[float | None, float]] = field(default_factory=dict)
+    events: set[int] = field(default_factory=set)
+    run_start: int = 0
+    last: int | None = None  # newest closed step of the run; None: no run
+    held: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    alarm: dict[str, Any] | None = None
+    ended: int | None = None  # step that cleared the last alarm
+    head: Any = None
+    changed: bool = True
+
+
+class NaiveEngine:
+    def __init__(self, rules: Rules, limits: Limits) -> None:
+        self.rules = rules
+        self.limits = limits
+        self.assets: dict[str, Asset] = {}
+        self.previous_offset: int | None = None
+        grid = rules.grid
+        self.step = grid.step_seconds
+        self.late_steps = 1 + math.ceil(grid.lateness_seconds / self.step - 1e-9)
+        self.silent = max(grid.staleness_steps, self.late_steps)
+        self.history = rules.window.steps + self.silent
+        self.memory = self.history + 2 * (self.silent + self.late_steps) + grid.max_gap_steps + 2
+        self.sensors = range(len(rules.sensors))
+        self.out = Found()
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def step_of(self, time: float) -> int:
+        if self.rules.grid.kind == "samples":
+            return math.floor(time / self.step + 0.5)
+        return math.floor((time + 1e-6) / self.step)
+
+    def horizon_of(self, time: float) -> int:
+        if self.rules.grid.kind == "samples":
+            return self.step_of(time) - (self.late_steps - 1)
+        return math.floor((time + 1e-6 - self.rules.grid.lateness_seconds) / self.step)
+
+    # --- records ----------------------------------------------------------------------------------------------------
+
+    def process(self, batch: RecordBatch) -> Found:
+        self.out = Found()
+        evicted: dict[str, None] = {}
+        for offset, key, value, timestamp in zip(
+            batch.offsets, batch.keys, batch.values, batch.timestamps_ms, strict=True
+        ):
+            every = max(1, self.limits.evict_after_records // SWEEPS)
+            if self.previous_offset is not None and offset // every > self.previous_offset // every:
+                evicted.update(self.evict(offset // every * every))
+            self.record(offset, key, value, timestamp)
+            self.previous_offset = offset
+        self.out.snapshots = dict(evicted)
+        for asset in self.assets.values():
+            if asset.changed:
+                self.out.snapshots[asset.name] = self.snapshot(asset)
+                asset.changed = False
+        self.out.held = sum(held["count"] for asset in self.assets.values() for held in asset.held)
+        return self.out
+
+    def snapshot(self, asset: Asset) -> dict[str, Any]:
+        return {
+            "since": asset.since,
+            "refused": list(asset.refused),
+            "held": [held["offset"] for held in asset.held],
+            "alarm": None if asset.alarm is None else asset.alarm["step"],
+            "ended": asset.ended,
+            "head": None if self.rules.head is None else self.rules.head.dump(asset.head),
+        }
+
+    def low(self) -> int | None:
+        needed = []
+        for asset in self.assets.values():
+            oldest = asset.next_step - self.memory
+            needed += [min(offset for step, offset in asset.reached if step >= oldest)]
+            needed += [held["offset"] for held in asset.held]
+        return min(needed, default=None)
+
+    def dead_letter(self, offset: int, reason: str, readings: int) -> None:
+        self.out.dead_letters.append((offset, reason))
+        self.out.dead_lettered += readings
+
+    def record(self, offset: int, key: bytes | None, value: bytes | None, timestamp: int) -> None:
+        if value is None:
+            return self.dead_letter(offset, "tombstone", 1)
+        try:
+            message = json.loads(value)
+        except ValueError:
+            return self.dead_letter(offset, "malformed", 1)
+        if not isinstance(message, dict):
+            return self.dead_letter(offset, "malformed", 1)
+        readings: list[tuple[int | None, float, float | None]] = []
+        time = message["time"]
+        if "event" in message:
+            readings.append((None, time, None))
+        elif "value" in message:
+            good = message.get("quality", "good") == "good"
+            readings.append((message["sensor"], time, message["value"] if good else None))
+        elif "step_seconds" in message:
+            for index, sample in enumerate(message["values"]):
+                readings.append((message["sensor"], time + index * message["step_seconds"], sample))
+        else:
+            readings += [(sensor, time, number) for sensor, number in message["values"].items()]
+        count = 0 if "event" in message else len(readings)
+        name = message.get("asset") or (key or b"").decode()
+        if not name:
+            return self.dead_letter(offset, "bad-key", count)
+        names = self.rules.sensors
+        unknown = [reading for reading in readings if reading[0] is not None and reading[0] not in names]
+        if unknown:
+            self.dead_letter(offset, "unknown-sensor", len(unknown))
+        known = [
+            (None if sensor is None else names.index(sensor), at, number)
+            for sensor, at, number in readings
+            if sensor is None or sensor in names
+        ]
+        if not known:
+            return None
+        if "event" not in message:
+            count = len(known)
+        last = max(at for _, at, _ in known)
+        if last > timestamp / 1000 + self.rules.grid.max_future_seconds:
+            return self.dead_letter(offset, "future", count)
+        if name not in self.assets:
+            if len(self.assets) >= self.limits.max_assets:
+                return self.dead_letter(offset, "too-many-assets", count)
+            horizon = self.horizon_of(known[0][1])
+            self.assets[name] = Asset(
+                name, offset, last, horizon, horizon, horizon - 1, [(horizon - 1, offset)], offset
+            )
+            if self.rules.head is not None:
+                self.assets[name].head = self.rules.head.fresh()
+        self.judge(self.assets[name], {"offset": offset, "last": last, "readings": known, "count": count})
+        return None
+
+    # --- rule 1 -----------------------------------------------------------------------------------------------------
+
+    def judge(self, asset: Asset, record: dict[str, Any]) -> None:
+        future = self.rules.grid.max_future_seconds
+        if record["last"] <= asset.watermark + future:
+            self.refuse_held(asset)
+            self.accept(asset, record)
+            return
+        times = [held["last"] for held in asset.held] + [record["last"]]
+        if max(times) - min(times) > future:
+            self.refuse_held(asset)
+        asset.held.append(record)
+        asset.changed = True
+        if len(asset.held) == 3:
+            held, asset.held = asset.held, []
+            for each in held:
+                self.accept(asset, each)
+
+    def refuse_held(self, asset: Asset) -> None:
+        for held in asset.held:
+            self.dead_letter(held["offset"], "future", held["count"])
+            asset.refused.append(held["offset"])
+            asset.changed = True
+        asset.held = []
+
+    def accept(self, asset: Asset, record: dict[str, Any]) -> None:
+        asset.last_offset = max(asset.last_offset, record["offset"])
+        for sensor, time, value in record["readings"]:
+            if sensor is None:
+                self.event(asset, time, record["offset"])
+            else:
+                self.reading(asset, sensor, time, value, record["offset"])
+
+    # --- rules 2, 3, 4, 7 -------------------------------------------------------------------------------------------
+
+    def advance(self, asset: Asset, time: float, offset: int) -> None:
+        step = self.step_of(time)
+        asset.watermark = max(asset.watermark, time)
+        asset.horizon = max(asset.horizon, self.horizon_of(time))
+        if step > asset.newest:
+            asset.newest = step
+            asset.reached.append((step, offset))
+        self.close(asset)
+
+    def reading(self, asset: Asset, sensor: int, time: float, value: float | None, offset: int) -> None:
+        step = self.step_of(time)
+        late = step < asset.horizon
+        in_ring = step >= asset.horizon - self.history
+        filled = in_ring and (step, sensor) in asset.cells
+        complete = self.rules.grid.close == "complete"
+        if filled and (complete or late or time == asset.cells[step, sensor][1]):
+            self.out.duplicate += 1
+        elif late:
+            self.out.late += 1
+            if in_ring:
+                asset.cells[step, sensor] = (value, time)
+        else:
+            self.out.windowed += 1
+            if not filled or time > asset.cells[step, sensor][1]:
+                asset.cells[step, sensor] = (value, time)
+        self.advance(asset, time, offset)
+
+    def event(self, asset: Asset, time: float, offset: int) -> None:
+        step = self.step_of(time)
+        if step < asset.next_step:
+            asset.last = None
+            self.clear(asset, asset.next_step)
+            self.end_rest(asset)
+            self.advance_head(asset, step, None, event=True)
+        else:
+            asset.events.add(step)
+        self.advance(asset, time, offset)
+
+    # --- rules 5, 6, 7, 8 -------------------------------------------------------------------------------------------
+
+    def reported(self, asset: Asset, step: int, sensor: int) -> bool:
+        return (step, sensor) in asset.cells
+
+    def dead(self, asset: Asset, step: int, sensor: int, run_start: int) -> bool:
+        if step - run_start < self.silent:
+            return False
+        return not any(self.reported(asset, step - age, sensor) for age in range(self.late_steps, self.silent + 1))
+
+    def complete(self, asset: Asset, step: int) -> bool:
+        if self.rules.grid.close != "complete" or step > asset.newest:
+            return False
+        if not any(self.reported(asset, step, sensor) for sensor in self.sensors):
+            return False
+        run_start = step if asset.last is None else asset.run_start
+        return all(
+            self.dead(asset, step, sensor, run_start)
+            or all(self.reported(asset, other, sensor) for other in range(min(asset.horizon, step), step + 1)
+                   if other >= asset.horizon)
+            for sensor in self.sensors
+        )  # fmt: skip
+
+    def close(self, asset: Asset) -> None:
+        while asset.next_step < asset.horizon or self.complete(asset, asset.next_step):
+            step = asset.next_step
+            asset.next_step += 1
+            self.closed(asset, step)
+
+    def closed(self, asset: Asset, step: int) -> None:
+        if step in asset.events:
+            self.clear(asset, step)
+            self.end_rest(asset)
+            asset.last = None
+            self.advance_head(asset, step, None, event=True)
+        elif any(self.reported(asset, step, sensor) for sensor in self.sensors):
+            if asset.last is None:
+                asset.run_start = step
+            asset.last = step
+            self.score(asset, step)
+        elif asset.last is not None and step - asset.last > self.rules.grid.max_gap_steps:
+            asset.last = None
+            self.clear(asset, step)
+            self.end_rest(asset)
+
+    def window(self, asset: Asset, step: int) -> np.ndarray:
+        width, oldest = self.rules.window.steps, self.rules.grid.staleness_steps
+        window = np.full((width, len(self.sensors)), np.nan)
+        for sensor in self.sensors:
+            if self.dead(asset, step, sensor, asset.run_start):
+                continue
+            for row in range(width):
+                at = step - width + 1 + row
+                if at < asset.run_start:
+                    continue
+                for source in range(at, max(asset.run_start, at - oldest) - 1, -1):
+                    value = asset.cells.get((source, sensor), (None, 0.0))[0]
+                    if value is not None:
+                        window[row, sensor] = value
+                        break
+        return window
+
+    def score(self, asset: Asset, step: int) -> None:
+        config = self.rules.window
+        wanted = step - asset.run_start + 1 >= config.shortest and (step + 1) % config.stride == 0
+        window = self.window(asset, step)
+        degraded = int(np.isnan(window[-1]).sum())
+        if not wanted or degraded == len(self.sensors):
+            self.advance_head(asset, step, None, event=False, newest=window[-1])
+            if wanted:
+                self.move(asset, step, None, False)
+            return
+        scored = self.rules.scorer.score(window[None])
+        score, level = float(scored.score[0]), float(scored.score[0])
+        if self.rules.head is not None:
+            level = self.advance_head(asset, step, scored.errors[0], event=False, newest=window[-1])
+        above = level > self.rules.threshold
+        self.move(asset, step, score, above)
+        self.out.scores.append((asset.name, to_iso(step * self.step), score, above, degraded))
+
+    def advance_head(
+        self, asset: Asset, step: int, errors: Any, event: bool, newest: np.ndarray | None = None
+    ) -> float:
+        if self.rules.head is None:
+            return math.nan
+        if newest is None:
+            newest = np.full(len(self.sensors), np.nan)
+        position = 0 if event else min(step - asset.run_start, self.history)
+        asset.changed = True
+        answer = self.rules.head.advance(
+            asset.head,
+            StepInput(step, step * self.step, newest, None if errors is None else errors.astype(np.float32),
+                      position, event, errors is not None),
+        )  # fmt: skip
+        return math.nan if answer.probability is None else answer.probability
+
+    # --- episodes ---------------------------------------------------------------------------------------------------
+
+    def move(self, asset: Asset, step: int, score: float | None, above: bool) -> None:
+        episode = self.rules.episode
+        if asset.alarm is not None:
+            age = step - asset.alarm["step"]
+            if age >= episode.max_steps or (not above and age >= episode.hold_steps):
+                self.clear(asset, step)
+        if asset.ended is not None and step >= asset.ended + episode.rest_steps:
+            asset.ended = None
+            asset.changed = True
+        if asset.alarm is None and above and asset.ended is None:
+            asset.alarm = {"step": step, "score": score}
+            asset.changed = True
+            self.out.alarms.append((asset.name, "raised", to_iso(step * self.step), None, score))
+
+    def end_rest(self, asset: Asset) -> None:
+        asset.changed = asset.changed or asset.ended is not None
+        asset.ended = None
+
+    def clear(self, asset: Asset, step: int) -> None:
+        if asset.alarm is None:
+            return
+        latest = asset.alarm["step"] + self.rules.episode.max_steps
+        asset.ended = min(max(step, asset.alarm["step"] + 1), latest) if self.rules.episode.rest_steps else None
+        raised, cleared = to_iso(asset.alarm["step"] * self.step), to_iso(step * self.step)
+        self.out.alarms.append((asset.name, "cleared", raised, cleared, asset.alarm["score"]))
+        asset.alarm = None
+        asset.changed = True
+
+    # --- eviction ---------------------------------------------------------------------------------------------------
+
+    def evict(self, offset: int) -> dict[str, None]:
+        newest = max((asset.watermark for asset in self.assets.values()), default=0.0)
+        gone = {}
+        for asset in list(self.assets.values()):
+            lags = asset.watermark < newest - self.limits.evict_after_seconds
+            if lags and asset.last_offset < offset - self.limits.evict_after_records:
+                self.clear(asset, asset.next_step)
+                self.refuse_held(asset)
+                del self.assets[asset.name]
+                gone[asset.name] = None
+        return gone

@@ -1,0 +1,255 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_detector.messages import Alarm, from_iso
+from stream_detector.operations.alarms.alarm_health import AlarmHealth, HealthLimits
+from stream_detector.operations.alarms.alarm_states import AlarmBook
+from stream_detector.operations.alarms.priority import priority_of
+from tests.support.messages import MIDNIGHT, at_step, make_alarm, make_feedback
+
+
+def states(changes):
+    return [(change.alarm and change.alarm.split("/")[1], change.previous, change.state) for change in changes]
+
+
+def raise_at(book, step, **changes):
+    return book.take_alarm(make_alarm(step, **changes), MIDNIGHT + 120 * step)
+
+
+def clear_at(book, step, cleared):
+    return book.take_alarm(make_alarm(step, cleared), MIDNIGHT + 120 * cleared)
+
+
+def shelve(at=0, until=100, asset="pm-1"):
+    return make_feedback("shelve", at=at, until=at_step(until), reason="sensor x7 is being calibrated", asset=asset)
+
+
+def test_an_alarm_that_is_acknowledged_and_then_clears_is_over():
+    book = AlarmBook()
+    changes = (
+        raise_at(book, 1)
+        + book.take_feedback(make_feedback("acknowledge", make_alarm(1).id, at=2))
+        + clear_at(book, 1, 3)
+    )
+    assert states(changes) == [
+        ("1", "normal", "unacknowledged"),
+        ("1", "unacknowledged", "acknowledged"),
+        ("1", "acknowledged", "normal"),
+    ]
+    assert [(change.who, change.at) for change in changes] == [
+        ("detector", at_step(1)),
+        ("shift leader", at_step(2)),
+        ("detector", at_step(3)),
+    ]
+    assert book.open_alarms() == []
+
+
+def test_an_alarm_that_clears_unseen_waits_until_somebody_has_seen_it():
+    book = AlarmBook()
+    raise_at(book, 1)
+    assert states(clear_at(book, 1, 3)) == [("1", "unacknowledged", "returned")]
+    assert states(book.take_feedback(make_feedback("acknowledge", make_alarm(1).id, at=5))) == [
+        ("1", "returned", "normal")
+    ]
+
+
+def test_who_judges_an_alarm_has_seen_it():
+    book = AlarmBook()
+    raise_at(book, 1)
+    assert states(book.take_feedback(make_feedback("false-alarm", make_alarm(1).id, at=2))) == [
+        ("1", "unacknowledged", "acknowledged")
+    ]
+
+
+def test_shelving_sets_the_asset_and_its_alarms_aside_until_it_ends():
+    book = AlarmBook()
+    raise_at(book, 1)
+    assert states(book.take_feedback(shelve(at=2, until=10))) == [
+        (None, "normal", "shelved"),
+        ("1", "unacknowledged", "shelved"),
+    ]
+    assert states(raise_at(book, 4)) == [("4", "normal", "shelved")]
+    assert states(clear_at(book, 4, 6)) == [("4", "shelved", "normal")]
+    assert book.tick(MIDNIGHT + 120 * 9.9) == []
+    ended = book.tick(MIDNIGHT + 120 * 12)
+    assert states(ended) == [(None, "shelved", "normal"), ("1", "shelved", "unacknowledged")]
+    assert {change.at for change in ended} == {at_step(10)}
+    assert {change.who for change in ended} == {"forwarder"}
+    assert book.suppression("pm-1") is None
+
+
+def test_shelving_one_asset_leaves_the_others_alone():
+    book = AlarmBook()
+    book.take_feedback(shelve(asset="pm-2"))
+    assert states(raise_at(book, 1)) == [("1", "normal", "unacknowledged")]
+
+
+def test_out_of_service_has_no_end_but_being_put_back():
+    book = AlarmBook()
+    book.take_feedback(make_feedback("out-of-service", at=1, reason="rebuild"))
+    assert book.tick(MIDNIGHT + 1e9) == []
+    assert book.suppressed_assets("out-of-service") == ["pm-1"]
+    assert book.take_feedback(make_feedback("unshelve", at=2)) == []
+    assert states(book.take_feedback(make_feedback("in-service", at=3))) == [(None, "out-of-service", "normal")]
+
+
+def test_shelving_what_is_out_of_service_would_end_its_rest_and_is_ignored():
+    book = AlarmBook()
+    book.take_feedback(make_feedback("out-of-service", at=1, reason="rebuild"))
+    assert book.take_feedback(shelve(at=2, until=5)) == []
+    assert book.suppressed_assets("out-of-service") == ["pm-1"]
+
+
+def test_an_acknowledged_alarm_that_comes_back_from_the_shelf_must_be_seen_again():
+    book = AlarmBook()
+    raise_at(book, 1)
+    book.take_feedback(make_feedback("acknowledge", make_alarm(1).id, at=2))
+    book.take_feedback(shelve(at=3, until=10))
+    assert states(book.take_feedback(make_feedback("unshelve", at=5)))[-1] == ("1", "shelved", "unacknowledged")
+
+
+def test_what_was_said_earlier_but_comes_later_does_not_undo_what_was_said_last():
+    book = AlarmBook()
+    book.take_feedback(shelve(at=5, until=50))
+    assert book.take_feedback(make_feedback("unshelve", at=4)) == []
+    assert book.suppressed_assets("shelved") == ["pm-1"]
+
+
+def test_feedback_that_is_ahead_of_its_alarm_waits_for_it():
+    book = AlarmBook()
+    assert book.take_feedback(make_feedback("acknowledge", make_alarm(1).id, at=2)) == []
+    assert states(raise_at(book, 1)) == [("1", "normal", "unacknowledged"), ("1", "unacknowledged", "acknowledged")]
+
+
+def test_a_renewed_alarm_goes_on_as_acknowledged_as_it_was_and_the_old_one_is_over():
+    book = AlarmBook()
+    raise_at(book, 1)
+    book.take_feedback(make_feedback("acknowledge", make_alarm(1).id, at=2))
+    clear_at(book, 1, 3)
+    assert states(raise_at(book, 3)) == [("3", "normal", "acknowledged")]
+    clear_at(book, 3, 5)
+    assert book.open_alarms() == []
+
+
+def test_a_renewal_nobody_has_seen_leaves_one_alarm_to_acknowledge():
+    book = AlarmBook()
+    raise_at(book, 1)
+    clear_at(book, 1, 3)
+    assert states(raise_at(book, 3)) == [("1", "returned", "normal"), ("3", "normal", "unacknowledged")]
+
+
+@pytest.mark.parametrize("rest", [0, 1])
+def test_an_episode_that_is_renewed_over_and_over_stands_but_does_not_chatter(rest):
+    book = AlarmBook()
+    health = AlarmHealth(book, HealthLimits(standing_seconds=600, chattering_raises=3, chattering_seconds=3_600))
+    for step in range(1, 26, 2 + rest):
+        alarm = make_alarm(step)
+        before = book.renewal_of(alarm)
+        raise_at(book, step)
+        health.note_raised("pm-1", alarm.id, MIDNIGHT + 120 * step, before)
+        assert health.figures(MIDNIGHT + 120 * step).standing == (step > 6)
+        clear_at(book, step, step + 2)
+        figures = health.figures(MIDNIGHT + 120 * (step + 2))
+        assert (figures.chattering, figures.standing, figures.unacknowledged) == (0, 0, 1)
+
+
+def test_an_alarm_after_which_steps_went_without_cover_is_one_of_its_own():
+    book = AlarmBook()
+    raise_at(book, 1)
+    clear_at(book, 1, 3)
+    assert book.renewal_of(make_alarm(4)) == make_alarm(1).id
+    assert book.renewal_of(make_alarm(5)) is None
+    assert book.renewal_of(make_alarm(2)) is None
+
+
+actions = st.sampled_from(["acknowledge", "shelve", "unshelve", "out-of-service", "in-service", "real"])
+inputs = st.lists(
+    st.one_of(
+        st.tuples(st.just("raise"), st.integers(1, 5)),
+        st.tuples(st.just("clear"), st.integers(1, 5)),
+        st.tuples(actions, st.integers(1, 5)),
+    ),
+    max_size=20,
+)
+
+
+def play(book, given):
+    changes = []
+    for at, (what, number) in enumerate(given):
+        if what == "raise":
+            changes += raise_at(book, number)
+        elif what == "clear":
+            changes += clear_at(book, number, number + 1)
+        else:
+            details = {"until": at_step(at + 7)} if what == "shelve" else {}
+            changes += book.take_feedback(make_feedback(what, make_alarm(number).id, at=at, reason="why", **details))
+        changes += book.tick(MIDNIGHT + 120 * at)
+    return changes
+
+
+@given(inputs)
+def test_every_change_is_published_so_that_the_published_changes_give_the_same_book(given):
+    book, copy = AlarmBook(), AlarmBook()
+    changes = play(book, given)
+    copy.restore(changes)
+    as_told = [(a.id, a.state, a.up) for a in book.open_alarms()]
+    assert sorted((a.id, a.state, a.up) for a in copy.open_alarms()) == sorted(as_told)
+    assert copy.suppression("pm-1") == book.suppression("pm-1")
+    last = {}
+    for change in changes:
+        assert last.get(change.alarm, "normal") == change.previous
+        # A shelving may be prolonged; an alarm's state truly changes.
+        assert change.alarm is None or change.previous != change.state
+        last[change.alarm] = change.state
+
+
+@given(inputs)
+def test_taking_each_message_twice_changes_nothing(given):
+    once, twice = AlarmBook(), AlarmBook()
+    changes = play(once, given)
+    again = []
+    for at, (what, number) in enumerate(given):
+        for _ in range(2):
+            if what in ("raise", "clear"):
+                again += raise_at(twice, number) if what == "raise" else clear_at(twice, number, number + 1)
+            else:
+                details = {"until": at_step(at + 7)} if what == "shelve" else {}
+                again += twice.take_feedback(make_feedback(what, make_alarm(number).id, at=at, reason="why", **details))
+        again += twice.tick(MIDNIGHT + 120 * at)
+    assert again == changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"probability": 0.06}, "low"),
+        ({"probability": 0.12}, "medium"),
+        ({"probability": 0.30}, "high"),
+        ({"probability": None}, "medium"),
+    ],
+)
+def test_the_priority_follows_the_cost_at_stake(changes, expected):
+    assert priority_of(make_alarm(1, **changes)) == expected
+
+
+def test_the_health_figures_count_what_an_operator_has_to_cope_with():
+    book = AlarmBook()
+    health = AlarmHealth(book, HealthLimits(standing_seconds=600, chattering_raises=3, chattering_seconds=1_800))
+
+    def take(alarm: Alarm, now):
+        book.take_alarm(alarm, now)
+        if alarm.state == "raised":
+            health.note_raised(alarm.asset, alarm.id, from_iso(alarm.raised_at))
+
+    for step in (1, 4, 7):
+        take(make_alarm(step), MIDNIGHT + 120 * step)
+        take(make_alarm(step, step + 1), MIDNIGHT + 120 * (step + 1))
+    take(make_alarm(8, asset="pm-2"), MIDNIGHT + 120 * 8)
+    book.take_feedback(shelve(at=8, until=90, asset="pm-3"))
+    book.take_feedback(make_feedback("out-of-service", at=8, reason="rebuild", asset="pm-4"))
+    now = health.figures(MIDNIGHT + 120 * 8)
+    assert (now.per_10_minutes, now.standing, now.chattering, now.unacknowledged) == (3, 0, 1, 4)
+    assert (now.shelved, now.out_of_service) == (1, 1)
+    later = health.figures(MIDNIGHT + 120 * 30)
+    assert (later.per_10_minutes, later.standing, later.chattering) == (0, 1, 0)

@@ -1,0 +1,331 @@
+"""The console as an operator sees it, in a real Chromium."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.browser import chromium, why_no_browser
+from tests.support.console_plant import ConsolePlant
+from tests.support.console_server import ConsoleServer
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(why_no_browser() is not None, reason=str(why_no_browser())),
+]
+
+WAIT_SECONDS = 8.0
+DRAWN = """
+new MutationObserver((_, observer) => {
+  if (document.querySelectorAll('.asset').length === 4 && document.querySelector('#score-chart svg')) {
+    window.drawnAfter = performance.now();
+    observer.disconnect();
+  }
+}).observe(document, {childList: true, subtree: true});
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def plant() -> ConsolePlant:
+    return ConsolePlant()
+
+
+@pytest.fixture
+def server(plant: ConsolePlant) -> Iterator[ConsoleServer]:
+    with ConsoleServer(plant) as running:
+        yield running
+
+
+class Opened:
+    """A page, and what went wrong on it."""
+
+    def __init__(self, browser: Any, url: str, **context: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.hosts: set[str] = set()
+        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        self.page.add_init_script(DRAWN)
+        self.page.goto(url)
+
+    def until(self, expression: str, wait_seconds: float = WAIT_SECONDS) -> None:
+        """Waits until the expression in the page is true; playwright's own waiting needs `eval`, forbidden here."""
+        deadline = time.monotonic() + wait_seconds
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < deadline, f"not within {wait_seconds} s: {expression}; errors: {self.errors}"
+            time.sleep(0.03)
+
+
+@pytest.fixture
+def opened(browser: Any, server: ConsoleServer) -> Iterator[Opened]:
+    one = Opened(browser, server.url)
+    one.until("window.drawnAfter")
+    yield one
+    one.context.close()
+
+
+def test_it_is_drawn_within_a_second_talks_to_nobody_else_and_reports_no_error(
+    browser: Any, server: ConsoleServer
+) -> None:
+    times = []
+    for _ in range(3):
+        one = Opened(browser, server.url)
+        one.until("window.drawnAfter")
+        times.append(one.page.evaluate("window.drawnAfter"))
+        assert one.errors == []
+        assert one.hosts == {f"127.0.0.1:{server.port}"}
+        one.context.close()
+    print(f"drawn after {', '.join(f'{time:.0f} ms' for time in times)}")
+    assert min(times) < 1000
+
+
+def test_a_new_step_shows_without_a_reload(opened: Opened, plant: ConsolePlant) -> None:
+    first = opened.page.locator("[data-asset=pm-2] .ratio b").inner_text()
+    for machine in plant.machines:
+        machine.trouble = 0.4
+    sample = plant.machines[1].sample(0, plant.step * 120.0 + 120, alarm=False, warming_up=False)
+    plant.observe(replace(sample, probability=0.0321))
+    opened.until("document.querySelector('[data-asset=pm-2] .ratio b').textContent.startsWith('3.2')")
+    assert first != opened.page.locator("[data-asset=pm-2] .ratio b").inner_text()
+    assert opened.errors == []
+
+
+def test_an_alarm_appears_with_its_reasons_is_spoken_and_goes_again(opened: Opened, plant: ConsolePlant) -> None:
+    page = opened.page
+    assert page.locator("#open-none").is_visible()
+    plant.break_ahead("pm-1")
+    plant.advance()
+    opened.until("document.querySelectorAll('.alarm-card.open').length === 1")
+    card = page.locator(".alarm-card.open")
+    assert re.search(r"pm-1: event expected \d\d:\d\d to \d\d:\d\d", card.inner_text())
+    assert "acting pays above" in card.inner_text()
+    assert card.locator(".reasons li").count() == 5
+    assert "x7" in card.locator(".reasons").inner_text()
+    assert "Alarm. pm-1" in page.locator("#announce").inner_text()
+    assert "ALARM" in page.title()
+    assert "ALARM" in page.locator("[data-asset=pm-1] .state").inner_text()
+    for _ in range(6):
+        plant.advance()
+    opened.until("document.querySelectorAll('.alarm-card.open').length === 0")
+    assert page.locator("#past-list .alarm-card").first.inner_text().startswith("pm-1")
+    assert "ALARM" not in page.title()
+    assert opened.errors == []
+
+
+def test_acknowledging_needs_only_the_keyboard_and_a_name_once(opened: Opened, plant: ConsolePlant) -> None:
+    page = opened.page
+    plant.break_ahead("pm-1")
+    plant.advance()
+    opened.until("document.querySelectorAll('.alarm-card.open').length === 1")
+    page.locator("[data-action=acknowledge]").focus()
+    page.keyboard.press("Enter")
+    opened.until("document.querySelector('#dialog').open")
+    page.keyboard.type("Kim")
+    page.keyboard.press("Enter")
+    opened.until("document.querySelector('.alarm-card.open.acknowledged')")
+    assert "acknowledged by Kim" in page.locator(".alarm-card.open").inner_text()
+    page.locator("[data-action=real]").first.focus()
+    page.keyboard.press("Enter")
+    opened.until("document.querySelector('.alarm-card.open').textContent.includes('judged real')")
+    assert [(said.action, said.who) for said in plant.sent] == [("acknowledge", "Kim"), ("real", "Kim")]
+    assert opened.errors == []
+
+
+def test_shelving_asks_for_a_reason_and_an_end(opened: Opened, plant: ConsolePlant) -> None:
+    page = opened.page
+    page.locator("#asset-actions [data-action=shelve]").click()
+    page.locator("#dialog-ok").click()
+    assert page.locator("#dialog").is_visible(), "a reason and a name are needed"
+    page.locator("#dialog [name=reason]").fill("cleaning")
+    page.locator("#dialog [name=who]").fill("Kim")
+    page.locator("#dialog-ok").click()
+    opened.until("document.querySelector('[data-asset=pm-1] .state').textContent.includes('shelved')")
+    assert (plant.sent[0].action, plant.sent[0].reason) == ("shelve", "cleaning")
+    assert plant.sent[0].until is not None
+
+
+def test_cancelling_writes_nothing(opened: Opened, plant: ConsolePlant) -> None:
+    opened.page.locator("#asset-actions [data-action=out-of-service]").click()
+    opened.page.keyboard.press("Escape")
+    opened.until("!document.querySelector('#dialog').open")
+    assert plant.sent == []
+
+
+def test_a_detector_that_goes_away_turns_everything_grey_and_comes_back_by_itself(
+    opened: Opened, server: ConsoleServer, plant: ConsolePlant
+) -> None:
+    page = opened.page
+    assert page.locator(".asset.stale").count() == 0
+    server.stop()
+    opened.until("document.querySelectorAll('.asset.stale').length === 4")
+    assert "connection lost" in page.locator("#live").inner_text()
+    assert page.locator("#notice").is_visible()
+    assert "as of" in page.locator("[data-asset=pm-1] .age").inner_text()
+    assert page.locator("#asset-actions button").count() == 0 or not page.locator("[data-action=acknowledge]").count()
+    plant.break_ahead("pm-1")
+    plant.advance()
+    server.start()
+    opened.until("document.querySelector('#live').textContent === 'live'", 15.0)
+    opened.until("document.querySelectorAll('.alarm-card.open').length === 1")
+    assert page.locator(".asset.stale").count() == 0
+    assert page.locator("#notice").is_hidden()
+
+
+def test_data_that_has_stopped_is_not_shown_as_fresh_though_the_connection_is_good(
+    browser: Any,
+) -> None:
+    plant = ConsolePlant()
+    plant.history._clock = lambda: plant.clock() - 3600
+    for _ in range(2):
+        plant.advance()
+    with ConsoleServer(plant) as server:
+        one = Opened(browser, server.url)
+        one.until("document.querySelectorAll('.asset.stale').length === 4")
+        assert one.page.locator("#live").inner_text() == "live"
+        assert "NO NEW DATA, last 60 min ago" in one.page.locator("[data-asset=pm-1] .age").inner_text()
+        figure = one.page.locator("#figures > div", has_text="without new data")
+        assert figure.locator("dd").inner_text() == "4"
+        one.context.close()
+
+
+def test_names_from_the_plant_are_text_never_markup(browser: Any) -> None:
+    plant = ConsolePlant()
+    name = "<img src=x onerror=alert(1)>"
+    sample = plant.machines[0].sample(0, plant.step * 120.0, alarm=True, warming_up=False)
+    plant.observe(replace(sample, asset=name, sensors=(), top_sensors=(replace(sample.top_sensors[0], sensor=name),)))
+    with ConsoleServer(plant) as server:
+        one = Opened(browser, f"{server.url}#/{name}")
+        one.until("document.querySelector('#detail-title').textContent.startsWith('<img')")
+        assert one.page.locator("img[src=x]").count() == 0
+        assert one.page.locator(f'[data-asset="{name}"] .name').inner_text() == name
+        assert one.errors == []
+        one.context.close()
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_a_narrow_screen_needs_no_sideways_scrolling(browser: Any, server: ConsoleServer, width: int) -> None:
+    one = Opened(browser, server.url, viewport={"width": width, "height": 800}, has_touch=True)
+    one.until("window.drawnAfter")
+    assert one.page.evaluate("document.scrollingElement.scrollWidth") <= width
+    one.context.close()
+
+
+def test_on_a_phone_open_alarms_stand_above_the_assets(
+    browser: Any, server: ConsoleServer, plant: ConsolePlant
+) -> None:
+    plant.break_ahead("pm-1")
+    plant.advance()
+    one = Opened(browser, server.url, viewport={"width": 390, "height": 844})
+    one.until("document.querySelector('.alarm-card.open')")
+    assert one.page.locator("#open-alarms").bounding_box()["y"] < one.page.locator("#assets").bounding_box()["y"]
+    one.context.close()
+
+
+LUMINANCE = """(colour) => {
+  const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+    .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+}"""
+
+CONTRASTS = f"""() => {{
+  const luminance = {LUMINANCE};
+  const ground = (element) => {{
+    for (let one = element; one; one = one.parentElement) {{
+      const colour = getComputedStyle(one).backgroundColor;
+      if (!colour.endsWith(', 0)') && colour !== 'transparent') return colour;
+    }}
+    return 'rgb(255, 255, 255)';
+  }};
+  const texts = [...document.querySelectorAll('h1,h2,h3,p,dt,dd,span,b,th,td,button,summary')]
+    .filter((element) => element.checkVisibility()
+      && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
+  return texts.map((element) => {{
+    const [a, b] = [luminance(getComputedStyle(element).color), luminance(ground(element))].sort((x, y) => y - x);
+    return [(a + 0.05) / (b + 0.05), element.textContent.slice(0, 40)];
+  }}).sort((x, y) => x[0] - y[0]);
+}}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(browser: Any, server: ConsoleServer, plant: ConsolePlant, scheme: str) -> None:
+    plant.break_ahead("pm-1")
+    plant.advance()
+    one = Opened(browser, server.url, color_scheme=scheme, reduced_motion="reduce")
+    one.until("document.querySelector('.alarm-card.open')")
+    ground = one.page.evaluate(f"({LUMINANCE})(getComputedStyle(document.body).backgroundColor)")
+    assert (ground < 0.1) == (scheme == "dark")
+    contrasts = one.page.evaluate(CONTRASTS)
+    assert len(contrasts) > 50
+    # WCAG 2.2, 1.4.3 (AA): 4.5 for text of any size.
+    assert contrasts[0][0] >= 4.5, contrasts[:5]
+    one.context.close()
+
+
+def test_everything_that_can_be_pressed_has_a_name_and_every_chart_a_text(opened: Opened) -> None:
+    unnamed = opened.page.evaluate(
+        "[...document.querySelectorAll('button, input, select')].filter((one) => one.checkVisibility() && "
+        "!(one.textContent.trim() || one.getAttribute('aria-label') || one.labels?.length)).length"
+    )
+    assert unnamed == 0
+    labels = opened.page.evaluate(
+        "[...document.querySelectorAll('svg:not([aria-hidden])')]"
+        ".map((one) => [one.getAttribute('role'), one.getAttribute('aria-label')])"
+    )
+    assert len(labels) >= 5
+    assert all(role == "img" and label for role, label in labels)
+    assert re.search(r"probability of pm-1 .* limit 5.0", labels[0][1])
+
+
+def test_the_arrow_keys_read_the_points_of_a_chart(opened: Opened) -> None:
+    opened.page.locator("#score-chart svg").focus()
+    opened.page.keyboard.press("ArrowLeft")
+    first = opened.page.locator("#score-chart .tip").inner_text()
+    opened.page.keyboard.press("ArrowLeft")
+    second = opened.page.locator("#score-chart .tip").inner_text()
+    assert first != second
+    assert re.match(r"\d\d:\d\d .*probability", second)
+
+
+def test_another_range_and_another_asset_can_be_chosen(opened: Opened) -> None:
+    page = opened.page
+    page.locator("[data-hours='1']").click()
+    opened.until("document.querySelector('[data-hours=\"1\"]').getAttribute('aria-pressed') === 'true'")
+    page.locator("[data-asset=pm-3] button").click()
+    opened.until("document.querySelector('#detail-title').textContent === 'pm-3'")
+    assert page.url.endswith("#/pm-3")
+    page.go_back()
+    opened.until("document.querySelector('#detail-title').textContent === 'pm-1'")
+
+
+def test_the_traces_of_a_past_alarm_are_those_of_its_own_sensors(opened: Opened) -> None:
+    page = opened.page
+    page.locator("#past-list summary").first.click()
+    wanted = page.locator("#past-list .reasons").first.locator(".sensor").all_inner_texts()
+    page.locator("#past-list [data-action=traces]").first.click()
+    opened.until(f"document.querySelector('.trace b')?.textContent === '{wanted[0]}'")
+    assert page.locator(".trace b").all_inner_texts() == wanted
+    assert "alarm of" in page.locator("#detail-state").inner_text()
+
+
+def test_a_console_with_a_token_asks_for_it_and_goes_on(browser: Any, plant: ConsolePlant) -> None:
+    with ConsoleServer(plant, token="a secret") as server:
+        one = Opened(browser, server.url)
+        one.until("document.querySelector('#dialog').open")
+        assert one.page.locator(".asset").count() == 0
+        one.page.locator("#dialog input").fill("a secret")
+        one.page.keyboard.press("Enter")
+        one.until("window.drawnAfter")
+        assert one.page.locator("#live").inner_text() == "live"
+        one.context.close()

@@ -1,0 +1,268 @@
+"""The console's memory: bounded, peaks kept, the same again after a restart."""
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_detector.messages import Feedback, LoggedEvent, to_iso
+from stream_detector.operations.console.history import History
+from stream_detector.operations.console.rings import AssetRing
+from stream_detector.operations.console.views import Sample, SensorShare, WorkerView
+from stream_detector.operations.ledger.bounded_ledger import MOST_ALARMS
+from tests.support.console_plant import STEP_SECONDS, STEPS, ConsolePlant, Machine, alarm_of
+from tests.support.messages import make_alarm, make_event
+
+NOW = 1_790_000_000.0
+
+
+def sample(time: float, ratio: float | None = 0.5, step_seconds: float = 120.0, asset: str = "pm-1") -> Sample:
+    return Sample(
+        asset=asset,
+        time=time,
+        step_seconds=step_seconds,
+        score=None if ratio is None else 2.0 * ratio,
+        threshold=2.0,
+        probability=None,
+        alarm=ratio is not None and ratio > 1,
+        degraded=0,
+        warming_up=ratio is None,
+        bundle="b",
+        top_sensors=(SensorShare("x1", 1.0, 3.0, 4.0),),
+        sensors=("x1", "x2"),
+        values=np.asarray([3.0, np.nan], dtype=np.float32),
+        expected=np.asarray([4.0, 5.0], dtype=np.float32),
+    )
+
+
+def empty_history(clock: float = NOW, max_assets: int = 500) -> History:
+    async def send(_feedback: Feedback) -> None:
+        """Goes nowhere."""
+
+    worker = WorkerView("w", "0", clock, "b", "r", True)
+    return History(lambda: worker, send, lambda: clock, max_assets=max_assets)
+
+
+def test_a_ring_keeps_the_newest_points_only() -> None:
+    ring = AssetRing(("x1", "x2"), 120.0, points=10)
+    for step in range(25):
+        ring.add(sample(step * 120.0, step / 100))
+    found = ring.series("pm-1", 0.0, None, [("x1", 1.0), ("x2", 0.0)], [])
+    assert found.time == [step * 120.0 for step in range(15, 25)]
+    assert found.ratio == [pytest.approx(step / 100) for step in range(15, 25)]
+    assert found.traces[0].value == [3.0] * 10
+    assert found.traces[0].expected == [4.0] * 10
+    assert found.traces[1].value == [None] * 10
+
+
+@given(st.lists(st.floats(min_value=0, max_value=3), min_size=1, max_size=400))
+def test_thinning_out_a_fast_grid_never_loses_a_peak(ratios: list[float]) -> None:
+    ring = AssetRing(("x1", "x2"), 1.0)
+    for second, ratio in enumerate(ratios):
+        ring.add(sample(float(second), ratio, step_seconds=1.0))
+    found = ring.series("pm-1", 0.0, None, [], [])
+    naive = [max(ratios[start : start + 30]) for start in range(0, len(ratios), 30)]
+    assert found.ratio == [pytest.approx(value, rel=1e-5) for value in naive]
+    assert found.alarm == [value > 1 for value in naive]
+    assert sorted(found.time) == list(found.time)
+
+
+def test_the_same_step_again_changes_nothing_and_an_older_one_neither() -> None:
+    history = empty_history()
+    history.observe([sample(240.0)])
+    version = history.version()
+    history.observe([sample(120.0, 0.9)])
+    assert history.version() == version
+    assert history.assets()[0].ratio == pytest.approx(0.5)
+
+
+def test_only_what_changed_since_a_version_is_told() -> None:
+    history = empty_history()
+    history.observe([sample(120.0, asset="a"), sample(120.0, asset="b")])
+    version = history.version()
+    history.observe([sample(120.0, asset="a"), sample(240.0, asset="b")])
+    assert [view.asset for view in history.assets(version)] == ["b"]
+    assert [view.asset for view in history.assets()] == ["a", "b"]
+
+
+def test_received_at_is_the_wall_clock_of_the_newest_step_not_of_a_renewal() -> None:
+    history = empty_history(clock=1000.0)
+    history.observe([sample(240.0)])
+    history._clock = lambda: 2000.0
+    history.observe([replace(sample(240.0), degraded=1)])
+    assert history.assets()[0].received_at == 1000.0
+    assert history.assets()[0].state == "degraded"
+    history.observe([sample(360.0)])
+    assert history.assets()[0].received_at == 2000.0
+
+
+@pytest.mark.parametrize(
+    ("changed", "state"),
+    [
+        ({"alarm": True, "degraded": 3}, "alarm"),
+        ({"warming_up": True, "degraded": 3}, "warming-up"),
+        ({"score": None}, "warming-up"),
+        ({"degraded": 3}, "degraded"),
+        ({}, "normal"),
+    ],
+)
+def test_the_state_of_an_asset_is_the_worst_that_is_known(changed: dict[str, object], state: str) -> None:
+    history = empty_history()
+    history.observe([replace(sample(120.0), **changed)])  # type: ignore[arg-type]
+    assert history.assets()[0].state == state
+
+
+def test_assets_beyond_the_limit_are_left_out() -> None:
+    history = empty_history(max_assets=2)
+    history.observe([sample(120.0, asset=name) for name in ("a", "b", "c")])
+    assert [view.asset for view in history.assets()] == ["a", "b"]
+
+
+def test_an_asset_that_went_to_another_detector_is_no_longer_shown() -> None:
+    history = empty_history()
+    history.observe([sample(120.0, asset="a"), sample(120.0, asset="b")])
+    version = history.version()
+    assert history.names(version) is None
+    history.observe([sample(120.0, asset="b")])
+    assert history.names(version) == ["b"]
+    assert [view.asset for view in history.assets()] == ["b"]
+
+
+def test_what_was_read_back_from_the_topic_comes_before_what_is_observed() -> None:
+    history = empty_history()
+    for step in range(5):
+        history.remember(sample(120.0 * step, step / 10))
+    history.observe([sample(600.0, 0.9)])
+    found = history.series("pm-1", 0.0, None, [])
+    assert found is not None
+    assert found.time == [0.0, 120.0, 240.0, 360.0, 480.0, 600.0]
+    assert found.ratio[-1] == pytest.approx(0.9)
+
+
+def test_memory_for_traces_is_bounded_however_many_sensors_there_are() -> None:
+    history = History(empty_history().worker, empty_history().send, lambda: NOW, max_cells=2 * 720)
+    history.observe([sample(120.0, asset="a"), sample(120.0, asset="b")])
+    traces = [history.series(name, 0.0, None, ["x1"]) for name in ("a", "b")]
+    assert [len(found.traces) for found in traces if found] == [1, 0]
+    assert [list(found.ratio) for found in traces if found] == [[0.5], [0.5]]
+    assert [view.sensors for view in history.assets()] == [2, 2]
+
+
+def test_a_new_bundle_with_other_sensors_starts_new_traces() -> None:
+    history = empty_history()
+    history.observe([sample(120.0)])
+    renamed = replace(sample(240.0), sensors=("y",), values=np.ones(1, np.float32), expected=np.ones(1, np.float32))
+    history.observe([renamed])
+    found = history.series("pm-1", 0.0, None, ["x1", "y"])
+    assert found is not None
+    assert [(trace.sensor, list(trace.value)) for trace in found.traces] == [("y", [1.0])]
+
+
+def feedback(action: str, at: float, **more: object) -> Feedback:
+    return Feedback.model_validate({"asset": "pm-1", "action": action, "who": "Kim", "at": to_iso(at), **more})
+
+
+def test_shelving_ends_by_itself_and_by_hand() -> None:
+    history = empty_history(clock=NOW)
+    history.observe([sample(120.0)])
+    history.observe_feedback(feedback("shelve", NOW, until=to_iso(NOW + 600), reason="cleaning"))
+    assert history.assets()[0].shelved_until == NOW + 600
+    history._clock = lambda: NOW + 601
+    assert history.assets()[0].shelved_until is None
+    history._clock = lambda: NOW + 5
+    history.observe_feedback(feedback("unshelve", NOW + 5))
+    assert history.assets()[0].shelved_until is None
+
+
+def test_of_two_judgements_the_newer_counts_whatever_order_they_come_in() -> None:
+    machine = Machine("pm-1", 1, ())
+    machine.trouble = 0.8
+    raised = alarm_of(machine.sample(0, NOW, alarm=True, warming_up=False), NOW)
+    for order in ((0, 1), (1, 0)):
+        history = empty_history()
+        history.observe_alarm(raised)
+        said = [feedback("real", NOW, alarm=raised.id), feedback("false-alarm", NOW + 9, alarm=raised.id)]
+        for index in order:
+            history.observe_feedback(said[index])
+        assert history.alarms()[0].judgement == "false-alarm"
+
+
+def test_open_alarms_come_first_then_the_newest() -> None:
+    machine = Machine("pm-1", 1, ())
+    machine.trouble = 0.8
+    history = empty_history()
+    for start, end in ((NOW, None), (NOW + 1200, NOW + 1800), (NOW + 4000.0, NOW + 4400)):
+        history.observe_alarm(alarm_of(machine.sample(0, start, alarm=True, warming_up=False), start, end))
+    states = [(view.alarm.state, view.alarm.raised_at) for view in history.alarms()]
+    assert states == [
+        ("raised", to_iso(NOW)),
+        ("cleared", to_iso(NOW + 4000)),
+        ("cleared", to_iso(NOW + 1200)),
+    ]
+
+
+def test_a_cleared_alarm_that_is_told_before_its_raise_stays_cleared() -> None:
+    machine = Machine("pm-1", 1, ())
+    machine.trouble = 0.8
+    history = empty_history()
+    first = machine.sample(0, NOW, alarm=True, warming_up=False)
+    history.observe_alarm(alarm_of(first, NOW, NOW + 240))
+    history.observe_alarm(alarm_of(first, NOW))
+    assert [view.alarm.state for view in history.alarms()] == ["cleared"]
+
+
+def test_the_ledger_tells_what_was_caught_and_missed() -> None:
+    plant = ConsolePlant(lambda: NOW)
+    ledger = plant.history.ledger()
+    assert (ledger.total["caught"], ledger.total["missed"]) == (4, 1)
+    assert {row["asset"]: row["missed"] for row in ledger.by_asset}["pm-2"] == 1
+    assert ledger.total["saved"] == ledger.total["never_cost"] - ledger.total["cost"]
+
+
+def test_the_ledger_follows_an_event_that_is_taken_back() -> None:
+    history = empty_history()
+    history.observe_event("pm-1", LoggedEvent(time=to_iso(NOW), event="break", id="e", logged_at=to_iso(NOW)))
+    assert history.ledger().total["missed"] == 1
+    taken_back = LoggedEvent(time=to_iso(NOW), event="break", id="e", logged_at=to_iso(NOW + 9), retracted=True)
+    history.observe_event("pm-1", taken_back)
+    assert history.ledger().total["missed"] == 0
+
+
+def test_feedback_is_written_first_and_shown_then() -> None:
+    plant = ConsolePlant(lambda: NOW)
+    alarm = plant.history.alarms()[0].alarm
+    asyncio.run(plant.history.send(feedback("acknowledge", NOW, alarm=alarm.id)))
+    assert [said.action for said in plant.sent] == ["acknowledge"]
+    assert plant.history.alarms()[0].acknowledged_by == "Kim"
+
+
+def test_a_day_of_the_plant_is_kept_whole() -> None:
+    plant = ConsolePlant(lambda: NOW)
+    found = plant.history.series("pm-1", 0.0, None, [])
+    assert found is not None
+    assert len(found.time) == STEPS
+    assert found.step_seconds == STEP_SECONDS
+    assert {trace.sensor for trace in found.traces} <= {f"x{number}" for number in range(1, 13)}
+    assert plant.history.series("nobody", 0.0, None, []) is None
+
+
+def test_what_came_too_late_for_the_sums_is_right_after_the_topics_were_read_again() -> None:
+    history = empty_history()
+    count = 2 * MOST_ALARMS + 10
+    alarms = [make_alarm(10 * number, 10 * number + 2) for number in range(1, count)]
+    for alarm in alarms:
+        history.observe_alarm(alarm)
+    history.observe_event("pm-1", make_event(12))
+    assert history.outdated
+    assert history.ledger().total["caught"] == 0
+    history.read_again()
+    history.observe_event("pm-1", make_event(12))
+    for alarm in alarms:
+        history.observe_alarm(alarm)
+    assert history.ledger().total["caught"] == 0, "the old figures stay until the new ones are whole"
+    history.up_to_date()
+    assert not history.outdated
+    assert (history.ledger().total["caught"], history.ledger().total["alarms"]) == (1, count - 1)

@@ -1,0 +1,246 @@
+"""The console's API: what it tells, who may write, and what a browser is told never to do."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+
+from stream_detector.errors import BrokerError
+from stream_detector.messages import Feedback, from_iso
+from stream_detector.operations.console.guard import Guard, is_loopback
+from tests.support.console_plant import ConsolePlant, application
+
+Talk = Callable[[Any], Awaitable[None]]
+
+
+def talk(conversation: Talk, guard: Guard | None = None, plant: ConsolePlant | None = None) -> ConsolePlant:
+    """Serves a plant's console and talks to it."""
+    plant = plant or ConsolePlant()
+
+    async def run() -> None:
+        async with TestClient(TestServer(application(plant, guard))) as client:
+            await conversation(client)
+
+    asyncio.run(run())
+    return plant
+
+
+async def events(response: ClientResponse, count: int) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    while len(found) < count:
+        name = (await response.content.readline()).decode().removeprefix("event: ").strip()
+        data = json.loads((await response.content.readline()).decode().removeprefix("data: "))
+        await response.content.readline()
+        found.append((name, data))
+    return found
+
+
+def body(**more: object) -> dict[str, object]:
+    return {"action": "shelve", "asset": "pm-1", "who": "Kim", "reason": "cleaning", "minutes": 30, **more}
+
+
+def test_every_answer_forbids_foreign_scripts_frames_and_guessing_of_types() -> None:
+    async def conversation(client: Any) -> None:
+        for path in ("/", "/console/main.js", "/console/nothing.js", "/console/api/assets/nobody"):
+            response = await client.get(path)
+            policy = response.headers["Content-Security-Policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert "frame-ancestors 'none'" in policy
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert "Access-Control-Allow-Origin" not in response.headers
+
+    talk(conversation)
+
+
+def test_the_page_asks_for_nothing_from_elsewhere() -> None:
+    async def conversation(client: Any) -> None:
+        page = await (await client.get("/")).text()
+        assert "://" not in page
+        for name in ("main.js", "charts.js", "connection.js", "console.css", "words.js"):
+            text = await (await client.get(f"/console/{name}")).text()
+            assert "://" not in text.replace("http://www.w3.org/2000/svg", "")
+            assert "innerHTML" not in text
+
+    talk(conversation)
+
+
+def test_a_file_outside_the_folder_is_not_served() -> None:
+    async def conversation(client: Any) -> None:
+        for path in ("/console/..%2Fserver.py", "/console/%2e%2e%2fserver.py", "/console/server.py"):
+            assert (await client.get(path)).status == 404
+
+    talk(conversation)
+
+
+def test_the_stream_begins_with_everything_and_goes_on_with_what_changed() -> None:
+    plant = ConsolePlant()
+
+    async def conversation(client: Any) -> None:
+        async with client.get("/console/api/stream") as response:
+            assert response.content_type == "text/event-stream"
+            [(name, first)] = await events(response, 1)
+            assert name == "change"
+            assert first["full"]
+            assert [asset["asset"] for asset in first["assets"]] == ["pm-1", "pm-2", "pm-3", "pm-4"]
+            assert first["ledger"]["total"]["missed"] == 1
+            plant.observe(plant.machines[1].sample(0, first["assets"][1]["time"] + 120, alarm=False, warming_up=False))
+            [(name, second)] = await events(response, 1)
+            assert name == "change"
+            assert not second["full"]
+            assert [asset["asset"] for asset in second["assets"]] == ["pm-2"]
+            # A step is sent without the alarms and the ledger again.
+            assert "alarms" not in second
+
+    talk(conversation, plant=plant)
+
+
+def test_a_silent_plant_still_sends_a_beat_so_that_silence_means_a_lost_connection() -> None:
+    async def conversation(client: Any) -> None:
+        async with client.get("/console/api/stream") as response:
+            found = await events(response, 2)
+            assert [name for name, _ in found] == ["change", "beat"]
+            assert found[1][1]["now"] > found[0][1]["now"]
+
+    talk(conversation)
+
+
+def test_the_series_of_an_asset_has_the_sensors_that_were_asked_for() -> None:
+    async def conversation(client: Any) -> None:
+        response = await client.get("/console/api/assets/pm-1?hours=2&sensor=x7&sensor=nobody")
+        found = await response.json()
+        assert len(found["time"]) == 61
+        assert [trace["sensor"] for trace in found["traces"]] == ["x7"]
+        assert len(found["traces"][0]["expected"]) == 61
+        assert (await client.get("/console/api/assets/nobody")).status == 404
+        assert (await client.get("/console/api/assets/pm-1?hours=x")).status == 400
+
+    talk(conversation)
+
+
+def test_feedback_gets_the_time_of_the_detector_and_reaches_its_topic() -> None:
+    async def conversation(client: Any) -> None:
+        response = await client.post("/console/api/feedback", json=body(at="1999-01-01T00:00:00Z"))
+        assert response.status == 200, await response.text()
+
+    plant = talk(conversation)
+    [said] = plant.sent
+    assert said.action == "shelve"
+    assert from_iso(said.at) == pytest.approx(plant.clock(), abs=30)
+    assert said.until is not None
+    assert from_iso(said.until) - from_iso(said.at) == pytest.approx(1800)
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"action": "explode"}, "action"),
+        ({"reason": None}, "reason"),
+        ({"minutes": -1}, "minutes"),
+        ({"minutes": 1e9}, "minutes"),
+        ({"who": ""}, "who"),
+        ({"action": "acknowledge"}, "id of the alarm"),
+    ],
+)
+def test_feedback_that_makes_no_sense_is_refused_with_the_reason(changed: dict[str, object], text: str) -> None:
+    async def conversation(client: Any) -> None:
+        response = await client.post("/console/api/feedback", json=body(**changed))
+        assert response.status == 400
+        assert text in (await response.json())["error"]
+
+    assert talk(conversation).sent == []
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff\xfe", b'"text"'])
+def test_feedback_that_is_no_json_object_is_refused(raw: bytes) -> None:
+    async def conversation(client: Any) -> None:
+        headers = {"Content-Type": "application/json"}
+        assert (await client.post("/console/api/feedback", data=raw, headers=headers)).status == 400
+
+    assert talk(conversation).sent == []
+
+
+def test_a_foreign_page_cannot_write() -> None:
+    async def conversation(client: Any) -> None:
+        url, text = "/console/api/feedback", json.dumps(body())
+        own = f"http://{client.host}:{client.port}"
+        json_type = {"Content-Type": "application/json"}
+        # A form of a foreign page can send these types without asking first.
+        for simple in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+            assert (await client.post(url, data=text, headers={"Content-Type": simple})).status == 415
+        for origin in ("http://evil.example", "null", f"{own}.evil.example"):
+            assert (await client.post(url, data=text, headers={**json_type, "Origin": origin})).status == 403
+        cross = {**json_type, "Sec-Fetch-Site": "cross-site"}
+        assert (await client.post(url, data=text, headers=cross)).status == 403
+        assert (await client.options(url, headers={"Origin": "http://evil.example"})).status == 405
+        same = {**json_type, "Origin": own, "Sec-Fetch-Site": "same-origin"}
+        assert (await client.post(url, data=text, headers=same)).status == 200
+
+    assert len(talk(conversation).sent) == 1
+
+
+def test_on_loopback_a_foreign_name_for_this_address_reads_nothing() -> None:
+    async def conversation(client: Any) -> None:
+        response = await client.get("/console/api/stream", headers={"Host": "rebound.example"})
+        assert response.status == 403
+
+    talk(conversation)
+
+
+def test_beyond_loopback_without_a_token_the_console_is_for_reading_only() -> None:
+    async def conversation(client: Any) -> None:
+        async with client.get("/console/api/stream") as response:
+            [(_, first)] = await events(response, 1)
+            assert first["may_write"] is False
+        response = await client.post("/console/api/feedback", json=body())
+        assert response.status == 403
+        assert "STREAM_DETECTOR_CONSOLE_TOKEN_FILE" in (await response.json())["error"]
+
+    assert talk(conversation, Guard("0.0.0.0", None)).sent == []
+
+
+def test_with_a_token_only_its_holder_reads_and_writes() -> None:
+    async def conversation(client: Any) -> None:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
+            for path in ("/console/api/stream", "/console/api/assets/pm-1"):
+                response = await client.get(path, headers=headers)
+                assert response.status == 401
+                assert response.headers["WWW-Authenticate"] == "Bearer"
+            assert (await client.post("/console/api/feedback", json=body(), headers=headers)).status == 401
+        # The page itself holds no data and asks for the token.
+        assert (await client.get("/")).status == 200
+        right = {"Authorization": "Bearer secret"}
+        assert (await client.get("/console/api/assets/pm-1", headers=right)).status == 200
+        assert (await client.post("/console/api/feedback", json=body(), headers=right)).status == 200
+
+    assert len(talk(conversation, Guard("0.0.0.0", "secret")).sent) == 1
+
+
+def test_feedback_that_the_broker_did_not_take_is_not_shown_as_given() -> None:
+    plant = ConsolePlant()
+
+    async def fail(_feedback: Feedback) -> None:
+        raise BrokerError("the broker is away")
+
+    plant.history._send = fail
+
+    async def conversation(client: Any) -> None:
+        response = await client.post("/console/api/feedback", json=body())
+        assert response.status == 503
+        assert "the broker is away" in (await response.json())["error"]
+
+    talk(conversation, plant=plant)
+    assert plant.history.assets()[0].shelved_until is None
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("[::1]", True), ("0.0.0.0", False), ("10.0.0.7", False),
+     ("plant.example", False), ("", False)],
+)  # fmt: skip
+def test_loopback_is_this_machine_alone(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected

@@ -1,0 +1,236 @@
+from io import StringIO
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from stream_detector.detection.config import CostConfig, LeadConfig
+from stream_detector.detection.event_cost import event_cost
+from stream_detector.messages import Costs
+from stream_detector.metrics import LedgerMetrics
+from stream_detector.operations.ledger.gauges import LedgerGauges
+from stream_detector.operations.ledger.ledger import UNKNOWN_BUNDLE, Ledger
+from stream_detector.operations.ledger.report import report
+from stream_detector.operations.ledger.table import print_report
+from tests.support.messages import MIDNIGHT, STEP_SECONDS, STEPS_A_DAY, fill, make_alarm, make_event, make_feedback
+
+
+def of(*messages):
+    return report(fill(Ledger(), *messages))
+
+
+def test_a_break_two_steps_after_the_alarm_is_caught_with_four_minutes_of_lead():
+    total = of(make_alarm(8), make_alarm(8, 10), make_event(10)).total
+    assert (total.events, total.caught, total.missed, total.alarms, total.false_alarms) == (1, 1, 0, 1, 0)
+    assert (total.cost, total.never_cost, total.saved, total.saving) == (5.0, 100.0, 95.0, 0.95)
+    assert total.lead_minutes == (4.0,)
+
+
+def test_a_break_anywhere_inside_its_step_belongs_to_that_step():
+    assert of(make_alarm(8, 10), make_event(10.99)).total.caught == 1
+    assert of(make_alarm(8, 10), make_event(12.01)).total.caught == 0
+
+
+def test_a_break_without_an_alarm_is_missed_and_an_alarm_without_a_break_is_false():
+    total = of(make_alarm(100, 102), make_event(10)).total
+    assert (total.missed, total.false_alarms, total.cost) == (1, 1, 105.0)
+
+
+def test_an_alarm_still_up_is_paid_for_but_not_yet_false():
+    total = of(make_alarm(8)).total
+    assert (total.open_alarms, total.false_alarms, total.cost) == (1, 0, 5.0)
+
+
+def test_an_alarm_that_was_never_cleared_does_not_catch_what_comes_later():
+    assert of(make_alarm(8), make_event(10)).total.caught == 1
+    assert of(make_alarm(8), make_event(500)).total.caught == 0
+
+
+def test_a_corrected_event_counts_once_at_its_new_time():
+    logged = make_event(10, id="e1", logged_at=1.0)
+    corrected = make_event(20, id="e1", logged_at=2.0)
+    for order in ((logged, corrected), (corrected, logged), (corrected, logged, corrected, logged)):
+        total = of(make_alarm(18, 20), *order).total
+        assert (total.events, total.caught) == (1, 1)
+
+
+def test_a_retracted_event_never_happened():
+    assert of(make_event(10, id="e1"), make_event(10, id="e1", logged_at=5.0, retracted=True)).total.events == 0
+    assert of(make_event(10, retracted=True), make_event(10)).total.events == 0
+
+
+def test_the_same_break_logged_by_two_people_within_one_step_is_one_break():
+    assert of(make_alarm(8, 10), make_event(10), make_event(10.5, "sheet break")).total.events == 1
+
+
+def test_events_that_cost_nothing_can_be_left_out():
+    ledger = fill(Ledger(event_names={"break"}), make_event(10), make_event(50, "grade change"))
+    assert report(ledger).total.events == 1
+
+
+def test_the_event_names_its_asset_or_the_key_does():
+    ledger = Ledger()
+    ledger.add_event("pm-1", make_event(10))
+    ledger.add_event("some-key", make_event(10, asset="pm-2"))
+    assert ledger.assets == ["pm-1", "pm-2"]
+
+
+def test_events_before_any_alarm_have_the_default_price_and_no_bundle():
+    ledger = fill(Ledger(default_costs=Costs(fn=70.0)), make_event(10))
+    assert report(ledger).total.never_cost == 70.0
+    assert list(report(ledger).by_bundle) == [UNKNOWN_BUNDLE]
+
+
+def test_a_missed_break_is_booked_on_the_bundle_that_was_in_service():
+    by_bundle = of(
+        make_alarm(8, 10, bundle="old"), make_alarm(300, 302, bundle="new"), make_event(100), make_event(400)
+    ).by_bundle
+    assert (by_bundle["old"].missed, by_bundle["new"].missed) == (1, 1)
+
+
+def test_bundles_with_other_steps_and_leads_are_matched_on_their_own_grid():
+    slow = make_alarm(
+        5,
+        10,
+        bundle="slow",
+        step_seconds=600.0,
+        expected_from="2026-05-01T00:20:00Z",
+        expected_until="2026-05-01T00:30:00Z",
+    )
+    slow = slow.model_copy(update={"raised_at": "2026-05-01T00:10:00Z", "cleared_at": "2026-05-01T00:20:00Z"})
+    # 00:29 lies in the ten-minute step of 00:20, which the slow bundle announced.
+    assert of(slow, make_event(14.5)).total.caught == 1
+
+
+def test_the_newest_judgement_is_kept_beside_the_cost_and_does_not_change_it():
+    alarm = make_alarm(8, 10)
+    judged = of(alarm, make_feedback("real", alarm.id, at=9), make_feedback("false-alarm", alarm.id, at=8))
+    assert (judged.total.judged_real, judged.total.judged_false) == (1, 0)
+    assert judged.total.cost == of(alarm).total.cost
+    assert judged.alarms[0].feedback == "real"
+
+
+def test_periods_add_up_even_where_the_cut_lies_between_alarm_and_break():
+    ledger = fill(Ledger(), make_alarm(8, 10), make_event(10), make_alarm(100, 102))
+    cut = MIDNIGHT + 9 * STEP_SECONDS
+    before, after = report(ledger, until=cut), report(ledger, since=cut)
+    assert after.total.caught == 1
+    assert before.total.cost + after.total.cost == report(ledger).total.cost
+
+
+def test_days_are_booked_in_utc_by_event_time():
+    days = of(make_alarm(STEPS_A_DAY - 1, STEPS_A_DAY + 1), make_event(STEPS_A_DAY + 1)).by_day
+    assert (days["2026-05-01"].cost, days["2026-05-02"].cost) == (5.0, 0.0)
+
+
+def test_one_event_in_a_wrong_century_does_not_break_the_interval():
+    total = of(make_event(10), make_event(10, time="0002-01-01T00:00:00Z"), make_alarm(8, 10)).total
+    assert total.events == 2
+
+
+def test_a_report_can_be_confined_to_an_asset():
+    ledger = fill(Ledger(), make_alarm(8, 10), make_alarm(8, 10, asset="pm-2"))
+    assert report(ledger, asset="pm-2").total.alarms == 1
+    assert report(ledger, asset="pm-9").total.saving is None
+
+
+def test_an_alarm_that_contradicts_itself_is_refused():
+    with pytest.raises(ValueError, match="until_steps"):
+        Ledger().add_alarm(make_alarm(8, expected_until="2026-05-01T00:00:00Z"))
+    with pytest.raises(ValueError, match="zone"):
+        Ledger().add_alarm(make_alarm(8, raised_at="2026-05-01T00:00:00"))
+
+
+alarms = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 6)), max_size=8, unique_by=lambda alarm: alarm[0])
+event_steps = st.lists(st.integers(0, 70), max_size=8, unique=True)
+
+
+@given(alarms, event_steps)
+def test_the_ledger_prices_as_the_backtest_does(alarms, event_steps):
+    ledger = fill(Ledger(), *(make_alarm(r, r + n) for r, n in alarms), *(make_event(s) for s in event_steps))
+    intervals = [(raised, raised + length) for raised, length in alarms]
+    priced = event_cost(intervals, event_steps, LeadConfig(from_steps=1, until_steps=2), CostConfig())
+    total = report(ledger).total
+    assert (total.cost, total.never_cost) == (priced.cost, priced.never_cost)
+    leads = priced.match.lead_steps[priced.match.caught] * STEP_SECONDS / 60
+    assert list(total.lead_minutes) == sorted(leads.tolist())
+
+
+@given(
+    alarms,
+    st.lists(st.tuples(st.integers(0, 70), st.integers(0, 3), st.integers(0, 9), st.booleans()), max_size=8),
+    st.randoms(),
+)
+def test_the_order_of_arrival_and_repeats_change_not_a_byte(alarms, logged, random):
+    messages = [make_alarm(r) for r, _ in alarms] + [make_alarm(r, r + n) for r, n in alarms]
+    messages += [make_event(step, id=str(i), logged_at=float(at), retracted=gone) for step, i, at, gone in logged]
+    messages += [
+        make_feedback(random.choice(["real", "false-alarm"]), m.id, at=i % 3)
+        for i, m in enumerate(messages[: len(alarms)])
+    ]
+    once = orjson.dumps(of(*messages).to_json())
+    again = messages + random.choices(messages, k=len(messages)) if messages else []
+    random.shuffle(again)
+    assert orjson.dumps(of(*again).to_json()) == once
+
+
+def test_what_was_asked_for_in_between_does_not_change_the_answer():
+    ledger = Ledger()
+    messages = [make_alarm(8), make_event(10), make_alarm(8, 10), make_feedback("real", make_alarm(8).id)]
+    for message in messages:
+        fill(ledger, message)
+        report(ledger)
+    assert report(ledger) == of(*messages)
+
+
+def test_old_entries_can_be_forgotten():
+    ledger = fill(Ledger(), make_alarm(8, 10), make_event(10), make_alarm(STEPS_A_DAY, STEPS_A_DAY + 2))
+    report(ledger)
+    ledger.forget_before(MIDNIGHT + 86_400)
+    assert report(ledger).total.alarms == 1
+    assert report(ledger).total.events == 0
+
+
+def test_the_gauges_follow_the_ledger_and_a_correction_takes_back_what_was_shown():
+    registry = CollectorRegistry()
+    ledger = Ledger()
+    gauges = LedgerGauges(ledger, LedgerMetrics(registry))
+
+    def shown(name):
+        return registry.get_sample_value(f"stream_detector_ledger_{name}", {"asset": "pm-1"})
+
+    fill(ledger, make_alarm(8, 10), make_event(10, id="e1", logged_at=1.0))
+    gauges.update({"pm-1"})
+    assert (shown("events_caught"), shown("events_missed"), shown("saved")) == (1, 0, 95)
+    fill(ledger, make_event(40, id="e1", logged_at=2.0))
+    gauges.update({"pm-1"})
+    assert (shown("events_caught"), shown("events_missed"), shown("alarms_false"), shown("cost")) == (0, 1, 1, 105)
+    assert shown("never_alarm_cost") == 100
+    assert registry.get_sample_value("stream_detector_ledger_lead_seconds_count") == 1
+
+
+def test_gauges_are_bounded_however_many_assets_there_are():
+    registry = CollectorRegistry()
+    ledger = Ledger()
+    gauges = LedgerGauges(ledger, LedgerMetrics(registry), max_assets=2)
+    for number in range(5):
+        ledger.add_alarm(make_alarm(8, asset=f"pm-{number}"))
+    gauges.update(set(ledger.assets))
+    assert (
+        sum(sample.name == "stream_detector_ledger_cost" for metric in registry.collect() for sample in metric.samples)
+        == 2
+    )
+
+
+def test_the_table_on_a_terminal_shows_every_day_whole():
+    ledger = fill(Ledger(), make_alarm(8, 10), make_event(10), make_event(10 + STEPS_A_DAY))
+    console = Console(width=80, file=StringIO())
+    print_report(report(ledger), console)
+    text = console.file.getvalue()
+    for wanted in ("2026-05-01", "2026-05-02", "median 4 min", "never", "95.0%"):
+        assert wanted in text
+    print_report(report(Ledger()), console)
+    assert "no alarms and no events" in console.file.getvalue()

@@ -1,0 +1,194 @@
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stream_detector.metrics import ForwarderMetrics
+from stream_detector.operations.alarms.alarm_states import AlarmBook
+from stream_detector.operations.notify.delivery import Delivery, RetryPolicy, watch
+from stream_detector.operations.notify.notification import Writer
+from tests.support.alarm_logs import FakeReceiver, MemoryAlarmLog
+from tests.support.messages import at_step, make_alarm, make_feedback
+
+AT_ONCE = RetryPolicy(first_seconds=0.0, longest_seconds=0.0, jitter_seconds=0.0)
+
+
+class Bench:
+    """A delivery with a log in memory, a clock set by hand, and restarts."""
+
+    def __init__(self, receiver=None, batch=100):
+        self.log = MemoryAlarmLog(batch)
+        self.receiver = receiver or FakeReceiver()
+        self.book = AlarmBook()
+        self.now = 1_000.0
+        self.registry = CollectorRegistry()
+        self.metrics = ForwarderMetrics(self.registry)
+        self.start()
+
+    def start(self):
+        self.delivery = Delivery(
+            self.receiver, self.log, self.book, Writer(), self.metrics, AT_ONCE, 86_400.0, lambda: self.now
+        )
+        self.restored = False
+
+    def run(self, steps=1):
+        async def go():
+            if not self.restored:
+                await self.delivery.restore()
+                self.restored = True
+            for _ in range(steps):
+                await self.delivery.step()
+
+        asyncio.run(go())
+        return self.receiver.told
+
+    def counted(self, name):
+        return self.registry.get_sample_value(
+            f"stream_detector_forwarder_{name}_total", {"receiver": self.receiver.name}
+        )
+
+
+def test_an_alarm_is_told_when_raised_and_when_cleared_and_then_committed():
+    bench = Bench()
+    alarm = make_alarm(1)
+    bench.log.append(alarm, make_alarm(1, 3))
+    assert bench.run() == [(alarm.id, "raised"), (alarm.id, "cleared")]
+    assert (bench.log.committed, bench.counted("notifications_accepted")) == (2, 2)
+
+
+def test_repeats_in_the_log_are_told_once():
+    bench = Bench(batch=1)
+    bench.log.append(*[make_alarm(1), make_alarm(1, 3)] * 3)
+    assert len(bench.run(steps=6)) == 2
+    assert bench.log.committed == 6
+
+
+def test_a_receiver_that_refuses_gets_everything_in_order_later():
+    bench = Bench()
+    bench.receiver.refusals = 7
+    bench.log.append(make_alarm(1), make_alarm(1, 3), make_alarm(5))
+    assert [state for _, state in bench.run()] == ["raised", "cleared", "raised"]
+    assert bench.counted("notification_failures") == 7
+
+
+def test_a_receiver_that_hangs_does_not_keep_another_waiting_and_loses_nothing():
+    class Hanging(FakeReceiver):
+        async def deliver(self, notifications):
+            await self.released.wait()
+            await super().deliver(notifications)
+
+    async def go():
+        hanging, healthy = Bench(Hanging("hanging")), Bench(FakeReceiver("healthy"))
+        hanging.receiver.released = asyncio.Event()
+        for bench in (hanging, healthy):
+            bench.log.append(make_alarm(1), timestamp=900.0)
+        tasks = [asyncio.create_task(bench.delivery.step()) for bench in (hanging, healthy)]
+        await tasks[1]
+        assert (len(healthy.receiver.got), healthy.log.committed) == (1, 1)
+        assert (len(hanging.receiver.got), hanging.log.committed) == (0, 0)
+        watching = asyncio.create_task(watch([hanging.delivery, healthy.delivery], hanging.metrics))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        sample = hanging.registry.get_sample_value
+        assert sample("stream_detector_forwarder_oldest_pending_seconds") == 100.0
+        assert sample("stream_detector_forwarder_pending_alarms") == 1
+        watching.cancel()
+        hanging.receiver.released.set()
+        await tasks[0]
+        assert (len(hanging.receiver.got), hanging.log.committed) == (1, 1)
+
+    asyncio.run(go())
+
+
+def test_a_stop_in_the_middle_of_a_batch_commits_what_was_accepted_and_no_more():
+    class Stuck(FakeReceiver):
+        async def deliver(self, notifications):
+            if len(self.got) == 2:
+                await asyncio.Event().wait()
+            await super().deliver(notifications)
+
+    async def go():
+        bench = Bench(Stuck())
+        bench.log.append(*(make_alarm(step) for step in (1, 2, 3, 4)))
+        task = asyncio.create_task(bench.delivery.step())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return bench
+
+    bench = asyncio.run(go())
+    assert bench.log.committed == 2
+    bench.receiver = FakeReceiver()
+    bench.start()
+    assert bench.run() == [(make_alarm(3).id, "raised"), (make_alarm(4).id, "raised")]
+
+
+def shelve(bench, until=10):
+    bench.book.take_feedback(make_feedback("shelve", at=0, until=at_step(until), reason="calibration"))
+
+
+def unshelve(bench):
+    bench.book.take_feedback(make_feedback("unshelve", at=1))
+
+
+def test_a_shelved_alarm_is_told_when_it_comes_back_and_still_is_up():
+    bench = Bench()
+    shelve(bench)
+    bench.log.append(make_alarm(1), make_alarm(2), make_alarm(2, 4))
+    assert bench.run() == []
+    assert bench.log.committed == 3
+    unshelve(bench)
+    assert bench.run() == [(make_alarm(1).id, "raised")]
+
+
+def test_an_alarm_held_back_by_a_shelf_survives_a_restart():
+    bench = Bench()
+    shelve(bench)
+    bench.log.append(make_alarm(1))
+    bench.run()
+    bench.start()
+    unshelve(bench)
+    assert bench.run() == [(make_alarm(1).id, "raised")]
+    bench.start()
+    assert len(bench.run()) == 1
+
+
+def test_shelving_takes_an_alarm_back_and_its_return_has_another_key():
+    bench = Bench()
+    bench.log.append(make_alarm(1))
+    bench.run()
+    shelve(bench)
+    bench.run()
+    unshelve(bench)
+    assert [state for _, state in bench.run()] == ["raised", "suppressed", "raised"]
+    assert bench.receiver.got[1].ended_at == bench.now
+    assert len({notification.key for notification in bench.receiver.got}) == 3
+
+
+def test_a_receiver_that_forgets_is_reminded_of_what_is_up_also_after_a_restart():
+    bench = Bench(FakeReceiver(repeat_seconds=60.0))
+    bench.log.append(make_alarm(1), make_alarm(2), make_alarm(2, 4), timestamp=1_000.0)
+    bench.run()
+    bench.receiver.got.clear()
+    assert bench.run() == []
+    bench.now += 61
+    assert bench.run(steps=2) == [(make_alarm(1).id, "raised")]
+    bench.start()
+    assert bench.run() == [(make_alarm(1).id, "raised")] * 2
+
+
+def test_an_alarm_whose_detector_is_gone_is_not_repeated_for_ever():
+    bench = Bench(FakeReceiver(repeat_seconds=60.0))
+    bench.log.append(make_alarm(1), timestamp=1_000.0)
+    bench.run()
+    bench.receiver.got.clear()
+    bench.now += 100_000
+    assert bench.run() == []
+
+
+def test_a_record_that_is_no_alarm_is_passed_over():
+    bench = Bench()
+    bench.log.append(None, make_alarm(1))
+    assert len(bench.run()) == 1
+    assert bench.log.committed == 2

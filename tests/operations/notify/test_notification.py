@@ -1,0 +1,103 @@
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from stream_detector.errors import UsageError
+from stream_detector.messages import TopSensor
+from stream_detector.operations.notify.notification import LANGUAGES, Writer
+from stream_detector.operations.notify.receivers import to_alert
+from stream_detector.operations.signing import sign, verify
+from tests.support.messages import MIDNIGHT, make_alarm
+
+
+def test_the_english_text_says_when_how_likely_why_and_what_to_do():
+    alarm = make_alarm(
+        300,
+        top_sensors=[
+            TopSensor(sensor="x7", share=0.61, value=12.5, expected=10.25),
+            TopSensor(sensor="x9", share=0.05, value=None, expected=None),
+        ],
+    )
+    texts = Writer("en").write(alarm, "raised").texts
+    assert texts["summary"] == "pm-1: event expected between 10:02 and 10:04, probability 12 %"
+    assert texts["expected"] == "2026-05-01, 10:02 to 10:04 (UTC)"
+    assert texts["probability"] == "12 %; it pays to act from 5.0 %"
+    assert texts["why"] == "x7 is 12.5, expected 10.25 (61 % of the evidence); x9 is missing (5.0 % of the evidence)"
+    assert texts["action"] == "Slow the machine down for a moment and look at x7, x9 first."
+    assert texts["cost"] == "The event costs 100, acting on this alarm 5; on average 12 is at stake."
+    assert texts["description"].splitlines()[0] == "When: 2026-05-01, 10:02 to 10:04 (UTC)"
+
+
+def test_the_korean_text_is_korean_and_in_the_plants_time():
+    texts = Writer("ko", ZoneInfo("Asia/Seoul")).write(make_alarm(300), "raised").texts
+    assert texts["summary"] == "pm-1: 19:02~19:04 사이에 이상 발생 예상, 확률 12 %"
+    assert texts["why"] == "x7 현재값 12.5, 예상값 10.25 (근거의 60 %)"
+    assert texts["action"] == "초지기를 잠시 감속하십시오. 먼저 확인할 센서: x7."
+    assert "KST" in texts["expected"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    "changes", [{}, {"probability": None}, {"top_sensors": []}, {"recipe": "lstm"}, {"costs": make_alarm(1).costs}]
+)
+@pytest.mark.parametrize("state", ["raised", "cleared", "suppressed"])
+def test_every_text_is_complete_whatever_is_unknown(language, changes, state):
+    notification = Writer(language).write(make_alarm(300, **changes), state, MIDNIGHT + 36_600, "calibration")
+    for text in notification.texts.values():
+        assert text
+        assert "None" not in text
+        assert "{" not in text
+
+
+def test_a_plant_may_replace_a_single_template(tmp_path):
+    (tmp_path / "ko").mkdir()
+    (tmp_path / "ko" / "action.j2").write_text("{{ asset }}: call the shift leader")
+    texts = Writer("ko", folder=tmp_path).write(make_alarm(300), "raised").texts
+    assert texts["action"] == "pm-1: call the shift leader"
+    assert "사이에" in texts["summary"]
+
+
+@pytest.mark.parametrize("content", ["{{ nothing_of_that_name }}", "{% if %}"])
+def test_a_template_that_cannot_be_used_is_a_mistake_of_the_user(tmp_path, content):
+    (tmp_path / "en").mkdir()
+    (tmp_path / "en" / "why.j2").write_text(content)
+    with pytest.raises(UsageError, match="template"):
+        Writer("en", folder=tmp_path)
+
+
+def test_a_template_that_fails_on_one_alarm_does_not_keep_it_from_people(tmp_path):
+    (tmp_path / "ko").mkdir()
+    (tmp_path / "ko" / "why.j2").write_text("{{ 1 / top_sensors | length }}")
+    notification = Writer("ko", folder=tmp_path).write(make_alarm(300, top_sensors=[]), "raised")
+    assert notification.texts["why"] == "no single sensor stands out"
+    assert notification.key == f"{make_alarm(300).id}:raised"
+
+
+def test_an_unknown_language_names_those_that_are_shipped():
+    with pytest.raises(UsageError, match="en, ko"):
+        Writer("tlh")
+
+
+def test_the_labels_stay_the_same_from_raised_to_cleared():
+    writer, alarm = Writer(), make_alarm(300, probability=0.5)
+    raised = to_alert(writer.write(alarm, "raised"), MIDNIGHT + 40_000)
+    cleared = to_alert(writer.write(alarm, "cleared", MIDNIGHT + 36_600), MIDNIGHT + 40_000)
+    assert raised["labels"] == cleared["labels"]
+    assert raised["labels"]["severity"] == "critical"
+    assert "endsAt" not in raised
+    assert (cleared["startsAt"], cleared["endsAt"]) == ("2026-05-01T10:00:00Z", "2026-05-01T10:10:00Z")
+
+
+def test_a_plant_clock_that_is_ahead_gives_no_end_in_the_future_and_none_before_the_start():
+    alert = to_alert(Writer().write(make_alarm(300), "cleared", MIDNIGHT + 36_600), MIDNIGHT)
+    assert alert["startsAt"] == alert["endsAt"] == "2026-05-01T00:00:00Z"
+
+
+def test_a_signature_holds_for_this_body_this_secret_and_a_while():
+    headers = sign(b"secret", b"body", 1_000.0)
+    assert verify(b"secret", b"body", headers, 1_100.0)
+    assert not verify(b"secret", b"bodY", headers, 1_100.0)
+    assert not verify(b"other", b"body", headers, 1_100.0)
+    assert not verify(b"secret", b"body", headers, 1_301.0)
+    assert not verify(b"secret", b"body", {**headers, "X-Stream-Detector-Timestamp": "1001"}, 1_100.0)
+    assert not verify(b"secret", b"body", {}, 1_100.0)

@@ -1,0 +1,93 @@
+import asyncio
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from stream_detector.operations.notify.notification import Writer
+from stream_detector.operations.notify.receivers import Alertmanager, DeliveryError, Webhook
+from tests.support import monitoring
+from tests.support.http_receiver import HttpReceiver
+from tests.support.messages import MIDNIGHT, make_alarm
+from tests.support.paths import DEPLOY
+
+CONFIGURATION = DEPLOY / "alertmanager" / "alertmanager.yml"
+
+
+def deliver(make, *notifications, timeout_seconds=5.0):
+    async def go():
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            receiver = make(session)
+            for notification in notifications:
+                await receiver.deliver([notification])
+
+    asyncio.run(go())
+
+
+def test_a_webhook_that_hangs_is_given_up_in_time():
+    with HttpReceiver() as receiver:
+        receiver.mode = "hang"
+        with pytest.raises(DeliveryError, match="Timeout"):
+            deliver(lambda s: Webhook(s, receiver.url), Writer().write(make_alarm(1), "raised"), timeout_seconds=0.3)
+
+
+def test_a_receiver_that_is_not_there_or_refuses_says_so():
+    notification = Writer().write(make_alarm(1), "raised")
+    with HttpReceiver() as receiver:
+        receiver.mode = "refuse"
+        with pytest.raises(DeliveryError, match="answered 503"):
+            deliver(lambda s: Webhook(s, receiver.url), notification)
+        url = receiver.url
+    with pytest.raises(DeliveryError, match="Connect"):
+        deliver(lambda s: Webhook(s, url), notification)
+
+
+def test_a_redirect_is_no_acceptance():
+    async def go():
+        async def elsewhere(_):
+            raise web.HTTPFound("/login")
+
+        async def login(_):
+            return web.Response(text="please log in")
+
+        app = web.Application()
+        app.add_routes([web.post("/", elsewhere), web.get("/login", login)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = site._server.sockets[0].getsockname()[1]
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(DeliveryError, match="302"):
+                await Webhook(session, f"http://127.0.0.1:{port}/").deliver([Writer().write(make_alarm(1), "raised")])
+        await runner.cleanup()
+
+    asyncio.run(go())
+
+
+@pytest.mark.prometheus
+@pytest.mark.slow
+def test_an_alarm_of_last_year_replayed_today_is_told_and_cleared_by_alertmanager():
+    if reason := monitoring.why_no_monitoring():
+        pytest.skip(reason)
+    writer, alarm = Writer(), make_alarm(1)
+    with HttpReceiver() as operators, monitoring.Alertmanager(CONFIGURATION, {"operators": operators.url}) as running:
+        deliver(lambda s: Alertmanager(s, running.url), writer.write(alarm, "raised"))
+        assert operators.wait_for(1)
+        deliver(lambda s: Alertmanager(s, running.url), writer.write(alarm, "cleared", MIDNIGHT + 600))
+        assert operators.wait_for(2)
+        assert [body["status"] for body in operators.bodies] == ["firing", "resolved"]
+        assert running.alerts() == []
+
+
+@pytest.mark.prometheus
+@pytest.mark.slow
+def test_alertmanager_takes_every_text_in_every_language():
+    if reason := monitoring.why_no_monitoring():
+        pytest.skip(reason)
+    with monitoring.Alertmanager(CONFIGURATION) as running:
+        for language in ("en", "ko"):
+            alarm = make_alarm(1, asset=f"설비 {language}", top_sensors=[])
+            deliver(lambda s: Alertmanager(s, running.url), Writer(language).write(alarm, "raised"))
+        assert {alert["labels"]["asset"] for alert in running.alerts()} == {"설비 en", "설비 ko"}

@@ -1,0 +1,81 @@
+"""Parts of the forwarder's side of Kafka that need no broker."""
+
+import doctest
+import json
+
+import pytest
+
+from stream_detector import time_options as moment
+from stream_detector.messages import AlarmStateChange, to_bytes
+from stream_detector.operations.ledger import ledger
+from stream_detector.operations.notify import notification
+from stream_detector.streaming.feeds import alarm_logs as forwarding
+from stream_detector.streaming.feeds import forwarder_process
+from stream_detector.streaming.feeds.alarm_logs import EVERY_ALARM, OF_ASSET, KafkaAlarmLog
+from tests.support.messages import make_alarm
+
+
+@pytest.mark.parametrize("module", [forwarder_process, moment, notification, ledger])
+def test_the_examples_in_the_docstrings_hold(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_two_webhooks_of_one_host_keep_progress_of_their_own():
+    names = {forwarder_process._name("webhook", f"https://hooks.example/{path}") for path in ("a", "b", "a?x=1", "")}
+    assert len(names) == 4
+    assert not any("/a" in name for name in names)
+
+
+class FakeCommittedLog:
+    def __init__(self, records):
+        self.metadata, self.committed, self._records = {0: ""}, "", records
+
+    async def before(self, seconds):
+        return self._records
+
+    async def commit(self, metadata=""):
+        self.metadata = {0: metadata}
+
+
+class FakeRecord:
+    topic, partition, timestamp = "alarms", 0, 1_000
+
+    def __init__(self, offset, value):
+        self.offset, self.value = offset, value
+
+
+async def round_trip(untold):
+    records = [FakeRecord(step, to_bytes(make_alarm(step))) for step in range(5)]
+    log = KafkaAlarmLog(FakeCommittedLog(records), "alarms", 60.0)
+    await log.commit(untold)
+    return log._committed.metadata[0], (await log.restore()).untold
+
+
+def test_alarms_held_back_travel_in_the_commit_and_too_many_stand_for_all():
+    import asyncio
+
+    few = {make_alarm(1).id, make_alarm(3).id}
+    assert asyncio.run(round_trip(few)) == (json.dumps(sorted(few), separators=(",", ":")), few)
+    many = {f"{number:024d}" for number in range(1_000)}
+    metadata, untold = asyncio.run(round_trip(many))
+    assert metadata == EVERY_ALARM
+    assert untold == {make_alarm(step).id for step in range(5)}
+    assert asyncio.run(round_trip(set())) == ("", set())
+
+
+def test_changes_of_an_asset_are_told_from_those_of_an_alarm_by_their_bytes():
+    fields = {
+        "asset": "pm-1",
+        "state": "shelved",
+        "previous": "normal",
+        "at": "2026-05-01T00:00:00Z",
+        "who": "w",
+        "why": "w",
+    }
+    assert OF_ASSET in to_bytes(AlarmStateChange(alarm=None, **fields))
+    assert OF_ASSET not in to_bytes(AlarmStateChange(alarm="a1", **fields))
+
+
+def test_a_record_that_is_no_alarm_is_passed_over_with_its_place():
+    record = forwarding._alarm_record(FakeRecord(7, b"junk"))
+    assert (record.alarm, record.offset, record.timestamp) == (None, 7, 1.0)

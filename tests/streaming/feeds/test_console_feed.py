@@ -1,0 +1,146 @@
+"""What reaches the console from the worker and from the topics, without a broker."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stream_detector.bundle.bundle import Bundle, load_bundle
+from stream_detector.bundle.manifest import Manifest
+from stream_detector.engine.engine import Engine, RecordBatch
+from stream_detector.messages import Feedback, LoggedEvent, Message, to_bytes, to_iso
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.topic_reader import TopicRecord
+from stream_detector.streaming.feeds.console_feed import MOST_STEPS, ConsoleFeed
+from tests.support.console_plant import ConsolePlant
+from tests.support.plant import BASE, SENSORS, STEP_SECONDS, small_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(small_bundle(tmp_path_factory.mktemp("bundle") / "bundle"))
+
+
+@pytest.fixture
+def engine(bundle: Bundle) -> Engine:
+    return Engine(bundle)
+
+
+@pytest.fixture
+def manifest(bundle: Bundle) -> Manifest:
+    return bundle.manifest
+
+
+def rows(asset: str, steps: range, level: float = 1.0) -> list[tuple[bytes, bytes]]:
+    return [
+        (
+            asset.encode(),
+            json.dumps({"time": BASE + step * STEP_SECONDS, "values": dict.fromkeys(SENSORS, level)}).encode(),
+        )
+        for step in steps
+    ]
+
+
+def batch(records: list[tuple[bytes, bytes]], begin: int = 0) -> RecordBatch:
+    keys, values = [key for key, _ in records], [value for _, value in records]
+    return RecordBatch("t", 0, range(begin, begin + len(records)), keys, values, [-1] * len(records))
+
+
+def record(topic: str, message: Message, key: str = "machine-0") -> TopicRecord:
+    return TopicRecord(topic, 0, 0, 0, key.encode(), to_bytes(message))
+
+
+def test_an_asset_is_shown_with_what_the_engine_last_scored(engine: Engine, manifest: Manifest) -> None:
+    feed = ConsoleFeed(Settings(), manifest, lambda: None)
+    engine.process(batch(rows("machine-0", range(10))))
+    feed.observe(engine.status())
+    [view] = feed.history.assets()
+    assert (view.asset, view.state, view.sensors) == ("machine-0", "normal", len(SENSORS))
+    assert view.time == BASE + 10 * STEP_SECONDS
+    assert view.ratio == pytest.approx(view.score / view.threshold if view.score else None)
+    assert view.probability is None
+    series = feed.history.series("machine-0", 0, None, ["s2"])
+    assert series is not None
+    assert series.traces[0].value == [1.0]
+
+
+def test_an_asset_without_a_full_window_is_warming_up(engine: Engine, manifest: Manifest) -> None:
+    feed = ConsoleFeed(Settings(), manifest, lambda: None)
+    engine.process(batch(rows("machine-0", range(2))))
+    feed.observe(engine.status())
+    [view] = feed.history.assets()
+    assert (view.state, view.score) == ("warming-up", None)
+
+
+def test_every_scored_step_is_kept_between_two_observations(bundle: Bundle, manifest: Manifest) -> None:
+    engine = Engine(bundle, keep_steps=True)
+    feed = ConsoleFeed(Settings(), manifest, lambda: None)
+    for step in range(30):
+        feed.scored(engine.process(batch(rows("machine-0", range(step, step + 1)), step)).steps)
+    feed.observe(engine.status())
+    found = feed.history.series("machine-0", 0, None, list(SENSORS))
+    assert found is not None
+    # 27 steps of 10 s, three to a point.
+    assert len(found.time) == 9
+    assert [list(trace.value) for trace in found.traces] == [[1.0] * 9] * len(SENSORS)
+
+
+def test_of_a_burst_the_newest_steps_are_kept(bundle: Bundle, manifest: Manifest) -> None:
+    engine = Engine(bundle, keep_steps=True)
+    feed = ConsoleFeed(Settings(), manifest, lambda: None)
+    feed.scored(engine.process(batch(rows("machine-0", range(400)))).steps)
+    feed.observe(engine.status())
+    found = feed.history.series("machine-0", 0, None, [])
+    assert found is not None
+    assert found.time[-1] == BASE + 400 * STEP_SECONDS
+    assert len(found.time) == pytest.approx(MOST_STEPS / 3, abs=2)
+
+
+def test_an_engine_without_a_console_keeps_nothing(engine: Engine) -> None:
+    assert engine.process(batch(rows("machine-0", range(10)))).steps == []
+
+
+def test_nothing_is_shown_before_the_past_was_read_back(engine: Engine, manifest: Manifest) -> None:
+    feed = ConsoleFeed(Settings(publish_scores=True), manifest, lambda: None)
+    engine.process(batch(rows("machine-0", range(10))))
+    feed.observe(engine.status())
+    assert feed.history.assets() == []
+    assert feed.history.worker().notice == "The last hours are being read back."
+
+
+def test_alarms_events_and_feedback_come_from_their_topics(manifest: Manifest) -> None:
+    settings = Settings()
+    feed = ConsoleFeed(settings, manifest, lambda: "waiting for the broker")
+    alarm = ConsolePlant().history.alarms()[0].alarm
+    event = LoggedEvent(time=alarm.expected_from, event="break")
+    judged = Feedback(asset=alarm.asset, action="real", alarm=alarm.id, who="Kim", at=to_iso(BASE))
+    feed.take(
+        [
+            record(settings.topic_feedback, judged),
+            record(settings.topic_events, event, alarm.asset),
+            record(settings.topic_alarms, alarm),
+            TopicRecord(settings.topic_alarms, 0, 1, 0, None, b"not an alarm"),
+            TopicRecord(settings.topic_events, 0, 1, 0, None, to_bytes(event)),
+            TopicRecord(settings.topic_alarms, 0, 2, 0, b"pm-1", None),
+        ]
+    )
+    [view] = feed.history.alarms()
+    assert (view.alarm, view.judgement, view.outcome) == (alarm, "real", "caught")
+    assert feed.history.ledger().total["caught"] == 1
+    assert feed.unusable == 2
+    assert not feed.history.worker().ready
+    assert "waiting for the broker" in str(feed.history.worker().notice)
+
+
+def test_a_status_puts_assets_with_an_alarm_first_and_spends_its_time_on_the_first_only(engine: Engine) -> None:
+    quiet = [record for number in range(5) for record in rows(f"machine-{number}", range(10))]
+    engine.process(batch(quiet))
+    engine.process(batch(rows("troubled", range(10), level=100.0), len(quiet)))
+    found = engine.status(detailed=2)
+    assert found[0].asset == "troubled"
+    assert [status.alarm_open for status in found] == [True, False, False, False, False, False]
+    assert [len(status.newest) for status in found] == [len(SENSORS)] * 2 + [0] * 4
+    whole = engine.status()
+    assert all(len(status.top_shares) > 0 for status in whole)
+    assert [status.score for status in whole] == [status.score for status in found]
+    assert np.isfinite([status.scored_until for status in whole]).all()

@@ -1,0 +1,35 @@
+import pytest
+
+from stream_detector.__main__ import main
+from stream_detector.messages import Feedback, from_iso
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.follower import Follower
+from tests.support.kafka import create_topic
+
+
+@pytest.mark.kafka
+def test_feedback_from_the_command_line_reaches_its_topic(kafka, unique_name, monkeypatch, capsys):
+    create_topic(kafka.bootstrap, unique_name)
+    monkeypatch.setenv("STREAM_DETECTOR_TOPIC_FEEDBACK", unique_name)
+    arguments = ["shelve", "--asset", "pm-1", "--for", "8h", "--reason", "calibration", "--who", "shift leader"]
+    assert main(["feedback", *arguments, "--bootstrap", kafka.bootstrap]) == 0
+    assert "shelve of pm-1 by shift leader" in capsys.readouterr().out
+    found = Follower(Settings.load(bootstrap=kafka.bootstrap), [unique_name], from_beginning=True).poll(10.0)
+    feedback = Feedback.model_validate_json(found[0].value)
+    assert (found[0].key, feedback.reason) == ("pm-1", "calibration")
+    assert from_iso(feedback.until) - from_iso(feedback.at) == 8 * 3_600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["shelve", "--for", "8h"], "shelve needs a reason"),
+        (["shelve", "--reason", "calibration"], "shelve needs an end (--for)"),
+        (["shelve", "--reason", "calibration", "--for", "soon"], "30m, 8h or 2d"),
+        (["acknowledge"], "needs the id of the alarm"),
+        (["forget"], "acknowledge"),
+    ],
+)
+def test_incomplete_feedback_is_refused_with_what_is_missing(arguments, wanted, capsys):
+    assert main(["feedback", *arguments, "--asset", "pm-1"]) == 2
+    assert wanted in capsys.readouterr().err

@@ -1,0 +1,322 @@
+"""The forwarder as a process of its own, between a real broker and real receivers."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from datetime import UTC, datetime
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from stream_detector.messages import AlarmStateChange, from_iso, to_bytes, to_iso
+from stream_detector.operations.signing import verify
+from tests.support.http_receiver import HttpReceiver
+from tests.support.kafka import create_topic
+from tests.support.messages import make_alarm, make_feedback
+from tests.support.monitoring import Alertmanager, why_no_monitoring
+from tests.support.paths import DEPLOY
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+ALERTMANAGER_CONFIG = DEPLOY / "alertmanager" / "alertmanager.yml"
+
+
+class Forwarder:
+    """`stream-detector forward` on topics of its own; it can be killed and started again."""
+
+    def __init__(self, bootstrap, name, folder, **settings):
+        self.bootstrap, self.folder = bootstrap, folder
+        self.topics = {part: f"{name}-{part}" for part in ("alarms", "feedback", "events", "alarm_states")}
+        for topic in self.topics.values():
+            create_topic(bootstrap, topic, partitions=2)
+        self.environment = {
+            **os.environ,
+            "STREAM_DETECTOR_BOOTSTRAP": bootstrap,
+            "STREAM_DETECTOR_GROUP": name,
+            **{f"STREAM_DETECTOR_TOPIC_{part.upper()}": topic for part, topic in self.topics.items()},
+            **{
+                f"STREAM_DETECTOR_TOPIC_{part}": f"{name}-{part.lower()}"
+                for part in ("READINGS", "STATE", "DEAD_LETTERS")
+            },
+            "STREAM_DETECTOR_FORWARD_METRICS_PORT": "0",
+            "STREAM_DETECTOR_FORWARD_TIMEOUT_SECONDS": "2",
+            "STREAM_DETECTOR_FORWARD_LONGEST_RETRY_SECONDS": "1",
+            **{f"STREAM_DETECTOR_FORWARD_{key}": str(value) for key, value in settings.items()},
+        }
+        self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
+        self.process = None
+
+    def start(self):
+        with (self.folder / "forwarder.log").open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "stream_detector", "forward"],
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        first = self.process.stdout.readline()
+        found = re.search(r"http://\S+", first)
+        assert found, f"{first!r}; log: {self.log}"
+        self.metrics_url = found[0]
+        deadline = time.monotonic() + 90
+        while not self.ready():
+            assert time.monotonic() < deadline, self.log
+            assert self.process.poll() is None, self.log
+            time.sleep(0.05)
+        return self
+
+    @property
+    def log(self):
+        return (self.folder / "forwarder.log").read_text()
+
+    def ready(self):
+        try:
+            return urllib.request.urlopen(self.metrics_url.replace("metrics", "readyz"), timeout=2).status == 200
+        except OSError:
+            return False
+
+    def metric(self, name):
+        text = urllib.request.urlopen(self.metrics_url, timeout=5).read().decode()
+        return {
+            line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1])
+            for line in text.splitlines()
+            if line.startswith(f"stream_detector_{name}")
+        }
+
+    def send(self, part, *messages):
+        for message in messages:
+            self.producer.produce(self.topics[part], to_bytes(message), key=message.asset.encode())
+        assert self.producer.flush(20) == 0
+
+    def changes(self):
+        topic = self.topics["alarm_states"]
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "none", "enable.auto.commit": False})
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in range(2)])
+        found = consumer.consume(1_000, 2.0)
+        consumer.close()
+        return [AlarmStateChange.model_validate_json(message.value()) for message in found]
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def stop(self, seconds=15):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(seconds)
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture
+def forwarder(kafka, unique_name, tmp_path):
+    made = []
+
+    def make(**settings):
+        made.append(Forwarder(kafka.bootstrap, unique_name, tmp_path, **settings).start())
+        return made[-1]
+
+    yield make
+    for running in made:
+        if running.process.poll() is None:
+            running.kill()
+
+
+def until(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return found
+
+
+def ids(receiver):
+    return [(body["alarm"]["id"], body["status"]) for body in receiver.bodies]
+
+
+def test_a_webhook_gets_signed_texts_in_korean_within_seconds(forwarder, tmp_path):
+    (tmp_path / "secret").write_text("a secret\n")
+    with HttpReceiver() as receiver:
+        running = forwarder(
+            WEBHOOK_URLS=receiver.url, WEBHOOK_SECRET_FILE=tmp_path / "secret", LANGUAGE="ko", ZONE="Asia/Seoul"
+        )
+        sent_at = time.monotonic()
+        running.send("alarms", make_alarm(1))
+        assert receiver.wait_for(1)
+        assert time.monotonic() - sent_at < 5.0
+        headers, body = receiver.accepted[0]
+        assert verify(b"a secret", body, headers, time.time())
+        assert headers["Idempotency-Key"] == f"{make_alarm(1).id}:raised"
+        assert "사이에 이상 발생 예상" in receiver.bodies[0]["annotations"]["summary"]
+        assert running.stop() == 0
+
+
+def test_a_receiver_that_fails_hangs_and_comes_back_loses_nothing_and_holds_up_nobody(forwarder):
+    with HttpReceiver() as broken, HttpReceiver() as healthy:
+        running = forwarder(WEBHOOK_URLS=f"{broken.url},{healthy.url}")
+        alarms = [make_alarm(step, asset=f"pm-{step % 3}") for step in range(12)]
+        broken.mode = "refuse"
+        running.send("alarms", *alarms[:4])
+        assert healthy.wait_for(4)
+        until(lambda: broken.attempts >= 2)
+        broken.mode = "hang"
+        running.send("alarms", *alarms[4:8])
+        assert healthy.wait_for(8)
+        broken.stop()
+        running.send("alarms", *alarms[8:])
+        assert healthy.wait_for(12)
+        until(
+            lambda: running.metric("forwarder_oldest_pending")["stream_detector_forwarder_oldest_pending_seconds"] > 1
+        )
+        assert not broken.accepted
+        broken.mode = "ok"
+        broken.start()
+        assert broken.wait_for(12)
+        assert sorted(ids(broken)) == sorted(ids(healthy)) == sorted((alarm.id, "firing") for alarm in alarms)
+        until(lambda: running.metric("forwarder_pending")["stream_detector_forwarder_pending_alarms"] == 0)
+
+
+def test_a_kill_while_the_receiver_is_down_loses_nothing(forwarder):
+    with HttpReceiver() as receiver:
+        running = forwarder(WEBHOOK_URLS=receiver.url)
+        running.send("alarms", make_alarm(1))
+        assert receiver.wait_for(1)
+        time.sleep(1.0)
+        receiver.mode = "refuse"
+        running.send("alarms", make_alarm(1, 3), make_alarm(5), make_alarm(6))
+        attempts = receiver.attempts
+        until(lambda: receiver.attempts > attempts)
+        running.kill()
+        receiver.mode = "ok"
+        running.start()
+        assert receiver.wait_for(4)
+        time.sleep(1.0)
+        # The first was accepted and committed before the kill, so it does not come again.
+        assert ids(receiver) == [
+            (make_alarm(1).id, "firing"), (make_alarm(1).id, "resolved"),
+            (make_alarm(5).id, "firing"), (make_alarm(6).id, "firing"),
+        ]  # fmt: skip
+
+
+@pytest.mark.prometheus
+def test_alertmanager_holds_an_alarm_past_its_resolve_time_and_clears_it(forwarder):
+    if reason := why_no_monitoring():
+        pytest.skip(reason)
+    now = datetime.now(UTC).timestamp()
+    raised, cleared = to_iso(now - 60), to_iso(now - 1)
+    times = {"raised_at": raised, "expected_from": to_iso(now + 60), "expected_until": to_iso(now + 180)}
+    with HttpReceiver() as operators, Alertmanager(ALERTMANAGER_CONFIG, {"operators": operators.url}) as alertmanager:
+        running = forwarder(ALERTMANAGER_URLS=alertmanager.url, REPEAT_SECONDS=10)
+        running.send("alarms", make_alarm(1, **times))
+        alert = until(alertmanager.alerts)[0]
+        assert alert["labels"] == {
+            "alertname": "PlantEventExpected", "asset": "pm-1", "severity": "warning", "bundle": "b1",
+            "recipe": "paper-mill-calibrated",
+        }  # fmt: skip
+        assert from_iso(alert["startsAt"]) == pytest.approx(now - 60, abs=0.01)
+        assert alert["annotations"]["action"].startswith("Slow the machine down")
+        assert operators.wait_for(1)
+        assert operators.bodies[0]["status"] == "firing"
+        # Its end lies a few repeats ahead, and only the repeats move it; those after a restart too.
+        until(lambda: _end(alertmanager) > from_iso(alert["endsAt"]))
+        running.kill()
+        before = _end(alertmanager)
+        running.start()
+        until(lambda: _end(alertmanager) > before)
+        running.send("alarms", make_alarm(1, 2, **(times | {"cleared_at": cleared})))
+        until(lambda: not alertmanager.alerts())
+        assert operators.wait_for(2)
+        assert operators.bodies[-1]["status"] == "resolved"
+
+
+def _end(alertmanager):
+    return max((from_iso(alert["endsAt"]) for alert in alertmanager.alerts()), default=0.0)
+
+
+def test_states_are_events_with_who_when_and_why_and_a_shelf_outlives_a_restart(forwarder):
+    with HttpReceiver() as receiver:
+        running = forwarder(WEBHOOK_URLS=receiver.url)
+        now = time.time()
+        said = {"at": to_iso(now), "until": to_iso(now + 3_600), "reason": "x7 is being calibrated"}
+        running.send("feedback", make_feedback("shelve", **said))
+        until(lambda: running.metric("forwarder_shelved")["stream_detector_forwarder_shelved_alarms"] == 1)
+        running.kill()
+        running.start()
+        running.send("alarms", make_alarm(1))
+        until(lambda: len(running.changes()) == 2)
+        assert not receiver.accepted
+        running.send("feedback", make_feedback("unshelve", at=to_iso(now + 1)))
+        assert receiver.wait_for(1), "the asset is back and the alarm is up"
+        running.send("feedback", make_feedback("acknowledge", make_alarm(1).id, at=to_iso(now + 2)))
+        until(lambda: len(running.changes()) == 5)
+        running.send("alarms", make_alarm(1, 3))
+        until(lambda: len(running.changes()) == 6)
+        told = [(change.alarm is None, change.previous, change.state, change.who) for change in running.changes()]
+        assert told == [
+            (True, "normal", "shelved", "shift leader"),
+            (False, "normal", "shelved", "detector"),
+            (True, "shelved", "normal", "shift leader"),
+            (False, "shelved", "unacknowledged", "shift leader"),
+            (False, "unacknowledged", "acknowledged", "shift leader"),
+            (False, "acknowledged", "normal", "detector"),
+        ]
+        assert running.changes()[0].why == "x7 is being calibrated"
+
+
+def test_the_ledger_shows_in_the_metrics(forwarder):
+    with HttpReceiver() as receiver:
+        running = forwarder(WEBHOOK_URLS=receiver.url)
+        running.send("alarms", make_alarm(8), make_alarm(8, 10))
+        running.producer.produce(
+            running.topics["events"], b'{"time":"2026-05-01T00:20:00Z","event":"break"}', key=b"pm-1"
+        )
+        running.producer.flush(10)
+        until(lambda: running.metric("ledger_saved").get('stream_detector_ledger_saved{asset="pm-1"}') == 95.0)
+
+
+def test_a_broker_that_goes_away_and_comes_back_costs_no_alarm(own_kafka, unique_name, tmp_path):
+    with HttpReceiver() as receiver:
+        running = Forwarder(own_kafka.bootstrap, unique_name, tmp_path, WEBHOOK_URLS=receiver.url).start()
+        try:
+            running.send("alarms", make_alarm(1))
+            assert receiver.wait_for(1)
+            own_kafka.brokers[0].kill()
+            time.sleep(3)
+            own_kafka.brokers[0].start()
+            running.producer = Producer({"bootstrap.servers": own_kafka.bootstrap})
+            running.send("alarms", make_alarm(1, 3), make_alarm(5))
+            assert receiver.wait_for(3, 60)
+            assert ids(receiver)[-2:] == [(make_alarm(1).id, "resolved"), (make_alarm(5).id, "firing")]
+            until(lambda: len(running.changes()) == 3)
+            own_kafka.brokers[0].kill()
+            # Nothing answers a last commit now; the end must come all the same.
+            assert running.stop(seconds=20) == 0
+        finally:
+            if running.process.poll() is None:
+                running.kill()
+
+
+@pytest.mark.parametrize(("settings", "wanted"), [({}, "no receiver is named"), ({"LANGUAGE": "tlh"}, "en, ko")])
+def test_a_mistake_in_the_settings_is_told_in_a_sentence(settings, wanted):
+    environment = {
+        **os.environ,
+        "STREAM_DETECTOR_BOOTSTRAP": "127.0.0.1:1",
+        "STREAM_DETECTOR_FORWARD_METRICS_PORT": "0",
+    }
+    environment |= {f"STREAM_DETECTOR_FORWARD_{name}": value for name, value in settings.items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "stream_detector", "forward"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert wanted in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,106 @@
+import json
+import random
+
+import pytest
+from confluent_kafka import Producer
+
+from stream_detector.__main__ import main
+from stream_detector.messages import to_bytes
+from stream_detector.operations.ledger.ledger import Ledger
+from stream_detector.operations.ledger.report import report
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.topic_reader import TopicRecord
+from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
+from tests.support.kafka import create_topic
+from tests.support.messages import MIDNIGHT, make_alarm, make_event, make_feedback
+
+SETTINGS = Settings()
+
+
+def record(topic, value, key=b"pm-1"):
+    return TopicRecord(topic, 0, 0, 0, key, value)
+
+
+def test_records_that_are_no_messages_are_counted_and_change_nothing():
+    feed = LedgerFeed(Ledger(), SETTINGS)
+    bad = [b"", b"{}", b"\xff", b'{"time":1e300,"event":"break"}', b'{"time":"2026-05-01T00:00:00","event":"break"}']
+    touched = feed.take(record(topic, value) for value in bad for topic in feed.topics)
+    touched |= feed.take([record(SETTINGS.topic_events, to_bytes(make_event(10)), key=None)])
+    touched |= feed.take([record(SETTINGS.topic_events, to_bytes(make_event(10)), key=b"\xff")])
+    assert (feed.unusable, touched, feed.ledger.assets) == (len(bad) * 3 + 2, set(), [])
+
+
+def test_a_tombstone_is_no_fault():
+    feed = LedgerFeed(Ledger(), SETTINGS)
+    feed.take([record(SETTINGS.topic_alarms, None)])
+    assert feed.unusable == 0
+
+
+@pytest.fixture
+def topics(kafka, unique_name, monkeypatch):
+    names = {name: f"{unique_name}-{name}" for name in ("alarms", "events", "feedback")}
+    for name, topic in names.items():
+        create_topic(kafka.bootstrap, topic, partitions=3)
+        monkeypatch.setenv(f"STREAM_DETECTOR_TOPIC_{name.upper()}", topic)
+    return names
+
+
+def send(bootstrap, topic, messages):
+    producer = Producer({"bootstrap.servers": bootstrap})
+    for message in messages:
+        producer.produce(topic, to_bytes(message), key=(message.asset or "pm-1").encode())
+    assert producer.flush(20) == 0
+
+
+@pytest.mark.kafka
+def test_the_command_rebuilds_the_same_ledger_from_topics_in_any_order(kafka, topics, tmp_path, capsys):
+    alarms = [make_alarm(r, asset=a) for r in range(0, 400, 20) for a in ("pm-1", "pm-2")]
+    alarms += [make_alarm(r, r + 2, asset=a) for r in range(0, 400, 20) for a in ("pm-1", "pm-2")]
+    events = [make_event(step, asset=a) for step in range(2, 400, 50) for a in ("pm-1", "pm-2")]
+    feedback = [make_feedback("real", alarms[0].id, at=1), make_feedback("false-alarm", alarms[0].id, at=2)]
+    in_memory = Ledger()
+    for alarm in alarms:
+        in_memory.add_alarm(alarm)
+    for event in events:
+        in_memory.add_event("", event)
+    for said in feedback:
+        in_memory.add_feedback(said)
+    for messages in (alarms, events, feedback):
+        random.Random(4).shuffle(messages)
+    send(kafka.bootstrap, topics["alarms"], alarms + alarms[:7])
+    send(kafka.bootstrap, topics["events"], events)
+    send(kafka.bootstrap, topics["feedback"], feedback)
+
+    file = tmp_path / "ledger.json"
+    assert main(["ledger", "--bootstrap", kafka.bootstrap, "--json", str(file)]) == 0
+    assert json.loads(file.read_text()) == json.loads(json.dumps(report(in_memory).to_json()))
+    assert "pm-2" in capsys.readouterr().out
+
+    since = MIDNIGHT + 200 * 120
+    arguments = ["--since", "2026-05-01T06:40:00Z", "--asset", "pm-2", "--json", "-"]
+    assert main(["ledger", "--bootstrap", kafka.bootstrap, *arguments]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    expected = report(in_memory, since=since, asset="pm-2").to_json()
+    assert shown == json.loads(json.dumps(expected))
+
+
+@pytest.mark.kafka
+def test_a_topic_that_does_not_exist_is_named_and_read_as_empty(kafka, unique_name, monkeypatch, capsys):
+    monkeypatch.setenv("STREAM_DETECTOR_TOPIC_EVENTS", unique_name)
+    assert main(["ledger", "--bootstrap", kafka.bootstrap]) == 0
+    assert f"{unique_name} does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["--since", "yesterday"], "2026-05-01T06:30:00Z"),
+        (["--since", "2026-05-02", "--until", "2026-05-01"], "is not after"),
+        (["--bootstrap", "127.0.0.1:1"], "cannot read"),
+    ],
+)
+def test_a_mistake_is_explained_without_a_traceback(arguments, wanted, capsys):
+    assert main(["ledger", *arguments]) in (1, 2)
+    error = capsys.readouterr().err
+    assert wanted in error
+    assert "Traceback" not in error

@@ -1,0 +1,122 @@
+import json
+
+import numpy as np
+import pytest
+
+from stream_detector.errors import DataError
+from stream_detector.messages import to_bytes
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.topic_reader import TopicRecord
+from stream_detector.streaming.feeds.topic_history import HistoryCollector
+from tests.support.kafka import create_topic
+from tests.support.messages import make_alarm, make_event, make_feedback
+
+SETTINGS = Settings()
+
+
+def collect(*records, settings=SETTINGS):
+    collector = HistoryCollector(settings)
+    for offset, (topic, message) in enumerate(records):
+        value = message if isinstance(message, bytes | None) else json.dumps(message).encode()
+        collector.take([TopicRecord(topic, 0, offset, 0, b"pm-1", value)])
+    return collector
+
+
+def reading(sensor, time, value, **more):
+    return SETTINGS.topic_readings, {"sensor": sensor, "time": time, "value": value, **more}
+
+
+def test_readings_and_rows_become_one_table_in_order_of_time():
+    history = collect(
+        reading("x2", 120, 2.0),
+        (SETTINGS.topic_readings, {"time": 0, "values": {"x1": 1.0, "x2": None}}),
+        reading("x1", 120, 3.0),
+    ).history()
+    assert (history.asset, history.sensors, history.times.tolist()) == ("pm-1", ("x2", "x1"), [0.0, 120.0])
+    np.testing.assert_array_equal(history.values, [[np.nan, 1.0], [2.0, 3.0]])
+
+
+def test_the_first_reading_of_a_cell_counts_and_a_bad_quality_is_missing():
+    history = collect(reading("x1", 0, 1.0), reading("x1", 0, 9.0), reading("x1", 60, 5.0, quality="bad")).history()
+    np.testing.assert_array_equal(history.values, [[1.0], [np.nan]])
+
+
+def test_events_come_from_both_topics_with_their_corrections_and_from_judged_alarms():
+    prevented, useful = make_alarm(50, 52), make_alarm(8, 10)
+    history = collect(
+        *(reading("x1", make_event(step).time, 1.0) for step in range(60)),
+        (SETTINGS.topic_readings, to_bytes(make_event(10))),
+        (SETTINGS.topic_events, to_bytes(make_event(10))),
+        (SETTINGS.topic_events, to_bytes(make_event(20, id="e", logged_at=1.0))),
+        (SETTINGS.topic_events, to_bytes(make_event(30, id="e", logged_at=2.0))),
+        *((SETTINGS.topic_alarms, to_bytes(alarm)) for alarm in (prevented, useful)),
+        *((SETTINGS.topic_feedback, to_bytes(make_feedback("real", alarm.id))) for alarm in (prevented, useful)),
+    ).history()
+    assert np.flatnonzero(history.events).tolist() == [10, 30, 51]
+    assert history.judged_events == 1
+
+
+def test_an_event_between_two_readings_has_a_row_of_its_own():
+    history = collect(
+        reading("x1", 0, 1.0), reading("x1", 120, 2.0), (SETTINGS.topic_events, {"time": 60, "event": "break"})
+    )
+    table = history.history()
+    assert table.times.tolist() == [0.0, 60.0, 120.0]
+    assert table.events.tolist() == [False, True, False]
+
+
+def test_what_is_no_reading_is_counted_and_passed_over():
+    bad = [None, b"", b"[]", b"{}", b'{"sensor":"x1","time":0,"value":"12"}', b'{"sensor":"x1","time":0,"value":true}']
+    bad.append(b'{"sensor":"x1","time":0,"step_seconds":1,"values":[1]}')
+    history = collect(*((SETTINGS.topic_readings, value) for value in bad), reading("x1", 0, 1.0)).history()
+    assert (history.unusable, len(history.times)) == (len(bad), 1)
+
+
+def test_a_period_and_an_asset_can_be_chosen():
+    collector = collect(reading("x1", 0, 1.0), reading("x1", 60, 2.0), reading("x1", 60, 3.0, asset="pm-2"))
+    assert collector.history("pm-1", since=30).times.tolist() == [60.0]
+    assert collector.history("pm-1", until=60).times.tolist() == [0.0]
+    for arguments, wanted in [((), "--asset"), (("pm-9",), "no readings of pm-9"), (("pm-1", 90), "between")]:
+        with pytest.raises(DataError, match=wanted):
+            collector.history(*arguments)
+
+
+def test_a_field_mapping_applies_to_history_as_it_does_online(tmp_path):
+    (tmp_path / "mapping.json").write_text('{"time": "ts", "value": "v"}')
+    settings = Settings(field_mapping_file=tmp_path / "mapping.json")
+    record = (settings.topic_readings, {"sensor": "x1", "ts": 60, "v": 2.0})
+    assert collect(record, settings=settings).history().times.tolist() == [60.0]
+
+
+@pytest.mark.kafka
+def test_a_file_that_was_replayed_comes_back_from_the_topics_as_the_trainer_reads_it(
+    kafka, unique_name, monkeypatch, tmp_path
+):
+    from stream_detector.__main__ import main
+    from trainer.data.dataset import read_dataset
+    from trainer.data.topic_dataset import read_topic_dataset
+    from trainer.recipe import load_recipe
+
+    topics = {name: f"{unique_name}-{name}" for name in ("readings", "events", "alarms", "feedback")}
+    for name, topic in topics.items():
+        create_topic(kafka.bootstrap, topic, partitions=3)
+        monkeypatch.setenv(f"STREAM_DETECTOR_TOPIC_{name.upper()}", topic)
+    recipe = load_recipe("paper-mill")
+    sensors = recipe.data.sensors or ("x1", "x2", "x3")
+    random = np.random.default_rng(1)
+    lines = [f"time,y,{','.join(sensors)}"]
+    for step in range(400):
+        numbers = ["" if random.random() < 0.05 else repr(float(value)) for value in random.normal(size=len(sensors))]
+        clock = f"{step % 300 // 30:02d}:{2 * (step % 30):02d}"
+        lines.append(f"05/{1 + step // 300:02d}/99 {clock},{int(step % 50 == 49)},{','.join(numbers)}")
+    file = tmp_path / "plant.csv"
+    file.write_text("\n".join(lines) + "\n")
+    arguments = ["--data", str(file), "--asset", "pm-1", "--time-column", "time", "--label-column", "y"]
+    replay = ["replay", *arguments, "--time-format", "%m/%d/%y %H:%M", "--speed", "max", "--bootstrap", kafka.bootstrap]
+    assert main(replay) == 0
+    from_file = read_dataset(file, recipe.data)
+    from_topics, _ = read_topic_dataset(Settings.load(bootstrap=kafka.bootstrap), recipe.data)
+    assert from_topics.sensors == from_file.sensors
+    np.testing.assert_array_equal(from_topics.times, from_file.times)
+    np.testing.assert_array_equal(from_topics.values, from_file.values)
+    np.testing.assert_array_equal(from_topics.events, from_file.events)

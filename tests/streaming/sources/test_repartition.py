@@ -1,0 +1,85 @@
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.errors import UsageError
+from stream_detector.messages import Reading
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.follower import Followed, Follower
+from stream_detector.streaming.sources.repartition import Repartition, read_map
+from tests.support.kafka import Kafka, create_topic
+
+
+@pytest.fixture
+def repartition() -> Repartition:
+    return Repartition(Settings(), {"s1": "pump", "s2": "mill"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        (b"s1", b'{"sensor":"s1","time":1,"value":2}', b"pump"),
+        (None, b'{"sensor":"s2","time":1,"value":2}', b"mill"),
+        (b"s1", b'{"sensor":"s1","asset":"other","time":1,"value":2}', b"other"),
+        (None, b'{"time":1,"values":{"s2":1.0}}', b"mill"),
+        (b"k", b'{"sensor":"unheard","time":1,"value":2}', b"k"),
+        (b"k", b'{"time":1,"event":"break","asset":"mill"}', b"mill"),
+        (b"k", b"{broken", b"k"),
+        (b"k", b"\xff", b"k"),
+        (None, None, None),
+    ],
+)
+def test_a_record_goes_to_its_sensors_asset_or_stays_as_it_is(
+    repartition: Repartition, key: bytes | None, value: bytes | None, expected: bytes | None
+) -> None:
+    assert repartition.key_of(key, value) == expected
+
+
+def test_a_map_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "map.json").write_text('["s1"]')
+    with pytest.raises(UsageError, match=r"map\.json"):
+        read_map(tmp_path / "map.json")
+    with pytest.raises(UsageError, match=r"nothing\.json"):
+        read_map(tmp_path / "nothing.json")
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_one_topic_a_sensor_is_gathered_under_its_asset(kafka: Kafka, unique_name: str) -> None:
+    create_topic(kafka.bootstrap, f"{unique_name}-readings", partitions=2)
+    for sensor in ("x1", "x2"):
+        create_topic(kafka.bootstrap, f"{unique_name}.pm-1.{sensor}")
+    settings = Settings(
+        bootstrap=kafka.bootstrap,
+        group=unique_name,
+        topic_readings=f"{unique_name}-readings",
+        topic_unkeyed=rf"^{unique_name}\.pm-1\..*",
+    )
+    pattern = rf"{unique_name}\.(?P<asset>[^.]+)\.(?P<sensor>.+)"
+    mapping = FieldMapping(time="ts", value="payload.value", topic_pattern=pattern)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+    for sensor in ("x1", "x2"):
+        producer.produce(f"{unique_name}.pm-1.{sensor}", b'{"ts":1777636800,"payload":{"value":12.5}}')
+    assert producer.flush(20) == 0
+
+    async def gather() -> list[Followed]:
+        task = asyncio.create_task(Repartition(settings, {}, mapping).run())
+        follower = await asyncio.to_thread(Follower, settings, [settings.topic_readings], True)
+        found: list[Followed] = []
+        deadline = time.monotonic() + 30
+        while len(found) < 2 and time.monotonic() < deadline:
+            found += await asyncio.to_thread(follower.poll, 0.2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return found
+
+    found = asyncio.run(gather())
+    assert {record.key for record in found} == {"pm-1"}
+    readings = sorted(
+        (Reading.model_validate_json(record.value) for record in found), key=lambda reading: reading.sensor
+    )
+    assert [(reading.sensor, reading.value) for reading in readings] == [("x1", 12.5), ("x2", 12.5)]

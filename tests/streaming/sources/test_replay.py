@@ -1,0 +1,226 @@
+"""Replaying a historian's file: what is sent, in which order, at which speed."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_detector.__main__ import main
+from stream_detector.errors import BrokerError, UsageError
+from stream_detector.historian import History
+from stream_detector.messages import Event, Reading, Row
+from stream_detector.streaming.clients.embedded import EmbeddedBroker
+from stream_detector.streaming.sources.replay import Disorder, Replay
+from tests.support.kafka import ExistingKafka, Kafka, create_topic
+
+FIRST = 1_777_593_600.0  # 2026-05-01T00:00:00Z
+
+
+@dataclass
+class FakeProducer:
+    """Remembers what it was given; `full` times its queue is full, `lost` records are never acknowledged."""
+
+    full: int = 0
+    lost: int = 0
+    sent: list[tuple[str, dict[str, Any], bytes]] = field(default_factory=list)
+
+    def produce(self, topic: str, value: bytes, key: bytes) -> None:
+        if self.full:
+            self.full -= 1
+            raise BufferError
+        self.sent.append((topic, json.loads(value), key))
+
+    def poll(self, timeout: float) -> int:
+        return 0
+
+    def flush(self, timeout: float) -> int:
+        return self.lost
+
+
+@dataclass
+class FakeClock:
+    """A second passes every time that somebody looks."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def history(rows: int = 3, breaks: tuple[int, ...] = (1,), missing: bool = False) -> History:
+    values = np.arange(rows * 2, dtype=np.float64).reshape(rows, 2) + 0.1
+    if missing:
+        values[0, 1] = np.nan
+    labels = np.isin(np.arange(rows), breaks)
+    return History(Path("plant.csv"), FIRST + 120.0 * np.arange(rows), ("a", 'b"'), values, labels)
+
+
+def replayed(data: History, producer: FakeProducer | None = None, **options: Any) -> list[tuple[str, dict[str, Any]]]:
+    fake = producer or FakeProducer()
+    Replay(data, fake, "pm1", "readings", "events", **options).run()
+    assert {key for _, _, key in fake.sent} == {b"pm1"}
+    return [(topic, message) for topic, message, _ in fake.sent]
+
+
+def test_readings_go_row_by_row_and_the_event_of_a_row_goes_before_them_to_both_topics() -> None:
+    sent = replayed(history())
+    assert [(topic, message.get("event") or message["sensor"], message["time"][14:16]) for topic, message in sent] == [
+        ("readings", "a", "00"),
+        ("readings", 'b"', "00"),
+        ("events", "break", "02"),
+        ("readings", "break", "02"),
+        ("readings", "a", "02"),
+        ("readings", 'b"', "02"),
+        ("readings", "a", "04"),
+        ("readings", 'b"', "04"),
+    ]
+
+
+def test_every_message_is_one_of_the_public_contract() -> None:
+    for topic, message in replayed(history(missing=True)):
+        model = Event if "event" in message else Reading
+        assert model.model_validate(message), topic
+    for _, message in replayed(history(missing=True), form="rows", event=None):
+        assert Row.model_validate(message)
+
+
+def test_a_missing_value_is_sent_as_null() -> None:
+    assert replayed(history(missing=True))[1][1]["value"] is None
+    assert replayed(history(missing=True), form="rows")[0][1]["values"] == {"a": 0.1, 'b"': None}
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8), st.booleans())
+def test_values_arrive_as_the_very_same_floats(values: list[float], rows: bool) -> None:
+    sensors = tuple(f"x{i}" for i in range(len(values)))
+    data = History(Path("plant.csv"), np.array([FIRST]), sensors, np.array([values]), None)
+    sent = [message for _, message in replayed(data, form="rows" if rows else "readings")]
+    got = list(sent[0]["values"].values()) if rows else [message["value"] for message in sent]
+    assert got == values
+
+
+def test_labelled_states_send_no_event_that_would_end_a_window_and_one_log_entry_where_a_state_begins() -> None:
+    sent = replayed(history(rows=6, breaks=(1, 2, 3, 5)), labels_are_states=True)
+    events = [(topic, message["time"][14:16]) for topic, message in sent if "event" in message]
+    assert events == [("events", "02"), ("events", "10")]
+
+
+def test_no_event_is_sent_when_none_is_wanted_or_the_file_has_no_labels() -> None:
+    unlabelled = History(Path("p"), np.array([FIRST]), ("a",), np.array([[1.0]]), None)
+    assert len(replayed(unlabelled)) == 1
+    assert all("event" not in message for _, message in replayed(history(), event=None))
+
+
+def test_a_full_queue_is_waited_for() -> None:
+    assert len(replayed(history(), FakeProducer(full=5))) == 8
+
+
+def test_records_that_the_broker_never_acknowledges_are_an_error() -> None:
+    with pytest.raises(BrokerError, match="did not acknowledge 2 of 7 records"):
+        Replay(history(), FakeProducer(lost=2), "pm1", "readings", "events").run()
+
+
+def test_a_speed_keeps_the_rows_apart_in_proportion() -> None:
+    clock = FakeClock()
+    Replay(history(rows=5), FakeProducer(), "pm1", "readings", "events", speed=6.0, clock=clock).run()
+    assert 80 <= clock.now <= 100  # 480 s of event time at six times real time
+
+
+def test_shuffled_readings_are_late_by_at_most_the_given_time_and_events_are_not_late() -> None:
+    rows = 200
+    sent = [m for t, m in replayed(history(rows, (50, 120)), disorder=Disorder(600.0, 0.2, 1)) if t == "readings"]
+    times = np.array([np.datetime64(message["time"][:-1]).astype("datetime64[s]").astype(int) for message in sent])
+    lateness = np.maximum.accumulate(times) - times
+    assert 300 < lateness.max() <= 600
+    is_event = np.array(["event" in message for message in sent])
+    assert is_event.sum() == 2
+    assert lateness[is_event].max() <= 120
+    counts = Counter(json.dumps(message) for message in sent if "sensor" in message)
+    assert len(counts) == 2 * rows
+    assert 40 < sum(count == 2 for count in counts.values()) < 120
+
+
+def test_the_disorder_is_a_function_of_its_seed() -> None:
+    one, same, other = (replayed(history(50), disorder=Disorder(600.0, 0.2, seed)) for seed in (1, 1, 2))
+    assert one == same != other
+
+
+@pytest.fixture
+def plant_csv(tmp_path: Path) -> Path:
+    path = tmp_path / "plant.csv"
+    rows = "".join(f"2026-05-01T00:{2 * i:02d}:00Z,{int(i == 3)},{i},{i * 0.5}\n" for i in range(10))
+    path.write_text(f"time,y,a,b\n{rows}")
+    return path
+
+
+def consumed(bootstrap: str, topic: str, count: int) -> list[Any]:
+    """The topic's messages; fails unless there are exactly `count`."""
+    from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "log_level": 0})
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+    found: list[Any] = []
+    while len(found) < count:
+        message = consumer.poll(10)
+        assert message is not None, f"only {len(found)} of {count} messages came"
+        found.append(message)
+    assert consumer.poll(0.3) is None
+    consumer.close()
+    return found
+
+
+def test_the_command_sends_a_file_to_the_embedded_broker(plant_csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with EmbeddedBroker() as broker:
+        broker.create_topics(["plant.readings", "plant.events"])
+        arguments = ["replay", "--data", str(plant_csv), "--bootstrap", broker.bootstrap, "--asset", "pm1"]
+        assert main([*arguments, "--from", "2026-05-01T00:02:00", "--until", "2026-05-01T00:10:00"]) == 0
+        assert "sent 4 rows = 8 readings and 1 events of pm1" in capsys.readouterr().out
+        found = consumed(broker.bootstrap, "plant.readings", 9)
+        assert len({message.partition() for message in found}) == 1
+        assert json.loads(consumed(broker.bootstrap, "plant.events", 1)[0].value())["time"] == "2026-05-01T00:06:00Z"
+
+
+@pytest.mark.kafka
+def test_rows_arrive_in_order_on_a_real_broker(
+    kafka: Kafka | ExistingKafka, unique_name: str, plant_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_topic(kafka.bootstrap, unique_name, 3)
+    create_topic(kafka.bootstrap, f"{unique_name}-events", 1)
+    monkeypatch.setenv("STREAM_DETECTOR_TOPIC_EVENTS", f"{unique_name}-events")
+    arguments = ["--data", str(plant_csv), "--bootstrap", kafka.bootstrap, "--topic", unique_name, "--as", "rows"]
+    assert main(["replay", *arguments]) == 0
+    found = [json.loads(message.value()) for message in consumed(kafka.bootstrap, unique_name, 11)]
+    assert [message["time"] for message in found] == sorted(message["time"] for message in found)
+    assert [i for i, message in enumerate(found) if "event" in message] == [3]
+    assert found[4]["values"] == {"a": 3.0, "b": 1.5}
+
+
+@pytest.mark.kafka
+def test_missing_topics_are_made_on_a_real_broker(
+    kafka: Kafka | ExistingKafka, unique_name: str, plant_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("READINGS", "EVENTS", "ALARMS", "DEAD_LETTERS", "STATE", "ALARM_STATES", "FEEDBACK"):
+        monkeypatch.setenv(f"STREAM_DETECTOR_TOPIC_{name}", f"{unique_name}-{name.lower().replace('_', '-')}")
+    assert main(["replay", "--data", str(plant_csv), "--bootstrap", kafka.bootstrap]) == 0
+    assert len(consumed(kafka.bootstrap, f"{unique_name}-readings", 21)) == 21
+
+
+def test_no_broker_is_said_in_one_line(
+    plant_csv: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_detector.streaming.clients.librdkafka.CONNECT_SECONDS", 0.3)
+    assert main(["replay", "--data", str(plant_csv), "--bootstrap", "127.0.0.1:9"]) == BrokerError.exit_code
+    assert "no Kafka broker answers at 127.0.0.1:9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "fast", "inf", "nan"])
+def test_an_impossible_speed_is_a_usage_error(plant_csv: Path, capsys: pytest.CaptureFixture[str], speed: str) -> None:
+    assert main(["replay", "--data", str(plant_csv), "--speed", speed]) == UsageError.exit_code
+    assert "--speed is" in capsys.readouterr().err

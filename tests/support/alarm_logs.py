@@ -1,0 +1,57 @@
+"""A log of alarms in memory, and a receiver that can be out of order."""
+
+from stream_detector.operations.notify.delivery import AlarmRecord, Restored
+from stream_detector.operations.notify.receivers import DeliveryError
+
+
+class MemoryAlarmLog:
+    """What Kafka keeps: the records, how far they were accepted, and which alarms were not told."""
+
+    def __init__(self, batch: int = 100) -> None:
+        self.records: list[AlarmRecord] = []
+        self.committed = 0
+        self.untold: set[str] = set()
+        self._batch = batch
+        self._position = 0
+        self._accepted = 0
+
+    def append(self, *alarms, timestamp=0.0):
+        for alarm in alarms:
+            self.records.append(AlarmRecord(alarm, timestamp, 0, len(self.records)))
+
+    async def restore(self):
+        self._position = self._accepted = self.committed
+        return Restored(self.records[: self.committed], set(self.untold))
+
+    async def next(self):
+        found = self.records[self._position : self._position + self._batch]
+        self._position += len(found)
+        return found
+
+    def accept(self, record):
+        self._accepted = record.offset + 1
+
+    async def commit(self, untold):
+        self.committed, self.untold = self._accepted, set(untold)
+
+    async def pending(self):
+        return len(self.records) - self._accepted
+
+
+class FakeReceiver:
+    """Keeps what it is told; refuses the next `refusals` attempts."""
+
+    def __init__(self, name="fake", repeat_seconds=None):
+        self.name, self.repeat_seconds = name, repeat_seconds
+        self.got = []
+        self.refusals = 0
+
+    async def deliver(self, notifications):
+        if self.refusals:
+            self.refusals -= 1
+            raise DeliveryError("503")
+        self.got += notifications
+
+    @property
+    def told(self):
+        return [(notification.alarm.id, notification.state) for notification in self.got]

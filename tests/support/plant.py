@@ -1,0 +1,130 @@
+"""A small plant for tests on Kafka: a bundle that is made in a moment, and logs with everything that real ones have."""
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SENSORS = tuple(f"s{number}" for number in range(1, 6))
+STEP_SECONDS = 10.0
+LATENESS_SECONDS = 30.0
+BASE = 1_700_000_000.0 - 1_700_000_000.0 % STEP_SECONDS
+
+
+def small_bundle(folder: Path, threshold: float = 2.75, sensors: tuple[str, ...] = SENSORS) -> Path:
+    """A bundle on a 10 s grid; its score is the distance from zero, so that noise raises alarms often."""
+    from stream_detector.bundle.bundle import write_bundle
+    from stream_detector.bundle.manifest import Manifest, ThresholdRecord, TrainingRecord
+    from stream_detector.detection.config import (
+        CostConfig,
+        EpisodeConfig,
+        GridConfig,
+        LeadConfig,
+        ModelConfig,
+        ScalerConfig,
+        ScoreConfig,
+        TransformConfig,
+        WindowConfig,
+    )  # fmt: skip
+    from stream_detector.detection.models.registry import build
+    from stream_detector.detection.scaling import Scaler
+
+    config = ModelConfig(kind="mahalanobis", options={})
+    manifest = Manifest(
+        recipe="small",
+        sensors=sensors,
+        grid=GridConfig(
+            step_seconds=STEP_SECONDS, lateness_seconds=LATENESS_SECONDS, staleness_steps=6, max_gap_steps=2
+        ),
+        window=WindowConfig(steps=4),
+        transform=TransformConfig(),
+        scaler=ScalerConfig(kind="none"),
+        model=config,
+        score=ScoreConfig(),
+        costs=CostConfig(),
+        lead=LeadConfig(),
+        episode=EpisodeConfig(hold_steps=2, max_steps=10),
+        threshold=ThresholdRecord(value=threshold, policy="fixed", how="chosen so that noise raises alarms often"),
+        training=TrainingRecord(data_name="none", data_sha256="0" * 64, rows=0, windows=0, epochs=0, seed=0),
+    )
+    scaler = Scaler(np.zeros(len(sensors)), np.ones(len(sensors)))
+    probes = np.random.default_rng(0).normal(size=(4, 4, len(sensors)))
+    write_bundle(folder, manifest, build(config, 4, len(sensors)), scaler, probes)
+    return folder
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a log, in the order of the log."""
+
+    partition: int
+    key: bytes | None
+    value: bytes | None
+
+
+def make_log(seed: int, steps: int, assets: int = 6, partitions: int = 4) -> list[Record]:
+    """`steps` steps of every asset, as a plant sends them: late, twice, missing, broken, with events and dead sensors.
+
+    The order within a partition, and so every alarm, depends on the arguments alone.
+    """
+    rng = random.Random(seed)
+    timed: list[tuple[float, int, Record]] = []
+    for asset in range(assets):
+        for moment, record in _asset_log(rng, asset, steps, partitions):
+            timed.append((moment, len(timed), record))
+    timed.sort(key=lambda entry: entry[:2])
+    return [record for _, _, record in timed]
+
+
+def _asset_log(rng: random.Random, asset: int, steps: int, partitions: int) -> Iterator[tuple[float, Record]]:
+    key, partition = f"machine-{asset}".encode(), asset % partitions
+    dead: dict[str, int] = {}
+    trouble = 0.0
+    for step in range(steps):
+        time = BASE + step * STEP_SECONDS
+        if rng.random() < 0.01:
+            dead[rng.choice(SENSORS)] = step + rng.randint(3, 30)
+        trouble = trouble * 0.9 + (rng.random() < 0.02) * rng.uniform(0.5, 3.0)
+        values = {sensor: round(rng.gauss(trouble, 1.0), 4) for sensor in SENSORS if dead.get(sensor, -1) < step}
+        if rng.random() < 0.005:
+            yield time, _record(partition, key, {"time": time, "event": "break"})
+        if rng.random() < 0.3:
+            yield time + rng.uniform(0, 5), _record(partition, key, {"time": time, "values": values})
+        else:
+            for sensor, value in values.items():
+                late = rng.uniform(0, LATENESS_SECONDS) if rng.random() < 0.1 else rng.uniform(0, 5)
+                late += 60.0 * (rng.random() < 0.01)
+                body: dict[str, Any] = {"sensor": sensor, "time": time + rng.uniform(0, 9), "value": value}
+                if rng.random() < 0.01:
+                    body["quality"] = "bad"
+                record = _record(partition, key, body)
+                yield time + late, record
+                if rng.random() < 0.01:
+                    yield time + late + 1, record
+        if rng.random() < 0.02:
+            yield time, Record(partition, key, rng.choice(POISON))
+
+
+def _record(partition: int, key: bytes, body: dict[str, Any]) -> Record:
+    return Record(partition, key, json.dumps(body).encode())
+
+
+POISON: tuple[bytes | None, ...] = (
+    None,
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"[1, 2, 3]",
+    b'{"sensor":"s1","time":1700000000,"value":"2.5"}',
+    b'{"sensor":"s1","time":1700000000,"value":1e999}',
+    b'{"sensor":"nobody","time":1700000000,"value":1}',
+    b'{"sensor":"s1","time":1e300,"value":1}',
+    b'{"sensor":"s1","time":"tomorrow","value":1}',
+    b'{"sensor":"s1","time":99999999999,"value":1}',
+    b"[" * 5_000,
+    b'{"sensor":"s1","time":1700000000,"value":1,"note":"' + b"x" * 20_000 + b'"}{"again":1}',
+)

@@ -1,0 +1,11 @@
+"""Where the public data sets lie that some tests and benchmarks need, and that are no part of the project."""
+
+import os
+from pathlib import Path
+
+from tests.support.paths import ROOT
+
+
+def public_data() -> Path:
+    """The folder that `STREAM_DETECTOR_DATA` names, else `shared/data` beside the checkout; it may be absent."""
+    return Path(os.environ.get("STREAM_DETECTOR_DATA", ROOT.parent / "shared" / "data"))

@@ -1,0 +1,290 @@
+"""What a method's alarms were worth over the judged days: event cost with holding, row cost, errors of both kinds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.block_bootstrap import Interval, saving_interval
+from stream_detector.detection.config import EpisodeConfig
+from stream_detector.detection.episodes import Move, next_move
+from stream_detector.detection.event_cost import EventCost, event_cost
+from trainer.backtesting.folds import SECONDS_PER_DAY, Fold
+from trainer.backtesting.methods import Judged
+from trainer.data.dataset import Dataset
+from trainer.data.examples import row_positives, row_steps
+from trainer.evaluation.evaluate import area_under_roc, average_precision, total_cost
+from trainer.evaluation.score import iso_times
+from trainer.recipe import Recipe
+
+LEVEL = 0.90
+"""Of all intervals: nine of ten draws of days lie inside."""
+
+REPLICATES = 4_000
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Of one method.
+
+    Attributes:
+        positive, steps, judged_day: (B,) of the scored rows; days count from the epoch.
+        alarms: (N, 2) steps raised and cleared.
+        unscorable: events without a scored row in their lead window.
+        days: (D,) the judged days; the arrays `..._by_day` are (D,).
+    """
+
+    recipe: Recipe
+    judged: Judged
+    positive: Bools
+    steps: Ints
+    event_rows: Ints
+    event_steps: Ints
+    alarms: Ints
+    priced: EventCost
+    unscorable: int
+    row_cost: float
+    row_never_cost: float
+    days: Ints
+    judged_day: Ints
+    events_by_day: Ints
+    caught_by_day: Ints
+    alarms_by_day: Ints
+    cost_by_day: Floats
+    never_by_day: Floats
+    interval: Interval
+
+    @property
+    def saving(self) -> float | None:
+        """1 - cost / cost of never alarming; None without an event."""
+        never = self.priced.never_cost
+        return None if never <= 0 else 1 - self.priced.cost / never
+
+    @property
+    def always_by_day(self) -> Floats:
+        """(D,) what alarms cost that are up all the time."""
+        rows = np.bincount(np.searchsorted(self.days, self.judged_day), minlength=len(self.days))
+        episode = self.recipe.episode
+        always: Floats = self.recipe.costs.fp * np.ceil(rows / (episode.hold_steps + episode.rest_steps))
+        return always
+
+    @property
+    def always_cost(self) -> float:
+        """What alarming all the time would cost: only events without a scored row before them are missed."""
+        return float(self.always_by_day.sum()) + self.recipe.costs.fn * self.unscorable
+
+    @property
+    def saving_by_half(self) -> tuple[float | None, float | None]:
+        """Saving on the first half of the judged days and on the rest: does it hold up?"""
+        middle = (len(self.days) + 1) // 2
+        parts = []
+        for part in (slice(0, middle), slice(middle, None)):
+            never = float(self.never_by_day[part].sum())
+            parts.append(1 - float(self.cost_by_day[part].sum()) / never if never > 0 else None)
+        return parts[0], parts[1]
+
+    @property
+    def useful_alarms(self) -> int:
+        return int(self.priced.match.useful.sum())
+
+    @property
+    def false_alarms_per_day(self) -> float:
+        return (len(self.alarms) - self.useful_alarms) / max(len(self.days), 1)
+
+    def as_json(self) -> dict[str, Any]:
+        """Savings are parts of the cost of never alarming; `..._low` and `..._high` are a 90 % interval over days."""
+        both = bool(self.positive.any()) and not bool(self.positive.all())
+        match, step_minutes = self.priced.match, self.recipe.grid.step_seconds / 60
+        saving_by_rows = None if self.row_never_cost <= 0 else 1 - self.row_cost / self.row_never_cost
+        return {
+            "recipe": self.recipe.name,
+            "events": len(self.event_steps),
+            "scored_rows": len(self.judged.rows),
+            "never_cost": self.priced.never_cost,
+            "always_cost": self.always_cost,
+            "cost": self.priced.cost,
+            "saving": self.saving,
+            "saving_low": self.interval.low,
+            "saving_high": self.interval.high,
+            "saving_by_half": list(self.saving_by_half),
+            "auc": area_under_roc(self.judged.level, self.positive) if both else None,
+            "average_precision": average_precision(self.judged.level, self.positive) if both else None,
+            "caught": int(match.caught.sum()),
+            "alarms": len(self.alarms),
+            "precision": self.useful_alarms / len(self.alarms) if len(self.alarms) else None,
+            "false_alarms_per_day": self.false_alarms_per_day,
+            "lead_minutes": (match.lead_steps[match.caught] * step_minutes).tolist(),
+            "events_without_scored_rows": self.unscorable,
+            "row_cost": self.row_cost,
+            "row_never_cost": self.row_never_cost,
+            "row_saving": saving_by_rows,
+            "positive_rows": int(self.positive.sum()),
+            "expected_positive_rows": float(self.judged.level.sum()) if self.judged.is_probability else None,
+            "seed": self.recipe.train.seed,
+            "per_day": self.per_day(),
+        }
+
+    def per_day(self) -> list[dict[str, Any]]:
+        """One record a judged day."""
+        dates = [moment[:10] for moment in iso_times(self.days.astype(np.float64) * SECONDS_PER_DAY)]
+        return [
+            {
+                "day": dates[i],
+                "events": int(self.events_by_day[i]),
+                "caught": int(self.caught_by_day[i]),
+                "alarms": int(self.alarms_by_day[i]),
+                "cost": float(self.cost_by_day[i]),
+                "never_cost": float(self.never_by_day[i]),
+            }
+            for i in range(len(self.days))
+        ]
+
+
+def worth_of(recipe: Recipe, dataset: Dataset, folds: list[Fold], judged: Judged) -> Worth:
+    """Price what the method said about the rows of the folds."""
+    steps = row_steps(dataset, recipe.grid)
+    within = (dataset.times >= folds[0].begin) & (dataset.times < folds[-1].end)
+    event_rows = np.flatnonzero(dataset.events & within)
+    event_steps = steps[event_rows]
+    own = steps[judged.rows]
+    above = judged.level > judged.threshold
+    run = run_numbers(dataset, steps, recipe.grid.max_gap_steps)[judged.rows]
+    alarms = alarm_intervals(own, above, run, recipe.episode)
+    priced = event_cost(alarms, event_steps, recipe.lead, recipe.costs)
+
+    day = np.floor(dataset.times / SECONDS_PER_DAY).astype(np.int64)
+    days = np.unique(day[within])
+    row_of_step = dict(zip(own.tolist(), judged.rows.tolist(), strict=True))
+    alarm_day = np.array([day[row_of_step[raised]] for raised in alarms[:, 0].tolist()], dtype=np.int64)
+    on_day = [np.searchsorted(days, which) for which in (day[event_rows], alarm_day)]
+    cost = np.zeros(len(days))
+    np.add.at(cost, on_day[0], priced.event_costs)
+    np.add.at(cost, on_day[1], priced.alarm_costs)
+    events_by_day = np.bincount(on_day[0], minlength=len(days))
+    never: Floats = recipe.costs.fn * events_by_day.astype(np.float64)
+    positive = row_positives(dataset, recipe.grid, recipe.lead)[judged.rows]
+    tp, fp = int((above & positive).sum()), int((above & ~positive).sum())
+    fn, tn = int((~above & positive).sum()), int((~above & ~positive).sum())
+    return Worth(
+        recipe=recipe,
+        judged=judged,
+        positive=positive,
+        steps=own,
+        event_rows=event_rows,
+        event_steps=event_steps,
+        alarms=alarms,
+        priced=priced,
+        unscorable=sum(not _has_row(own, step, recipe) for step in event_steps.tolist()),
+        row_cost=total_cost(recipe.costs, tn, fp, fn, tp),
+        row_never_cost=total_cost(recipe.costs, tn + fp, 0, fn + tp, 0),
+        days=days,
+        judged_day=day[judged.rows],
+        events_by_day=events_by_day,
+        caught_by_day=np.bincount(on_day[0], priced.match.caught, len(days)).astype(np.int64),
+        alarms_by_day=np.bincount(on_day[1], minlength=len(days)),
+        cost_by_day=cost,
+        never_by_day=never,
+        interval=saving_interval(cost, never, level=LEVEL, replicates=REPLICATES),
+    )
+
+
+def alarm_intervals(steps: Ints, above: Bools, run: Ints, episode: EpisodeConfig) -> Ints:
+    """(N, 2) steps at which alarms are raised and cleared.
+
+    steps, above, run: (B,) of the scored rows in order. An alarm is held for `hold_steps` and then paid for again,
+    however long the episode may last, at the earliest after `rest_steps`; the end of a run (a gap, an event) ends both.
+    """
+    held = episode.model_copy(update={"max_steps": episode.hold_steps})
+    alarms: list[tuple[int, int]] = []
+    raised: int | None = None
+    ended: int | None = None
+    last, last_run = 0, -1
+    for step, is_above, its_run in zip(steps.tolist(), above.tolist(), run.tolist(), strict=True):
+        if its_run != last_run:
+            if raised is not None:
+                alarms.append((raised, min(last + 1, raised + held.hold_steps)))
+            raised = ended = None
+        move = next_move(raised, step, is_above, held, ended)
+        if raised is not None and move in (Move.CLEAR, Move.RENEW):
+            ended = raised + held.hold_steps
+            alarms.append((raised, ended))
+            raised = None
+        if move in (Move.RAISE, Move.RENEW):
+            raised = step
+        last, last_run = step, its_run
+    if raised is not None:
+        alarms.append((raised, raised + held.hold_steps))
+    return np.array(alarms, dtype=np.int64).reshape(-1, 2)
+
+
+def run_numbers(dataset: Dataset, steps: Ints, max_gap_steps: int) -> Ints:
+    """(N,) number of the run that each row is in: a gap or an event begins another."""
+    starts = np.diff(steps, prepend=steps[0]) > max_gap_steps + 1
+    starts[1:] |= dataset.events[:-1]
+    return np.cumsum(starts)
+
+
+def paired_difference(first: Worth, second: Worth) -> dict[str, Any]:
+    """How much more `second` saves than `first`, over the same draws of days."""
+    difference = first.cost_by_day - second.cost_by_day
+    interval = saving_interval(first.never_by_day - difference, first.never_by_day, level=LEVEL, replicates=REPLICATES)
+    total = first.never_by_day.sum()
+    return {
+        "recipe": second.recipe.name,
+        "against": first.recipe.name,
+        "saving_difference": float(difference.sum() / total) if total > 0 else None,
+        "low": interval.low,
+        "high": interval.high,
+    }
+
+
+def difference_in_words(pair: dict[str, Any]) -> str:
+    """What `paired_difference` found, and whether that shows a difference; points are percent of never alarming."""
+    saving, low, high = pair["saving_difference"], pair["low"], pair["high"]
+    if saving is None or low is None or high is None:
+        return f"{pair['recipe']} against {pair['against']}: without an event nothing can be said."
+    how = "more" if saving >= 0 else "less"
+    verdict = " The interval contains 0: no difference is shown." if low <= 0 <= high else ""
+    points = f"{abs(saving) * 100:.1f} points {how} than {pair['against']}"
+    return f"{pair['recipe']} saves {points}, paired 90 % interval {low * 100:+.1f} to {high * 100:+.1f}.{verdict}"
+
+
+def in_words(worth: Worth) -> list[str]:
+    """An honest reading, one sentence a line."""
+    saving, low, high = worth.saving, worth.interval.low, worth.interval.high
+    caught, events = int(worth.priced.match.caught.sum()), len(worth.event_steps)
+    unseen = f"{worth.unscorable} of them had no scored row before them"
+    wrong = f"{worth.false_alarms_per_day:.1f} false alarms a day"
+    lines = [
+        f"{events} events on {len(worth.days)} days, {caught} caught, {events - caught} missed ({unseen}).",
+        f"{len(worth.alarms)} alarms, {worth.useful_alarms} of them before an event; {wrong}.",
+    ]
+    if saving is None:
+        return [*lines, "Without an event nothing can be said about a saving."]
+    interval = "" if low is None or high is None else f", 90 % interval over days {low:.1%} to {high:.1%}"
+    sums = (
+        f"cost {worth.priced.cost:,.0f} against {worth.priced.never_cost:,.0f} without alarms "
+        f"and {worth.always_cost:,.0f} with one all the time"
+    )
+    if not len(worth.alarms):
+        return [*lines, f"It never alarms, so it saves nothing: {sums}."]
+    lines.append(f"Saving {saving:.1%}{interval}: {sums}.")
+    halves = [f"{part:.1%}" for part in worth.saving_by_half if part is not None]
+    if len(halves) == 2:
+        lines.append(f"First half of the days {halves[0]}, second half {halves[1]}.")
+    if low is None or high is None or low <= 0 <= high:
+        lines.append("The interval contains 0: no saving is shown.")
+    elif high < 0:
+        lines.append("The interval lies below 0: these alarms cost more than they save.")
+    return lines
+
+
+def _has_row(steps: Ints, event: int, recipe: Recipe) -> bool:
+    first = np.searchsorted(steps, event - recipe.lead.until_steps, side="left")
+    last = np.searchsorted(steps, event - recipe.lead.from_steps, side="right")
+    return bool(last > first)

@@ -1,0 +1,182 @@
+"""How a recipe takes part in a backtest: fitted at an origin, it gives a level to every row of the fold after it.
+
+A level is a score, or with a head the raw logit; `finish` turns the levels of all folds into what is compared with
+the threshold, from what was known at each origin.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.head.calibration import RateTracker
+from stream_detector.detection.scoring import Scorer
+from trainer.backtesting.folds import SECONDS_PER_DAY, Fold
+from trainer.data.dataset import Dataset
+from trainer.data.examples import Examples, cut_examples
+from trainer.fitting import head_fit
+from trainer.fitting.head_rows import HeadRows, read_rows
+from trainer.recipe import Recipe
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+EXPLAINED = 0.1
+"""Part of a fold's rows, those with the highest levels, for which the sensors' parts are computed."""
+
+
+@dataclass(frozen=True)
+class FoldLevels:
+    """B scored rows of a fold. rows: (B,); level: (B,); parts: (B, F) float32, what each sensor adds to it, 0 where
+    that was not computed."""
+
+    rows: Ints
+    level: Floats
+    threshold: float
+    parts: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is compared with the threshold: rows (B,) ascending, level (B,), threshold (B,), parts (B, F)."""
+
+    rows: Ints
+    level: Floats
+    threshold: Floats
+    parts: NDArray[np.float32]
+    is_probability: bool
+
+
+class Method(Protocol):
+    """Everything that `level` learns from lies before the fold, and a row's level depends on no later row."""
+
+    @property
+    def recipe(self) -> Recipe: ...
+
+    def prepare(self, dataset: Dataset) -> Any:
+        """What the folds share: computed once, causal."""
+
+    def folds_before(self, dataset: Dataset, folds: list[Fold]) -> list[Fold]:
+        """Folds that are needed before the judged ones, for a calibration."""
+
+    def level(self, prepared: Any, dataset: Dataset, fold: Fold) -> FoldLevels:
+        """Fit on what lies before the fold, and give its rows their levels."""
+
+    def finish(self, prepared: Any, folds: list[Fold], levels: list[FoldLevels], judged: int) -> Judged:
+        """The levels of the last `judged` folds as they are compared with the threshold."""
+
+
+def method_of(recipe: Recipe) -> Method:
+    """A recipe with a head is judged by its probability, any other by its score."""
+    return ScoreMethod(recipe) if recipe.head is None else HeadMethod(recipe)
+
+
+@dataclass(frozen=True)
+class ScoreMethod:
+    """Model and scale learn from the older part of the past, the threshold is chosen on its newest part."""
+
+    recipe: Recipe
+
+    def prepare(self, dataset: Dataset) -> Examples:
+        return cut_examples(dataset, self.recipe.grid, self.recipe.window, self.recipe.lead)
+
+    def folds_before(self, dataset: Dataset, folds: list[Fold]) -> list[Fold]:  # noqa: ARG002
+        return []
+
+    def level(self, prepared: Examples, dataset: Dataset, fold: Fold) -> FoldLevels:
+        from trainer.fitting.fit import learn, pick_threshold
+
+        times = dataset.times[prepared.rows]
+        lead_seconds = self.recipe.lead.until_steps * self.recipe.grid.step_seconds
+        past = np.flatnonzero(times + lead_seconds < fold.begin)
+        split = self.recipe.split
+        learnt = round(len(past) * split.train / (split.train + split.validation))
+        training, newest = _only(prepared, past[:learnt]), _only(prepared, past[learnt:])
+        _, _, model, scaler = learn(self.recipe, training, lambda _epoch, _train, _holdout: None)
+        scorer = Scorer(self.recipe.transform, scaler, model, self.recipe.score)
+        threshold = pick_threshold(self.recipe, scorer, newest if len(newest) else training).value
+        judged = _only(prepared, np.flatnonzero((times >= fold.begin) & (times < fold.end)))
+        scored = scorer.score(judged.windows)
+        return FoldLevels(judged.rows, scored.score, threshold, scored.errors.astype(np.float32))
+
+    def finish(self, prepared: Any, folds: list[Fold], levels: list[FoldLevels], judged: int) -> Judged:  # noqa: ARG002
+        return _joined(levels[-judged:], [found.level for found in levels[-judged:]], None)
+
+
+@dataclass(frozen=True)
+class HeadMethod:
+    """The probability of the head; its autoencoder is not needed for that and is not trained."""
+
+    recipe: Recipe
+
+    def prepare(self, dataset: Dataset) -> HeadRows:
+        recipe = self.recipe
+        features = head_fit.recipe_features(recipe, dataset.sensors)
+        return read_rows(dataset, recipe.grid, recipe.window, recipe.lead, features)
+
+    def folds_before(self, dataset: Dataset, folds: list[Fold]) -> list[Fold]:
+        """Each day before the first fold, as `trainer fit` walks through them for its calibration."""
+        first = dataset.times[0] // SECONDS_PER_DAY + head_fit.head_options(self.recipe).first_day
+        days = np.arange(first, np.ceil(folds[0].begin / SECONDS_PER_DAY))
+        return [Fold(day * SECONDS_PER_DAY, min((day + 1) * SECONDS_PER_DAY, folds[0].begin)) for day in days]
+
+    def level(self, prepared: HeadRows, dataset: Dataset, fold: Fold) -> FoldLevels:
+        chosen = (prepared.times >= fold.begin) & (prepared.times < fold.end) & prepared.scorable
+        options = head_fit.head_options(self.recipe)
+        ensemble = head_fit.ensemble_at(options, prepared, self.recipe.lead, self.recipe.train.seed, fold.begin)
+        rows = prepared.rows[chosen]
+        sensors = len(dataset.sensors)
+        if ensemble is None or not len(rows):
+            parts = np.zeros((len(rows), sensors), np.float32)
+            return FoldLevels(rows, np.full(len(rows), np.nan), 0.0, parts)
+        level = ensemble.logits(prepared.features[chosen])
+        # Only alarms and the rows before an event are ever looked at; explaining a row costs more than scoring it.
+        features = head_fit.recipe_features(self.recipe, dataset.sensors)
+        parts = np.zeros((len(rows), sensors), np.float32)
+        for index in np.flatnonzero((level >= np.quantile(level, 1 - EXPLAINED)) | prepared.positive[chosen]):
+            parts[index] = features.by_sensor(ensemble.explain(prepared.features[chosen][index])[1])
+        return FoldLevels(rows, level, 0.0, parts)
+
+    def finish(self, prepared: HeadRows, folds: list[Fold], levels: list[FoldLevels], judged: int) -> Judged:
+        recipe, options = self.recipe, head_fit.head_options(self.recipe)
+        tracker = RateTracker(options.calibration, recipe.lead)
+        logits = np.full(len(prepared), np.nan)
+        place = {int(row): index for index, row in enumerate(prepared.rows) if not prepared.event[index]}
+        for found in levels:
+            logits[[place[int(row)] for row in found.rows]] = found.level
+        answers = []
+        for fold, found in zip(folds[-judged:], levels[-judged:], strict=True):
+            before = np.flatnonzero(prepared.times < fold.begin)
+            end = int(prepared.steps[before[-1]]) + 1
+            known = head_fit.label_known(prepared, recipe.lead, end)
+            visible = np.where(prepared.times < fold.end, logits, np.nan)
+            past = np.where(prepared.times < fold.begin, logits, np.nan)
+            offset = head_fit.past_offset(options, prepared, past, known)
+            until = int(np.searchsorted(prepared.times, fold.end))
+            _, probability = head_fit.replay(tracker, prepared, visible, offset, range(until))
+            answers.append(probability[[place[int(row)] for row in found.rows]])
+        return _joined(levels[-judged:], answers, recipe.costs.probability_threshold)
+
+
+def _only(examples: Examples, chosen: Ints) -> Examples:
+    mask = np.zeros(len(examples), dtype=bool)
+    mask[chosen] = True
+    return examples.take(mask)
+
+
+def _joined(levels: list[FoldLevels], answers: list[Floats], probability_threshold: float | None) -> Judged:
+    thresholds = [
+        np.full(len(found.rows), found.threshold if probability_threshold is None else probability_threshold)
+        for found in levels
+    ]
+    rows, level = np.concatenate([found.rows for found in levels]), np.concatenate(answers)
+    kept = np.isfinite(level)
+    return Judged(
+        rows[kept],
+        level[kept],
+        np.concatenate(thresholds)[kept],
+        np.concatenate([found.parts for found in levels])[kept],
+        probability_threshold is not None,
+    )

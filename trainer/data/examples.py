@@ -1,0 +1,85 @@
+"""The windows of a file, each with what it is an example of."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.config import GridConfig, LeadConfig, WindowConfig
+from stream_detector.detection.grid.steps import Steps
+from stream_detector.detection.grid.windows import cut
+from trainer.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Examples:
+    """B windows in the order of time.
+
+    Attributes:
+        windows: (B, T, F) float64 in sensor units, NaN = masked.
+        rows: (B,) the row of the file that is each window's newest step.
+        positive: (B,) an alarm at that step would be right; None where the file has no labels.
+        normal: (B,) nothing in the window is anomalous, nor is an event ahead: fit to learn normal operation from.
+    """
+
+    windows: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    positive: NDArray[np.bool_] | None
+    normal: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Examples":
+        """The windows of a mask (B,)."""
+        positive = None if self.positive is None else self.positive[chosen]
+        return Examples(self.windows[chosen], self.rows[chosen], positive, self.normal[chosen])
+
+
+def cut_examples(dataset: Dataset, grid: GridConfig, window: WindowConfig, lead: LeadConfig) -> Examples:
+    """Cut all windows of a file with the detector's own grid, and label them."""
+    steps = row_steps(dataset, grid)
+    windows, rows, newest = _cut(dataset, grid, window)
+    positive = None if dataset.labels is None else row_positives(dataset, grid, lead)[rows]
+    if dataset.labels is None:
+        normal = np.ones(len(rows), dtype=bool)
+    elif dataset.labels_mark_events:
+        assert positive is not None
+        normal = ~positive
+    else:
+        normal = ~_any_between(steps[dataset.labels], newest - window.steps + 1, newest)
+    return Examples(windows, rows, positive, normal)
+
+
+def row_steps(dataset: Dataset, grid: GridConfig) -> NDArray[np.int64]:
+    """(N,) the step of the grid that each row lies in."""
+    if grid.kind == "table":
+        return np.arange(len(dataset))
+    return Steps(grid).step_of(dataset.times)
+
+
+def row_positives(dataset: Dataset, grid: GridConfig, lead: LeadConfig) -> NDArray[np.bool_]:
+    """(N,) rows on which an alarm is right: anomalous ones, or those from which an event lies in the lead window."""
+    assert dataset.labels is not None
+    if not dataset.labels_mark_events:
+        return dataset.labels
+    steps = row_steps(dataset, grid)
+    ahead = _any_between(steps[dataset.labels], steps + lead.from_steps, steps + lead.until_steps)
+    return ahead & ~dataset.labels
+
+
+def _any_between(marked: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(B,) whether one of the ascending steps `marked` lies in [first, last]."""
+    return np.searchsorted(marked, last, side="right") > np.searchsorted(marked, first, side="left")
+
+
+def _cut(
+    dataset: Dataset, grid: GridConfig, window: WindowConfig
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Windows (B, T, F), the row and the step of each one's newest step (B,). Rows of events are in none."""
+    if grid.kind == "table":
+        rows = np.arange(len(dataset))
+        return dataset.values[:, None, :], rows, rows
+    readings = np.flatnonzero(~dataset.events)
+    windows = cut(dataset.times[readings], dataset.values[readings], dataset.times[dataset.events], grid, window)
+    return windows.values, readings[windows.rows], windows.steps

@@ -1,0 +1,168 @@
+"""Fitting the calibrated head: the ensemble, and a calibration on predictions of days that it had not seen."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.config import LeadConfig
+from stream_detector.detection.head.calibrated_head import CalibratedOptions, head_arrays, read_options
+from stream_detector.detection.head.calibration import RateState, RateTracker, fit_offset, sigmoid
+from stream_detector.detection.head.ensemble import Ensemble, Member
+from stream_detector.detection.head.features import Features
+from stream_detector.detection.head.state import CalibratedState
+from stream_detector.detection.scoring import Scorer
+from stream_detector.errors import DataError, RecipeError
+from trainer.data.dataset import Dataset
+from trainer.data.split import Split
+from trainer.fitting.head_members import fit_boosted, fit_forests, fit_linear, no_linear
+from trainer.fitting.head_rows import HeadRows, read_rows
+from trainer.recipe import Recipe
+
+SECONDS_PER_DAY = 86_400.0
+FEWEST_EVENTS = 5
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+OnPart = Callable[[int, int], None]
+"""Called with how many parts of the work are done, and how many there are."""
+
+
+def head_options(recipe: Recipe) -> CalibratedOptions:
+    """The recipe's options of this head; RecipeError where they are wrong."""
+    assert recipe.head is not None
+    try:
+        return read_options(recipe.head)
+    except ValueError as error:
+        raise RecipeError(f"recipe {recipe.name}: {error}") from error
+
+
+def recipe_features(recipe: Recipe, sensors: tuple[str, ...]) -> Features:
+    """The features that the recipe reads from these sensors; RecipeError where a sensor is not there."""
+    try:
+        return Features(head_options(recipe).features, sensors)
+    except ValueError as error:
+        raise RecipeError(f"recipe {recipe.name}: {error}") from error
+
+
+def fit_head(
+    recipe: Recipe,
+    dataset: Dataset,
+    split: Split,
+    scorer: Scorer,
+    on_part: OnPart = lambda _done, _parts: None,
+) -> Mapping[str, NDArray[Any]]:
+    """The arrays of a head that learnt from the training and validation rows of the file.
+
+    The calibration walks forward through these rows: each day is predicted by an ensemble of the days before it.
+    `on_part` hears of every fit, those of the days and the last one.
+    """
+    del scorer  # the autoencoder's errors are not among the inputs of this head
+    if not dataset.labels_mark_events or dataset.labels is None:
+        raise DataError(f"recipe {recipe.name}: the head learns from a label column that marks events; there is none")
+    past = dataset.take(split.train | split.validation)
+    features = recipe_features(recipe, dataset.sensors)
+    rows = read_rows(past, recipe.grid, recipe.window, recipe.lead, features)
+    options, seed = head_options(recipe), recipe.train.seed
+    end = int(rows.steps[-1]) + 1
+    logits = np.full(len(rows), np.nan)
+    days = walk_days(rows, options)
+    on_part(0, len(days) + 1)
+
+    def predict(day: tuple[float, float]) -> None:
+        begin, until = day
+        daily = ensemble_at(options, rows, recipe.lead, seed, begin)
+        if daily is not None:
+            of_day = (rows.times >= begin) & (rows.times < until) & rows.scorable
+            logits[of_day] = daily.logits(rows.features[of_day])
+
+    # Most of a fit is compiled code, beside which another thread can run.
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        for done, day in enumerate(as_completed([pool.submit(predict, day) for day in days]), 1):
+            day.result()
+            on_part(done, len(days) + 1)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    ensemble = fit_ensemble(options, rows, learnable(rows, recipe.lead, end), seed)
+    on_part(len(days) + 1, len(days) + 1)
+    tracker = RateTracker(options.calibration, recipe.lead)
+    known = label_known(rows, recipe.lead, end)
+    offset = past_offset(options, rows, logits, known)
+    rate, _ = replay(tracker, rows, logits, offset, range(len(rows)))
+    rows.state.position = -1
+    return head_arrays(ensemble, offset, CalibratedState(rows.state, rate, float(rows.times[-1])))
+
+
+def walk_days(rows: HeadRows, options: CalibratedOptions) -> list[tuple[float, float]]:
+    """The days (begin, end; epoch seconds) that are predicted for the calibration."""
+    first = rows.times[0] // SECONDS_PER_DAY + options.first_day
+    last = rows.times[-1] // SECONDS_PER_DAY
+    return [(day * SECONDS_PER_DAY, (day + 1) * SECONDS_PER_DAY) for day in np.arange(first, last + 1)]
+
+
+def ensemble_at(
+    options: CalibratedOptions, rows: HeadRows, lead: LeadConfig, seed: int, begin: float
+) -> Ensemble | None:
+    """Fitted on what was known at `begin` (epoch seconds); None where that held too few events."""
+    before = rows.times < begin
+    if int((rows.event & before).sum()) < FEWEST_EVENTS:
+        return None
+    return fit_ensemble(options, rows, learnable(rows, lead, int(rows.steps[before][-1]) + 1), seed)
+
+
+def label_known(rows: HeadRows, lead: LeadConfig, end: int) -> Bools:
+    """(M,) steps whose lead window was over when step `end` began."""
+    return np.asarray(rows.steps + lead.until_steps < end)
+
+
+def learnable(rows: HeadRows, lead: LeadConfig, end: int) -> Bools:
+    """(M,) steps to learn from when step `end` begins; those of events are extra positives."""
+    return np.where(rows.event, rows.steps < end, label_known(rows, lead, end))
+
+
+def past_offset(options: CalibratedOptions, rows: HeadRows, logits: Floats, known: Bools) -> float:
+    """The offset that suits the past predictions (M,), NaN = none."""
+    used = known & np.isfinite(logits)
+    return fit_offset(logits[used], rows.positive[used], options.calibration.offset_precision)
+
+
+def replay(
+    tracker: RateTracker, rows: HeadRows, logits: Floats, offset: float, indices: Iterable[int]
+) -> tuple[RateState, Floats]:
+    """Follow the rate through the steps in order, and give each step with a logit its probability (M,), else NaN."""
+    state = tracker.fresh()
+    probability = np.full(len(rows), np.nan)
+    before = sigmoid(np.nan_to_num(logits) + offset)
+    for index in indices:
+        step = int(rows.steps[index])
+        tracker.advance(state, step, float(rows.times[index]), bool(rows.event[index]))
+        if np.isfinite(logits[index]):
+            corrected = logits[index] + offset + tracker.correction(state)
+            probability[index] = sigmoid(np.array(corrected))
+            tracker.expect(state, step, float(before[index]))
+    return state, probability
+
+
+def fit_ensemble(options: CalibratedOptions, rows: HeadRows, chosen: Bools, seed: int) -> Ensemble:
+    """Learn from the chosen steps: positives are the steps before an event, and the event's own."""
+    features = rows.features[chosen]
+    target = (rows.positive | rows.event)[chosen]
+    if not target.any() or target.all():
+        found = f"{int(target.sum())} of {len(target)} steps at or before an event"
+        raise DataError(f"the head needs events and quiet steps to learn from; found {found}")
+    known = ~np.isnan(features)
+    total = np.where(known, features, 0.0).sum(axis=0, dtype=np.float64)
+    neutral = (total / np.maximum(known.sum(axis=0), 1)).astype(np.float32)
+    inputs = np.where(known, features, neutral)
+    members: list[Member] = []
+    for kind in options.forests:
+        members += fit_forests(kind, inputs, target, seed)
+    for boosted in options.boosted:
+        members.append(fit_boosted(boosted, inputs, target, rows.movement, seed))
+    linear = fit_linear(options.strength, inputs, target) if options.linear_weight > 0 else no_linear(inputs.shape[1])
+    return Ensemble(neutral, linear, options.linear_weight, tuple(members))

@@ -1,0 +1,154 @@
+"""The figures of a backtest report, in plotly."""
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from stream_detector.detection.attribution import shares, top
+from stream_detector.detection.event_cost import event_cost
+from trainer.backtesting.alarm_value import Worth, alarm_intervals, run_numbers
+from trainer.data.dataset import Dataset
+from trainer.data.examples import row_steps
+from trainer.evaluation.score import iso_times
+from trainer.reports.fit_figures import ANOMALOUS, EVENT, NORMAL, THRESHOLD, new_figure
+
+BINS = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 1.0)
+"""Of the reliability diagram: fine where events are rare."""
+
+THRESHOLDS = 60
+STEPS_BEFORE = 20
+COLUMNS = 5
+Z90 = 1.6448536269514722
+
+
+def cumulative_cost(worth: Worth) -> go.Figure:
+    """Cost since the start: these alarms, none at all, and always slow (but for events that nothing can catch)."""
+    dates = _dates(worth)
+    figure = new_figure("", "cost so far")
+    always = worth.always_by_day
+    figure.add_scatter(x=dates, y=worth.cost_by_day.cumsum(), name=worth.recipe.name, line_color=NORMAL)
+    figure.add_scatter(x=dates, y=worth.never_by_day.cumsum(), name="never alarm", line_color=ANOMALOUS)
+    # Always alarming often costs so much that the other two would be one line: it may leave at the top.
+    name = f"always alarm ({always.sum():,.0f} in the end)"
+    figure.add_scatter(x=dates, y=always.cumsum(), name=name, line_color=EVENT)
+    figure.update_yaxes(range=[0, 1.1 * max(worth.cost_by_day.sum(), worth.never_by_day.sum(), 1.0)])
+    figure.update_layout(legend={"orientation": "h", "y": 1.12})
+    return figure
+
+
+def saving_by_day(worth: Worth) -> go.Figure:
+    """What each day's alarms brought, in currency units."""
+    saved = worth.never_by_day - worth.cost_by_day
+    figure = new_figure("", "saved")
+    figure.add_bar(x=_dates(worth), y=saved, marker_color=np.where(saved >= 0, NORMAL, ANOMALOUS))
+    return figure
+
+
+def reliability(worth: Worth) -> go.Figure:
+    """Observed part of positive rows against the mean probability of each bin."""
+    which = np.clip(np.searchsorted(BINS, worth.judged.level, side="right") - 1, 0, len(BINS) - 2)
+    count = np.bincount(which, minlength=len(BINS) - 1)
+    used = count > 0
+    said = np.bincount(which, worth.judged.level, len(BINS) - 1)[used] / count[used]
+    seen = np.bincount(which, worth.positive, len(BINS) - 1)[used] / count[used]
+    low, high = wilson(seen, count[used])
+    figure = new_figure("probability said", "part of rows before an event")
+    figure.add_scatter(
+        x=said, y=seen, mode="markers+lines", name="observed", marker_color=NORMAL,
+        error_y={"type": "data", "symmetric": False, "array": high - seen, "arrayminus": seen - low},
+        text=[f"{n:,} rows" for n in count[used]],
+    )  # fmt: skip
+    figure.add_scatter(x=said, y=said, mode="lines", name="calibrated", line={"color": THRESHOLD, "dash": "dot"})
+    figure.update_xaxes(type="log", dtick=1, tickformat="~p")
+    figure.update_yaxes(tickformat="~p")
+    return figure
+
+
+def wilson(part: NDArray[np.float64], count: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """90 % interval of a proportion (Wilson 1927)."""
+    spread = Z90**2 / count
+    middle = (part + spread / 2) / (1 + spread)
+    half = Z90 * np.sqrt(part * (1 - part) / count + spread / (4 * count)) / (1 + spread)
+    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
+
+
+def cost_curve(dataset: Dataset, worth: Worth) -> go.Figure:
+    """Saving that each threshold would have had, as a multiple of the one used."""
+    relative = worth.judged.level / np.where(worth.judged.threshold > 0, worth.judged.threshold, np.nan)
+    usable = relative[np.isfinite(relative)]
+    figure = new_figure("threshold, as a multiple of the one used", "saving")
+    if len(usable):
+        candidates = np.unique(np.append(np.quantile(usable, 1 - np.geomspace(0.0005, 0.2, THRESHOLDS)), 1.0))
+        figure.add_scatter(
+            x=candidates, y=[_saving(dataset, worth, relative > c) for c in candidates], line_color=NORMAL
+        )
+        figure.add_vline(x=1.0, line_color=ANOMALOUS, annotation_text="used")
+    figure.add_hline(y=0, line_dash="dash", line_color=THRESHOLD, annotation_text="never alarm")
+    figure.update_yaxes(range=[-0.5, 0.5], tickformat=".0%")
+    return figure
+
+
+def _saving(dataset: Dataset, worth: Worth, above: NDArray[np.bool_]) -> float:
+    recipe = worth.recipe
+    run = run_numbers(dataset, row_steps(dataset, recipe.grid), recipe.grid.max_gap_steps)[worth.judged.rows]
+    alarms = alarm_intervals(worth.steps, above, run, recipe.episode)
+    priced = event_cost(alarms, worth.event_steps, recipe.lead, recipe.costs)
+    return 1 - priced.cost / priced.never_cost if priced.never_cost > 0 else float("nan")
+
+
+def lead_times(worth: Worth) -> go.Figure:
+    """Minutes from the raising of the alarm to the event."""
+    match = worth.priced.match
+    steps, caught = np.unique(match.lead_steps[match.caught], return_counts=True)
+    figure = new_figure("minutes ahead", "caught events")
+    minutes = [f"{minutes:g}" for minutes in steps * worth.recipe.grid.step_seconds / 60]
+    figure.add_bar(x=minutes, y=caught, width=0.4, marker_color=NORMAL)
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(rangemode="tozero", tickformat="d")
+    return figure
+
+
+def events(dataset: Dataset, worth: Worth) -> go.Figure:
+    """A small panel for each event: the level relative to the threshold on the steps before it."""
+    total = max(len(worth.event_steps), 1)
+    rows = -(-total // COLUMNS)
+    titles = []
+    for index, moment in enumerate(iso_times(dataset.times[worth.event_rows])):
+        caught = worth.priced.match.caught[index]
+        titles.append(f"{moment[5:16].replace('T', ' ')}{' caught' if caught else ''}")
+    figure = make_subplots(rows=rows, cols=COLUMNS, subplot_titles=titles, shared_yaxes=False)
+    for index, step in enumerate(worth.event_steps.tolist()):
+        before = (worth.steps >= step - STEPS_BEFORE) & (worth.steps < step)
+        place = {"row": index // COLUMNS + 1, "col": index % COLUMNS + 1}
+        ahead = (worth.steps[before] - step) * worth.recipe.grid.step_seconds / 60
+        relative = worth.judged.level[before] / worth.judged.threshold[before]
+        _, sensors = top_before(dataset, worth, index)
+        figure.add_scatter(
+            x=ahead, y=relative, line_color=NORMAL, mode="lines+markers", marker_size=3, showlegend=False,
+            hovertext=", ".join(sensors), **place,
+        )  # fmt: skip
+        alarmed = relative > 1
+        figure.add_scatter(
+            x=ahead[alarmed], y=relative[alarmed], mode="markers", marker_color=ANOMALOUS, showlegend=False, **place
+        )
+        figure.add_hline(y=1, line_dash="dot", line_color=THRESHOLD, **place)
+    figure.update_layout(template="plotly_white", height=130 * rows + 80, margin={"t": 40, "b": 30})
+    figure.update_annotations(font_size=10)
+    return figure
+
+
+def top_before(dataset: Dataset, worth: Worth, event: int) -> tuple[float | None, list[str]]:
+    """The highest level in the lead window of an event, and the sensors that added most to it, with their shares."""
+    step, lead = int(worth.event_steps[event]), worth.recipe.lead
+    inside = np.flatnonzero((worth.steps >= step - lead.until_steps) & (worth.steps <= step - lead.from_steps))
+    if not len(inside):
+        return None, []
+    highest = inside[int(np.argmax(worth.judged.level[inside]))]
+    parts = shares(worth.judged.parts[highest].astype(np.float64))
+    named = [f"{dataset.sensors[sensor]} {parts[sensor]:.0%}" for sensor in top(parts)]
+    return float(worth.judged.level[highest]), named
+
+
+def _dates(worth: Worth) -> list[str]:
+    return [record["day"] for record in worth.per_day()]

@@ -1,0 +1,112 @@
+"""The HTML report of a backtest: one self-contained file."""
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from trainer.backtesting.alarm_value import Worth, difference_in_words, in_words
+from trainer.data.dataset import Dataset
+from trainer.reports.fit_report import STYLE
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def backtest_report(
+    dataset: Dataset,
+    worths: list[Worth],
+    differences: list[dict[str, Any]],
+    stressed: dict[str, list[Worth]],
+    retrain: str,
+) -> str:
+    """What every recipe's alarms were worth, day by day and event by event."""
+    from plotly.offline import get_plotlyjs
+
+    from trainer.reports import backtest_figures as figures
+
+    body = [_comparison(worths, differences, stressed)]
+    for worth in worths:
+        verdict = "".join(f"<p>{escape(line)}</p>" for line in in_words(worth))
+        body.append(f'<h2>{escape(worth.recipe.name)}</h2><div class="verdict">{verdict}</div>')
+        body.append(_section("Cost so far", "", figures.cumulative_cost(worth)))
+        body.append(_section("Saving by day", "", figures.saving_by_day(worth)))
+        if worth.judged.is_probability:
+            text = "How often an event followed, against what was said; bars are 90 % intervals (Wilson 1927)."
+            body.append(_section("Reliability", text, figures.reliability(worth)))
+        text = "The threshold was not chosen here; the curve shows what another one would have brought afterwards."
+        body.append(_section("Saving against threshold", text, figures.cost_curve(dataset, worth)))
+        body.append(_section("Lead time of the caught events", "", figures.lead_times(worth)))
+        text = "Every event with the levels before it, its alarms, and the sensors that spoke loudest."
+        body.append(_section("Events", text, figures.events(dataset, worth)))
+        body.append(_event_table(dataset, worth))
+    title = f"Backtest on {dataset.name}"
+    recipe = worths[0].recipe
+    about = (
+        f"{len(dataset):,} rows, {int(dataset.events.sum())} events in all · fitted every {retrain} on the past alone "
+        f"· seed {recipe.train.seed} · every miss {recipe.costs.fn:g}, every alarm "
+        f"{recipe.costs.fp:g}, held for {recipe.episode.hold_steps} steps and then paid for again"
+        + (f" after a rest of {recipe.episode.rest_steps}" if recipe.episode.rest_steps else "")
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{STYLE}</style><script>{get_plotlyjs()}</script></head><body><h1>{escape(title)}</h1>"
+        f'<p class="muted">{escape(about)}</p>{"".join(body)}</body></html>\n'
+    )
+
+
+def _section(heading: str, text: str, figure: "go.Figure") -> str:
+    from plotly.io import to_html
+
+    drawn = to_html(figure, include_plotlyjs=False, full_html=False, config={"displaylogo": False, "responsive": True})
+    return f"<h3>{escape(heading)}</h3>{f'<p>{escape(text)}</p>' if text else ''}{drawn}"
+
+
+def _comparison(worths: list[Worth], differences: list[dict[str, Any]], stressed: dict[str, list[Worth]]) -> str:
+    head = (
+        "<tr><th>recipe</th><th>protocol</th><th>saving</th><th>90 % interval</th><th>caught</th><th>alarms</th></tr>"
+    )
+    rows = [_row(worth, "as it was") for worth in worths]
+    rows += [_row(worth, name) for name, others in stressed.items() for worth in others]
+    paired = "".join(f"<p>{escape(difference_in_words(each))}</p>" for each in differences)
+    return f"<table>{head}{''.join(rows)}</table>{paired}"
+
+
+def _row(worth: Worth, protocol: str) -> str:
+    low, high = worth.interval.low, worth.interval.high
+    cells = (
+        worth.recipe.name,
+        protocol,
+        _percent(worth.saving),
+        f"{_percent(low)} to {_percent(high)}",
+        f"{int(worth.priced.match.caught.sum())} of {len(worth.event_steps)}",
+        str(len(worth.alarms)),
+    )
+    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _event_table(dataset: Dataset, worth: Worth) -> str:
+    from trainer.reports.backtest_figures import top_before
+
+    head = "<tr><th>event</th><th>caught</th><th>minutes ahead</th><th>highest level</th><th>sensors</th></tr>"
+    rows = []
+    for index, when in enumerate(_times(dataset, worth)):
+        lead = int(worth.priced.match.lead_steps[index])
+        level, sensors = top_before(dataset, worth, index)
+        cells = (
+            when,
+            "no" if lead < 0 else "yes",
+            "" if lead < 0 else f"{lead * worth.recipe.grid.step_seconds / 60:g}",
+            "no scored row" if level is None else f"{level:.4g}",
+            ", ".join(sensors),
+        )
+        rows.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _times(dataset: Dataset, worth: Worth) -> list[str]:
+    from trainer.evaluation.score import iso_times
+
+    return iso_times(dataset.times[worth.event_rows])
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.1%}"

@@ -1,0 +1,136 @@
+"""HTML reports: one self-contained file each, with plotly's own script inside."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from stream_detector.bundle.bundle import Bundle
+from stream_detector.bundle.manifest import Manifest
+from trainer.data.dataset import Dataset
+from trainer.evaluation.evaluate import Evaluation, in_words
+from trainer.evaluation.scored import ScoredRows
+from trainer.fitting.fit import Fitted
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from trainer.data.spectrum import Spectra
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .2rem; } p { margin: .3rem 0; }
+.muted { color: #5b6b7b; } table { border-collapse: collapse; margin: .6rem 0; }
+td, th { padding: .15rem .9rem .15rem 0; text-align: left; vertical-align: top; }
+.verdict { border-left: 4px solid #2f6f9f; padding: .3rem .9rem; background: #f3f7fa; }
+"""
+
+Section = tuple[str, str, "go.Figure | None"]
+"""Heading, text (HTML) and figure."""
+
+
+def fit_report(fitted: Fitted) -> str:
+    """What was learnt, how the threshold was chosen, and how it does on the part that nothing was chosen on."""
+    from trainer.data.spectrum import spectra
+    from trainer.reports import fit_figures as figures
+
+    manifest = fitted.bundle.manifest
+    sections: list[Section] = [("Verdict on the newest part", _words(fitted.evaluation), None)]
+    if fitted.losses.train:
+        text = "<p>The epoch with the lowest loss on the held-out windows was kept.</p>"
+        sections.append(("Training", text, figures.losses(fitted.losses)))
+    cycles = spectra(fitted.dataset, manifest.grid)
+    if cycles is not None:
+        sections.append(("Spectra of the sensors", _cycles(cycles), figures.sensor_spectra(cycles)))
+    text = f"<p>Threshold {manifest.threshold.value:.6g}: {escape(manifest.threshold.how)}.</p>"
+    sections.append(("Scores of the validation part", text, figures.score_distribution(manifest, fitted.validation)))
+    if _labelled(fitted.validation):
+        text = "<p>The threshold was chosen on this part.</p>"
+        sections.append(
+            ("Cost against threshold, validation part", text, figures.cost_curve(manifest, fitted.validation))
+        )
+    sections += _judged(fitted.bundle, fitted.dataset, fitted.test, fitted.evaluation)
+    return _page(f"Fit of {manifest.recipe}", manifest, sections)
+
+
+def _cycles(cycles: "Spectra") -> str:
+    hours = cycles.period_seconds[0] > 2 * 3600
+    shown = [
+        f"{escape(name)} {period / 3600:.3g} h" if hours else f"{escape(name)} {period:.3g} s"
+        for name, period in cycles.strongest()[:8]
+    ]
+    return f"<p>The period with the largest share of each sensor's variance: {', '.join(shown) or 'none moves'}.</p>"
+
+
+def evaluation_report(bundle: Bundle, dataset: Dataset, scored: ScoredRows, evaluation: Evaluation, which: str) -> str:
+    """How a bundle does on the rows of a file; `which` says in words which rows these are."""
+    text = f"<p>{escape(dataset.name)}: {escape(which)}.</p>{_words(evaluation)}"
+    sections: list[Section] = [("Verdict", text, None), *_judged(bundle, dataset, scored, evaluation)]
+    return _page(f"Evaluation of {bundle.manifest.recipe}", bundle.manifest, sections)
+
+
+def _judged(bundle: Bundle, dataset: Dataset, scored: ScoredRows, evaluation: Evaluation) -> list[Section]:
+    from trainer.reports import fit_figures as figures
+
+    if not len(scored):
+        return []
+    manifest = bundle.manifest
+    sections: list[Section] = [
+        ("Score over time", "", figures.score_over_time(manifest, dataset, scored)),
+        ("Distribution of scores", "", figures.score_distribution(manifest, scored)),
+    ]
+    if _labelled(scored):
+        text = "<p>What each threshold would have cost on these rows. The threshold was not chosen on them.</p>"
+        sections.append(("Cost against threshold", text, figures.cost_curve(manifest, scored)))
+    if evaluation.confusion is not None:
+        sections.append(("Confusion matrix", _numbers(evaluation), figures.confusion(evaluation.confusion)))
+    pair = figures.reconstruction(bundle, dataset, scored)
+    if pair is not None:
+        text = "<p>The window with the highest score, in scaled units, its four sensors with the largest error.</p>"
+        sections.append(("Input against reconstruction", text, pair))
+    return sections
+
+
+def _labelled(scored: ScoredRows) -> bool:
+    return scored.positive is not None and bool(scored.positive.any()) and not bool(scored.positive.all())
+
+
+def _words(evaluation: Evaluation) -> str:
+    return f'<div class="verdict">{"".join(f"<p>{escape(line)}</p>" for line in in_words(evaluation))}</div>'
+
+
+def _numbers(evaluation: Evaluation) -> str:
+    rows = {
+        "accuracy": evaluation.accuracy,
+        "precision": evaluation.precision,
+        "recall": evaluation.recall,
+        "F1": evaluation.f1,
+        "false-alarm rate (FRR)": evaluation.frr,
+        "missed rate (FAR)": evaluation.far,
+        "their mean (IE)": evaluation.ie,
+        "area under ROC": evaluation.auroc,
+        "average precision": evaluation.average_precision,
+    }
+    cells = "".join(
+        f"<tr><td>{name}</td><td>{'n/a' if value is None else f'{value:.4f}'}</td></tr>" for name, value in rows.items()
+    )
+    return f"<table>{cells}</table>"
+
+
+def _page(title: str, manifest: Manifest, sections: list[Section]) -> str:
+    from plotly.io import to_html
+    from plotly.offline import get_plotlyjs
+
+    body = []
+    for heading, text, figure in sections:
+        drawn = "" if figure is None else to_html(figure, include_plotlyjs=False, full_html=False)
+        body.append(f"<h2>{escape(heading)}</h2>{text}{drawn}")
+    training = manifest.training
+    about = (
+        f"bundle {manifest.bundle_id or 'not written'} · {len(manifest.sensors)} sensors · windows of "
+        f"{manifest.window.steps} steps of {manifest.grid.step_seconds:g} s · learnt from {training.windows:,} windows "
+        f"of {training.data_name} · seed {training.seed}"
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{STYLE}</style><script>{get_plotlyjs()}</script></head><body><h1>{escape(title)}</h1>"
+        f'<p class="muted">{escape(about)}</p>{"".join(body)}</body></html>\n'
+    )
