@@ -258,9 +258,11 @@ class Decider:
         self._decisions.alarms.append((record, self._wording.cleared(standing.alarm, ended)))
         self._decisions.changed.add(slot)
         standing.alarm = None
-        # Empty steps, and those that are not scored, may have kept it up for longer than it had to be.
+        # Empty steps, and those that are not scored, may have kept it up for longer than it had to be: perhaps until
+        # its rest, too, was over.
         episode = self._rules.episode
-        standing.ended_step = min(ended, standing.alarm_step + episode.max_steps) if episode.rest_steps else None
+        over = min(ended, standing.alarm_step + episode.max_steps)
+        standing.ended_step = over if rests(over, ended, episode) else None
         self._busy[slot] = standing.ended_step is not None
 
     def _end_rest(self, slot: int) -> None:

@@ -206,6 +206,7 @@ quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 
 @quick
 @given(logs, st.lists(st.integers(0, 120), max_size=12), ANY_LIMITS)
+@example((0, 32, 0.0, "rest with stride and gaps"), [], LIMITS)  # an alarm is cleared after its rest is over
 def test_it_agrees_with_its_twin_however_the_log_is_cut(
     drawn: tuple[int, int, float, str], cuts: list[int], limits: Limits
 ) -> None:
