@@ -99,5 +99,16 @@ soak: $(STAMP) ## a steady load with kills and rebalances; SOAK='--minutes 60 --
 stack: $(STAMP) ## run everything as real processes: from a simulated break to the text at a receiver, timed
 	$(BIN)/python -m tests.programs.stack $(STACK)
 
+VERSIONS ?= 3.11 3.12 3.13 3.14
+versions: $(STAMP) ## the fast tests on every Python found here, .venv-VERSION each; fails when one fails (VERSIONS='3.11 3.12')
+	@tried=; failed=; for version in $(VERSIONS); do \
+		$(BIN)/uv python find --quiet --no-project --system --no-python-downloads $$version >/dev/null 2>&1 || { echo "Python $$version: not found here"; continue; }; \
+		echo "Python $$version:"; tried="$$tried $$version"; \
+		{ test -x .venv-$$version/bin/python || $(BIN)/uv venv --quiet --no-project --system --no-python-downloads --python $$version .venv-$$version; } \
+		&& VIRTUAL_ENV=$(CURDIR)/.venv-$$version $(BIN)/uv pip install --quiet --editable '.[dev]' \
+		&& .venv-$$version/bin/python -m pytest -q -n 2 -m "not kafka and not slow and not prometheus and not browser" $(PYTEST) \
+		|| failed="$$failed $$version"; \
+	done; echo "tried:$$tried; failed:$${failed:- none}"; test -n "$$tried" -a -z "$$failed"
+
 clean: ## remove what the targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build .kafka
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache dist build .kafka
