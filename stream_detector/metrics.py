@@ -114,7 +114,10 @@ class WorkerMetrics:
         self.threshold = gauge("threshold", "Score above which an alarm is raised", "asset")
         self.probability = gauge("probability", "Newest calibrated P(event within the lead window)", "asset")
         self.reconstruction_error = gauge(
-            "reconstruction_error", "Share of the newest error, top sensors only", "asset", "sensor"
+            "reconstruction_error",
+            "Share (0 to 1) of the newest error, or with a head of the evidence for an event; top sensors only",
+            "asset",
+            "sensor",
         )
         self.degraded_sensors = gauge("degraded_sensors", "Sensors that are silent or missing and masked", "asset")
         self.warming_up = gauge("warming_up", "1 while the asset's window is not full", "asset")

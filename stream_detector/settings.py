@@ -42,7 +42,10 @@ class Settings(EnvironmentSettings):
     topic_replication: int = setting(-1, "copies of a topic that is created; -1 = the broker's default", ge=-1, le=10)
     topic_retention_days: float = setting(7.0, "how long created topics keep records (not the compacted)", "d", gt=0)
     topic_history_days: float = setting(
-        730.0, "... those of alarms, events, feedback and alarm states: the ledger looks back on them", "d", gt=0
+        730.0,
+        "how long created topics keep alarms, events, feedback and alarm states, for the ledger",
+        "d",
+        gt=0,
     )
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = setting(
@@ -90,9 +93,16 @@ class Settings(EnvironmentSettings):
         20_000, "most assets that one partition may hold; readings of others are dead letters", ge=1
     )
     evict_after_seconds: float = setting(
-        604_800.0, "an asset this far behind its partition (event time) is forgotten", "s", gt=0
+        604_800.0,
+        "an asset this far behind its partition (event time) is forgotten if it is silent for evict_after_records too",
+        "s",
+        gt=0,
     )
-    evict_after_records: int = setting(1_000_000, "... if it also sent nothing within this many records", ge=1)
+    evict_after_records: int = setting(
+        1_000_000,
+        "an asset without a record among the partition's last so many is forgotten if evict_after_seconds are over too",
+        ge=1,
+    )
     dead_letters_per_second: float = setting(
         200.0, "most dead letters published; the others are only counted", "1/s", gt=0
     )
