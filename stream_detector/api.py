@@ -49,7 +49,7 @@ class Detector:
     @property
     def threshold(self) -> float:
         """An alarm needs a score (of a calibrated detector: a probability) above this."""
-        return self._bundle.manifest.threshold.value
+        return self._bundle.manifest.alarm_threshold
 
     def score(self, frame: "pd.DataFrame", time: str | None = None, events: Any = ()) -> "pd.DataFrame":
         """Score a frame of one asset: one row for every row of `frame` with a full window behind it, under its label.

@@ -150,6 +150,11 @@ class Recipe(Config):
             raise ValueError(f"window.steps = {self.window.steps} is too short for this transform")
         if self.threshold.policy == "probability" and self.head is None:
             raise ValueError('threshold.policy = "probability" needs a [head] that gives probabilities')
+        if self.head is not None and self.threshold.policy != "probability":
+            raise ValueError(
+                f"a [head] gives probabilities, whose threshold follows from the costs: threshold.policy = "
+                f'"{self.threshold.policy}" must be "probability", or take the [head] away'
+            )
         if self.threshold.policy == "fixed" and self.threshold.value is None:
             raise ValueError('threshold.policy = "fixed" needs threshold.value')
         if self.grid.kind == "table" and self.window.steps != 1:

@@ -42,7 +42,7 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
                     **_row(recipe, seen, _cheapest(recipe, seen)),
                 }
             )
-        limit = fitted.bundle.manifest.threshold.value
+        limit = fitted.bundle.manifest.alarm_threshold
         rows.append({"protocol": f"**{by} split, threshold on validation**", **_row(recipe, test, limit)})
         if by == "time":
             rows.append(
@@ -67,7 +67,7 @@ def _with_break_rows(recipe: Recipe, bundle: Bundle, dataset: Dataset, test: Sco
         np.concatenate([normal.rows, breaks]),
         np.concatenate([normal.score, scored.score]),
         None,
-        np.concatenate([normal.alarm, scored.score > bundle.manifest.threshold.value]),
+        np.concatenate([normal.alarm, scored.score > bundle.manifest.alarm_threshold]),
         np.concatenate([normal.errors, scored.errors]),
         np.repeat([False, True], [len(normal), len(breaks)]),
     )

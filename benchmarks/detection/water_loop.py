@@ -52,7 +52,7 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
         bundle = fit(recipe, experiment.take(_first(experiment)), scratch).bundle
         scored = score_dataset(bundle, experiment)
         scores = spread(scored.rows, scored.score, len(experiment))[TRAIN_ROWS:]
-        errors = Errors.of(scores > bundle.manifest.threshold.value, positive)
+        errors = Errors.of(scores > bundle.manifest.alarm_threshold, positive)
         each.append({"experiment": experiment.name, **errors.both, "AUROC": auroc(scores, positive)})
         ours += errors
     rows: list[dict[str, Any]] = [{"method": "**water-loop**: the recipe, factor 2", **ours.both}]

@@ -21,7 +21,7 @@ from stream_detector.detection.config import (
     WindowConfig,
 )
 from stream_detector.detection.scaling import transformed_steps
-from stream_detector.errors import BundleError
+from stream_detector.errors import BundleError, UsageError
 
 FORMAT = 1
 """Raised when an older detector could not read a newer bundle."""
@@ -89,9 +89,24 @@ class Manifest(Config):
         return self
 
     @property
+    def alarm_threshold(self) -> float:
+        """An alarm needs a score above this, or with a head a probability, whose threshold follows from the costs."""
+        return self.threshold.value if self.head is None else self.costs.probability_threshold
+
+    @property
     def model_steps(self) -> int:
         """Steps of the windows that the model reads."""
         return transformed_steps(self.transform, self.window.steps)
+
+
+def require_stream(manifest: Manifest) -> None:
+    """UsageError for a bundle of samples without a time: steps of a stream would take most of them for duplicates."""
+    if manifest.grid.kind == "table":
+        raise UsageError(
+            f"bundle {manifest.bundle_id} of recipe {manifest.recipe} scores samples without a time (grid.kind = "
+            '"table"), and a stream needs readings with one; score files of samples with `trainer score`, or in a '
+            "program with `stream_detector.Detector` (docs/python-api.md)"
+        )
 
 
 def seal(manifest: Manifest) -> bytes:

@@ -38,7 +38,7 @@ def command(
         "sensors": f"{len(manifest.sensors)}: {sensors}",
         "window": f"{manifest.window.steps} steps of {manifest.grid.step_seconds:g} s",
         "model": f"{manifest.model.kind}{f' with head {manifest.head.kind}' if manifest.head else ''}",
-        "threshold": f"{threshold.value:.6g} ({threshold.policy}: {threshold.how})",
+        "threshold": f"{manifest.alarm_threshold:.6g} ({threshold.policy}: {threshold.how})",
         "learnt from": learnt,
     }
     width = max(map(len, facts))

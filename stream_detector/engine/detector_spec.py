@@ -38,7 +38,6 @@ class Rules:
     @classmethod
     def of(cls, bundle: Bundle) -> "Rules":
         manifest = bundle.manifest
-        by_probability = bundle.head is not None
         return cls(
             bundle_id=manifest.bundle_id,
             recipe=manifest.recipe,
@@ -49,7 +48,7 @@ class Rules:
             lead=manifest.lead,
             episode=manifest.episode,
             costs=manifest.costs,
-            threshold=manifest.costs.probability_threshold if by_probability else manifest.threshold.value,
+            threshold=manifest.alarm_threshold,
             scorer=bundle.scorer,
             head=bundle.head,
         )

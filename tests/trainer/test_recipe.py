@@ -1,10 +1,12 @@
 """Recipes: all that come along are valid, and a mistake in one is named."""
 
 import re
-from typing import get_args
+from importlib import import_module
+from typing import Literal, get_args, get_origin
 
 import pytest
 
+from stream_detector.detection.head.calibrated_head import CalibratedOptions
 from stream_detector.detection.models.registry import KINDS
 from stream_detector.errors import RecipeError
 from tests.support.paths import DOCS
@@ -47,6 +49,11 @@ def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path):
         (SMALL + '[threshold]\npolicy = "best"\n', "threshold.policy"),
         (SMALL + '[threshold]\npolicy = "fixed"\n', "needs threshold.value"),
         (SMALL + '[threshold]\npolicy = "probability"\n', "needs a [head]"),
+        (
+            SMALL + '[head]\nkind = "calibrated"\n[threshold]\npolicy = "fixed"\nvalue = 0.3\n',
+            '"fixed" must be "probability"',
+        ),
+        (SMALL + '[head]\nkind = "calibrated"\n', '"cost-optimal" must be "probability"'),
         (SMALL + "[split]\ntrain = 0.9\nvalidation = 0.2\n", "sum to at most 1"),
         (SMALL + "[costs]\nfn = 1\n", "an alarm must cost more than none"),
         (SMALL + "[transform]\nsmooth_steps = 5\n", "too short for this transform"),
@@ -82,20 +89,34 @@ def test_a_split_by_time_never_learns_from_what_comes_later():
     assert split.validation.nonzero()[0].max() < split.test.nonzero()[0].min()
 
 
-def keys_of(config, prefix=""):
-    """Every key of a section and of those inside it."""
-    for name, field in config.model_fields.items():
-        inner = [part for part in (field.annotation, *get_args(field.annotation)) if hasattr(part, "model_fields")]
-        yield name
-        for part in inner:
-            yield from keys_of(part)
+def words_of(annotation):
+    """Every key of a section and of those inside it, and every word that a key takes."""
+    if hasattr(annotation, "model_fields"):
+        for name, field in annotation.model_fields.items():
+            yield name
+            yield from words_of(field.annotation)
+    elif get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    else:
+        for part in get_args(annotation):
+            yield from words_of(part)
 
 
-def test_the_page_on_recipes_names_every_key_and_every_model():
+def said_by(text):
+    return set(re.findall(r"[a-z][a-z0-9_]*(?:-[a-z0-9]+)*", text))
+
+
+def test_the_page_on_recipes_names_every_key_and_every_word_that_a_key_takes():
     page = (DOCS / "recipes.md").read_text("utf-8")
-    named = {part for code in re.findall(r"`([^`\n]+)`", page) for part in re.split(r"[^\w-]+", code)}
-    headings = set(re.findall(r"\[(\w+)\]", page))
-    assert not (set(keys_of(Recipe)) | set(KINDS)) - named - headings
+    tables = " ".join(line for line in page.splitlines() if line.startswith(("| `", "`costs.", "`head.", "## ")))
+    assert set(words_of(Recipe)) | set(words_of(CalibratedOptions)) <= said_by(tables)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_on_recipes_names_every_option_of_a_model_in_the_row_of_the_model(kind):
+    module, name = KINDS[kind].split(":")
+    (row,) = re.findall(rf"^\| `{kind}` \|.*$", (DOCS / "recipes.md").read_text("utf-8"), re.MULTILINE)
+    assert set(words_of(getattr(import_module(module), name).Options)) <= said_by(row)
 
 
 def test_the_recipe_on_the_page_is_a_whole_one():

@@ -47,7 +47,7 @@ def command(
             scored.level[scored.alarm],
             file=data.name,
             bundle=loaded.manifest.bundle_id,
-            threshold=loaded.manifest.threshold.value,
+            threshold=loaded.manifest.alarm_threshold,
         )
     alarms = int(scored.alarm.sum())
     typer.echo(f"{out}: {len(scored):,} of {len(dataset):,} rows scored, {alarms:,} above the threshold")

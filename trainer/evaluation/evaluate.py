@@ -51,7 +51,7 @@ class Evaluation:
 
 def evaluate_rows(scored: ScoredRows, manifest: Manifest) -> Evaluation:
     """Judge the decisions of a bundle on the rows of a file."""
-    threshold, policy = manifest.threshold.value, str(manifest.threshold.policy)
+    threshold, policy = manifest.alarm_threshold, str(manifest.threshold.policy)
     if scored.positive is None or not len(scored):
         nothing: dict[str, Any] = dict.fromkeys(Evaluation.__dataclass_fields__)
         return Evaluation(**{**nothing, "rows": len(scored), "threshold": threshold, "threshold_policy": policy})

@@ -44,7 +44,7 @@ def score_table(manifest: Manifest, dataset: Dataset, scored: ScoredRows, with_e
     columns: dict[str, Any] = {
         "time": iso_times(dataset.times[scored.rows]) if has_time else scored.rows,
         "score": scored.score,
-        "threshold": manifest.threshold.value,
+        "threshold": manifest.alarm_threshold,
         "alarm": scored.alarm.astype(np.int64),
     }
     if scored.probability is not None:

@@ -57,7 +57,7 @@ def score_dataset(bundle: Bundle, dataset: Dataset) -> ScoredRows:
     positive = None if dataset.labels is None else row_positives(dataset, manifest.grid, manifest.lead)
     if manifest.grid.kind == "table":
         scored = bundle.scorer.score(dataset.values[:, None, :])
-        alarm = scored.score > manifest.threshold.value
+        alarm = scored.score > manifest.alarm_threshold
         return ScoredRows(np.arange(len(dataset)), scored.score, None, alarm, scored.errors, positive)
     readings = np.flatnonzero(~dataset.events)
     frame = score_frame(

@@ -56,8 +56,7 @@ class ConsoleFeed:
         self._manifest = manifest
         self._why_not_ready = why_not_ready
         self._place = {sensor: place for place, sensor in enumerate(manifest.sensors)}
-        with_head = manifest.head is not None
-        self._threshold = manifest.costs.probability_threshold if with_head else manifest.threshold.value
+        self._threshold = manifest.alarm_threshold
         self._started_at = time.time()
         self._version = version("stream-detector")
         self._read_back = not settings.publish_scores
