@@ -43,11 +43,13 @@ def _from_log(settings: Settings, folder: Path) -> tuple[bool, dict[str, Any]]:
     import asyncio
 
     from stream_detector.bundle.bundle import load_bundle
+    from stream_detector.bundle.manifest import require_stream
     from stream_detector.commands.run import limits_of
     from stream_detector.engine.engine import Engine
     from stream_detector.streaming.audit import audit_log
 
     bundle = load_bundle(folder)
+    require_stream(bundle.manifest)
     audit = asyncio.run(audit_log(settings, lambda: Engine(bundle, limits_of(settings)), bundle.manifest.bundle_id))
     for mine in audit.partitions:
         _print_partition(

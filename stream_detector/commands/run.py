@@ -83,9 +83,10 @@ def build_worker(settings: Settings, bundle_folder: Path, clock: StartClock) -> 
 
     Raises:
         BundleError: the bundle is refused.
-        UsageError: a file that the settings name cannot be read.
+        UsageError: a file that the settings name cannot be read, or the bundle is of samples without a time.
     """
     from stream_detector.bundle.bundle import load_bundle
+    from stream_detector.bundle.manifest import require_stream
     from stream_detector.engine.engine import Engine
 
     key_file = settings.bundle_public_key_file
@@ -94,6 +95,7 @@ def build_worker(settings: Settings, bundle_folder: Path, clock: StartClock) -> 
     except OSError as error:
         raise UsageError(f"public key {key_file} cannot be read: {error.strerror}") from None
     bundle = load_bundle(bundle_folder, public_key)
+    require_stream(bundle.manifest)
     # Only some kinds of model need torch, and importing it is most of a start.
     torch = sys.modules.get("torch")
     if torch is not None:

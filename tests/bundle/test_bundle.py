@@ -11,12 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from safetensors.numpy import load_file, save_file
 
+from stream_detector.__main__ import main
 from stream_detector.bundle import files as bundle_files
 from stream_detector.bundle.bundle import load_bundle, sign_bundle
-from stream_detector.bundle.manifest import content_id
-from stream_detector.detection.config import HeadConfig, WindowConfig
+from stream_detector.bundle.manifest import ThresholdRecord, content_id
+from stream_detector.detection.config import CostConfig, GridConfig, HeadConfig, WindowConfig
 from stream_detector.errors import BundleError, StreamDetectorError, UsageError
-from tests.support.bundles import small_windows, write_small_bundle
+from tests.support.bundles import small_manifest, small_windows, write_small_bundle
 
 
 @pytest.fixture
@@ -301,3 +302,21 @@ def test_what_is_no_key_is_a_mistake_of_usage_not_of_the_bundle(folder, key):
 def test_a_head_of_unknown_kind_is_refused_in_words(tmp_path):
     with pytest.raises(StreamDetectorError, match="head"):
         write_small_bundle(tmp_path / "bundle", head=HeadConfig(kind="magic"))
+
+
+def test_with_a_head_the_alarm_threshold_follows_from_the_costs_whatever_else_the_manifest_records() -> None:
+    fixed = ThresholdRecord(value=0.3, policy="fixed", how="given")
+    assert small_manifest(threshold=fixed).alarm_threshold == 0.3
+    calibrated = small_manifest(threshold=fixed, head=HeadConfig(kind="calibrated"))
+    assert calibrated.alarm_threshold == CostConfig().probability_threshold == 0.05
+
+
+@pytest.mark.parametrize("command", [["run"], ["audit"]])
+def test_a_bundle_of_samples_is_refused_for_a_stream_before_a_broker_is_asked(command: list[str], tmp_path, capsys):
+    folder = tmp_path / "lots"
+    write_small_bundle(folder, grid=GridConfig(kind="table", step_seconds=1), window=WindowConfig(steps=4))
+    assert main([*command, "--bundle", str(folder), "--bootstrap", "127.0.0.1:1"]) == 2
+    said = capsys.readouterr().err
+    assert "trainer score" in said
+    assert 'grid.kind = "table"' in said
+    assert "Traceback" not in said
