@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format lint types kafka dist bench figures endurance chaos fuzz soak stack backtest audit-dependencies sbom screenshots dashboards manifests versions clean
+.PHONY: help setup demo test unit properties check format lint types kafka dist bench figures endurance chaos fuzz soak stack backtest audit-dependencies sbom screenshots dashboards manifests versions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ test: $(STAMP) ## all tests, those on real Kafka included
 
 unit: $(STAMP) ## the fast tests only, under a minute
 	$(BIN)/python -m pytest -q -n 2 -m "not kafka and not slow and not prometheus and not browser" $(PYTEST)
+
+properties: $(STAMP) ## every property test with many random examples; PROPERTIES='--examples 5000 --seed N --only EXPRESSION'
+	$(BIN)/python -m tests.programs.properties $(PROPERTIES)
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stream_detector.errors import DataError
 from stream_detector.historian import Layout, read_history
+from tests.support.properties import examples
 
 FIRST_OF_MAY = datetime(2026, 5, 1, tzinfo=UTC).timestamp()
 
@@ -134,7 +135,7 @@ def test_a_missing_file_a_folder_and_a_false_ending_are_named(tmp_path: Path) ->
             read_history(path)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=5))
 def test_values_are_read_back_to_the_last_digit(tmp_path_factory: pytest.TempPathFactory, values: list[float]) -> None:
     rows = "".join(f"{i},{value!r}\n" for i, value in enumerate(values))

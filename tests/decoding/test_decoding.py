@@ -15,6 +15,7 @@ from stream_detector.decoding.decoder import Decoder
 from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR
 from stream_detector.messages import Block, Event, Reading, Row
 from tests.fuzz.corpus import JSON_RECORDS
+from tests.support.properties import examples
 
 SENSORS = ("x1", "x2")
 TIME = "2026-05-01T00:02:00Z"
@@ -186,7 +187,7 @@ def _messages_accept(value: bytes) -> bool:
     return False
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(objects)
 def test_it_accepts_what_the_public_messages_accept(message: dict[str, Any]) -> None:
     try:
@@ -215,7 +216,7 @@ _ODD: list[bytes | None] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(
     st.lists(st.tuples(st.integers(0, 999), st.sampled_from(_KEYS), st.sampled_from(_ODD)), max_size=40),
     st.sampled_from([0, 30, 970, 1000]),

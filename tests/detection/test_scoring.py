@@ -10,6 +10,7 @@ from stream_detector.detection.config import ModelConfig, ScalerConfig, ScoreCon
 from stream_detector.detection.models.registry import ModelOutput, build
 from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import Scorer
+from tests.support.properties import examples
 
 SENSORS = 3
 IDENTITY = Scaler(np.zeros(SENSORS), np.ones(SENSORS))
@@ -132,7 +133,7 @@ def test_no_windows_give_no_scores():
 
 
 @pytest.mark.parametrize("hidden", [[2], [16, 8], [32, 16]])
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(seed=st.integers(0, 10_000))
 def test_a_window_scores_the_same_bits_in_every_batch_and_order(hidden, seed):
     generator = np.random.default_rng(seed)

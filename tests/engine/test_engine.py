@@ -18,6 +18,7 @@ from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch
 from stream_detector.engine.snapshots import load
 from stream_detector.messages import Alarm
 from tests.engine.naive_engine import Found, NaiveEngine
+from tests.support.properties import examples
 
 SENSORS = ("x1", "x2", "x3")
 STEP = 60.0
@@ -201,7 +202,7 @@ ANY_LIMITS = st.sampled_from([LIMITS, Limits(slack_steps=5), Limits(slack_steps=
 logs = st.tuples(
     st.integers(0, 10**6), st.integers(1, 120), st.sampled_from([0.0, 0.05, 0.3]), st.sampled_from(sorted(GRIDS))
 )
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 
 
 @quick

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stream_detector.engine.detector_spec import Rules
 from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch, score_frame
 from tests.engine.test_engine import BASE, GRIDS, SENSORS, STEP, alarm_tuple, batches, make_rules, random_log
+from tests.support.properties import examples
 
 Sent = tuple[float, dict[str, Any]]
 
@@ -87,7 +88,7 @@ def test_rows_and_readings_decide_alike() -> None:
         assert everything(send(Engine(GRIDS[name]), rows)) == everything(send(Engine(GRIDS[name]), as_readings(rows)))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12))
 @given(st.integers(0, 10**6), st.integers(1, 200), st.booleans())
 @example(27, 3, False)  # a window shorter than the lateness does not show that its sensors are dead
 def test_a_shuffle_within_the_lateness_changes_nothing(seed: int, cut: int, repeat: bool) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from stream_detector.detection.config import EpisodeConfig, GridConfig, WindowConfig
 from stream_detector.detection.episodes import Move, next_move
 from stream_detector.detection.grid.windows import Windows, cut, iterate
+from tests.support.properties import examples
 
 STEP = 120.0
 BASE = 14_000_000
@@ -44,7 +45,7 @@ def naive_windows(
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.integers(0, 10**6), st.integers(0, 80), st.integers(1, 6), st.integers(0, 3), st.sampled_from([1, 3, 9]))
 def test_a_table_is_cut_as_plain_loops_cut_it(seed: int, rows: int, width: int, gap: int, shortest: int) -> None:
     rng = np.random.default_rng(seed)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from stream_detector.detection.head.event_clock import NAMES
 from stream_detector.detection.head.features import NO_SENSOR, FeatureConfig, Features
+from tests.support.properties import examples
 
 SENSORS = ("a", "grade", "b")
 CONFIG = FeatureConfig(lags=(1, 3), volatility_steps=(2,), scale_half_life_steps=10, largest=1, grade="grade")
@@ -34,7 +35,7 @@ def naive_scale(column, until, config, breaks):
     return size / weight if weight and size else np.nan
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 10_000), st.sets(st.integers(1, 39), max_size=4))
 def test_features_agree_with_their_definition_written_out(seed, starts):
     rng = np.random.default_rng(seed)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_detector.streaming.worker.draining import _take
+from tests.support.properties import examples
 
 PARTITION = TopicPartition("readings", 0)
 ATTRIBUTES, CRC = struct.calcsize(">qiibI"), struct.calcsize(">qiib")
@@ -104,7 +105,7 @@ def result_of(raw: bytes, aborted: list[tuple[int, int]], offset: int) -> tuple[
     return FetchResult(PARTITION, assignment=assignment, partition_records=records, backoff=0), assignment
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(logs(), st.integers(1, 12))
 def test_the_columns_hold_what_the_stock_reader_gives_one_by_one(
     log: tuple[list[Batch], list[tuple[int, int]], int], most: int
