@@ -44,9 +44,9 @@ def _from_log(settings: Settings, folder: Path) -> tuple[bool, dict[str, Any]]:
 
     from stream_detector.bundle.bundle import load_bundle
     from stream_detector.bundle.manifest import require_stream
-    from stream_detector.commands.run import limits_of
     from stream_detector.engine.engine import Engine
     from stream_detector.streaming.audit import audit_log
+    from stream_detector.streaming.worker.composition import limits_of
 
     bundle = load_bundle(folder)
     require_stream(bundle.manifest)

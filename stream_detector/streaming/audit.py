@@ -20,7 +20,7 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_offsets import own_committed_offsets
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.clients.topics import existing_partitions
-from stream_detector.streaming.worker.pipeline import DetectionEngine
+from stream_detector.streaming.worker.ports import DetectionEngine
 
 POLL_MILLISECONDS = 500
 

@@ -7,14 +7,47 @@ for a group that has never committed anything. Hence these (private interface; t
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
+from stream_detector.streaming.clients.security import aiokafka_options
 
 NONE, UNKNOWN_TOPIC = 0, 3
 """Codes of an answer; nothing is committed of a topic that does not exist."""
 
 
-async def committed_offsets(admin: Any, group: str, partitions: Iterable[Any]) -> dict[Any, Any]:
+class AdminGroupOffsets:
+    """`GroupOffsets` on a connection of its own, which is opened when it is asked for the first time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin: Any = None
+
+    async def read(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
+        """As `committed_offsets`.
+
+        Raises:
+            KafkaError: the group's coordinator cannot be reached, or cannot say yet.
+        """
+        from aiokafka.admin import AIOKafkaAdminClient
+
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(**aiokafka_options(self._settings), request_timeout_ms=15_000)
+            await admin.start()
+            self._admin = admin
+        return await committed_offsets(self._admin, group, partitions)
+
+    async def close(self) -> None:
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.close()
+
+
+async def committed_offsets(
+    admin: Any, group: str, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, OffsetAndMetadata]:
     """{TopicPartition: OffsetAndMetadata} of those partitions of which the group has committed something.
 
     Args:
@@ -30,7 +63,9 @@ async def committed_offsets(admin: Any, group: str, partitions: Iterable[Any]) -
     return _offsets(await admin._send_request(_request(group, wanted), coordinator), group)
 
 
-async def own_committed_offsets(consumer: Any, partitions: Iterable[Any]) -> dict[Any, Any]:
+async def own_committed_offsets(
+    consumer: Any, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, OffsetAndMetadata]:
     """The same for the group of an `AIOKafkaConsumer`; waits until its coordinator can say.
 
     Raises:
@@ -53,7 +88,7 @@ async def own_committed_offsets(consumer: Any, partitions: Iterable[Any]) -> dic
     return {}
 
 
-def _request(group: str, partitions: Iterable[Any]) -> Any:
+def _request(group: str, partitions: Iterable[TopicPartition]) -> Any:
     """Partitions are named, for the embedded broker does not answer when asked about all."""
     from aiokafka.protocol.commit import OffsetFetchRequest
 
@@ -63,8 +98,7 @@ def _request(group: str, partitions: Iterable[Any]) -> Any:
     return OffsetFetchRequest(group, list(wanted.items()))
 
 
-def _offsets(answer: Any, group: str) -> dict[Any, Any]:
-    from aiokafka import OffsetAndMetadata, TopicPartition
+def _offsets(answer: Any, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
     from aiokafka.errors import for_code
 
     entries = [(topic, *entry) for topic, found in answer.topics for entry in found]

@@ -3,15 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from stream_detector.errors import StalledError
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.clients.security import aiokafka_options
 
 log = logging.getLogger(__name__)
@@ -34,32 +35,56 @@ class Burst:
     """Messages on their way."""
 
     messages: Sequence[Outgoing]
-    futures: list[asyncio.Future[Any]] = field(default_factory=list)
+    futures: list[asyncio.Future[object]] = field(default_factory=list)
+
+
+class BurstSender(Protocol):
+    """Sends bursts and says when they are acknowledged: `ConfirmedProducer`, as far as others need it."""
+
+    async def enqueue(self, messages: Sequence[Outgoing]) -> Burst: ...
+    async def confirm(self, burst: Burst) -> None: ...
+
+
+def open_producer(settings: Settings) -> KafkaProducer:
+    """A producer of the brokers that the settings name, not started: every replica acknowledges, once and in order."""
+    made: KafkaProducer = AIOKafkaProducer(
+        **aiokafka_options(settings),
+        client_id=f"stream-detector-{settings.instance or 'worker'}",
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=0,
+        max_batch_size=262_144,
+        request_timeout_ms=30_000,
+    )
+    return made
 
 
 class ConfirmedProducer:
     """A burst is sent again as a whole until every message of it is acknowledged: repeats are harmless, losses are not.
 
+    Args:
+        open_producer: makes the client, and another where one broke.
+        clock: monotonic, in seconds.
+
     Raises (from `confirm`):
         StalledError: the brokers did not acknowledge within `outage_seconds`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        open_producer: Callable[[Settings], KafkaProducer] = open_producer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
-        self._producer: AIOKafkaProducer | None = None
+        self._open_producer = open_producer
+        self._clock = clock
+        self._producer: KafkaProducer | None = None
         self._renewing = asyncio.Lock()
 
     async def start(self) -> None:
         """Raises KafkaError when the brokers cannot be reached."""
-        producer = AIOKafkaProducer(
-            **aiokafka_options(self._settings),
-            client_id=f"stream-detector-{self._settings.instance or 'worker'}",
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=0,
-            max_batch_size=262_144,
-            request_timeout_ms=30_000,
-        )
+        producer = self._open_producer(self._settings)
         await producer.start()
         self._producer = producer
 
@@ -91,7 +116,7 @@ class ConfirmedProducer:
 
     async def confirm(self, burst: Burst) -> None:
         """Wait until every message of the burst is acknowledged, sending again as often as needed."""
-        deadline = time.monotonic() + self._settings.outage_seconds
+        deadline = self._clock() + self._settings.outage_seconds
         while True:
             producer = self._producer
             outcomes = await asyncio.gather(*burst.futures, return_exceptions=True)
@@ -100,7 +125,7 @@ class ConfirmedProducer:
                 raise failed
             if failed is None and len(outcomes) == len(burst.messages):
                 return
-            if time.monotonic() > deadline:
+            if self._clock() > deadline:
                 raise StalledError(
                     f"{self._settings.bootstrap} acknowledged nothing for {self._settings.outage_seconds:g} s"
                 )
@@ -108,7 +133,7 @@ class ConfirmedProducer:
             await self._renew(producer)
             burst = await self.enqueue(burst.messages)
 
-    async def _renew(self, broken: AIOKafkaProducer | None) -> None:
+    async def _renew(self, broken: KafkaProducer | None) -> None:
         """An idempotent producer whose batch expired cannot go on (its sequence has a hole): start another."""
         async with self._renewing:
             if self._producer is not broken:

@@ -14,8 +14,9 @@ from yarl import URL
 from stream_detector.settings import Settings
 from stream_detector.streaming.worker.draining import Columns
 from stream_detector.streaming.worker.pipeline import Pipeline
+from stream_detector.streaming.worker.ports import GroupView
 from stream_detector.streaming.worker.progress import Fetched
-from stream_detector.streaming.worker.transport import BatchTransport
+from stream_detector.streaming.worker.transport import BatchConsumer, BatchTransport
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,33 @@ class _AsItIs(faust.Schema[Any, Any]):
 
     def loads_value(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - theirs
         return message.value
+
+
+class FaustStream:
+    """`ReadingsStream` on Kafka."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+        self._app = build_app(settings, pipeline)
+
+    async def start(self) -> None:
+        await self._app.start()
+
+    async def stop(self) -> None:
+        await self._app.stop()
+
+    async def crashed(self) -> BaseException:
+        await self._app._crashed.wait()
+        reason: BaseException | None = self._app.crash_reason
+        return reason or RuntimeError("the stream framework crashed without a reason")
+
+    def observe(self) -> GroupView:
+        consumer = self._app.consumer
+        return consumer.observe() if isinstance(consumer, BatchConsumer) else GroupView(False, {})
+
+    async def leave(self) -> None:
+        consumer = self._app.consumer
+        if isinstance(consumer, BatchConsumer):
+            await consumer.leave()
 
 
 def build_app(settings: Settings, pipeline: Pipeline) -> faust.App:
@@ -68,7 +96,7 @@ def build_app(settings: Settings, pipeline: Pipeline) -> faust.App:
         broker_request_timeout=max(90.0, settings.rebalance_stall_seconds),
         consumer_auto_offset_reset="earliest",
     )
-    app.transport = BatchTransport(app.conf.broker_consumer, app, keeper=pipeline)
+    app.transport = BatchTransport(app.conf.broker_consumer, app, settings=settings, keeper=pipeline)
     readings = app.topic(settings.topic_readings, schema=_AsItIs(allow_empty=True), acks=True)
 
     async def detect(stream: Any) -> AsyncIterator[None]:

@@ -1,50 +1,72 @@
-"""What the watchdog sees: the worker's own progress beside what the brokers say on a connection of their own."""
+"""Observes the worker for its watchdog: its own progress beside what the brokers say on a connection of their own."""
 
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
+from typing import Protocol
 
 from aiokafka.errors import KafkaError
 
 from stream_detector.errors import StalledError
-from stream_detector.settings import Settings
-from stream_detector.streaming.worker.pipeline import Pipeline
-from stream_detector.streaming.worker.recovery import LogReader
-from stream_detector.streaming.worker.transport import BatchConsumer
-from stream_detector.streaming.worker.watchdog import PartitionSight, Sight
+from stream_detector.streaming.clients.log_reader import LogReader
+from stream_detector.streaming.worker.ports import Clock, GroupView, OpenLog
+from stream_detector.streaming.worker.progress import PartitionProgress
+from stream_detector.streaming.worker.watchdog import Observation, PartitionObservation
 
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
 
 
-class Lookout:
-    """Looks when asked. `all_partitions`: of the readings topic, for a worker that has none of its own."""
+class OwnedPartitions(Protocol):
+    """`Pipeline`, as far as it is observed."""
 
-    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+    @property
+    def partitions(self) -> Mapping[int, PartitionProgress]: ...
+    @property
+    def planning(self) -> bool: ...
+
+
+class BrokerProbe:
+    """Looks when asked, on a connection that it keeps open while the brokers answer.
+
+    Args:
+        open_log: makes a reader of the log.
+        clock: monotonic, in seconds.
+        wall_clock: epoch seconds.
+    """
+
+    def __init__(self, open_log: OpenLog, clock: Clock = time.monotonic, wall_clock: Clock = time.time) -> None:
         self.all_partitions: set[int] = set()
-        self._settings = settings
-        self._pipeline = pipeline
+        """Of the readings topic, for a worker that has none of its own."""
+        self._open_log = open_log
+        self._clock = clock
+        self._wall_clock = wall_clock
         self._reader: LogReader | None = None
 
-    async def look(self, consumer: object) -> Sight:
+    async def look(self, view: GroupView, owned: OwnedPartitions) -> Observation:
         """What there is to see now.
+
+        Args:
+            view: what the consumer knows.
+            owned: the worker's partitions, which may change meanwhile.
 
         Raises:
             StalledError: the group's offset lies behind what was committed.
         """
-        member, seen = consumer.observe() if isinstance(consumer, BatchConsumer) else (False, {})
-        progress = self._pipeline.partitions
-        known = {number for number in seen if number in progress}
+        progress = owned.partitions
+        known = {number for number in view.fetches if number in progress}
         mine = {number: progress[number].committed for number in known}
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                reader = await self._probe()
+                reader = await self._connection()
                 # A worker without partitions watches the whole group: is anybody at work on them?
                 committed = await reader.committed(known or self.all_partitions)
         except (KafkaError, TimeoutError, OSError):
             await self.close()
-            return Sight(False, None)
+            return Observation(False, None)
         for number, offset in mine.items():
             if number in progress and offset is not None and committed.get(number, -1) < offset:
                 # Reading on would skip what a new log holds below our position.
@@ -56,40 +78,38 @@ class Lookout:
             async with asyncio.timeout(PROBE_SECONDS):
                 ends = await reader.ends(known or self.all_partitions)
         except (KafkaError, TimeoutError, OSError):
-            return Sight(True, None)  # the group answers, the topic does not
-        if not member or self._pipeline.planning_since is not None:
-            return Sight(True, None)
+            return Observation(True, None)  # the group answers, the topic does not
+        if not view.member or owned.planning:
+            return Observation(True, None)
         if not known:
             offsets = {number: committed.get(number, begin) for number, (begin, _) in ends.items()}
-            return Sight(True, {n: PartitionSight(ends[n][1], offset, offset) for n, offset in offsets.items()})
-        now, wall = time.monotonic(), time.time()
-        sights = {}
+            return Observation(True, {n: PartitionObservation(ends[n][1], at, at) for n, at in offsets.items()})
+        now, wall = self._clock(), self._wall_clock()
+        observed = {}
         for number in known & set(progress) & set(ends):
-            position, answered_ms = seen[number]
-            waiting_since = progress[number].waiting_since
-            sights[number] = PartitionSight(
+            fetches, waiting_since = view.fetches[number], progress[number].waiting_since
+            observed[number] = PartitionObservation(
                 end=ends[number][1],
-                position=position or 0,
+                position=fetches.position or 0,
                 processed=progress[number].processed,
                 commit_waiting_seconds=0.0 if waiting_since is None else now - waiting_since,
-                answer_age_seconds=0.0 if answered_ms is None else max(0.0, wall - answered_ms / 1000),
+                answer_age_seconds=0.0 if fetches.answered_ms is None else max(0.0, wall - fetches.answered_ms / 1000),
             )
-        return Sight(True, sights)
+        return Observation(True, observed)
 
-    async def _probe(self) -> LogReader:
-        """A connection of the watchdog's own, kept open while it works."""
+    async def _connection(self) -> LogReader:
         if self._reader is None:
-            reader = LogReader(self._settings)
+            reader = self._open_log()
             await reader.__aenter__()
             self._reader = reader
         return self._reader
 
     async def close(self) -> None:
-        """Give up the connection of its own, within a second; a broker that is away does not matter."""
+        """Give up the connection, within a second; a broker that is away does not matter."""
         reader, self._reader = self._reader, None
         if reader is not None:
             try:
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(CLOSE_SECONDS):
                     await reader.__aexit__(None, None, None)
             except (KafkaError, TimeoutError, OSError) as error:
                 log.debug("the watchdog's connection did not close: %r", error)

@@ -10,7 +10,7 @@ from stream_detector.streaming.clients.producer import Outgoing
 BURST_SECONDS = 10.0
 
 
-class DeadLetterGate:
+class DeadLetterRate:
     """A token bucket: `per_second` on average, ten seconds' worth at once; its user counts those it turns away."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from stream_detector.settings import Settings
-
 
 class CommittedOffsets(Protocol):
     """The consumer, as far as a keeper needs it."""
@@ -15,8 +13,6 @@ class CommittedOffsets(Protocol):
 
 class OffsetKeeper(Protocol):
     """What the transport asks of the worker."""
-
-    settings: Settings
 
     async def plan(self, partitions: set[int], consumer: CommittedOffsets) -> dict[int, tuple[int, int]]:
         """(offset to read from, epoch) of every assigned partition; called after each assignment."""

@@ -7,73 +7,67 @@ offset committed. A crash anywhere in between repeats messages that say the same
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 from stream_detector.decoding.field_mapping import FieldMapping
-from stream_detector.engine.outcome import AssetStatus, Outcome, RecordBatch
+from stream_detector.engine.outcome import Outcome, RecordBatch, ScoredSteps
 from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.producer import Burst, ConfirmedProducer, Outgoing
-from stream_detector.streaming.worker.dead_letter_rate import DeadLetterGate
+from stream_detector.streaming.clients.producer import Burst, BurstSender, Outgoing
+from stream_detector.streaming.clients.snapshots import snapshot_message
+from stream_detector.streaming.worker.dead_letter_rate import DeadLetterRate
 from stream_detector.streaming.worker.offset_keeper import CommittedOffsets
+from stream_detector.streaming.worker.planning import PartitionPlan, Planner
+from stream_detector.streaming.worker.ports import Clock, DetectionEngine, PipelineObserver
 from stream_detector.streaming.worker.progress import Fetched, PartitionProgress
-from stream_detector.streaming.worker.recovery import (
-    LogReader,
-    Standing,
-    Start,
-    choose_start,
-    from_metadata,
-    snapshot_message,
-    to_metadata,
-)
-from stream_detector.streaming.worker.worker_metrics import Measuring
+from stream_detector.streaming.worker.recovery import to_metadata
 
 log = logging.getLogger(__name__)
 
 MOST_UNCONFIRMED = 50_000
 """Scores and dead letters that may be on their way at once."""
 
-TRUNCATION_PATIENCE_SECONDS = 5.0
-"""A new leader may for a moment report an end of the log below what was committed."""
-
-
-class DetectionEngine(Protocol):
-    """What the pipeline asks of `engine.Engine`."""
-
-    def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome: ...
-    def low(self, partition: int) -> int | None: ...
-    def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0) -> None: ...
-    def forget(self, partition: int) -> None: ...
-    def status(self, detailed: int | None = None) -> list[AssetStatus]: ...
-
 
 class Pipeline:
-    """Owns the engine and the progress of every assigned partition. All methods run in the main event loop."""
+    """Owns the engine and the progress of every assigned partition. All methods run in the main event loop.
+
+    Args:
+        bundle_id: goes with every snapshot.
+        observer: is told what happens.
+        on_failure: is given the error that ends the process.
+        on_steps: is given the scored steps of every batch, for those who show them.
+        field_mapping: of other people's records to ours.
+        clock: monotonic, in seconds.
+    """
 
     def __init__(
         self,
         settings: Settings,
         engine: DetectionEngine,
         bundle_id: str,
-        rewind_seconds: float,
-        producer: ConfirmedProducer,
-        measuring: Measuring,
+        planner: Planner,
+        producer: BurstSender,
+        observer: PipelineObserver,
         on_failure: Callable[[BaseException], None],
+        on_steps: Callable[[Sequence[ScoredSteps]], None] | None = None,
         field_mapping: FieldMapping | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.settings = settings
         self.partitions: dict[int, PartitionProgress] = {}
-        self.planning_since: float | None = None
+        self.planning = False
+        """An assignment has not taken effect yet."""
         self._engine = engine
         self._bundle_id = bundle_id
-        self._rewind_seconds = rewind_seconds
+        self._planner = planner
         self._producer = producer
-        self._measuring = measuring
+        self._observer = observer
         self._on_failure = on_failure
+        self._on_steps = on_steps
         self._field_mapping = None if field_mapping is None or field_mapping.is_identity else field_mapping
-        self._gate = DeadLetterGate(settings.dead_letters_per_second)
+        self._clock = clock
+        self._dead_letter_rate = DeadLetterRate(settings.dead_letters_per_second, clock)
         self._epoch = 0
         # A batch is handled whole before the next one, a plan or the capture of a flush.
         self._handling = asyncio.Lock()
@@ -102,9 +96,8 @@ class Pipeline:
                 await self._handle_records(fetched)
             was_rebuilding = progress.rebuilding
             progress.processed = fetched.end
-            progress.moved_at = time.monotonic()
             if was_rebuilding and not progress.rebuilding:
-                self._measuring.rebuilt(rebuilding=self.rebuilding)
+                self._observer.rebuilt(rebuilding=self.rebuilding)
 
     @property
     def rebuilding(self) -> bool:
@@ -121,14 +114,16 @@ class Pipeline:
             self._values(fetched),
             columns.timestamps_ms,
         )
-        started = time.perf_counter()
+        started = self._clock()
         outcome = self._engine.process(batch, self.settings.publish_scores)
-        self._measuring.scored(fetched.partition, outcome, time.perf_counter() - started)
+        self._observer.scored(fetched.partition, outcome, self._clock() - started)
+        if self._on_steps is not None:
+            self._on_steps(outcome.steps)
         if outcome.alarms:
             topic = self.settings.topic_alarms
             messages = [Outgoing(topic, alarm.asset.encode(), to_bytes(alarm)) for alarm in outcome.alarms]
             await self._producer.confirm(await self._producer.enqueue(messages))
-            self._measuring.alarms_acknowledged(outcome)
+            self._observer.alarms_acknowledged(outcome)
         await self._send_the_rest(fetched.partition, outcome)
         pending = self._snapshots.setdefault(fetched.partition, {})
         for asset, data in outcome.snapshots:
@@ -149,10 +144,10 @@ class Pipeline:
         settings = self.settings
         messages = [Outgoing(settings.topic_scores, score.asset.encode(), to_bytes(score)) for score in outcome.scores]
         for letter in outcome.dead_letters:
-            if self._gate.admits():
-                messages.append(self._gate.message(settings.topic_dead_letters, letter))
+            if self._dead_letter_rate.admits():
+                messages.append(self._dead_letter_rate.message(settings.topic_dead_letters, letter))
             else:
-                self._measuring.suppressed()
+                self._observer.dead_letter_held_back()
         if not messages:
             return
         bursts = self._bursts.setdefault(partition, [])
@@ -196,7 +191,7 @@ class Pipeline:
                         del pending[asset]
                 if bursts:
                     self._bursts[number] = [burst for burst in self._bursts[number] if burst not in bursts]
-                progress.declare(processed, processed if low is None else low)
+                progress.declare(processed, processed if low is None else low, self._clock())
 
     def to_commit(self) -> dict[int, tuple[int, str]]:
         offsets = {}
@@ -210,83 +205,43 @@ class Pipeline:
         for number, offset in offsets.items():
             progress = self.partitions.get(number)
             if progress is not None:
-                progress.commit_acknowledged(offset)
-        self._measuring.committed()
+                progress.commit_acknowledged(offset, self._clock())
+        self._observer.committed()
 
     def revoke_others(self, kept: set[int]) -> None:
         """Forget the partitions that this worker no longer owns."""
         for number in set(self.partitions) - kept:
             self._forget(number)
             del self.partitions[number]
-        self._measuring.assigned(kept)
+        self._observer.assigned(kept)
 
     async def plan(self, partitions: set[int], consumer: CommittedOffsets) -> dict[int, tuple[int, int]]:
         """(offset to read from, epoch) of every assigned partition."""
-        self.planning_since = time.monotonic()
+        self.planning = True
         async with self._handling:
             self.revoke_others(partitions)
             committed = await consumer.committed_with_metadata(partitions)
-            async with LogReader(self.settings) as reader:
-                ends = await self._trusted_ends(reader, partitions, committed)
-                starts = {
-                    number: await self._choose(reader, number, ends[number], committed.get(number))
-                    for number in partitions
-                }
-                restored = {number: ends[number][1] for number, start in starts.items() if start.restore_snapshots}
-                snapshots = await reader.snapshots(self._bundle_id, restored) if restored else {}
+            in_memory = {number: progress.processed for number, progress in self.partitions.items()}
+            plans = await self._planner.plan(partitions, committed, in_memory)
             # From here on nothing waits: the plan takes effect as a whole.
             self._epoch += 1
-            for number, start in starts.items():
-                self._begin(number, start, snapshots.get(number))
-            self._measuring.planned(rebuilding=self.rebuilding)
-            self.planning_since = None
+            for number, plan in plans.items():
+                self._begin(number, plan)
+            self._observer.planned(rebuilding=self.rebuilding)
+            self.planning = False
             return {number: (self.partitions[number].processed, self._epoch) for number in partitions}
 
-    async def _trusted_ends(
-        self, reader: LogReader, partitions: set[int], committed: Mapping[int, tuple[int, str]]
-    ) -> dict[int, tuple[int, int]]:
-        deadline = time.monotonic() + TRUNCATION_PATIENCE_SECONDS
-        while True:
-            ends = await reader.ends(partitions)
-            if (
-                all(offset <= ends[number][1] for number, (offset, _) in committed.items())
-                or time.monotonic() > deadline
-            ):
-                return ends
-            await asyncio.sleep(0.5)
-
-    async def _choose(
-        self, reader: LogReader, number: int, ends: tuple[int, int], committed: tuple[int, str] | None
-    ) -> Start:
-        beginning, end = ends
-        held = self.partitions.get(number)
-        offset, low = None, None
-        if committed is not None:
-            offset, low = committed[0], from_metadata(committed[1])
-            if low is None and offset <= end:
-                low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds)
-                log.warning("partition %d: offset %d was set by hand, rebuilding from %d", number, offset, low)
-        start = choose_start(Standing(beginning, end, offset, low, held.processed if held is not None else None))
-        if start.lost:
-            log.error("partition %d: retention removed %d records before they were read", number, start.lost)
-        elif low is not None and low < beginning and start.restore_snapshots:
-            log.warning(
-                "partition %d: retention removed records that windows are rebuilt from; they warm up anew", number
-            )
-        if offset is not None and offset > end:
-            log.warning("partition %d: offset %d is beyond the end %d, the log is another one", number, offset, end)
-        return start
-
-    def _begin(self, number: int, start: Start, snapshots: Mapping[str, bytes] | None) -> None:
+    def _begin(self, number: int, plan: PartitionPlan) -> None:
+        start, snapshots = plan.start, plan.snapshots
         if start.keep_state:
             self.partitions[number].epoch = self._epoch
             return
         self._forget(number)
-        self._engine.restore(number, snapshots or {}, start.silent_until)
+        self._engine.restore(number, snapshots, start.silent_until)
         self.partitions[number] = PartitionProgress(self._epoch, start.offset, start.silent_until, start.committed)
         log.info(
             "partition %d: from %d, in silence up to %d, %d snapshots",
-            number, start.offset, start.silent_until, len(snapshots or {}),
+            number, start.offset, start.silent_until, len(snapshots),
         )  # fmt: skip
 
     def _forget(self, number: int) -> None:

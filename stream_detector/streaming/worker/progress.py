@@ -1,7 +1,6 @@
 """How far a worker has come in each partition of the readings topic."""
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stream_detector.streaming.worker.draining import Columns
 
@@ -36,7 +35,6 @@ class PartitionProgress:
     """Everything below is processed, and all that came of it is acknowledged by the broker."""
     low: int | None = None
     """The offset from which a successor has to read to rebuild the state at `declared`."""
-    moved_at: float = field(default_factory=time.monotonic)
     waiting_since: float | None = None
     """Since when `declared` is ahead of `committed` (monotonic clock)."""
 
@@ -44,12 +42,13 @@ class PartitionProgress:
     def rebuilding(self) -> bool:
         return self.processed < self.silent_until
 
-    def declare(self, offset: int, low: int) -> None:
+    def declare(self, offset: int, low: int, now: float) -> None:
+        """Everything below `offset` is done; `now`: monotonic, in seconds."""
         if self.declared is not None and offset <= self.declared:
             return
         self.declared, self.low = offset, min(low, offset)
         if self.committed is None or offset > self.committed:
-            self.waiting_since = self.waiting_since or time.monotonic()
+            self.waiting_since = now if self.waiting_since is None else self.waiting_since
 
     def to_commit(self) -> int | None:
         """The offset to commit now; None where there is nothing new."""
@@ -57,9 +56,7 @@ class PartitionProgress:
             return None
         return self.declared
 
-    def commit_acknowledged(self, offset: int) -> None:
+    def commit_acknowledged(self, offset: int, now: float) -> None:
+        """The group's offset is `offset` now; `now`: monotonic, in seconds."""
         self.committed = offset
-        if self.to_commit() is None:
-            self.waiting_since = None
-        else:
-            self.waiting_since = time.monotonic()
+        self.waiting_since = None if self.to_commit() is None else now

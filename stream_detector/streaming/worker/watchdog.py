@@ -11,7 +11,7 @@ from stream_detector.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionSight:
+class PartitionObservation:
     """One assigned partition. Offsets name the next record."""
 
     end: int
@@ -25,11 +25,11 @@ class PartitionSight:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Observation:
     """What the worker looks like now. `partitions` is None while it is no member of its group or rebalances."""
 
     broker_answers: bool
-    partitions: dict[int, PartitionSight] | None
+    partitions: dict[int, PartitionObservation] | None
 
 
 @dataclass(slots=True)
@@ -53,17 +53,17 @@ class Watchdog:
     reason: str | None = field(default=None, init=False)
     """Why the worker is not ready now, in words; None while all is well."""
 
-    def look(self, sight: Sight, now: float) -> str | None:
+    def look(self, seen: Observation, now: float) -> str | None:
         """Judge one observation at monotonic time `now`; a text means: this process should end and start again."""
         settings = self.settings
-        if not sight.broker_answers:
+        if not seen.broker_answers:
             self._forgive(now)
             self._silent_since = now if self._silent_since is None else self._silent_since
             away = now - self._silent_since
             self.reason = f"the broker has not answered for {away:.0f} s"
             return self.reason if away > settings.outage_seconds else None
         self._silent_since = None
-        if sight.partitions is None:
+        if seen.partitions is None:
             self._marks.clear()
             self._homeless_since = now if self._homeless_since is None else self._homeless_since
             waiting = now - self._homeless_since
@@ -71,16 +71,16 @@ class Watchdog:
             return self.reason if waiting > settings.rebalance_stall_seconds else None
         self._homeless_since = None
         self.reason = None
-        for number in set(self._marks) - set(sight.partitions):
+        for number in set(self._marks) - set(seen.partitions):
             del self._marks[number]
-        for number, partition in sight.partitions.items():
+        for number, partition in seen.partitions.items():
             verdict = self._look_at(number, partition, now)
             if verdict is not None:
                 self.reason = verdict
                 return verdict
         return None
 
-    def _look_at(self, number: int, seen: PartitionSight, now: float) -> str | None:
+    def _look_at(self, number: int, seen: PartitionObservation, now: float) -> str | None:
         mark = self._marks.get(number)
         if mark is None or (mark.position, mark.processed) != (seen.position, seen.processed):
             mark = self._marks[number] = _Mark(seen.position, seen.processed, now)

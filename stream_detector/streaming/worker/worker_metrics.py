@@ -1,4 +1,4 @@
-"""What a worker measures of itself, written into the Prometheus metrics."""
+"""Writes what a worker does into its Prometheus metrics."""
 
 import contextlib
 import math
@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client import Gauge
 
+from stream_detector.bundle.manifest import Manifest
 from stream_detector.detection.drift import DriftMeter, ScoreReference
 from stream_detector.engine.outcome import AssetStatus, Outcome
 from stream_detector.messages import from_iso
 from stream_detector.metrics import WorkerMetrics
-from stream_detector.streaming.feeds.console_feed import ConsoleFeed
+from stream_detector.streaming.worker.ports import Clock
 from stream_detector.streaming.worker.progress import PartitionProgress
-from stream_detector.streaming.worker.watchdog import Sight
+from stream_detector.streaming.worker.watchdog import Observation
 
 MOST_ASSET_GAUGES = 1_000
 """Gauges per asset exist for at most this many assets; the others are in the sums."""
@@ -21,28 +22,40 @@ MOST_ASSET_GAUGES = 1_000
 TOP_SENSORS = 3
 
 
-class Measuring:
-    """Called by the pipeline and the worker; nothing here decides anything. The console is shown what is measured."""
+class MetricsRecorder:
+    """A `PipelineObserver` that counts; nothing here decides anything.
 
-    def __init__(self, metrics: WorkerMetrics, console: ConsoleFeed | None = None) -> None:
+    Args:
+        metrics: what is written to.
+        manifest: of the bundle in use; its `scores` on data that it did not learn from are what drift is measured by,
+            and where they are missing drift is not told.
+        clock: monotonic, in seconds.
+        wall_clock: epoch seconds.
+    """
+
+    def __init__(
+        self,
+        metrics: WorkerMetrics,
+        manifest: Manifest,
+        clock: Clock = time.monotonic,
+        wall_clock: Clock = time.time,
+    ) -> None:
         self.metrics = metrics
-        self.console = console
-        self._committed_at = time.monotonic()
-        self._planned_at = time.monotonic()
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._committed_at = self._planned_at = clock()
         self._shown: dict[str, list[str]] = {}
-        self._reference: ScoreReference | None = None
+        self._reference = ScoreReference.from_json(manifest.metrics.get("scores"))
         self._drift: dict[str, tuple[float, DriftMeter]] = {}
-
-    def expect(self, reference: ScoreReference | None) -> None:
-        """The scores that the bundle had on data that it did not learn from; None = not known, drift is not told."""
-        self._reference = reference
-        self._drift.clear()
+        metrics.bundle_info.labels(manifest.bundle_id, manifest.recipe).set(1)
+        metrics.bundle_sensors.set(len(manifest.sensors))
+        metrics.bundle_loaded.set(wall_clock())
+        if manifest.training.until_time is not None:
+            metrics.bundle_trained.set(manifest.training.until_time)
 
     def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
         """One batch, once the engine has answered. Readings of a rebuild are not counted: they were before."""
         metrics, label, counts, closed = self.metrics, str(partition), outcome.counts, outcome.closed
-        if self.console is not None:
-            self.console.scored(outcome.steps)
         metrics.scoring.observe(seconds)
         metrics.received.labels(label).inc(counts.received)
         metrics.windowed.labels(label).inc(counts.windowed)
@@ -70,7 +83,7 @@ class Measuring:
 
     def alarms_acknowledged(self, outcome: Outcome) -> None:
         """The delays are to the acknowledgement: from the Kafka time of the closing record, from the step's end."""
-        now = time.time()
+        now = self._wall_clock()
         for alarm, milliseconds in zip(outcome.alarms, outcome.alarm_timestamps_ms, strict=True):
             if alarm.state == "raised":
                 self.metrics.alarms_raised.labels(alarm.asset).inc()
@@ -79,11 +92,11 @@ class Measuring:
             else:
                 self.metrics.alarms_cleared.labels(alarm.asset).inc()
 
-    def suppressed(self) -> None:
+    def dead_letter_held_back(self) -> None:
         self.metrics.dead_letters_suppressed.inc()
 
     def committed(self) -> None:
-        self._committed_at = time.monotonic()
+        self._committed_at = self._clock()
 
     def assigned(self, partitions: set[int]) -> None:
         metrics = self.metrics
@@ -96,22 +109,22 @@ class Measuring:
                 counter.labels(str(number))
 
     def planned(self, *, rebuilding: bool) -> None:
-        self._planned_at = time.monotonic()
+        self._planned_at = self._clock()
         self.metrics.rebuilding.set(rebuilding)
 
     def rebuilt(self, *, rebuilding: bool) -> None:
         if not rebuilding:
             self.metrics.rebuilding.set(0)
-            self.metrics.rebuild_seconds.set(time.monotonic() - self._planned_at)
+            self.metrics.rebuild_seconds.set(self._clock() - self._planned_at)
 
-    def watched(self, sight: Sight, progress: Mapping[int, PartitionProgress], *, ready: bool) -> None:
-        """What the watchdog saw, once a look."""
+    def watched(self, seen: Observation, progress: Mapping[int, PartitionProgress], *, ready: bool) -> None:
+        """Once for each look of the watchdog."""
         metrics = self.metrics
         metrics.ready.set(ready)
-        metrics.commit_age.set(time.monotonic() - self._committed_at)
-        seen = sight.partitions or {}
-        metrics.fetch_age.set(max((partition.answer_age_seconds for partition in seen.values()), default=0.0))
-        for number, partition in seen.items():
+        metrics.commit_age.set(self._clock() - self._committed_at)
+        partitions = seen.partitions or {}
+        metrics.fetch_age.set(max((partition.answer_age_seconds for partition in partitions.values()), default=0.0))
+        for number, partition in partitions.items():
             mine = progress.get(number)
             if mine is not None:
                 metrics.kafka_lag.labels(str(number)).set(max(0, partition.end - (mine.committed or 0)))
@@ -119,12 +132,10 @@ class Measuring:
     def assets(self, assets: Sequence[AssetStatus]) -> None:
         """Renew the gauges of the assets; those of assets that are gone are removed."""
         metrics = self.metrics
-        if self.console is not None:
-            self.console.observe(assets)
         metrics.assets.set(len(assets))
         metrics.windows.set(sum(not asset.warming_up for asset in assets))
         if assets:
-            metrics.watermark_lag.set(time.time() - min(asset.watermark for asset in assets))
+            metrics.watermark_lag.set(self._wall_clock() - min(asset.watermark for asset in assets))
         shown: dict[str, list[str]] = {}
         for status in assets[:MOST_ASSET_GAUGES]:
             name = status.asset

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 import pytest
 
 from stream_detector.settings import Settings
-from stream_detector.streaming.worker.watchdog import PartitionSight, Sight, Watchdog
+from stream_detector.streaming.worker.watchdog import Observation, PartitionObservation, Watchdog
 
-AWAY = Sight(False, None)
-HOMELESS = Sight(True, None)
+AWAY = Observation(False, None)
+HOMELESS = Observation(True, None)
 
 
-def seen(end: int, position: int, processed: int, commit_waiting_seconds: float = 0.0) -> Sight:
-    return Sight(True, {0: PartitionSight(end, position, processed, commit_waiting_seconds)})
+def seen(end: int, position: int, processed: int, commit_waiting_seconds: float = 0.0) -> Observation:
+    return Observation(True, {0: PartitionObservation(end, position, processed, commit_waiting_seconds)})
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def watchdog() -> Watchdog:
     return Watchdog(settings, started=0.0)
 
 
-def verdicts(watchdog: Watchdog, sights: Iterable[Sight]) -> list[int]:
+def verdicts(watchdog: Watchdog, observations: Iterable[Observation]) -> list[int]:
     """The seconds at which the watchdog wants an exit."""
-    return [second for second, sight in enumerate(sights) if watchdog.look(sight, float(second)) is not None]
+    return [second for second, sight in enumerate(observations) if watchdog.look(sight, float(second)) is not None]
 
 
 def test_an_idle_topic_is_no_stall(watchdog: Watchdog) -> None:
@@ -63,7 +63,7 @@ def test_a_rebalance_that_ends_is_none(watchdog: Watchdog) -> None:
 
 
 def test_a_worker_without_partitions_stands_by(watchdog: Watchdog) -> None:
-    assert verdicts(watchdog, [Sight(True, {})] * 500) == []
+    assert verdicts(watchdog, [Observation(True, {})] * 500) == []
     assert watchdog.reason is None
 
 

@@ -1,0 +1,100 @@
+"""What this product asks of aiokafka, which publishes no types; `streaming.local` has the same in memory."""
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+
+    class TopicPartition(NamedTuple):
+        topic: str
+        partition: int
+
+    class OffsetAndMetadata(NamedTuple):
+        offset: int
+        metadata: str
+
+    class OffsetAndTimestamp(NamedTuple):
+        offset: int
+        timestamp: int
+else:
+    from aiokafka.structs import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
+
+__all__ = [
+    "GroupOffsets",
+    "KafkaConsumer",
+    "KafkaProducer",
+    "KafkaRecord",
+    "OffsetAndMetadata",
+    "OffsetAndTimestamp",
+    "TopicPartition",
+]
+
+
+class KafkaRecord(Protocol):
+    """A record as it lies in the log; `value` None = tombstone."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int:
+        """Kafka's, in milliseconds."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class KafkaConsumer(Protocol):
+    """`AIOKafkaConsumer` with partitions assigned by hand."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def assign(self, partitions: Iterable[TopicPartition]) -> None: ...
+    def assignment(self) -> Iterable[TopicPartition]: ...
+    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+    async def seek_to_beginning(self, *partitions: TopicPartition) -> bool: ...
+    async def position(self, partition: TopicPartition) -> int: ...
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> Mapping[TopicPartition, Sequence[KafkaRecord]]: ...
+    async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]: ...
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]: ...
+    async def offsets_for_times(
+        self, timestamps: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, OffsetAndTimestamp | None]: ...
+
+
+class KafkaProducer(Protocol):
+    """`AIOKafkaProducer`."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        partition: int | None = None,
+        *,
+        headers: Sequence[tuple[str, bytes]] | None = None,
+    ) -> "asyncio.Future[object]":
+        """Hand a record to the sender; the future is done when the brokers have acknowledged it."""
+
+
+class GroupOffsets(Protocol):
+    """What a consumer group has committed, asked without being a member of it."""
+
+    def read(
+        self, group: str, partitions: Sequence[TopicPartition]
+    ) -> Awaitable[Mapping[TopicPartition, OffsetAndMetadata]]:
+        """Of the partitions of which the group has committed something."""
+
+    async def close(self) -> None: ...

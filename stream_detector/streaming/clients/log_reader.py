@@ -1,0 +1,127 @@
+"""Reads logs without a consumer group: their ends, the time of a record, snapshots, a group's offsets."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer
+
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.committed_offsets import AdminGroupOffsets
+from stream_detector.streaming.clients.kafka_types import GroupOffsets, KafkaConsumer, KafkaRecord, TopicPartition
+from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.clients.snapshots import SnapshotRecord, read_snapshot
+
+POLL_MILLISECONDS = 500
+
+
+class LogReader:
+    """Use it with `async with`; `open_log_reader` makes one that reads from the brokers.
+
+    Args:
+        settings: names group and topics.
+        consumer: not started, a member of no group.
+        group_offsets: says what the group has committed.
+    """
+
+    def __init__(self, settings: Settings, consumer: KafkaConsumer, group_offsets: GroupOffsets) -> None:
+        self._settings = settings
+        self._consumer = consumer
+        self._group_offsets = group_offsets
+
+    async def __aenter__(self) -> Self:
+        """Raises KafkaError when the brokers cannot be reached."""
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+        await self._group_offsets.close()
+
+    async def committed(self, partitions: set[int]) -> dict[int, int]:
+        """Offsets that the group has committed, asked without being its member; none for a partition without one."""
+        if not partitions:
+            return {}
+        found = await self._group_offsets.read(self._settings.group, self._of_readings(partitions))
+        return {tp.partition: entry.offset for tp, entry in found.items()}
+
+    async def ends(self, partitions: set[int]) -> dict[int, tuple[int, int]]:
+        """(first offset, next offset) of partitions of the readings topic."""
+        wanted = self._of_readings(partitions)
+        beginnings = await self._consumer.beginning_offsets(wanted)
+        ends = await self._consumer.end_offsets(wanted)
+        return {tp.partition: (beginnings[tp], ends[tp]) for tp in wanted}
+
+    async def low_by_time(self, partition: int, committed: int, beginning: int, rewind_seconds: float) -> int:
+        """The offset `rewind_seconds` (of the records' Kafka timestamps) before the committed one."""
+        if committed <= beginning:
+            return beginning
+        (tp,) = self._of_readings({partition})
+        self._consumer.assign([tp])
+        self._consumer.seek(tp, committed - 1)
+        fetched = await self._consumer.getmany(tp, timeout_ms=5_000, max_records=1)
+        records = fetched.get(tp)
+        if not records:
+            return beginning
+        moment = max(0, records[0].timestamp - int(rewind_seconds * 1000))
+        found = (await self._consumer.offsets_for_times({tp: moment})).get(tp)
+        # The embedded broker knows no times; then all that is left is read again.
+        return beginning if found is None else min(int(found.offset), committed)
+
+    async def snapshots(self, bundle_id: str, ends: Mapping[int, int]) -> dict[int, dict[str, bytes]]:
+        """The newest snapshot of every asset: {partition: {asset: data}} for the partitions in `ends`.
+
+        `ends` are the next offsets of the readings: a snapshot beyond belongs to another log. The newest is the one
+        that covers most, not the last one written: a worker that was suspended may write long after its successor.
+        """
+        wanted = [TopicPartition(self._settings.topic_state, number) for number in sorted(ends)]
+        until = await self._consumer.end_offsets(wanted)
+        self._consumer.assign(wanted)
+        await self._consumer.seek_to_beginning(*wanted)
+        newest: dict[int, dict[str, SnapshotRecord]] = {number: {} for number in ends}
+        while True:
+            left = [tp for tp in wanted if await self._consumer.position(tp) < until[tp]]
+            if not left:
+                break
+            fetched = await self._consumer.getmany(*left, timeout_ms=POLL_MILLISECONDS)
+            for tp, records in fetched.items():
+                for record in records:
+                    self._keep_newest(record, bundle_id, ends[tp.partition], newest[tp.partition])
+        return {
+            number: {asset: snapshot.data for asset, snapshot in found.items() if snapshot.data is not None}
+            for number, found in newest.items()
+        }
+
+    def _keep_newest(self, record: KafkaRecord, bundle_id: str, end: int, newest: dict[str, SnapshotRecord]) -> None:
+        snapshot = read_snapshot(record)
+        if snapshot is None or snapshot.group != self._settings.group or snapshot.bundle_id != bundle_id:
+            return
+        if snapshot.offset > end:
+            return
+        known = newest.get(snapshot.asset)
+        if known is None or snapshot.offset >= known.offset:
+            newest[snapshot.asset] = snapshot
+
+    def _of_readings(self, partitions: set[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._settings.topic_readings, number) for number in sorted(partitions)]
+
+
+def open_log_reader(settings: Settings) -> LogReader:
+    """A reader of the brokers that the settings name, not started."""
+    consumer = AIOKafkaConsumer(
+        **aiokafka_options(settings),
+        client_id="stream-detector-reader",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        request_timeout_ms=15_000,
+        # It waits so long for the metadata of a topic that it meets for the first time, twice in every start.
+        retry_backoff_ms=20,
+    )
+    return LogReader(settings, consumer, AdminGroupOffsets(settings))

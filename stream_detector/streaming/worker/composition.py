@@ -1,0 +1,134 @@
+"""Puts a worker together: the one place where settings, bundle and adapters become objects that know each other."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import CollectorRegistry
+
+from stream_detector.bundle.bundle import Bundle
+from stream_detector.bundle.manifest import Manifest
+from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.engine.engine import Engine
+from stream_detector.engine.limits import Limits
+from stream_detector.metrics import WorkerMetrics, new_registry
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients import topics
+from stream_detector.streaming.clients.kafka_types import KafkaProducer
+from stream_detector.streaming.clients.log_reader import LogReader, open_log_reader
+from stream_detector.streaming.clients.producer import ConfirmedProducer, open_producer
+from stream_detector.streaming.feeds.console_feed import ConsoleFeed
+from stream_detector.streaming.sources.repartition import Repartition, read_map
+from stream_detector.streaming.worker.agent import FaustStream
+from stream_detector.streaming.worker.broker_probe import BrokerProbe
+from stream_detector.streaming.worker.lifecycle import Lifecycle
+from stream_detector.streaming.worker.metrics_server import MetricsServer
+from stream_detector.streaming.worker.pipeline import Pipeline
+from stream_detector.streaming.worker.planning import Planner
+from stream_detector.streaming.worker.ports import Clock, DetectionEngine, ReadingsStream
+from stream_detector.streaming.worker.start_clock import StartClock
+from stream_detector.streaming.worker.worker import WATCH_SECONDS, Worker, longest_beat_seconds
+from stream_detector.streaming.worker.worker_metrics import MetricsRecorder
+
+
+def build_worker(
+    settings: Settings,
+    bundle: Bundle,
+    start_clock: StartClock | None = None,
+    *,
+    engine: DetectionEngine | None = None,
+    registry: CollectorRegistry | None = None,
+    open_log: Callable[[Settings], LogReader] = open_log_reader,
+    open_producer: Callable[[Settings], KafkaProducer] = open_producer,
+    open_stream: Callable[[Settings, Pipeline], ReadingsStream] = FaustStream,
+    ensure_topics: Callable[[Settings], Awaitable[dict[str, int]]] = topics.ensure_topics,
+    clock: Clock = time.monotonic,
+    watch_seconds: float = WATCH_SECONDS,
+) -> Worker:
+    """A worker that is ready to run; every adapter can be another one.
+
+    Args:
+        bundle: what to detect with.
+        start_clock: is told when each stage of the start is over.
+        engine: instead of one that runs the bundle.
+        registry: instead of a new one.
+        open_log, open_producer, open_stream, ensure_topics: the brokers.
+        clock: monotonic, in seconds.
+        watch_seconds: between two looks of the watchdog.
+
+    Raises:
+        UsageError: a file that the settings name cannot be read.
+    """
+    manifest = bundle.manifest
+    rekeying, mapping = _sources(settings)
+    lifecycle = Lifecycle(longest_beat_seconds(settings), clock)
+    recorder = MetricsRecorder(WorkerMetrics(registry or new_registry()), manifest, clock)
+    console = ConsoleFeed(settings, manifest, lifecycle.why_not_ready) if settings.console else None
+    producer = ConfirmedProducer(settings, open_producer, clock)
+    engine = engine or Engine(bundle, limits_of(settings), keep_steps=settings.console)
+
+    def log() -> LogReader:
+        return open_log(settings)
+
+    pipeline = Pipeline(
+        settings,
+        engine,
+        manifest.bundle_id,
+        Planner(log, manifest.bundle_id, rewind_seconds(manifest), clock),
+        producer,
+        recorder,
+        lifecycle.fail,
+        on_steps=None if console is None else console.scored,
+        field_mapping=mapping,
+        clock=clock,
+    )
+    server = MetricsServer(
+        settings,
+        recorder.metrics.registry,
+        lifecycle.why_not_alive,
+        lifecycle.why_not_ready,
+        extend=None if console is None else console.serve,
+    )
+    return Worker(
+        settings,
+        lifecycle,
+        engine,
+        pipeline,
+        producer,
+        lambda: open_stream(settings, pipeline),
+        ensure_topics,
+        BrokerProbe(log, clock),
+        server,
+        recorder,
+        console,
+        rekeying,
+        start_clock,
+        clock,
+        watch_seconds,
+    )
+
+
+def _sources(settings: Settings) -> tuple[Repartition | None, FieldMapping | None]:
+    """What re-keys the records first, where that is wanted, and the mapping that is left to the pipeline."""
+    assets_file, mapping_file = settings.sensor_assets_file, settings.field_mapping_file
+    mapping = None if mapping_file is None else FieldMapping.load(mapping_file)
+    if assets_file is None:
+        return None, mapping
+    # Re-keying translates the records already, where the name of their topic is known.
+    return Repartition(settings, read_map(assets_file), mapping), None
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The engine's bounds; they decide what is evicted, so all workers of a group need the same."""
+    return Limits(
+        max_assets=settings.max_assets,
+        evict_after_seconds=settings.evict_after_seconds,
+        evict_after_records=settings.evict_after_records,
+    )
+
+
+def rewind_seconds(manifest: Manifest) -> float:
+    """How far back windows and an open episode reach, with room to spare; used where a commit does not say."""
+    steps = (
+        manifest.window.steps + manifest.episode.max_steps + manifest.grid.staleness_steps + manifest.grid.max_gap_steps
+    )
+    return float(2 * (steps * manifest.grid.step_seconds + manifest.grid.lateness_seconds))

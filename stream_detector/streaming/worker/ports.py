@@ -1,0 +1,78 @@
+"""What the pipeline needs of the world around it: an engine, somebody who watches, logs to read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from stream_detector.engine.outcome import AssetStatus, Outcome, RecordBatch
+from stream_detector.streaming.clients.log_reader import LogReader
+
+OpenLog = Callable[[], LogReader]
+"""Makes a reader, not started."""
+
+Clock = Callable[[], float]
+"""Seconds; monotonic where nothing else is said."""
+
+
+class DetectionEngine(Protocol):
+    """`engine.Engine`."""
+
+    def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome: ...
+    def low(self, partition: int) -> int | None: ...
+    def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0) -> None: ...
+    def forget(self, partition: int) -> None: ...
+    def status(self, detailed: int | None = None) -> list[AssetStatus]: ...
+
+
+class PipelineObserver(Protocol):
+    """Is told what the pipeline does, as it does it; decides nothing."""
+
+    def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
+        """The engine has answered one batch, in so many seconds; nothing of it is acknowledged yet."""
+
+    def alarms_acknowledged(self, outcome: Outcome) -> None: ...
+
+    def dead_letter_held_back(self) -> None:
+        """A dead letter is not published: over the rate limit."""
+
+    def committed(self) -> None: ...
+
+    def assigned(self, partitions: set[int]) -> None:
+        """The partitions that the worker owns now."""
+
+    def planned(self, *, rebuilding: bool) -> None: ...
+    def rebuilt(self, *, rebuilding: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FetchState:
+    """How far the fetches of one partition are; `position` names the next record, None before the first seek."""
+
+    position: int | None
+    answered_ms: int | None
+    """When the broker last answered a fetch, epoch milliseconds; None before its first answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """What a consumer knows of itself. `member`: of its group, with an assignment, and not rebalancing."""
+
+    member: bool
+    fetches: Mapping[int, FetchState]
+
+
+class ReadingsStream(Protocol):
+    """Whatever brings the pipeline its fetches and commits what it declares: `agent.FaustStream`."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        """Finish the batch in hand, commit and leave."""
+
+    async def crashed(self) -> BaseException:
+        """Returns the reason when it can never go on; otherwise never."""
+
+    def observe(self) -> GroupView: ...
+
+    async def leave(self) -> None:
+        """Leave the group, so that it shares its partitions out anew; at most a second."""
