@@ -23,8 +23,8 @@ import msgspec
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import START, Load, records
 from stream_detector.bundle.bundle import load_bundle
-from stream_detector.decoding.record_formats import Wire
-from stream_detector.engine.detector_spec import Rules
+from stream_detector.decoding.record_formats import StrictRecord
+from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, RecordBatch
 
 BATCH_RECORDS = 12_000
@@ -78,7 +78,7 @@ def measure(load: Load, window_steps: int, repeats: int) -> dict[str, Any]:
     """Readings a second of the engine and of bare decoding, on the same records."""
     with tempfile.TemporaryDirectory() as folder:
         write_bundle(Path(folder) / "bundle", load, window_steps)
-        rules = Rules.of(load_bundle(Path(folder) / "bundle"))
+        rules = DetectorSpec.of(load_bundle(Path(folder) / "bundle"))
     held_before = _resident_megabytes()
     fetched = batches(load)
     records_megabytes = _resident_megabytes() - held_before
@@ -86,7 +86,7 @@ def measure(load: Load, window_steps: int, repeats: int) -> dict[str, Any]:
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
-    decode = msgspec.json.Decoder(Wire).decode
+    decode = msgspec.json.Decoder(StrictRecord).decode
     limits, speeds, shares, scored = [], [], [], 0
     warm = max(1, len(fetched) // 3)
     for _ in range(repeats):
@@ -140,7 +140,7 @@ def parts(load: Load, window_steps: int) -> dict[str, float]:
     """Nanoseconds a reading in each part of the engine."""
     with tempfile.TemporaryDirectory() as folder:
         write_bundle(Path(folder) / "bundle", load, window_steps)
-        rules = Rules.of(load_bundle(Path(folder) / "bundle"))
+        rules = DetectorSpec.of(load_bundle(Path(folder) / "bundle"))
     fetched = batches(load)
     engine = Engine(rules)
     warm = max(1, len(fetched) // 3)

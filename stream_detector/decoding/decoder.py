@@ -4,7 +4,7 @@ Accepts exactly what `messages` accepts: numbers are finite numbers (no text, no
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fnmatch import translate
@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.decoding.columns import floats_or_none, indices_or_none
 from stream_detector.decoding.decoded import (
     BAD_KEY,
     BAD_TIME,
@@ -32,8 +33,8 @@ from stream_detector.decoding.decoded import (
     merged,
 )
 from stream_detector.decoding.event_times import LATEST, EventTimes
-from stream_detector.decoding.fast_readings import PlainReader
-from stream_detector.decoding.record_formats import AnyWire, LooseWire, RecordReader, Wire
+from stream_detector.decoding.fast_readings import FastReadings
+from stream_detector.decoding.record_formats import AnyRecord, LooseRecord, RecordReader, StrictRecord
 
 LONGEST_ASSET = 249
 """Characters of an asset's name; as long as the name of a Kafka topic may be."""
@@ -47,12 +48,11 @@ class Decoder:
     def __init__(self, sensors: Sequence[str], assets: str, block_step_seconds: float | None = None) -> None:
         """block_step_seconds: samples of a block this far apart lie on consecutive steps (grids of samples)."""
         self._sensors = {name: index for index, name in enumerate(sensors)}
-        self._sensor: Callable[[str | None], int | None] = self._sensors.get  # type: ignore[assignment]
         self._matches = re.compile(translate(assets)).match
-        self._plain_reader = PlainReader(sensors)
+        self._plain_reader = FastReadings(sensors)
         self._reader = RecordReader(self._sensors, block_step_seconds)
-        self._decode = msgspec.json.Decoder(Wire).decode
-        self._decode_loosely = msgspec.json.Decoder(LooseWire).decode
+        self._decode = msgspec.json.Decoder(StrictRecord).decode
+        self._decode_loosely = msgspec.json.Decoder(LooseRecord).decode
         self._times = EventTimes()
         self._assets: dict[bytes | str | None, str] = {}
 
@@ -71,8 +71,9 @@ class Decoder:
             return self._decode_any(keys, values)
         messages, odd = found
         if not odd:
-            with suppress(TypeError):
-                return self._plain(keys, messages, slots)
+            decoded = self._plain_or_none(keys, messages, slots)
+            if decoded is not None:
+                return decoded
         plain = [
             (place, message)
             for place, message in zip(_without(odd, len(values)), messages, strict=True)
@@ -85,33 +86,32 @@ class Decoder:
         others.rejects = [replace(reject, index=rest[reject.index]) for reject in others.rejects]
         if not plain:
             return others
-        readings = self._plain([keys[place] for place in places], [message for _, message in plain], None)
+        readings = self._plain_or_none([keys[place] for place in places], [message for _, message in plain], None)
+        assert readings is not None  # what was odd is among the others
         readings.index = np.array(places, np.int64)
         return merged(readings, others)
 
-    def _plain(
+    def _plain_or_none(
         self, keys: Sequence[bytes | None], messages: list[Any], slots: Mapping[bytes | None, int] | None
-    ) -> Decoded:
-        """Nothing but good readings; TypeError where one has no time or asset that we may use."""
-        count = len(messages)
+    ) -> Decoded | None:
+        """Nothing but good readings; None where one has no time or asset that we may use."""
+        time = self._times.all_or_none([message.time for message in messages])
+        if time is None:
+            return None
+        slot = None if slots is None else indices_or_none(slots, keys)
+        assets = [] if slot is not None else self._assets_or_none(keys)
+        if assets is None:
+            return None
         sensor = self._plain_reader.sensors(messages)
         value = np.array([message.value for message in messages], np.float64)
-        time = self._times.all([message.time for message in messages])
-        slot, assets = None, []
-        if slots is not None:
-            # What is not there is None, which no array of integers takes.
-            with suppress(TypeError):
-                slot = np.fromiter(map(slots.get, keys), np.int64, count)
-        if slot is None:
-            assets = self._all_assets(keys)
-        places = np.arange(count)
+        places = np.arange(len(messages))
         return Decoded(places, assets, time, places, sensor, time, value, slot=slot)
 
     def _decode_any(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> Decoded:
         """Records of all kinds."""
         rejects: list[Reject] = []
         try:
-            messages: list[AnyWire] = list(map(self._decode, values))  # type: ignore[arg-type]
+            messages: list[AnyRecord] = list(map(self._decode, values))  # type: ignore[arg-type]
             index = np.arange(len(values))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
             messages, kept = self._decode_each(values, rejects)
@@ -121,55 +121,61 @@ class Decoder:
         names = keys if own.count(None) == len(own) else [name or key for name, key in zip(own, keys, strict=True)]
         events = [message.event for message in messages]
         if events.count(None) == len(events):
-            # What is not there is None, which no array of integers takes: then there is something odd among them.
-            for whole in (self._readings, self._rows):
-                with suppress(TypeError):
-                    return whole(index, messages, times, names, rejects)
+            decoded = self._readings_or_none(index, messages, times, names, rejects)
+            if decoded is None:
+                decoded = self._rows_or_none(index, messages, times, names, rejects)
+            if decoded is not None:
+                return decoded
         return self._decode_mixed(index, messages, times, names, rejects)
 
-    def _readings(
+    def _readings_or_none(
         self,
         index: NDArray[np.int64],
-        messages: list[AnyWire],
+        messages: list[AnyRecord],
         times: list[str | float],
         names: Sequence[bytes | str | None],
         rejects: list[Reject],
-    ) -> Decoded:
-        """Nothing but good readings; TypeError where there is anything else."""
-        count = len(messages)
-        sensor = np.fromiter(map(self._sensor, [message.sensor for message in messages]), np.int64, count)
-        value = np.array([message.value for message in messages], np.float64)
+    ) -> Decoded | None:
+        """Nothing but good readings; None where there is anything else."""
+        sensor = indices_or_none(self._sensors, [message.sensor for message in messages])  # type: ignore[misc]
+        if sensor is None:
+            return None
+        value = floats_or_none([message.value for message in messages])
+        time, assets = self._times.all_or_none(times), self._assets_or_none(names)
+        if value is None or time is None or assets is None:
+            return None
         qualities = [message.quality for message in messages]
-        if qualities.count("good") != count:
+        if qualities.count("good") != len(messages):
             value[[quality != "good" for quality in qualities]] = np.nan
-        time, assets = self._times.all(times), self._all_assets(names)
-        return Decoded(index, assets, time, np.arange(count), sensor, time, value, rejects)
+        return Decoded(index, assets, time, np.arange(len(messages)), sensor, time, value, rejects)
 
-    def _rows(
+    def _rows_or_none(
         self,
         index: NDArray[np.int64],
-        messages: list[AnyWire],
+        messages: list[AnyRecord],
         times: list[str | float],
         names: Sequence[bytes | str | None],
         rejects: list[Reject],
-    ) -> Decoded:
-        """Nothing but good rows of the same sensors; TypeError where there is anything else."""
+    ) -> Decoded | None:
+        """Nothing but good rows of the same sensors; None where there is anything else."""
         values: list[Any] = [message.values for message in messages]
         if set(map(type, values)) != {dict} or {message.value for message in messages} != {msgspec.UNSET}:
-            raise TypeError
+            return None
         layouts = set(map(tuple, values))
         sensors = self._reader.layout(layouts.pop())
         if layouts or sensors is None:
-            raise TypeError
-        time, assets = self._times.all(times), self._all_assets(names)
-        record = np.repeat(np.arange(len(messages)), len(sensors))
+            return None
         # One conversion for all: None becomes NaN.
-        value = np.array(list(chain.from_iterable(map(dict.values, values))), np.float64)
+        value = floats_or_none(list(chain.from_iterable(map(dict.values, values))))
+        time, assets = self._times.all_or_none(times), self._assets_or_none(names)
+        if value is None or time is None or assets is None:
+            return None
+        record = np.repeat(np.arange(len(messages)), len(sensors))
         sensor = np.tile(sensors, len(messages))
         return Decoded(index, assets, time, record, sensor, time[record], value, rejects, rows=len(messages))
 
-    def _all_assets(self, names: Sequence[bytes | str | None]) -> list[str]:
-        """The name of each asset; TypeError where one has none that we may use."""
+    def _assets_or_none(self, names: Sequence[bytes | str | None]) -> list[str] | None:
+        """The name of each asset; None where one has none that we may use."""
         assets = list(map(self._assets.get, names))
         if not all(assets):
             if len(self._assets) >= CACHED_ASSETS:
@@ -178,14 +184,12 @@ class Decoder:
                 with suppress(RefusedError):
                     self._asset(name)
             assets = list(map(self._assets.get, names))
-            if not all(assets):
-                raise TypeError
-        return assets  # type: ignore[return-value]
+        return assets if all(assets) else None  # type: ignore[return-value]
 
     def _decode_mixed(
         self,
         index: NDArray[np.int64],
-        messages: list[AnyWire],
+        messages: list[AnyRecord],
         times: list[str | float],
         names: Sequence[bytes | str | None],
         rejects: list[Reject],
@@ -207,17 +211,18 @@ class Decoder:
         others.rejects = rejects
         if not plain:
             return others
-        readings = self._readings(
+        readings = self._readings_or_none(
             index[plain],
             [messages[place] for place in plain],
             [times[place] for place in plain],
             [names[place] for place in plain],
             [],
         )
+        assert readings is not None  # what was odd is among the others
         return merged(readings, others)
 
-    def _decode_each(self, values: Sequence[bytes | None], rejects: list[Reject]) -> tuple[list[AnyWire], list[int]]:
-        messages: list[AnyWire] = []
+    def _decode_each(self, values: Sequence[bytes | None], rejects: list[Reject]) -> tuple[list[AnyRecord], list[int]]:
+        messages: list[AnyRecord] = []
         kept: list[int] = []
         for index, value in enumerate(values):
             if value is None:
@@ -235,7 +240,7 @@ class Decoder:
         return messages, kept
 
     def _take(
-        self, collector: Collector, place: int, message: AnyWire, name: bytes | str | None, rejects: list[Reject]
+        self, collector: Collector, place: int, message: AnyRecord, name: bytes | str | None, rejects: list[Reject]
     ) -> None:
         """One record of any kind."""
         readings = 1

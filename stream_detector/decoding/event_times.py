@@ -33,19 +33,17 @@ class EventTimes(dict[str | float, float]):
         """Whether it is a number that is a time, or a text that is remembered as one."""
         return time in self or (not isinstance(time, str) and EARLIEST <= to_epoch_seconds(time) < LATEST)
 
-    def all(self, times: list[str | float]) -> NDArray[np.float64]:
-        """(N,) epoch seconds; TypeError where one is no time, or not of our calendar."""
+    def all_or_none(self, times: list[str | float]) -> NDArray[np.float64] | None:
+        """(N,) epoch seconds; None where one is no time, or not of our calendar."""
         if times and type(times[0]) is not str and str not in set(map(type, times)):
-            return _of_numbers(times)
+            return _numbers_or_none(times)
         try:
             return np.fromiter(map(self.__getitem__, times), np.float64, len(times))
-        except RefusedError as refusal:
-            raise TypeError from refusal
+        except RefusedError:
+            return None
 
 
-def _of_numbers(times: list[str | float]) -> NDArray[np.float64]:
+def _numbers_or_none(times: list[str | float]) -> NDArray[np.float64] | None:
     numbers = np.array(times, np.float64)
     seconds = np.where(numbers >= MILLISECONDS_FROM, numbers / 1000.0, numbers)
-    if not ((seconds >= EARLIEST) & (seconds < LATEST)).all():
-        raise TypeError
-    return seconds
+    return seconds if ((seconds >= EARLIEST) & (seconds < LATEST)).all() else None

@@ -11,7 +11,7 @@ FEW_OTHERS, OTHERS_PART = 8, 8
 """So many other records, and one in so many: then it is not plain readings that come."""
 
 
-class PlainReader:
+class FastReadings:
     """Parses readings of the sensors of one bundle.
 
     Nothing but `sensor`, `time`, `value` and a good `quality` may be in them, so none of the columns of the other forms

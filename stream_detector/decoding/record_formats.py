@@ -31,7 +31,7 @@ _EVENT = np.array([EVENT_SENSOR])
 _NONE = np.empty(0, np.int64)
 
 
-class Wire(msgspec.Struct, gc=False):
+class StrictRecord(msgspec.Struct, gc=False):
     """Any record of the topic: an event has `event`, a reading `sensor` and `value`, a row or block `values`."""
 
     time: str | float
@@ -44,7 +44,7 @@ class Wire(msgspec.Struct, gc=False):
     step_seconds: float | None = None
 
 
-class LooseWire(msgspec.Struct, gc=False):
+class LooseRecord(msgspec.Struct, gc=False):
     """The same with any `values`: of a row of which one value is bad, the others are used."""
 
     time: str | float
@@ -65,7 +65,7 @@ class LooseWire(msgspec.Struct, gc=False):
             raise RefusedError(MALFORMED, f"values: {error}") from error
 
 
-AnyWire = Wire | LooseWire
+AnyRecord = StrictRecord | LooseRecord
 
 
 class RecordReader:
@@ -76,7 +76,7 @@ class RecordReader:
         self._block_step_seconds = block_step_seconds
         self._layouts: dict[tuple[str, ...], NDArray[np.int64]] = {}
 
-    def read(self, message: AnyWire) -> Found:
+    def read(self, message: AnyRecord) -> Found:
         """What the record holds; RefusedError where it is malformed as a whole."""
         if message.event is not None:
             if not message.event:
@@ -87,8 +87,8 @@ class RecordReader:
             if sensor is None:
                 return READING, _NONE, [], 0.0, [(message.sensor, UNKNOWN_SENSOR)]
             return READING, np.array([sensor]), [message.value if message.quality == "good" else None], 0.0, []
-        checked = type(message) is Wire
-        values = message.values if isinstance(message, Wire) else message.parsed()
+        checked = type(message) is StrictRecord
+        values = message.values if isinstance(message, StrictRecord) else message.parsed()
         if type(values) is dict:
             return self._row(values, checked=checked)
         if type(values) is list and message.sensor is not None and message.step_seconds is not None:

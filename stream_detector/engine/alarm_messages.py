@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stream_detector.detection.attribution import shares, top
 from stream_detector.detection.grid.steps import Steps
 from stream_detector.engine.assets import Asset
-from stream_detector.engine.detector_spec import Rules
+from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.outcome import ScoredSteps
 from stream_detector.messages import Alarm, Costs, Score, TopSensor, to_iso
 
@@ -40,33 +40,33 @@ class StepResults:
     degraded: Ints
 
 
-class Wording:
+class AlarmMessages:
     """Writes alarms and scores; the same decision is always the same message."""
 
-    def __init__(self, rules: Rules, steps: Steps) -> None:
-        self._rules = rules
+    def __init__(self, spec: DetectorSpec, steps: Steps) -> None:
+        self._spec = spec
         self._steps = steps
-        self._costs = Costs(**rules.costs.model_dump())
+        self._costs = Costs(**spec.costs.model_dump())
 
     def raised(self, asset: str, step: int, found: StepResults, place: int) -> Alarm:
         """The alarm that result `place` raises at `step`; its id is a function of asset, step and bundle."""
-        rules = self._rules
-        name = f"{asset}\0{step}\0{rules.bundle_id}".encode()
+        spec = self._spec
+        name = f"{asset}\0{step}\0{spec.bundle_id}".encode()
         return Alarm(
             id=hashlib.sha256(name).hexdigest()[:ALARM_ID_DIGITS],
             asset=asset,
             state="raised",
             raised_at=self._start_of(step),
-            expected_from=self._start_of(step + rules.lead.from_steps),
-            expected_until=self._start_of(step + rules.lead.until_steps),
+            expected_from=self._start_of(step + spec.lead.from_steps),
+            expected_until=self._start_of(step + spec.lead.until_steps),
             probability=self._probability(found, place),
             score=float(found.score[place]),
-            threshold=rules.threshold,
+            threshold=spec.threshold,
             top_sensors=self._top_sensors(found, place),
-            bundle=rules.bundle_id,
-            recipe=rules.recipe,
+            bundle=spec.bundle_id,
+            recipe=spec.recipe,
             costs=self._costs,
-            step_seconds=rules.grid.step_seconds,
+            step_seconds=spec.grid.step_seconds,
         )
 
     def cleared(self, alarm: Alarm, step: int) -> Alarm:
@@ -79,12 +79,12 @@ class Wording:
             asset=asset,
             time=self._start_of(step),
             score=float(found.score[place]),
-            threshold=self._rules.threshold,
+            threshold=self._spec.threshold,
             probability=self._probability(found, place),
             alarm=bool(found.above[place]),
             degraded=int(found.degraded[place]),
             top_sensors=self._top_sensors(found, place),
-            bundle=self._rules.bundle_id,
+            bundle=self._spec.bundle_id,
         )
 
     def _start_of(self, step: int) -> str:
@@ -97,7 +97,7 @@ class Wording:
         parts = shares(found.evidence[place])
         return [
             TopSensor(
-                sensor=self._rules.sensors[sensor],
+                sensor=self._spec.sensors[sensor],
                 share=min(1.0, float(parts[sensor])),
                 value=_or_none(found.newest[place, sensor]),
                 expected=_or_none(found.expected[place, sensor]),

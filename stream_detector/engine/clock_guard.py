@@ -45,7 +45,7 @@ class Fate(Enum):
 
 
 @dataclass(slots=True)
-class Gate:
+class ClockGuard:
     """Rule 1 for one asset."""
 
     max_future_seconds: float

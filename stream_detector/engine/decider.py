@@ -10,8 +10,9 @@ from stream_detector.detection.grid.closed_steps import END, EVENT, LATE_EVENT, 
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.windows import gather, scorable
 from stream_detector.detection.head.head import Head, HeadState, StepInput
-from stream_detector.engine.alarm_messages import StepResults, Wording
-from stream_detector.engine.detector_spec import Rules
+from stream_detector.detection.slot_arrays import SlotArrays
+from stream_detector.engine.alarm_messages import AlarmMessages, StepResults
+from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.outcome import Closed
 from stream_detector.engine.snapshots import Snapshot
 from stream_detector.messages import Alarm, Score
@@ -39,7 +40,7 @@ class Decisions:
 
 
 @dataclass(slots=True)
-class Standing:
+class DecisionState:
     """One asset's decision state: its open alarm, the step that raised it, the one that its rest began in, its head."""
 
     asset: str
@@ -49,60 +50,87 @@ class Standing:
     head: HeadState = None
 
 
-class Decider:
-    """Decides for the slots of one grid. `keep_results`: decisions hold every scored step.
+@dataclass(slots=True)
+class LatestScores(SlotArrays):
+    """The newest scored step of each slot; score, probability, newest and expected are NaN before the first.
 
-    `step`, `score`, `probability`, `degraded`, `evidence`, `newest`, `expected`: of each slot's newest scored step.
+    Attributes:
+        busy: an alarm is up or rests; a step of any other slot below the threshold changes nothing.
+        step: of the grid. degraded: masked sensors.
+        evidence, newest, expected: (slots, F), as in `StepResults`.
     """
 
-    def __init__(self, rules: Rules, grid: Grid, publish_scores: bool = False, keep_results: bool = False) -> None:
-        self.publish_scores = publish_scores
-        self.standings: dict[int, Standing] = {}
-        self._rules = rules
-        self._keep_results = keep_results
-        self._grid = grid
-        self._wording = Wording(rules, grid.steps)
-        self._pending: list[tuple[Closings, Floats]] = []
-        self._pending_bytes = 0
-        self._decisions = Decisions()
-        self._busy = np.zeros(0, np.bool_)
-        self.score, self.probability = np.zeros(0), np.zeros(0)
-        self.degraded = np.zeros(0, np.int64)
-        self.step = np.zeros(0, np.int64)
-        self.evidence = np.zeros((0, len(rules.sensors)), np.float32)
-        self.newest, self.expected = np.zeros_like(self.evidence), np.zeros_like(self.evidence)
+    busy: Bools
+    step: Ints
+    score: Floats
+    probability: Floats
+    degraded: Ints
+    evidence: NDArray[np.float32]
+    newest: NDArray[np.float32]
+    expected: NDArray[np.float32]
 
-    def admit(self, slot: int, asset: str, known: Snapshot | None) -> None:
-        """An asset begins, with what its snapshot knows."""
-        standing, head = Standing(asset), self._rules.head
-        if known is not None:
-            standing.ended_step = known.ended_step
-        if known is not None and known.alarm is not None:
-            standing.alarm, standing.alarm_step = Alarm.model_validate_json(known.alarm), known.alarm_step
-        if head is not None:
-            standing.head = head.fresh() if known is None or known.head is None else head.load(known.head)
-        self.standings[slot] = standing
-        while slot >= len(self._busy):
-            for name in ("_busy", "step", "score", "probability", "degraded", "evidence", "newest", "expected"):
-                array = getattr(self, name)
-                larger = np.zeros((max(16, 2 * len(array)), *array.shape[1:]), array.dtype)
-                larger[: len(array)] = array
-                setattr(self, name, larger)
-        self._busy[slot] = standing.alarm is not None or standing.ended_step is not None
+    @classmethod
+    def of(cls, sensors: int) -> "LatestScores":
+        """Without a slot."""
+        none = np.zeros((0, sensors), np.float32)
+        numbers, counts = np.zeros(0), np.zeros(0, np.int64)
+        return cls(np.zeros(0, np.bool_), counts, numbers, numbers, counts, none, none, none)
+
+    def begin(self, slot: int, *, busy: bool) -> None:
+        """An asset begins in the slot."""
+        self.make_room(slot)
+        self.busy[slot] = busy
         self.score[slot] = self.probability[slot] = np.nan
         self.degraded[slot] = 0
         self.evidence[slot] = 0
         self.newest[slot] = self.expected[slot] = np.nan
 
+    def note(self, found: StepResults) -> None:
+        """These steps are the newest; of several of a slot the last one stays."""
+        slot = found.slot
+        self.step[slot], self.score[slot], self.probability[slot] = found.step, found.score, found.probability
+        self.degraded[slot], self.evidence[slot] = found.degraded, found.evidence
+        self.newest[slot], self.expected[slot] = found.newest, found.expected
+
+
+class Decider:
+    """Decides for the slots of one grid. `keep_results`: decisions hold every scored step."""
+
+    def __init__(
+        self, spec: DetectorSpec, grid: Grid, publish_scores: bool = False, keep_results: bool = False
+    ) -> None:
+        self.publish_scores = publish_scores
+        self.states: dict[int, DecisionState] = {}
+        self._spec = spec
+        self._keep_results = keep_results
+        self._grid = grid
+        self._messages = AlarmMessages(spec, grid.steps)
+        self._pending: list[tuple[Closings, Floats]] = []
+        self._pending_bytes = 0
+        self._decisions = Decisions()
+        self.latest = LatestScores.of(len(spec.sensors))
+
+    def admit(self, slot: int, asset: str, known: Snapshot | None) -> None:
+        """An asset begins, with what its snapshot knows."""
+        state, head = DecisionState(asset), self._spec.head
+        if known is not None:
+            state.ended_step = known.ended_step
+        if known is not None and known.alarm is not None:
+            state.alarm, state.alarm_step = Alarm.model_validate_json(known.alarm), known.alarm_step
+        if head is not None:
+            state.head = head.fresh() if known is None or known.head is None else head.load(known.head)
+        self.states[slot] = state
+        self.latest.begin(slot, busy=state.alarm is not None or state.ended_step is not None)
+
     def release(self, slot: int, record: int) -> None:
         """The asset is evicted; an open alarm is cleared."""
         self.flush()
         self._clear(slot, int(self._grid.next_step[slot]), record)
-        del self.standings[slot]
+        del self.states[slot]
         self._decisions.changed.discard(slot)
 
-    def dump_head(self, standing: Standing) -> bytes | None:
-        return None if self._rules.head is None else self._rules.head.dump(standing.head)
+    def dump_head(self, state: DecisionState) -> bytes | None:
+        return None if self._spec.head is None else self._spec.head.dump(state.head)
 
     def take(self) -> Decisions:
         """All decisions since the last call."""
@@ -112,18 +140,18 @@ class Decider:
 
     def add(self, closings: Closings) -> None:
         """Takes what has just closed; the windows are read from the grid now, before it goes on."""
-        rules, closed = self._rules, self._decisions.closed
-        wanted = scorable(rules.window, closings)
+        spec, closed = self._spec, self._decisions.closed
+        wanted = scorable(spec.window, closings)
         is_step = closings.kind == STEP
-        warming_up = int((is_step & (closings.step - closings.run_start + 1 < rules.window.shortest)).sum())
+        warming_up = int((is_step & (closings.step - closings.run_start + 1 < spec.window.shortest)).sum())
         closed.warming_up += warming_up
         closed.off_stride += int(is_step.sum()) - warming_up - int(wanted.sum())
         closed.event += int((closings.kind == EVENT).sum())
-        if rules.head is None:
+        if spec.head is None:
             closings = select(closings, wanted | ~is_step)
         if not len(closings):
             return
-        windows = gather(self._grid, rules.window, closings)
+        windows = gather(self._grid, spec.window, closings)
         self._pending.append((closings, windows))
         self._pending_bytes += windows.nbytes
         if self._pending_bytes > PENDING_BYTES:
@@ -138,36 +166,30 @@ class Decider:
             self._pending[0][1] if len(self._pending) == 1 else np.concatenate([part for _, part in self._pending])
         )
         self._pending, self._pending_bytes = [], 0
-        wanted = scorable(self._rules.window, closings)
+        wanted = scorable(self._spec.window, closings)
         degraded = np.isnan(windows[:, -1]).sum(axis=1)
         masked = wanted & (degraded == windows.shape[2])
         scored = wanted & ~masked
         self._decisions.closed.masked += int(masked.sum())
         self._decisions.closed.scored += int(scored.sum())
-        result = self._rules.scorer.score(windows if scored.all() else windows[scored])
+        result = self._spec.scorer.score(windows if scored.all() else windows[scored])
         found = StepResults(
             slot=closings.slot[scored],
             step=closings.step[scored],
             record=closings.record[scored],
             score=result.score,
             probability=np.full(len(result.score), np.nan),
-            above=result.score > self._rules.threshold,
+            above=result.score > self._spec.threshold,
             evidence=result.errors,
             expected=result.expected,
             newest=windows[scored, -1],
             degraded=degraded[scored],
         )
         place = np.cumsum(scored) - 1
-        if self._rules.head is not None:
-            found = self._advance_heads(self._rules.head, closings, windows[:, -1], scored, place, found)
+        if self._spec.head is not None:
+            found = self._advance_heads(self._spec.head, closings, windows[:, -1], scored, place, found)
         self._note(found)
-        self.score[found.slot], self.probability[found.slot] = found.score, found.probability
-        self.degraded[found.slot], self.evidence[found.slot] = found.degraded, found.evidence
-        self.step[found.slot], self.newest[found.slot], self.expected[found.slot] = (
-            found.step,
-            found.newest,
-            found.expected,
-        )
+        self.latest.note(found)
         if self._keep_results:
             self._decisions.results.append(found)
         counts = wanted | (closings.kind != STEP)
@@ -175,12 +197,12 @@ class Decider:
 
     def _note(self, found: StepResults) -> None:
         """What says whether the bundle still fits: how close to the threshold, and how many events are expected."""
-        rules, closed = self._rules, self._decisions.closed
-        if rules.threshold > 0:
-            closed.ratios.append((found.score if rules.head is None else found.probability) / rules.threshold)
-        if rules.head is not None:
+        spec, closed = self._spec, self._decisions.closed
+        if spec.threshold > 0:
+            closed.ratios.append((found.score if spec.head is None else found.probability) / spec.threshold)
+        if spec.head is not None:
             # Each event lies in the lead windows of so many steps.
-            steps = rules.lead.until_steps - rules.lead.from_steps + 1
+            steps = spec.lead.until_steps - spec.lead.from_steps + 1
             closed.expected_events += float(np.nansum(found.probability)) / steps
 
     def _advance_heads(
@@ -193,7 +215,7 @@ class Decider:
             slot, step, at = int(closings.slot[index]), int(closings.step[index]), int(place[index])
             is_step = closings.kind[index] == STEP
             answer = head.advance(
-                self.standings[slot].head,
+                self.states[slot].head,
                 StepInput(
                     step=step,
                     time=self._grid.steps.start_of(step),
@@ -212,63 +234,63 @@ class Decider:
                     expected[at] = answer.expected
         return StepResults(
             found.slot, found.step, found.record, found.score, found.probability,
-            found.probability > self._rules.threshold, evidence, expected, found.newest, found.degraded,
+            found.probability > self._spec.threshold, evidence, expected, found.newest, found.degraded,
         )  # fmt: skip
 
     def _decide(self, closings: Closings, scored: Bools, place: Ints, found: StepResults) -> None:
         """Rows of assets with an alarm that is up, rests or is about to be; nothing can change for the others."""
-        busy = self._busy.copy()
+        busy = self.latest.busy.copy()
         busy[found.slot[found.above]] = True
         concerned = busy[closings.slot]
         if self.publish_scores:
             concerned |= scored
         for index in np.flatnonzero(concerned):
             slot, step, record = int(closings.slot[index]), int(closings.step[index]), int(closings.record[index])
-            standing, kind = self.standings[slot], closings.kind[index]
+            state, kind = self.states[slot], closings.kind[index]
             if kind != STEP:
                 self._clear(slot, int(closings.run_start[index]) if kind == LATE_EVENT else step, record)
                 self._end_rest(slot)
                 continue
             above = bool(found.above[place[index]]) if scored[index] else False
-            raised = None if standing.alarm is None else standing.alarm_step
-            if not rests(standing.ended_step, step, self._rules.episode):
+            raised = None if state.alarm is None else state.alarm_step
+            if not rests(state.ended_step, step, self._spec.episode):
                 self._end_rest(slot)
-            move = next_move(raised, step, above, self._rules.episode, standing.ended_step)
+            move = next_move(raised, step, above, self._spec.episode, state.ended_step)
             if move in (Move.CLEAR, Move.RENEW):
                 self._clear(slot, step, record)
             if move in (Move.RAISE, Move.RENEW):
                 self._raise(slot, step, record, found, int(place[index]))
             if self.publish_scores and scored[index]:
-                score = self._wording.score(standing.asset, step, found, int(place[index]))
+                score = self._messages.score(state.asset, step, found, int(place[index]))
                 self._decisions.scores.append((record, score))
 
     def _raise(self, slot: int, step: int, record: int, found: StepResults, place: int) -> None:
-        standing = self.standings[slot]
-        standing.alarm, standing.alarm_step = self._wording.raised(standing.asset, step, found, place), step
-        standing.ended_step = None
-        self._busy[slot] = True
+        state = self.states[slot]
+        state.alarm, state.alarm_step = self._messages.raised(state.asset, step, found, place), step
+        state.ended_step = None
+        self.latest.busy[slot] = True
         self._decisions.changed.add(slot)
-        self._decisions.alarms.append((record, standing.alarm))
+        self._decisions.alarms.append((record, state.alarm))
 
     def _clear(self, slot: int, step: int, record: int) -> None:
-        standing = self.standings[slot]
-        if standing.alarm is None:
+        state = self.states[slot]
+        if state.alarm is None:
             return
-        ended = max(step, standing.alarm_step + 1)
-        self._decisions.alarms.append((record, self._wording.cleared(standing.alarm, ended)))
+        ended = max(step, state.alarm_step + 1)
+        self._decisions.alarms.append((record, self._messages.cleared(state.alarm, ended)))
         self._decisions.changed.add(slot)
-        standing.alarm = None
+        state.alarm = None
         # Empty steps, and those that are not scored, may have kept it up for longer than it had to be: perhaps until
         # its rest, too, was over.
-        episode = self._rules.episode
-        over = min(ended, standing.alarm_step + episode.max_steps)
-        standing.ended_step = over if rests(over, ended, episode) else None
-        self._busy[slot] = standing.ended_step is not None
+        episode = self._spec.episode
+        over = min(ended, state.alarm_step + episode.max_steps)
+        state.ended_step = over if rests(over, ended, episode) else None
+        self.latest.busy[slot] = state.ended_step is not None
 
     def _end_rest(self, slot: int) -> None:
         """It was long enough, or the run is over and the plant begins anew."""
-        standing = self.standings[slot]
-        if standing.ended_step is not None:
-            standing.ended_step = None
-            self._busy[slot] = False
+        state = self.states[slot]
+        if state.ended_step is not None:
+            state.ended_step = None
+            self.latest.busy[slot] = False
             self._decisions.changed.add(slot)

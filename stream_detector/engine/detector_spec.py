@@ -19,7 +19,7 @@ class WindowScorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Rules:
+class DetectorSpec:
     """How one detector decides. `threshold` is of the score, or with a head of the probability."""
 
     bundle_id: str
@@ -36,7 +36,7 @@ class Rules:
     head: Head | None = None
 
     @classmethod
-    def of(cls, bundle: Bundle) -> "Rules":
+    def of(cls, bundle: Bundle) -> "DetectorSpec":
         manifest = bundle.manifest
         return cls(
             bundle_id=manifest.bundle_id,

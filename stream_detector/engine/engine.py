@@ -11,7 +11,7 @@ import numpy as np
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.decoding.decoder import Decoder
 from stream_detector.detection.attribution import shares, top
-from stream_detector.engine.detector_spec import Rules
+from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.offline import FrameScores, score_frame
 from stream_detector.engine.outcome import AssetStatus, Closed, Counts, Outcome, RecordBatch
@@ -34,12 +34,12 @@ __all__ = [
 class Engine:
     """Live state of the partitions that a worker owns. `keep_steps`: outcomes tell every scored step."""
 
-    def __init__(self, bundle: Bundle | Rules, limits: Limits | None = None, keep_steps: bool = False) -> None:
+    def __init__(self, bundle: Bundle | DetectorSpec, limits: Limits | None = None, keep_steps: bool = False) -> None:
         self._keep_steps = keep_steps
-        self.rules = bundle if isinstance(bundle, Rules) else Rules.of(bundle)
+        self.spec = bundle if isinstance(bundle, DetectorSpec) else DetectorSpec.of(bundle)
         self._limits = limits or Limits()
-        samples = self.rules.grid.step_seconds if self.rules.grid.kind == "samples" else None
-        self._decoder = Decoder(self.rules.sensors, self.rules.assets, samples)
+        samples = self.spec.grid.step_seconds if self.spec.grid.kind == "samples" else None
+        self._decoder = Decoder(self.spec.sensors, self.spec.assets, samples)
         self._partitions: dict[int, Partition] = {}
 
     def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome:
@@ -61,7 +61,7 @@ class Engine:
         """
         known = {asset: snapshot for asset, data in snapshots.items() if (snapshot := load(data)) is not None}
         self._partitions[partition] = Partition(
-            self.rules, self._decoder, self._limits, known, silent_until, self._keep_steps
+            self.spec, self._decoder, self._limits, known, silent_until, self._keep_steps
         )
 
     def forget(self, partition: int) -> None:
@@ -89,15 +89,15 @@ _NONE_KNOWN = np.empty(0, np.float32)
 
 def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
     """(slot, status without details) of every asset; columns at once, since there may be 100,000 rows."""
-    grid, decider, rules, assets = partition.grid, partition.decider, partition.rules, partition.roster.assets
+    grid, latest, spec, assets = partition.grid, partition.decider.latest, partition.spec, partition.assets.by_slot
     slots = np.fromiter(assets, np.int64, len(assets))
     columns = (
         grid.watermark[slots].tolist(),
-        decider.score[slots].tolist(),
-        decider.probability[slots].tolist(),
-        decider.degraded[slots].tolist(),
-        (grid.last[slots] - grid.run_start[slots] + 1 < rules.window.shortest).tolist(),
-        np.where(np.isnan(decider.score[slots]), np.nan, (decider.step[slots] + 1) * grid.steps.step_seconds).tolist(),
+        latest.score[slots].tolist(),
+        latest.probability[slots].tolist(),
+        latest.degraded[slots].tolist(),
+        (grid.last[slots] - grid.run_start[slots] + 1 < spec.window.shortest).tolist(),
+        np.where(np.isnan(latest.score[slots]), np.nan, (latest.step[slots] + 1) * grid.steps.step_seconds).tolist(),
     )
     return [
         (
@@ -108,8 +108,8 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
                 watermark=watermark,
                 score=score,
                 probability=probability,
-                threshold=rules.threshold,
-                alarm_open=decider.standings[slot].alarm is not None,
+                threshold=spec.threshold,
+                alarm_open=partition.decider.states[slot].alarm is not None,
                 degraded=degraded,
                 warming_up=warming_up,
                 top_shares=[],
@@ -125,11 +125,11 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
 
 
 def _with_details(status: AssetStatus, partition: Partition, slot: int) -> AssetStatus:
-    decider, sensors = partition.decider, partition.rules.sensors
-    parts = shares(decider.evidence[slot].astype(np.float64))
+    latest, sensors = partition.decider.latest, partition.spec.sensors
+    parts = shares(latest.evidence[slot].astype(np.float64))
     return replace(
         status,
         top_shares=[(sensors[sensor], float(parts[sensor])) for sensor in top(parts)],
-        newest=decider.newest[slot].copy(),
-        expected=decider.expected[slot].copy(),
+        newest=latest.newest[slot].copy(),
+        expected=latest.expected[slot].copy(),
     )

@@ -12,7 +12,7 @@ from stream_detector.detection.grid.intake import Intake
 from stream_detector.detection.grid.windows import table_readings
 from stream_detector.engine.alarm_messages import StepResults
 from stream_detector.engine.decider import Decider
-from stream_detector.engine.detector_spec import Rules
+from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.messages import Alarm
 
 Floats = NDArray[np.float64]
@@ -45,18 +45,18 @@ class FrameScores:
 
 
 def score_frame(
-    bundle: Bundle | Rules, times: ArrayLike, values: ArrayLike, events: ArrayLike = (), asset: str = "asset"
+    bundle: Bundle | DetectorSpec, times: ArrayLike, values: ArrayLike, events: ArrayLike = (), asset: str = "asset"
 ) -> FrameScores:
     """Score a table of one asset as the engine would its rows, sent in order of time, events before rows of their time.
 
     times: (N,) epoch seconds, ascending. values: (N, F) float64 in the bundle's order of sensors, NaN = missing.
     events: (E,) epoch seconds. The end of the table closes its last steps; on the stream they still wait.
     """
-    rules = bundle if isinstance(bundle, Rules) else Rules.of(bundle)
+    spec = bundle if isinstance(bundle, DetectorSpec) else DetectorSpec.of(bundle)
     times, values = np.asarray(times, np.float64), np.asarray(values, np.float64)
-    grid = Grid(rules.grid, rules.window, len(rules.sensors))
+    grid = Grid(spec.grid, spec.window, len(spec.sensors))
     intake = Intake(grid)
-    decider = Decider(rules, grid, keep_results=True)
+    decider = Decider(spec, grid, keep_results=True)
     readings = table_readings(times, values, np.sort(np.asarray(events, np.float64)))
     if len(readings):
         grid.admit(0, float(readings.time[0]), 0)
@@ -67,10 +67,10 @@ def score_frame(
         decider.add(replace(final, record=np.full_like(final.record, max(len(times) - 1, 0))))
     decisions = decider.take()
     step = _joined(decisions.results, "step", np.empty(0, np.int64))
-    sensors = np.empty((0, len(rules.sensors)))
+    sensors = np.empty((0, len(spec.sensors)))
     return FrameScores(
         step=step,
-        time=step * rules.grid.step_seconds,
+        time=step * spec.grid.step_seconds,
         row=np.searchsorted(grid.steps.step_of(times), step, side="right") - 1,
         score=_joined(decisions.results, "score", np.empty(0)),
         probability=_joined(decisions.results, "probability", np.empty(0)),
@@ -79,7 +79,7 @@ def score_frame(
         expected=_joined(decisions.results, "expected", sensors),
         degraded=_joined(decisions.results, "degraded", np.empty(0, np.int64)),
         alarms=[alarm for _, alarm in decisions.alarms],
-        threshold=rules.threshold,
+        threshold=spec.threshold,
     )
 
 

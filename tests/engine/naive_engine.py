@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stream_detector.detection.head.head import StepInput
-from stream_detector.engine.detector_spec import Rules
+from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.outcome import RecordBatch
 from stream_detector.messages import to_iso
@@ -58,7 +58,7 @@ class Asset:
 
 
 class NaiveEngine:
-    def __init__(self, rules: Rules, limits: Limits) -> None:
+    def __init__(self, rules: DetectorSpec, limits: Limits) -> None:
         self.rules = rules
         self.limits = limits
         self.assets: dict[str, Asset] = {}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream_detector.detection.config import CostConfig, EpisodeConfig, GridConfig, LeadConfig, WindowConfig
 from stream_detector.detection.head.head import HeadResult, StepInput
 from stream_detector.detection.scoring import Scored
-from stream_detector.engine.detector_spec import Rules
+from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch
 from stream_detector.engine.snapshots import load
 from stream_detector.messages import Alarm
@@ -57,11 +57,11 @@ class CountingHead:
         return dict(orjson.loads(data))
 
 
-def make_rules(**changes: Any) -> Rules:
+def make_rules(**changes: Any) -> DetectorSpec:
     grid = {"step_seconds": STEP, "staleness_steps": 3, "max_future_seconds": 20 * STEP} | changes.pop("grid", {})
     window = {"steps": 4} | changes.pop("window", {})
     return replace(
-        Rules(
+        DetectorSpec(
             bundle_id="0123456789abcdef", recipe="test", assets="*", sensors=SENSORS, grid=GridConfig(**grid),
             window=WindowConfig(**window), lead=LeadConfig(), episode=EpisodeConfig(hold_steps=2, max_steps=4),
             costs=CostConfig(), threshold=6.0, scorer=DistanceScorer(),
@@ -70,7 +70,7 @@ def make_rules(**changes: Any) -> Rules:
     )  # fmt: skip
 
 
-GRIDS: dict[str, Rules] = {
+GRIDS: dict[str, DetectorSpec] = {
     "plain": make_rules(),
     "lateness": make_rules(grid={"lateness_seconds": 90.0, "max_gap_steps": 2}),
     "gaps": make_rules(grid={"max_gap_steps": 5, "staleness_steps": 2}, window={"steps": 3, "min_steps": 2}),
@@ -266,7 +266,9 @@ def acknowledged(log: list[Record], outcomes: list[tuple[RecordBatch, Outcome]])
     return kept
 
 
-def check_restart(rules: Rules, limits: Limits, log: list[Record], cuts: list[int], stop: int, beyond: int) -> None:
+def check_restart(
+    rules: DetectorSpec, limits: Limits, log: list[Record], cuts: list[int], stop: int, beyond: int
+) -> None:
     """Stops after batch `stop` is committed and the snapshots of `beyond` more are acknowledged; nothing may differ."""
     undisturbed = Engine(rules, limits)
     outcomes, lows = [], []

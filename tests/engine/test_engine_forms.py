@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stream_detector.engine.detector_spec import Rules
+from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch, score_frame
 from tests.engine.test_engine import BASE, GRIDS, SENSORS, STEP, alarm_tuple, batches, make_rules, random_log
 from tests.support.properties import examples
@@ -198,7 +198,7 @@ def test_a_message_of_our_own_says_the_same_again() -> None:
 @pytest.mark.parametrize("flood", ["late", "ahead", "events", "poison", "backwards"])
 def test_a_flood_of_odd_records_costs_time_in_proportion(flood: str) -> None:
     """Twice the flood may cost about twice the time, not four times."""
-    rules: Rules = make_rules(grid={"lateness_seconds": STEP})
+    rules: DetectorSpec = make_rules(grid={"lateness_seconds": STEP})
 
     def odd(number: int) -> bytes:
         if flood == "poison":

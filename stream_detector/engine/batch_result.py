@@ -1,0 +1,52 @@
+"""What a batch comes to so far, beside its decisions."""
+
+from dataclasses import dataclass, field
+
+from stream_detector.decoding.decoded import FUTURE, Decoded
+from stream_detector.detection.grid.intake import Tally
+from stream_detector.engine.clock_guard import HeldRecord
+from stream_detector.engine.dead_letters import letter, letter_of_held
+from stream_detector.engine.outcome import Counts, RecordBatch
+from stream_detector.messages import DeadLetter
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What the segments of a batch add up to.
+
+    Attributes:
+        dead_letters: with the place in the batch at which each was settled.
+        snapshots: (asset, bytes); None where the asset was evicted.
+        event_assets: the asset of each event.
+    """
+
+    batch: RecordBatch
+    counts: Counts = field(default_factory=Counts)
+    dead_letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
+    snapshots: list[tuple[str, bytes | None]] = field(default_factory=list)
+    event_assets: list[str] = field(default_factory=list)
+
+    def reject(self, place: int, readings: int, reason: str, detail: str) -> None:
+        """The record at `place` of the batch, or so many readings of it, are a dead letter."""
+        self.dead_letters.append((place, letter(self.batch, place, reason, detail)))
+        self.counts.dead_lettered += readings
+
+    def refuse(self, held: HeldRecord, place: int) -> None:
+        """Rule 1 turns away a record that it held, because of the record at `place`."""
+        detail = "far ahead of the asset's other records"
+        self.dead_letters.append((place, letter_of_held(self.batch, held, FUTURE, detail)))
+        self.counts.dead_lettered += held.readings
+
+    def count_kinds(self, decoded: Decoded) -> None:
+        """Add the decoded records by their kind."""
+        counts = self.counts
+        counts.row_records += decoded.rows
+        counts.block_records += decoded.blocks
+        counts.events += decoded.events
+        counts.reading_records += len(decoded.index) - decoded.rows - decoded.blocks - decoded.events
+
+    def count_readings(self, tally: Tally) -> None:
+        """Add what the grid did with the readings."""
+        self.counts.windowed += tally.windowed
+        self.counts.late += tally.late
+        self.counts.duplicate += tally.duplicate

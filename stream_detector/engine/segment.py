@@ -1,0 +1,183 @@
+"""A segment of a batch on its way to the grid: decoded, its assets found or admitted, its clocks guarded (rule 1)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.decoding.columns import indices_or_none
+from stream_detector.decoding.decoded import FUTURE, TOO_MANY_ASSETS
+from stream_detector.decoding.decoder import Decoder
+from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR, Readings
+from stream_detector.engine.assets import Assets
+from stream_detector.engine.batch_result import BatchResult
+from stream_detector.engine.clock_guard import Fate, HeldRecord
+from stream_detector.engine.handling_order import HandlingOrder, Released, as_array
+from stream_detector.engine.outcome import RecordBatch
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+class Segment:
+    """Records [begin, end) of a batch. `silent`: they rebuild state, and what is said of them goes nowhere."""
+
+    def __init__(
+        self,
+        batch: RecordBatch,
+        begin: int,
+        end: int,
+        decoder: Decoder,
+        assets: Assets,
+        result: BatchResult,
+        *,
+        silent: bool,
+    ) -> None:
+        self._batch = batch
+        self._begin = begin
+        self._assets = assets
+        self.result = BatchResult(batch) if silent else result
+        self._silent = silent
+        keys, values = batch.keys, batch.values
+        if end - begin < len(keys):
+            keys, values = keys[begin:end], values[begin:end]
+        self._decoded = decoder.decode(keys, values, assets.slots_by_key)
+        self._decoded.index = self._decoded.index + begin
+        self._keep: Bools = np.ones(len(self._decoded.index), np.bool_)
+        """(R,) which decoded records go on."""
+
+    def readings(self, order: HandlingOrder) -> Readings:
+        """The readings that go into the grid, those of released records among them, in the order of their effect."""
+        self._tell_decoded()
+        self._reject_later_than_kafka()
+        slots = self._slots()
+        released = self._guard_clocks(slots)
+        decoded, keep = self._decoded, self._keep
+        all_kept = bool(keep.all())
+        record = decoded.record
+        if len(record) == len(decoded.index):  # every record is one reading
+            readings = Readings(slots, decoded.sensor, decoded.time, decoded.value, decoded.index)
+        else:
+            readings = Readings(slots[record], decoded.sensor, decoded.time, decoded.value, decoded.index[record])
+        if not all_kept:
+            readings = readings.take(np.flatnonzero(keep[record]))
+        if released:
+            readings = order.insert(readings, released)
+        if len(readings):
+            used = slice(None) if all_kept else keep
+            self._assets.last_offset[slots[used]] = order.offset[decoded.index[used]]
+        return readings
+
+    def _tell_decoded(self) -> None:
+        decoded, result = self._decoded, self.result
+        for reject in decoded.rejects:
+            result.reject(self._begin + reject.index, reject.readings, reject.reason, reject.detail)
+        result.count_kinds(decoded)
+        if decoded.events:
+            events = decoded.record[decoded.sensor == EVENT_SENSOR]
+            result.event_assets += [decoded.asset[record] for record in events]
+
+    def _reject_later_than_kafka(self) -> None:
+        """Rule 1: no record may be much later than its Kafka timestamp."""
+        stamps = as_array(self._batch.timestamps_ms)
+        if len(stamps) != len(self._keep):
+            stamps = stamps[self._decoded.index]
+        self._keep = not_later(self._decoded.last_time, stamps, self._assets.max_future_seconds)
+        for record in np.flatnonzero(~self._keep).tolist():
+            self._reject(record, FUTURE, "later than its Kafka timestamp")
+
+    def _slots(self) -> Ints:
+        """(R,) slot of each record; new assets are admitted, and a record is dropped where its asset cannot be."""
+        decoded, keep, known = self._decoded, self._keep, self._assets.slots
+        if decoded.slot is not None:
+            return decoded.slot
+        found = indices_or_none(known, decoded.asset)
+        if found is not None:
+            return found
+        slots = [known.get(name) for name in decoded.asset]
+        for record, name in enumerate(decoded.asset):
+            if slots[record] is None and keep[record]:
+                slots[record] = known.get(name)  # an earlier record of this segment may have admitted it
+                if slots[record] is None:
+                    slots[record] = self._admit(record)
+        return np.array([0 if slot is None else slot for slot in slots], np.int64)  # 0 is not read where not kept
+
+    def _admit(self, record: int) -> int | None:
+        decoded = self._decoded
+        first = int(np.searchsorted(decoded.record, record))
+        slot = self._assets.admit(
+            decoded.asset[record],
+            int(self._batch.offsets[decoded.index[record]]),
+            float(decoded.time[first]),
+            float(decoded.last_time[record]),
+            rebuilding=self._silent,
+        )
+        if slot is None:
+            self._keep[record] = False
+            detail = "the partition holds as many assets as the limit allows"
+            self.result.counts.assets_refused += self._reject(record, TOO_MANY_ASSETS, detail)
+        return slot
+
+    def _guard_clocks(self, slots: Ints) -> list[Released]:
+        """Rule 1: records that are refused or held do not go on; returns those that were held and go on now."""
+        decoded, keep = self._decoded, self._keep
+        watched, all_watermarks = self._assets.watched, self._assets.grid.watermark
+        max_future_seconds = self._assets.max_future_seconds
+        suspects = set(watched)
+        if not self._silent:
+            ahead = keep & (decoded.last_time > all_watermarks[slots] + max_future_seconds)
+            suspects.update(slots[ahead].tolist())
+        released: list[Released] = []
+        if not suspects:
+            return released
+        watermark = {slot: float(all_watermarks[slot]) for slot in suspects}
+        concerned = np.flatnonzero(keep & np.isin(slots, list(suspects)))
+        for record, slot, time in zip(
+            concerned.tolist(), slots[concerned].tolist(), decoded.last_time[concerned].tolist(), strict=True
+        ):
+            guard = self._assets.by_slot[slot].clock_guard
+            if slot not in watched and time <= watermark[slot] + max_future_seconds:
+                watermark[slot] = max(watermark[slot], time)
+                continue
+            this, place = self._as_held(record), int(decoded.index[record])
+            fate, freed, refused = guard.judge(this, watermark[slot])
+            released += [Released(place, slot, held) for held in freed]
+            keep[record] = fate is Fate.ACCEPTED
+            if fate is Fate.ACCEPTED:
+                watermark[slot] = max([watermark[slot], time, *(held.last_time for held in freed)])
+            for held in [*refused, this] if fate is Fate.REFUSED else refused:
+                self.result.refuse(held, place)
+            if guard.changed:
+                guard.changed = False
+                self._assets.unsaved.add(slot)
+            if guard.held or this.offset < guard.known_until:
+                watched.add(slot)
+            else:
+                watched.discard(slot)
+        return released
+
+    def _as_held(self, record: int) -> HeldRecord:
+        """A decoded record, with all that is needed to handle it later."""
+        batch, decoded = self._batch, self._decoded
+        place = int(decoded.index[record])
+        span = slice(*np.searchsorted(decoded.record, [record, record + 1]).tolist())
+        return HeldRecord(
+            batch.offsets[place], batch.timestamps_ms[place], batch.keys[place], batch.values[place],
+            float(decoded.last_time[record]), decoded.sensor[span], decoded.time[span], decoded.value[span],
+        )  # fmt: skip
+
+    def _reject(self, record: int, reason: str, detail: str) -> int:
+        """A decoded record becomes a dead letter; returns how many readings it has."""
+        readings = self._as_held(record).readings
+        self.result.reject(int(self._decoded.index[record]), readings, reason, detail)
+        return readings
+
+
+def not_later(times: Floats, stamps_ms: Ints, by_seconds: float) -> Bools:
+    """(N,) which times (epoch seconds) are at most so much later than their Kafka timestamps; -1 stands for none."""
+    if len(times):
+        earliest = stamps_ms.min()
+        # The usual case, without a look at each of them.
+        if earliest >= 0 and times.max() <= earliest / 1000.0 + by_seconds:
+            return np.ones(len(times), np.bool_)
+    fine: Bools = (times <= stamps_ms / 1000.0 + by_seconds) | (stamps_ms < 0)
+    return fine
