@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.detection.episodes import Move, next_move, rests
+from stream_detector.detection.episodes import Move, next_move, over_at, rests
 from stream_detector.detection.grid.closed_steps import END, EVENT, LATE_EVENT, STEP, Closings, concatenate, select
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.windows import gather, scorable
@@ -280,10 +280,9 @@ class Decider:
         self._decisions.alarms.append((record, self._messages.cleared(state.alarm, ended)))
         self._decisions.changed.add(slot)
         state.alarm = None
-        # Empty steps, and those that are not scored, may have kept it up for longer than it had to be: perhaps until
-        # its rest, too, was over.
+        # Perhaps its rest, too, was over before a step came to end it.
         episode = self._spec.episode
-        over = min(ended, state.alarm_step + episode.max_steps)
+        over = over_at(state.alarm_step, ended, episode)
         state.ended_step = over if rests(over, ended, episode) else None
         self.latest.busy[slot] = state.ended_step is not None
 

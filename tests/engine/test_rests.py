@@ -3,13 +3,15 @@
 import numpy as np
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_detector.detection.config import EpisodeConfig
+from stream_detector.detection.episodes import episodes
 from stream_detector.detection.scoring import Scored
 from stream_detector.engine.engine import Engine, Limits
 from stream_detector.messages import from_iso
 from tests.engine.test_engine import BASE, SENSORS, STEP, Record, batches, check_restart, make_rules
-from trainer.backtesting.alarm_value import alarm_intervals
 
 
 class NewestValueScorer:
@@ -66,7 +68,7 @@ def test_the_stream_rests_as_long_as_the_backtest(
     raised = [round(from_iso(alarm.raised_at) / STEP) for alarm in outcome.alarms if alarm.state == "raised"]
     steps = np.array([round(from_iso(score.time) / STEP) for score in outcome.scores])
     called = np.array([score.alarm for score in outcome.scores])
-    wanted = alarm_intervals(steps, called, np.zeros(len(steps), np.int64), episode)[:, 0]
+    wanted = episodes(steps, called, np.zeros(len(steps), np.int64), episode)[:, 0]
     assert raised == wanted.tolist()
 
 
@@ -77,7 +79,7 @@ EPISODE = EpisodeConfig(hold_steps=2, max_steps=2, rest_steps=1)
 def test_the_backtest_raises_an_alarm_at_the_first_scored_step_after_the_rest() -> None:
     steps = np.arange(0, 15, 3)
     always = np.ones(len(steps), np.bool_)
-    alarms = alarm_intervals(steps, always, np.zeros(len(steps), np.int64), EPISODE)
+    alarms = episodes(steps, always, np.zeros(len(steps), np.int64), EPISODE)
     assert alarms[:, 0].tolist() == steps.tolist(), "each was over at +2, and its rest at +3"
 
 
@@ -96,3 +98,33 @@ def test_the_stream_raises_an_alarm_at_the_first_scored_step_after_the_rest(
     scored = [round((from_iso(score.time) - BASE) / STEP) for score in outcome.scores if score.alarm]
     assert len(scored) > 3
     assert raised == scored
+
+
+@given(
+    calls=st.lists(st.booleans(), min_size=1, max_size=60),
+    gaps=st.sets(st.integers(0, 59), max_size=3),
+    hold_steps=st.integers(1, 4),
+    longer=st.integers(0, 5),
+    rest_steps=st.integers(0, 3),
+)
+def test_a_backtest_prices_the_alarms_that_the_engine_gives(
+    calls: list[bool], gaps: set[int], hold_steps: int, longer: int, rest_steps: int
+) -> None:
+    episode = EpisodeConfig(hold_steps=hold_steps, max_steps=hold_steps + longer, rest_steps=rest_steps)
+    rules = make_rules(threshold=0.5, scorer=NewestValueScorer(), episode=episode, window={"steps": 1})
+    runs = np.array([sum(gap <= place for gap in gaps) for place in range(len(calls))])
+    # An empty step between two runs.
+    at = np.arange(len(calls)) + runs
+    log = log_of({**{int(step): float(call) for step, call in zip(at, calls, strict=True)}, int(at[-1]) + 2: 0.0})
+    outcome = Engine(rules).process(batches(log, [])[0])
+    found = []
+    for alarm in outcome.alarms:
+        step = round((from_iso(alarm.cleared_at or alarm.raised_at) - BASE) / STEP)
+        if alarm.state == "raised":
+            found.append([step, -1])
+        else:
+            found[-1][1] = step
+    priced = episodes(at, np.array(calls), runs, episode).tolist()
+    assert found[:-1] == priced[:-1]
+    # The last one may still be up.
+    assert [raised for raised, _ in found] == [raised for raised, _ in priced]

@@ -8,12 +8,13 @@ import pytest
 
 from stream_detector.__main__ import main
 from stream_detector.bundle.bundle import load_bundle
+from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import event_cost
 from stream_detector.engine.offline import score_frame
 from tests.support.kafka import create_topic
 from tests.support.workers import TOPICS, WorkerProcess, topic, topic_environment
 from trainer.__main__ import main as trainer
-from trainer.backtesting.alarm_value import alarm_intervals, run_numbers
+from trainer.backtesting.alarm_value import run_numbers
 from trainer.data.dataset import read_dataset
 from trainer.data.examples import row_steps
 from trainer.evaluation.score import bundle_data
@@ -39,7 +40,7 @@ def backtest_cost(folder, file, since, until):
     found = score_frame(bundle, dataset.times, dataset.values, dataset.times[dataset.events])
     steps = row_steps(dataset, manifest.grid)
     run = run_numbers(dataset, steps, manifest.grid.max_gap_steps)[found.row]
-    alarms = alarm_intervals(found.step, found.above, run, manifest.episode)
+    alarms = episodes(found.step, found.above, run, manifest.episode)
     priced = event_cost(alarms, steps[dataset.events], manifest.lead, manifest.costs)
     raised, breaks = alarms[:, 0] * manifest.grid.step_seconds, dataset.times[dataset.events]
     paid, counted = (raised >= since) & (raised < until), (breaks >= since) & (breaks < until)

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.block_bootstrap import Interval, saving_interval
-from stream_detector.detection.config import EpisodeConfig
-from stream_detector.detection.episodes import Move, next_move
+from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import EventCost, event_cost
 from trainer.backtesting.folds import SECONDS_PER_DAY, Fold
 from trainer.backtesting.methods import Judged
@@ -70,7 +69,7 @@ class Worth:
         """(D,) what alarms cost that are up all the time."""
         rows = np.bincount(np.searchsorted(self.days, self.judged_day), minlength=len(self.days))
         episode = self.recipe.episode
-        always: Floats = self.recipe.costs.fp * np.ceil(rows / (episode.hold_steps + episode.rest_steps))
+        always: Floats = self.recipe.costs.fp * np.ceil(rows / (episode.max_steps + episode.rest_steps))
         return always
 
     @property
@@ -154,7 +153,7 @@ def worth_of(recipe: Recipe, dataset: Dataset, folds: list[Fold], judged: Judged
     own = steps[judged.rows]
     above = judged.level > judged.threshold
     run = run_numbers(dataset, steps, recipe.grid.max_gap_steps)[judged.rows]
-    alarms = alarm_intervals(own, above, run, recipe.episode)
+    alarms = episodes(own, above, run, recipe.episode)
     priced = event_cost(alarms, event_steps, recipe.lead, recipe.costs)
 
     day = np.floor(dataset.times / SECONDS_PER_DAY).astype(np.int64)
@@ -193,35 +192,6 @@ def worth_of(recipe: Recipe, dataset: Dataset, folds: list[Fold], judged: Judged
     )
 
 
-def alarm_intervals(steps: Ints, above: Bools, run: Ints, episode: EpisodeConfig) -> Ints:
-    """(N, 2) steps at which alarms are raised and cleared.
-
-    steps, above, run: (B,) of the scored rows in order. An alarm is held for `hold_steps` and then paid for again,
-    however long the episode may last, at the earliest after `rest_steps`; the end of a run (a gap, an event) ends both.
-    """
-    held = episode.model_copy(update={"max_steps": episode.hold_steps})
-    alarms: list[tuple[int, int]] = []
-    raised: int | None = None
-    ended: int | None = None
-    last, last_run = 0, -1
-    for step, is_above, its_run in zip(steps.tolist(), above.tolist(), run.tolist(), strict=True):
-        if its_run != last_run:
-            if raised is not None:
-                alarms.append((raised, min(last + 1, raised + held.hold_steps)))
-            raised = ended = None
-        move = next_move(raised, step, is_above, held, ended)
-        if raised is not None and move in (Move.CLEAR, Move.RENEW):
-            ended = raised + held.hold_steps
-            alarms.append((raised, ended))
-            raised = None
-        if move in (Move.RAISE, Move.RENEW):
-            raised = step
-        last, last_run = step, its_run
-    if raised is not None:
-        alarms.append((raised, raised + held.hold_steps))
-    return np.array(alarms, dtype=np.int64).reshape(-1, 2)
-
-
 def run_numbers(dataset: Dataset, steps: Ints, max_gap_steps: int) -> Ints:
     """(N,) number of the run that each row is in: a gap or an event begins another."""
     starts = np.diff(steps, prepend=steps[0]) > max_gap_steps + 1
@@ -241,47 +211,6 @@ def paired_difference(first: Worth, second: Worth) -> dict[str, Any]:
         "low": interval.low,
         "high": interval.high,
     }
-
-
-def difference_in_words(pair: dict[str, Any]) -> str:
-    """What `paired_difference` found, and whether that shows a difference; points are percent of never alarming."""
-    saving, low, high = pair["saving_difference"], pair["low"], pair["high"]
-    if saving is None or low is None or high is None:
-        return f"{pair['recipe']} against {pair['against']}: without an event nothing can be said."
-    how = "more" if saving >= 0 else "less"
-    verdict = " The interval contains 0: no difference is shown." if low <= 0 <= high else ""
-    points = f"{abs(saving) * 100:.1f} points {how} than {pair['against']}"
-    return f"{pair['recipe']} saves {points}, paired 90 % interval {low * 100:+.1f} to {high * 100:+.1f}.{verdict}"
-
-
-def in_words(worth: Worth) -> list[str]:
-    """An honest reading, one sentence a line."""
-    saving, low, high = worth.saving, worth.interval.low, worth.interval.high
-    caught, events = int(worth.priced.match.caught.sum()), len(worth.event_steps)
-    unseen = f"{worth.unscorable} of them had no scored row before them"
-    wrong = f"{worth.false_alarms_per_day:.1f} false alarms a day"
-    lines = [
-        f"{events} events on {len(worth.days)} days, {caught} caught, {events - caught} missed ({unseen}).",
-        f"{len(worth.alarms)} alarms, {worth.useful_alarms} of them before an event; {wrong}.",
-    ]
-    if saving is None:
-        return [*lines, "Without an event nothing can be said about a saving."]
-    interval = "" if low is None or high is None else f", 90 % interval over days {low:.1%} to {high:.1%}"
-    sums = (
-        f"cost {worth.priced.cost:,.0f} against {worth.priced.never_cost:,.0f} without alarms "
-        f"and {worth.always_cost:,.0f} with one all the time"
-    )
-    if not len(worth.alarms):
-        return [*lines, f"It never alarms, so it saves nothing: {sums}."]
-    lines.append(f"Saving {saving:.1%}{interval}: {sums}.")
-    halves = [f"{part:.1%}" for part in worth.saving_by_half if part is not None]
-    if len(halves) == 2:
-        lines.append(f"First half of the days {halves[0]}, second half {halves[1]}.")
-    if low is None or high is None or low <= 0 <= high:
-        lines.append("The interval contains 0: no saving is shown.")
-    elif high < 0:
-        lines.append("The interval lies below 0: these alarms cost more than they save.")
-    return lines
 
 
 def _has_row(steps: Ints, event: int, recipe: Recipe) -> bool:

@@ -32,7 +32,7 @@ def command(
 ) -> None:
     """Judge recipes as they would have done: fitted again and again on the past alone, priced event by event.
 
-    Every missed event costs fn, every alarm fp or tp; an alarm is held for episode.hold_steps and then paid for again.
+    Every missed event costs fn, every alarm fp or tp, once for the episode.max_steps that it may last.
     With several recipes --json holds the first one's numbers, all of them under "recipes", and paired differences.
     """
     import os
@@ -43,11 +43,12 @@ def command(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from trainer.backtesting.alarm_value import difference_in_words, in_words, paired_difference
+    from trainer.backtesting.alarm_value import paired_difference
     from trainer.backtesting.backtest import fits_needed, run_backtest
     from trainer.backtesting.folds import plan_folds
     from trainer.backtesting.methods import method_of
     from trainer.backtesting.stress import PROTOCOLS
+    from trainer.backtesting.verdict import difference_in_words, in_words
     from trainer.data.dataset import read_dataset
     from trainer.output import error_console, write_bytes, write_json
     from trainer.recipe import load_recipe

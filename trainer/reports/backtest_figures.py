@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from stream_detector.detection.attribution import shares, top
+from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import event_cost
-from trainer.backtesting.alarm_value import Worth, alarm_intervals, run_numbers
+from trainer.backtesting.alarm_value import Worth, run_numbers
 from trainer.data.dataset import Dataset
 from trainer.data.examples import row_steps
 from trainer.evaluation.score import iso_times
@@ -92,7 +93,7 @@ def cost_curve(dataset: Dataset, worth: Worth) -> go.Figure:
 def _saving(dataset: Dataset, worth: Worth, above: NDArray[np.bool_]) -> float:
     recipe = worth.recipe
     run = run_numbers(dataset, row_steps(dataset, recipe.grid), recipe.grid.max_gap_steps)[worth.judged.rows]
-    alarms = alarm_intervals(worth.steps, above, run, recipe.episode)
+    alarms = episodes(worth.steps, above, run, recipe.episode)
     priced = event_cost(alarms, worth.event_steps, recipe.lead, recipe.costs)
     return 1 - priced.cost / priced.never_cost if priced.never_cost > 0 else float("nan")
 

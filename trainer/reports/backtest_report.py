@@ -3,7 +3,8 @@
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from trainer.backtesting.alarm_value import Worth, difference_in_words, in_words
+from trainer.backtesting.alarm_value import Worth
+from trainer.backtesting.verdict import difference_in_words, in_words
 from trainer.data.dataset import Dataset
 from trainer.reports.fit_report import STYLE
 
@@ -43,7 +44,7 @@ def backtest_report(
     about = (
         f"{len(dataset):,} rows, {int(dataset.events.sum())} events in all · fitted every {retrain} on the past alone "
         f"· seed {recipe.train.seed} · every miss {recipe.costs.fn:g}, every alarm "
-        f"{recipe.costs.fp:g}, held for {recipe.episode.hold_steps} steps and then paid for again"
+        f"{recipe.costs.fp:g}, up for at most {recipe.episode.max_steps} steps and then paid for again"
         + (f" after a rest of {recipe.episode.rest_steps}" if recipe.episode.rest_steps else "")
     )
     return (

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 
 from stream_detector.detection.config import EpisodeConfig, HeadConfig, LeadConfig
+from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import match_events
 from stream_detector.errors import DataError, RecipeError, UsageError
 from tests.support.workers import wait_for
 from trainer.__main__ import main
-from trainer.backtesting.alarm_value import alarm_intervals, in_words, paired_difference, worth_of
+from trainer.backtesting.alarm_value import paired_difference, worth_of
 from trainer.backtesting.backtest import run_backtest
 from trainer.backtesting.folds import Fold, plan_folds, retrain_seconds
 from trainer.backtesting.methods import FoldLevels, HeadMethod, Judged, method_of
 from trainer.backtesting.stress import PROTOCOLS
+from trainer.backtesting.verdict import in_words
 from trainer.data.dataset import Dataset
 from trainer.data.simulate import Simulation, simulate
 from trainer.evaluation.scored import score_dataset
@@ -137,16 +139,16 @@ def test_every_miss_and_every_alarm_is_priced(recipe):
     assert numbers["false_alarms_per_day"] * len(numbers["per_day"]) == pytest.approx(1)
 
 
-def test_an_alarm_is_held_for_two_steps_and_then_paid_for_again():
-    episode = EpisodeConfig(hold_steps=2, max_steps=30)
+def test_an_alarm_of_two_steps_is_paid_for_again_after_them():
+    episode = EpisodeConfig(hold_steps=2, max_steps=2)
     steps = np.arange(12)
     above = np.array([0, 1, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0], bool)
     run = np.zeros(12, np.int64)
-    assert alarm_intervals(steps, above, run, episode).tolist() == [[1, 3], [4, 6], [6, 8], [8, 10]]
+    assert episodes(steps, above, run, episode).tolist() == [[1, 3], [4, 6], [6, 8], [8, 10]]
     # A run that ends clears the alarm: the first step of the next one may raise its own.
     run[5:] = 1
-    assert alarm_intervals(steps, above, run, episode).tolist() == [[1, 3], [4, 5], [5, 7], [7, 9]]
-    assert alarm_intervals(steps[:0], above[:0], run[:0], episode).shape == (0, 2)
+    assert episodes(steps, above, run, episode).tolist() == [[1, 3], [4, 5], [5, 7], [7, 9]]
+    assert episodes(steps[:0], above[:0], run[:0], episode).shape == (0, 2)
 
 
 def test_a_rest_of_the_leads_length_costs_fewer_alarms_and_leaves_no_event_without_cover():
@@ -154,7 +156,7 @@ def test_a_rest_of_the_leads_length_costs_fewer_alarms_and_leaves_no_event_witho
     above = steps % 20 < 13
     lead = LeadConfig(from_steps=1, until_steps=2)
     alarms = {
-        rest: alarm_intervals(steps, above, run, EpisodeConfig(hold_steps=2, max_steps=2, rest_steps=rest))
+        rest: episodes(steps, above, run, EpisodeConfig(hold_steps=2, max_steps=2, rest_steps=rest))
         for rest in (0, 1, 2)
     }
     assert alarms[1].tolist() == [[at, at + 2] for at in (0, 3, 6, 9, 12, 20, 23, 26, 29, 32)]
@@ -165,7 +167,7 @@ def test_a_rest_of_the_leads_length_costs_fewer_alarms_and_leaves_no_event_witho
     # The end of a run ends the rest: the plant has begun anew.
     run[2:] = 1
     resting = EpisodeConfig(hold_steps=2, max_steps=2, rest_steps=1)
-    assert alarm_intervals(steps[:5], above[:5], run[:5], resting).tolist() == [[0, 2], [2, 4]]
+    assert episodes(steps[:5], above[:5], run[:5], resting).tolist() == [[0, 2], [2, 4]]
 
 
 def test_an_event_without_a_scored_row_before_it_is_missed_and_reported(recipe):
@@ -190,6 +192,17 @@ def test_words_say_that_no_saving_is_shown_where_the_interval_contains_zero(reci
     unsure = run_backtest([ByRule(recipe)], data, plan_folds(data, None, "1d"))[0]
     assert unsure.interval.low < 0
     assert any("no saving is shown" in line or "cost more than they save" in line for line in in_words(unsure))
+
+
+def test_words_say_how_long_an_alarm_may_last_where_it_is_not_one_length(recipe):
+    data = file_of(events=EVENTS)
+    folds = plan_folds(data, None, "1d")
+    assert not any("as long as" in line for line in in_words(run_backtest([ByRule(recipe)], data, folds)[0]))
+    longer = recipe.model_copy(update={"episode": EpisodeConfig(hold_steps=2, max_steps=30)})
+    worth = run_backtest([ByRule(longer)], data, folds)[0]
+    assert any("up for 2 to 30 steps" in line and "paid for once" in line for line in in_words(worth))
+    rows = len(worth.judged.rows)
+    assert rows / 30 * 5 <= worth.always_cost <= rows / 30 * 5 + 5 * len(worth.days)
 
 
 def test_a_paired_difference_with_itself_is_nothing(recipe):
