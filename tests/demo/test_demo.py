@@ -14,6 +14,7 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.librdkafka import options
 from tests.support.kafka import ExistingKafka, Kafka
 from tests.support.paths import ROOT
+from tests.support.processes import interruptible_children
 from trainer.__main__ import main as trainer
 from trainer.recipe import recipe_names
 
@@ -106,7 +107,9 @@ def test_a_broker_that_does_not_answer_is_said_before_anything_starts(
 def test_ctrl_c_ends_with_the_summary_so_far_and_leaves_no_process(small_bundle: Path) -> None:
     command = [sys.executable, "-u", "-m", "stream_detector", "demo", "--bundle", str(small_bundle), *SMALL]
     command[command.index("--seconds") + 1] = "120"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    with interruptible_children():
+        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with started as running:
         assert running.stdout is not None
         while "times real time" not in running.stdout.readline():
             assert running.poll() is None

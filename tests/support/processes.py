@@ -1,6 +1,23 @@
-"""What running processes show of themselves: their memory (Linux), and the metrics that they serve."""
+"""Processes that tests start, and what they show of themselves: their memory (Linux), the metrics that they serve."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def interruptible_children() -> Iterator[None]:
+    """Processes that are started within end by SIGINT, as in a terminal.
+
+    A shell starts a background job with SIGINT ignored, and what the job starts inherits that: in `make test &` a
+    program under test would never see a Ctrl-C. The programs leave it so, for the Ctrl-C is meant for another job.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def resident_megabytes(pid: int) -> float:

@@ -14,6 +14,7 @@ from stream_detector.detection.config import EpisodeConfig, HeadConfig, LeadConf
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import match_events
 from stream_detector.errors import DataError, RecipeError, UsageError
+from tests.support.processes import interruptible_children
 from tests.support.workers import wait_for
 from trainer.__main__ import main
 from trainer.backtesting.alarm_value import paired_difference, worth_of
@@ -363,7 +364,9 @@ def test_a_backtest_that_is_ended_leaves_no_process_behind(tmp_path, number):
     )
     files = ["--recipe", str(tmp_path / "endless.toml"), "--data", str(tmp_path / "plant.csv")]
     command = [sys.executable, "-m", "trainer", "backtest", *files, "--jobs", "2"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as backtest:
+    with interruptible_children():
+        started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with started as backtest:
         wait_for(lambda: len(busy_workers(backtest.pid)) == 2, 60, "two workers are at work")
         workers = busy_workers(backtest.pid)
         backtest.send_signal(number)
