@@ -14,6 +14,14 @@ MILLISECONDS_FROM = 1e11
 """A numeric time at or above this is epoch milliseconds, below it epoch seconds."""
 
 
+EARLIEST, LATEST = -62_104_060_800.0, 253_370_764_800.0
+"""Epoch seconds between which the times of messages lie: the years 2 to 9998, so that a time zone and the lead of an
+alarm never lead out of the calendar. (Readings are held to 1900 to 2199, see `decoding.event_times`.)"""
+
+MOST_SHELVED_SECONDS = 7 * 86_400.0
+"""A shelving ends after a week at the latest: an asset that nobody is told of for longer is out of service."""
+
+
 def to_iso(epoch_seconds: float) -> str:
     """Epoch seconds as ISO 8601 in UTC, e.g. `2026-05-01T00:02:00Z`; a fraction is kept to the microsecond.
 
@@ -58,17 +66,23 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True)
 
 
-def _with_zone(time: str | float) -> str | float:
-    if isinstance(time, str):
-        from_iso(time)
+def _of_our_calendar(time: str | float) -> str | float:
+    if not EARLIEST <= to_epoch_seconds(time) < LATEST:
+        raise ValueError(f"time {str(time)[:40]!r} lies outside the years 2 to 9998")
+    return time
+
+
+def _iso_of_our_calendar(time: str) -> str:
+    _of_our_calendar(time)
     return time
 
 
 Time = Annotated[
     str | float,
-    AfterValidator(_with_zone),
+    AfterValidator(_of_our_calendar),
     Field(description="ISO 8601 with zone, or epoch seconds (milliseconds if at least 1e11)"),
 ]
+IsoTime = Annotated[str, AfterValidator(_iso_of_our_calendar), Field(description="ISO 8601 with zone")]
 
 
 class Reading(Message):
@@ -119,14 +133,6 @@ class LoggedEvent(Event):
     retracted: bool = Field(default=False, description="true: it never happened")
     who: str | None = None
 
-    @model_validator(mode="after")
-    def _of_our_calendar(self) -> "LoggedEvent":
-        try:
-            to_iso(to_epoch_seconds(self.time))
-        except (OverflowError, OSError, ValueError) as error:
-            raise ValueError(f"time {self.time!r} lies outside the years 1 to 9999") from error
-        return self
-
 
 class TopSensor(Message):
     """One sensor's part in an alarm. `expected` is null where the recipe reconstructs no value."""
@@ -152,10 +158,10 @@ class Alarm(Message):
     id: str
     asset: str
     state: Literal["raised", "cleared"]
-    raised_at: str = Field(description="start of the step that raised it, event time")
-    cleared_at: str | None = Field(default=None, description="event time; null while raised")
-    expected_from: str
-    expected_until: str
+    raised_at: IsoTime = Field(description="start of the step that raised it, event time")
+    cleared_at: IsoTime | None = Field(default=None, description="event time; null while raised")
+    expected_from: IsoTime
+    expected_until: IsoTime
     probability: float | None = Field(description="P(event within the lead window); null where not calibrated")
     score: float
     threshold: float
@@ -172,7 +178,7 @@ class Score(Message):
     """One scored step (topic `detector.scores`, optional). `time` is the start of the step."""
 
     asset: str
-    time: str
+    time: IsoTime
     score: float
     threshold: float
     probability: float | None
@@ -181,6 +187,9 @@ class Score(Message):
     top_sensors: list[TopSensor] = []
     bundle: str
 
+
+MOST_CHARACTERS = 256
+"""Of a name or an id in what people say."""
 
 FeedbackAction = Literal["acknowledge", "shelve", "unshelve", "out-of-service", "in-service", "real", "false-alarm"]
 
@@ -192,23 +201,32 @@ class Feedback(Message):
     asset.
     """
 
-    asset: str = Field(min_length=1)
+    asset: str = Field(min_length=1, max_length=MOST_CHARACTERS)
     action: FeedbackAction
-    alarm: str | None = Field(default=None, description="id of the alarm")
-    who: str = Field(min_length=1)
-    at: str = Field(description="when, ISO 8601 with zone")
-    until: str | None = Field(default=None, description="end of the shelving, ISO 8601 with zone")
-    reason: str | None = None
+    alarm: str | None = Field(default=None, max_length=MOST_CHARACTERS, description="id of the alarm")
+    who: str = Field(min_length=1, max_length=MOST_CHARACTERS)
+    at: IsoTime = Field(description="when, ISO 8601 with zone")
+    until: IsoTime | None = Field(
+        default=None, description="end of the shelving, ISO 8601 with zone, at most 7 days after `at`"
+    )
+    reason: str | None = Field(default=None, max_length=4 * MOST_CHARACTERS)
 
     @model_validator(mode="after")
     def _complete(self) -> "Feedback":
-        at = from_iso(self.at)
         if self.action in ("acknowledge", "real", "false-alarm") and not self.alarm:
             raise ValueError(f"{self.action} needs the id of the alarm")
         if self.action in ("shelve", "out-of-service") and not self.reason:
             raise ValueError(f"{self.action} needs a reason")
-        if self.action == "shelve" and (self.until is None or from_iso(self.until) <= at):
-            raise ValueError("shelve needs an end (until) later than at")
+        if self.action == "shelve":
+            lasts = -1.0 if self.until is None else from_iso(self.until) - from_iso(self.at)
+            if lasts <= 0:
+                raise ValueError("shelve needs an end (until) later than at")
+            # A second for clocks and roundings of whoever adds the days up.
+            if lasts > MOST_SHELVED_SECONDS + 1.0:
+                raise ValueError(
+                    f"a shelving lasts {MOST_SHELVED_SECONDS / 86_400:g} days at most, not {lasts / 86_400:.3g}; "
+                    "an asset that must rest for longer is taken out of service"
+                )
         return self
 
 
@@ -226,11 +244,11 @@ class AlarmStateChange(Message):
     state: AlarmState
     previous: AlarmState
     priority: Priority | None = None
-    at: str = Field(description="when, ISO 8601 in UTC, wall clock")
+    at: IsoTime = Field(description="when, ISO 8601 in UTC, wall clock")
     who: str = Field(description="a person, or `detector` / `forwarder` for changes that no person made")
     why: str
-    until: str | None = Field(default=None, description="end of a shelving")
-    raised_at: str | None = Field(default=None, description="of the alarm, event time")
+    until: IsoTime | None = Field(default=None, description="end of a shelving")
+    raised_at: IsoTime | None = Field(default=None, description="of the alarm, event time")
     up: bool | None = Field(default=None, description="whether the alarm is raised and not cleared")
     acknowledged: bool | None = None
 

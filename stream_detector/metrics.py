@@ -150,6 +150,9 @@ class WorkerMetrics:
         self.partitions = gauge("partitions_assigned", "Partitions assigned to this worker")
         self.rebuilding = gauge("rebuilding", "1 while windows are rebuilt from the log")
         self.rebuild_seconds = gauge("rebuild_seconds", "Duration of the last rebuild")
+        self.console_skipped = counter(
+            "console_records_skipped", "Records that the console could not use", "topic", "reason"
+        )
         self.ready = gauge("ready", "1 when assigned, caught up with its rebuild and not stalled")
 
         self.bundle_info = gauge("bundle_info", "The bundle in use, value 1", "bundle", "recipe")
@@ -194,6 +197,7 @@ class ForwarderMetrics:
 
         self.accepted = counter("notifications_accepted", "Notifications accepted by a receiver", "receiver")
         self.failed = counter("notification_failures", "Attempts that a receiver refused or did not answer", "receiver")
+        self.skipped = counter("records_skipped", "Records of its topics that could not be used", "topic", "reason")
         self.pending = gauge("pending_alarms", "Alarms not yet accepted by every receiver")
         self.oldest_pending = gauge("oldest_pending_seconds", "Age of the oldest alarm not yet accepted")
         self.rate = gauge("alarms_per_10_minutes", "Alarms raised in the last ten minutes")

@@ -21,11 +21,11 @@ def command(
     asset: Annotated[str | None, typer.Option(help="This machine's only.")] = None,
 ) -> None:
     """Follow the alarms, raised and cleared, until Ctrl-C. A record that a worker sent twice is shown once."""
-    from pydantic import ValidationError
     from rich.console import Console
 
     from stream_detector.messages import Alarm
     from stream_detector.operations.notify.alarm_text import alarm_line
+    from stream_detector.operations.record_guard import RecordGuard, read_message
     from stream_detector.settings import Settings
     from stream_detector.streaming.clients.follower import Follower
 
@@ -34,7 +34,7 @@ def command(
     if follower.missing:
         print(f"note: waiting for the topic {settings.topic_alarms}", file=sys.stderr)
     console = Console(highlight=False, soft_wrap=True)
-    seen: dict[bytes, None] = {}
+    guard, seen = RecordGuard(say=lambda text: print(f"note: {text}", file=sys.stderr)), dict[bytes, None]()
     last = time.monotonic()
     try:
         while until_idle is None or time.monotonic() - last < until_idle:
@@ -43,17 +43,14 @@ def command(
                 if record.value in seen:
                     continue
                 remember(seen, record.value)
-                try:
-                    alarm = Alarm.model_validate_json(record.value)
-                except ValidationError:
-                    print(f"note: a record of {record.topic} is no alarm: {record.value[:80]!r}", file=sys.stderr)
-                    continue
-                if asset is not None and alarm.asset != asset:
-                    continue
-                if json:
-                    print(record.value.decode(), flush=True)
-                else:
-                    console.print(alarm_line(alarm))
+                with guard.skipping(record):
+                    alarm = read_message(Alarm, record.value)
+                    if asset is not None and alarm.asset != asset:
+                        continue
+                    if json:
+                        print(record.value.decode(), flush=True)
+                    else:
+                        console.print(alarm_line(alarm))
     except KeyboardInterrupt:
         pass  # how one ends following
     finally:

@@ -26,19 +26,25 @@ def command(
     from pydantic import ValidationError
 
     from stream_detector.errors import UsageError
-    from stream_detector.messages import Feedback, to_iso
+    from stream_detector.messages import MOST_SHELVED_SECONDS, Feedback, to_iso
     from stream_detector.settings import Settings
     from stream_detector.streaming.feeds.feedback import send_feedback
     from stream_detector.time_options import parse_duration
 
     now = time.time()
+    shelved_seconds = None if for_ is None else parse_duration(for_, "--for")
+    if shelved_seconds is not None and shelved_seconds > MOST_SHELVED_SECONDS:
+        raise UsageError(
+            f"--for {for_}: {MOST_SHELVED_SECONDS / 86_400:g}d at most; "
+            "an asset that must rest for longer is taken out of service"
+        )
     given = {
         "asset": asset,
         "action": action,
         "alarm": alarm,
         "who": who or getpass.getuser(),
         "at": to_iso(now),
-        "until": None if for_ is None else to_iso(now + parse_duration(for_, "--for")),
+        "until": None if shelved_seconds is None else to_iso(now + shelved_seconds),
         "reason": reason,
     }
     try:

@@ -26,6 +26,7 @@ def command(
     from stream_detector.operations.ledger.ledger import Ledger
     from stream_detector.operations.ledger.report import report
     from stream_detector.operations.ledger.table import print_report
+    from stream_detector.operations.record_guard import RecordGuard
     from stream_detector.settings import Settings
     from stream_detector.streaming.feeds.ledger_feed import LedgerFeed, read_ledger
     from stream_detector.time_options import parse_moment
@@ -35,12 +36,16 @@ def command(
     if since_seconds is not None and until_seconds is not None and until_seconds <= since_seconds:
         raise UsageError(f"--until {until} is not after --since {since}")
 
-    feed = LedgerFeed(Ledger(event_names=event or None), Settings.load(bootstrap=bootstrap))
+    feed = LedgerFeed(
+        Ledger(event_names=event or None),
+        Settings.load(bootstrap=bootstrap),
+        RecordGuard(say=lambda text: print(f"note: {text}", file=sys.stderr)),
+    )
     missing = asyncio.run(read_ledger(feed))
     for topic in missing:
         print(f"note: the topic {topic} does not exist; it is read as empty", file=sys.stderr)
-    if feed.unusable:
-        print(f"note: {feed.unusable} records could not be used; they are logged above", file=sys.stderr)
+    if feed.guard.skipped:
+        print(f"note: {feed.guard.skipped} records could not be used; the first are named above", file=sys.stderr)
     if asset is not None and asset not in feed.ledger.assets:
         known = ", ".join(feed.ledger.assets[:10]) or "none"
         raise UsageError(f"--asset {asset}: the topics hold nothing of it; assets with alarms or events: {known}")

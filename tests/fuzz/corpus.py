@@ -52,8 +52,48 @@ JSON_RECORDS: tuple[bytes, ...] = (
     DEEP, b'{"a":' * 50_000, b'{"sensor":"x1","time":0,"value":' + DEEP,
 )  # fmt: skip
 
+_ALARM = (
+    b'{"id":"a1","asset":"pm-1","state":"raised","raised_at":"2026-05-01T00:02:00Z","expected_from":'
+    b'"2026-05-01T00:04:00Z","expected_until":"2026-05-01T00:06:00Z","probability":0.12,"score":3,"threshold":0.05,'
+    b'"top_sensors":[{"sensor":"x7","share":0.6,"value":12.5,"expected":10.25}],"bundle":"b1","recipe":"r",'
+    b'"costs":{"tn":0,"fp":5,"fn":100,"tp":5},"step_seconds":120}'
+)
+_SHELVE = (
+    b'{"asset":"px","action":"shelve","who":"x","reason":"r","at":"2026-05-01T00:00:00Z",'
+    b'"until":"2026-05-01T08:00:00Z"}'
+)
+_CHANGE = (
+    b'{"asset":"pm-1","alarm":null,"state":"shelved","previous":"normal","at":"2026-05-01T00:00:00Z","who":"w",'
+    b'"why":"w","until":"2026-05-01T08:00:00Z"}'
+)
+
+OPERATIONS_RECORDS: tuple[bytes, ...] = (
+    _ALARM, _SHELVE, _CHANGE,
+    _SHELVE.replace(b"2026-05-01T08:00:00Z", b"9999-12-31T23:59:59-14:00"),
+    _SHELVE.replace(b"2026-05-01T08:00:00Z", b"9999-12-31T23:59:59Z"),
+    _SHELVE.replace(b"2026-05-01T08:00:00Z", b"2299-12-31T23:59:59Z"),
+    _SHELVE.replace(b"2026-05-01T00:00:00Z", b"0001-01-01T00:00:00+14:00"),
+    _CHANGE.replace(b"2026-05-01T08:00:00Z", b"9999-12-31T23:59:59-14:00"),
+    _CHANGE.replace(b"2026-05-01T00:00:00Z", b"yesterday"),
+    *(
+        _ALARM.replace(b'"raised_at":"2026-05-01T00:02:00Z"', b'"raised_at":"' + time + b'"')
+        for time in (b"garbage", b"0001-01-01T00:00:00+14:00", b"9999-12-31T23:59:59-14:00", b"2026-05-01T00:02:00")
+    ),
+    _ALARM.replace(b"2026-05-01T00:04:00Z", b"garbage"),
+    _ALARM.replace(b'"step_seconds":120', b'"step_seconds":5e-324'),
+    _ALARM.replace(b'"step_seconds":120', b'"step_seconds":1.7e308'),
+    _ALARM.replace(b'"fn":100', b'"fn":1e308').replace(b'"fp":5', b'"fp":1e308'),
+    _ALARM.replace(b'"probability":0.12', b'"probability":1e308'),
+    _ALARM.replace(b'"asset":"pm-1"', b'"asset":"\\u001b[2J\\nRAISED"'),
+    b'{"time":"0001-01-01T00:00:00+14:00","event":"break"}',
+    b'{"time":"9999-12-31T23:59:59-14:00","event":"break","logged_at":1e300}',
+    b"", b"null", b"[]", b"{}", b"\xff\xfe", DEEP, b'{"a":' * 50_000,
+)  # fmt: skip
+"""What once stopped, or could stop, those who read alarms, their states, feedback and events."""
+
 SEEDS: dict[str, tuple[bytes, ...]] = {
     "record": JSON_RECORDS,
+    **dict.fromkeys(("alarms", "feedback", "events", "alarm_states"), OPERATIONS_RECORDS),
     "manifest": (b"{}", b'{"format":1}', b'{"format":1,"bundle_id":"x"}', b"[1]", b'{"format":1e999}', DEEP),
     "arrays": (b"", b"\x00" * 8, b"\xff" * 16, b"\x02\x00\x00\x00\x00\x00\x00\x00{}"),
     "recipe": (

@@ -112,8 +112,23 @@ def record(data: bytes) -> None:
     assert not np.isinf(among.value).any()
 
 
+def read_by_all(kind: str) -> Target:
+    """A record of a topic of alarms, feedback, events or states, before a good alarm: that is told whatever it is."""
+
+    def target(data: bytes) -> None:
+        from stream_detector.messages import to_bytes
+        from tests.support.messages import make_alarm
+        from tests.support.readers import read_everywhere
+
+        good = make_alarm(500, asset="pm-9")
+        assert (good.id, "raised") in read_everywhere([(kind, data), ("alarms", to_bytes(good))])
+
+    return target
+
+
 TARGETS: dict[str, Target] = {
     "record": record,
+    **{kind: read_by_all(kind) for kind in ("alarms", "feedback", "events", "alarm_states")},
     "manifest": manifest,
     "arrays": arrays,
     "recipe": recipe,

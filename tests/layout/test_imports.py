@@ -26,7 +26,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"head"},
         {"drift", "scoring"},
     ),
-    "stream_detector.operations": ({"alarms", "ledger", "signing"}, {"console", "notify"}),
+    "stream_detector.operations": ({"record_guard", "signing"}, {"alarms", "ledger"}, {"console", "notify"}),
     "stream_detector.streaming": ({"clients"}, {"feeds", "sources"}, {"worker"}, {"audit"}),
     "trainer": (
         {"data_options", "output", "recipe"},

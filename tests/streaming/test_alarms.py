@@ -75,7 +75,7 @@ def test_json_prints_every_alarm_once_and_ends_when_idle(capsys: pytest.CaptureF
         assert main([*arguments, "--json"]) == 0
         said = capsys.readouterr()
         assert said.out.splitlines() == [raised.decode(), cleared.decode()]
-        assert "is no alarm: b'junk'" in said.err
+        assert "detector.alarms/0@1 is skipped" in said.err
         assert main([*arguments, "--asset", "pm2"]) == 0
         assert capsys.readouterr().out == ""
 

@@ -17,7 +17,7 @@ class MemoryAlarmLog:
 
     def append(self, *alarms, timestamp=0.0):
         for alarm in alarms:
-            self.records.append(AlarmRecord(alarm, timestamp, 0, len(self.records)))
+            self.records.append(AlarmRecord(alarm, timestamp, "alarms", 0, len(self.records)))
 
     async def restore(self):
         self._position = self._accepted = self.committed

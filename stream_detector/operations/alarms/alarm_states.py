@@ -14,7 +14,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from stream_detector.messages import Alarm, AlarmState, AlarmStateChange, Feedback, Priority, from_iso, to_iso
+from stream_detector.messages import (
+    MOST_SHELVED_SECONDS,
+    Alarm,
+    AlarmState,
+    AlarmStateChange,
+    Feedback,
+    Priority,
+    from_iso,
+    to_iso,
+)
 from stream_detector.operations.alarms.priority import priority_of
 
 DETECTOR = "detector"
@@ -183,6 +192,10 @@ class AlarmBook:
                 if change.state in ("shelved", "out-of-service"):
                     state: SetAside = "shelved" if change.state == "shelved" else "out-of-service"
                     until = None if change.until is None else from_iso(change.until)
+                    if state == "shelved":
+                        # Earlier versions took any end, also one thousands of years away.
+                        latest = at + MOST_SHELVED_SECONDS
+                        until = latest if until is None else min(until, latest)
                     asset.suppression = Suppression(state, change.who, change.why, until)
                 continue
             known = asset.alarms.get(change.alarm)

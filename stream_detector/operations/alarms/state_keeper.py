@@ -9,14 +9,16 @@ from stream_detector.messages import Alarm, AlarmStateChange, Feedback
 from stream_detector.metrics import ForwarderMetrics
 from stream_detector.operations.alarms.alarm_health import AlarmHealth
 from stream_detector.operations.alarms.alarm_states import AlarmBook
+from stream_detector.operations.record_guard import Place, RecordGuard
 
 
 @dataclass(frozen=True, slots=True)
 class StateInput:
-    """An alarm or feedback as it came; `timestamp` is the broker's, epoch seconds."""
+    """An alarm or feedback as it came; `timestamp` is the broker's, epoch seconds; `place` is where it lies."""
 
     message: Alarm | Feedback
     timestamp: float
+    place: Place
 
 
 class StateLog(Protocol):
@@ -43,6 +45,7 @@ class StateKeeper:
         state_log: see `StateLog`.
         health: the figures are taken from here.
         metrics: and shown here.
+        guard: what becomes of an alarm or feedback that no state can be made of.
         clock: epoch seconds.
     """
 
@@ -52,12 +55,14 @@ class StateKeeper:
         state_log: StateLog,
         health: AlarmHealth,
         metrics: ForwarderMetrics,
+        guard: RecordGuard,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._book = book
         self._log = state_log
         self._health = health
         self._metrics = metrics
+        self._guard = guard
         self._clock = clock
 
     async def restore(self) -> None:
@@ -73,7 +78,10 @@ class StateKeeper:
     async def step(self) -> None:
         """One batch, then the shelvings that are over; a change is published before its progress is kept."""
         inputs = await self._log.next()
-        changes = [change for given in inputs for change in self._take(given)]
+        changes: list[AlarmStateChange] = []
+        for given in inputs:
+            with self._guard.skipping(given.place):
+                changes += self._take(given)
         changes += self._book.tick(self._clock())
         if changes:
             await self._log.publish(changes)

@@ -19,7 +19,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from stream_detector.errors import StreamDetectorError
-from stream_detector.messages import Feedback, Message, to_iso
+from stream_detector.messages import MOST_SHELVED_SECONDS, Feedback, Message, to_iso
 from stream_detector.operations.console.guard import HEADERS, Guard
 from stream_detector.operations.console.views import ConsoleSource
 
@@ -30,7 +30,8 @@ MAX_STREAMS = 64
 MAX_BODY_BYTES = 16_384
 MAX_TRACES = 16
 DEFAULT_HOURS = 6.0
-MAX_SHELVE_HOURS = 24.0 * 7
+OURS = ("at", "until")
+"""Fields of feedback that the server writes: no page may set an asset aside for ever, or answer in the past."""
 
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -182,16 +183,19 @@ class Console:
         return _json({"written": feedback})
 
     def _parse(self, body: bytes) -> Feedback:
-        """The time is ours, not the browser's: its clock may be wrong. `minutes` becomes the end of a shelving."""
+        """The times are ours, not the browser's: its clock may be wrong. `minutes` becomes the end of a shelving."""
         now = self._clock()
         try:
             given = orjson.loads(body)
             if not isinstance(given, dict):
                 raise ValueError("the body is not a JSON object")  # noqa: TRY004 - both become a 400
+            for name in OURS:
+                given.pop(name, None)
             minutes = given.pop("minutes", None)
             if minutes is not None:
-                if not isinstance(minutes, int | float) or not 0 < minutes <= 60 * MAX_SHELVE_HOURS:
-                    raise ValueError(f"minutes must lie between 0 and {60 * MAX_SHELVE_HOURS:.0f}")
+                most = MOST_SHELVED_SECONDS / 60.0
+                if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes <= most:
+                    raise ValueError(f"minutes must lie between 0 and {most:.0f}")
                 given["until"] = to_iso(round(now + 60.0 * minutes, 3))
             return Feedback.model_validate({**given, "at": to_iso(round(now, 3))})
         except ValidationError as error:

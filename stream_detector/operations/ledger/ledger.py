@@ -22,6 +22,11 @@ from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, from_i
 UNKNOWN_BUNDLE = "unknown"
 """Stands in for the bundle of events of an asset that no alarm was ever raised for."""
 
+SHORTEST_STEP_SECONDS = 1e-6
+"""Steps since the epoch stay 64-bit integers."""
+
+HIGHEST_COST = 1e15
+
 Judgement = Literal["real", "false-alarm"]
 
 
@@ -274,6 +279,11 @@ class Raised:
     __slots__ = ("alarm", "lead", "raised_at", "steps_up")
 
     def __init__(self, alarm: Alarm) -> None:
+        if alarm.step_seconds < SHORTEST_STEP_SECONDS:
+            raise ValueError(f"step_seconds = {alarm.step_seconds} is shorter than any grid: 1e-6 at least")
+        if max(map(abs, (alarm.costs.tp, alarm.costs.fp, alarm.costs.fn))) > HIGHEST_COST:
+            raise ValueError(f"a cost beyond {HIGHEST_COST:g} cannot be added up to the cent")
+
         def steps_after(time: str) -> int:
             return round((from_iso(time) - self.raised_at) / alarm.step_seconds)
 

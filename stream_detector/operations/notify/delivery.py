@@ -30,6 +30,7 @@ class AlarmRecord:
 
     alarm: Alarm | None
     timestamp: float
+    topic: str
     partition: int
     offset: int
 

@@ -123,13 +123,21 @@ class Writer:
         """
         try:
             texts = self._render(self._context(alarm, state, ended_at, suppressed_why))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - no text may keep an alarm from people
             if self._fallback is None:
-                raise
+                log.warning("no text can be written about alarm %s, it goes out without: %s", alarm.id, error)
+                texts = dict.fromkeys((*PARTS, "description", "probability"), "")
+                return Notification(
+                    alarm,
+                    state,
+                    priority_of(alarm),
+                    ended_at,
+                    {**texts, "summary": f"{alarm.asset}: alarm {state}"},
+                    _key(alarm, state, again),
+                )
             log.warning("a template fails on alarm %s, our own text is sent instead: %s", alarm.id, error)
             return self._fallback.write(alarm, state, ended_at, suppressed_why, again)
-        key = f"{alarm.id}:{state}:{again}" if again else f"{alarm.id}:{state}"
-        return Notification(alarm, state, priority_of(alarm), ended_at, texts, key)
+        return Notification(alarm, state, priority_of(alarm), ended_at, texts, _key(alarm, state, again))
 
     def _render(self, context: dict[str, Any]) -> dict[str, str]:
         for part in PARTS:
@@ -161,6 +169,10 @@ class Writer:
 
     def _local(self, epoch_seconds: float) -> datetime:
         return datetime.fromtimestamp(epoch_seconds, self._zone)
+
+
+def _key(alarm: Alarm, state: NotificationState, again: str) -> str:
+    return f"{alarm.id}:{state}:{again}" if again else f"{alarm.id}:{state}"
 
 
 def _clock(moment: datetime) -> str:

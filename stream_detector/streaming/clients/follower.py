@@ -20,6 +20,8 @@ class Followed:
     key: str
     value: bytes
     timestamp_ms: int
+    partition: int
+    offset: int
 
 
 class Follower:
@@ -67,7 +69,8 @@ class Follower:
             self._positions[message.topic(), message.partition()] = message.offset() + 1
             if message.value() is not None:
                 key = (message.key() or b"").decode(errors="replace")
-                found.append(Followed(message.topic(), key, message.value(), message.timestamp()[1]))
+                place = (message.partition(), message.offset())
+                found.append(Followed(message.topic(), key, message.value(), message.timestamp()[1], *place))
         return found
 
     def close(self) -> None:

@@ -6,22 +6,18 @@ repeats.
 """
 
 import json
-import logging
 import time
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from stream_detector.messages import Alarm, AlarmStateChange, Feedback, Message, to_bytes
+from stream_detector.messages import Alarm, AlarmStateChange, Feedback, to_bytes
 from stream_detector.operations.alarms.state_keeper import StateInput
 from stream_detector.operations.notify.delivery import AlarmRecord, Restored
+from stream_detector.operations.record_guard import RecordGuard, broker_seconds, read_message
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_log import CommittedLog, until_it_works
 from stream_detector.streaming.clients.topic_reader import TopicReader
-
-log = logging.getLogger(__name__)
-
-AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 OPEN_SECONDS = 30 * 86_400.0
 """An alarm that nobody has acknowledged for longer is not asked after any more."""
@@ -35,15 +31,16 @@ EVERY_ALARM = "*"
 
 
 class KafkaAlarmLog:
-    """`forwarder.AlarmLog` for one receiver. `committed`: an open `CommittedLog` of the topic of alarms."""
+    """`delivery.AlarmLog` for one receiver. `committed`: an open `CommittedLog` of the topic of alarms."""
 
-    def __init__(self, committed: CommittedLog, topic: str, lookback_seconds: float) -> None:
+    def __init__(self, committed: CommittedLog, topic: str, lookback_seconds: float, guard: RecordGuard) -> None:
         self._committed = committed
+        self._guard = guard
         self._topic = topic
         self._lookback_seconds = lookback_seconds
 
     async def restore(self) -> Restored:
-        records = [_alarm_record(record) for record in await self._committed.before(self._lookback_seconds)]
+        records = [self._read(record) for record in await self._committed.before(self._lookback_seconds)]
         untold: set[str] = set()
         for metadata in self._committed.metadata.values():
             if metadata == EVERY_ALARM:
@@ -53,7 +50,15 @@ class KafkaAlarmLog:
         return Restored(records, untold)
 
     async def next(self) -> Sequence[AlarmRecord]:
-        return [_alarm_record(record) for record in await self._committed.next()]
+        return [self._read(record) for record in await self._committed.next()]
+
+    def _read(self, record: Any) -> AlarmRecord:
+        alarm = None
+        with self._guard.skipping(record):
+            if record.value is not None:
+                alarm = read_message(Alarm, record.value)
+        timestamp = broker_seconds(record.timestamp, time.time())
+        return AlarmRecord(alarm, timestamp, record.topic, record.partition, record.offset)
 
     def accept(self, record: AlarmRecord) -> None:
         self._committed.done(self._topic, record.partition, record.offset)
@@ -73,10 +78,12 @@ class KafkaStateLog:
         committed: an open `CommittedLog` of the topics of alarms and feedback.
         settings: names the topics.
         producer: a started aiokafka producer.
+        guard: what becomes of a record that is no message of ours.
     """
 
-    def __init__(self, committed: CommittedLog, settings: Settings, producer: Any) -> None:
+    def __init__(self, committed: CommittedLog, settings: Settings, producer: Any, guard: RecordGuard) -> None:
         self._committed = committed
+        self._guard = guard
         self._settings = settings
         self._producer = producer
 
@@ -89,18 +96,18 @@ class KafkaStateLog:
                     # Years of the audit trail: of the old part only what set an asset aside can matter still.
                     if record.timestamp_ms < old and OF_ASSET not in (record.value or b""):
                         continue
-                    change = _parsed(AlarmStateChange, record)
-                    if change is not None:
-                        changes.append(change)
+                    with self._guard.skipping(record):
+                        changes.append(read_message(AlarmStateChange, record.value))
         return changes
 
     async def next(self) -> Sequence[StateInput]:
         inputs = []
         for record in await self._committed.next():
-            kind = Feedback if record.topic == self._settings.topic_feedback else Alarm
-            message: Any = _parsed(kind, record)
-            if message is not None:
-                inputs.append(StateInput(message, record.timestamp / 1000))
+            kind: Any = Feedback if record.topic == self._settings.topic_feedback else Alarm
+            with self._guard.skipping(record):
+                if record.value is not None:
+                    message = read_message(kind, record.value, record.timestamp)
+                    inputs.append(StateInput(message, broker_seconds(record.timestamp, time.time()), record))
             self._committed.done(record.topic, record.partition, record.offset)
         return inputs
 
@@ -112,17 +119,3 @@ class KafkaStateLog:
 
     async def commit(self) -> None:
         await self._committed.commit()
-
-
-def _alarm_record(record: Any) -> AlarmRecord:
-    return AlarmRecord(_parsed(Alarm, record), record.timestamp / 1000, record.partition, record.offset)
-
-
-def _parsed(model: type[AnyMessage], record: Any) -> AnyMessage | None:
-    if record.value is None:
-        return None
-    try:
-        return model.model_validate_json(record.value)
-    except ValueError as error:
-        log.warning("%s/%d@%d is skipped: %s", record.topic, record.partition, record.offset, error)
-        return None

@@ -24,6 +24,7 @@ from stream_detector.operations.console.guard import Guard
 from stream_detector.operations.console.history import MAX_ASSETS, History
 from stream_detector.operations.console.server import add_console
 from stream_detector.operations.console.views import Sample, SensorShare, WorkerView
+from stream_detector.operations.record_guard import RecordGuard, asset_of, read_message
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.topic_reader import TopicReader, TopicRecord
 from stream_detector.streaming.feeds.feedback import send_feedback
@@ -49,10 +50,18 @@ class ConsoleFeed:
 
     Args:
         why_not_ready: None = the worker is ready.
+        guard: what becomes of a record that is no message of ours.
     """
 
-    def __init__(self, settings: Settings, manifest: Manifest, why_not_ready: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        manifest: Manifest,
+        why_not_ready: Callable[[], str | None],
+        guard: RecordGuard | None = None,
+    ) -> None:
         self._settings = settings
+        self._guard = guard or RecordGuard()
         self._manifest = manifest
         self._why_not_ready = why_not_ready
         self._place = {sensor: place for place, sensor in enumerate(manifest.sensors)}
@@ -61,7 +70,6 @@ class ConsoleFeed:
         self._version = version("stream-detector")
         self._read_back = not settings.publish_scores
         self._steps_left = MOST_STEPS
-        self.unusable = 0
         self.history = History(self._worker, self._send)
 
     def serve(self, app: web.Application) -> None:
@@ -237,33 +245,26 @@ class ConsoleFeed:
 
     def _take_scores(self, records: Iterable[TopicRecord]) -> None:
         for record in records:
-            try:
+            with self._guard.skipping(record):
                 if record.value is not None:
-                    self.history.remember(self._sample_of_score(Score.model_validate_json(record.value)))
-            except ValueError:
-                self.unusable += 1
+                    self.history.remember(self._sample_of_score(read_message(Score, record.value)))
 
     def take(self, records: Iterable[TopicRecord]) -> None:
         """Alarms, events and feedback. A record that is no message of ours changes nothing."""
         for record in records:
             if record.value is None:
                 continue
-            try:
-                self._take(record.topic, (record.key or b"").decode(), record.value)
-            except ValueError as error:
-                self.unusable += 1
-                log.debug("%s/%d@%d is not usable: %s", record.topic, record.partition, record.offset, error)
+            with self._guard.skipping(record):
+                self._take(record)
 
-    def _take(self, topic: str, key: str, value: bytes) -> None:
-        if topic == self._settings.topic_alarms:
-            self.history.observe_alarm(Alarm.model_validate_json(value))
-        elif topic == self._settings.topic_feedback:
-            self.history.observe_feedback(Feedback.model_validate_json(value))
+    def _take(self, record: TopicRecord) -> None:
+        if record.topic == self._settings.topic_alarms:
+            self.history.observe_alarm(read_message(Alarm, record.value))
+        elif record.topic == self._settings.topic_feedback:
+            self.history.observe_feedback(read_message(Feedback, record.value, record.timestamp_ms))
         else:
-            event = LoggedEvent.model_validate_json(value)
-            if not (event.asset or key):
-                raise ValueError("it has neither a key nor a field `asset`")
-            self.history.observe_event(key, event)
+            event = read_message(LoggedEvent, record.value)
+            self.history.observe_event(asset_of(event.asset, record.key), event)
 
 
 def _shown(values: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from stream_detector.operations.notify.delivery import Delivery, RetryPolicy, wa
 from stream_detector.operations.notify.forwarder_settings import ForwarderSettings, split
 from stream_detector.operations.notify.notification import Writer
 from stream_detector.operations.notify.receivers import Alertmanager, Receiver, Webhook
+from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_log import CommittedLog
 from stream_detector.streaming.clients.security import aiokafka_options
@@ -60,6 +61,7 @@ class ForwarderProcess:
         self._settings = settings
         self._forwarding = forwarding
         self._metrics = metrics
+        self._guard = RecordGuard(lambda topic, reason: metrics.skipped.labels(topic, reason).inc())
         self._book = AlarmBook()
         self._writer = Writer(forwarding.language, ZoneInfo(forwarding.zone), forwarding.templates)
         self._secret = forwarding.webhook_secret()
@@ -136,14 +138,16 @@ class ForwarderProcess:
         committed = await stack.enter_async_context(self._committed_log("states", with_feedback=True))
         limits = HealthLimits(forwarding.standing_seconds, forwarding.chattering_raises, forwarding.chattering_seconds)
         health = AlarmHealth(self._book, limits)
-        keeper = StateKeeper(self._book, KafkaStateLog(committed, settings, producer), health, self._metrics)
+        state_log = KafkaStateLog(committed, settings, producer, self._guard)
+        keeper = StateKeeper(self._book, state_log, health, self._metrics, self._guard)
         await keeper.restore()
         return keeper
 
     async def _delivery(self, stack: AsyncExitStack, receiver: Receiver) -> Delivery:
         forwarding = self._forwarding
         committed = await stack.enter_async_context(self._committed_log(receiver.name))
-        alarm_log = KafkaAlarmLog(committed, self._settings.topic_alarms, forwarding.forget_after_seconds)
+        topic = self._settings.topic_alarms
+        alarm_log = KafkaAlarmLog(committed, topic, forwarding.forget_after_seconds, self._guard)
         retry = RetryPolicy(longest_seconds=forwarding.longest_retry_seconds)
         return Delivery(
             receiver, alarm_log, self._book, self._writer, self._metrics, retry, forwarding.forget_after_seconds
@@ -172,7 +176,7 @@ class ForwarderProcess:
         return receivers
 
     async def _keep_ledger(self) -> None:
-        feed = LedgerFeed(self._ledger, self._settings)
+        feed = LedgerFeed(self._ledger, self._settings, self._guard)
         await follow_ledger(feed, self._gauges, self._forwarding.ledger_days)
 
 

@@ -1,7 +1,6 @@
 """Feeds a ledger from the topics of alarms, events and feedback."""
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Iterable
@@ -9,21 +8,20 @@ from collections.abc import Iterable
 from stream_detector.messages import Alarm, Feedback, LoggedEvent
 from stream_detector.operations.ledger.gauges import LedgerGauges
 from stream_detector.operations.ledger.ledger import Ledger
+from stream_detector.operations.record_guard import RecordGuard, asset_of, read_message
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.topic_reader import TopicReader, TopicRecord
-
-log = logging.getLogger(__name__)
 
 SECONDS_PER_DAY = 86_400.0
 FORGET_EVERY_SECONDS = 3_600.0
 
 
 class LedgerFeed:
-    """Puts records into a ledger. A record that is no message of ours is counted in `unusable` and changes nothing."""
+    """Puts records into a ledger. `guard`: what becomes of a record that is no message of ours."""
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, guard: RecordGuard | None = None) -> None:
         self.ledger = ledger
-        self.unusable = 0
+        self.guard = guard or RecordGuard()
         self.settings = settings
 
     @property
@@ -37,26 +35,21 @@ class LedgerFeed:
         for record in records:
             if record.value is None:
                 continue
-            try:
-                touched.add(self._take(record.topic, (record.key or b"").decode(), record.value))
-            except ValueError as error:
-                self.unusable += 1
-                log.warning("%s/%d@%d is not usable: %s", record.topic, record.partition, record.offset, error)
+            with self.guard.skipping(record):
+                touched.add(self._take(record))
         return touched
 
-    def _take(self, topic: str, key: str, value: bytes) -> str:
-        if topic == self.settings.topic_alarms:
-            alarm = Alarm.model_validate_json(value)
+    def _take(self, record: TopicRecord) -> str:
+        if record.topic == self.settings.topic_alarms:
+            alarm = read_message(Alarm, record.value)
             self.ledger.add_alarm(alarm)
             return alarm.asset
-        if topic == self.settings.topic_feedback:
-            feedback = Feedback.model_validate_json(value)
+        if record.topic == self.settings.topic_feedback:
+            feedback = read_message(Feedback, record.value, record.timestamp_ms)
             self.ledger.add_feedback(feedback)
             return feedback.asset
-        event = LoggedEvent.model_validate_json(value)
-        asset = event.asset or key
-        if not asset:
-            raise ValueError("it has neither a key nor a field `asset`")
+        event = read_message(LoggedEvent, record.value)
+        asset = asset_of(event.asset, record.key)
         self.ledger.add_event(asset, event)
         return asset
 

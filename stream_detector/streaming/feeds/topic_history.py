@@ -6,24 +6,23 @@ people judged real although no event followed counts as one too: what was preven
 """
 
 import asyncio
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from stream_detector.decoding.decoded import RefusedError
+from stream_detector.decoding.event_times import EventTimes
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import DataError
-from stream_detector.messages import LoggedEvent, to_epoch_seconds
+from stream_detector.messages import LoggedEvent, Reading, Row
 from stream_detector.operations.ledger.ledger import Ledger
+from stream_detector.operations.record_guard import RecordGuard, UnusableError, asset_of
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.topic_reader import TopicReader, TopicRecord
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,10 @@ class HistoryCollector:
         mapping_file = settings.field_mapping_file
         self._mapping = None if mapping_file is None else FieldMapping.load(mapping_file)
         self._settings = settings
-        self._feed = LedgerFeed(Ledger(), settings)
+        self._guard = RecordGuard()
+        self._feed = LedgerFeed(Ledger(), settings, RecordGuard())
+        self._times = EventTimes()
         self._cells: dict[str, _Cells] = {}
-        self._unusable = 0
 
     @property
     def topics(self) -> list[str]:
@@ -86,33 +86,38 @@ class HistoryCollector:
             if record.topic != self._settings.topic_readings:
                 self._feed.take([record])
                 continue
-            try:
+            with self._guard.skipping(record):
                 self._take_reading(record)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                self._unusable += 1
-                log.debug("%s/%d@%d is passed over: %s", record.topic, record.partition, record.offset, error)
 
     def _take_reading(self, record: TopicRecord) -> None:
         value = record.value
         if value is not None and self._mapping is not None:
             value = self._mapping.to_message(value, record.topic, record.timestamp_ms)
-        message = orjson.loads(value or b"")
-        asset = message.get("asset") or (record.key or b"").decode()
-        if not asset:
-            raise ValueError("it has neither a key nor a field `asset`")
-        if message.get("event") is not None:
-            self._feed.ledger.add_event(asset, LoggedEvent.model_validate(message))
+        found = orjson.loads(value or b"")
+        if not isinstance(found, dict):
+            raise UnusableError("malformed", "it is no JSON object")
+        if found.get("event") is not None:
+            event = LoggedEvent.model_validate(found)
+            self._feed.ledger.add_event(asset_of(event.asset, record.key), event)
             return
-        time = to_epoch_seconds(message["time"])
-        if "step_seconds" in message:
-            raise ValueError("blocks of samples are not read as a table")
-        readings: Mapping[str, Any] = message.get("values") or {message["sensor"]: message["value"]}
-        good = message.get("quality", "good") == "good"
+        if "step_seconds" in found:
+            raise UnusableError("malformed", "blocks of samples are not read as a table")
+        if found.get("values"):
+            message: Row | Reading = (row := Row.model_validate(found))
+            readings = row.values
+        else:
+            message = one = Reading.model_validate(found)
+            readings = {one.sensor: one.value if one.quality == "good" else None}
+        asset, time = asset_of(message.asset, record.key), self._time(message.time)
         cells = self._cells.setdefault(asset, _Cells())
         for sensor, number in readings.items():
-            if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
-                raise ValueError(f"the value of {sensor} is {number!r}, no number")
-            cells.add(time, sensor, float(number) if good and number is not None else np.nan)
+            cells.add(time, sensor, np.nan if number is None else number)
+
+    def _time(self, time: str | float) -> float:
+        try:
+            return self._times[time]
+        except RefusedError as refusal:
+            raise UnusableError("malformed", refusal.detail) from None
 
     def history(self, asset: str | None = None, since: float | None = None, until: float | None = None) -> TopicHistory:
         """The table of `asset` between two event times, epoch seconds.
@@ -143,7 +148,7 @@ class HistoryCollector:
         filled, first = np.unique(cell, return_index=True)
         values.flat[filled] = np.array(cells.values)[inside][first]
         events = np.isin(rows, marked)
-        return TopicHistory(name, tuple(cells.sensors), rows, values, events, judged, self._unusable)
+        return TopicHistory(name, tuple(cells.sensors), rows, values, events, judged, self._guard.skipped)
 
     def _events(self, asset: str) -> tuple[NDArray[np.float64], int]:
         account = self._feed.ledger.account(asset)

@@ -11,6 +11,7 @@ from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.engine.engine import Engine
 from stream_detector.engine.limits import Limits
 from stream_detector.metrics import WorkerMetrics, new_registry
+from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import topics
 from stream_detector.streaming.clients.kafka_types import KafkaProducer
@@ -61,8 +62,10 @@ def build_worker(
     manifest = bundle.manifest
     rekeying, mapping = _sources(settings)
     lifecycle = Lifecycle(longest_beat_seconds(settings), clock)
-    recorder = MetricsRecorder(WorkerMetrics(registry or new_registry()), manifest, clock)
-    console = ConsoleFeed(settings, manifest, lifecycle.why_not_ready) if settings.console else None
+    metrics = WorkerMetrics(registry or new_registry())
+    recorder = MetricsRecorder(metrics, manifest, clock)
+    guard = RecordGuard(lambda topic, reason: metrics.console_skipped.labels(topic, reason).inc())
+    console = ConsoleFeed(settings, manifest, lifecycle.why_not_ready, guard) if settings.console else None
     producer = ConfirmedProducer(settings, open_producer, clock)
     engine = engine or Engine(bundle, limits_of(settings), keep_steps=settings.console)
 

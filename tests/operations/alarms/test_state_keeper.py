@@ -7,6 +7,8 @@ from stream_detector.metrics import ForwarderMetrics
 from stream_detector.operations.alarms.alarm_health import AlarmHealth
 from stream_detector.operations.alarms.alarm_states import AlarmBook
 from stream_detector.operations.alarms.state_keeper import StateInput, StateKeeper
+from stream_detector.operations.notify.delivery import AlarmRecord
+from stream_detector.operations.record_guard import RecordGuard
 from tests.support.messages import MIDNIGHT, at_step, make_alarm, make_feedback
 
 
@@ -37,13 +39,13 @@ class MemoryStateLog:
 def start(log, now=MIDNIGHT):
     registry = CollectorRegistry()
     book = AlarmBook()
-    keeper = StateKeeper(book, log, AlarmHealth(book), ForwarderMetrics(registry), lambda: now)
+    keeper = StateKeeper(book, log, AlarmHealth(book), ForwarderMetrics(registry), RecordGuard(), lambda: now)
     asyncio.run(keeper.restore())
     return keeper, lambda name: registry.get_sample_value(f"stream_detector_forwarder_{name}")
 
 
 def take(log, *messages):
-    log.inputs += [StateInput(message, MIDNIGHT) for message in messages]
+    log.inputs += [StateInput(message, MIDNIGHT, AlarmRecord(None, MIDNIGHT, "t", 0, 0)) for message in messages]
 
 
 def test_changes_are_published_before_the_progress_is_kept_and_repeated_after_a_crash():

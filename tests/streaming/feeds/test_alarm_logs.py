@@ -1,5 +1,6 @@
 """Parts of the forwarder's side of Kafka that need no broker."""
 
+import asyncio
 import doctest
 import json
 
@@ -9,7 +10,7 @@ from stream_detector import time_options as moment
 from stream_detector.messages import AlarmStateChange, to_bytes
 from stream_detector.operations.ledger import ledger
 from stream_detector.operations.notify import notification
-from stream_detector.streaming.feeds import alarm_logs as forwarding
+from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.streaming.feeds import forwarder_process
 from stream_detector.streaming.feeds.alarm_logs import EVERY_ALARM, OF_ASSET, KafkaAlarmLog
 from tests.support.messages import make_alarm
@@ -46,14 +47,12 @@ class FakeRecord:
 
 async def round_trip(untold):
     records = [FakeRecord(step, to_bytes(make_alarm(step))) for step in range(5)]
-    log = KafkaAlarmLog(FakeCommittedLog(records), "alarms", 60.0)
+    log = KafkaAlarmLog(FakeCommittedLog(records), "alarms", 60.0, RecordGuard())
     await log.commit(untold)
     return log._committed.metadata[0], (await log.restore()).untold
 
 
 def test_alarms_held_back_travel_in_the_commit_and_too_many_stand_for_all():
-    import asyncio
-
     few = {make_alarm(1).id, make_alarm(3).id}
     assert asyncio.run(round_trip(few)) == (json.dumps(sorted(few), separators=(",", ":")), few)
     many = {f"{number:024d}" for number in range(1_000)}
@@ -77,5 +76,7 @@ def test_changes_of_an_asset_are_told_from_those_of_an_alarm_by_their_bytes():
 
 
 def test_a_record_that_is_no_alarm_is_passed_over_with_its_place():
-    record = forwarding._alarm_record(FakeRecord(7, b"junk"))
-    assert (record.alarm, record.offset, record.timestamp) == (None, 7, 1.0)
+    guard = RecordGuard()
+    log = KafkaAlarmLog(FakeCommittedLog([FakeRecord(7, b"junk")]), "alarms", 60.0, guard)
+    [record] = asyncio.run(log.restore()).records
+    assert (record.alarm, record.offset, record.timestamp, guard.skipped) == (None, 7, 1.0, 1)

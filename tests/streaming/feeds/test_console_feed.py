@@ -127,7 +127,7 @@ def test_alarms_events_and_feedback_come_from_their_topics(manifest: Manifest) -
     [view] = feed.history.alarms()
     assert (view.alarm, view.judgement, view.outcome) == (alarm, "real", "caught")
     assert feed.history.ledger().total["caught"] == 1
-    assert feed.unusable == 2
+    assert feed._guard.skipped == 2
     assert not feed.history.worker().ready
     assert "waiting for the broker" in str(feed.history.worker().notice)
 

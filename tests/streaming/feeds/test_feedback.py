@@ -26,6 +26,8 @@ def test_feedback_from_the_command_line_reaches_its_topic(kafka, unique_name, mo
         (["shelve", "--for", "8h"], "shelve needs a reason"),
         (["shelve", "--reason", "calibration"], "shelve needs an end (--for)"),
         (["shelve", "--reason", "calibration", "--for", "soon"], "30m, 8h or 2d"),
+        (["shelve", "--reason", "calibration", "--for", "8d"], "7d at most"),
+        (["shelve", "--reason", "calibration", "--for", "999999999d"], "7d at most"),
         (["acknowledge"], "needs the id of the alarm"),
         (["forget"], "acknowledge"),
     ],

@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from stream_detector.__main__ import main
 from stream_detector.messages import AlarmStateChange, from_iso, to_bytes, to_iso
 from stream_detector.operations.signing import verify
+from tests.fuzz.corpus import OPERATIONS_RECORDS
 from tests.support.http_receiver import HttpReceiver
 from tests.support.kafka import create_topic
 from tests.support.messages import make_alarm, make_feedback
@@ -267,6 +269,37 @@ def test_states_are_events_with_who_when_and_why_and_a_shelf_outlives_a_restart(
             (False, "acknowledged", "normal", "detector"),
         ]
         assert running.changes()[0].why == "x7 is being calibrated"
+
+
+def test_no_record_that_anybody_writes_keeps_the_next_alarm_from_people(forwarder, kafka, capsys, monkeypatch):
+    with HttpReceiver() as receiver:
+        running = forwarder(WEBHOOK_URLS=receiver.url)
+
+        def poison():
+            for part in running.topics:
+                for number, value in enumerate(OPERATIONS_RECORDS):
+                    running.producer.produce(running.topics[part], value, key=b"pm-1", partition=number % 2)
+            assert running.producer.flush(20) == 0
+
+        poison()
+        running.send("alarms", make_alarm(100, asset="pm-9"))
+        until(lambda: (make_alarm(100, asset="pm-9").id, "firing") in ids(receiver))
+        running.kill()
+        poison()
+        running.start()
+        running.send("alarms", make_alarm(200, asset="pm-9"))
+        until(lambda: (make_alarm(200, asset="pm-9").id, "firing") in ids(receiver))
+        skipped = running.metric("forwarder_records_skipped")
+        assert sum(skipped.values()) > len(OPERATIONS_RECORDS)
+        assert "is skipped (malformed)" in running.log
+        assert not any('reason="fault"' in name for name in skipped), running.log
+        assert running.log.count("\n") < 200
+    for part, topic in running.topics.items():
+        monkeypatch.setenv(f"STREAM_DETECTOR_TOPIC_{part.upper()}", topic)
+    assert main(["alarms", "--from-beginning", "--until-idle", "2", "--bootstrap", kafka.bootstrap]) == 0
+    assert "pm-9" in capsys.readouterr().out
+    assert main(["ledger", "--bootstrap", kafka.bootstrap]) == 0
+    assert "pm-9" in capsys.readouterr().out
 
 
 def test_the_ledger_shows_in_the_metrics(forwarder):

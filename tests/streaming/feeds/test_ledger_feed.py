@@ -27,13 +27,13 @@ def test_records_that_are_no_messages_are_counted_and_change_nothing():
     touched = feed.take(record(topic, value) for value in bad for topic in feed.topics)
     touched |= feed.take([record(SETTINGS.topic_events, to_bytes(make_event(10)), key=None)])
     touched |= feed.take([record(SETTINGS.topic_events, to_bytes(make_event(10)), key=b"\xff")])
-    assert (feed.unusable, touched, feed.ledger.assets) == (len(bad) * 3 + 2, set(), [])
+    assert (feed.guard.skipped, touched, feed.ledger.assets) == (len(bad) * 3 + 2, set(), [])
 
 
 def test_a_tombstone_is_no_fault():
     feed = LedgerFeed(Ledger(), SETTINGS)
     feed.take([record(SETTINGS.topic_alarms, None)])
-    assert feed.unusable == 0
+    assert feed.guard.skipped == 0
 
 
 @pytest.fixture
