@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.head.calibration import RateTracker
-from stream_detector.detection.scoring import Scorer
 from trainer.backtesting.folds import SECONDS_PER_DAY, Fold
 from trainer.data.dataset import Dataset
 from trainer.data.examples import Examples, cut_examples
@@ -86,7 +85,8 @@ class ScoreMethod:
         return []
 
     def level(self, prepared: Examples, dataset: Dataset, fold: Fold) -> FoldLevels:
-        from trainer.fitting.fit import learn, pick_threshold
+        from trainer.fitting.fit import pick_threshold
+        from trainer.fitting.learn import learn
 
         times = dataset.times[prepared.rows]
         lead_seconds = self.recipe.lead.until_steps * self.recipe.grid.step_seconds
@@ -94,8 +94,7 @@ class ScoreMethod:
         split = self.recipe.split
         learnt = round(len(past) * split.train / (split.train + split.validation))
         training, newest = _only(prepared, past[:learnt]), _only(prepared, past[learnt:])
-        _, _, model, scaler = learn(self.recipe, training, lambda _epoch, _train, _holdout: None)
-        scorer = Scorer(self.recipe.transform, scaler, model, self.recipe.score)
+        scorer = learn(self.recipe, training).scorer(self.recipe)
         threshold = pick_threshold(self.recipe, scorer, newest if len(newest) else training).value
         judged = _only(prepared, np.flatnonzero((times >= fold.begin) & (times < fold.end)))
         scored = scorer.score(judged.windows)

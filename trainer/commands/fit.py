@@ -49,6 +49,7 @@ def command(
     from trainer.data.dataset import idle_sensors, read_dataset
     from trainer.evaluation.evaluate import in_words
     from trainer.fitting.fit import fit_recipe
+    from trainer.fitting.progress import FitProgress
     from trainer.output import error_console, read_key, write_bytes, write_json
     from trainer.recipe import load_recipe
     from trainer.reports.fit_report import fit_report
@@ -69,17 +70,18 @@ def command(
             dataset = read_dataset(data, loaded.data)
         held_out = None if validation is None else read_dataset(validation, loaded.data, dataset.sensors)
 
-        def on_epoch(epoch: int, train_loss: float, holdout_loss: float) -> None:
-            losses = f"epoch {epoch}, loss {train_loss:.4g}, held out {holdout_loss:.4g}"
-            progress.update(task, completed=epoch, loss=losses)
+        class Shown(FitProgress):
+            def stage(self, name: str) -> None:
+                progress.update(task, description=name)
 
-        def on_stage(stage: str) -> None:
-            progress.update(task, description=stage)
+            def epoch(self, done: int, training_loss: float, holdout_loss: float) -> None:
+                losses = f"epoch {done}, loss {training_loss:.4g}, held out {holdout_loss:.4g}"
+                progress.update(task, completed=done, loss=losses)
 
-        def on_part(done: int, parts: int) -> None:
-            progress.update(task, completed=done, total=parts, loss=f"{done} of {parts} fits")
+            def part(self, done: int, parts: int) -> None:
+                progress.update(task, completed=done, total=parts, loss=f"{done} of {parts} fits")
 
-        fitted = fit_recipe(loaded, dataset, out, held_out, on_epoch, private_key, on_stage, on_part)
+        fitted = fit_recipe(loaded, dataset, out, held_out, private_key, Shown())
         progress.update(task, description="writing the report")
         report_path = report or out.with_name(out.name + ".html")
         write_bytes(report_path, fit_report(fitted).encode())

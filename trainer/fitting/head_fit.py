@@ -1,7 +1,7 @@
 """Fitting the calibrated head: the ensemble, and a calibration on predictions of days that it had not seen."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
@@ -14,12 +14,12 @@ from stream_detector.detection.head.calibration import RateState, RateTracker, f
 from stream_detector.detection.head.ensemble import Ensemble, Member
 from stream_detector.detection.head.features import Features
 from stream_detector.detection.head.state import CalibratedState
-from stream_detector.detection.scoring import Scorer
 from stream_detector.errors import DataError, RecipeError
 from trainer.data.dataset import Dataset
 from trainer.data.split import Split
 from trainer.fitting.head_members import fit_boosted, fit_forests, fit_linear, no_linear
 from trainer.fitting.head_rows import HeadRows, read_rows
+from trainer.fitting.progress import SILENT, FitProgress
 from trainer.recipe import Recipe
 
 SECONDS_PER_DAY = 86_400.0
@@ -27,9 +27,6 @@ FEWEST_EVENTS = 5
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-OnPart = Callable[[int, int], None]
-"""Called with how many parts of the work are done, and how many there are."""
 
 
 def head_options(recipe: Recipe) -> CalibratedOptions:
@@ -53,15 +50,13 @@ def fit_head(
     recipe: Recipe,
     dataset: Dataset,
     split: Split,
-    scorer: Scorer,
-    on_part: OnPart = lambda _done, _parts: None,
+    progress: FitProgress = SILENT,
 ) -> Mapping[str, NDArray[Any]]:
     """The arrays of a head that learnt from the training and validation rows of the file.
 
     The calibration walks forward through these rows: each day is predicted by an ensemble of the days before it.
-    `on_part` hears of every fit, those of the days and the last one.
+    `progress` hears of every fit, those of the days and the last one.
     """
-    del scorer  # the autoencoder's errors are not among the inputs of this head
     if not dataset.labels_mark_events or dataset.labels is None:
         raise DataError(f"recipe {recipe.name}: the head learns from a label column that marks events; there is none")
     past = dataset.take(split.train | split.validation)
@@ -71,7 +66,7 @@ def fit_head(
     end = int(rows.steps[-1]) + 1
     logits = np.full(len(rows), np.nan)
     days = walk_days(rows, options)
-    on_part(0, len(days) + 1)
+    progress.part(0, len(days) + 1)
 
     def predict(day: tuple[float, float]) -> None:
         begin, until = day
@@ -85,11 +80,11 @@ def fit_head(
     try:
         for done, day in enumerate(as_completed([pool.submit(predict, day) for day in days]), 1):
             day.result()
-            on_part(done, len(days) + 1)
+            progress.part(done, len(days) + 1)
     finally:
         pool.shutdown(cancel_futures=True)
     ensemble = fit_ensemble(options, rows, learnable(rows, recipe.lead, end), seed)
-    on_part(len(days) + 1, len(days) + 1)
+    progress.part(len(days) + 1, len(days) + 1)
     tracker = RateTracker(options.calibration, recipe.lead)
     known = label_known(rows, recipe.lead, end)
     offset = past_offset(options, rows, logits, known)

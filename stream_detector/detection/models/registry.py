@@ -2,7 +2,7 @@
 
 A model reads scaled windows and gives back what it expected, or its own errors or score. Its whole state is named
 arrays, so that a bundle holds no code. Networks derive from `torch_model.TorchModel` and are trained by
-`trainer.fitting.fit`; everything else implements `Learner.learn`.
+`trainer.fitting.training`; everything else implements `Learner.learn`.
 """
 
 from collections.abc import Mapping

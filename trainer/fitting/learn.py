@@ -1,0 +1,97 @@
+"""Learning scale and model from windows: by gradient descent where the model is a network, else by its own `learn`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.models.registry import Learner, Model, build, needs_labels
+from stream_detector.detection.scaling import Scaler, transform, transformed_steps
+from stream_detector.detection.scoring import Scorer, model_inputs
+from stream_detector.errors import DataError, RecipeError
+from trainer.data.examples import Examples
+from trainer.fitting.losses import Losses
+from trainer.fitting.progress import SILENT, FitProgress
+from trainer.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """`windows`: those learnt from, all of them normal unless the model is a classifier."""
+
+    windows: Examples
+    scaler: Scaler
+    model: Model
+    losses: Losses
+
+    def scorer(self, recipe: Recipe) -> Scorer:
+        return Scorer(recipe.transform, self.scaler, self.model, recipe.score)
+
+
+def learn(recipe: Recipe, training: Examples, progress: FitProgress = SILENT) -> Learnt:
+    """Learn scale and model from the training part.
+
+    Raises DataError where the part holds nothing to learn from, RecipeError where the model's options are wrong.
+    """
+    try:
+        steps = transformed_steps(recipe.transform, recipe.window.steps)
+        model = _seeded_model(recipe, steps, training.windows.shape[2])
+    except ValueError as error:
+        raise RecipeError(f"recipe {recipe.name}: {error}") from error
+    if needs_labels(model):
+        if training.positive is None or not training.positive.any():
+            raise DataError(
+                f"model {recipe.model.kind!r} learns from labelled anomalies, and the training part has none; give a "
+                "labelled file, or a recipe that learns from normal operation alone"
+            )
+        learnt = training
+    else:
+        learnt = training.take(training.normal)
+    if not len(learnt):
+        raise DataError(
+            f"the training part has no normal window of {recipe.window.steps} steps of {recipe.grid.step_seconds:g} s: "
+            "check grid.step_seconds against the file, or give a longer file or a shorter window"
+        )
+    limit = recipe.train.max_windows
+    if limit is not None and len(learnt) > limit:
+        spread = np.zeros(len(learnt), dtype=bool)
+        spread[np.linspace(0, len(learnt) - 1, limit).round().astype(np.int64)] = True
+        learnt = learnt.take(spread)
+    moved = transform(recipe.transform, learnt.windows).values
+    scaler = Scaler.learn(recipe.scaler, moved.reshape(-1, moved.shape[2]))
+    windows, known = model_inputs(scaler, moved)
+    if not known.any():
+        raise DataError("no sensor has a known value in the training part; check the columns and data.missing_codes")
+    labels = np.zeros(len(learnt), dtype=bool) if learnt.positive is None else learnt.positive
+    return Learnt(learnt, scaler, model, _fit_model(recipe, model, windows, known, labels, progress))
+
+
+def _seeded_model(recipe: Recipe, steps: int, sensors: int) -> Model:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.train.seed)
+        return build(recipe.model, steps, sensors)
+
+
+def _fit_model(
+    recipe: Recipe,
+    model: Model,
+    windows: NDArray[np.float32],
+    known: NDArray[np.bool_],
+    labels: NDArray[np.bool_],
+    progress: FitProgress,
+) -> Losses:
+    if isinstance(model, Learner):
+        model.learn(windows, known, labels, recipe.train.seed)
+        return Losses()
+    from stream_detector.detection.models.torch_model import TorchModel
+    from trainer.fitting.training import train_network
+
+    assert isinstance(model, TorchModel), "a model either learns by itself or is a network"
+    if needs_labels(model):
+        # What is held out for early stopping must show both classes, and recordings lie one behind the other.
+        mixed = np.random.default_rng(recipe.train.seed).permutation(len(windows))
+        windows, known, labels = windows[mixed], known[mixed], labels[mixed]
+    model.prepare(windows, known)
+    return train_network(model, windows, known, labels, recipe.train, progress.epoch)
