@@ -1,6 +1,6 @@
 """A table of one asset through the detector's own decisions: offline scores and alarms are those of the stream."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,8 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.detection.grid.grid import Grid
-from stream_detector.detection.grid.intake import Intake
-from stream_detector.detection.grid.windows import table_readings
+from stream_detector.detection.grid.table import SLOT, closings_of_table
 from stream_detector.engine.alarm_messages import StepResults
 from stream_detector.engine.decider import Decider
 from stream_detector.engine.detector_spec import DetectorSpec
@@ -55,16 +54,10 @@ def score_frame(
     spec = bundle if isinstance(bundle, DetectorSpec) else DetectorSpec.of(bundle)
     times, values = np.asarray(times, np.float64), np.asarray(values, np.float64)
     grid = Grid(spec.grid, spec.window, len(spec.sensors))
-    intake = Intake(grid)
     decider = Decider(spec, grid, keep_results=True)
-    readings = table_readings(times, values, np.sort(np.asarray(events, np.float64)))
-    if len(readings):
-        grid.admit(0, float(readings.time[0]), 0)
-        decider.admit(0, asset, None)
-        for closings in intake.take(readings, np.arange(len(times) + 1)):
-            decider.add(closings)
-        final = grid.close_all(np.zeros(1, np.int64))
-        decider.add(replace(final, record=np.full_like(final.record, max(len(times) - 1, 0))))
+    decider.admit(SLOT, asset, None)
+    for closings in closings_of_table(grid, times, values, np.asarray(events, np.float64)):
+        decider.add(closings)
     decisions = decider.take()
     step = _joined(decisions.results, "step", np.empty(0, np.int64))
     sensors = np.empty((0, len(spec.sensors)))

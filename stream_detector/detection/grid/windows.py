@@ -1,6 +1,5 @@
 """Windows out of the grid, filled and masked, and the same for a whole table at once."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from stream_detector.detection.config import GridConfig, WindowConfig
 from stream_detector.detection.grid.closed_steps import STEP, Closings, concatenate, select
 from stream_detector.detection.grid.grid import Grid
-from stream_detector.detection.grid.intake import Intake
-from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR, Readings
+from stream_detector.detection.grid.table import closings_of_table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -82,68 +80,24 @@ def scorable(window: WindowConfig, closings: Closings) -> Bools:
     return result
 
 
-def table_readings(times: Floats, values: Floats, events: Floats) -> Readings:
-    """A table of one asset as readings in log order: rows by time, an event before the rows of the same time.
-
-    times: (N,); values: (N, F), NaN = missing; events: (E,) times of events. `record` is the row, an event's is that of
-    the next row.
-    """
-    rows, sensors = values.shape
-    place = np.searchsorted(times, events, side="left")
-    record = np.repeat(np.arange(rows), sensors)
-    at = place * sensors
-    return Readings(
-        slot=np.zeros(rows * sensors + len(events), np.int64),
-        sensor=np.insert(np.tile(np.arange(sensors), rows), at, EVENT_SENSOR),
-        time=np.insert(np.repeat(times, sensors), at, events),
-        value=np.insert(np.ascontiguousarray(values).reshape(-1), at, np.nan),
-        record=np.insert(record, at, np.minimum(place, max(rows - 1, 0))),
-    )
-
-
-def iterate(
-    times: ArrayLike, values: ArrayLike, events: ArrayLike, grid: GridConfig, window: WindowConfig, chunk: int = 4096
-) -> Iterator[Windows]:
-    """As `cut`, in chunks of at least `chunk` windows (the last may be shorter), for a table with very many."""
-    times, values = np.asarray(times, np.float64), np.asarray(values, np.float64)
-    events = np.sort(np.asarray(events, np.float64))
-    cells = Grid(grid, window, values.shape[1])
-    intake = Intake(cells)
-    readings = table_readings(times, values, events)
-    if len(readings):
-        cells.admit(0, float(readings.time[0]), 0)
-    pending: list[tuple[Closings, Floats]] = []
-    for closings in intake.take(readings, np.arange(max(len(times), 1))):
-        closings = select(closings, scorable(window, closings))
-        if len(closings):
-            pending.append((closings, gather(cells, window, closings)))
-        if sum(len(part) for part, _ in pending) >= chunk:
-            yield _windows(pending, cells, window, times)
-            pending = []
-    if len(readings):
-        closings = cells.close_all(np.zeros(1, np.int64))
-        closings = select(closings, scorable(window, closings))
-        pending.append((closings, gather(cells, window, closings)))
-    yield _windows(pending, cells, window, times)
-
-
-def cut(times: ArrayLike, values: ArrayLike, events: ArrayLike, grid: GridConfig, window: WindowConfig) -> Windows:
+def cut(times: ArrayLike, values: ArrayLike, events: ArrayLike, config: GridConfig, window: WindowConfig) -> Windows:
     """The windows of a table of one asset, by the rules of the stream.
 
     times: (N,) epoch seconds, ascending. values: (N, F) float64, NaN = missing. events: (E,) epoch seconds.
     The end of the table closes its last steps.
     """
-    parts = list(iterate(times, values, events, grid, window))
-    return Windows(*(np.concatenate([getattr(part, name) for part in parts]) for name in Windows.__slots__))
-
-
-def _windows(pending: list[tuple[Closings, Floats]], grid: Grid, window: WindowConfig, times: Floats) -> Windows:
-    closings = concatenate([part for part, _ in pending])
-    values = [windows for _, windows in pending] or [np.empty((0, window.steps, grid.sensors))]
+    times, values = np.asarray(times, np.float64), np.asarray(values, np.float64)
+    grid = Grid(config, window, values.shape[1])
+    found: list[tuple[Closings, Floats]] = []
+    for closings in closings_of_table(grid, times, values, np.asarray(events, np.float64)):
+        closings = select(closings, scorable(window, closings))
+        if len(closings):
+            found.append((closings, gather(grid, window, closings)))
+    ends = concatenate([closings for closings, _ in found])
     return Windows(
-        steps=closings.step,
-        times=np.asarray(closings.step * grid.steps.step_seconds, np.float64),
-        rows=np.searchsorted(grid.steps.step_of(times), closings.step, side="right") - 1,
-        values=np.concatenate(values),
-        run_position=closings.step - closings.run_start,
+        steps=ends.step,
+        times=np.asarray(ends.step * grid.steps.step_seconds, np.float64),
+        rows=np.searchsorted(grid.steps.step_of(times), ends.step, side="right") - 1,
+        values=np.concatenate([np.empty((0, window.steps, grid.sensors)), *(windows for _, windows in found)]),
+        run_position=ends.step - ends.run_start,
     )
