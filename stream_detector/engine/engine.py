@@ -1,6 +1,6 @@
 """One worker's detection: records of a partition in, alarms, scores, dead letters and snapshots out. No I/O, no clock.
 
-What comes out is a function of the log and the bundle, however the log is cut into batches (docs/architecture.md).
+What comes out is a function of the log and the bundle, however the log is cut into batches (docs/event-time.md).
 """
 
 from collections.abc import Mapping

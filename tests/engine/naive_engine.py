@@ -1,6 +1,6 @@
 """The engine's obvious twin: one record, one reading, one step at a time, with dictionaries that never forget.
 
-It follows the rules of docs/architecture.md word by word and is as slow as they sound. Only the messages that
+It follows the rules of docs/event-time.md word by word and is as slow as they sound. Only the messages that
 `tests/engine/test_engine.py` sends are decoded here; `tests/decoding/test_decoding.py` is about the others.
 """
 

@@ -1,6 +1,6 @@
 """The event-time grid: ring buffers of cells (asset, step, sensor), and the closing of steps, for many assets at once.
 
-The rules are numbered in docs/architecture.md, "Event time". An asset has a *slot*; the cells of a step lie in row
+The rules are numbered in docs/event-time.md. An asset has a *slot*; the cells of a step lie in row
 `step % ring` of its slot. `intake` decides what is written; this module holds the cells and closes steps in order.
 """
 
