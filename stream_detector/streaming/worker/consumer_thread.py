@@ -29,6 +29,7 @@ from stream_detector.streaming.clients.committed_offsets import own_committed_of
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.worker.draining import Columns, drain
+from stream_detector.streaming.worker.membership import Membership
 from stream_detector.streaming.worker.ports import FetchState, GroupView
 from stream_detector.streaming.worker.progress import Fetched
 
@@ -48,6 +49,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         self.positions: dict[TopicPartition, int] = {}
         self.epochs: dict[TopicPartition, int] = {}
+        self._membership = Membership(self.settings.session_timeout_seconds)
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        if self.settings.instance is not None:
+            self._membership.watch(self._ensure_consumer()._coordinator)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - theirs
         self._assignor = RoundRobinPartitionAssignor
@@ -162,7 +169,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return await own_committed_offsets(self._ensure_consumer(), partitions)
 
     def observe(self) -> GroupView:
-        """What the consumer knows now, without asking anybody."""
+        """What the consumer knows now, without asking anybody.
+
+        Raises:
+            StalledError: another worker of the group runs under the same instance name.
+        """
+        if self._membership.replaced:
+            raise StalledError(
+                f"another worker of the group runs as instance {self.settings.instance!r} and has taken this one's "
+                "place; give each worker a name of its own"
+            )
         consumer = self._consumer
         subscription = None if consumer is None else consumer._subscription.subscription
         if subscription is None or subscription.assignment is None or subscription._reassignment_in_progress:

@@ -3,13 +3,12 @@
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.streaming.worker.conftest import Start
 from tests.support.kafka import ExistingKafka, Kafka, create_topic, delete_topic, free_port
-from tests.support.plant import POISON, Record, make_log, small_bundle
+from tests.support.plant import POISON, Record, make_log
 from tests.support.workers import (
     WorkerProcess,
     alarms_of,
@@ -26,28 +25,6 @@ from tests.support.workers import (
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 START_SECONDS = 90.0
-
-Start = Callable[..., WorkerProcess]
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_bundle(tmp_path_factory.mktemp("bundles") / "small")
-
-
-@pytest.fixture
-def start(tmp_path: Path, bundle: Path) -> Iterator[Start]:
-    """Starts workers, and ends at last those that still run."""
-    started: list[WorkerProcess] = []
-
-    def start(bootstrap: str, prefix: str, **options: object) -> WorkerProcess:
-        worker = WorkerProcess(bootstrap, prefix, bundle, tmp_path / f"{len(started)}.log", **options)  # type: ignore[arg-type]
-        started.append(worker)
-        return worker.start()
-
-    yield start
-    for worker in started:
-        worker.kill()
 
 
 def ready(worker: WorkerProcess) -> bool:
