@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from stream_detector.errors import StalledError
+from stream_detector.errors import BrokerError, StalledError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.clients.security import aiokafka_options
@@ -18,6 +18,7 @@ from stream_detector.streaming.clients.security import aiokafka_options
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
+MOST_REQUEST_BYTES = 64 * 2**20
 
 
 class Outgoing(NamedTuple):
@@ -54,6 +55,8 @@ def open_producer(settings: Settings) -> KafkaProducer:
         enable_idempotence=True,
         linger_ms=0,
         max_batch_size=262_144,
+        # The brokers say what is too large, topic by topic.
+        max_request_size=MOST_REQUEST_BYTES,
         request_timeout_ms=30_000,
     )
     return made
@@ -68,6 +71,7 @@ class ConfirmedProducer:
 
     Raises (from `confirm`):
         StalledError: the brokers did not acknowledge within `outage_seconds`.
+        BrokerError: a topic does not take messages of that size.
     """
 
     def __init__(
@@ -123,13 +127,17 @@ class ConfirmedProducer:
             failed = next((outcome for outcome in outcomes if isinstance(outcome, BaseException)), None)
             if failed is not None and not isinstance(failed, KafkaError):
                 raise failed
+            if isinstance(failed, MessageSizeTooLargeError):
+                raise _too_large(burst)
             if failed is None and len(outcomes) == len(burst.messages):
                 return
             if self._clock() > deadline:
                 raise StalledError(
-                    f"{self._settings.bootstrap} acknowledged nothing for {self._settings.outage_seconds:g} s"
+                    f"{self._settings.bootstrap} acknowledged nothing on {burst.messages[0].topic} for "
+                    f"{self._settings.outage_seconds:g} s"
                 )
-            log.warning("%d messages not acknowledged (%r), sending again", len(burst.messages), failed)
+            topics = ", ".join(sorted({message.topic for message in burst.messages}))
+            log.warning("%d messages to %s not acknowledged (%r), sending again", len(burst.messages), topics, failed)
             await self._renew(producer)
             burst = await self.enqueue(burst.messages)
 
@@ -149,3 +157,12 @@ class ConfirmedProducer:
             except KafkaError as error:
                 log.warning("the brokers cannot be reached: %r", error)
                 await asyncio.sleep(RETRY_SECONDS)
+
+
+def _too_large(burst: Burst) -> BrokerError:
+    """Trying again cannot help, and going on would lose the message."""
+    message = max(burst.messages, key=lambda message: len(message.value or b""))
+    return BrokerError(
+        f"topic {message.topic} refuses a message of {len(message.value or b'')} bytes; raise its max.message.bytes "
+        "(and message.max.bytes of the brokers), or choose a smaller recipe"
+    )
