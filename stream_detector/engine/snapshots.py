@@ -2,9 +2,20 @@
 
 import msgspec
 
+from stream_detector.engine.clock_guard import AGREEING, MOST_REFUSED
+from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.messages import Alarm
 
 VERSION = 1
+
+NUMBER_BYTES = 9
+"""Of a whole number, at most."""
+
+WORDS_BYTES = 16_384
+"""Of an alarm without the names of its sensors, of the other fields, and of what a head writes beside its arrays."""
+
+WAITING_BYTES = 64
+"""Of an expectation that a head keeps until its lead window is over."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,3 +55,11 @@ def load(data: bytes) -> Snapshot | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
         return None
     return snapshot if snapshot.version == VERSION else None
+
+
+def largest_bytes(spec: DetectorSpec) -> int:
+    """No snapshot of this detector's assets is larger."""
+    head = 0 if spec.head is None else len(spec.head.dump(spec.head.fresh()))
+    waiting = WAITING_BYTES * (spec.lead.until_steps + 1)
+    names = 8 * max((len(sensor.encode()) for sensor in spec.sensors), default=0)
+    return WORDS_BYTES + names + head + waiting + NUMBER_BYTES * (MOST_REFUSED + AGREEING)

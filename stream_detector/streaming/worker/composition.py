@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine
 from stream_detector.engine.limits import Limits
+from stream_detector.engine.snapshots import largest_bytes
 from stream_detector.metrics import WorkerMetrics, new_registry
 from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.settings import Settings
@@ -17,6 +20,7 @@ from stream_detector.streaming.clients import topics
 from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.clients.log_reader import LogReader, open_log_reader
 from stream_detector.streaming.clients.producer import ConfirmedProducer, open_producer
+from stream_detector.streaming.clients.topic_checks import TopicNeeds
 from stream_detector.streaming.feeds.console_feed import ConsoleFeed
 from stream_detector.streaming.sources.repartition import Repartition, read_map
 from stream_detector.streaming.worker.agent import FaustStream
@@ -41,7 +45,7 @@ def build_worker(
     open_log: Callable[[Settings], LogReader] = open_log_reader,
     open_producer: Callable[[Settings], KafkaProducer] = open_producer,
     open_stream: Callable[[Settings, Pipeline], ReadingsStream] = FaustStream,
-    ensure_topics: Callable[[Settings], Awaitable[dict[str, int]]] = topics.ensure_topics,
+    ensure_topics: Callable[[Settings], Awaitable[dict[str, int]]] | None = None,
     clock: Clock = time.monotonic,
     watch_seconds: float = WATCH_SECONDS,
 ) -> Worker:
@@ -52,7 +56,7 @@ def build_worker(
         start_clock: is told when each stage of the start is over.
         engine: instead of one that runs the bundle.
         registry: instead of a new one.
-        open_log, open_producer, open_stream, ensure_topics: the brokers.
+        open_log, open_producer, open_stream, ensure_topics: the brokers; topics are made and checked where None.
         clock: monotonic, in seconds.
         watch_seconds: between two looks of the watchdog.
 
@@ -60,6 +64,7 @@ def build_worker(
         UsageError: a file that the settings name cannot be read.
     """
     manifest = bundle.manifest
+    needs = TopicNeeds(rewind_seconds(manifest), largest_bytes(DetectorSpec.of(bundle)))
     rekeying, mapping = _sources(settings)
     lifecycle = Lifecycle(longest_beat_seconds(settings), clock)
     metrics = WorkerMetrics(registry or new_registry())
@@ -98,7 +103,7 @@ def build_worker(
         pipeline,
         producer,
         lambda: open_stream(settings, pipeline),
-        ensure_topics,
+        ensure_topics or partial(topics.ensure_topics, needs=needs),
         BrokerProbe(log, clock),
         server,
         recorder,
