@@ -72,7 +72,7 @@ def main() -> int:
     add_arguments(parser, NAME)
     arguments = parser.parse_args()
     if not arguments.data.exists():
-        print(f"skipped: {arguments.data} is not there; --data names the paper-mill file (docs/studies/detection-that-pays.md)")
+        print(f"skipped: {arguments.data} is not there; --data names the paper-mill file")
         return 0
     taken_on = machine()
     fits = []
