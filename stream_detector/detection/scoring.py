@@ -78,6 +78,8 @@ class Scorer:
         if output.reconstruction is not None:
             newest = self._scaler.invert(output.reconstruction[:, -1].astype(np.float64))
             expected = moved.offset + moved.factor * newest
+            # The spread of a window with a reading of 1e300 overflows; what follows from it is no expectation.
+            expected[~np.isfinite(expected)] = np.nan
         score = self._aggregate(errors, known_sensors) if output.score is None else output.score.astype(np.float64)
         return Scored(score, errors, expected)
 

@@ -150,3 +150,16 @@ def test_a_window_scores_the_same_bits_in_every_batch_and_order(hidden, seed):
     assert np.array_equal(apart.score, together.score[chosen])
     assert np.array_equal(apart.errors, together.errors[chosen])
     assert np.array_equal(apart.expected, together.expected[chosen], equal_nan=True)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("kind", ["levels", "differences", "centred", "instance"])
+@pytest.mark.parametrize("value", [1e154, 1e300, 1.7e308])
+def test_a_reading_that_no_arithmetic_bears_gives_a_finite_score_and_no_infinite_expectation(kind, value):
+    windows = random_windows(7, 4)
+    windows[1, 2] = windows[2, -1] = value
+    scored = scorer(Draws(0.3), TransformConfig(kind=kind, smooth_steps=2)).score(windows)
+    assert np.isfinite(scored.score).all()
+    assert np.isfinite(scored.errors).all()
+    assert not np.isinf(scored.expected).any()
+    assert np.isfinite(scored.expected[0]).all()
