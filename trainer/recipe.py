@@ -4,6 +4,7 @@ Every key is explained in docs/recipes.md.
 """
 
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -146,8 +147,12 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        if transformed_steps(self.transform, self.window.steps) < 1:
-            raise ValueError(f"window.steps = {self.window.steps} is too short for this transform")
+        left = transformed_steps(self.transform, self.window.steps)
+        if left < 1:
+            raise ValueError(
+                f"window.steps = {self.window.steps} leaves nothing to transform.kind = {self.transform.kind!r} with "
+                f"smooth_steps = {self.transform.smooth_steps}; wanted at least {self.window.steps - left + 1}"
+            )
         if self.threshold.policy == "probability" and self.head is None:
             raise ValueError('threshold.policy = "probability" needs a [head] that gives probabilities')
         if self.head is not None and self.threshold.policy != "probability":
@@ -193,11 +198,16 @@ def recipe_text(name_or_file: str) -> str:
 
 
 def parse_recipe(text: str, name: str) -> Recipe:
-    """A recipe from its TOML text."""
+    """A recipe from its TOML text; RecipeError says what is wrong with it and where."""
     try:
         content: dict[str, Any] = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"recipe {name} is not TOML: {error}") from error
+    return recipe_of(content, name)
+
+
+def recipe_of(content: Mapping[str, Any], name: str) -> Recipe:
+    """A recipe from its sections; RecipeError says what is wrong with it and where."""
     try:
         return Recipe.model_validate({"name": name, **content})
     except ValidationError as error:

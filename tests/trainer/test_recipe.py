@@ -56,7 +56,10 @@ def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path):
         (SMALL + '[head]\nkind = "calibrated"\n', '"cost-optimal" must be "probability"'),
         (SMALL + "[split]\ntrain = 0.9\nvalidation = 0.2\n", "sum to at most 1"),
         (SMALL + "[costs]\nfn = 1\n", "an alarm must cost more than none"),
-        (SMALL + "[transform]\nsmooth_steps = 5\n", "too short for this transform"),
+        (
+            SMALL + "[transform]\nsmooth_steps = 5\n",
+            "window.steps = 4 leaves nothing to transform.kind = 'levels' with smooth_steps = 5; wanted at least 5",
+        ),
         (SMALL.replace("step_seconds = 120", 'kind = "table"\nstep_seconds = 1'), "window.steps must be 1"),
         (SMALL + "[train]\nepochs = inf\n", "train.epochs"),
     ],

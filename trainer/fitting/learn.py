@@ -59,11 +59,22 @@ def learn(recipe: Recipe, training: Examples, progress: FitProgress = SILENT) ->
         learnt = learnt.take(spread)
     moved = transform(recipe.transform, learnt.windows).values
     scaler = Scaler.learn(recipe.scaler, moved.reshape(-1, moved.shape[2]))
+    too_large = np.flatnonzero(~np.isfinite(scaler.center) | ~np.isfinite(scaler.scale))
+    if len(too_large):
+        column = np.abs(learnt.windows[:, :, too_large[0]])
+        raise DataError(
+            f"sensor {too_large[0] + 1} of {len(scaler.scale)} has values up to {np.nanmax(column):.3g}, and their "
+            "spread is too large for a number; check its column, and name codes of missing values in data.missing_codes"
+        )
     windows, known = model_inputs(scaler, moved)
     if not known.any():
         raise DataError("no sensor has a known value in the training part; check the columns and data.missing_codes")
     labels = np.zeros(len(learnt), dtype=bool) if learnt.positive is None else learnt.positive
-    return Learnt(learnt, scaler, model, _fit_model(recipe, model, windows, known, labels, progress))
+    try:
+        losses = _fit_model(recipe, model, windows, known, labels, progress)
+    except ValueError as error:
+        raise DataError(f"model {recipe.model.kind!r} cannot learn from the training part: {error}") from error
+    return Learnt(learnt, scaler, model, losses)
 
 
 def _seeded_model(recipe: Recipe, steps: int, sensors: int) -> Model:

@@ -49,11 +49,20 @@ class ProjectedAutoencoder(TorchModel):
         super().__init__(self._net)
 
     def prepare(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> None:  # noqa: ARG002
-        """Learn mean and components from the newest step of each training window (B, T, F), before any training."""
+        """Learn mean and components from the newest step of each training window (B, T, F), before any training.
+
+        Raises ValueError where there are fewer windows than components.
+        """
+        wanted = len(self._net.directions)
+        if len(windows) < wanted:
+            raise ValueError(
+                f"{wanted} components cannot be learnt from {len(windows)} training windows; wanted at least as many "
+                "windows: give a longer file, or fewer components"
+            )
         rows = windows[:, -1].astype(np.float64)
         mean = rows.mean(axis=0)
         _, _, directions = np.linalg.svd(rows - mean, full_matrices=False)
-        kept = directions[: len(self._net.directions)]
+        kept = directions[:wanted]
         # The sign of a component is arbitrary; the largest weight is made positive so that a fit can be repeated.
         kept = kept * np.sign(kept[np.arange(len(kept)), np.abs(kept).argmax(axis=1)])[:, None]
         self._net.mean.copy_(torch.from_numpy(mean.astype(np.float32)))

@@ -81,8 +81,13 @@ def needs_labels(model: Model) -> bool:
 def build(config: ModelConfig, steps: int, sensors: int) -> Model:
     """A model of that kind and size, not trained yet: reads windows of (B, steps, sensors).
 
-    Raises ValueError for an unknown kind or wrong options, naming what would be right.
+    Raises ValueError for an unknown kind, wrong options or windows without a cell, naming what would be right.
     """
+    if steps < 1 or sensors < 1:
+        raise ValueError(
+            f"model {config.kind} would read windows of {steps} steps (after the transform) of {sensors} sensors; "
+            "wanted at least one of each"
+        )
     if config.kind not in KINDS:
         raise ValueError(f"model kind {config.kind!r} is unknown; known are: {', '.join(sorted(KINDS))}")
     module, name = KINDS[config.kind].split(":")
