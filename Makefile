@@ -73,7 +73,8 @@ figures: $(STAMP) ## latency, memory, windows/s, fit time: fills their tables in
 endurance: $(STAMP) ## does memory stay flat? Half an hour at 100,000 readings/s (ENDURANCE='--minutes N --rate N')
 	$(BIN)/python -m benchmarks.broker.endurance --write $(ENDURANCE)
 
-fuzz: $(STAMP) ## coverage-guided fuzzing of every decoder, SECONDS=600 each
+fuzz: $(STAMP) ## engine, restarts, twin and offline scorer against each other, then every decoder; SECONDS=600 each
+	$(BIN)/python -m tests.differential --seconds $(or $(SECONDS),600) --seed $(or $(SEED),0)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet 'atheris>=3'
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)
 

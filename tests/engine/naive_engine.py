@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from stream_detector.decoding.event_times import EARLIEST, LATEST
 from stream_detector.detection.head.head import StepInput
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.outcome import RecordBatch
-from stream_detector.messages import to_iso
+from stream_detector.messages import to_epoch_seconds, to_iso
 
 SWEEPS = 8
 
@@ -134,7 +135,7 @@ class NaiveEngine:
             message = json.loads(value)
         except ValueError:
             return self.dead_letter(offset, "malformed", 1)
-        if not isinstance(message, dict):
+        if not isinstance(message, dict) or "time" not in message:
             return self.dead_letter(offset, "malformed", 1)
         readings: list[tuple[int | None, float, float | None]] = []
         time = message["time"]
@@ -152,6 +153,8 @@ class NaiveEngine:
         name = message.get("asset") or (key or b"").decode()
         if not name:
             return self.dead_letter(offset, "bad-key", count)
+        if not EARLIEST <= to_epoch_seconds(time) < LATEST:
+            return self.dead_letter(offset, "bad-time", count)
         names = self.rules.sensors
         unknown = [reading for reading in readings if reading[0] is not None and reading[0] not in names]
         if unknown:

@@ -46,7 +46,8 @@ class CountingHead:
         state["seen"] += 1
         state["events"] += step.event
         evidence = np.zeros(len(step.values)) if step.errors is None else step.errors.astype(np.float64)
-        state["level"] = 0.7 * state["level"] + float(evidence.sum() + 0.01 * np.nansum(step.values))
+        news = float(evidence.sum() + 0.01 * np.nansum(step.values))
+        state["level"] = 0.7 * state["level"] + min(max(news, -1e6), 1e6)
         level = state["level"] + 0.001 * state["seen"] + 0.1 * state["events"] + 0.01 * step.run_position
         return HeadResult(float(1 / (1 + np.exp(2 - level))), evidence)
 

@@ -1,0 +1,18 @@
+"""A fixed sample of the differential cases; `make fuzz` runs others for ten minutes."""
+
+import pytest
+
+from stream_detector.detection.models.registry import KINDS
+from tests.differential.cases import differences
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_engine_twin_and_table_come_to_the_same_however_the_log_is_read(seed: int) -> None:
+    assert differences("engine", seed) == []
+
+
+@pytest.mark.parametrize("seed", range(len(KINDS), 2 * len(KINDS)), ids=sorted(KINDS))
+def test_a_fitted_model_of_every_kind_scores_alike_however_its_log_is_read(seed: int) -> None:
+    assert differences("models", seed) == []
