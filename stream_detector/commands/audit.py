@@ -15,7 +15,9 @@ FATES = ("windowed", "late", "duplicate", "dead_lettered")
 
 
 def command(
-    bundle: Annotated[Path | None, typer.Option(help="the bundle that the workers run")] = None,
+    bundle: Annotated[
+        list[Path] | None, typer.Option(help="the bundle that the workers run; again for each that they ran before")
+    ] = None,
     bootstrap: Annotated[str | None, typer.Option(help="HOST:PORT of Kafka brokers, separated by commas")] = None,
     group: Annotated[str | None, typer.Option(help="consumer group of the workers")] = None,
     metrics: Annotated[str | None, typer.Option(help="only add up the metrics of a worker at this URL")] = None,
@@ -28,10 +30,11 @@ def command(
     if metrics is not None:
         good, result = _from_metrics(metrics)
     else:
-        settings = Settings.load(bundle=bundle, bootstrap=bootstrap, group=group)
-        if settings.bundle is None:
+        settings = Settings.load(bootstrap=bootstrap, group=group)
+        folders = bundle or ([] if settings.bundle is None else [settings.bundle])
+        if not folders:
             raise UsageError("no bundle named; use --bundle DIR, or --metrics URL to add up a worker's metrics")
-        good, result = _from_log(settings, settings.bundle)
+        good, result = _from_log(settings, folders)
     if json is not None:
         import orjson
 
@@ -39,18 +42,23 @@ def command(
     sys.exit(0 if good else 1)
 
 
-def _from_log(settings: Settings, folder: Path) -> tuple[bool, dict[str, Any]]:
+def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, Any]]:
     import asyncio
+    from functools import partial
 
     from stream_detector.bundle.bundle import load_bundle
     from stream_detector.bundle.manifest import require_stream
     from stream_detector.engine.engine import Engine
-    from stream_detector.streaming.audit import audit_log
+    from stream_detector.streaming.audit.audit import audit_log
     from stream_detector.streaming.worker.composition import limits_of
 
-    bundle = load_bundle(folder)
-    require_stream(bundle.manifest)
-    audit = asyncio.run(audit_log(settings, lambda: Engine(bundle, limits_of(settings)), bundle.manifest.bundle_id))
+    engines = {}
+    for folder in folders:
+        bundle = load_bundle(folder)
+        require_stream(bundle.manifest)
+        engines[bundle.manifest.bundle_id] = partial(Engine, bundle, limits_of(settings))
+    first = next(iter(engines))
+    audit = asyncio.run(audit_log(settings, engines[first], first, engines))
     for mine in audit.partitions:
         _print_partition(
             mine.partition, mine.received, [mine.windowed, mine.late, mine.duplicate, mine.dead_lettered], mine.held
@@ -66,6 +74,11 @@ def _from_log(settings: Settings, folder: Path) -> tuple[bool, dict[str, Any]]:
     )
     if audit.incomplete:
         print(f"retention removed the first records of partitions {audit.incomplete}: alarms there are not compared")
+    for span in audit.not_judged:
+        print(
+            f"partition {span.partition}: offsets {span.begin:,} to {span.end:,} are not judged: bundle {span.bundle} "
+            "decided them; name its folder with another --bundle"
+        )
     print("accounted for" if audit.good else "NOT accounted for")
     return audit.good, audit.as_json()
 

@@ -12,7 +12,7 @@ from stream_detector.detection.grid.steps import Steps
 from stream_detector.engine.assets import Asset
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.outcome import ScoredSteps
-from stream_detector.messages import Alarm, Costs, Score, TopSensor, to_iso
+from stream_detector.messages import Alarm, Costs, Score, TopSensor, from_iso, to_iso
 
 ALARM_ID_DIGITS = 24
 
@@ -104,6 +104,16 @@ class AlarmMessages:
             )
             for sensor in top(parts)
         ]
+
+
+def withdrawn(alarm: Alarm) -> Alarm:
+    """The raised alarm, cleared because nobody decides on it any longer: another bundle does, or the asset has moved.
+
+    It ends with its lead window, at least a step after it was raised: a function of the raised alarm alone, so that
+    whoever says it says the same.
+    """
+    ended = max(from_iso(alarm.expected_until), from_iso(alarm.raised_at) + alarm.step_seconds)
+    return alarm.model_copy(update={"state": "cleared", "cleared_at": to_iso(ended)})
 
 
 def scored_steps(found: StepResults, assets: Mapping[int, Asset], step_seconds: float) -> ScoredSteps:

@@ -36,6 +36,8 @@ class Assets:
         decided_until: (slots,) steps that close with a record below this offset were decided before a restart.
         watched: slots whose records rule 1 looks at one by one: something is held, or a snapshot knows of refused ones.
         unsaved: slots whose snapshot is out of date.
+        only_known: there are snapshots. While the log is read again, no other assets exist, and they say what rule 1
+            did.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Assets:
         self._limits = limits
         self.max_future_seconds = max_future_seconds
         self._known = dict(known)
-        self._only_known = bool(known)
+        self.only_known = bool(known)
         self._silent_until = silent_until
         self._on_admit = on_admit
         self._free: list[int] = []
@@ -75,7 +77,7 @@ class Assets:
         known = self._known.get(name)
         if known is not None and offset < known.since:
             known = None
-        if rebuilding and self._only_known and (known is None or offset in known.refused):
+        if rebuilding and self.only_known and (known is None or offset in known.refused):
             return None
         if len(self.by_slot) >= self._limits.max_assets:
             return None
@@ -104,7 +106,8 @@ class Assets:
             asset.clock_guard.expected_held = frozenset(known.held)
             if known.refused or known.held:
                 self.watched.add(slot)
-        self.decided_until[slot] = asset.clock_guard.known_until = until
+        self.decided_until[slot] = until
+        asset.clock_guard.known_until = until if self.only_known else 0
 
     def held(self) -> list[HeldRecord]:
         """The records that rule 1 holds aside."""

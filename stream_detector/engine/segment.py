@@ -123,7 +123,7 @@ class Segment:
         watched, all_watermarks = self._assets.watched, self._assets.grid.watermark
         max_future_seconds = self._assets.max_future_seconds
         suspects = set(watched)
-        if not self._silent:
+        if not self._silent or not self._assets.only_known:
             ahead = keep & (decoded.last_time > all_watermarks[slots] + max_future_seconds)
             suspects.update(slots[ahead].tolist())
         released: list[Released] = []

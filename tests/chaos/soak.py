@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 import orjson
 
-from stream_detector.streaming.audit import Audit
+from stream_detector.streaming.audit.audit import Audit
 from tests.chaos.suite import PAGE
 from tests.support.kafka import Kafka, create_topic, why_no_kafka
 from tests.support.plant import BASE, STEP_SECONDS, Record, small_bundle
@@ -133,7 +133,7 @@ def read_again(bootstrap: str, prefix: str, folder: Path) -> Audit:
     from stream_detector.bundle.bundle import load_bundle
     from stream_detector.engine.engine import Engine
     from stream_detector.settings import Settings
-    from stream_detector.streaming.audit import audit_log
+    from stream_detector.streaming.audit.audit import audit_log
 
     with patch.dict(os.environ, topic_environment(prefix)):
         settings = Settings.load(bootstrap=bootstrap)

@@ -274,7 +274,7 @@ def audit(stage: Stage) -> dict[str, Any]:
     from stream_detector.bundle.bundle import load_bundle
     from stream_detector.engine.engine import Engine
     from stream_detector.settings import Settings
-    from stream_detector.streaming.audit import audit_log
+    from stream_detector.streaming.audit.audit import audit_log
     from tests.support.workers import topic_environment
 
     with patch.dict(os.environ, topic_environment(stage.prefix)):

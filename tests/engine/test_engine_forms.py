@@ -223,3 +223,20 @@ def test_a_flood_of_odd_records_costs_time_in_proportion(flood: str) -> None:
     small, large = min(cost(500) for _ in range(3)), min(cost(2000) for _ in range(2))
     assert large < 10 * small
     assert large < 2000 * 0.004
+
+
+@pytest.mark.parametrize("cut", [1, 7, 1000])
+def test_a_bad_clock_in_what_is_read_in_silence_does_not_blind_an_asset_of_which_nothing_is_known(cut: int) -> None:
+    """Another bundle rebuilds its windows without the snapshots that say what rule 1 refused."""
+    rules = make_rules()
+    rows = as_rows(*plant(200))
+    ahead = rows[20][1]["time"] + rules.grid.max_future_seconds + 60.0
+    rows.insert(20, (0.0, {"time": ahead, "values": {"x1": 0.0}}))
+    whole = send(Engine(rules), rows, cut)
+    engine = Engine(rules)
+    engine.restore(0, {}, silent_until=25)
+    found = send(engine, rows, cut)
+    scores = everything(found)[1]
+    assert sum(outcome.counts.late for outcome in found) == 0
+    assert len(scores) > 100
+    assert scores == everything(whole)[1][-len(scores) :]

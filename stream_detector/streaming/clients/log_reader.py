@@ -1,6 +1,7 @@
-"""Reads logs without a consumer group: their ends, the time of a record, snapshots, a group's offsets."""
+"""Reads logs without a consumer group: their ends, the time of a record, the topic of state, a group's offsets."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -10,7 +11,8 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_offsets import AdminGroupOffsets
 from stream_detector.streaming.clients.kafka_types import GroupOffsets, KafkaConsumer, KafkaRecord, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
-from stream_detector.streaming.clients.snapshots import SnapshotRecord, read_snapshot
+from stream_detector.streaming.clients.state_topic import PartitionState
+from stream_detector.streaming.clients.topics import existing_partitions
 
 POLL_MILLISECONDS = 500
 
@@ -22,12 +24,20 @@ class LogReader:
         settings: names group and topics.
         consumer: not started, a member of no group.
         group_offsets: says what the group has committed.
+        topics: says which partitions every topic has; None = the topic of alarms is not read.
     """
 
-    def __init__(self, settings: Settings, consumer: KafkaConsumer, group_offsets: GroupOffsets) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        consumer: KafkaConsumer,
+        group_offsets: GroupOffsets,
+        topics: Callable[[], Awaitable[Mapping[str, Sequence[int]]]] | None = None,
+    ) -> None:
         self._settings = settings
         self._consumer = consumer
         self._group_offsets = group_offsets
+        self._topics = topics
 
     async def __aenter__(self) -> Self:
         """Raises KafkaError when the brokers cannot be reached."""
@@ -74,39 +84,48 @@ class LogReader:
         # The embedded broker knows no times; then all that is left is read again.
         return beginning if found is None else min(int(found.offset), committed)
 
-    async def snapshots(self, bundle_id: str, ends: Mapping[int, int]) -> dict[int, dict[str, bytes]]:
-        """The newest snapshot of every asset: {partition: {asset: data}} for the partitions in `ends`.
-
-        `ends` are the next offsets of the readings: a snapshot beyond belongs to another log. The newest is the one
-        that covers most, not the last one written: a worker that was suspended may write long after its successor.
-        """
-        wanted = [TopicPartition(self._settings.topic_state, number) for number in sorted(ends)]
+    async def state(self, ends: Mapping[int, int]) -> dict[int, PartitionState]:
+        """What the topic of state holds of the partitions in `ends`, the next offsets of the readings."""
+        topic, group = self._settings.topic_state, self._settings.group
+        wanted = [TopicPartition(topic, number) for number in sorted(ends)]
         until = await self._consumer.end_offsets(wanted)
+        found = {
+            number: PartitionState(group, end, until[TopicPartition(topic, number)]) for number, end in ends.items()
+        }
         self._consumer.assign(wanted)
         await self._consumer.seek_to_beginning(*wanted)
-        newest: dict[int, dict[str, SnapshotRecord]] = {number: {} for number in ends}
-        while True:
-            left = [tp for tp in wanted if await self._consumer.position(tp) < until[tp]]
-            if not left:
-                break
-            fetched = await self._consumer.getmany(*left, timeout_ms=POLL_MILLISECONDS)
-            for tp, records in fetched.items():
-                for record in records:
-                    self._keep_newest(record, bundle_id, ends[tp.partition], newest[tp.partition])
-        return {
-            number: {asset: snapshot.data for asset, snapshot in found.items() if snapshot.data is not None}
-            for number, found in newest.items()
-        }
+        async for tp, records in self._read(until):
+            found[tp.partition].take(records)
+        return found
 
-    def _keep_newest(self, record: KafkaRecord, bundle_id: str, end: int, newest: dict[str, SnapshotRecord]) -> None:
-        snapshot = read_snapshot(record)
-        if snapshot is None or snapshot.group != self._settings.group or snapshot.bundle_id != bundle_id:
-            return
-        if snapshot.offset > end:
-            return
-        known = newest.get(snapshot.asset)
-        if known is None or snapshot.offset >= known.offset:
-            newest[snapshot.asset] = snapshot
+    async def alarms_since(self, timestamp_ms: int) -> list[KafkaRecord]:
+        """The alarms that were published since that Kafka time."""
+        topic = self._settings.topic_alarms
+        known = {} if self._topics is None else await self._topics()
+        wanted = [TopicPartition(topic, number) for number in known.get(topic, ())]
+        if not wanted:
+            return []
+        until = await self._consumer.end_offsets(wanted)
+        found = await self._consumer.offsets_for_times(dict.fromkeys(wanted, max(0, timestamp_ms)))
+        self._consumer.assign(wanted)
+        await self._consumer.seek_to_beginning(*wanted)
+        # The embedded broker knows no times; then everything is read.
+        if any(found.values()):
+            for tp in wanted:
+                at = found.get(tp)
+                self._consumer.seek(tp, until[tp] if at is None else at.offset)
+        return [record async for _, records in self._read(until) for record in records]
+
+    async def _read(
+        self, until: Mapping[TopicPartition, int]
+    ) -> AsyncIterator[tuple[TopicPartition, Sequence[KafkaRecord]]]:
+        """The records of assigned partitions up to these offsets, and perhaps some beyond."""
+        while True:
+            left = [tp for tp in until if await self._consumer.position(tp) < until[tp]]
+            if not left:
+                return
+            for tp, records in (await self._consumer.getmany(*left, timeout_ms=POLL_MILLISECONDS)).items():
+                yield tp, records
 
     def _of_readings(self, partitions: set[int]) -> list[TopicPartition]:
         return [TopicPartition(self._settings.topic_readings, number) for number in sorted(partitions)]
@@ -124,4 +143,4 @@ def open_log_reader(settings: Settings) -> LogReader:
         # It waits so long for the metadata of a topic that it meets for the first time, twice in every start.
         retry_backoff_ms=20,
     )
-    return LogReader(settings, consumer, AdminGroupOffsets(settings))
+    return LogReader(settings, consumer, AdminGroupOffsets(settings), partial(existing_partitions, settings))

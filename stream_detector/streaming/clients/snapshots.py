@@ -14,13 +14,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRecord:
-    """One asset's decision state after all readings below `offset`; `data` None = the asset is gone."""
+    """One asset's decision state after all readings below `offset`; `data` None = the asset is gone.
+
+    `position`, `timestamp_ms`: of the record in the topic of state.
+    """
 
     group: str
     bundle_id: str
     asset: str
     offset: int
     data: bytes | None
+    position: int = 0
+    timestamp_ms: int = -1
 
 
 def snapshot_message(
@@ -44,7 +49,15 @@ def read_snapshot(record: KafkaRecord) -> SnapshotRecord | None:
     headers = dict(record.headers)
     try:
         group, asset = orjson.loads(record.key or b"")
-        return SnapshotRecord(group, headers["bundle"].decode(), asset, int(headers["offset"]), record.value)
+        return SnapshotRecord(
+            group,
+            headers["bundle"].decode(),
+            asset,
+            int(headers["offset"]),
+            record.value,
+            record.offset,
+            record.timestamp,
+        )
     except (orjson.JSONDecodeError, TypeError, ValueError, KeyError):
         log.warning(
             "topic %s holds a record that is no snapshot, at %d:%d", record.topic, record.partition, record.offset

@@ -81,7 +81,7 @@ def build_worker(
         settings,
         engine,
         manifest.bundle_id,
-        Planner(log, manifest.bundle_id, rewind_seconds(manifest), clock),
+        Planner(settings, log, manifest.bundle_id, rewind_seconds(manifest), clock),
         producer,
         recorder,
         lifecycle.fail,

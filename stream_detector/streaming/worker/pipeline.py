@@ -22,6 +22,7 @@ from stream_detector.streaming.worker.planning import PartitionPlan, Planner
 from stream_detector.streaming.worker.ports import Clock, DetectionEngine, PipelineObserver
 from stream_detector.streaming.worker.progress import Fetched, PartitionProgress
 from stream_detector.streaming.worker.recovery import to_metadata
+from stream_detector.streaming.worker.takeover import alarm_message
 
 log = logging.getLogger(__name__)
 
@@ -120,14 +121,18 @@ class Pipeline:
         if self._on_steps is not None:
             self._on_steps(outcome.steps)
         if outcome.alarms:
-            topic = self.settings.topic_alarms
-            messages = [Outgoing(topic, alarm.asset.encode(), to_bytes(alarm)) for alarm in outcome.alarms]
-            await self._producer.confirm(await self._producer.enqueue(messages))
+            number = fetched.partition
+            await self._send([alarm_message(self.settings, number, alarm) for alarm in outcome.alarms])
             self._observer.alarms_acknowledged(outcome)
         await self._send_the_rest(fetched.partition, outcome)
         pending = self._snapshots.setdefault(fetched.partition, {})
         for asset, data in outcome.snapshots:
             pending[asset] = (data, fetched.end)
+
+    async def _send(self, messages: Sequence[Outgoing]) -> None:
+        """Returns when they are acknowledged."""
+        if messages:
+            await self._producer.confirm(await self._producer.enqueue(messages))
 
     def _values(self, fetched: Fetched) -> list[bytes | None]:
         mapping, columns = self._field_mapping, fetched.columns
@@ -180,8 +185,7 @@ class Pipeline:
                     snapshot_message(self.settings, self._bundle_id, number, asset, data, offset)
                     for asset, (data, offset) in snapshots.items()
                 ]
-            if messages:
-                await self._producer.confirm(await self._producer.enqueue(messages))
+            await self._send(messages)
             for number, progress, processed, low, snapshots, bursts in captured:
                 if self.partitions.get(number) is not progress:
                     continue
@@ -223,6 +227,9 @@ class Pipeline:
             committed = await consumer.committed_with_metadata(partitions)
             in_memory = {number: progress.processed for number, progress in self.partitions.items()}
             plans = await self._planner.plan(partitions, committed, in_memory)
+            for plan in plans.values():
+                for burst in plan.bursts:
+                    await self._send(burst)
             # From here on nothing waits: the plan takes effect as a whole.
             self._epoch += 1
             for number, plan in plans.items():

@@ -3,12 +3,26 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.group_facts import BundleSwitch
 from stream_detector.streaming.clients.log_reader import LogReader
+from stream_detector.streaming.clients.producer import Outgoing
+from stream_detector.streaming.clients.snapshots import SnapshotRecord
+from stream_detector.streaming.clients.state_topic import PartitionState
 from stream_detector.streaming.worker.ports import Clock, OpenLog
 from stream_detector.streaming.worker.recovery import PartitionOffsets, Start, choose_start, from_metadata
+from stream_detector.streaming.worker.takeover import (
+    PublishedAlarm,
+    begin_anew,
+    go_on,
+    left_behind,
+    read_alarm,
+    service_at,
+    switch_bundle,
+)
 
 log = logging.getLogger(__name__)
 
@@ -17,33 +31,40 @@ TRUNCATION_PATIENCE_SECONDS = 5.0
 
 LOOK_AGAIN_SECONDS = 0.5
 
+CLOCKS_SECONDS = 60.0
+"""So far the brokers' clocks may be apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionPlan:
-    """Where one partition starts, and the snapshots {asset: data} to start with."""
+    """Where one partition starts, the snapshots {asset: data} to start with, and what is to be acknowledged before."""
 
     start: Start
     snapshots: Mapping[str, bytes] = field(default_factory=dict)
+    bursts: Sequence[Sequence[Outgoing]] = ()
 
 
 class Planner:
     """Changes nothing: whoever asks puts the plan into effect.
 
     Args:
+        settings: names group and topics.
         open_log: makes a reader of the log; one is opened for each plan.
-        bundle_id: snapshots of other bundles do not count.
+        bundle_id: what this worker decides with.
         rewind_seconds: how far to read back where a commit does not say it (Kafka timestamps).
         clock, sleep: monotonic seconds, and how to let them pass.
     """
 
     def __init__(
         self,
+        settings: Settings,
         open_log: OpenLog,
         bundle_id: str,
         rewind_seconds: float,
         clock: Clock = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        self._settings = settings
         self._open_log = open_log
         self._bundle_id = bundle_id
         self._rewind_seconds = rewind_seconds
@@ -69,9 +90,47 @@ class Planner:
                 number: await self._choose(reader, number, ends[number], committed.get(number), in_memory.get(number))
                 for number in sorted(partitions)
             }
-            restored = {number: ends[number][1] for number, start in starts.items() if start.restore_snapshots}
-            snapshots = await reader.snapshots(self._bundle_id, restored) if restored else {}
-        return {number: PartitionPlan(start, snapshots.get(number, {})) for number, start in starts.items()}
+            fresh = {number: ends[number][1] for number, start in starts.items() if not start.keep_state}
+            states = await reader.state(fresh) if fresh else {}
+            return {
+                number: PartitionPlan(start)
+                if start.keep_state
+                else await self._take_over(reader, number, start, ends[number][0], states[number])
+                for number, start in starts.items()
+            }
+
+    async def _take_over(
+        self, reader: LogReader, number: int, start: Start, beginning: int, state: PartitionState
+    ) -> PartitionPlan:
+        settings, mine, offset = self._settings, self._bundle_id, start.silent_until
+        if not start.restore_snapshots:
+            taken = begin_anew(settings, number, state, mine, start.offset)
+            return PartitionPlan(start, {}, taken.bursts)
+        service = service_at(state, offset)
+        if service.bundle_id in (mine, None) and service.begun:
+            taken = go_on(settings, number, state, service)
+            return PartitionPlan(start, taken.snapshots, taken.bursts)
+        if service.bundle_id == mine and service.switch is not None:
+            switch = service.switch
+        else:
+            low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds)
+            switch = BundleSwitch(number, offset, mine, low)
+            log.warning(
+                "partition %d: bundle %s decides from %d on, after bundle %s; its windows are read from %d, and the "
+                "alarms that are open are cleared", number, mine, offset, service.bundle_id, low,
+            )  # fmt: skip
+        published = await self._published(reader, left_behind(state, service, switch))
+        taken = switch_bundle(settings, number, state, service, switch, published)
+        read_from = min(max(switch.low or 0, beginning), offset)
+        return PartitionPlan(replace(start, offset=read_from), {}, taken.bursts)
+
+    async def _published(self, reader: LogReader, left: Sequence[SnapshotRecord]) -> list[PublishedAlarm]:
+        """What the bundle before has said since its last snapshots: a worker that was killed leaves no newer ones."""
+        if not left:
+            return []
+        slack_ms = 1000 * (self._settings.outage_seconds + CLOCKS_SECONDS)
+        since = max(snapshot.timestamp_ms for snapshot in left) - int(slack_ms)
+        return [alarm for record in await reader.alarms_since(since) if (alarm := read_alarm(record)) is not None]
 
     async def _trusted_ends(
         self, reader: LogReader, partitions: set[int], committed: Mapping[int, tuple[int, str]]

@@ -1,0 +1,163 @@
+"""Reads the log again, from the first record to the committed offset, and holds what was published against it.
+
+Every reading must be windowed, late, a duplicate, a dead letter or held aside, exactly one of them; and the alarms and
+dead letters on the topics must be those that the log gives. A plain engine, one pass, no restart: the worker's oracle.
+
+Where bundles took turns, each range of offsets is judged with the bundle that decided it, as the topic of state tells.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from stream_detector.errors import BrokerError
+from stream_detector.settings import Settings
+from stream_detector.streaming.audit.report import (
+    Audit,
+    Expected,
+    NotJudged,
+    PartitionAudit,
+    compare_alarms,
+    compare_dead_letters,
+)
+from stream_detector.streaming.audit.topics import AuditTopics
+from stream_detector.streaming.clients.group_facts import BundleSwitch
+from stream_detector.streaming.clients.kafka_types import TopicPartition
+from stream_detector.streaming.clients.state_topic import PartitionState
+from stream_detector.streaming.worker.ports import DetectionEngine
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A bundle decides about the readings `begin .. end`. `low`: as in `BundleSwitch`. `last`: nobody follows yet."""
+
+    bundle_id: str
+    begin: int
+    end: int
+    low: int | None
+    last: bool
+
+
+def services(state: PartitionState, bundle_id: str, begin: int, end: int) -> list[Service]:
+    """Who decided what, in order; where nobody wrote it down, `bundle_id` decided everything."""
+    switches = state.switches or [BundleSwitch(0, begin, bundle_id)]
+    ends = [switch.offset for switch in switches[1:]] + [end]
+    return [
+        Service(switch.bundle_id, max(switch.offset, begin), max(until, begin), switch.low, number == len(switches))
+        for number, (switch, until) in enumerate(zip(switches, ends, strict=True), 1)
+        if until > begin or number == len(switches)
+    ]
+
+
+async def audit_log(
+    settings: Settings,
+    new_engine: Callable[[], DetectionEngine],
+    bundle_id: str,
+    others: Mapping[str, Callable[[], DetectionEngine]] | None = None,
+) -> Audit:
+    """Read everything again and compare.
+
+    Args:
+        settings: names brokers, group and topics.
+        new_engine: makes an engine that runs the bundle.
+        bundle_id: of that bundle.
+        others: the same for more bundles that the group has run; ranges of bundles that are not given are not judged.
+
+    Raises:
+        BrokerError: the brokers cannot be reached, or the topic of readings does not exist.
+    """
+    engines = {bundle_id: new_engine, **(others or {})}
+    reader = AuditTopics(settings)
+    try:
+        await reader.start()
+        return await _audit(settings, reader, engines, bundle_id)
+    except KafkaError as error:
+        raise BrokerError(f"{settings.bootstrap} cannot be read: {error}") from None
+    finally:
+        await reader.stop()
+
+
+async def _audit(
+    settings: Settings, reader: AuditTopics, engines: Mapping[str, Callable[[], DetectionEngine]], bundle_id: str
+) -> Audit:
+    audit, expected = Audit(), Expected()
+    left: list[tuple[TopicPartition, DetectionEngine, Service, int]] = []
+    readings = reader.partitions(settings.topic_readings)
+    # Workers may be running. What was committed by now must have been published by now; and what was published by now
+    # must follow from the readings that will have come by then.
+    committed = await reader.committed(readings)
+    alarms = [body for body in await reader.values(settings.topic_alarms) if body["bundle"] in engines]
+    letters = [b for b in await reader.values(settings.topic_dead_letters) if b["topic"] == settings.topic_readings]
+    for tp in readings:
+        begin, end = await reader.ends(tp)
+        mine = PartitionAudit(tp.partition, begin, committed.get(tp), end)
+        audit.partitions.append(mine)
+        if begin:
+            audit.incomplete.append(tp.partition)
+        state = await reader.state(tp.partition, end)
+        for service in services(state, bundle_id, begin, end):
+            if service.bundle_id in engines:
+                engine = await _audit_service(reader, tp, engines[service.bundle_id](), service, mine, expected)
+                if not service.last:
+                    left.append((tp, engine, service, end))
+            elif service.begin < service.end:
+                audit.not_judged.append(NotJudged(tp.partition, service.begin, service.end, service.bundle_id))
+    for tp, engine, service, end in left:
+        await _read_beyond(reader, tp, engine, service, end, expected, alarms)
+    compare_alarms(alarms, audit, expected)
+    compare_dead_letters(letters, audit, expected)
+    return audit
+
+
+async def _audit_service(
+    reader: AuditTopics,
+    tp: TopicPartition,
+    engine: DetectionEngine,
+    service: Service,
+    mine: PartitionAudit,
+    expected: Expected,
+) -> DetectionEngine:
+    """Returns the engine as it is at the end of the service."""
+    begin, until = service.begin, min(mine.committed or 0, service.end)
+    if service.low is not None:
+        engine.restore(tp.partition, {}, begin)
+        begin = min(max(service.low, mine.begin), begin)
+    complete = mine.begin == 0
+    async for records in reader.read(tp, begin, service.end):
+        done = [record for record in records if record.offset < until]
+        for part, must in ((done, True), (records[len(done) :], False)):
+            if part:
+                outcome = engine.process(reader.batch(tp, part))
+                if must:
+                    mine.add(outcome.counts)
+                expected.add(outcome, must=must and complete)
+    if not service.last:
+        # The next bundle has cleared what was open, before its own first decision.
+        expected.withdraw(list(expected.open.values()), must=complete and (mine.committed or 0) > service.end)
+    expected.open.clear()
+    return engine
+
+
+async def _read_beyond(
+    reader: AuditTopics,
+    tp: TopicPartition,
+    engine: DetectionEngine,
+    service: Service,
+    end: int,
+    expected: Expected,
+    alarms: Sequence[Mapping[str, Any]],
+) -> None:
+    """What the bundle said beyond the offset where the next one began: its worker was killed before it could commit."""
+    unknown = {
+        (body["id"], body["state"]) for body in alarms if body["bundle"] == service.bundle_id and expected.unknown(body)
+    }
+    if not unknown:
+        return
+    async for records in reader.read(tp, service.end, end):
+        outcome = engine.process(reader.batch(tp, records))
+        expected.beyond(outcome)
+        unknown -= {(alarm.id, alarm.state) for alarm in outcome.alarms}
+        if not unknown:
+            return
