@@ -6,12 +6,11 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-TOMBSTONE, MALFORMED, BAD_KEY, UNKNOWN_ASSET, BAD_TIME, UNKNOWN_SENSOR, BAD_VALUE, FUTURE, TOO_MANY_ASSETS = (
+REASONS = (
+    TOMBSTONE, MALFORMED, BAD_KEY, UNKNOWN_ASSET, BAD_TIME, UNKNOWN_SENSOR, BAD_VALUE, FUTURE, TOO_MANY_ASSETS,
+) = (
     "tombstone", "malformed", "bad-key", "unknown-asset", "bad-time", "unknown-sensor", "bad-value", "future",
     "too-many-assets",
-)  # fmt: skip
-REASONS = (
-    TOMBSTONE, MALFORMED, BAD_KEY, UNKNOWN_ASSET, BAD_TIME, UNKNOWN_SENSOR, BAD_VALUE, FUTURE, TOO_MANY_ASSETS
 )  # fmt: skip
 """Every reason that a dead letter can have."""
 
