@@ -71,19 +71,20 @@ class Detector:
         if manifest.grid.kind == TABLE_KIND:
             scored = self._bundle.scorer.score(values[:, None, :])
             rows = np.arange(len(frame))
-            score, alarm, errors = scored.score, scored.score > self.threshold, scored.errors
+            score, above, attribution = scored.score, scored.score > self.threshold, scored.attribution
         else:
             times = _epoch_seconds(frame.index if time is None else _column(frame, time))
             if (np.diff(times) < 0).any():
                 row = int(np.argmax(np.diff(times) < 0)) + 1
                 raise DataError(f"time runs backwards at row {row} of the frame; sort it by time first")
             found = score_frame(self._bundle, times, values, np.sort(_epoch_seconds(events)))
-            rows, score, alarm, errors = found.row, found.score, found.above, found.evidence
+            steps, rows = found.steps, found.rows
+            score, above, attribution = steps.score, steps.above, steps.attribution
             columns["time"] = pd.to_datetime(times[rows], unit="s", utc=True)
             if self._bundle.head is not None:
-                columns["probability"] = found.probability
-        columns |= {"score": score, "threshold": self.threshold, "alarm": alarm}
-        columns |= {f"error:{name}": errors[:, number] for number, name in enumerate(manifest.sensors)}
+                columns["probability"] = steps.probability
+        columns |= {"score": score, "threshold": self.threshold, "alarm": above}
+        columns |= {f"error:{name}": attribution[:, number] for number, name in enumerate(manifest.sensors)}
         return pd.DataFrame(columns, index=frame.index[rows])
 
 

@@ -54,7 +54,7 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
         for recipe in recipes:
             test = fit(recipe, dataset, scratch).test
             assert test.positive is not None
-            alarm, score = test.alarm, test.score
+            alarm, score = test.above, test.score
             rows.append({"method": f"**{recipe.name}**", **_row(alarm, score, test.positive)})
             if recipe.name.startswith("bearing-dense"):
                 by_fault += _by_fault(recipe, decimated, folder, dataset, test.rows, alarm)

@@ -45,7 +45,7 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
     rows = [
         {
             "method": "**environment**: LSTM autoencoder 32-4",
-            **Errors.of(scored.alarm[judged], labels[scored.rows[judged]]).both,
+            **Errors.of(scored.above[judged], labels[scored.rows[judged]]).both,
             "AUROC": auroc(scored.score[judged], labels[scored.rows[judged]]),
         }
     ]

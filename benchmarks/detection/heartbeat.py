@@ -36,7 +36,7 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
             test = fitted.test
             assert test.positive is not None
             judged.setdefault(recipe_name, []).append(
-                (Errors.of(test.alarm, test.positive), auroc(test.score, test.positive))
+                (Errors.of(test.above, test.positive), auroc(test.score, test.positive))
             )
         for name, outcome in _baselines(dataset, split_seed).items():
             judged.setdefault(name, []).append(outcome)

@@ -37,7 +37,7 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
             test = fit(recipe, dataset, scratch).test
             assert test.positive is not None
             judged.setdefault(f"**{name}**", []).append(
-                _row(Errors.of(test.alarm, test.positive), test.score, test.positive)
+                _row(Errors.of(test.above, test.positive), test.score, test.positive)
             )
         for name, row in _baselines(load_recipe("lots-dense"), dataset, split_seed).items():
             judged.setdefault(name, []).append(row)
@@ -48,7 +48,7 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
     ]
     test = fit(supervised, dataset, scratch).test
     assert test.positive is not None
-    decisions = _row(Errors.of(test.alarm, test.positive), test.score, test.positive)
+    decisions = _row(Errors.of(test.above, test.positive), test.score, test.positive)
     return {
         f"Lots, one-class, {len(dataset):,} lots of which {int(dataset.labels.sum())} failed, mean of {SPLITS} random "
         "splits, threshold with the best F1 on validation": [

@@ -67,8 +67,8 @@ def _with_break_rows(recipe: Recipe, bundle: Bundle, dataset: Dataset, test: Sco
         np.concatenate([normal.rows, breaks]),
         np.concatenate([normal.score, scored.score]),
         None,
-        np.concatenate([normal.alarm, scored.score > bundle.manifest.alarm_threshold]),
-        np.concatenate([normal.errors, scored.errors]),
+        np.full(len(normal) + len(breaks), bundle.manifest.alarm_threshold),
+        np.concatenate([normal.attribution, scored.attribution]),
         np.repeat([False, True], [len(normal), len(breaks)]),
     )
 

@@ -39,8 +39,8 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
     labelled = type(truth)(**{**vars(truth), "labels": sweep.labels})
     test = fit(recipe, labelled, scratch).test
     assert test.positive is not None
-    agreement = Errors.of(test.alarm, test.positive)
-    against_truth = Errors.of(test.alarm, truth.labels[test.rows])
+    agreement = Errors.of(test.above, test.positive)
+    against_truth = Errors.of(test.above, truth.labels[test.rows])
     forest = Errors.of(sweep.labels[test.rows], truth.labels[test.rows])
     everything = Errors.of(np.ones(len(test), bool), truth.labels[test.rows])
     judged = [

@@ -152,6 +152,6 @@ def _quiet(folder: Path, recipe: Recipe, scratch: Path) -> list[dict[str, Any]]:
             part = whole.take((np.arange(len(whole)) >= start) & (np.arange(len(whole)) < start + 1100))
             bundle = fit(recipe, part.take(_first(part)), scratch).bundle
             scored = score_dataset(bundle, part)
-            rates.append(float(scored.alarm[scored.rows >= TRAIN_ROWS].mean()))
+            rates.append(float(scored.above[scored.rows >= TRAIN_ROWS].mean()))
         rows.append({"file": path.name, "stretches": len(rates), "false alarms": f"{np.mean(rates):.1%}"})
     return rows

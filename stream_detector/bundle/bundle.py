@@ -21,7 +21,7 @@ from stream_detector.bundle.manifest import Manifest, parse, seal
 from stream_detector.bundle.signature import sign, verify
 from stream_detector.detection.models.registry import Model, build
 from stream_detector.detection.scaling import FloatArray, Scaler
-from stream_detector.detection.scoring import Scored, Scorer
+from stream_detector.detection.scoring import ScoredWindows, Scorer
 from stream_detector.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def check_probe(scorer: Scorer, probe: Arrays) -> None:
     scored = scorer.score(probe["windows"])
     for what, found, wanted in (
         ("score", scored.score, probe["score"]),
-        ("error of a sensor", scored.errors, probe["errors"]),
+        ("error of a sensor", scored.attribution, probe["errors"]),
     ):
         difference = np.abs(found - wanted)
         if not (difference <= PROBE_ABSOLUTE + PROBE_RELATIVE * np.abs(wanted)).all():
@@ -147,8 +147,8 @@ def sign_bundle(path: str | os.PathLike[str], private_key: bytes) -> None:
     Path(path, files.SIGNATURE).write_bytes(signature)
 
 
-def _probe(windows: FloatArray, scored: Scored) -> Arrays:
-    return {"windows": windows, "score": scored.score, "errors": scored.errors}
+def _probe(windows: FloatArray, scored: ScoredWindows) -> Arrays:
+    return {"windows": windows, "score": scored.score, "errors": scored.attribution}
 
 
 def _head(manifest: Manifest, arrays: Arrays | None) -> "Head | None":
@@ -157,10 +157,10 @@ def _head(manifest: Manifest, arrays: Arrays | None) -> "Head | None":
     if arrays is None:
         raise BundleError(f"the manifest names a head of kind {manifest.head.kind!r}, but {files.HEAD} is not there")
     _require_finite(files.HEAD, arrays)
-    from stream_detector.detection.head.heads import build_head
+    from stream_detector.detection.head.calibrated_head import build
 
     try:
-        return build_head(manifest.head, arrays, manifest.sensors, manifest.grid, manifest.lead)
+        return build(manifest.head, arrays, manifest.sensors, manifest.lead)
     except ValueError as error:
         raise BundleError(f"{files.HEAD} and the head in the manifest do not fit together: {error}") from error
 

@@ -7,7 +7,7 @@ TOP_SENSORS = 3
 """As many as an operator can act on at once."""
 
 
-def shares(evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+def shares(attribution: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each sensor's part of the evidence for an alarm: (F,) -> (F,), sums to 1; all 0 where nothing speaks for one.
 
     Evidence is an error or a head's contribution; what is negative speaks against an alarm and has no share.
@@ -15,10 +15,10 @@ def shares(evidence: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> shares(np.array([3.0, 1.0, -2.0])).tolist()
     [0.75, 0.25, 0.0]
     """
-    positive = np.maximum(np.nan_to_num(evidence, nan=0.0), 0.0)
+    positive = np.maximum(np.nan_to_num(attribution, nan=0.0), 0.0)
     largest = positive.max(initial=0.0)
     if largest <= 0:
-        return np.zeros(len(evidence))
+        return np.zeros(len(attribution))
     # Divided by the largest first: a sum of numbers near the end of float64 overflows.
     scaled = positive / largest
     result: NDArray[np.float64] = scaled / scaled.sum()

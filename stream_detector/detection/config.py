@@ -148,7 +148,7 @@ class ThresholdConfig(Config):
 
 
 class HeadConfig(Config):
-    """The probability head on top of the errors (see `head`); its arrays travel in the bundle."""
+    """The probability head beside the score (see `head.calibrated_head`); its arrays travel in the bundle."""
 
-    kind: str
+    kind: Literal["calibrated"]
     options: dict[str, Any] = {}

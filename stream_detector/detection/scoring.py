@@ -19,12 +19,12 @@ SCALED_LIMIT = 1e6
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Of B windows. score: (B,); errors: (B, F), 0 where a sensor is masked; expected: (B, F), what the model expected
-    of the newest step in sensor units, NaN where it has no expectation."""
+class ScoredWindows:
+    """What a scorer says of B windows. score: (B,); attribution: (B, F) error per sensor, 0 where it is masked;
+    expected: (B, F), what the model expected of the newest step in sensor units, NaN where it has no expectation."""
 
     score: FloatArray
-    errors: FloatArray
+    attribution: FloatArray
     expected: FloatArray
 
 
@@ -41,16 +41,16 @@ class Scorer:
         self._model = model
         self._score = score
 
-    def score(self, windows: FloatArray) -> Scored:
+    def score(self, windows: FloatArray) -> ScoredWindows:
         """windows: (B, T, F) float64 in sensor units, NaN = masked."""
         _, steps, sensors = windows.shape
         chunk = _chunk_windows(steps * sensors)
         parts = [self._score_chunk(windows[start : start + chunk]) for start in range(0, len(windows), chunk)]
         if not parts:
-            return Scored(np.empty(0), np.empty((0, sensors)), np.empty((0, sensors)))
-        return Scored(
+            return ScoredWindows(np.empty(0), np.empty((0, sensors)), np.empty((0, sensors)))
+        return ScoredWindows(
             np.concatenate([part.score for part in parts]),
-            np.concatenate([part.errors for part in parts]),
+            np.concatenate([part.attribution for part in parts]),
             np.concatenate([part.expected for part in parts]),
         )
 
@@ -63,7 +63,7 @@ class Scorer:
         scaled, known = self.inputs(windows)
         return scaled, self._model.run(scaled, known).reconstruction
 
-    def _score_chunk(self, windows: FloatArray) -> Scored:
+    def _score_chunk(self, windows: FloatArray) -> ScoredWindows:
         moved = transform(self._transform, windows)
         scaled, known = model_inputs(self._scaler, moved.values)
         output = self._model.run(scaled, known)
@@ -81,7 +81,7 @@ class Scorer:
             # The spread of a window with a reading of 1e300 overflows; what follows from it is no expectation.
             expected[~np.isfinite(expected)] = np.nan
         score = self._aggregate(errors, known_sensors) if output.score is None else output.score.astype(np.float64)
-        return Scored(score, errors, expected)
+        return ScoredWindows(score, errors, expected)
 
     def _errors(
         self, scaled: NDArray[np.float32], known: NDArray[np.bool_], reconstruction: NDArray[np.float32]

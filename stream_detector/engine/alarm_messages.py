@@ -1,43 +1,16 @@
 """Decisions as the messages that people and programs read."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_detector.detection.attribution import shares, top
 from stream_detector.detection.grid.steps import Steps
-from stream_detector.engine.assets import Asset
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.outcome import ScoredSteps
 from stream_detector.messages import Alarm, Costs, Score, TopSensor, from_iso, to_iso
 
 ALARM_ID_DIGITS = 24
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class StepResults:
-    """M scored steps. `record`: index of the record that closed the step; `probability`: NaN without a head.
-
-    `evidence`, `expected`: (M, F), of the errors or the head; `newest`: (M, F) newest step of the window, NaN = masked.
-    """
-
-    slot: Ints
-    step: Ints
-    record: Ints
-    score: Floats
-    probability: Floats
-    above: Bools
-    evidence: Floats
-    expected: Floats
-    newest: Floats
-    degraded: Ints
 
 
 class AlarmMessages:
@@ -48,7 +21,7 @@ class AlarmMessages:
         self._steps = steps
         self._costs = Costs(**spec.costs.model_dump())
 
-    def raised(self, asset: str, step: int, found: StepResults, place: int) -> Alarm:
+    def raised(self, asset: str, step: int, found: ScoredSteps, place: int) -> Alarm:
         """The alarm that result `place` raises at `step`; its id is a function of asset, step and bundle."""
         spec = self._spec
         name = f"{asset}\0{step}\0{spec.bundle_id}".encode()
@@ -73,7 +46,7 @@ class AlarmMessages:
         """The same alarm, cleared at `step`."""
         return alarm.model_copy(update={"state": "cleared", "cleared_at": self._start_of(step)})
 
-    def score(self, asset: str, step: int, found: StepResults, place: int) -> Score:
+    def score(self, asset: str, step: int, found: ScoredSteps, place: int) -> Score:
         """Result `place`, of `step`."""
         return Score(
             asset=asset,
@@ -90,11 +63,11 @@ class AlarmMessages:
     def _start_of(self, step: int) -> str:
         return to_iso(self._steps.start_of(step))
 
-    def _probability(self, found: StepResults, place: int) -> float | None:
+    def _probability(self, found: ScoredSteps, place: int) -> float | None:
         return _or_none(found.probability[place])
 
-    def _top_sensors(self, found: StepResults, place: int) -> list[TopSensor]:
-        parts = shares(found.evidence[place])
+    def _top_sensors(self, found: ScoredSteps, place: int) -> list[TopSensor]:
+        parts = shares(found.attribution[place])
         return [
             TopSensor(
                 sensor=self._spec.sensors[sensor],
@@ -114,21 +87,6 @@ def withdrawn(alarm: Alarm) -> Alarm:
     """
     ended = max(from_iso(alarm.expected_until), from_iso(alarm.raised_at) + alarm.step_seconds)
     return alarm.model_copy(update={"state": "cleared", "cleared_at": to_iso(ended)})
-
-
-def scored_steps(found: StepResults, assets: Mapping[int, Asset], step_seconds: float) -> ScoredSteps:
-    """Results as the console shows them. `assets`: by slot; steps of those evicted since are left out."""
-    live = [place for place, slot in enumerate(found.slot.tolist()) if slot in assets]
-    return ScoredSteps(
-        [assets[slot].name for slot in found.slot[live].tolist()],
-        ((found.step[live] + 1) * step_seconds).astype(np.float64),
-        found.score[live],
-        found.probability[live],
-        found.above[live],
-        found.newest[live],
-        found.expected[live],
-        found.degraded[live],
-    )
 
 
 def _or_none(value: float) -> float | None:

@@ -1,6 +1,6 @@
 """Closed steps to alarms: windows, scores, the head, episodes. The stream and `score_frame` decide with this alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,9 @@ from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.windows import gather, scorable
 from stream_detector.detection.head.head import Head, HeadState, StepInput
 from stream_detector.detection.slot_arrays import SlotArrays
-from stream_detector.engine.alarm_messages import AlarmMessages, StepResults
+from stream_detector.engine.alarm_messages import AlarmMessages
 from stream_detector.engine.detector_spec import DetectorSpec
-from stream_detector.engine.outcome import Closed
+from stream_detector.engine.outcome import Closed, ScoredSteps
 from stream_detector.engine.snapshots import Snapshot
 from stream_detector.messages import Alarm, Score
 
@@ -36,7 +36,7 @@ class Decisions:
     scores: list[tuple[int, Score]] = field(default_factory=list)
     closed: Closed = field(default_factory=Closed)
     changed: set[int] = field(default_factory=set)
-    results: list[StepResults] = field(default_factory=list)
+    results: list[ScoredSteps] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class LatestScores(SlotArrays):
     Attributes:
         busy: an alarm is up or rests; a step of any other slot below the threshold changes nothing.
         step: of the grid. degraded: masked sensors.
-        evidence, newest, expected: (slots, F), as in `StepResults`.
+        attribution, newest, expected: (slots, F), as in `ScoredSteps`.
     """
 
     busy: Bools
@@ -65,7 +65,7 @@ class LatestScores(SlotArrays):
     score: Floats
     probability: Floats
     degraded: Ints
-    evidence: NDArray[np.float32]
+    attribution: NDArray[np.float32]
     newest: NDArray[np.float32]
     expected: NDArray[np.float32]
 
@@ -82,14 +82,14 @@ class LatestScores(SlotArrays):
         self.busy[slot] = busy
         self.score[slot] = self.probability[slot] = np.nan
         self.degraded[slot] = 0
-        self.evidence[slot] = 0
+        self.attribution[slot] = 0
         self.newest[slot] = self.expected[slot] = np.nan
 
-    def note(self, found: StepResults) -> None:
+    def note(self, found: ScoredSteps) -> None:
         """These steps are the newest; of several of a slot the last one stays."""
         slot = found.slot
         self.step[slot], self.score[slot], self.probability[slot] = found.step, found.score, found.probability
-        self.degraded[slot], self.evidence[slot] = found.degraded, found.evidence
+        self.degraded[slot], self.attribution[slot] = found.degraded, found.attribution
         self.newest[slot], self.expected[slot] = found.newest, found.expected
 
 
@@ -173,14 +173,14 @@ class Decider:
         self._decisions.closed.masked += int(masked.sum())
         self._decisions.closed.scored += int(scored.sum())
         result = self._spec.scorer.score(windows if scored.all() else windows[scored])
-        found = StepResults(
+        found = ScoredSteps(
             slot=closings.slot[scored],
             step=closings.step[scored],
             record=closings.record[scored],
             score=result.score,
             probability=np.full(len(result.score), np.nan),
             above=result.score > self._spec.threshold,
-            evidence=result.errors,
+            attribution=result.attribution,
             expected=result.expected,
             newest=windows[scored, -1],
             degraded=degraded[scored],
@@ -195,7 +195,7 @@ class Decider:
         counts = wanted | (closings.kind != STEP)
         self._decide(select(closings, counts), scored[counts], place[counts], found)
 
-    def _note(self, found: StepResults) -> None:
+    def _note(self, found: ScoredSteps) -> None:
         """What says whether the bundle still fits: how close to the threshold, and how many events are expected."""
         spec, closed = self._spec, self._decisions.closed
         if spec.threshold > 0:
@@ -206,11 +206,10 @@ class Decider:
             closed.expected_events += float(np.nansum(found.probability)) / steps
 
     def _advance_heads(
-        self, head: Head, closings: Closings, newest: Floats, scored: Bools, place: Ints, found: StepResults
-    ) -> StepResults:
-        """Every closing in order through its asset's head, which gives a scored step its probability and evidence."""
-        errors = found.evidence.astype(np.float32)
-        evidence, expected = found.evidence.copy(), found.expected.copy()
+        self, head: Head, closings: Closings, newest: Floats, scored: Bools, place: Ints, found: ScoredSteps
+    ) -> ScoredSteps:
+        """Every closing in order through its asset's head, which gives scored steps probability and attribution."""
+        attribution = found.attribution.copy()
         for index in np.flatnonzero(closings.kind != END):
             slot, step, at = int(closings.slot[index]), int(closings.step[index]), int(place[index])
             is_step = closings.kind[index] == STEP
@@ -220,7 +219,6 @@ class Decider:
                     step=step,
                     time=self._grid.steps.start_of(step),
                     values=newest[index] if is_step else np.full(newest.shape[1], np.nan),
-                    errors=errors[at] if scored[index] else None,
                     run_position=min(step - int(closings.run_start[index]), self._grid.history) if is_step else 0,
                     event=not is_step,
                     scorable=bool(scored[index]),
@@ -228,16 +226,12 @@ class Decider:
             )
             self._decisions.changed.add(slot)
             if scored[index]:
-                evidence[at] = answer.contributions
+                attribution[at] = answer.attribution
                 found.probability[at] = np.nan if answer.probability is None else answer.probability
-                if answer.expected is not None:
-                    expected[at] = answer.expected
-        return StepResults(
-            found.slot, found.step, found.record, found.score, found.probability,
-            found.probability > self._spec.threshold, evidence, expected, found.newest, found.degraded,
-        )  # fmt: skip
+        above = found.probability > self._spec.threshold
+        return replace(found, above=above, attribution=attribution)
 
-    def _decide(self, closings: Closings, scored: Bools, place: Ints, found: StepResults) -> None:
+    def _decide(self, closings: Closings, scored: Bools, place: Ints, found: ScoredSteps) -> None:
         """Rows of assets with an alarm that is up, rests or is about to be; nothing can change for the others."""
         busy = self.latest.busy.copy()
         busy[found.slot[found.above]] = True
@@ -264,7 +258,7 @@ class Decider:
                 score = self._messages.score(state.asset, step, found, int(place[index]))
                 self._decisions.scores.append((record, score))
 
-    def _raise(self, slot: int, step: int, record: int, found: StepResults, place: int) -> None:
+    def _raise(self, slot: int, step: int, record: int, found: ScoredSteps, place: int) -> None:
         state = self.states[slot]
         state.alarm, state.alarm_step = self._messages.raised(state.asset, step, found, place), step
         state.ended_step = None

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.detection.config import CostConfig, EpisodeConfig, GridConfig, LeadConfig, WindowConfig
 from stream_detector.detection.head.head import Head
-from stream_detector.detection.scoring import Scored
+from stream_detector.detection.scoring import ScoredWindows
 
 
 class WindowScorer(Protocol):
     """Scores windows (B, T, F), NaN = masked; the result of a window does not depend on the others."""
 
-    def score(self, windows: NDArray[np.float64]) -> Scored: ...
+    def score(self, windows: NDArray[np.float64]) -> ScoredWindows: ...
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from stream_detector.decoding.decoder import Decoder
 from stream_detector.detection.attribution import shares, top
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
-from stream_detector.engine.offline import FrameScores, score_frame
+from stream_detector.engine.offline import score_frame
 from stream_detector.engine.outcome import AssetStatus, Closed, Counts, Outcome, RecordBatch
 from stream_detector.engine.partition import Partition
 from stream_detector.engine.snapshots import load
@@ -23,7 +23,6 @@ __all__ = [
     "Closed",
     "Counts",
     "Engine",
-    "FrameScores",
     "Limits",
     "Outcome",
     "RecordBatch",
@@ -126,7 +125,7 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
 
 def _with_details(status: AssetStatus, partition: Partition, slot: int) -> AssetStatus:
     latest, sensors = partition.decider.latest, partition.spec.sensors
-    parts = shares(latest.evidence[slot].astype(np.float64))
+    parts = shares(latest.attribution[slot].astype(np.float64))
     return replace(
         status,
         top_shares=[(sensors[sensor], float(parts[sensor])) for sensor in top(parts)],

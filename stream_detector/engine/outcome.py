@@ -1,7 +1,8 @@
 """What goes into the engine and what comes out of it: plain values, no I/O."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,19 +63,52 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class ScoredSteps:
-    """M scored steps for the console, in the order of the log. `until`: their ends; the others as in `StepResults`."""
+    """M scored steps in the order of the log.
 
-    assets: list[str]
-    until: NDArray[np.float64]
+    Attributes:
+        slot: (M,) of the assets' grid. step: (M,) of the grid. record: (M,) index of the record that closed the step.
+        score: (M,) higher = more anomalous. probability: (M,) NaN without a head.
+        above: (M,) whether the score, or with a head the probability, exceeds the threshold.
+        attribution: (M, F) what each sensor adds: its error, or with a head its part in the probability.
+        expected: (M, F) what the model expected. newest: (M, F) newest step of the window. Sensor units, NaN = none.
+        degraded: (M,) masked sensors.
+        assets: names of the assets, where the steps are told outside the engine.
+    """
+
+    slot: NDArray[np.int64]
+    step: NDArray[np.int64]
+    record: NDArray[np.int64]
     score: NDArray[np.float64]
     probability: NDArray[np.float64]
     above: NDArray[np.bool_]
-    newest: NDArray[np.float64]
+    attribution: NDArray[np.float64]
     expected: NDArray[np.float64]
+    newest: NDArray[np.float64]
     degraded: NDArray[np.int64]
+    assets: Sequence[str] = ()
 
     def __len__(self) -> int:
-        return len(self.assets)
+        return len(self.step)
+
+    def of_assets(self, names: Mapping[int, str]) -> "ScoredSteps":
+        """The steps of the assets in `names` (by slot), with their names; assets that are not there were evicted."""
+        live = [place for place, slot in enumerate(self.slot.tolist()) if slot in names]
+        arrays: dict[str, Any] = {name: getattr(self, name)[live] for name in ARRAYS}
+        return replace(self, **arrays, assets=[names[slot] for slot in self.slot[live].tolist()])
+
+    @classmethod
+    def joined(cls, parts: Sequence["ScoredSteps"], sensors: int) -> "ScoredSteps":
+        """All steps of the parts, in their order."""
+        count, number, by_sensor = np.empty(0, np.int64), np.empty(0), np.empty((0, sensors))
+        above = np.empty(0, np.bool_)
+        none = cls(count, count, count, number, number, above, by_sensor, by_sensor, by_sensor, count)
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in (none, *parts)]) for name in ARRAYS
+        }
+        return replace(none, **arrays)
+
+
+ARRAYS = tuple(name for name in ScoredSteps.__slots__ if name != "assets")
 
 
 @dataclass(slots=True)

@@ -13,7 +13,6 @@ from stream_detector.decoding.decoder import Decoder
 from stream_detector.detection.grid.closed_steps import select
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.intake import Intake, Tally
-from stream_detector.engine.alarm_messages import scored_steps
 from stream_detector.engine.assets import Assets
 from stream_detector.engine.batch_result import BatchResult
 from stream_detector.engine.decider import Decider
@@ -110,6 +109,7 @@ class Partition:
         for found in (decisions.alarms, decisions.scores):
             found.sort(key=lambda pair: order.index[pair[0]])
         result.dead_letters.sort(key=lambda pair: pair[0])
+        names = {slot: asset.name for slot, asset in live.items()} if decisions.results else {}
         unsaved = self.assets.unsaved
         unsaved |= decisions.changed
         if batch.offsets[-1] >= self._silent_until:
@@ -124,7 +124,7 @@ class Partition:
             closed=decisions.closed,
             event_assets=result.event_assets,
             alarm_timestamps_ms=[batch.timestamps_ms[order.index[record]] for record, _ in decisions.alarms],
-            steps=[scored_steps(found, live, self.spec.grid.step_seconds) for found in decisions.results],
+            steps=[found.of_assets(names) for found in decisions.results],
         )
 
     def _snapshot(self, slot: int) -> bytes:

@@ -78,7 +78,7 @@ def test_errors_and_score_equal_a_loop_over_the_known_cells(seed, error, steps, 
     config = ScoreConfig(error=error, steps=steps, sensors=sensors)
     windows = random_windows(seed, 4)
     scored = Scorer(TransformConfig(), IDENTITY, Draws(0.5), config).score(windows)
-    for found, score, naive in zip(scored.errors, scored.score, naive_errors(windows, 0.5, config), strict=True):
+    for found, score, naive in zip(scored.attribution, scored.score, naive_errors(windows, 0.5, config), strict=True):
         known = [value for value in naive if value is not None]
         np.testing.assert_allclose(found, [value or 0.0 for value in naive], rtol=1e-5, atol=1e-9)
         expected = (max(known) if sensors == "max" else sum(known) / len(known)) if known else 0.0
@@ -88,8 +88,8 @@ def test_errors_and_score_equal_a_loop_over_the_known_cells(seed, error, steps, 
 def test_a_masked_cell_changes_no_error_whatever_the_model_draws_there():
     windows = np.ones((1, 5, SENSORS))
     windows[0, 2, 1] = np.nan
-    assert scorer(Draws(1.0)).score(windows).errors.tolist() == [[0, 0, 0]]
-    assert scorer(Draws(3.0)).score(windows).errors.tolist() == [[4, 4, 4]]
+    assert scorer(Draws(1.0)).score(windows).attribution.tolist() == [[0, 0, 0]]
+    assert scorer(Draws(3.0)).score(windows).attribution.tolist() == [[4, 4, 4]]
 
 
 def test_a_model_may_draw_the_newest_steps_alone():
@@ -102,7 +102,7 @@ def test_a_score_or_errors_of_the_models_own_are_taken_over():
     windows = np.zeros((2, 5, SENSORS))
     windows[1, :, 0] = np.nan
     own_errors = scorer(Answers(errors=lambda w: (len(w), w.shape[2]))).score(windows)
-    assert own_errors.errors.tolist() == [[2, 2, 2], [0, 2, 2]]
+    assert own_errors.attribution.tolist() == [[2, 2, 2], [0, 2, 2]]
     assert own_errors.score.tolist() == [2, 2]
     own_score = scorer(Answers(score=len)).score(windows)
     assert own_score.score.tolist() == [2, 2]
@@ -129,7 +129,7 @@ def test_an_absurd_reading_gives_a_large_finite_score():
 def test_no_windows_give_no_scores():
     scored = scorer(Draws()).score(np.empty((0, 4, SENSORS)))
     assert scored.score.shape == (0,)
-    assert scored.errors.shape == scored.expected.shape == (0, SENSORS)
+    assert scored.attribution.shape == scored.expected.shape == (0, SENSORS)
 
 
 @pytest.mark.parametrize("hidden", [[2], [16, 8], [32, 16]])
@@ -148,7 +148,7 @@ def test_a_window_scores_the_same_bits_in_every_batch_and_order(hidden, seed):
     chosen = generator.permutation(300)[: generator.integers(1, 60)]
     apart = subject.score(windows[chosen])
     assert np.array_equal(apart.score, together.score[chosen])
-    assert np.array_equal(apart.errors, together.errors[chosen])
+    assert np.array_equal(apart.attribution, together.attribution[chosen])
     assert np.array_equal(apart.expected, together.expected[chosen], equal_nan=True)
 
 
@@ -160,6 +160,6 @@ def test_a_reading_that_no_arithmetic_bears_gives_a_finite_score_and_no_infinite
     windows[1, 2] = windows[2, -1] = value
     scored = scorer(Draws(0.3), TransformConfig(kind=kind, smooth_steps=2)).score(windows)
     assert np.isfinite(scored.score).all()
-    assert np.isfinite(scored.errors).all()
+    assert np.isfinite(scored.attribution).all()
     assert not np.isinf(scored.expected).any()
     assert np.isfinite(scored.expected[0]).all()

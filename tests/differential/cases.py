@@ -84,10 +84,10 @@ def _score_agrees_with_stream(bundle: Bundle, dataset: Dataset, cuts: list[int])
     table = Table(dataset.times[~events], dataset.values[~events], dataset.times[events])
     frame = stream_agrees_with_offline(DetectorSpec.of(bundle), table, cuts)
     scored = score_dataset(bundle, dataset)
-    level = frame.score if bundle.head is None else frame.probability
+    level = frame.steps.score if bundle.head is None else frame.steps.probability
     finite = np.isfinite(level)
     assert scored.level.tolist() == level[finite].tolist()
-    assert scored.alarm.tolist() == frame.above[finite].tolist()
+    assert scored.above.tolist() == frame.steps.above[finite].tolist()
 
 
 def _trusting(spec: DetectorSpec) -> DetectorSpec:

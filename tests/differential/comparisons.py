@@ -12,7 +12,7 @@ import orjson
 
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch
-from stream_detector.engine.offline import FrameScores, score_frame
+from stream_detector.engine.offline import ScoredFrame, score_frame
 from tests.engine.naive_engine import NaiveEngine
 from tests.engine.test_engine import Record, batches, check_equal, check_restart
 
@@ -188,7 +188,7 @@ def random_table(rng: random.Random, spec: DetectorSpec, rows: int, widest_gap_s
     return Table(times, values, times[numbers.random(rows) < rng.choice([0.0, 0.02, 0.1])])
 
 
-def stream_agrees_with_offline(spec: DetectorSpec, table: Table, cuts: list[int]) -> FrameScores:
+def stream_agrees_with_offline(spec: DetectorSpec, table: Table, cuts: list[int]) -> ScoredFrame:
     """The rows of a table through the engine, and the table through `score_frame`; returns what that says."""
     frame = score_frame(spec, table.times, table.values, table.events, "m")
     messages = list(_messages(spec, table))
@@ -206,10 +206,10 @@ def stream_agrees_with_offline(spec: DetectorSpec, table: Table, cuts: list[int]
     ]
     found = _summed(iter(outcomes))
     assert not found["dead_letters"], found["dead_letters"][0].reason
-    assert [score.score for score in found["scores"]] == frame.score.tolist()
-    assert [score.alarm for score in found["scores"]] == frame.above.tolist()
+    assert [score.score for score in found["scores"]] == frame.steps.score.tolist()
+    assert [score.alarm for score in found["scores"]] == frame.steps.above.tolist()
     assert [score.probability for score in found["scores"]] == [
-        None if np.isnan(each) else each for each in frame.probability.tolist()
+        None if np.isnan(each) else each for each in frame.steps.probability.tolist()
     ]
     # The end of the table ends no run; the last event does.
     assert found["alarms"][: len(frame.alarms)] == frame.alarms

@@ -89,4 +89,4 @@ def calibrated_head(number: int) -> CalibratedHead:
     linear = Linear(np.zeros(size), np.ones(size), rng.normal(scale=0.4, size=size), -2.0)
     ensemble = Ensemble(np.zeros(size, np.float32), linear, 1.0, (Averaged(forest, 1.0, 0.0),))
     arrays = head_arrays(ensemble, -0.5, fresh_state(features, tracker))
-    return build(config, arrays, SENSORS, GridConfig(step_seconds=60), lead)
+    return build(config, arrays, SENSORS, lead)

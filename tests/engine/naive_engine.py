@@ -251,7 +251,7 @@ class NaiveEngine:
             asset.last = None
             self.clear(asset, asset.next_step)
             self.end_rest(asset)
-            self.advance_head(asset, step, None, event=True)
+            self.advance_head(asset, step, scorable=False, event=True)
         else:
             asset.events.add(step)
         self.advance(asset, time, offset)
@@ -290,7 +290,7 @@ class NaiveEngine:
             self.clear(asset, step)
             self.end_rest(asset)
             asset.last = None
-            self.advance_head(asset, step, None, event=True)
+            self.advance_head(asset, step, scorable=False, event=True)
         elif any(self.reported(asset, step, sensor) for sensor in self.sensors):
             if asset.last is None:
                 asset.run_start = step
@@ -324,20 +324,20 @@ class NaiveEngine:
         window = self.window(asset, step)
         degraded = int(np.isnan(window[-1]).sum())
         if not wanted or degraded == len(self.sensors):
-            self.advance_head(asset, step, None, event=False, newest=window[-1])
+            self.advance_head(asset, step, scorable=False, event=False, newest=window[-1])
             if wanted:
                 self.move(asset, step, None, False)
             return
         scored = self.rules.scorer.score(window[None])
         score, level = float(scored.score[0]), float(scored.score[0])
         if self.rules.head is not None:
-            level = self.advance_head(asset, step, scored.errors[0], event=False, newest=window[-1])
+            level = self.advance_head(asset, step, scorable=True, event=False, newest=window[-1])
         above = level > self.rules.threshold
         self.move(asset, step, score, above)
         self.out.scores.append((asset.name, to_iso(step * self.step), score, above, degraded))
 
     def advance_head(
-        self, asset: Asset, step: int, errors: Any, event: bool, newest: np.ndarray | None = None
+        self, asset: Asset, step: int, scorable: bool, event: bool, newest: np.ndarray | None = None
     ) -> float:
         if self.rules.head is None:
             return math.nan
@@ -347,9 +347,8 @@ class NaiveEngine:
         asset.changed = True
         answer = self.rules.head.advance(
             asset.head,
-            StepInput(step, step * self.step, newest, None if errors is None else errors.astype(np.float32),
-                      position, event, errors is not None),
-        )  # fmt: skip
+            StepInput(step, step * self.step, newest, position, event, scorable),
+        )
         return math.nan if answer.probability is None else answer.probability
 
     # --- episodes ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stream_detector.detection.config import CostConfig, EpisodeConfig, GridConfig, LeadConfig, WindowConfig
 from stream_detector.detection.head.head import HeadResult, StepInput
-from stream_detector.detection.scoring import Scored
+from stream_detector.detection.scoring import ScoredWindows
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch
 from stream_detector.engine.snapshots import load
@@ -28,12 +28,12 @@ BASE = 28_333_333 * STEP  # some day in 2023
 class DistanceScorer:
     """The newest step's distance from the window's mean; anything that every cell changes will do."""
 
-    def score(self, windows: np.ndarray) -> Scored:
+    def score(self, windows: np.ndarray) -> ScoredWindows:
         known = ~np.isnan(windows)
         means = np.where(known, windows, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         newest = windows[:, -1]
         errors = np.where(np.isnan(newest), 0.0, np.abs(newest - means) + 0.01 * np.abs(newest))
-        return Scored(errors.sum(axis=1), errors, means)
+        return ScoredWindows(errors.sum(axis=1), errors, means)
 
 
 class CountingHead:
@@ -45,11 +45,11 @@ class CountingHead:
     def advance(self, state: dict[str, float], step: StepInput) -> HeadResult:
         state["seen"] += 1
         state["events"] += step.event
-        evidence = np.zeros(len(step.values)) if step.errors is None else step.errors.astype(np.float64)
-        news = float(evidence.sum() + 0.01 * np.nansum(step.values))
+        attribution = np.nan_to_num(np.abs(step.values)) if step.scorable else np.zeros(len(step.values))
+        news = float(attribution.sum() + 0.01 * np.nansum(step.values))
         state["level"] = 0.7 * state["level"] + min(max(news, -1e6), 1e6)
         level = state["level"] + 0.001 * state["seen"] + 0.1 * state["events"] + 0.01 * step.run_position
-        return HeadResult(float(1 / (1 + np.exp(2 - level))), evidence)
+        return HeadResult(float(1 / (1 + np.exp(2 - level))), attribution)
 
     def dump(self, state: dict[str, float]) -> bytes:
         return orjson.dumps(state)

@@ -76,8 +76,8 @@ def test_offline_and_stream_decide_alike() -> None:
         # A last row, far away, closes on the stream what the end of the table closes offline.
         rows = [*as_rows(times, values, events), (0.0, {"time": float(times[-1]) + 15 * STEP, "values": {"x1": 0.0}})]
         alarms, scores = everything(send(Engine(rules), rows))
-        assert [score.score for score in scores] == frame.score.tolist(), name
-        assert [score.alarm for score in scores] == frame.above.tolist()
+        assert [score.score for score in scores] == frame.steps.score.tolist(), name
+        assert [score.alarm for score in scores] == frame.steps.above.tolist()
         assert alarms[: len(frame.alarms)] == frame.alarms
         assert len(frame.alarms) > 2
 

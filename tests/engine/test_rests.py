@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stream_detector.detection.config import EpisodeConfig
 from stream_detector.detection.episodes import episodes
-from stream_detector.detection.scoring import Scored
+from stream_detector.detection.scoring import ScoredWindows
 from stream_detector.engine.engine import Engine, Limits
 from stream_detector.messages import from_iso
 from tests.engine.test_engine import BASE, SENSORS, STEP, Record, batches, check_restart, make_rules
@@ -17,9 +17,9 @@ from tests.engine.test_engine import BASE, SENSORS, STEP, Record, batches, check
 class NewestValueScorer:
     """The score is the newest step's first value."""
 
-    def score(self, windows: np.ndarray) -> Scored:
+    def score(self, windows: np.ndarray) -> ScoredWindows:
         newest = windows[:, -1]
-        return Scored(newest[:, 0], newest, newest)
+        return ScoredWindows(newest[:, 0], newest, newest)
 
 
 def log_of(values: dict[int, float]) -> list[Record]:

@@ -39,8 +39,8 @@ def backtest_cost(folder, file, since, until):
     dataset = read_dataset(file, bundle_data(manifest), manifest.sensors)
     found = score_frame(bundle, dataset.times, dataset.values, dataset.times[dataset.events])
     steps = row_steps(dataset, manifest.grid)
-    run = run_numbers(dataset, steps, manifest.grid.max_gap_steps)[found.row]
-    alarms = episodes(found.step, found.above, run, manifest.episode)
+    run = run_numbers(dataset, steps, manifest.grid.max_gap_steps)[found.rows]
+    alarms = episodes(found.steps.step, found.steps.above, run, manifest.episode)
     priced = event_cost(alarms, steps[dataset.events], manifest.lead, manifest.costs)
     raised, breaks = alarms[:, 0] * manifest.grid.step_seconds, dataset.times[dataset.events]
     paid, counted = (raised >= since) & (raised < until), (breaks >= since) & (breaks < until)

@@ -16,7 +16,7 @@ from stream_detector.detection.config import (
     LeadConfig,
     WindowConfig,
 )
-from stream_detector.detection.scoring import Scored
+from stream_detector.detection.scoring import ScoredWindows
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Outcome, RecordBatch
 
@@ -28,10 +28,10 @@ COLUMNS = re.compile(r"^(\S+)\s\s+(.*?)(?:\s\s+(.*))?$")
 class LargestValue:
     """The score is the largest value of the newest step; 0 where every sensor is masked."""
 
-    def score(self, windows: NDArray[np.float64]) -> Scored:
+    def score(self, windows: NDArray[np.float64]) -> ScoredWindows:
         newest = windows[:, -1]
         errors = np.where(np.isnan(newest), 0.0, newest)
-        return Scored(errors.max(axis=1), errors, np.full_like(errors, np.nan))
+        return ScoredWindows(errors.max(axis=1), errors, np.full_like(errors, np.nan))
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ def said_of(outcome: Outcome, spec: DetectorSpec, held_before: int) -> str:
     words += ["warming up"] * closed.warming_up + ["event step"] * closed.event + ["off stride"] * closed.off_stride
     words += ["all masked"] * closed.masked
     for steps in outcome.steps:
-        for until, masked in zip(steps.until.tolist(), steps.degraded.tolist(), strict=True):
-            clock = _clock(until - spec.grid.step_seconds)
+        for step, masked in zip(steps.step.tolist(), steps.degraded.tolist(), strict=True):
+            clock = _clock(step * spec.grid.step_seconds)
             words.append(f"{clock} scored" + (f" without {masked}" if masked else ""))
     for alarm in outcome.alarms:
         at = alarm.raised_at if alarm.state == "raised" else alarm.cleared_at

@@ -117,8 +117,8 @@ def test_the_water_loop_learns_and_limits_on_its_first_rows_alone(tmp_path: Path
     first, _ = fit_table(recipe, table.iloc[:400], tmp_path)
     assert first.bundle.manifest.threshold.value == fitted.bundle.manifest.threshold.value
     scored = score_dataset(first.bundle, dataset)
-    assert not scored.alarm[scored.rows < 600].any()
-    assert scored.alarm[scored.rows > 640].all()
+    assert not scored.above[scored.rows < 600].any()
+    assert scored.above[scored.rows > 640].all()
 
 
 @pytest.mark.slow

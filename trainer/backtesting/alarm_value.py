@@ -10,11 +10,11 @@ from stream_detector.detection.block_bootstrap import Interval, saving_interval
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import EventCost, event_cost
 from trainer.backtesting.folds import SECONDS_PER_DAY, Fold
-from trainer.backtesting.methods import Judged
 from trainer.data.dataset import Dataset
 from trainer.data.examples import row_positives, row_steps
 from trainer.evaluation.evaluate import area_under_roc, average_precision, total_cost
 from trainer.evaluation.score import iso_times
+from trainer.evaluation.scored import ScoredRows
 from trainer.recipe import Recipe
 
 LEVEL = 0.90
@@ -28,8 +28,8 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Worth:
-    """Of one method.
+class AlarmValue:
+    """What the alarms of one method were worth.
 
     Attributes:
         positive, steps, judged_day: (B,) of the scored rows; days count from the epoch.
@@ -39,7 +39,7 @@ class Worth:
     """
 
     recipe: Recipe
-    judged: Judged
+    scored: ScoredRows
     positive: Bools
     steps: Ints
     event_rows: Ints
@@ -103,7 +103,7 @@ class Worth:
         return {
             "recipe": self.recipe.name,
             "events": len(self.event_steps),
-            "scored_rows": len(self.judged.rows),
+            "scored_rows": len(self.scored.rows),
             "never_cost": self.priced.never_cost,
             "always_cost": self.always_cost,
             "cost": self.priced.cost,
@@ -111,8 +111,8 @@ class Worth:
             "saving_low": self.interval.low,
             "saving_high": self.interval.high,
             "saving_by_half": list(self.saving_by_half),
-            "auc": area_under_roc(self.judged.level, self.positive) if both else None,
-            "average_precision": average_precision(self.judged.level, self.positive) if both else None,
+            "auc": area_under_roc(self.scored.level, self.positive) if both else None,
+            "average_precision": average_precision(self.scored.level, self.positive) if both else None,
             "caught": int(match.caught.sum()),
             "alarms": len(self.alarms),
             "precision": self.useful_alarms / len(self.alarms) if len(self.alarms) else None,
@@ -123,7 +123,7 @@ class Worth:
             "row_never_cost": self.row_never_cost,
             "row_saving": saving_by_rows,
             "positive_rows": int(self.positive.sum()),
-            "expected_positive_rows": float(self.judged.level.sum()) if self.judged.is_probability else None,
+            "expected_positive_rows": float(self.scored.level.sum()) if self.scored.probability is not None else None,
             "seed": self.recipe.train.seed,
             "per_day": self.per_day(),
         }
@@ -144,21 +144,21 @@ class Worth:
         ]
 
 
-def worth_of(recipe: Recipe, dataset: Dataset, folds: list[Fold], judged: Judged) -> Worth:
+def value_alarms(recipe: Recipe, dataset: Dataset, folds: list[Fold], scored: ScoredRows) -> AlarmValue:
     """Price what the method said about the rows of the folds."""
     steps = row_steps(dataset, recipe.grid)
     within = (dataset.times >= folds[0].begin) & (dataset.times < folds[-1].end)
     event_rows = np.flatnonzero(dataset.events & within)
     event_steps = steps[event_rows]
-    own = steps[judged.rows]
-    above = judged.level > judged.threshold
-    run = run_numbers(dataset, steps, recipe.grid.max_gap_steps)[judged.rows]
+    own = steps[scored.rows]
+    above = scored.above
+    run = run_numbers(dataset, steps, recipe.grid.max_gap_steps)[scored.rows]
     alarms = episodes(own, above, run, recipe.episode)
     priced = event_cost(alarms, event_steps, recipe.lead, recipe.costs)
 
     day = np.floor(dataset.times / SECONDS_PER_DAY).astype(np.int64)
     days = np.unique(day[within])
-    row_of_step = dict(zip(own.tolist(), judged.rows.tolist(), strict=True))
+    row_of_step = dict(zip(own.tolist(), scored.rows.tolist(), strict=True))
     alarm_day = np.array([day[row_of_step[raised]] for raised in alarms[:, 0].tolist()], dtype=np.int64)
     on_day = [np.searchsorted(days, which) for which in (day[event_rows], alarm_day)]
     cost = np.zeros(len(days))
@@ -166,12 +166,12 @@ def worth_of(recipe: Recipe, dataset: Dataset, folds: list[Fold], judged: Judged
     np.add.at(cost, on_day[1], priced.alarm_costs)
     events_by_day = np.bincount(on_day[0], minlength=len(days))
     never: Floats = recipe.costs.fn * events_by_day.astype(np.float64)
-    positive = row_positives(dataset, recipe.grid, recipe.lead)[judged.rows]
+    positive = row_positives(dataset, recipe.grid, recipe.lead)[scored.rows]
     tp, fp = int((above & positive).sum()), int((above & ~positive).sum())
     fn, tn = int((~above & positive).sum()), int((~above & ~positive).sum())
-    return Worth(
+    return AlarmValue(
         recipe=recipe,
-        judged=judged,
+        scored=scored,
         positive=positive,
         steps=own,
         event_rows=event_rows,
@@ -182,7 +182,7 @@ def worth_of(recipe: Recipe, dataset: Dataset, folds: list[Fold], judged: Judged
         row_cost=total_cost(recipe.costs, tn, fp, fn, tp),
         row_never_cost=total_cost(recipe.costs, tn + fp, 0, fn + tp, 0),
         days=days,
-        judged_day=day[judged.rows],
+        judged_day=day[scored.rows],
         events_by_day=events_by_day,
         caught_by_day=np.bincount(on_day[0], priced.match.caught, len(days)).astype(np.int64),
         alarms_by_day=np.bincount(on_day[1], minlength=len(days)),
@@ -199,7 +199,7 @@ def run_numbers(dataset: Dataset, steps: Ints, max_gap_steps: int) -> Ints:
     return np.cumsum(starts)
 
 
-def paired_difference(first: Worth, second: Worth) -> dict[str, Any]:
+def paired_difference(first: AlarmValue, second: AlarmValue) -> dict[str, Any]:
     """How much more `second` saves than `first`, over the same draws of days."""
     difference = first.cost_by_day - second.cost_by_day
     interval = saving_interval(first.never_by_day - difference, first.never_by_day, level=LEVEL, replicates=REPLICATES)

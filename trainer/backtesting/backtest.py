@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from stream_detector.errors import DataError, RecipeError
-from trainer.backtesting.alarm_value import Worth, worth_of
+from trainer.backtesting.alarm_value import AlarmValue, value_alarms
 from trainer.backtesting.folds import Fold
-from trainer.backtesting.methods import FoldLevels, Method
+from trainer.backtesting.methods import BacktestMethod, FoldScores
 from trainer.data.dataset import Dataset
 
 CHECKED_FOLDS = 2
 SAME = 1e-6
-"""Levels of the same row may differ by so much, relatively: sums of float32 depend on the processor's mood."""
+"""Scores of the same row may differ by so much, relatively: sums of float32 depend on the processor's mood."""
 
 OnFold = Callable[[str], None]
 """Called with a recipe's name whenever one of its fits is done."""
@@ -39,20 +39,20 @@ class Job:
     fold: int
 
 
-def fits_needed(methods: Sequence[Method], dataset: Dataset, folds: list[Fold], check: bool = True) -> int:
+def fits_needed(methods: Sequence[BacktestMethod], dataset: Dataset, folds: list[Fold], check: bool = True) -> int:
     """How many fits a backtest makes."""
     before = sum(len(method.folds_before(dataset, folds)) for method in methods)
     return before + len(methods) * (len(folds) + (CHECKED_FOLDS if check else 0))
 
 
 def run_backtest(
-    methods: Sequence[Method],
+    methods: Sequence[BacktestMethod],
     dataset: Dataset,
     folds: list[Fold],
     jobs: int = 1,
     on_fold: OnFold = lambda _name: None,
     check: bool = True,
-) -> list[Worth]:
+) -> list[AlarmValue]:
     """Every method over the same folds; `jobs` processes.
 
     Raises RecipeError for a method that looks ahead, DataError for a file without events.
@@ -64,48 +64,48 @@ def run_backtest(
         )
     prepared = [method.prepare(dataset) for method in methods]
     plans = [[*method.folds_before(dataset, folds), *folds] for method in methods]
-    levels: list[list[FoldLevels | None]] = [[None] * len(plan) for plan in plans]
+    scores: list[list[FoldScores | None]] = [[None] * len(plan) for plan in plans]
     # The newest folds learn from the most rows: begun first, they do not keep the others waiting at the end.
     todo = sorted((Job(m, f) for m, plan in enumerate(plans) for f in range(len(plan))), key=lambda job: -job.fold)
     with _workers(methods, prepared, dataset, jobs) as work:
         for job, found in work([(job, plans[job.method][job.fold]) for job in todo]):
-            levels[job.method][job.fold] = found
+            scores[job.method][job.fold] = found
             on_fold(methods[job.method].recipe.name)
     results = []
-    for method, own, plan, found_levels in zip(methods, prepared, plans, levels, strict=True):
-        complete = [found for found in found_levels if found is not None]
+    for method, own, plan, found_scores in zip(methods, prepared, plans, scores, strict=True):
+        complete = [found for found in found_scores if found is not None]
         judged = method.finish(own, plan, complete, len(folds))
         if check:
             check_truncation(method, dataset, plan, complete, len(folds), on_fold)
-        results.append(worth_of(method.recipe, dataset, folds, judged))
+        results.append(value_alarms(method.recipe, dataset, folds, judged))
     return results
 
 
 def check_truncation(
-    method: Method,
+    method: BacktestMethod,
     dataset: Dataset,
     plan: list[Fold],
-    levels: list[FoldLevels],
+    scores: list[FoldScores],
     judged: int,
     on_fold: OnFold = lambda _name: None,
 ) -> None:
     """Repeat some folds on a file that ends within them; RecipeError if the answers for what is left change."""
-    scored = [index for index in range(len(plan) - judged, len(plan)) if len(levels[index].rows) > 1]
+    scored = [index for index in range(len(plan) - judged, len(plan)) if len(scores[index].rows) > 1]
     for index in [scored[i] for i in np.unique(np.linspace(0, len(scored) - 1, CHECKED_FOLDS).round().astype(int))]:
-        last_row = int(levels[index].rows[len(levels[index].rows) // 2])
+        last_row = int(scores[index].rows[len(scores[index].rows) // 2])
         shorter = dataset.take(np.arange(len(dataset)) <= last_row)
         prepared = method.prepare(shorter)
-        again = method.level(prepared, shorter, plan[index])
+        again = method.score_fold(prepared, shorter, plan[index])
         on_fold(method.recipe.name)
-        left = levels[index].rows <= last_row
-        same = np.array_equal(again.rows, levels[index].rows[left]) and np.allclose(
-            again.level, levels[index].level[left], rtol=SAME, atol=SAME, equal_nan=True
+        left = scores[index].rows <= last_row
+        same = np.array_equal(again.rows, scores[index].rows[left]) and np.allclose(
+            again.raw_score, scores[index].raw_score[left], rtol=SAME, atol=SAME, equal_nan=True
         )
         if same:
             first = len(plan) - judged
-            finished = method.finish(prepared, plan[: index + 1], [*levels[:index], again], index - first + 1)
+            finished = method.finish(prepared, plan[: index + 1], [*scores[:index], again], index - first + 1)
             # The same folds of the whole file, so that only the rows behind the end can make a difference.
-            whole = method.finish(method.prepare(dataset), plan[: index + 1], levels[: index + 1], index - first + 1)
+            whole = method.finish(method.prepare(dataset), plan[: index + 1], scores[: index + 1], index - first + 1)
             kept = whole.rows <= last_row
             same = np.allclose(finished.level, whole.level[kept], rtol=SAME, atol=SAME) and np.allclose(
                 finished.threshold, whole.threshold[kept], rtol=SAME
@@ -118,19 +118,19 @@ def check_truncation(
             )
 
 
-Work = Callable[[list[tuple[Job, Fold]]], Iterator[tuple[Job, FoldLevels]]]
+Work = Callable[[list[tuple[Job, Fold]]], Iterator[tuple[Job, FoldScores]]]
 
-_shared: tuple[Sequence[Method], list[Any], Dataset] | None = None
+_shared: tuple[Sequence[BacktestMethod], list[Any], Dataset] | None = None
 """What a worker process got at its start; the main process leaves it empty."""
 
 
 @contextmanager
-def _workers(methods: Sequence[Method], prepared: list[Any], dataset: Dataset, jobs: int) -> Iterator[Work]:
+def _workers(methods: Sequence[BacktestMethod], prepared: list[Any], dataset: Dataset, jobs: int) -> Iterator[Work]:
     if jobs <= 1:
 
-        def here(todo: list[tuple[Job, Fold]]) -> Iterator[tuple[Job, FoldLevels]]:
+        def here(todo: list[tuple[Job, Fold]]) -> Iterator[tuple[Job, FoldScores]]:
             for job, fold in todo:
-                yield job, methods[job.method].level(prepared[job.method], dataset, fold)
+                yield job, methods[job.method].score_fold(prepared[job.method], dataset, fold)
 
         yield here
         return
@@ -140,7 +140,7 @@ def _workers(methods: Sequence[Method], prepared: list[Any], dataset: Dataset, j
     lifeline, held = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(jobs, context, _begin, (lifeline, methods, prepared, dataset))
 
-    def there(todo: list[tuple[Job, Fold]]) -> Iterator[tuple[Job, FoldLevels]]:
+    def there(todo: list[tuple[Job, Fold]]) -> Iterator[tuple[Job, FoldScores]]:
         waiting = {pool.submit(_level, job, fold): job for job, fold in todo}
         for done in as_completed(waiting):
             yield waiting[done], done.result()
@@ -156,7 +156,7 @@ def _workers(methods: Sequence[Method], prepared: list[Any], dataset: Dataset, j
         lifeline.close()
 
 
-def _begin(lifeline: Connection, methods: Sequence[Method], prepared: list[Any], dataset: Dataset) -> None:
+def _begin(lifeline: Connection, methods: Sequence[BacktestMethod], prepared: list[Any], dataset: Dataset) -> None:
     global _shared  # noqa: PLW0603 - a worker process has no other place for what all its jobs share
     # Ctrl-C reaches the whole group of processes; whether the work ends is for the one that hands it out to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -172,7 +172,7 @@ def _end_with(lifeline: Connection) -> None:
         os._exit(1)
 
 
-def _level(job: Job, fold: Fold) -> FoldLevels:
+def _level(job: Job, fold: Fold) -> FoldScores:
     assert _shared is not None
     methods, prepared, dataset = _shared
-    return methods[job.method].level(prepared[job.method], dataset, fold)
+    return methods[job.method].score_fold(prepared[job.method], dataset, fold)

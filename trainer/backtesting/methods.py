@@ -1,7 +1,6 @@
-"""How a recipe takes part in a backtest: fitted at an origin, it gives a level to every row of the fold after it.
+"""How a recipe takes part in a backtest: fitted at an origin, it gives a raw score to every row of the fold after it.
 
-A level is a score, or with a head the raw logit; `finish` turns the levels of all folds into what is compared with
-the threshold, from what was known at each origin.
+`finish` turns the raw scores of all folds into what is compared with the threshold, from what was known at each origin.
 """
 
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from stream_detector.detection.head.calibration import RateTracker
 from trainer.backtesting.folds import SECONDS_PER_DAY, Fold
 from trainer.data.dataset import Dataset
 from trainer.data.examples import Examples, cut_examples
+from trainer.evaluation.scored import ScoredRows
 from trainer.fitting import head_fit
 from trainer.fitting.head_rows import HeadRows, read_rows
 from trainer.recipe import Recipe
@@ -23,33 +23,22 @@ Ints = NDArray[np.int64]
 
 
 EXPLAINED = 0.1
-"""Part of a fold's rows, those with the highest levels, for which the sensors' parts are computed."""
+"""Part of a fold's rows, those with the highest scores, for which the attribution is computed."""
 
 
 @dataclass(frozen=True)
-class FoldLevels:
-    """B scored rows of a fold. rows: (B,); level: (B,); parts: (B, F) float32, what each sensor adds to it, 0 where
-    that was not computed."""
+class FoldScores:
+    """B scored rows of a fold. rows: (B,); raw_score: (B,) a score, or with a head the logit before its calibration;
+    attribution: (B, F) float32, what each sensor adds to it, 0 where that was not computed."""
 
     rows: Ints
-    level: Floats
+    raw_score: Floats
     threshold: float
-    parts: NDArray[np.float32]
+    attribution: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What is compared with the threshold: rows (B,) ascending, level (B,), threshold (B,), parts (B, F)."""
-
-    rows: Ints
-    level: Floats
-    threshold: Floats
-    parts: NDArray[np.float32]
-    is_probability: bool
-
-
-class Method(Protocol):
-    """Everything that `level` learns from lies before the fold, and a row's level depends on no later row."""
+class BacktestMethod(Protocol):
+    """Everything that `score_fold` learns from lies before the fold, and a row's score depends on no later row."""
 
     @property
     def recipe(self) -> Recipe: ...
@@ -60,14 +49,14 @@ class Method(Protocol):
     def folds_before(self, dataset: Dataset, folds: list[Fold]) -> list[Fold]:
         """Folds that are needed before the judged ones, for a calibration."""
 
-    def level(self, prepared: Any, dataset: Dataset, fold: Fold) -> FoldLevels:
-        """Fit on what lies before the fold, and give its rows their levels."""
+    def score_fold(self, prepared: Any, dataset: Dataset, fold: Fold) -> FoldScores:
+        """Fit on what lies before the fold, and score its rows."""
 
-    def finish(self, prepared: Any, folds: list[Fold], levels: list[FoldLevels], judged: int) -> Judged:
-        """The levels of the last `judged` folds as they are compared with the threshold."""
+    def finish(self, prepared: Any, folds: list[Fold], scores: list[FoldScores], judged: int) -> ScoredRows:
+        """The rows of the last `judged` folds as they are compared with the threshold."""
 
 
-def method_of(recipe: Recipe) -> Method:
+def method_of(recipe: Recipe) -> BacktestMethod:
     """A recipe with a head is judged by its probability, any other by its score."""
     return ScoreMethod(recipe) if recipe.head is None else HeadMethod(recipe)
 
@@ -84,7 +73,7 @@ class ScoreMethod:
     def folds_before(self, dataset: Dataset, folds: list[Fold]) -> list[Fold]:  # noqa: ARG002
         return []
 
-    def level(self, prepared: Examples, dataset: Dataset, fold: Fold) -> FoldLevels:
+    def score_fold(self, prepared: Examples, dataset: Dataset, fold: Fold) -> FoldScores:
         from trainer.fitting.fit import pick_threshold
         from trainer.fitting.learn import learn
 
@@ -98,10 +87,10 @@ class ScoreMethod:
         threshold = pick_threshold(self.recipe, scorer, newest if len(newest) else training).value
         judged = _only(prepared, np.flatnonzero((times >= fold.begin) & (times < fold.end)))
         scored = scorer.score(judged.windows)
-        return FoldLevels(judged.rows, scored.score, threshold, scored.errors.astype(np.float32))
+        return FoldScores(judged.rows, scored.score, threshold, scored.attribution.astype(np.float32))
 
-    def finish(self, prepared: Any, folds: list[Fold], levels: list[FoldLevels], judged: int) -> Judged:  # noqa: ARG002
-        return _joined(levels[-judged:], [found.level for found in levels[-judged:]], None)
+    def finish(self, prepared: Any, folds: list[Fold], scores: list[FoldScores], judged: int) -> ScoredRows:  # noqa: ARG002
+        return _joined(scores[-judged:], None, None)
 
 
 @dataclass(frozen=True)
@@ -121,32 +110,31 @@ class HeadMethod:
         days = np.arange(first, np.ceil(folds[0].begin / SECONDS_PER_DAY))
         return [Fold(day * SECONDS_PER_DAY, min((day + 1) * SECONDS_PER_DAY, folds[0].begin)) for day in days]
 
-    def level(self, prepared: HeadRows, dataset: Dataset, fold: Fold) -> FoldLevels:
+    def score_fold(self, prepared: HeadRows, dataset: Dataset, fold: Fold) -> FoldScores:
         chosen = (prepared.times >= fold.begin) & (prepared.times < fold.end) & prepared.scorable
         options = head_fit.head_options(self.recipe)
         ensemble = head_fit.ensemble_at(options, prepared, self.recipe.lead, self.recipe.train.seed, fold.begin)
         rows = prepared.rows[chosen]
         sensors = len(dataset.sensors)
         if ensemble is None or not len(rows):
-            parts = np.zeros((len(rows), sensors), np.float32)
-            return FoldLevels(rows, np.full(len(rows), np.nan), 0.0, parts)
-        level = ensemble.logits(prepared.features[chosen])
+            return FoldScores(rows, np.full(len(rows), np.nan), 0.0, np.zeros((len(rows), sensors), np.float32))
+        logits = ensemble.logits(prepared.features[chosen])
         # Only alarms and the rows before an event are ever looked at; explaining a row costs more than scoring it.
         features = head_fit.recipe_features(self.recipe, dataset.sensors)
-        parts = np.zeros((len(rows), sensors), np.float32)
-        for index in np.flatnonzero((level >= np.quantile(level, 1 - EXPLAINED)) | prepared.positive[chosen]):
-            parts[index] = features.by_sensor(ensemble.explain(prepared.features[chosen][index])[1])
-        return FoldLevels(rows, level, 0.0, parts)
+        attribution = np.zeros((len(rows), sensors), np.float32)
+        for index in np.flatnonzero((logits >= np.quantile(logits, 1 - EXPLAINED)) | prepared.positive[chosen]):
+            attribution[index] = features.by_sensor(ensemble.explain(prepared.features[chosen][index])[1])
+        return FoldScores(rows, logits, 0.0, attribution)
 
-    def finish(self, prepared: HeadRows, folds: list[Fold], levels: list[FoldLevels], judged: int) -> Judged:
+    def finish(self, prepared: HeadRows, folds: list[Fold], scores: list[FoldScores], judged: int) -> ScoredRows:
         recipe, options = self.recipe, head_fit.head_options(self.recipe)
         tracker = RateTracker(options.calibration, recipe.lead)
         logits = np.full(len(prepared), np.nan)
         place = {int(row): index for index, row in enumerate(prepared.rows) if not prepared.event[index]}
-        for found in levels:
-            logits[[place[int(row)] for row in found.rows]] = found.level
-        answers = []
-        for fold, found in zip(folds[-judged:], levels[-judged:], strict=True):
+        for found in scores:
+            logits[[place[int(row)] for row in found.rows]] = found.raw_score
+        probabilities = []
+        for fold, found in zip(folds[-judged:], scores[-judged:], strict=True):
             before = np.flatnonzero(prepared.times < fold.begin)
             end = int(prepared.steps[before[-1]]) + 1
             known = head_fit.label_known(prepared, recipe.lead, end)
@@ -155,8 +143,8 @@ class HeadMethod:
             offset = head_fit.past_offset(options, prepared, past, known)
             until = int(np.searchsorted(prepared.times, fold.end))
             _, probability = head_fit.replay(tracker, prepared, visible, offset, range(until))
-            answers.append(probability[[place[int(row)] for row in found.rows]])
-        return _joined(levels[-judged:], answers, recipe.costs.probability_threshold)
+            probabilities.append(probability[[place[int(row)] for row in found.rows]])
+        return _joined(scores[-judged:], probabilities, recipe.costs.probability_threshold)
 
 
 def _only(examples: Examples, chosen: Ints) -> Examples:
@@ -165,17 +153,18 @@ def _only(examples: Examples, chosen: Ints) -> Examples:
     return examples.take(mask)
 
 
-def _joined(levels: list[FoldLevels], answers: list[Floats], probability_threshold: float | None) -> Judged:
+def _joined(
+    scores: list[FoldScores], probabilities: list[Floats] | None, probability_threshold: float | None
+) -> ScoredRows:
     thresholds = [
         np.full(len(found.rows), found.threshold if probability_threshold is None else probability_threshold)
-        for found in levels
+        for found in scores
     ]
-    rows, level = np.concatenate([found.rows for found in levels]), np.concatenate(answers)
-    kept = np.isfinite(level)
-    return Judged(
-        rows[kept],
-        level[kept],
-        np.concatenate(thresholds)[kept],
-        np.concatenate([found.parts for found in levels])[kept],
-        probability_threshold is not None,
+    joined = ScoredRows(
+        np.concatenate([found.rows for found in scores]),
+        np.concatenate([found.raw_score for found in scores]),
+        None if probabilities is None else np.concatenate(probabilities),
+        np.concatenate(thresholds),
+        np.concatenate([found.attribution for found in scores]),
     )
+    return joined.take(np.isfinite(joined.level))

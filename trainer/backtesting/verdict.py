@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trainer.backtesting.alarm_value import Worth
+from trainer.backtesting.alarm_value import AlarmValue
 
 
 def difference_in_words(pair: dict[str, Any]) -> str:
@@ -16,7 +16,7 @@ def difference_in_words(pair: dict[str, Any]) -> str:
     return f"{pair['recipe']} saves {points}, paired 90 % interval {low * 100:+.1f} to {high * 100:+.1f}.{verdict}"
 
 
-def in_words(worth: Worth) -> list[str]:
+def in_words(worth: AlarmValue) -> list[str]:
     """An honest reading, one sentence a line."""
     saving, low, high = worth.saving, worth.interval.low, worth.interval.high
     caught, events = int(worth.priced.match.caught.sum()), len(worth.event_steps)

@@ -43,11 +43,11 @@ def command(
         write_anomaly_index(
             anomalies,
             dataset.times,
-            scored.rows[scored.alarm],
-            scored.level[scored.alarm],
+            scored.rows[scored.above],
+            scored.level[scored.above],
             file=data.name,
             bundle=loaded.manifest.bundle_id,
             threshold=loaded.manifest.alarm_threshold,
         )
-    alarms = int(scored.alarm.sum())
+    alarms = int(scored.above.sum())
     typer.echo(f"{out}: {len(scored):,} of {len(dataset):,} rows scored, {alarms:,} above the threshold")

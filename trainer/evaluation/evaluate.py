@@ -55,9 +55,9 @@ def evaluate_rows(scored: ScoredRows, manifest: Manifest) -> Evaluation:
     if scored.positive is None or not len(scored):
         nothing: dict[str, Any] = dict.fromkeys(Evaluation.__dataclass_fields__)
         return Evaluation(**{**nothing, "rows": len(scored), "threshold": threshold, "threshold_policy": policy})
-    positive, alarm = scored.positive, scored.alarm
-    tp, fp = int((alarm & positive).sum()), int((alarm & ~positive).sum())
-    fn, tn = int((~alarm & positive).sum()), int((~alarm & ~positive).sum())
+    positive, above = scored.positive, scored.above
+    tp, fp = int((above & positive).sum()), int((above & ~positive).sum())
+    fn, tn = int((~above & positive).sum()), int((~above & ~positive).sum())
     both = 0 < tp + fn < len(scored)
     false_alarm_rate, missed_rate = _ratio(fp, fp + tn), _ratio(fn, fn + tp)
     ie = None if false_alarm_rate is None or missed_rate is None else (false_alarm_rate + missed_rate) / 2

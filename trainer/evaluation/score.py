@@ -45,12 +45,12 @@ def score_table(manifest: Manifest, dataset: Dataset, scored: ScoredRows, with_e
         "time": iso_times(dataset.times[scored.rows]) if has_time else scored.rows,
         "score": scored.score,
         "threshold": manifest.alarm_threshold,
-        "alarm": scored.alarm.astype(np.int64),
+        "alarm": scored.above.astype(np.int64),
     }
     if scored.probability is not None:
         columns["probability"] = scored.probability
     if with_errors:
-        columns |= {f"error:{name}": scored.errors[:, index] for index, name in enumerate(manifest.sensors)}
+        columns |= {f"error:{name}": scored.attribution[:, index] for index, name in enumerate(manifest.sensors)}
     return pd.DataFrame(columns)
 
 

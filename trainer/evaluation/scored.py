@@ -1,6 +1,7 @@
 """Scores of a file by a bundle, row by row: what `score` writes, `evaluate` judges and reports draw."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +14,23 @@ from trainer.data.examples import row_positives
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """The B scorable rows of a file, in the order of time.
+    """B scored rows of a file, in the order of time.
 
     Attributes:
         rows: (B,) rows of the file.
         score: (B,) higher = more anomalous.
-        probability: (B,) where the bundle has a head.
-        alarm: (B,) score (with a head: probability) above the threshold.
-        errors: (B, F) error per sensor (with a head: the sensor's part in the probability).
-        positive: (B,) an alarm would be right; None where the file has no labels.
+        probability: (B,) with a head.
+        threshold: (B,) of the score, or with a head of the probability.
+        attribution: (B, F) what each sensor adds: its error, or with a head its part in the probability.
+        positive: (B,) an alarm would be right; None where that is not known.
     """
 
     rows: NDArray[np.int64]
     score: NDArray[np.float64]
     probability: NDArray[np.float64] | None
-    alarm: NDArray[np.bool_]
-    errors: NDArray[np.float64]
-    positive: NDArray[np.bool_] | None
+    threshold: NDArray[np.float64]
+    attribution: NDArray[np.floating[Any]]
+    positive: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -39,14 +40,20 @@ class ScoredRows:
         """(B,) what is compared with the threshold."""
         return self.score if self.probability is None else self.probability
 
+    @property
+    def above(self) -> NDArray[np.bool_]:
+        """(B,) what an alarm is raised for."""
+        above: NDArray[np.bool_] = self.level > self.threshold
+        return above
+
     def take(self, chosen: NDArray[np.bool_]) -> "ScoredRows":
         """The rows of a mask (B,)."""
         return ScoredRows(
             self.rows[chosen],
             self.score[chosen],
             None if self.probability is None else self.probability[chosen],
-            self.alarm[chosen],
-            self.errors[chosen],
+            self.threshold[chosen],
+            self.attribution[chosen],
             None if self.positive is None else self.positive[chosen],
         )
 
@@ -57,19 +64,19 @@ def score_dataset(bundle: Bundle, dataset: Dataset) -> ScoredRows:
     positive = None if dataset.labels is None else row_positives(dataset, manifest.grid, manifest.lead)
     if manifest.grid.kind == "table":
         scored = bundle.scorer.score(dataset.values[:, None, :])
-        alarm = scored.score > manifest.alarm_threshold
-        return ScoredRows(np.arange(len(dataset)), scored.score, None, alarm, scored.errors, positive)
+        threshold = np.full(len(dataset), manifest.alarm_threshold)
+        return ScoredRows(np.arange(len(dataset)), scored.score, None, threshold, scored.attribution, positive)
     readings = np.flatnonzero(~dataset.events)
     frame = score_frame(
         bundle, dataset.times[readings], dataset.values[readings], dataset.times[dataset.events], asset="file"
     )
-    rows = readings[frame.row]
+    rows = readings[frame.rows]
     found = ScoredRows(
         rows,
-        frame.score,
-        None if bundle.head is None else frame.probability,
-        frame.above,
-        frame.evidence,
+        frame.steps.score,
+        None if bundle.head is None else frame.steps.probability,
+        np.full(len(rows), manifest.alarm_threshold),
+        frame.steps.attribution,
         None if positive is None else positive[rows],
     )
     # A head may have nothing to say yet of a step that was scored.

@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 from stream_detector.detection.attribution import shares, top
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import event_cost
-from trainer.backtesting.alarm_value import Worth, run_numbers
+from trainer.backtesting.alarm_value import AlarmValue, run_numbers
 from trainer.data.dataset import Dataset
 from trainer.data.examples import row_steps
 from trainer.evaluation.score import iso_times
@@ -23,7 +23,7 @@ COLUMNS = 5
 Z90 = 1.6448536269514722
 
 
-def cumulative_cost(worth: Worth) -> go.Figure:
+def cumulative_cost(worth: AlarmValue) -> go.Figure:
     """Cost since the start: these alarms, none at all, and always slow (but for events that nothing can catch)."""
     dates = _dates(worth)
     figure = new_figure("", "cost so far")
@@ -38,7 +38,7 @@ def cumulative_cost(worth: Worth) -> go.Figure:
     return figure
 
 
-def saving_by_day(worth: Worth) -> go.Figure:
+def saving_by_day(worth: AlarmValue) -> go.Figure:
     """What each day's alarms brought, in currency units."""
     saved = worth.never_by_day - worth.cost_by_day
     figure = new_figure("", "saved")
@@ -46,12 +46,12 @@ def saving_by_day(worth: Worth) -> go.Figure:
     return figure
 
 
-def reliability(worth: Worth) -> go.Figure:
+def reliability(worth: AlarmValue) -> go.Figure:
     """Observed part of positive rows against the mean probability of each bin."""
-    which = np.clip(np.searchsorted(BINS, worth.judged.level, side="right") - 1, 0, len(BINS) - 2)
+    which = np.clip(np.searchsorted(BINS, worth.scored.level, side="right") - 1, 0, len(BINS) - 2)
     count = np.bincount(which, minlength=len(BINS) - 1)
     used = count > 0
-    said = np.bincount(which, worth.judged.level, len(BINS) - 1)[used] / count[used]
+    said = np.bincount(which, worth.scored.level, len(BINS) - 1)[used] / count[used]
     seen = np.bincount(which, worth.positive, len(BINS) - 1)[used] / count[used]
     low, high = wilson(seen, count[used])
     figure = new_figure("probability said", "part of rows before an event")
@@ -74,9 +74,9 @@ def wilson(part: NDArray[np.float64], count: NDArray[np.int64]) -> tuple[NDArray
     return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
 
 
-def cost_curve(dataset: Dataset, worth: Worth) -> go.Figure:
+def cost_curve(dataset: Dataset, worth: AlarmValue) -> go.Figure:
     """Saving that each threshold would have had, as a multiple of the one used."""
-    relative = worth.judged.level / np.where(worth.judged.threshold > 0, worth.judged.threshold, np.nan)
+    relative = worth.scored.level / np.where(worth.scored.threshold > 0, worth.scored.threshold, np.nan)
     usable = relative[np.isfinite(relative)]
     figure = new_figure("threshold, as a multiple of the one used", "saving")
     if len(usable):
@@ -90,15 +90,15 @@ def cost_curve(dataset: Dataset, worth: Worth) -> go.Figure:
     return figure
 
 
-def _saving(dataset: Dataset, worth: Worth, above: NDArray[np.bool_]) -> float:
+def _saving(dataset: Dataset, worth: AlarmValue, above: NDArray[np.bool_]) -> float:
     recipe = worth.recipe
-    run = run_numbers(dataset, row_steps(dataset, recipe.grid), recipe.grid.max_gap_steps)[worth.judged.rows]
+    run = run_numbers(dataset, row_steps(dataset, recipe.grid), recipe.grid.max_gap_steps)[worth.scored.rows]
     alarms = episodes(worth.steps, above, run, recipe.episode)
     priced = event_cost(alarms, worth.event_steps, recipe.lead, recipe.costs)
     return 1 - priced.cost / priced.never_cost if priced.never_cost > 0 else float("nan")
 
 
-def lead_times(worth: Worth) -> go.Figure:
+def lead_times(worth: AlarmValue) -> go.Figure:
     """Minutes from the raising of the alarm to the event."""
     match = worth.priced.match
     steps, caught = np.unique(match.lead_steps[match.caught], return_counts=True)
@@ -110,7 +110,7 @@ def lead_times(worth: Worth) -> go.Figure:
     return figure
 
 
-def events(dataset: Dataset, worth: Worth) -> go.Figure:
+def events(dataset: Dataset, worth: AlarmValue) -> go.Figure:
     """A small panel for each event: the level relative to the threshold on the steps before it."""
     total = max(len(worth.event_steps), 1)
     rows = -(-total // COLUMNS)
@@ -123,7 +123,7 @@ def events(dataset: Dataset, worth: Worth) -> go.Figure:
         before = (worth.steps >= step - STEPS_BEFORE) & (worth.steps < step)
         place = {"row": index // COLUMNS + 1, "col": index % COLUMNS + 1}
         ahead = (worth.steps[before] - step) * worth.recipe.grid.step_seconds / 60
-        relative = worth.judged.level[before] / worth.judged.threshold[before]
+        relative = worth.scored.level[before] / worth.scored.threshold[before]
         _, sensors = top_before(dataset, worth, index)
         figure.add_scatter(
             x=ahead, y=relative, line_color=NORMAL, mode="lines+markers", marker_size=3, showlegend=False,
@@ -139,17 +139,17 @@ def events(dataset: Dataset, worth: Worth) -> go.Figure:
     return figure
 
 
-def top_before(dataset: Dataset, worth: Worth, event: int) -> tuple[float | None, list[str]]:
+def top_before(dataset: Dataset, worth: AlarmValue, event: int) -> tuple[float | None, list[str]]:
     """The highest level in the lead window of an event, and the sensors that added most to it, with their shares."""
     step, lead = int(worth.event_steps[event]), worth.recipe.lead
     inside = np.flatnonzero((worth.steps >= step - lead.until_steps) & (worth.steps <= step - lead.from_steps))
     if not len(inside):
         return None, []
-    highest = inside[int(np.argmax(worth.judged.level[inside]))]
-    parts = shares(worth.judged.parts[highest].astype(np.float64))
+    highest = inside[int(np.argmax(worth.scored.level[inside]))]
+    parts = shares(worth.scored.attribution[highest].astype(np.float64))
     named = [f"{dataset.sensors[sensor]} {parts[sensor]:.0%}" for sensor in top(parts)]
-    return float(worth.judged.level[highest]), named
+    return float(worth.scored.level[highest]), named
 
 
-def _dates(worth: Worth) -> list[str]:
+def _dates(worth: AlarmValue) -> list[str]:
     return [record["day"] for record in worth.per_day()]

@@ -3,7 +3,7 @@
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from trainer.backtesting.alarm_value import Worth
+from trainer.backtesting.alarm_value import AlarmValue
 from trainer.backtesting.verdict import difference_in_words, in_words
 from trainer.data.dataset import Dataset
 from trainer.reports.fit_report import STYLE
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def backtest_report(
     dataset: Dataset,
-    worths: list[Worth],
+    worths: list[AlarmValue],
     differences: list[dict[str, Any]],
-    stressed: dict[str, list[Worth]],
+    stressed: dict[str, list[AlarmValue]],
     retrain: str,
 ) -> str:
     """What every recipe's alarms were worth, day by day and event by event."""
@@ -30,7 +30,7 @@ def backtest_report(
         body.append(f'<h2>{escape(worth.recipe.name)}</h2><div class="verdict">{verdict}</div>')
         body.append(_section("Cost so far", "", figures.cumulative_cost(worth)))
         body.append(_section("Saving by day", "", figures.saving_by_day(worth)))
-        if worth.judged.is_probability:
+        if worth.scored.probability is not None:
             text = "How often an event followed, against what was said; bars are 90 % intervals (Wilson 1927)."
             body.append(_section("Reliability", text, figures.reliability(worth)))
         text = "The threshold was not chosen here; the curve shows what another one would have brought afterwards."
@@ -61,7 +61,9 @@ def _section(heading: str, text: str, figure: "go.Figure") -> str:
     return f"<h3>{escape(heading)}</h3>{f'<p>{escape(text)}</p>' if text else ''}{drawn}"
 
 
-def _comparison(worths: list[Worth], differences: list[dict[str, Any]], stressed: dict[str, list[Worth]]) -> str:
+def _comparison(
+    worths: list[AlarmValue], differences: list[dict[str, Any]], stressed: dict[str, list[AlarmValue]]
+) -> str:
     head = (
         "<tr><th>recipe</th><th>protocol</th><th>saving</th><th>90 % interval</th><th>caught</th><th>alarms</th></tr>"
     )
@@ -71,7 +73,7 @@ def _comparison(worths: list[Worth], differences: list[dict[str, Any]], stressed
     return f"<table>{head}{''.join(rows)}</table>{paired}"
 
 
-def _row(worth: Worth, protocol: str) -> str:
+def _row(worth: AlarmValue, protocol: str) -> str:
     low, high = worth.interval.low, worth.interval.high
     cells = (
         worth.recipe.name,
@@ -84,7 +86,7 @@ def _row(worth: Worth, protocol: str) -> str:
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
-def _event_table(dataset: Dataset, worth: Worth) -> str:
+def _event_table(dataset: Dataset, worth: AlarmValue) -> str:
     from trainer.reports.backtest_figures import top_before
 
     head = "<tr><th>event</th><th>caught</th><th>minutes ahead</th><th>highest level</th><th>sensors</th></tr>"
@@ -103,7 +105,7 @@ def _event_table(dataset: Dataset, worth: Worth) -> str:
     return f"<table>{head}{''.join(rows)}</table>"
 
 
-def _times(dataset: Dataset, worth: Worth) -> list[str]:
+def _times(dataset: Dataset, worth: AlarmValue) -> list[str]:
     from trainer.evaluation.score import iso_times
 
     return iso_times(dataset.times[worth.event_rows])

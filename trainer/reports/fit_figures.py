@@ -68,7 +68,7 @@ def score_over_time(manifest: Manifest, dataset: Dataset, scored: ScoredRows) ->
     """The score of every row, the threshold, the rows in alarm, and the events or anomalous rows."""
     has_time = bundle_data(manifest).time_column is not None
     figure = new_figure("time (UTC)" if has_time else "row", _level_name(scored))
-    shown = _thinned(scored.level, scored.alarm)
+    shown = _thinned(scored.level, scored.above)
     rows = scored.rows[shown]
     figure.add_scattergl(
         x=_axis(dataset, rows, has_time),
@@ -77,7 +77,7 @@ def score_over_time(manifest: Manifest, dataset: Dataset, scored: ScoredRows) ->
         mode="lines",
         line={"color": NORMAL, "width": 1},
     )
-    alarms = shown[scored.alarm[shown]]
+    alarms = shown[scored.above[shown]]
     figure.add_scattergl(
         x=_axis(dataset, scored.rows[alarms], has_time),
         y=scored.level[alarms],
@@ -151,7 +151,7 @@ def reconstruction(bundle: Bundle, dataset: Dataset, scored: ScoredRows) -> go.F
     scaled, drawn = bundle.scorer.reconstruct(examples.windows[-1:])
     if drawn is None:
         return None
-    largest = np.argsort(-scored.errors[most], kind="stable")[:SENSORS_SHOWN]
+    largest = np.argsort(-scored.attribution[most], kind="stable")[:SENSORS_SHOWN]
     as_samples = scaled.shape[1] == 1
     if as_samples:
         figure = new_figure("column", "scaled value")

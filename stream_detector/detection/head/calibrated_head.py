@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from stream_detector.detection.config import Config, GridConfig, HeadConfig, LeadConfig
+from stream_detector.detection.config import Config, HeadConfig, LeadConfig
 from stream_detector.detection.head.calibration import CalibrationConfig, RateTracker, sigmoid
 from stream_detector.detection.head.ensemble import Ensemble
 from stream_detector.detection.head.event_clock import ClockState
@@ -125,10 +125,9 @@ def fresh_state(features: Features, tracker: RateTracker) -> CalibratedState:
 
 
 def build(
-    config: HeadConfig, arrays: Mapping[str, NDArray[Any]], sensors: tuple[str, ...], grid: GridConfig, lead: LeadConfig
+    config: HeadConfig, arrays: Mapping[str, NDArray[Any]], sensors: tuple[str, ...], lead: LeadConfig
 ) -> CalibratedHead:
     """A fitted head from its arrays; ValueError where they do not fit the options."""
-    del grid  # steps carry their time
     options = read_options(config)
     features = Features(options.features, sensors)
     tracker = RateTracker(options.calibration, lead)

@@ -18,17 +18,16 @@ HeadState = Any
 class StepInput:
     """One closed step of one asset, as a head sees it.
 
-    `values`: (F,) float64, newest step after filling, NaN = missing. `errors`: (F,) float32, None where the step was
-    not scored (warming up, event). `run_position`: steps since the run began, 0 = its first; it stops counting at the
-    length of history that a restart can rebuild. `time`: start of the step, epoch seconds. `event`: an event lies in
-    this step (its values are all missing); one that comes after its step has closed is handed on when it arrives, so
-    its step may be an earlier one.
+    `values`: (F,) float64, newest step after filling, NaN = missing. `run_position`: steps since the run began, 0 = its
+    first; it stops counting at the length of history that a restart can rebuild. `time`: start of the step, epoch
+    seconds. `event`: an event lies in this step (its values are all missing); one that comes after its step has closed
+    is handed on when it arrives, so its step may be an earlier one. `scorable`: a probability is wanted (not so while
+    warming up, nor for an event).
     """
 
     step: int
     time: float
     values: NDArray[np.float64]
-    errors: NDArray[np.float32] | None
     run_position: int
     event: bool
     scorable: bool
@@ -36,11 +35,10 @@ class StepInput:
 
 @dataclass(frozen=True, slots=True)
 class HeadResult:
-    """`contributions`: (F,) float64, each sensor's part in it; `expected`: (F,) float64 in sensor units, or None."""
+    """`attribution`: (F,) float64, each sensor's part in the probability, which is None where there is none."""
 
     probability: float | None
-    contributions: NDArray[np.float64]
-    expected: NDArray[np.float64] | None = None
+    attribution: NDArray[np.float64]
 
 
 class Head(Protocol):

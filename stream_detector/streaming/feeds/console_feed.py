@@ -143,11 +143,11 @@ class ConsoleFeed:
         )
 
     def _sample_of_step(self, steps: ScoredSteps, place: int) -> Sample:
-        probability = float(steps.probability[place])
+        probability, step_seconds = float(steps.probability[place]), self._manifest.grid.step_seconds
         return Sample(
             asset=steps.assets[place],
-            time=float(steps.until[place]),
-            step_seconds=self._manifest.grid.step_seconds,
+            time=(int(steps.step[place]) + 1) * step_seconds,
+            step_seconds=step_seconds,
             score=float(steps.score[place]),
             threshold=self._threshold,
             probability=None if math.isnan(probability) else probability,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stream_detector.detection.config import GridConfig, HeadConfig, LeadConfig
+from stream_detector.detection.config import HeadConfig, LeadConfig
 from stream_detector.detection.head.calibrated_head import CalibratedHead, build, fresh_state, head_arrays, read_options
 from stream_detector.detection.head.calibration import RateTracker
 from stream_detector.detection.head.ensemble import Ensemble, Linear
@@ -9,7 +9,7 @@ from stream_detector.detection.head.features import Features
 from stream_detector.detection.head.head import StepInput
 
 SENSORS = ("a", "b", "c")
-GRID, LEAD = GridConfig(step_seconds=120), LeadConfig()
+LEAD = LeadConfig()
 CONFIG = HeadConfig(kind="calibrated", options={"features": {"lags": [1, 3], "volatility_steps": [4]}})
 
 
@@ -22,7 +22,7 @@ def head() -> CalibratedHead:
     weights = np.random.default_rng(2).normal(scale=0.4, size=size)
     ensemble = Ensemble(np.zeros(size, np.float32), Linear(np.zeros(size), np.ones(size), weights, -3.0), 1.0, ())
     arrays = head_arrays(ensemble, -0.5, fresh_state(features, tracker))
-    return build(CONFIG, arrays, SENSORS, GRID, LEAD)
+    return build(CONFIG, arrays, SENSORS, LEAD)
 
 
 def plant(steps=400, seed=5):
@@ -34,7 +34,7 @@ def plant(steps=400, seed=5):
     inputs, position = [], -1
     for i in range(steps):
         position = 0 if position < 0 or rng.random() < 0.01 else position + 1
-        inputs.append(StepInput(i, i * 120.0, values[i], None, 0 if events[i] else position, bool(events[i]), True))
+        inputs.append(StepInput(i, i * 120.0, values[i], 0 if events[i] else position, bool(events[i]), True))
         if events[i]:
             position = -1
     return inputs
@@ -53,24 +53,24 @@ def test_a_head_restored_from_its_bytes_goes_on_exactly_as_before(head):
         rest, restored = run(head, inputs[cut:], head.load(head.dump(state)))
         for ours, theirs in zip(first + rest, whole, strict=True):
             assert ours.probability == theirs.probability
-            np.testing.assert_array_equal(ours.contributions, theirs.contributions)
+            np.testing.assert_array_equal(ours.attribution, theirs.attribution)
         assert head.dump(restored) == head.dump(end)
 
 
 def test_probabilities_come_for_scorable_steps_only(head):
     inputs = plant(60)
-    inputs[20] = StepInput(20, 2400.0, inputs[20].values, None, 5, False, False)
+    inputs[20] = StepInput(20, 2400.0, inputs[20].values, 5, False, False)
     answers, _ = run(head, inputs)
     for step, answer in zip(inputs, answers, strict=True):
         assert (answer.probability is None) == (step.event or not step.scorable)
-        assert answer.contributions.shape == (3,)
+        assert answer.attribution.shape == (3,)
     assert all(0 < answer.probability < 1 for answer in answers if answer.probability is not None)
 
 
 def test_what_a_sensor_says_in_an_event_step_changes_nothing_later(head):
     """A stream may close that step before all sensors have reported it; offline the file has them all."""
     inputs = plant(120)
-    blind = [StepInput(s.step, s.time, s.values * np.nan if s.event else s.values, None, s.run_position, s.event, True)
+    blind = [StepInput(s.step, s.time, s.values * np.nan if s.event else s.values, s.run_position, s.event, True)
              for s in inputs]  # fmt: skip
     assert [a.probability for a in run(head, inputs)[0]] == [a.probability for a in run(head, blind)[0]]
 
@@ -85,12 +85,12 @@ def test_a_primed_head_goes_on_where_training_ended_but_forgets_the_clock_for_ol
     _, state = run(head, plant(300))
     state.primed_until = 299 * 120.0
     arrays = head_arrays(head.ensemble, head.offset, state)
-    again = build(CONFIG, arrays, SENSORS, GRID, LEAD)
+    again = build(CONFIG, arrays, SENSORS, LEAD)
     later, older = again.fresh(), again.fresh()
-    step = StepInput(300, 300 * 120.0, np.ones(3), None, 0, False, True)
+    step = StepInput(300, 300 * 120.0, np.ones(3), 0, False, True)
     again.advance(later, step)
     assert later.features.clock.last_event == state.features.clock.last_event
-    again.advance(older, StepInput(5, 600.0, np.ones(3), None, 0, False, True))
+    again.advance(older, StepInput(5, 600.0, np.ones(3), 0, False, True))
     assert older.features.clock.last_event is None
     assert older.rate.observed.sum() == 0
     np.testing.assert_array_equal(older.features.size, state.features.size)
@@ -110,10 +110,10 @@ def test_bytes_that_are_no_state_are_refused(head, data):
 def test_arrays_that_do_not_fit_are_refused(head):
     arrays = head_arrays(head.ensemble, 0.0, head.fresh())
     with pytest.raises(ValueError, match="offset"):
-        build(CONFIG, {k: v for k, v in arrays.items() if k != "offset"}, SENSORS, GRID, LEAD)
+        build(CONFIG, {k: v for k, v in arrays.items() if k != "offset"}, SENSORS, LEAD)
     with pytest.raises(ValueError, match="features"):
-        build(CONFIG, arrays, (*SENSORS, "d"), GRID, LEAD)
+        build(CONFIG, arrays, (*SENSORS, "d"), LEAD)
     with pytest.raises(ValueError, match="beginning"):
-        build(CONFIG, {k: v for k, v in arrays.items() if k != "beginning"}, SENSORS, GRID, LEAD)
+        build(CONFIG, {k: v for k, v in arrays.items() if k != "beginning"}, SENSORS, LEAD)
     with pytest.raises(ValueError, match="strength"):
-        build(HeadConfig(kind="calibrated", options={"strength": -1}), arrays, SENSORS, GRID, LEAD)
+        build(HeadConfig(kind="calibrated", options={"strength": -1}), arrays, SENSORS, LEAD)

@@ -17,15 +17,15 @@ from stream_detector.errors import DataError, RecipeError, UsageError
 from tests.support.processes import interruptible_children
 from tests.support.workers import wait_for
 from trainer.__main__ import main
-from trainer.backtesting.alarm_value import paired_difference, worth_of
+from trainer.backtesting.alarm_value import paired_difference, value_alarms
 from trainer.backtesting.backtest import run_backtest
 from trainer.backtesting.folds import Fold, plan_folds, retrain_seconds
-from trainer.backtesting.methods import FoldLevels, HeadMethod, Judged, method_of
+from trainer.backtesting.methods import FoldScores, HeadMethod, method_of
 from trainer.backtesting.stress import PROTOCOLS
 from trainer.backtesting.verdict import in_words
 from trainer.data.dataset import Dataset
 from trainer.data.simulate import Simulation, simulate
-from trainer.evaluation.scored import score_dataset
+from trainer.evaluation.scored import ScoredRows, score_dataset
 from trainer.fitting.fit import fit_recipe
 from trainer.recipe import Recipe, load_recipe
 from trainer.reports.backtest_report import backtest_report
@@ -81,20 +81,20 @@ class ByRule:
     def folds_before(self, dataset, folds):
         return []
 
-    def level(self, prepared, dataset, fold):
+    def score_fold(self, prepared, dataset, fold):
         rows = np.flatnonzero((dataset.times >= fold.begin) & (dataset.times < fold.end) & ~dataset.events)
         jump = np.abs(np.diff(dataset.values[:, 0], append=0.0 if self.peeks else np.nan))
         level = jump[rows] if self.peeks else np.abs(dataset.values[rows, 0])
-        return FoldLevels(rows, level, self.lowest, np.abs(dataset.values[rows]).astype(np.float32))
+        return FoldScores(rows, level, self.lowest, np.abs(dataset.values[rows]).astype(np.float32))
 
     def finish(self, prepared, folds, levels, judged):
         kept = levels[-judged:]
-        return Judged(
+        return ScoredRows(
             np.concatenate([k.rows for k in kept]),
-            np.concatenate([k.level for k in kept]),
+            np.concatenate([k.raw_score for k in kept]),
+            None,
             np.concatenate([np.full(len(k.rows), k.threshold) for k in kept]),
-            np.concatenate([k.parts for k in kept]),
-            is_probability=False,
+            np.concatenate([k.attribution for k in kept]),
         )
 
 
@@ -175,12 +175,11 @@ def test_an_event_without_a_scored_row_before_it_is_missed_and_reported(recipe):
     data = file_of(events=EVENTS)
     method = ByRule(recipe)
     folds = plan_folds(data, "1200", "1d")
-    found = [method.level(data, data, fold) for fold in folds]
+    found = [method.score_fold(data, data, fold) for fold in folds]
     judged = method.finish(data, folds, found, len(folds))
     event = next(e for e in EVENTS if e > 1300)
     kept = ~np.isin(judged.rows, [event - 1, event - 2])
-    fewer = Judged(judged.rows[kept], judged.level[kept], judged.threshold[kept], judged.parts[kept], False)
-    worth = worth_of(recipe, data, folds, fewer)
+    worth = value_alarms(recipe, data, folds, judged.take(kept))
     assert worth.unscorable == 1
     assert worth.as_json()["caught"] == sum(e >= 1200 for e in EVENTS) - 1
 
@@ -202,7 +201,7 @@ def test_words_say_how_long_an_alarm_may_last_where_it_is_not_one_length(recipe)
     longer = recipe.model_copy(update={"episode": EpisodeConfig(hold_steps=2, max_steps=30)})
     worth = run_backtest([ByRule(longer)], data, folds)[0]
     assert any("up for 2 to 30 steps" in line and "paid for once" in line for line in in_words(worth))
-    rows = len(worth.judged.rows)
+    rows = len(worth.scored.rows)
     assert rows / 30 * 5 <= worth.always_cost <= rows / 30 * 5 + 5 * len(worth.days)
 
 
@@ -235,10 +234,10 @@ def test_the_backtest_says_what_a_bundle_fitted_at_the_origin_says(recipe, tmp_p
     past, later = (data.take(rows) for rows in (np.arange(len(data)) < begin, np.arange(len(data)) >= begin))
     fitted = fit_recipe(recipe, past, tmp_path / "bundle")
     scored = score_dataset(fitted.bundle, later)
-    np.testing.assert_array_equal(scored.rows + begin, worth.judged.rows)
-    np.testing.assert_allclose(scored.probability, worth.judged.level, rtol=1e-9)
+    np.testing.assert_array_equal(scored.rows + begin, worth.scored.rows)
+    np.testing.assert_allclose(scored.probability, worth.scored.level, rtol=1e-9)
     assert worth.saving > 0.5
-    loudest = worth.judged.parts[worth.judged.level > 0.5].sum(axis=0)
+    loudest = worth.scored.attribution[worth.scored.level > 0.5].sum(axis=0)
     assert np.argmax(loudest) == 0
 
 
@@ -247,7 +246,7 @@ def test_processes_give_what_one_gives(recipe):
     folds = plan_folds(data, "3000", "1d")
     method = method_of(recipe)
     one, two = (run_backtest([method], data, folds, jobs=jobs, check=False)[0] for jobs in (1, 2))
-    np.testing.assert_array_equal(one.judged.level, two.judged.level)
+    np.testing.assert_array_equal(one.scored.level, two.scored.level)
 
 
 def test_folds_fall_on_whole_days_whatever_the_start():
@@ -347,8 +346,8 @@ def test_a_recipe_without_a_head_takes_part(tmp_path):
     quick = loaded.model_copy(update={"train": loaded.train.model_copy(update={"epochs": 2})})
     data = file_of(events=EVENTS)
     worth = run_backtest([method_of(quick)], data, plan_folds(data, "3000", "1d"))[0]
-    assert worth.judged.level.shape == worth.judged.threshold.shape
-    assert not worth.judged.is_probability
+    assert worth.scored.level.shape == worth.scored.threshold.shape
+    assert worth.scored.probability is None
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ MANIFEST = small_manifest(threshold=ThresholdRecord(value=0.5, policy="fixed", h
 def scored(score, positive):
     score = np.asarray(score, dtype=np.float64)
     labels = None if positive is None else np.asarray(positive, dtype=bool)
-    return ScoredRows(np.arange(len(score)), score, None, score > 0.5, np.zeros((len(score), 3)), labels)
+    return ScoredRows(np.arange(len(score)), score, None, np.full(len(score), 0.5), np.zeros((len(score), 3)), labels)
 
 
 @given(st.integers(0, 10_000))
