@@ -31,6 +31,12 @@ class GridConfig(Config):
         default=21_600.0, gt=0, description="a lone reading further ahead than this is a bad clock, not progress"
     )
 
+    @property
+    def furthest_ahead_seconds(self) -> float:
+        """How far ahead a record may be by itself (rule 1): never less than a pause that a run survives, or than three
+        steps."""
+        return max(self.max_future_seconds, (self.max_gap_steps + 3) * self.step_seconds)
+
 
 class WindowConfig(Config):
     """A window is the last `steps` steps of one run; from `min_steps` on, shorter ones are scored (padded, masked)."""

@@ -44,7 +44,7 @@ class Assets:
         self,
         grid: Grid,
         limits: Limits,
-        max_future_seconds: float,
+        furthest_ahead_seconds: float,
         known: Mapping[str, Snapshot],
         silent_until: int,
         on_admit: Callable[[int, str, Snapshot | None], None],
@@ -62,7 +62,7 @@ class Assets:
         self.unsaved: set[int] = set()
         self.grid = grid
         self._limits = limits
-        self.max_future_seconds = max_future_seconds
+        self.furthest_ahead_seconds = furthest_ahead_seconds
         self._known = dict(known)
         self.only_known = bool(known)
         self._silent_until = silent_until
@@ -87,7 +87,7 @@ class Assets:
         if slot >= len(self.last_offset):
             self.last_offset = np.resize(self.last_offset, self.grid.capacity)
             self.decided_until = np.resize(self.decided_until, self.grid.capacity)
-        asset = self.by_slot[slot] = Asset(name, offset, ClockGuard(self.max_future_seconds))
+        asset = self.by_slot[slot] = Asset(name, offset, ClockGuard(self.furthest_ahead_seconds))
         self.slots[name] = self.slots_by_key[name.encode()] = slot
         self.last_offset[slot] = offset
         self._restore(slot, asset, known)

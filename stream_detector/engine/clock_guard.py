@@ -1,7 +1,8 @@
 """Rule 1: one bad clock moves nothing, a long outage loses nothing.
 
-A record far ahead of its asset's watermark is held aside until two more agree with it; a normal record refutes it.
-While the log is read again after a restart nothing is judged anew: the snapshot knows what became of each record.
+A record far ahead of its asset's watermark is held aside. Records that follow it in order confirm it, and a record of
+earlier time refutes it: data that comes in order of time is accepted whole, however long its pauses are. While the log
+is read again after a restart nothing is judged anew: the snapshot knows what became of each record.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 AGREEING = 3
-"""Records in a row that together prove that time has moved on."""
+"""Records in a row, close to each other, that together prove that time has moved on."""
+
+IN_ORDER = 6
+"""So many in a row prove it however far apart they are, if none is earlier than another before it: slow data."""
 
 MOST_REFUSED = 4_096
 """Refused offsets that are remembered for each asset."""
@@ -46,9 +50,9 @@ class Fate(Enum):
 
 @dataclass(slots=True)
 class ClockGuard:
-    """Rule 1 for one asset."""
+    """Rule 1 for one asset. `furthest_ahead_seconds`: of the grid's config."""
 
-    max_future_seconds: float
+    furthest_ahead_seconds: float
     held: list[HeldRecord] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     known_until: int = 0
@@ -60,16 +64,25 @@ class ClockGuard:
         """What becomes of the record; held ones that are released before it; held ones that are refused by it."""
         if record.offset < self.known_until:
             return self._known(record), [], []
-        if record.last_time <= watermark + self.max_future_seconds:
-            return Fate.ACCEPTED, [], self._refuse_held()
-        times = [held.last_time for held in self.held] + [record.last_time]
-        refused = self._refuse_held() if max(times) - min(times) > self.max_future_seconds else []
+        if record.last_time <= watermark + self.furthest_ahead_seconds:
+            return Fate.ACCEPTED, [], self.refuse_all()
+        refused = self._refuse([held for held in self.held if self._is_beyond(held, record)])
         self.changed = True
-        if len(self.held) + 1 < AGREEING:
+        if not self._confirms(record):
             self.held.append(record)
             return Fate.HELD, [], refused
         released, self.held = self.held, []
         return Fate.ACCEPTED, released, refused
+
+    def _is_beyond(self, held: HeldRecord, record: HeldRecord) -> bool:
+        return held.last_time > record.last_time + self.furthest_ahead_seconds
+
+    def _confirms(self, record: HeldRecord) -> bool:
+        """Whether time has moved on, with this record after those that are held."""
+        times = [held.last_time for held in self.held] + [record.last_time]
+        newest = times[-AGREEING:]
+        close = len(newest) == AGREEING and max(newest) - min(newest) <= self.furthest_ahead_seconds
+        return close or len(times) == IN_ORDER
 
     def _known(self, record: HeldRecord) -> Fate:
         if record.offset in self.expected_held:
@@ -77,13 +90,14 @@ class ClockGuard:
             return Fate.HELD
         return Fate.REFUSED if record.offset in self.refused else Fate.ACCEPTED
 
-    def _refuse_held(self) -> list[HeldRecord]:
-        refused, self.held = self.held, []
+    def _refuse(self, refused: list[HeldRecord]) -> list[HeldRecord]:
         if refused:
             self.changed = True
-            self.refused = (self.refused + [record.offset for record in refused])[-MOST_REFUSED:]
+            offsets = [record.offset for record in refused]
+            self.held = [record for record in self.held if record.offset not in offsets]
+            self.refused += offsets
         return refused
 
     def refuse_all(self) -> list[HeldRecord]:
-        """The asset is evicted: nobody will confirm what is held."""
-        return self._refuse_held()
+        """A normal record refutes what is held, or the asset is evicted and nobody will confirm it."""
+        return self._refuse(self.held)

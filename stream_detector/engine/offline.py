@@ -31,6 +31,9 @@ def score_frame(
 ) -> ScoredFrame:
     """Score a table of one asset as the engine would its rows, sent in order of time, events before rows of their time.
 
+    Rule 1 is not asked: it refuses nothing that comes in order of time, and what it would still hold the table's end
+    confirms.
+
     times: (N,) epoch seconds, ascending. values: (N, F) float64 in the bundle's order of sensors, NaN = missing.
     events: (E,) epoch seconds. The end of the table closes its last steps; on the stream they still wait.
     """

@@ -47,7 +47,7 @@ class Partition:
         self.grid = Grid(spec.grid, spec.window, len(spec.sensors), limits.slack_steps, limits.slack_cells)
         self.decider = Decider(spec, self.grid, keep_results=keep_steps)
         self.assets = Assets(
-            self.grid, limits, spec.grid.max_future_seconds, known, silent_until, on_admit=self.decider.admit
+            self.grid, limits, spec.grid.furthest_ahead_seconds, known, silent_until, on_admit=self.decider.admit
         )
         self._intake = Intake(self.grid)
         self._decoder = decoder

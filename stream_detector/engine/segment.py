@@ -81,7 +81,7 @@ class Segment:
         stamps = as_array(self._batch.timestamps_ms)
         if len(stamps) != len(self._keep):
             stamps = stamps[self._decoded.index]
-        self._keep = not_later(self._decoded.last_time, stamps, self._assets.max_future_seconds)
+        self._keep = not_later(self._decoded.last_time, stamps, self._assets.furthest_ahead_seconds)
         for record in np.flatnonzero(~self._keep).tolist():
             self._reject(record, FUTURE, "later than its Kafka timestamp")
 
@@ -121,10 +121,10 @@ class Segment:
         """Rule 1: records that are refused or held do not go on; returns those that were held and go on now."""
         decoded, keep = self._decoded, self._keep
         watched, all_watermarks = self._assets.watched, self._assets.grid.watermark
-        max_future_seconds = self._assets.max_future_seconds
+        furthest_ahead_seconds = self._assets.furthest_ahead_seconds
         suspects = set(watched)
         if not self._silent or not self._assets.only_known:
-            ahead = keep & (decoded.last_time > all_watermarks[slots] + max_future_seconds)
+            ahead = keep & (decoded.last_time > all_watermarks[slots] + furthest_ahead_seconds)
             suspects.update(slots[ahead].tolist())
         released: list[Released] = []
         if not suspects:
@@ -135,7 +135,7 @@ class Segment:
             concerned.tolist(), slots[concerned].tolist(), decoded.last_time[concerned].tolist(), strict=True
         ):
             guard = self._assets.by_slot[slot].clock_guard
-            if slot not in watched and time <= watermark[slot] + max_future_seconds:
+            if slot not in watched and time <= watermark[slot] + furthest_ahead_seconds:
                 watermark[slot] = max(watermark[slot], time)
                 continue
             this, place = self._as_held(record), int(decoded.index[record])

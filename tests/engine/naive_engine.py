@@ -70,6 +70,7 @@ class NaiveEngine:
         self.silent = max(grid.staleness_steps, self.late_steps)
         self.history = rules.window.steps + self.silent
         self.memory = self.history + 2 * (self.silent + self.late_steps) + grid.max_gap_steps + 2
+        self.furthest_ahead = max(grid.max_future_seconds, (grid.max_gap_steps + 3) * self.step)
         self.sensors = range(len(rules.sensors))
         self.out = Found()
 
@@ -169,7 +170,7 @@ class NaiveEngine:
         if "event" not in message:
             count = len(known)
         last = max(at for _, at, _ in known)
-        if last > timestamp / 1000 + self.rules.grid.max_future_seconds:
+        if last > timestamp / 1000 + self.furthest_ahead:
             return self.dead_letter(offset, "future", count)
         if name not in self.assets:
             if len(self.assets) >= self.limits.max_assets:
@@ -186,27 +187,26 @@ class NaiveEngine:
     # --- rule 1 -----------------------------------------------------------------------------------------------------
 
     def judge(self, asset: Asset, record: dict[str, Any]) -> None:
-        future = self.rules.grid.max_future_seconds
+        future = self.furthest_ahead
         if record["last"] <= asset.watermark + future:
-            self.refuse_held(asset)
+            self.refuse(asset, list(asset.held))
             self.accept(asset, record)
             return
-        times = [held["last"] for held in asset.held] + [record["last"]]
-        if max(times) - min(times) > future:
-            self.refuse_held(asset)
+        self.refuse(asset, [held for held in asset.held if held["last"] > record["last"] + future])
         asset.held.append(record)
         asset.changed = True
-        if len(asset.held) == 3:
+        newest = [held["last"] for held in asset.held[-3:]]
+        if len(asset.held) == 6 or (len(newest) == 3 and max(newest) - min(newest) <= future):
             held, asset.held = asset.held, []
             for each in held:
                 self.accept(asset, each)
 
-    def refuse_held(self, asset: Asset) -> None:
-        for held in asset.held:
+    def refuse(self, asset: Asset, refused: list[dict[str, Any]]) -> None:
+        for held in refused:
             self.dead_letter(held["offset"], "future", held["count"])
             asset.refused.append(held["offset"])
+            asset.held = [each for each in asset.held if each is not held]
             asset.changed = True
-        asset.held = []
 
     def accept(self, asset: Asset, record: dict[str, Any]) -> None:
         asset.last_offset = max(asset.last_offset, record["offset"])
@@ -390,7 +390,7 @@ class NaiveEngine:
             lags = asset.watermark < newest - self.limits.evict_after_seconds
             if lags and asset.last_offset < offset - self.limits.evict_after_records:
                 self.clear(asset, asset.next_step)
-                self.refuse_held(asset)
+                self.refuse(asset, list(asset.held))
                 del self.assets[asset.name]
                 gone[asset.name] = None
         return gone

@@ -82,6 +82,54 @@ def test_offline_and_stream_decide_alike() -> None:
         assert len(frame.alarms) > 2
 
 
+STEPS = [7e-5, 0.1, 1 / 3, 1.0, 60.0, 3600.0, 4 * 3600.0, 8 * 3600.0, 86_400.0]
+"""Seconds; some are longer than `max_future_seconds`, six hours unless said otherwise."""
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(STEPS), st.sampled_from([1.0, 7 * 3600.0, 30 * 86_400.0]), st.integers(0, 5), st.integers(0, 10**6),
+)  # fmt: skip
+@example(3600.0, 8 * 3600.0, 0, 1)  # a row a shift in a grid of hours: each pause is longer than a clock may be wrong
+@example(86_400.0, 86_400.0, 0, 2)
+def test_offline_and_stream_agree_at_any_step_and_after_any_pause(
+    step: float, pause: float, max_gap_steps: int, seed: int
+) -> None:
+    rules = make_rules(
+        threshold=3.0, window={"steps": 3, "min_steps": 1},
+        grid={"step_seconds": step, "max_future_seconds": 21_600.0, "max_gap_steps": max_gap_steps},
+    )  # fmt: skip
+    rng = np.random.default_rng(seed)
+    lengths = np.where(rng.random(60) < rng.choice([0.05, 0.3, 1.0]), pause * rng.integers(1, 4, 60), step)
+    times = (round(BASE / step) + np.cumsum(np.maximum(1, np.round(lengths / step)))) * step
+    values = np.round(rng.normal(size=(60, 3)) * 3, 3)
+    events = times[rng.random(60) < 0.05]
+    frame = score_frame(rules, times, values, events, "m1")
+    # Three rows in a row confirm what the end of the table confirms offline, and close its last step.
+    confirming = float(times[-1]) + 100 * (rules.grid.furthest_ahead_seconds + step)
+    after = [(0.0, {"time": confirming + number * step, "values": {"x1": 0.0}}) for number in range(3)]
+    outcomes = send(Engine(rules), [*as_rows(times, values, events), *after])
+    alarms, scores = everything(outcomes)
+    assert not any(outcome.dead_letters for outcome in outcomes)
+    assert [score.score for score in scores][: len(frame.score)] == frame.score.tolist()
+    assert [score.alarm for score in scores][: len(frame.above)] == frame.above.tolist()
+    assert alarms[: len(frame.alarms)] == frame.alarms
+
+
+def test_an_erratic_clock_among_good_ones_moves_nothing_and_costs_no_good_record() -> None:
+    """It is the only one for some records, and each of its times is far from the one before."""
+    rules, rng = make_rules(), np.random.default_rng(4)
+    rows = as_rows(*plant(200, holes=0.0))
+    erratic = [
+        [(0.0, {"time": BASE + float(at), "values": {"x1": 1.0}}) for at in -np.sort(-rng.uniform(1e6, 1e9, size))]
+        for size in rng.integers(0, 5, len(rows))
+    ]
+    mixed = [sent for row, bad in zip(rows, erratic, strict=True) for sent in (row, *bad)]
+    outcomes = send(Engine(rules), [*mixed, rows[-1]])
+    assert everything(outcomes) == everything(send(Engine(rules), rows))
+    assert sum(len(outcome.dead_letters) for outcome in outcomes) == sum(map(len, erratic))
+
+
 def test_rows_and_readings_decide_alike() -> None:
     rows = as_rows(*plant(300))
     for name in ("plain", "lateness", "watermark", "head"):

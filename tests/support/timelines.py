@@ -117,7 +117,8 @@ def _message(clock: str, what: str) -> dict[str, Any]:
 def said_of(outcome: Outcome, spec: DetectorSpec, held_before: int) -> str:
     """One record's outcome in the words of the page."""
     counts, closed, words = outcome.counts, outcome.closed, []
-    held = counts.held - held_before
+    # Those that became dead letters with this record are held no more.
+    held = counts.held - held_before + (counts.dead_lettered if held_before else 0)
     for count, word in (
         (held, "held"),
         (counts.windowed, "windowed"),
