@@ -1,29 +1,33 @@
 """The assets of a partition: who is admitted, and who is let go. All of it follows from the log."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.grid.grid import Grid
+from stream_detector.detection.grid.slot_state import write_slot
+from stream_detector.engine.asset_history import AssetHistory
+from stream_detector.engine.asset_windows import AssetWindows, unpack
 from stream_detector.engine.clock_guard import ClockGuard, HeldRecord
-from stream_detector.engine.limits import Limits
+from stream_detector.engine.kept_windows import NEVER, KeptWindows
+from stream_detector.engine.limits import SWEEPS, Limits
 from stream_detector.engine.snapshots import Snapshot
-
-SWEEPS = 8
-"""How often eviction is looked at within `evict_after_records` offsets."""
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(slots=True)
 class Asset:
-    """What is kept of an asset beside its cells and its decisions. `since`: offset of its first record."""
+    """What is kept of an asset beside its cells and its decisions; `since`, `floor`, `previous` as in its snapshot."""
 
     name: str
     since: int
     clock_guard: ClockGuard
+    floor: int | None = None
+    previous: tuple[int, int] | None = None
 
 
 class Assets:
@@ -38,6 +42,8 @@ class Assets:
         unsaved: slots whose snapshot is out of date.
         only_known: there are snapshots. While the log is read again, no other assets exist, and they say what rule 1
             did.
+        history: of the assets that were evicted.
+        kept: the windows that lie in snapshots.
     """
 
     def __init__(
@@ -47,11 +53,12 @@ class Assets:
         furthest_ahead_seconds: float,
         known: Mapping[str, Snapshot],
         silent_until: int,
-        on_admit: Callable[[int, str, Snapshot | None], None],
+        on_admit: Callable[[int, str, Snapshot | None, AssetWindows | None], None],
     ) -> None:
         """known: the snapshots, where the log is read again after a restart; then no other asset was there.
 
-        silent_until: records below this offset rebuild state. on_admit: told of slot, name and snapshot of each asset.
+        silent_until: records below this offset rebuild state. on_admit: told of slot, name, snapshot and windows of
+        each asset.
         """
         self.by_slot: dict[int, Asset] = {}
         self.slots: dict[str, int] = {}
@@ -63,11 +70,18 @@ class Assets:
         self.grid = grid
         self._limits = limits
         self.furthest_ahead_seconds = furthest_ahead_seconds
-        self._known = dict(known)
+        self.history = AssetHistory(known, limits.max_assets)
+        self.kept = KeptWindows(limits)
+        self._known = {name: snapshot for name, snapshot in known.items() if snapshot.evicted is None}
         self.only_known = bool(known)
         self._silent_until = silent_until
         self._on_admit = on_admit
         self._free: list[int] = []
+        for name, snapshot in list(self._known.items()):
+            if snapshot.windows is not None:
+                # Damaged ones count as none: they warm up.
+                with suppress(ValueError):
+                    self._admit_with_windows(name, snapshot, unpack(snapshot.windows), snapshot.windows)
 
     def admit(self, name: str, offset: int, first_time: float, last_time: float, *, rebuilding: bool) -> int | None:
         """Slot of a new asset; None where its record at `offset` cannot begin it.
@@ -75,48 +89,81 @@ class Assets:
         first_time, last_time: of the readings of that record, epoch seconds.
         """
         known = self._known.get(name)
-        if known is not None and offset < known.since:
-            known = None
-        if rebuilding and self.only_known and (known is None or offset in known.refused):
+        if known is None:
+            if rebuilding and self.only_known:
+                return None
+            if len(self.by_slot) + self.history.others(offset) >= self._limits.max_assets:
+                return None
+        elif rebuilding and offset in known.refused:
             return None
-        if len(self.by_slot) >= self._limits.max_assets:
-            return None
-        slot = self._free.pop() if self._free else len(self.by_slot)
-        self.grid.admit(slot, first_time, offset)
+        asset = self._asset_of(name, offset, known)
+        slot = self._slot_for(asset, first_time, offset)
         self.grid.watermark[slot] = last_time
+        self._restore(slot, asset, known, [])
+        self._on_admit(slot, name, known, None)
+        return slot
+
+    def _admit_with_windows(self, name: str, known: Snapshot, windows: AssetWindows, packed: bytes) -> None:
+        """Before the first batch: none of the asset's records from before is read again."""
+        asset = self._asset_of(name, known.since, known)
+        slot = self._slot_for(asset, windows.slot.watermark, windows.last_offset)
+        write_slot(self.grid, slot, windows.slot)
+        self._restore(slot, asset, known, windows.held)
+        self.kept.keep(slot, known.begin, packed)
+        self._on_admit(slot, name, known, windows)
+
+    def _asset_of(self, name: str, offset: int, known: Snapshot | None) -> Asset:
+        guard = ClockGuard(self.furthest_ahead_seconds)
+        if known is not None:
+            return Asset(name, known.since, guard, known.floor, known.previous)
+        departed = self.history.departed.pop(name, None)
+        if departed is None:
+            return Asset(name, offset, guard)
+        return Asset(name, offset, guard, departed.floor, (departed.since, departed.evicted))
+
+    def _slot_for(self, asset: Asset, time: float, offset: int) -> int:
+        slot = self._free.pop() if self._free else len(self.by_slot)
+        self.grid.admit(slot, time, offset, asset.floor)
         if slot >= len(self.last_offset):
             self.last_offset = np.resize(self.last_offset, self.grid.capacity)
             self.decided_until = np.resize(self.decided_until, self.grid.capacity)
-        asset = self.by_slot[slot] = Asset(name, offset, ClockGuard(self.furthest_ahead_seconds))
-        self.slots[name] = self.slots_by_key[name.encode()] = slot
+        self.by_slot[slot] = asset
+        self.slots[asset.name] = self.slots_by_key[asset.name.encode()] = slot
         self.last_offset[slot] = offset
-        self._restore(slot, asset, known)
-        self._on_admit(slot, name, known)
         return slot
 
-    def _restore(self, slot: int, asset: Asset, known: Snapshot | None) -> None:
+    def _restore(self, slot: int, asset: Asset, known: Snapshot | None, held: list[HeldRecord]) -> None:
         until = self._silent_until
         if known is None:
             self.unsaved.add(slot)
+            asset.clock_guard.known_until = until if self.only_known else 0
         else:
             del self._known[asset.name]
             until = max(until, known.until)
-            asset.since = known.since
-            asset.clock_guard.refused = list(known.refused)
-            asset.clock_guard.expected_held = frozenset(known.held)
-            if known.refused or known.held:
+            asset.clock_guard.restore(until, known.refused, known.held, held)
+            if known.refused or known.held or held:
                 self.watched.add(slot)
         self.decided_until[slot] = until
-        asset.clock_guard.known_until = until if self.only_known else 0
 
     def held(self) -> list[HeldRecord]:
         """The records that rule 1 holds aside."""
         return [held for slot in self.watched for held in self.by_slot[slot].clock_guard.held]
 
+    def low(self) -> int | None:
+        """The oldest offset that live state still needs; None where nothing is held."""
+        slots = np.fromiter(self.by_slot, np.int64, len(self.by_slot))
+        needed = self.kept.lows(slots, self.grid.low(slots)).tolist()
+        for slot in self.watched:
+            until = self.kept.until(slot) or 0
+            needed += [held.offset for held in self.by_slot[slot].clock_guard.held if held.offset >= until]
+        low = min(needed, default=NEVER)
+        return None if low == NEVER else low
+
     def sweeps(self, offsets: Ints, previous_offset: int | None) -> dict[int, int]:
         """Where in a batch evictions are looked at: {place before which: offset as of which}."""
         every = max(1, self._limits.evict_after_records // SWEEPS)
-        previous = int(offsets[0] if previous_offset is None else previous_offset) // every
+        # A restart begins before the offset that it has processed.
+        previous = int(offsets[0] if previous_offset is None else min(previous_offset, offsets[0])) // every
         if int(offsets[-1]) // every == previous:
             return {}
         epoch = offsets // every
@@ -128,12 +175,15 @@ class Assets:
         if not len(slots):
             return
         watermark = self.grid.watermark[slots]
-        lags = watermark < watermark.max() - self._limits.evict_after_seconds
+        newest = self.history.watermark(offset, float(watermark.max()))
+        lags = watermark < newest - self._limits.evict_after_seconds
         unheard = self.last_offset[slots] < offset - self._limits.evict_after_records
-        for slot in slots[lags & unheard].tolist():
+        known_to_live = self.decided_until[slots] > offset
+        for slot in slots[lags & unheard & ~known_to_live].tolist():
             asset = self.by_slot[slot]
             yield slot, asset
             del self.by_slot[slot], self.slots[asset.name], self.slots_by_key[asset.name.encode()]
             self.watched.discard(slot)
             self.unsaved.discard(slot)
+            self.kept.discard(slot)
             self._free.append(slot)

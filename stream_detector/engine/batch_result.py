@@ -16,7 +16,7 @@ class BatchResult:
 
     Attributes:
         dead_letters: with the place in the batch at which each was settled.
-        snapshots: (asset, bytes); None where the asset was evicted.
+        snapshots: (asset, bytes); None where an evicted one is forgotten.
         event_assets: the asset of each event.
     """
 

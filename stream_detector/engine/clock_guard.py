@@ -18,7 +18,10 @@ IN_ORDER = 6
 """So many in a row prove it however far apart they are, if none is earlier than another before it: slow data."""
 
 MOST_REFUSED = 4_096
-"""Refused offsets that are remembered for each asset."""
+"""With more of them an asset's windows are snapshotted; then the refused ones from before are not read again."""
+
+MOST_LISTED = 20_000
+"""Where windows are too large for that, more are not listed: a restart then begins after those that are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,32 @@ class ClockGuard:
     held: list[HeldRecord] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     known_until: int = 0
-    """Below this offset `refused` and `expected_held` say what became of each record."""
-    expected_held: frozenset[int] = frozenset()
+    """Below this offset `known_refused` and `known_held` say what became of each record."""
+    complete_from: int = 0
+    """From this offset on `refused` lacks none."""
+    known_refused: frozenset[int] = frozenset()
+    known_held: frozenset[int] = frozenset()
     changed: bool = False
+
+    def restore(self, until: int, refused: list[int], held: list[int], held_in_windows: list[HeldRecord]) -> None:
+        """What a snapshot knows. held_in_windows: those that were held where the log is read again from."""
+        self.known_until, self.refused = until, list(refused)
+        self.known_refused, self.known_held = frozenset(refused), frozenset(held)
+        self.held = [record for record in held_in_windows if record.offset not in self.known_refused]
+
+    def known_from(self, begin: int) -> int:
+        """Forget what was refused before offset `begin`; returns from where on all that was refused is known."""
+        self.complete_from = max(self.complete_from, begin)
+        self.refused = [offset for offset in self.refused if offset >= self.complete_from]
+        if len(self.refused) > MOST_LISTED:
+            self.refused = self.refused[-MOST_LISTED:]
+            self.complete_from = min(self.refused)
+        return self.complete_from
 
     def judge(self, record: HeldRecord, watermark: float) -> tuple[Fate, list[HeldRecord], list[HeldRecord]]:
         """What becomes of the record; held ones that are released before it; held ones that are refused by it."""
         if record.offset < self.known_until:
-            return self._known(record), [], []
+            return self._known(record)
         if record.last_time <= watermark + self.furthest_ahead_seconds:
             return Fate.ACCEPTED, [], self.refuse_all()
         refused = self._refuse([held for held in self.held if self._is_beyond(held, record)])
@@ -84,11 +105,15 @@ class ClockGuard:
         close = len(newest) == AGREEING and max(newest) - min(newest) <= self.furthest_ahead_seconds
         return close or len(times) == IN_ORDER
 
-    def _known(self, record: HeldRecord) -> Fate:
-        if record.offset in self.expected_held:
+    def _known(self, record: HeldRecord) -> tuple[Fate, list[HeldRecord], list[HeldRecord]]:
+        if record.offset in self.known_held:
             self.held.append(record)
-            return Fate.HELD
-        return Fate.REFUSED if record.offset in self.refused else Fate.ACCEPTED
+            return Fate.HELD, [], []
+        if record.offset in self.known_refused:
+            return Fate.REFUSED, [], []
+        released = [held for held in self.held if held.offset not in self.known_held]
+        self.held = [held for held in self.held if held.offset in self.known_held]
+        return Fate.ACCEPTED, released, []
 
     def _refuse(self, refused: list[HeldRecord]) -> list[HeldRecord]:
         if refused:

@@ -10,9 +10,10 @@ from stream_detector.detection.grid.closed_steps import END, EVENT, LATE_EVENT, 
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.windows import gather, scorable
 from stream_detector.detection.head.head import Head, HeadState, StepInput
-from stream_detector.detection.slot_arrays import SlotArrays
 from stream_detector.engine.alarm_messages import AlarmMessages
+from stream_detector.engine.asset_windows import AssetWindows
 from stream_detector.engine.detector_spec import DetectorSpec
+from stream_detector.engine.latest_scores import LatestScores
 from stream_detector.engine.outcome import Closed, ScoredSteps
 from stream_detector.engine.snapshots import Snapshot
 from stream_detector.messages import Alarm, Score
@@ -50,49 +51,6 @@ class DecisionState:
     head: HeadState = None
 
 
-@dataclass(slots=True)
-class LatestScores(SlotArrays):
-    """The newest scored step of each slot; score, probability, newest and expected are NaN before the first.
-
-    Attributes:
-        busy: an alarm is up or rests; a step of any other slot below the threshold changes nothing.
-        step: of the grid. degraded: masked sensors.
-        attribution, newest, expected: (slots, F), as in `ScoredSteps`.
-    """
-
-    busy: Bools
-    step: Ints
-    score: Floats
-    probability: Floats
-    degraded: Ints
-    attribution: NDArray[np.float32]
-    newest: NDArray[np.float32]
-    expected: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, sensors: int) -> "LatestScores":
-        """Without a slot."""
-        none = np.zeros((0, sensors), np.float32)
-        numbers, counts = np.zeros(0), np.zeros(0, np.int64)
-        return cls(np.zeros(0, np.bool_), counts, numbers, numbers, counts, none, none, none)
-
-    def begin(self, slot: int, *, busy: bool) -> None:
-        """An asset begins in the slot."""
-        self.make_room(slot)
-        self.busy[slot] = busy
-        self.score[slot] = self.probability[slot] = np.nan
-        self.degraded[slot] = 0
-        self.attribution[slot] = 0
-        self.newest[slot] = self.expected[slot] = np.nan
-
-    def note(self, found: ScoredSteps) -> None:
-        """These steps are the newest; of several of a slot the last one stays."""
-        slot = found.slot
-        self.step[slot], self.score[slot], self.probability[slot] = found.step, found.score, found.probability
-        self.degraded[slot], self.attribution[slot] = found.degraded, found.attribution
-        self.newest[slot], self.expected[slot] = found.newest, found.expected
-
-
 class Decider:
     """Decides for the slots of one grid. `keep_results`: decisions hold every scored step."""
 
@@ -110,7 +68,7 @@ class Decider:
         self._decisions = Decisions()
         self.latest = LatestScores.of(len(spec.sensors))
 
-    def admit(self, slot: int, asset: str, known: Snapshot | None) -> None:
+    def admit(self, slot: int, asset: str, known: Snapshot | None = None, windows: AssetWindows | None = None) -> None:
         """An asset begins, with what its snapshot knows."""
         state, head = DecisionState(asset), self._spec.head
         if known is not None:
@@ -121,6 +79,8 @@ class Decider:
             state.head = head.fresh() if known is None or known.head is None else head.load(known.head)
         self.states[slot] = state
         self.latest.begin(slot, busy=state.alarm is not None or state.ended_step is not None)
+        if windows is not None:
+            self.latest.write(slot, windows.latest)
 
     def release(self, slot: int, record: int) -> None:
         """The asset is evicted; an open alarm is cleared."""

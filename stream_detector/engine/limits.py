@@ -1,6 +1,9 @@
-"""What bounds the engine's memory, whatever arrives."""
+"""What bounds the engine's memory, whatever arrives, and what a restart reads again."""
 
 from dataclasses import dataclass
+
+SWEEPS = 8
+"""How often eviction is looked at within `evict_after_records` offsets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -8,11 +11,16 @@ class Limits:
     """Both conditions of an eviction are functions of the log, so a restart evicts the same assets.
 
     Attributes:
-        max_assets: a partition's records for more assets are dead letters (`too-many-assets`).
+        max_assets: a partition's records for more assets are dead letters (`too-many-assets`); of so many that were
+            evicted it is remembered which steps were decided.
         evict_after_seconds: an asset this far behind the partition's newest event time may be evicted,
         evict_after_records: if none of the last so many offsets was a record of it.
         slack_steps: most ring rows beyond those that windows need: how far an asset goes before its steps are closed.
         slack_cells: of these rows of all assets of a partition together.
+        window_lag_records: an asset whose windows begin more records back than this,
+        window_lag_spans: and more than so many times what the windows of the others span, has them in its snapshot.
+        window_bytes_per_record: most bytes of such snapshots, on average over the records that came.
+        window_bytes: most bytes of one; a message of Kafka holds about a million.
     """
 
     max_assets: int = 20_000
@@ -20,3 +28,7 @@ class Limits:
     evict_after_records: int = 1_000_000
     slack_steps: int = 256
     slack_cells: int = 2**19
+    window_lag_records: int = 100_000
+    window_lag_spans: float = 4.0
+    window_bytes_per_record: float = 16.0
+    window_bytes: int = 900_000

@@ -41,7 +41,7 @@ def score_frame(
     times, values = np.asarray(times, np.float64), np.asarray(values, np.float64)
     grid = Grid(spec.grid, spec.window, len(spec.sensors))
     decider = Decider(spec, grid, keep_results=True)
-    decider.admit(SLOT, asset, None)
+    decider.admit(SLOT, asset)
     for closings in closings_of_table(grid, times, values, np.asarray(events, np.float64)):
         decider.add(closings)
     decisions = decider.take()

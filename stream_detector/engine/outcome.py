@@ -113,7 +113,7 @@ ARRAYS = tuple(name for name in ScoredSteps.__slots__ if name != "assets")
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of one batch, in the order of the log. `snapshots`: (asset, bytes), None where the asset was evicted.
+    """What came of one batch, in the order of the log. `snapshots`: (asset, bytes), None: an evicted one is forgotten.
 
     `alarm_timestamps_ms`: for each alarm the Kafka timestamp of the record that closed its step.
     `event_assets`: the asset of each event. `steps`: every scored step, where the engine was told to keep them.

@@ -13,8 +13,12 @@ from stream_detector.decoding.decoder import Decoder
 from stream_detector.detection.grid.closed_steps import select
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.intake import Intake, Tally
+from stream_detector.detection.grid.slot_state import read_slot
+from stream_detector.engine.asset_history import Departed
+from stream_detector.engine.asset_windows import AssetWindows, pack
 from stream_detector.engine.assets import Assets
 from stream_detector.engine.batch_result import BatchResult
+from stream_detector.engine.clock_guard import MOST_REFUSED
 from stream_detector.engine.decider import Decider
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.handling_order import HandlingOrder, as_array
@@ -51,16 +55,13 @@ class Partition:
         )
         self._intake = Intake(self.grid)
         self._decoder = decoder
+        self._limits = limits
         self._silent_until = silent_until
-        self._previous_offset: int | None = None
+        self._previous_offset = silent_until - 1 if silent_until else None
 
     def low(self) -> int | None:
         """The oldest offset that live state still needs; None where nothing is held."""
-        live = self.assets.by_slot
-        if not live:
-            return None
-        low = int(self.grid.low(np.fromiter(live, np.int64, len(live))).min())
-        return min([low, *(held.offset for held in self.assets.held())])
+        return self.assets.low()
 
     def process(self, batch: RecordBatch, publish_scores: bool) -> Outcome:
         """Handle a batch."""
@@ -73,7 +74,7 @@ class Partition:
         audible = int(np.searchsorted(offsets, self._silent_until))
         for begin, end in pairwise(sorted({0, len(offsets), audible, *sweeps, *heavy_cuts(batch)})):
             if begin in sweeps and begin >= audible:
-                self._evict(sweeps[begin], begin, result)
+                self._evict(sweeps[begin], begin, int(offsets[-1]) + 1, result)
             silent = begin < audible
             segment = Segment(batch, begin, end, self._decoder, self.assets, result, silent=silent)
             self._fill_grid(segment, order, silent=silent)
@@ -93,13 +94,26 @@ class Partition:
                 self.decider.add(closings if due.all() else select(closings, due))
         segment.result.count_readings(tally)
 
-    def _evict(self, offset: int, place: int, result: BatchResult) -> None:
-        """Let assets go as of `offset`, before the record at `place` of the batch."""
+    def _evict(self, offset: int, place: int, until: int, result: BatchResult) -> None:
+        """Let assets go as of `offset`, before the record at `place` of a batch that ends before offset `until`."""
+        history = self.assets.history
         for slot, asset in self.assets.evicted(offset):
             self.decider.release(slot, place)
             for held in asset.clock_guard.refuse_all():
                 result.refuse(held, place)
-            result.snapshots.append((asset.name, None))
+            departed = Departed(asset.since, offset, int(self.grid.next_step[slot]))
+            forgotten = history.depart(asset.name, departed)
+            if forgotten is not None:
+                result.snapshots.append((forgotten, None))
+            marker = Snapshot(
+                since=asset.since,
+                until=until,
+                floor=departed.floor,
+                evicted=offset,
+                previous=asset.previous,
+                sweeps=history.sweeps,
+            )
+            result.snapshots.append((asset.name, dump(marker)))
             result.counts.assets_evicted += 1
 
     def _conclude(self, order: HandlingOrder, result: BatchResult) -> Outcome:
@@ -110,11 +124,10 @@ class Partition:
             found.sort(key=lambda pair: order.index[pair[0]])
         result.dead_letters.sort(key=lambda pair: pair[0])
         names = {slot: asset.name for slot, asset in live.items()} if decisions.results else {}
-        unsaved = self.assets.unsaved
-        unsaved |= decisions.changed
-        if batch.offsets[-1] >= self._silent_until:
-            result.snapshots += sorted((live[slot].name, self._snapshot(slot)) for slot in unsaved)
-            unsaved.clear()
+        self.assets.unsaved |= decisions.changed
+        processed = int(batch.offsets[-1]) + 1
+        if processed > self._silent_until:
+            result.snapshots += self._snapshots(processed)
         return Outcome(
             alarms=[alarm for _, alarm in decisions.alarms],
             scores=[score for _, score in decisions.scores],
@@ -127,20 +140,68 @@ class Partition:
             steps=[found.of_assets(names) for found in decisions.results],
         )
 
-    def _snapshot(self, slot: int) -> bytes:
-        asset, state = self.assets.by_slot[slot], self.decider.states[slot]
-        assert self._previous_offset is not None
-        guard = asset.clock_guard
+    def _snapshots(self, processed: int) -> list[tuple[str, bytes | None]]:
+        """Of the assets whose last one is out of date. `processed`: the next offset."""
+        assets, kept = self.assets, self.assets.kept
+        self._drop_outlived_windows()
+        if kept.is_time(processed):
+            slots = np.fromiter(assets.by_slot, np.int64, len(assets.by_slot))
+            for slot in kept.due(processed, slots, self.grid.low(slots), assets.last_offset[slots]):
+                if not kept.may_write:
+                    break
+                self._keep_windows(slot, processed)
+        # A snapshot from before the restart may count further than this.
+        settled = [slot for slot in assets.unsaved if assets.by_slot[slot].clock_guard.known_until <= processed]
+        for slot in settled:
+            if len(assets.by_slot[slot].clock_guard.refused) > MOST_REFUSED:
+                self._keep_windows(slot, processed)
+        assets.unsaved.difference_update(settled)
+        return sorted((assets.by_slot[slot].name, self._snapshot(slot, processed)) for slot in settled)
+
+    def _drop_outlived_windows(self) -> None:
+        """Assets that have sent so much since that the log alone gives their windows back."""
+        for slot, until in self.assets.kept.stirred():
+            if int(self.grid.low(np.array([slot]))[0]) >= until:
+                self.assets.kept.discard(slot)
+                self.assets.unsaved.add(slot)
+
+    def _keep_windows(self, slot: int, processed: int) -> None:
+        """Put the windows of an asset into its snapshots, so that no record below `processed` is needed for it."""
+        assets, guard = self.assets, self.assets.by_slot[slot].clock_guard
+        if guard.known_until > processed or not assets.kept.may_fit(slot, processed):
+            return
+        windows = AssetWindows(
+            read_slot(self.grid, slot), int(assets.last_offset[slot]), guard.held, self.decider.latest.read(slot)
+        )
+        data = pack(windows)
+        assets.kept.wrote(len(data))
+        if len(data) + len(self.decider.dump_head(self.decider.states[slot]) or b"") > self._limits.window_bytes:
+            assets.kept.is_too_large(slot, processed)
+            return
+        assets.kept.keep(slot, processed, data)
+        guard.refused = []
+        assets.unsaved.add(slot)
+
+    def _snapshot(self, slot: int, processed: int) -> bytes:
+        assets, asset, state = self.assets, self.assets.by_slot[slot], self.decider.states[slot]
+        guard, begin = asset.clock_guard, assets.kept.until(slot)
+        if begin is None:
+            begin = guard.known_from(int(self.grid.low(np.array([slot]))[0]))
         return dump(
             Snapshot(
                 since=asset.since,
-                until=max(self._previous_offset + 1, guard.known_until),
+                until=processed,
+                begin=begin,
+                windows=assets.kept.data(slot),
                 refused=guard.refused,
                 held=[held.offset for held in guard.held],
                 alarm=None if state.alarm is None else to_bytes(state.alarm),
                 alarm_step=state.alarm_step,
                 ended_step=state.ended_step,
                 head=self.decider.dump_head(state),
+                floor=asset.floor,
+                previous=asset.previous,
+                sweeps=assets.history.sweeps,
             )
         )
 

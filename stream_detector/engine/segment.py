@@ -40,10 +40,15 @@ class Segment:
         keys, values = batch.keys, batch.values
         if end - begin < len(keys):
             keys, values = keys[begin:end], values[begin:end]
-        self._decoded = decoder.decode(keys, values, assets.slots_by_key)
+        assets.history.read_from(int(batch.offsets[begin]))
+        answered_until = assets.history.answered_until
+        self._decoded = decoder.decode(keys, values, None if answered_until else assets.slots_by_key)
         self._decoded.index = self._decoded.index + begin
         self._keep: Bools = np.ones(len(self._decoded.index), np.bool_)
         """(R,) which decoded records go on."""
+        if answered_until:
+            until = [answered_until.get(name, 0) for name in self._decoded.asset]
+            self._keep = as_array(batch.offsets)[self._decoded.index] >= np.array(until, np.int64)
 
     def readings(self, order: HandlingOrder) -> Readings:
         """The readings that go into the grid, those of released records among them, in the order of their effect."""
@@ -64,7 +69,9 @@ class Segment:
             readings = order.insert(readings, released)
         if len(readings):
             used = slice(None) if all_kept else keep
-            self._assets.last_offset[slots[used]] = order.offset[decoded.index[used]]
+            offsets = order.offset[decoded.index[used]]
+            self._assets.last_offset[slots[used]] = offsets
+            self._assets.kept.note_records(slots[used], offsets)
         return readings
 
     def _tell_decoded(self) -> None:
@@ -81,9 +88,10 @@ class Segment:
         stamps = as_array(self._batch.timestamps_ms)
         if len(stamps) != len(self._keep):
             stamps = stamps[self._decoded.index]
-        self._keep = not_later(self._decoded.last_time, stamps, self._assets.furthest_ahead_seconds)
-        for record in np.flatnonzero(~self._keep).tolist():
+        fine = not_later(self._decoded.last_time, stamps, self._assets.furthest_ahead_seconds)
+        for record in np.flatnonzero(self._keep & ~fine).tolist():
             self._reject(record, FUTURE, "later than its Kafka timestamp")
+        self._keep &= fine
 
     def _slots(self) -> Ints:
         """(R,) slot of each record; new assets are admitted, and a record is dropped where its asset cannot be."""
@@ -141,6 +149,8 @@ class Segment:
             this, place = self._as_held(record), int(decoded.index[record])
             fate, freed, refused = guard.judge(this, watermark[slot])
             released += [Released(place, slot, held) for held in freed]
+            for held in freed:
+                self._assets.kept.note_records(np.array([slot]), np.array([held.offset]))
             keep[record] = fate is Fate.ACCEPTED
             if fate is Fate.ACCEPTED:
                 watermark[slot] = max([watermark[slot], time, *(held.last_time for held in freed)])

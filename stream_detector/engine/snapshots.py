@@ -18,25 +18,38 @@ WAITING_BYTES = 64
 """Of an expectation that a head keeps until its lead window is over."""
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Attributes:
     since: offset of the asset's first record; what came before belongs to a life that ended in an eviction.
     until: every record below this offset is covered: what was decided, and which were `refused` or are `held`.
-    refused: offsets of records that rule 1 turned away, the newest ones; held: of those that it holds aside.
+    begin: the asset's records from this offset on give back its windows, those before are not needed.
+    windows: what its windows were before that record (`asset_windows.pack`); None: nothing, or not needed.
+    refused: offsets of records that rule 1 turned away, except those that were before `begin`; held: of those that it
+        holds aside.
     alarm: the raised alarm of the open episode as JSON; alarm_step: the step that raised it.
     ended_step: the step in which the last episode was over, while it rests, else None.
     head: the state of the probability head.
+    floor: no step before this one is decided, for the asset had been evicted and came back.
+    evicted: the offset as of which the asset was let go; None: it lives.
+    previous: its life before: offset of the first record, offset as of which it was let go.
+    sweeps: when evictions were last looked at: (offset, watermark of the partition).
     """
 
     version: int = VERSION
     since: int
     until: int
+    begin: int = 0
+    windows: bytes | None = None
     refused: list[int] = []
     held: list[int] = []
     alarm: bytes | None = None
     alarm_step: int = 0
     ended_step: int | None = None
     head: bytes | None = None
+    floor: int | None = None
+    evicted: int | None = None
+    previous: tuple[int, int] | None = None
+    sweeps: list[tuple[int, float]] = []
 
 
 _DECODER = msgspec.msgpack.Decoder(Snapshot)

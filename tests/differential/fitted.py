@@ -36,7 +36,6 @@ def random_sections(rng: random.Random, kind: str) -> dict[str, Any]:
             "staleness_steps": rng.choice([1, 3, 5]),
             "max_gap_steps": rng.choice([0, 2, 5]),
             "close": rng.choice(["complete", "complete", "watermark"]),
-            "max_future_seconds": max(21_600.0, 1000 * step),
         },
         "window": dict(random_window(rng, rng.choice([1, 2, 3, 5, 8, 16]))),
         "transform": {

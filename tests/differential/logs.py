@@ -1,7 +1,7 @@
 """Random logs: what several assets send in every form, and everything that goes wrong with it on the way."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -39,15 +39,24 @@ class Weather:
 
 
 def random_limits(rng: random.Random, step_seconds: float) -> Limits:
-    """Roomy and narrow ones, with rings of several lengths and evictions after a few steps."""
-    return rng.choice(
+    """Roomy and narrow ones, with rings of several lengths and evictions after a few steps; half have windows in
+    snapshots at random moments."""
+    limits = rng.choice(
         [
             Limits(),
             Limits(slack_steps=5),
             Limits(slack_steps=40, slack_cells=90),
             Limits(max_assets=2, evict_after_seconds=40 * step_seconds, evict_after_records=80, slack_steps=5),
-            Limits(max_assets=3, evict_after_seconds=20 * step_seconds, evict_after_records=24, slack_steps=5),
+            Limits(max_assets=3, evict_after_seconds=20 * step_seconds, evict_after_records=60, slack_steps=5),
         ]
+    )
+    if rng.random() < 0.5:
+        return limits
+    return replace(
+        limits,
+        window_lag_records=rng.choice([3, 8, 30]),
+        window_lag_spans=rng.choice([0.0, 1.0]),
+        window_bytes_per_record=rng.choice([1e9, 50.0]),
     )
 
 

@@ -55,6 +55,7 @@ class Asset:
     alarm: dict[str, Any] | None = None
     ended: int | None = None  # step that cleared the last alarm
     head: Any = None
+    floor: int | None = None  # first step that its life before an eviction left undecided
     changed: bool = True
 
 
@@ -63,6 +64,7 @@ class NaiveEngine:
         self.rules = rules
         self.limits = limits
         self.assets: dict[str, Asset] = {}
+        self.departed: dict[str, int] = {}  # evicted assets, and the first step that was not decided
         self.previous_offset: int | None = None
         grid = rules.grid
         self.step = grid.step_seconds
@@ -90,7 +92,7 @@ class NaiveEngine:
 
     def process(self, batch: RecordBatch) -> Found:
         self.out = Found()
-        evicted: dict[str, None] = {}
+        evicted: dict[str, Any] = {}
         for offset, key, value, timestamp in zip(
             batch.offsets, batch.keys, batch.values, batch.timestamps_ms, strict=True
         ):
@@ -115,6 +117,7 @@ class NaiveEngine:
             "alarm": None if asset.alarm is None else asset.alarm["step"],
             "ended": asset.ended,
             "head": None if self.rules.head is None else self.rules.head.dump(asset.head),
+            "floor": asset.floor,
         }
 
     def low(self) -> int | None:
@@ -175,9 +178,12 @@ class NaiveEngine:
         if name not in self.assets:
             if len(self.assets) >= self.limits.max_assets:
                 return self.dead_letter(offset, "too-many-assets", count)
+            floor = self.departed.pop(name, None)
             horizon = self.horizon_of(known[0][1])
+            if floor is not None:
+                horizon = max(horizon, floor)
             self.assets[name] = Asset(
-                name, offset, last, horizon, horizon, horizon - 1, [(horizon - 1, offset)], offset
+                name, offset, last, horizon, horizon, horizon - 1, [(horizon - 1, offset)], offset, floor=floor
             )
             if self.rules.head is not None:
                 self.assets[name].head = self.rules.head.fresh()
@@ -383,14 +389,19 @@ class NaiveEngine:
 
     # --- eviction ---------------------------------------------------------------------------------------------------
 
-    def evict(self, offset: int) -> dict[str, None]:
+    def evict(self, offset: int) -> dict[str, Any]:
         newest = max((asset.watermark for asset in self.assets.values()), default=0.0)
-        gone = {}
+        gone: dict[str, Any] = {}
         for asset in list(self.assets.values()):
             lags = asset.watermark < newest - self.limits.evict_after_seconds
             if lags and asset.last_offset < offset - self.limits.evict_after_records:
                 self.clear(asset, asset.next_step)
                 self.refuse(asset, list(asset.held))
                 del self.assets[asset.name]
-                gone[asset.name] = None
+                self.departed[asset.name] = asset.next_step
+                if len(self.departed) > self.limits.max_assets:
+                    forgotten = next(iter(self.departed))
+                    del self.departed[forgotten]
+                    gone[forgotten] = None
+                gone[asset.name] = {"since": asset.since, "evicted": offset, "floor": asset.next_step}
         return gone

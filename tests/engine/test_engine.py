@@ -170,19 +170,26 @@ def alarm_tuple(alarm: Alarm) -> tuple[Any, ...]:
     return (alarm.asset, alarm.state, alarm.raised_at, alarm.cleared_at, alarm.score)
 
 
-def _snapshot(data: bytes | None) -> dict[str, Any] | None:
-    if data is None:
-        return None
+def check_snapshot(data: bytes | None, wanted: dict[str, Any] | None) -> None:
+    """Against the twin's, which forgets no refused record: the engine may forget those from before `begin`."""
+    if data is None or wanted is None:
+        assert data is wanted
+        return
     snapshot = load(data)
     assert snapshot is not None
+    if snapshot.evicted is not None:
+        assert {"since": snapshot.since, "evicted": snapshot.evicted, "floor": snapshot.floor} == wanted
+        return
     alarm = None if snapshot.alarm is None else snapshot.alarm_step
-    return {
-        "since": snapshot.since, "refused": snapshot.refused, "held": snapshot.held, "alarm": alarm,
-        "ended": snapshot.ended_step, "head": snapshot.head,
-    }  # fmt: skip
+    assert {
+        "since": snapshot.since, "held": snapshot.held, "alarm": alarm, "ended": snapshot.ended_step,
+        "head": snapshot.head, "floor": snapshot.floor,
+    } == {name: value for name, value in wanted.items() if name != "refused"}  # fmt: skip
+    assert set(snapshot.refused) <= set(wanted["refused"])
+    assert all(offset < snapshot.begin for offset in set(wanted["refused"]) - set(snapshot.refused))
 
 
-def check_equal(outcome: Outcome, found: Found) -> None:
+def check_equal(outcome: Outcome, found: Found, twin: NaiveEngine) -> None:
     counts = outcome.counts
     assert [(letter.offset, letter.reason) for letter in outcome.dead_letters] == found.dead_letters
     assert (counts.windowed, counts.late, counts.duplicate, counts.dead_lettered, counts.held) == (
@@ -193,11 +200,28 @@ def check_equal(outcome: Outcome, found: Found) -> None:
         (score.asset, score.time, score.score, score.alarm, score.degraded) for score in outcome.scores
     ] == found.scores
     assert [alarm_tuple(alarm) for alarm in outcome.alarms] == found.alarms
-    assert {asset: _snapshot(data) for asset, data in outcome.snapshots} == found.snapshots
+    snapshots = dict(outcome.snapshots)
+    assert set(found.snapshots) <= set(snapshots)
+    for asset, data in snapshots.items():
+        # When windows are put into a snapshot is up to the engine.
+        check_snapshot(data, found.snapshots[asset] if asset in found.snapshots else twin.snapshot(twin.assets[asset]))
+
+
+def check_low(low: int | None, needed: int | None, limits: Limits) -> None:
+    """The twin's, who has no windows in its snapshots, or above it where they may be."""
+    if low != needed:
+        assert limits.window_lag_records < 1000
+        assert needed is not None
+        assert low is None or low > needed
 
 
 LIMITS = Limits(max_assets=2, evict_after_seconds=40 * STEP, evict_after_records=80, slack_steps=5)
-ANY_LIMITS = st.sampled_from([LIMITS, Limits(slack_steps=5), Limits(slack_steps=40, slack_cells=90)])
+WINDOWS = Limits(
+    max_assets=2, evict_after_seconds=40 * STEP, evict_after_records=80, slack_steps=5,
+    window_lag_records=8, window_lag_spans=0.0, window_bytes_per_record=1e9,
+)  # fmt: skip
+"""Windows are put into a snapshot as soon as an asset lags a little."""
+ANY_LIMITS = st.sampled_from([LIMITS, WINDOWS, Limits(slack_steps=5), Limits(slack_steps=40, slack_cells=90)])
 """The last one's rings become shorter when the second asset comes."""
 
 logs = st.tuples(
@@ -216,8 +240,8 @@ def test_it_agrees_with_its_twin_however_the_log_is_cut(
     log = random_log(seed, length, chaos)
     engine, twin = Engine(GRIDS[name], limits), NaiveEngine(GRIDS[name], limits)
     for batch in batches(log, cuts):
-        check_equal(engine.process(batch, publish_scores=True), twin.process(batch))
-        assert engine.low(0) == twin.low()
+        check_equal(engine.process(batch, publish_scores=True), twin.process(batch), twin)
+        check_low(engine.low(0), twin.low(), limits)
 
 
 @quick
@@ -250,7 +274,7 @@ def test_it_agrees_with_its_twin_on_a_long_log(name: str, chaos: float) -> None:
     alarms = 0
     for batch in batches(log, [5, 6, 7, 300, 303, 800, 1100]):
         found = twin.process(batch)
-        check_equal(engine.process(batch, publish_scores=True), found)
+        check_equal(engine.process(batch, publish_scores=True), found, twin)
         assert engine.low(0) == twin.low()
         alarms += len(found.alarms)
     assert alarms > 3, "a log without alarms proves little"
@@ -307,7 +331,8 @@ def check_restart(
             each for each in repeated if repr(each) not in sent
         ]
         assert {repr(each) for each in repeated} <= {repr(each) for each in expected}
-    assert engine.low(0) == undisturbed.low(0)
+    if limits.window_lag_records >= 1000:  # else it hangs on when it was looked at
+        assert engine.low(0) == undisturbed.low(0)
 
 
 @quick

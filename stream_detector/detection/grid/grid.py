@@ -111,12 +111,17 @@ class Grid:
         self.reported_rows = self.reported.reshape(-1, self.sensors)
         self.event_rows = self.event.reshape(-1)
 
-    def admit(self, slot: int, time: float, offset: int) -> None:
-        """An asset begins in `slot` with a record at `time` (epoch seconds) and `offset`."""
+    def admit(self, slot: int, time: float, offset: int, floor: int | None = None) -> None:
+        """An asset begins in `slot` with a record at `time` (epoch seconds) and `offset`.
+
+        floor: steps before this one are past their lateness, whatever the time is.
+        """
         while slot >= self.capacity:
             self._allocate(2 * self.capacity)
         times = np.array([time])
         horizon = int(self.steps.horizon_of(times, self.steps.step_of(times))[0])
+        if floor is not None:
+            horizon = max(horizon, floor)
         self.values[slot] = np.nan
         self.reported[slot] = False
         self.event[slot] = False

@@ -1,0 +1,68 @@
+"""All that a grid holds of one slot, to be put into another grid: what closes there from then on is the same."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream_detector.detection.grid.grid import Bools, Floats, Grid
+
+NO_OFFSET = -1
+"""Stands for the offset of a record that was not read by this grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """One slot. Rows are the R steps from `first_step` to the newest; rows before them are looked at no more.
+
+    `values`: (R, F) NaN = missing. `reported`: (R, F). `cell_time`: (R, F), of cells that are reported, where the grid
+    closes by watermark; else (0, F). `event`: (R,). `watermark`: epoch seconds. The others are steps, as in `Grid`.
+    """
+
+    first_step: int
+    values: Floats
+    reported: Bools
+    cell_time: Floats
+    event: Bools
+    watermark: float
+    next_step: int
+    newest: int
+    horizon: int
+    run_start: int
+    last: int
+
+
+def read_slot(grid: Grid, slot: int) -> SlotState:
+    """A copy of the slot, between two batches."""
+    first, newest = int(grid.horizon[slot]) - grid.history, int(grid.newest[slot])
+    steps = np.arange(first, newest + 1)
+    rows = steps % grid.ring
+    reported = grid.reported[slot, rows]
+    times = np.where(reported, grid.cell_time[slot, rows], 0.0) if not grid.complete else np.empty((0, grid.sensors))
+    return SlotState(
+        first_step=first,
+        values=grid.values[slot, rows],
+        reported=reported,
+        cell_time=times,
+        event=grid.event[slot, rows],
+        watermark=float(grid.watermark[slot]),
+        next_step=int(grid.next_step[slot]),
+        newest=newest,
+        horizon=int(grid.horizon[slot]),
+        run_start=int(grid.run_start[slot]),
+        last=int(grid.last[slot]),
+    )
+
+
+def write_slot(grid: Grid, slot: int, state: SlotState) -> None:
+    """Make a slot that was just admitted such a one. Its records were not read here: `Grid.low` says NO_OFFSET."""
+    rows = np.arange(state.first_step, state.newest + 1) % grid.ring
+    grid.values[slot, rows] = state.values
+    grid.reported[slot, rows] = state.reported
+    grid.event[slot, rows] = state.event
+    if not grid.complete:
+        grid.cell_time[slot, rows] = state.cell_time
+    grid.opened_offset[slot] = NO_OFFSET
+    grid.watermark[slot] = state.watermark
+    grid.next_step[slot], grid.horizon[slot] = state.next_step, state.horizon
+    grid.newest[slot] = grid.opened[slot] = state.newest
+    grid.run_start[slot], grid.last[slot] = state.run_start, state.last

@@ -1,0 +1,98 @@
+"""What the log, read again from `low`, no longer tells of the assets of a partition: snapshots carry it.
+
+A snapshot may be newer than the committed offset that a restart begins with. What it covers was said before it was
+written, so it need not be said again; but assets without such a snapshot are decided about anew from the commit on, and
+for them everything must be as it was: how many assets lived at each moment, and the watermark of the partition.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stream_detector.engine.limits import SWEEPS
+from stream_detector.engine.snapshots import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """An asset that was evicted. `since`: offset of its first record. `evicted`: the offset as of which it was let go.
+
+    `floor`: the first step that was not decided; should the asset come back, no step before is decided again.
+    """
+
+    since: int
+    evicted: int
+    floor: int
+
+
+class AssetHistory:
+    """The departed of a partition, and its newest sweeps.
+
+    It reaches back so far that what is acknowledged beyond a commit may span `evict_after_records` offsets.
+
+    Attributes:
+        departed: the newest ones by name, in the order of their eviction.
+        answered_until: {asset: offset}: its records below do not count when the log is read again.
+    """
+
+    def __init__(self, known: Mapping[str, Snapshot], most_departed: int) -> None:
+        self.departed: dict[str, Departed] = {}
+        self.answered_until: dict[str, int] = {}
+        self._most_departed = most_departed
+        self._sweeps: deque[tuple[int, float]] = deque(maxlen=SWEEPS)
+        self._known_sweeps: dict[int, float] = {}
+        self._differences: list[tuple[int, int, int]] = []
+        """(first offset, end, how many more assets lived then than there are here)."""
+        gone = []
+        for name, snapshot in known.items():
+            self._known_sweeps.update(snapshot.sweeps)
+            if snapshot.previous is not None:
+                self._differences.append((*snapshot.previous, 1))
+            if snapshot.evicted is not None:
+                gone.append((snapshot.evicted, name))
+                self._differences.append((snapshot.since, snapshot.evicted, 1))
+                self.answered_until[name] = snapshot.until
+                continue
+            self.answered_until[name] = max(snapshot.since, snapshot.begin)
+            if snapshot.windows is None:
+                self._differences.append((snapshot.since, snapshot.begin, 1))
+            else:
+                self._differences.append((0, snapshot.since, -1))
+        for evicted, name in sorted(gone):
+            snapshot = known[name]
+            self.departed[name] = Departed(snapshot.since, evicted, snapshot.floor or 0)
+        self._sweeps.extend(sorted(self._known_sweeps.items())[-SWEEPS:])
+        self._alike_from = max((end for _, end, _ in self._differences), default=0)
+        self._answered_from = max(self.answered_until.values(), default=0)
+
+    def read_from(self, offset: int) -> None:
+        """All records below this offset have been read again."""
+        if offset >= self._answered_from:
+            self.answered_until.clear()
+        if offset >= self._alike_from:
+            self._differences.clear()
+
+    def others(self, offset: int) -> int:
+        """How many more assets lived as of this offset than have been read again."""
+        return sum(more for begin, end, more in self._differences if begin <= offset < end)
+
+    def watermark(self, sweep: int, newest: float) -> float:
+        """The partition's watermark as of this sweep, where that of the assets here is `newest`."""
+        newest = self._known_sweeps.get(sweep, newest)
+        if not self._sweeps or self._sweeps[-1][0] < sweep:
+            self._sweeps.append((sweep, newest))
+        return newest
+
+    @property
+    def sweeps(self) -> list[tuple[int, float]]:
+        """The newest ones: (offset, watermark of the partition)."""
+        return list(self._sweeps)
+
+    def depart(self, name: str, departed: Departed) -> str | None:
+        """An asset is evicted. Returns whom to forget for it: memory is bounded."""
+        self.departed[name] = departed
+        if len(self.departed) <= self._most_departed:
+            return None
+        forgotten = next(iter(self.departed))
+        del self.departed[forgotten]
+        return forgotten

@@ -1,0 +1,121 @@
+"""Assets whose windows lie in their snapshots: they hold `low` back only by what came of them since.
+
+Else a machine that stands still would pin `low` where it stopped, and every restart would read all that the others have
+sent since. When windows are snapshotted is free, for they are a function of the log up to that moment: when an asset
+holds `low` back for much longer than windows reach.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.engine.limits import Limits
+
+Ints = NDArray[np.int64]
+
+NEVER = np.iinfo(np.int64).max
+"""Stands for the offset of a record that has not come."""
+
+NOT_KEPT = -1
+"""Stands in for it where no windows are kept."""
+
+LOOKS = 16
+"""How often it is looked at within `window_lag_records` offsets."""
+
+MOST_SAVED_UP = 2**22
+"""Bytes of windows that may be written at once after a calm."""
+
+
+class KeptWindows:
+    """By slot. Offsets are those of the partition; `until` names the next record."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._kept: dict[int, tuple[int, bytes]] = {}
+        """Packed windows, with the offset that they were taken at."""
+        self._first_record = np.full(1, NOT_KEPT, np.int64)
+        """(slots,) offset of the asset's first record since."""
+        self._looked_at = 0
+        self._bytes_left = 0.0
+        self._too_large: dict[int, int] = {}
+
+    def keep(self, slot: int, until: int, data: bytes) -> None:
+        """From now on the asset's snapshots carry these windows."""
+        if slot >= len(self._first_record):
+            self._first_record = np.append(self._first_record, np.full(slot + 1, NOT_KEPT))
+        self._kept[slot] = until, data
+        self._first_record[slot] = NEVER
+
+    def discard(self, slot: int) -> None:
+        """They are no longer needed, or the asset is gone."""
+        if self._kept.pop(slot, None) is not None:
+            self._first_record[slot] = NOT_KEPT
+
+    def data(self, slot: int) -> bytes | None:
+        return self._kept[slot][1] if slot in self._kept else None
+
+    def until(self, slot: int) -> int | None:
+        """Records of the asset below are not needed any more; None where no windows are kept."""
+        return self._kept[slot][0] if slot in self._kept else None
+
+    def note_records(self, slots: Ints, offsets: Ints) -> None:
+        """Records that are used, offsets ascending."""
+        if not self._kept:
+            return
+        for place in np.flatnonzero(self._first_of(slots) == NEVER).tolist():
+            slot, offset = int(slots[place]), int(offsets[place])
+            # What rule 1 held when the windows were taken lies in them.
+            if offset >= self._kept[slot][0]:
+                self._first_record[slot] = min(self._first_record[slot], offset)
+
+    def lows(self, slots: Ints, windows_from: Ints) -> Ints:
+        """(N,) the oldest record that each asset needs; NEVER: none. `windows_from`: where it is for its windows."""
+        if not self._kept:
+            return windows_from
+        first = self._first_of(slots)
+        return np.where(first == NOT_KEPT, windows_from, first)
+
+    def _first_of(self, slots: Ints) -> Ints:
+        known = slots < len(self._first_record)
+        return np.where(known, self._first_record[np.where(known, slots, 0)], NOT_KEPT)
+
+    def stirred(self) -> list[tuple[int, int]]:
+        """(slot, until) of the assets of which records have come since."""
+        stirred = (self._first_record != NOT_KEPT) & (self._first_record != NEVER)
+        return [(slot, self._kept[slot][0]) for slot in np.flatnonzero(stirred).tolist()]
+
+    def is_time(self, processed: int) -> bool:
+        """Whether to look for assets that hold `low` back."""
+        since = processed - self._looked_at
+        if since < max(1, self._limits.window_lag_records // LOOKS):
+            return False
+        self._looked_at = processed
+        self._bytes_left = min(self._bytes_left + since * self._limits.window_bytes_per_record, MOST_SAVED_UP)
+        return True
+
+    def due(self, processed: int, slots: Ints, windows_from: Ints, last_offset: Ints) -> list[int]:
+        """Slots that hold `low` back for much longer than windows reach, the oldest first.
+
+        windows_from, last_offset: (N,) from and to which offset the windows of each reach by its own records.
+        """
+        reach = (last_offset - windows_from)[windows_from >= 0]
+        usual = float(np.median(reach)) if len(reach) else 0.0
+        lows = self.lows(slots, windows_from)
+        lagging = processed - lows > max(self._limits.window_lag_records, self._limits.window_lag_spans * usual)
+        oldest_first: list[int] = slots[lagging][np.argsort(lows[lagging], kind="stable")].tolist()
+        return oldest_first
+
+    @property
+    def may_write(self) -> bool:
+        """Windows cost the topic of state no more than `window_bytes_per_record`."""
+        return self._bytes_left > 0
+
+    def wrote(self, size: int) -> None:
+        self._bytes_left -= size
+
+    def may_fit(self, slot: int, processed: int) -> bool:
+        """Whether they may fit into a message: they did, or were not tried for long."""
+        return processed - self._too_large.get(slot, -NEVER) > self._limits.window_lag_records
+
+    def is_too_large(self, slot: int, processed: int) -> None:
+        """The windows do not fit into a message: the asset goes on holding `low`, and is tried again later."""
+        self._too_large[slot] = processed
