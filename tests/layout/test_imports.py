@@ -27,7 +27,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"drift", "scoring"},
     ),
     "stream_detector.operations": ({"record_guard", "signing"}, {"alarms", "ledger"}, {"console", "notify"}),
-    "stream_detector.streaming": ({"clients"}, {"feeds", "sources"}, {"worker"}, {"audit"}),
+    "stream_detector.streaming": ({"clients"}, {"feeds", "sources"}, {"worker"}, {"audit", "local"}),
     "trainer": (
         {"data_options", "output", "recipe"},
         {"data"},

@@ -31,12 +31,13 @@ class Outgoing(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-@dataclass
+@dataclass(eq=False)
 class Burst:
-    """Messages on their way."""
+    """Messages on their way with one producer; None where there was none to take them."""
 
     messages: Sequence[Outgoing]
     futures: list[asyncio.Future[object]] = field(default_factory=list)
+    producer: KafkaProducer | None = None
 
 
 class BurstSender(Protocol):
@@ -99,8 +100,8 @@ class ConfirmedProducer:
 
     async def enqueue(self, messages: Sequence[Outgoing]) -> Burst:
         """Hand the messages to the sender, in order. A failure shows in `confirm`."""
-        burst = Burst(messages)
         producer = self._producer
+        burst = Burst(messages, producer=producer)
         if producer is None:
             return burst
         try:
@@ -122,14 +123,16 @@ class ConfirmedProducer:
         """Wait until every message of the burst is acknowledged, sending again as often as needed."""
         deadline = self._clock() + self._settings.outage_seconds
         while True:
-            producer = self._producer
-            outcomes = await asyncio.gather(*burst.futures, return_exceptions=True)
-            failed = next((outcome for outcome in outcomes if isinstance(outcome, BaseException)), None)
-            if failed is not None and not isinstance(failed, KafkaError):
+            if burst.futures:
+                # Unlike `gather`: whoever stops waiting must not cancel what others wait for too.
+                await asyncio.wait(burst.futures)
+            errors = [error for future in burst.futures if (error := _error(future)) is not None]
+            failed = errors[0] if errors else None
+            if failed is not None and not isinstance(failed, KafkaError | asyncio.CancelledError):
                 raise failed
             if isinstance(failed, MessageSizeTooLargeError):
                 raise _too_large(burst)
-            if failed is None and len(outcomes) == len(burst.messages):
+            if failed is None and len(burst.futures) == len(burst.messages):
                 return
             if self._clock() > deadline:
                 raise StalledError(
@@ -138,7 +141,7 @@ class ConfirmedProducer:
                 )
             topics = ", ".join(sorted({message.topic for message in burst.messages}))
             log.warning("%d messages to %s not acknowledged (%r), sending again", len(burst.messages), topics, failed)
-            await self._renew(producer)
+            await self._renew(burst.producer)
             burst = await self.enqueue(burst.messages)
 
     async def _renew(self, broken: KafkaProducer | None) -> None:
@@ -166,3 +169,8 @@ def _too_large(burst: Burst) -> BrokerError:
         f"topic {message.topic} refuses a message of {len(message.value or b'')} bytes; raise its max.message.bytes "
         "(and message.max.bytes of the brokers), or choose a smaller recipe"
     )
+
+
+def _error(future: "asyncio.Future[object]") -> BaseException | None:
+    """Why a message that is settled was not acknowledged; a client that was stopped cancels what it held."""
+    return asyncio.CancelledError() if future.cancelled() else future.exception()

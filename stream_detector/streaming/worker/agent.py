@@ -1,6 +1,5 @@
 """The Faust app: one agent on the readings topic, one event a batch."""
 
-import asyncio
 import logging
 import tempfile
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from yarl import URL
 
 from stream_detector.settings import Settings
 from stream_detector.streaming.worker.draining import Columns
+from stream_detector.streaming.worker.driving import handle_or_fail
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.ports import GroupView
 from stream_detector.streaming.worker.progress import Fetched
@@ -116,15 +116,9 @@ def build_app(settings: Settings, pipeline: Pipeline) -> faust.App:
 
 
 async def _handle(event: EventT[Any], pipeline: Pipeline) -> None:
-    try:
-        await pipeline.handle(cast(Fetched, event.value))
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:  # noqa: BLE001 - reported, and the process ends
-        # An exception in an agent's body would lose its batch silently, so it never leaves: the process ends instead,
-        # and until then this batch is neither acknowledged nor followed by another.
-        pipeline.fail(error)
-        await asyncio.Event().wait()
+    # An exception in an agent's body would lose its batch silently, so it never leaves: the process ends instead, and
+    # until then this batch is neither acknowledged nor followed by another.
+    await handle_or_fail(cast(Fetched, event.value), pipeline)
     # Faust keeps events in cycles until the garbage collector comes by, which is rare here: what is done is let go.
     cast(Fetched, event.value).columns = Columns()
     event.ack()

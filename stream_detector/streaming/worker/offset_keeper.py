@@ -1,7 +1,9 @@
-"""Which offsets may be committed: what the transport asks of whoever processes its batches."""
+"""What a stream asks of whoever processes its fetches: where to read, what may be committed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
+
+from stream_detector.streaming.worker.progress import Fetched
 
 
 class CommittedOffsets(Protocol):
@@ -12,7 +14,7 @@ class CommittedOffsets(Protocol):
 
 
 class OffsetKeeper(Protocol):
-    """What the transport asks of the worker."""
+    """Knows where to read and what may be committed."""
 
     async def plan(self, partitions: set[int], consumer: CommittedOffsets) -> dict[int, tuple[int, int]]:
         """(offset to read from, epoch) of every assigned partition; called after each assignment."""
@@ -24,6 +26,16 @@ class OffsetKeeper(Protocol):
         """(offset, metadata) of the partitions that have something new."""
 
     def committed(self, offsets: Mapping[int, int]) -> None: ...
+
+    def fail(self, error: BaseException) -> None:
+        """End the process with this error."""
+
+
+class FetchHandler(Protocol):
+    """Whoever processes the fetches."""
+
+    async def handle(self, fetched: Fetched) -> None:
+        """Process one fetch; returns when its alarms are acknowledged."""
 
     def fail(self, error: BaseException) -> None:
         """End the process with this error."""

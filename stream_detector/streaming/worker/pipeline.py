@@ -8,13 +8,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.engine.outcome import Outcome, RecordBatch, ScoredSteps
 from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.producer import Burst, BurstSender, Outgoing
+from stream_detector.streaming.clients.producer import BurstSender, Outgoing
 from stream_detector.streaming.clients.snapshots import snapshot_message
 from stream_detector.streaming.worker.dead_letter_rate import DeadLetterRate
 from stream_detector.streaming.worker.offset_keeper import CommittedOffsets
@@ -23,6 +24,7 @@ from stream_detector.streaming.worker.ports import Clock, DetectionEngine, Pipel
 from stream_detector.streaming.worker.progress import Fetched, PartitionProgress
 from stream_detector.streaming.worker.recovery import to_metadata
 from stream_detector.streaming.worker.takeover import alarm_message
+from stream_detector.streaming.worker.unacknowledged import PendingSnapshot, Unacknowledged
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +72,10 @@ class Pipeline:
         self._clock = clock
         self._dead_letter_rate = DeadLetterRate(settings.dead_letters_per_second, clock)
         self._epoch = 0
+        self._revocations = 0
         # A batch is handled whole before the next one, a plan or the capture of a flush.
         self._handling = asyncio.Lock()
         self._flushing = asyncio.Lock()
-        self._snapshots: dict[int, dict[str, tuple[bytes | None, int]]] = {}
-        self._bursts: dict[int, list[Burst]] = {}
 
     def fail(self, error: BaseException) -> None:
         self._on_failure(error)
@@ -93,10 +94,13 @@ class Pipeline:
                 raise StalledError(
                     f"partition {fetched.partition}: a fetch starts at {fetched.start}, not at {progress.processed}"
                 )
+            if progress.in_hand:
+                raise StalledError(f"partition {fetched.partition}: the batch at {progress.processed} did not end")
+            progress.in_hand = True
             if len(fetched.columns):
-                await self._handle_records(fetched)
+                await self._handle_records(fetched, progress.unacknowledged)
             was_rebuilding = progress.rebuilding
-            progress.processed = fetched.end
+            progress.processed, progress.in_hand = fetched.end, False
             if was_rebuilding and not progress.rebuilding:
                 self._observer.rebuilt(rebuilding=self.rebuilding)
 
@@ -105,7 +109,7 @@ class Pipeline:
         """Whether any partition is still rebuilding its windows."""
         return any(progress.rebuilding for progress in self.partitions.values())
 
-    async def _handle_records(self, fetched: Fetched) -> None:
+    async def _handle_records(self, fetched: Fetched, unacknowledged: Unacknowledged) -> None:
         columns = fetched.columns
         batch = RecordBatch(
             fetched.topic,
@@ -124,10 +128,8 @@ class Pipeline:
             number = fetched.partition
             await self._send([alarm_message(self.settings, number, alarm) for alarm in outcome.alarms])
             self._observer.alarms_acknowledged(outcome)
-        await self._send_the_rest(fetched.partition, outcome)
-        pending = self._snapshots.setdefault(fetched.partition, {})
-        for asset, data in outcome.snapshots:
-            pending[asset] = (data, fetched.end)
+        await self._send_the_rest(outcome, unacknowledged)
+        unacknowledged.renew({asset: PendingSnapshot(data, fetched.end) for asset, data in outcome.snapshots})
 
     async def _send(self, messages: Sequence[Outgoing]) -> None:
         """Returns when they are acknowledged."""
@@ -144,7 +146,7 @@ class Pipeline:
             for value, timestamp_ms in zip(columns.values, columns.timestamps_ms, strict=True)
         ]
 
-    async def _send_the_rest(self, partition: int, outcome: Outcome) -> None:
+    async def _send_the_rest(self, outcome: Outcome, unacknowledged: Unacknowledged) -> None:
         """Scores and dead letters: sent now, waited for by the flush, unless too many are on their way."""
         settings = self.settings
         messages = [Outgoing(settings.topic_scores, score.asset.encode(), to_bytes(score)) for score in outcome.scores]
@@ -155,47 +157,48 @@ class Pipeline:
                 self._observer.dead_letter_held_back()
         if not messages:
             return
-        bursts = self._bursts.setdefault(partition, [])
-        bursts.append(await self._producer.enqueue(messages))
-        while sum(len(burst.messages) for burst in bursts) > MOST_UNCONFIRMED:
-            await self._producer.confirm(bursts[0])
-            del bursts[0]
+        unacknowledged.bursts.append(await self._producer.enqueue(messages))
+        while unacknowledged.messages > MOST_UNCONFIRMED:
+            oldest = unacknowledged.bursts[0]
+            await self._producer.confirm(oldest)
+            unacknowledged.bursts.remove(oldest)
 
     async def flush(self) -> None:
         """Wait until all that came of the processed records is acknowledged; then declare them done."""
         async with self._flushing:
             async with self._handling:
-                captured = [
-                    (
-                        number,
-                        progress,
-                        progress.processed,
-                        self._engine.low(number),
-                        dict(self._snapshots.get(number, {})),
-                        list(self._bursts.get(number, ())),
-                    )
+                flushed = [
+                    _Flushed(number, progress, progress.processed, self._low(number, progress.processed),
+                             progress.take_unacknowledged())
                     for number, progress in self.partitions.items()
-                    if not progress.rebuilding and progress.processed != progress.declared
-                ]
-            messages = []
-            for number, _, _, _, snapshots, bursts in captured:
-                for burst in bursts:
-                    await self._producer.confirm(burst)
-                messages += [
-                    snapshot_message(self.settings, self._bundle_id, number, asset, data, offset)
-                    for asset, (data, offset) in snapshots.items()
-                ]
-            await self._send(messages)
-            for number, progress, processed, low, snapshots, bursts in captured:
-                if self.partitions.get(number) is not progress:
-                    continue
-                pending = self._snapshots.get(number, {})
-                for asset, entry in snapshots.items():
-                    if pending.get(asset) is entry:
-                        del pending[asset]
-                if bursts:
-                    self._bursts[number] = [burst for burst in self._bursts[number] if burst not in bursts]
-                progress.declare(processed, processed if low is None else low, self._clock())
+                    if not (progress.rebuilding or progress.in_hand or progress.processed == progress.declared)
+                ]  # fmt: skip
+            try:
+                await self._acknowledge(flushed)
+            except BaseException:
+                # The next flush declares a later offset, for which it has to wait for these too.
+                for part in flushed:
+                    part.progress.unacknowledged.take_back(part.unacknowledged)
+                raise
+            for part in flushed:
+                if self.partitions.get(part.number) is part.progress:
+                    part.progress.declare(part.processed, part.low, self._clock())
+
+    async def _acknowledge(self, flushed: Sequence["_Flushed"]) -> None:
+        snapshots = []
+        for part in flushed:
+            for burst in part.unacknowledged.bursts:
+                await self._producer.confirm(burst)
+            snapshots += [
+                snapshot_message(self.settings, self._bundle_id, part.number, asset, pending.data, pending.offset)
+                for asset, pending in part.unacknowledged.snapshots.items()
+            ]
+        await self._send(snapshots)
+
+    def _low(self, number: int, processed: int) -> int:
+        """The offset from which a successor has to read where `processed` is committed."""
+        low = self._engine.low(number)
+        return processed if low is None else low
 
     def to_commit(self) -> dict[int, tuple[int, str]]:
         offsets = {}
@@ -214,28 +217,34 @@ class Pipeline:
 
     def revoke_others(self, kept: set[int]) -> None:
         """Forget the partitions that this worker no longer owns."""
+        self._revocations += 1
         for number in set(self.partitions) - kept:
-            self._forget(number)
+            self._engine.forget(number)
             del self.partitions[number]
         self._observer.assigned(kept)
 
     async def plan(self, partitions: set[int], consumer: CommittedOffsets) -> dict[int, tuple[int, int]]:
-        """(offset to read from, epoch) of every assigned partition."""
+        """(offset to read from, epoch) of every assigned partition; empty where all were taken away meanwhile."""
         self.planning = True
         async with self._handling:
             self.revoke_others(partitions)
+            revocations = self._revocations
             committed = await consumer.committed_with_metadata(partitions)
-            in_memory = {number: progress.processed for number, progress in self.partitions.items()}
+            in_memory = {
+                number: progress.processed for number, progress in self.partitions.items() if not progress.in_hand
+            }
             plans = await self._planner.plan(partitions, committed, in_memory)
             for plan in plans.values():
                 for burst in plan.bursts:
                     await self._send(burst)
             # From here on nothing waits: the plan takes effect as a whole.
+            self.planning = False
+            if self._revocations != revocations:
+                return {}
             self._epoch += 1
             for number, plan in plans.items():
                 self._begin(number, plan)
             self._observer.planned(rebuilding=self.rebuilding)
-            self.planning = False
             return {number: (self.partitions[number].processed, self._epoch) for number in partitions}
 
     def _begin(self, number: int, plan: PartitionPlan) -> None:
@@ -243,7 +252,7 @@ class Pipeline:
         if start.keep_state:
             self.partitions[number].epoch = self._epoch
             return
-        self._forget(number)
+        self._engine.forget(number)
         self._engine.restore(number, snapshots, start.silent_until)
         self.partitions[number] = PartitionProgress(self._epoch, start.offset, start.silent_until, start.committed)
         log.info(
@@ -251,7 +260,13 @@ class Pipeline:
             number, start.offset, start.silent_until, len(snapshots),
         )  # fmt: skip
 
-    def _forget(self, number: int) -> None:
-        self._engine.forget(number)
-        self._snapshots.pop(number, None)
-        self._bursts.pop(number, None)
+
+@dataclass(frozen=True, slots=True)
+class _Flushed:
+    """One partition as it stood when a flush began; `low`: from where a successor reads if `processed` is committed."""
+
+    number: int
+    progress: PartitionProgress
+    processed: int
+    low: int
+    unacknowledged: Unacknowledged

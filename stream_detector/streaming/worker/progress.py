@@ -1,8 +1,9 @@
 """How far a worker has come in each partition of the readings topic."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stream_detector.streaming.worker.draining import Columns
+from stream_detector.streaming.worker.unacknowledged import Unacknowledged
 
 
 @dataclass(slots=True)
@@ -35,12 +36,21 @@ class PartitionProgress:
     """Everything below is processed, and all that came of it is acknowledged by the broker."""
     low: int | None = None
     """The offset from which a successor has to read to rebuild the state at `declared`."""
+    in_hand: bool = False
+    """A batch is being handled; once it failed, for ever: the engine may be ahead of `processed` then."""
     waiting_since: float | None = None
     """Since when `declared` is ahead of `committed` (monotonic clock)."""
+    unacknowledged: Unacknowledged = field(default_factory=Unacknowledged)
+    """What came of the batches since the last flush."""
 
     @property
     def rebuilding(self) -> bool:
         return self.processed < self.silent_until
+
+    def take_unacknowledged(self) -> Unacknowledged:
+        """Hand it over whole; what comes of later batches is kept apart from it."""
+        taken, self.unacknowledged = self.unacknowledged, Unacknowledged()
+        return taken
 
     def declare(self, offset: int, low: int, now: float) -> None:
         """Everything below `offset` is done; `now`: monotonic, in seconds."""
@@ -58,5 +68,7 @@ class PartitionProgress:
 
     def commit_acknowledged(self, offset: int, now: float) -> None:
         """The group's offset is `offset` now; `now`: monotonic, in seconds."""
-        self.committed = offset
+        if self.declared is None or offset > self.declared:
+            return  # of an earlier assignment of this partition
+        self.committed = offset if self.committed is None else max(self.committed, offset)
         self.waiting_since = None if self.to_commit() is None else now

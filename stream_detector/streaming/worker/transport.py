@@ -15,7 +15,7 @@ What differs from the stock driver, and why:
 """
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 from faust.transport.drivers import aiokafka as driver
@@ -24,6 +24,7 @@ from faust.types import TP, ConsumerMessage
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.worker.consumer_thread import ConsumerThread
+from stream_detector.streaming.worker.driving import commit_declared
 from stream_detector.streaming.worker.offset_keeper import OffsetKeeper
 from stream_detector.streaming.worker.ports import GroupView
 
@@ -102,21 +103,14 @@ class BatchConsumer(driver.Consumer):
         # Faust's lists of acknowledged offsets are not used, and would grow for ever.
         self._acked.clear()
         self._acked_index.clear()
-        try:
-            await self.keeper.flush()
-            offsets = self.keeper.to_commit()
-            if not offsets:
-                return False
-            topic = self.settings.topic_readings
-            done = await self._thread.call_thread(
-                self._thread.commit_with_metadata,
-                {TopicPartition(topic, number): entry for number, entry in offsets.items()},
-            )
-        except Exception as error:  # noqa: BLE001 - Faust would log it and go on without commits
-            self.keeper.fail(error)
-            return False
-        if done:
-            self.keeper.committed({number: offset for number, (offset, _) in offsets.items()})
+        return await commit_declared(self.keeper, self._commit_with_metadata)
+
+    async def _commit_with_metadata(self, offsets: Mapping[int, tuple[int, str]]) -> bool:
+        topic = self.settings.topic_readings
+        done = await self._thread.call_thread(
+            self._thread.commit_with_metadata,
+            {TopicPartition(topic, number): entry for number, entry in offsets.items()},
+        )
         return bool(done)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
