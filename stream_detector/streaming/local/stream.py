@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 
+from aiokafka.errors import KafkaError
+
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.local.broker import LocalGroup, LocalRecord
@@ -85,9 +87,12 @@ class LocalStream:
 
     async def _commit(self, offsets: Mapping[int, tuple[int, str]]) -> bool:
         mine = {number: entry for number, entry in offsets.items() if number in self._positions}
-        self._broker.commit(
-            self._group.name, {self._tp(number): OffsetAndMetadata(*entry) for number, entry in mine.items()}
-        )
+        try:
+            self._broker.commit(
+                self._group.name, {self._tp(number): OffsetAndMetadata(*entry) for number, entry in mine.items()}
+            )
+        except KafkaError:
+            return False  # tried again with the next commit
         return len(mine) == len(offsets)
 
     async def _commit_regularly(self) -> None:
@@ -117,8 +122,10 @@ class LocalStream:
         while True:
             fetched = await self._fetches.get()
             self._idle.clear()
-            await handle_or_fail(fetched, self._pipeline)
-            self._idle.set()
+            try:
+                await handle_or_fail(fetched, self._pipeline)
+            finally:
+                self._idle.set()
 
     async def _rebalance(self) -> None:
         """As Faust: what is declared is committed, then the new assignment is planned."""

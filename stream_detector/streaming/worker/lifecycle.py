@@ -65,7 +65,7 @@ class Lifecycle:
             self.error = error
             code = exit_code_of(error)
             ours = code == EXIT_SOFTWARE
-            log.error("ending with exit code %d: %s", code, error or repr(error), exc_info=error if ours else None)
+            log.error("ending with exit code %d: %s", code, str(error) or repr(error), exc_info=error if ours else None)
         self.not_ready = str(error)
         self.ending.set()
 

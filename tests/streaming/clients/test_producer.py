@@ -123,7 +123,7 @@ async def test_an_outage_that_is_too_long_is_a_stall(monkeypatch: pytest.MonkeyP
     confirming = asyncio.create_task(rig.producer.confirm(await rig.producer.enqueue(messages(b"1"))))
     await asyncio.sleep(0.01)
     rig.now = 5.1
-    with pytest.raises(StalledError, match="local:1 acknowledged nothing for 5 s"):
+    with pytest.raises(StalledError, match="local:1 acknowledged nothing on alarms for 5 s"):
         await confirming
 
 

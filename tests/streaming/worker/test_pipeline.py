@@ -371,7 +371,7 @@ async def test_an_alarm_that_cannot_be_sent_ends_the_worker_before_anything_is_c
     handling = asyncio.create_task(rig.pipeline.handle(fetched()))
     await settle()
     rig.now = SETTINGS.outage_seconds + 1
-    with pytest.raises(StalledError, match="acknowledged nothing for 5 s"):
+    with pytest.raises(StalledError, match=r"acknowledged nothing on .* for 5 s"):
         await handling
     await rig.pipeline.flush()
     assert rig.pipeline.to_commit() == {}

@@ -1,0 +1,180 @@
+"""`stream-detector run`: what it refuses, and how it ends."""
+
+import gc
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from stream_detector.commands import run
+from stream_detector.errors import BundleError, UsageError
+from stream_detector.settings import Settings
+from tests.support.plant import small_bundle
+
+SETTINGS = Settings(bootstrap="local:1")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_bundle(tmp_path_factory.mktemp("bundles") / "small")
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Signals, loggers and the garbage collector as they were."""
+    levels = {name: logging.getLogger(name).level for name in run.NOISY}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    thresholds = gc.get_threshold()
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    gc.enable()
+
+
+class Exited(Exception):  # noqa: N818 - it is none
+    """In place of the end of the process."""
+
+
+@pytest.fixture
+def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The codes that the process would have ended with."""
+    codes: list[int] = []
+
+    def exit_with(code: int) -> None:
+        codes.append(code)
+        raise Exited
+
+    monkeypatch.setattr(os, "_exit", exit_with)
+    return codes
+
+
+class Worker:
+    """Runs `work`, and ends with `exit_code`."""
+
+    def __init__(self, exit_code: int = 0, signals: tuple[signal.Signals, ...] = ()) -> None:
+        self.exit_code = exit_code
+        self.stops = 0
+        self._signals = signals
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    async def run(self) -> int:
+        for number in self._signals:
+            signal.raise_signal(number)
+        return self.exit_code
+
+
+def test_a_bundle_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STREAM_DETECTOR_BUNDLE", raising=False)
+    with pytest.raises(UsageError, match="no bundle named; use --bundle DIR or STREAM_DETECTOR_BUNDLE"):
+        run.command()
+
+
+def test_a_folder_without_a_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError):
+        run.command(bundle=tmp_path)
+
+
+def test_an_address_that_is_none_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="no HOST:PORT"):
+        run.command(bundle=folder, bootstrap="nonsense")
+
+
+def test_a_public_key_that_cannot_be_read_is_refused(folder: Path, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"bundle_public_key_file": tmp_path / "absent.pem"})
+    with pytest.raises(UsageError, match=r"public key .*absent.pem cannot be read: No such file"):
+        run.load_signed_bundle(settings, folder)
+
+
+def test_a_bundle_that_is_not_signed_is_refused_where_a_key_is_named(folder: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_text("no key")
+    settings = SETTINGS.model_copy(update={"bundle_public_key_file": key})
+    with pytest.raises(BundleError):
+        run.load_signed_bundle(settings, folder)
+
+
+@pytest.mark.parametrize("code", [0, 70, 75])
+def test_the_process_ends_with_the_workers_code(exits: list[int], code: int) -> None:
+    with pytest.raises(Exited):
+        run.run_until_signalled(cast(Any, Worker(code)), SETTINGS)
+    assert exits == [code]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_for_an_orderly_end_and_forces_it_in_time(
+    exits: list[int], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    forced: list[float] = []
+    monkeypatch.setattr(run, "force_exit_after", lambda seconds, code: forced.append(seconds))
+    worker = Worker(signals=(number,))
+    with pytest.raises(Exited):
+        run.run_until_signalled(cast(Any, worker), SETTINGS)
+    assert worker.stops == 1
+    assert forced == [SETTINGS.shutdown_seconds + 3]
+
+
+def test_however_long_an_end_may_take_it_is_forced_before_supervisors_lose_patience(
+    exits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[float] = []
+    monkeypatch.setattr(run, "force_exit_after", lambda seconds, code: forced.append(seconds))
+    settings = SETTINGS.model_copy(update={"shutdown_seconds": 14.0})
+    with pytest.raises(Exited):
+        run.run_until_signalled(cast(Any, Worker(signals=(signal.SIGTERM,))), settings)
+    assert forced == [14.0]
+
+
+def test_a_forced_end_has_the_code_of_that_moment(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended, codes = threading.Event(), []
+    monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), ended.set()))
+    worker = Worker()
+    run.force_exit_after(0.05, lambda: worker.exit_code)
+    worker.exit_code = 75
+    assert ended.wait(5)
+    assert codes == [75]
+    assert "no orderly end within 0.05 s, forced" in caplog.text
+
+
+def test_full_collections_become_rare_and_what_is_there_stays() -> None:
+    gc.disable()
+    run.tame_garbage_collector()
+    assert gc.isenabled()
+    assert gc.get_threshold() == (200_000, 20, 100)
+    assert gc.get_freeze_count() > 0
+
+
+def test_everyday_steps_of_the_framework_are_not_logged() -> None:
+    run.start_logging(SETTINGS)
+    assert logging.getLogger("stream_detector.streaming.worker.consumer_thread").level == logging.WARNING
+    assert logging.getLogger("stream_detector.streaming.worker.pipeline").level == logging.NOTSET
+
+
+def test_a_worker_is_built_and_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, exits: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    from stream_detector.streaming.worker import composition
+
+    built: list[tuple[str, list[str]]] = []
+
+    def build(settings: Settings, bundle: Any, clock: Any) -> Worker:
+        built.append((bundle.manifest.recipe, list(clock.stages)))
+        return Worker(75)
+
+    monkeypatch.setattr(composition, "build_worker", build)
+    with pytest.raises(Exited):
+        run.command(bundle=folder, bootstrap="local:1")
+    assert built == [("small", ["settings", "bundle", "modules"])]
+    assert exits == [75]

@@ -1,0 +1,551 @@
+"""The life of a whole worker on a local broker: starts, kills, orderly ends in every state, failures, readiness."""
+
+import asyncio
+import logging
+import random
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from stream_detector.bundle.bundle import Bundle, load_bundle
+from stream_detector.engine.outcome import Outcome, RecordBatch
+from stream_detector.errors import StalledError, UsageError
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.kafka_types import TopicPartition
+from stream_detector.streaming.clients.log_reader import LogReader
+from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets
+from stream_detector.streaming.local.stream import LocalStream
+from stream_detector.streaming.worker.lifecycle import REBUILDING, STARTING, WAITING
+from stream_detector.streaming.worker.ports import GroupView
+from tests.support.event_loop import in_event_loop, settle
+from tests.support.local_workers import SETTINGS, Plant, alarms_of_log, until
+from tests.support.pipelines import ScriptedEngine, outcome_with
+from tests.support.plant import make_log, small_bundle
+
+LOG = make_log(7, steps=60)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(small_bundle(tmp_path_factory.mktemp("bundles") / "small"))
+
+
+def numbered(batch: RecordBatch) -> Outcome:
+    """An alarm a batch, told apart by its first offset."""
+    return outcome_with(alarms=1, at=batch.offsets[0])
+
+
+# -- the promise -------------------------------------------------------------------------------------------------------
+
+
+@in_event_loop
+async def test_a_worker_publishes_the_alarms_of_its_log_and_commits_all_of_it(bundle: Bundle) -> None:
+    plant = Plant(partitions=2)
+    plant.send(LOG)
+    expected = alarms_of_log(bundle, plant)
+    worker = plant.worker(bundle)
+    running = asyncio.create_task(worker.run())
+    await until(plant.caught_up)
+    worker.stop()
+    assert await running == 0
+    assert len(expected) > 5
+    assert plant.alarms() == expected
+
+
+@in_event_loop
+async def test_an_alarm_survives_a_kill_between_scoring_and_commit(bundle: Bundle) -> None:
+    plant = Plant()
+    plant.send(LOG)
+    plant.broker.hold = True
+    first = asyncio.create_task(plant.worker(bundle).run())
+    await until(lambda: any(sent.topic == SETTINGS.topic_alarms for sent in plant.broker.held))
+    plant.streams[-1].kill()
+    first.cancel()
+    plant.broker.held.clear()
+    assert plant.committed() is None
+    plant.broker.hold = False
+    worker = plant.worker(bundle)
+    running = asyncio.create_task(worker.run())
+    await until(plant.caught_up)
+    worker.stop()
+    assert await running == 0
+    assert plant.alarms() == alarms_of_log(bundle, plant)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@in_event_loop
+async def test_whenever_a_worker_is_killed_the_alarms_are_those_of_the_log(bundle: Bundle, seed: int) -> None:
+    rng = random.Random(seed)
+    plant = Plant(partitions=2)
+    plant.send(LOG)
+    for _ in range(6):
+        plant.broker.hold = rng.random() < 0.5
+        running = asyncio.create_task(plant.worker(bundle).run())
+        for _ in range(rng.randint(1, 30)):
+            await asyncio.sleep(0.002)
+            answered = [sent for sent in plant.broker.held if rng.random() < 0.7]
+            plant.broker.acknowledge(answered)
+        if plant.streams:
+            plant.streams[-1].kill()
+        running.cancel()
+        plant.broker.held.clear()
+    plant.broker.hold = False
+    worker = plant.worker(bundle)
+    running = asyncio.create_task(worker.run())
+    await until(plant.caught_up)
+    worker.stop()
+    assert await running == 0
+    assert plant.alarms() == alarms_of_log(bundle, plant)
+
+
+@in_event_loop
+async def test_partitions_that_move_between_workers_lose_nothing(bundle: Bundle) -> None:
+    plant = Plant(partitions=4)
+    plant.send(LOG[: len(LOG) // 3])
+    first = plant.worker(bundle)
+    running = [asyncio.create_task(first.run())]
+    await until(plant.caught_up)
+    second = plant.worker(bundle)
+    running.append(asyncio.create_task(second.run()))
+    plant.send(LOG[len(LOG) // 3 : 2 * len(LOG) // 3])
+    await until(plant.caught_up)
+    assert (set(first.pipeline.partitions), set(second.pipeline.partitions)) == ({0, 2}, {1, 3})
+    first.stop()
+    plant.send(LOG[2 * len(LOG) // 3 :])
+    await until(plant.caught_up)
+    second.stop()
+    assert await asyncio.gather(*running) == [0, 0]
+    assert plant.alarms() == alarms_of_log(bundle, plant)
+
+
+# -- an orderly end in every state -------------------------------------------------------------------------------------
+
+
+@in_event_loop
+async def test_sigterm_while_the_broker_is_away_ends_the_worker(bundle: Bundle) -> None:
+    plant = Plant()
+    plant.broker.up = False
+    worker = plant.worker(bundle)
+    running = asyncio.create_task(worker.run())
+    await until(lambda: worker.lifecycle.why_not_ready() == WAITING)
+    worker.stop()
+    assert await running == 0
+    assert plant.streams == []
+
+
+class WaitingReader(LocalConsumer):
+    """Does not answer when it is asked for ends."""
+
+    asked = 0
+
+    async def end_offsets(self, partitions: object) -> dict[TopicPartition, int]:
+        WaitingReader.asked += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@in_event_loop
+async def test_sigterm_during_a_plan_ends_the_worker_and_commits_nothing(bundle: Bundle) -> None:
+    plant = Plant()
+    plant.send(LOG)
+    WaitingReader.asked = 0
+
+    def open_log(settings: Settings) -> LogReader:
+        return LogReader(settings, WaitingReader(plant.broker), LocalGroupOffsets(plant.broker))
+
+    worker = plant.worker(bundle, open_log=open_log)
+    running = asyncio.create_task(worker.run())
+    await until(lambda: WaitingReader.asked > 0 and worker.pipeline.planning)
+    assert worker.lifecycle.why_not_ready() is not None
+    worker.stop()
+    assert await running == 0
+    assert plant.broker.commits == []
+
+
+@in_event_loop
+async def test_sigterm_during_a_rebuild_commits_nothing(bundle: Bundle) -> None:
+    plant = Plant()
+    plant.send(LOG)
+    plant.commit_of_another(200, '{"low":0}')
+    plant.broker.hold = True
+    worker = plant.worker(bundle, ScriptedEngine(lambda batch: outcome_with(alarms=batch.offsets[0] == 80)))
+    running = asyncio.create_task(worker.run())
+    await until(lambda: bool(plant.broker.held) and worker.lifecycle.why_not_ready() == REBUILDING)
+    worker.stop()
+    await settle()
+    plant.broker.acknowledge()
+    assert await running == 0
+    assert worker.pipeline.partitions[0].rebuilding
+    assert plant.broker.commits == []
+
+
+@in_event_loop
+async def test_sigterm_in_the_middle_of_a_batch_finishes_and_commits_it(bundle: Bundle) -> None:
+    plant = Plant()
+    plant.send(LOG[:30])
+    plant.broker.hold = True
+    worker = plant.worker(bundle, ScriptedEngine(numbered))
+    running = asyncio.create_task(worker.run())
+    await until(lambda: bool(plant.broker.held))
+    worker.stop()
+    await asyncio.sleep(0.03)
+    assert not running.done()
+    assert plant.committed() is None
+    plant.broker.acknowledge()
+    assert await running == 0
+    assert plant.committed() == 30
+
+
+@in_event_loop
+async def test_sigterm_during_a_flush_waits_for_its_acknowledgements(bundle: Bundle) -> None:
+    plant = Plant()
+    plant.send(LOG[:30])
+    plant.broker.hold = True
+    worker = plant.worker(bundle, ScriptedEngine(lambda _: outcome_with(scores=1)))
+    running = asyncio.create_task(worker.run())
+    await until(lambda: bool(worker.pipeline.partitions) and worker.pipeline.partitions[0].processed == 30)
+    await asyncio.sleep(0.03)
+    worker.stop()
+    await asyncio.sleep(0.03)
+    assert plant.committed() is None
+    plant.broker.acknowledge()
+    assert await running == 0
+    assert plant.committed() == 30
+
+
+@in_event_loop
+async def test_an_end_that_takes_too_long_is_given_up_and_commits_nothing(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant = Plant()
+    plant.send(LOG[:30])
+    plant.broker.hold = True
+    worker = plant.worker(
+        bundle, ScriptedEngine(numbered), settings=SETTINGS.model_copy(update={"shutdown_seconds": 0.1})
+    )
+    running = asyncio.create_task(worker.run())
+    await until(lambda: bool(plant.broker.held))
+    worker.stop()
+    assert await running == 0
+    assert "no orderly end in time; what is not committed will be read again" in caplog.text
+    assert plant.committed() is None
+
+
+@in_event_loop
+async def test_sigterm_while_it_ends_changes_nothing(bundle: Bundle) -> None:
+    plant = Plant()
+    plant.send(LOG[:30])
+    plant.broker.hold = True
+    worker = plant.worker(bundle, ScriptedEngine(numbered))
+    running = asyncio.create_task(worker.run())
+    await until(lambda: bool(plant.broker.held))
+    worker.stop()
+    await settle()
+    assert worker.lifecycle.why_not_ready() == "ending"
+    worker.stop()
+    plant.broker.acknowledge()
+    assert await running == 0
+    assert plant.committed() == 30
+
+
+@in_event_loop
+async def test_sigterm_before_the_start_is_not_forgotten(bundle: Bundle) -> None:
+    worker = Plant().worker(bundle)
+    worker.stop()
+    assert await worker.run() == 0
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+@in_event_loop
+async def test_an_error_of_the_engine_ends_the_worker_with_70_and_skips_nothing(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant = Plant()
+    plant.send(LOG[:90])
+
+    def answer(batch: RecordBatch) -> Outcome:
+        if batch.offsets[0] >= 40:
+            raise ZeroDivisionError("of ours")
+        return Outcome()
+
+    engine = ScriptedEngine(answer)
+    worker = plant.worker(bundle, engine)
+    assert await worker.run() == 70
+    assert [batch.offsets[0] for batch in engine.batches] == [0, 40]
+    assert (plant.committed() or 0) <= 40
+    assert isinstance(worker.lifecycle.error, ZeroDivisionError)
+    assert "ending with exit code 70: of ours" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+@in_event_loop
+async def test_a_broker_that_never_comes_ends_the_worker_with_75(bundle: Bundle) -> None:
+    plant = Plant()
+    plant.broker.up = False
+    worker = plant.worker(bundle, settings=SETTINGS.model_copy(update={"start_seconds": 0.1}))
+    assert await worker.run() == 75
+    assert "no broker at local:1 for 0.1 s" in str(worker.lifecycle.error)
+
+
+@in_event_loop
+async def test_a_worker_waits_for_the_broker_and_goes_on_when_it_comes(bundle: Bundle) -> None:
+    plant = Plant()
+    plant.send(LOG[:30])
+    plant.broker.up = False
+    worker = plant.worker(bundle, ScriptedEngine())
+    running = asyncio.create_task(worker.run())
+    await until(lambda: worker.lifecycle.why_not_ready() == WAITING)
+    plant.broker.up = True
+    await until(plant.caught_up)
+    worker.stop()
+    assert await running == 0
+
+
+@in_event_loop
+async def test_an_outage_while_alarms_are_on_their_way_delays_them_and_loses_none(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_detector.streaming.clients.producer.RETRY_SECONDS", 0.001)
+    plant = Plant()
+    plant.send(LOG[:30])
+    plant.broker.hold = True
+    worker = plant.worker(bundle, ScriptedEngine(numbered))
+    running = asyncio.create_task(worker.run())
+    await until(lambda: bool(plant.broker.held))
+    plant.broker.up = plant.broker.hold = False
+    plant.broker.held.pop().expire()
+    await until(lambda: "the broker has not answered" in (worker.lifecycle.why_not_ready() or ""))
+    assert plant.committed() is None
+    plant.broker.up = True
+    await until(plant.caught_up)
+    await until(lambda: worker.lifecycle.why_not_ready() is None)
+    worker.stop()
+    assert await running == 0
+    assert len(plant.alarms()) == 1
+
+
+class StuckStream(LocalStream):
+    """Fetches nothing, and says when it left the group."""
+
+    left = 0
+
+    def observe(self) -> GroupView:
+        return GroupView(False, {})
+
+    async def leave(self) -> None:
+        StuckStream.left += 1
+        raise ConnectionError("the coordinator is away")
+
+
+@in_event_loop
+async def test_a_stalled_worker_leaves_its_group_and_ends_with_75(bundle: Bundle) -> None:
+    plant = Plant()
+    StuckStream.left = 0
+    worker = plant.worker(
+        bundle,
+        settings=SETTINGS.model_copy(update={"rebalance_stall_seconds": 0.1}),
+        open_stream=lambda settings, pipeline: StuckStream(settings, pipeline, plant.group),
+    )
+    assert await worker.run() == 75
+    assert "no assignment for" in str(worker.lifecycle.error)
+    assert StuckStream.left == 1
+
+
+@in_event_loop
+async def test_a_group_whose_offset_went_back_ends_the_worker_with_75(bundle: Bundle) -> None:
+    plant = Plant()
+    plant.send(LOG[:30])
+    worker = plant.worker(bundle, ScriptedEngine())
+    running = asyncio.create_task(worker.run())
+    await until(plant.caught_up)
+    await until(lambda: worker.lifecycle.why_not_ready() is None)
+    plant.broker.committed.clear()
+    assert await running == 75
+    assert "the topic was made again, or somebody set the offsets" in str(worker.lifecycle.error)
+
+
+class CrashingStream(LocalStream):
+    async def crashed(self) -> BaseException:
+        return RuntimeError("the framework fell over")
+
+
+@in_event_loop
+async def test_a_framework_that_crashes_ends_the_worker_with_70(bundle: Bundle) -> None:
+    plant = Plant()
+    worker = plant.worker(
+        bundle, open_stream=lambda settings, pipeline: CrashingStream(settings, pipeline, plant.group)
+    )
+    assert await worker.run() == 70
+    assert str(worker.lifecycle.error) == "the framework fell over"
+
+
+class UnstartableStream(LocalStream):
+    async def start(self) -> None:
+        raise KafkaConnectionError("gone again")
+
+
+@in_event_loop
+async def test_a_broker_that_goes_away_during_the_start_ends_the_worker_with_75(bundle: Bundle) -> None:
+    plant = Plant()
+    worker = plant.worker(
+        bundle, open_stream=lambda settings, pipeline: UnstartableStream(settings, pipeline, plant.group)
+    )
+    assert await worker.run() == 75
+
+
+@in_event_loop
+async def test_an_address_that_is_taken_is_the_users_mistake(bundle: Bundle) -> None:
+    plant = Plant()
+    first = plant.worker(bundle, ScriptedEngine())
+    running = asyncio.create_task(first.run())
+    await settle()
+    taken = SETTINGS.model_copy(update={"metrics_port": first.server.port})
+    with pytest.raises(UsageError, match="choose another with --metrics-port"):
+        await plant.worker(bundle, ScriptedEngine(), settings=taken).run()
+    first.stop()
+    assert await running == 0
+
+
+class FailingRekeying:
+    async def run(self) -> None:
+        raise StalledError("re-keying stands still")
+
+
+@in_event_loop
+async def test_re_keying_that_fails_ends_the_worker_too(bundle: Bundle) -> None:
+    worker = Plant().worker(bundle, ScriptedEngine())
+    worker._rekeying = FailingRekeying()
+    assert await worker.run() == 75
+
+
+# -- ready and alive ---------------------------------------------------------------------------------------------------
+
+
+def http(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@in_event_loop
+async def test_readyz_is_green_only_from_the_end_of_the_rebuild_to_the_beginning_of_the_end(bundle: Bundle) -> None:
+    plant = Plant()
+    plant.send(LOG[:300])
+    plant.commit_of_another(200, '{"low":0}')
+    plant.broker.up = False
+    engine = ScriptedEngine()
+    worker = plant.worker(bundle, engine)
+    assert worker.lifecycle.why_not_ready() == STARTING
+    running = asyncio.create_task(worker.run())
+    await until(lambda: worker.lifecycle.why_not_ready() == WAITING)
+    assert await asyncio.to_thread(http, worker.server.port, "/readyz") == (503, f"{WAITING}\n")
+    plant.broker.hold = True
+    engine.answer = lambda batch: outcome_with(alarms=batch.offsets[0] == 80)
+    plant.broker.up = True
+    await until(lambda: worker.lifecycle.why_not_ready() == REBUILDING)
+    assert await asyncio.to_thread(http, worker.server.port, "/readyz") == (503, f"{REBUILDING}\n")
+    assert worker.pipeline.partitions[0].rebuilding
+    assert "stream_detector_ready 0.0" in (await asyncio.to_thread(http, worker.server.port, "/metrics"))[1]
+    await until(lambda: bool(plant.broker.held))
+    await asyncio.sleep(0.05)
+    assert worker.lifecycle.why_not_ready() == REBUILDING
+    plant.broker.hold = False
+    plant.broker.acknowledge()
+    await until(lambda: worker.lifecycle.why_not_ready() is None)
+    assert worker.pipeline.partitions[0].processed >= 200
+    assert await asyncio.to_thread(http, worker.server.port, "/readyz") == (200, "ok\n")
+    assert "stream_detector_ready 1.0" in (await asyncio.to_thread(http, worker.server.port, "/metrics"))[1]
+    worker.stop()
+    assert await running == 0
+    assert worker.lifecycle.why_not_ready() == "ending"
+
+
+@in_event_loop
+async def test_what_comes_and_goes_is_logged_once(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    plant = Plant()
+    worker = plant.worker(bundle, ScriptedEngine())
+    running = asyncio.create_task(worker.run())
+    await until(lambda: worker.lifecycle.why_not_ready() is None)
+    plant.broker.up = False
+    await until(lambda: worker.lifecycle.why_not_ready() is not None)
+    await asyncio.sleep(0.05)
+    plant.broker.up = True
+    await until(lambda: worker.lifecycle.why_not_ready() is None)
+    worker.stop()
+    await running
+    assert caplog.text.count("the broker has not answered") == 1
+    assert caplog.text.count("all is well again") == 1
+    assert caplog.text.count("ready; seconds since the process began") == 1
+
+
+@in_event_loop
+async def test_a_probe_that_fails_for_a_reason_of_ours_does_not_end_the_worker(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant = Plant()
+    worker = plant.worker(bundle, ScriptedEngine())
+    looks: list[object] = []
+    look = worker._probe.look
+
+    async def fail_once(view: GroupView, owned: object) -> object:
+        looks.append(view)
+        if len(looks) == 1:
+            raise ZeroDivisionError
+        return await look(view, owned)  # type: ignore[arg-type]
+
+    worker._probe.look = fail_once  # type: ignore[method-assign,assignment]
+    running = asyncio.create_task(worker.run())
+    await until(lambda: worker.lifecycle.why_not_ready() is None)
+    worker.stop()
+    assert await running == 0
+    assert "the watchdog could not look" in caplog.text
+
+
+class Console:
+    """Counts what it is shown."""
+
+    def __init__(self) -> None:
+        self.shown = 0
+
+    def observe(self, assets: object) -> None:
+        self.shown += 1
+
+
+@in_event_loop
+async def test_the_console_is_shown_the_assets(bundle: Bundle) -> None:
+    plant = Plant()
+    worker = plant.worker(bundle, ScriptedEngine())
+    worker._console = console = Console()
+    running = asyncio.create_task(worker.run())
+    await until(lambda: console.shown > 1)
+    worker.stop()
+    await running
+
+
+def test_a_worker_with_a_console_hands_it_the_scored_steps(bundle: Bundle, tmp_path: Path) -> None:
+    with_console = Plant(settings=SETTINGS.model_copy(update={"console": True}))
+    assert with_console.worker(bundle).pipeline._on_steps is not None
+    assert Plant().worker(bundle).pipeline._on_steps is None
+
+
+def test_a_sensor_map_re_keys_and_takes_the_field_mapping_with_it(bundle: Bundle, tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.json"
+    mapping.write_text('{"time":"ts","sensor":"tag","value":"val"}')
+    assets = tmp_path / "assets.json"
+    assets.write_text('{"s1":"m"}')
+    files: Mapping[str, Path] = {"field_mapping_file": mapping, "sensor_assets_file": assets}
+    mapped = Plant().worker(bundle, settings=SETTINGS.model_copy(update={"field_mapping_file": mapping}))
+    assert mapped.pipeline._field_mapping is not None
+    assert mapped._rekeying is None
+    rekeyed = Plant().worker(bundle, settings=SETTINGS.model_copy(update=files))
+    assert rekeyed.pipeline._field_mapping is None
+    assert rekeyed._rekeying is not None
