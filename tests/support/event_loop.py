@@ -7,7 +7,7 @@ from typing import ParamSpec
 
 Arguments = ParamSpec("Arguments")
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 def in_event_loop(test: Callable[Arguments, Coroutine[object, object, None]]) -> Callable[Arguments, None]:

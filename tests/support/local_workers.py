@@ -113,7 +113,7 @@ def alarms_of_log(bundle: Bundle, plant: Plant) -> set[bytes]:
     return alarms
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Waits for the condition; fails when it does not come true."""
     deadline = time.monotonic() + seconds
     while not condition():

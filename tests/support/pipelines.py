@@ -93,7 +93,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.producer = ConfirmedProducer(self.settings, lambda _: LocalProducer(self.broker), self.clock)
         self.planner = Planner(
-            lambda: local_log_reader(self.broker, self.settings), BUNDLE, 60.0, self.clock, self.wait
+            self.settings, lambda: local_log_reader(self.broker, self.settings), BUNDLE, 60.0, self.clock, self.wait
         )
         self.pipeline = Pipeline(
             self.settings, self.engine, BUNDLE, self.planner, self.sender or self.producer, self.observer,

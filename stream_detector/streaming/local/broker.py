@@ -6,13 +6,22 @@ test says so; an outage begins and ends when the test says so.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
+
+
+class _EveryTopic:
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+EVERY_TOPIC: Container[str] = _EveryTopic()
+"""For `LocalBroker.hold`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +79,8 @@ class LocalBroker:
         self.default_partitions = partitions
         self.up = True
         """False: no call is answered; connections fail."""
-        self.hold = False
-        """True: records that are sent wait in `held` until they are acknowledged or expire."""
+        self.hold: Container[str] = ()
+        """Topics to which records that are sent wait in `held` until they are acknowledged or expire."""
         self.held: list[Sent] = []
         self.committed: dict[tuple[str, TopicPartition], OffsetAndMetadata] = {}
         self.commits: list[dict[TopicPartition, OffsetAndMetadata]] = []
@@ -89,6 +98,10 @@ class LocalBroker:
         """The records are gone, and what groups have committed of them."""
         self._topics.pop(name, None)
         self.committed = {key: entry for key, entry in self.committed.items() if key[1].topic != name}
+
+    def topics(self) -> list[str]:
+        self.answer()
+        return list(self._topics)
 
     def partitions_of(self, topic: str) -> list[TopicPartition]:
         self.answer()
@@ -162,7 +175,7 @@ class LocalBroker:
         number = self.partition_for(topic, key) if partition is None else partition
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         sent = Sent(self, topic, number, key, value, tuple(headers), future)
-        if self.hold:
+        if topic in self.hold:
             self.held.append(sent)
         elif self.up:
             sent.acknowledge()

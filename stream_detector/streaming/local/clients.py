@@ -134,7 +134,11 @@ class LocalGroupOffsets:
 
 def local_log_reader(broker: LocalBroker, settings: Settings) -> LogReader:
     """A reader of the local broker, not started."""
-    return LogReader(settings, LocalConsumer(broker), LocalGroupOffsets(broker))
+
+    async def topics() -> dict[str, list[int]]:
+        return {name: [tp.partition for tp in broker.partitions_of(name)] for name in broker.topics()}
+
+    return LogReader(settings, LocalConsumer(broker), LocalGroupOffsets(broker), topics)
 
 
 async def ensure_local_topics(broker: LocalBroker, settings: Settings) -> dict[str, int]:

@@ -37,6 +37,7 @@ class LocalStream:
         self._crash: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._member = False
+        self._killed = False
 
     async def start(self) -> None:
         self._broker.answer()
@@ -46,6 +47,8 @@ class LocalStream:
             task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
+        if self._killed:
+            return
         fetching, handling, committing = self._tasks
         fetching.cancel()
         committing.cancel()
@@ -59,6 +62,7 @@ class LocalStream:
 
     def kill(self) -> None:
         """As SIGKILL: nothing more is handled or committed, and the group notices."""
+        self._killed = True
         for task in self._tasks:
             task.cancel()
         self._group.leave(self._on_rebalance)

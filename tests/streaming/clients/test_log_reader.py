@@ -26,7 +26,8 @@ def write(
 
 async def snapshots_of(broker: LocalBroker, end: int = 100) -> dict[str, bytes]:
     async with LogReader(SETTINGS, LocalConsumer(broker, most_records=2), LocalGroupOffsets(broker)) as reader:
-        return (await reader.snapshots("b1", {0: end}))[0]
+        found = (await reader.state({0: end}))[0].of_service(None, "b1")
+    return {asset: snapshot.data for asset, snapshot in found.items() if snapshot.data is not None}
 
 
 @in_event_loop

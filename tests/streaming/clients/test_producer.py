@@ -9,7 +9,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from stream_detector.errors import BrokerError, StalledError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import ConfirmedProducer, Outgoing
-from stream_detector.streaming.local.broker import LocalBroker
+from stream_detector.streaming.local.broker import EVERY_TOPIC, LocalBroker
 from stream_detector.streaming.local.clients import LocalProducer
 from tests.support.event_loop import in_event_loop, settle
 
@@ -40,7 +40,7 @@ def messages(*values: bytes) -> list[Outgoing]:
 async def test_a_burst_is_sent_in_order_and_confirmed_when_all_of_it_is_acknowledged() -> None:
     rig = Rig()
     await rig.producer.start()
-    rig.broker.hold = True
+    rig.broker.hold = EVERY_TOPIC
     burst = await rig.producer.enqueue(messages(b"1", b"2", b"3"))
     confirming = asyncio.create_task(rig.producer.confirm(burst))
     await settle()
@@ -56,11 +56,11 @@ async def test_a_burst_is_sent_in_order_and_confirmed_when_all_of_it_is_acknowle
 async def test_a_burst_of_which_one_message_expired_is_sent_again_by_another_client() -> None:
     rig = Rig()
     await rig.producer.start()
-    rig.broker.hold = True
+    rig.broker.hold = EVERY_TOPIC
     confirming = asyncio.create_task(rig.producer.confirm(await rig.producer.enqueue(messages(b"1", b"2"))))
     await settle()
     lost = rig.broker.held.pop()
-    rig.broker.hold = False
+    rig.broker.hold = ()
     lost.expire()
     rig.broker.acknowledge()
     await confirming
@@ -73,12 +73,12 @@ async def test_a_broken_client_is_replaced_once_however_many_bursts_it_carried()
     """The second burst to notice must not stop the client that replaced the one which it was sent by."""
     rig = Rig()
     await rig.producer.start()
-    rig.broker.hold = True
+    rig.broker.hold = EVERY_TOPIC
     first, second = [await rig.producer.enqueue(messages(value)) for value in (b"1", b"2")]
     for sent in rig.broker.held:
         sent.expire()
     rig.broker.held.clear()
-    rig.broker.hold = False
+    rig.broker.hold = ()
     await rig.producer.confirm(first)
     await rig.producer.confirm(second)
     assert rig.broker.values(TOPIC) == [b"1", b"2"]
@@ -89,7 +89,7 @@ async def test_a_broken_client_is_replaced_once_however_many_bursts_it_carried()
 async def test_two_that_wait_for_one_burst_are_both_answered() -> None:
     rig = Rig()
     await rig.producer.start()
-    rig.broker.hold = True
+    rig.broker.hold = EVERY_TOPIC
     burst = await rig.producer.enqueue(messages(b"1"))
     given_up, waiting = [asyncio.create_task(rig.producer.confirm(burst)) for _ in range(2)]
     await settle()
@@ -131,10 +131,10 @@ async def test_an_outage_that_is_too_long_is_a_stall(monkeypatch: pytest.MonkeyP
 async def test_what_a_client_held_when_it_was_stopped_is_sent_again() -> None:
     rig = Rig()
     await rig.producer.start()
-    rig.broker.hold = True
+    rig.broker.hold = EVERY_TOPIC
     burst = await rig.producer.enqueue(messages(b"1"))
     rig.broker.held.pop().future.cancel()
-    rig.broker.hold = False
+    rig.broker.hold = ()
     await rig.producer.confirm(burst)
     assert rig.broker.values(TOPIC) == [b"1"]
 
@@ -143,7 +143,7 @@ async def test_what_a_client_held_when_it_was_stopped_is_sent_again() -> None:
 async def test_a_fault_of_our_own_is_not_tried_again() -> None:
     rig = Rig()
     await rig.producer.start()
-    rig.broker.hold = True
+    rig.broker.hold = EVERY_TOPIC
     burst = await rig.producer.enqueue(messages(b"1"))
     rig.broker.held.pop().future.set_exception(TypeError("no bytes"))
     with pytest.raises(TypeError):

@@ -11,7 +11,7 @@ from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.engine.outcome import Outcome, RecordBatch
 from stream_detector.errors import StalledError
 from stream_detector.streaming.clients.producer import Burst, Outgoing
-from stream_detector.streaming.local.broker import Sent
+from stream_detector.streaming.local.broker import EVERY_TOPIC, Sent
 from stream_detector.streaming.worker import pipeline as pipeline_module
 from stream_detector.streaming.worker.pipeline import Pipeline
 from tests.support.event_loop import in_event_loop, settle
@@ -26,7 +26,7 @@ async def rig_with(outcome: Outcome, hold: bool = True, low: int | None = None) 
     """A worker at offset 10 of partition 0 whose every batch has this outcome."""
     rig = await Rig(engine=ScriptedEngine(lambda _: outcome, low)).start()
     rig.own()
-    rig.broker.hold = hold
+    rig.broker.hold = EVERY_TOPIC if hold else ()
     return rig
 
 
@@ -519,7 +519,7 @@ async def test_whatever_the_brokers_do_no_commit_is_ahead_of_its_messages(seed: 
 
     rig = await Rig(engine=ScriptedEngine(answer)).start()
     rig.own(processed=0, committed=None)
-    rig.broker.hold = True
+    rig.broker.hold = EVERY_TOPIC
     arrived: set[int] = set()
     committed = expired = 0
 
