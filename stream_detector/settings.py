@@ -74,6 +74,8 @@ class Settings(EnvironmentSettings):
     )
     console_token_file: Path | None = setting(None, "file that holds the console's token")
 
+    console_ledger_days: float = setting(365.0, "how far back the console's ledger reaches (event time)", "d", gt=0)
+
     bundle: Path | None = setting(None, "folder of the bundle, where `--bundle` does not name it")
     bundle_public_key_file: Path | None = setting(
         None, "Ed25519 public key (PEM); with it unsigned bundles are refused"

@@ -17,14 +17,17 @@ from stream_detector.operations.console.views import (
     Series,
     WorkerView,
 )
-from stream_detector.operations.ledger.bounded_ledger import BoundedLedger
-from stream_detector.operations.ledger.ledger import AlarmEntry
+from stream_detector.operations.ledger.ledger import AlarmEntry, Ledger
 from stream_detector.operations.ledger.report import Tally, report
 
 MAX_ASSETS = 500
 MAX_CELLS = 1_800_000
 """Values kept of all sensors of all assets together, 8 bytes each; assets beyond it have a score but no traces."""
 MAX_ALARMS = 1_000
+LEDGER_ALARMS = 8_000
+"""About 3 kB each; up to a quarter more between two cuts."""
+FORGET_EVERY_SECONDS = 3_600.0
+SECONDS_PER_DAY = 86_400.0
 MAX_EVENTS = 200
 SPARK_POINTS = 48
 MIN_POINTS = 60
@@ -66,6 +69,7 @@ class History:
         clock: wall clock in epoch seconds.
         max_assets: assets beyond this many are not shown.
         max_cells: bound of the memory for traces.
+        ledger_days: how far back the ledger reaches (event time).
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class History:
         clock: Callable[[], float] = time.time,
         max_assets: int = MAX_ASSETS,
         max_cells: int = MAX_CELLS,
+        ledger_days: float = 365.0,
     ) -> None:
         self._worker = worker
         self._send = send
@@ -90,29 +95,11 @@ class History:
         self._alarms: dict[str, Alarm] = {}
         self._events: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=MAX_EVENTS))
         self._feedback: dict[tuple[str, str], Feedback] = {}
-        self._ledger = BoundedLedger()
-        self._coming: BoundedLedger | None = None
+        self._ledger_seconds = ledger_days * SECONDS_PER_DAY
+        self._ledger = Ledger()
+        self._forget_at = 0.0
+        self._alarms_added = 0
         self._ledger_view: tuple[int, LedgerView] | None = None
-
-    @property
-    def outdated(self) -> bool:
-        """Something came too late for the ledger's sums: `read_again` makes them right."""
-        return self._ledger.outdated
-
-    def read_again(self) -> None:
-        """From now on the topics are observed from their beginning, events and feedback first; see `up_to_date`."""
-        with self._lock:
-            self._coming = BoundedLedger()
-
-    def up_to_date(self) -> None:
-        """All that the topics held at the time of `read_again` has been observed: the new ledger counts."""
-        with self._lock:
-            if self._coming is not None:
-                self._ledger, self._coming = self._coming, None
-                self._bump_records()
-
-    def _ledgers(self) -> list[BoundedLedger]:
-        return [self._ledger] if self._coming is None else [self._ledger, self._coming]
 
     # -- observing ---------------------------------------------------------------------------------------------------
 
@@ -172,8 +159,9 @@ class History:
         """Takes an alarm, raised or cleared."""
         with self._lock:
             known = self._alarms.get(alarm.id)
-            for ledger in self._ledgers():
-                ledger.add_alarm(alarm)
+            self._ledger.add_alarm(alarm)
+            self._alarms_added += 1
+            self._forget()
             if known is None or known.state == "raised":
                 self._alarms[alarm.id] = alarm
                 self._bump_records()
@@ -181,11 +169,25 @@ class History:
                 newest = sorted(self._alarms.values(), key=_alarm_order)[:MAX_ALARMS]
                 self._alarms = {alarm.id: alarm for alarm in newest}
 
+    def _forget(self) -> None:
+        """The ledger covers `ledger_days`, and of a plant that raises very many alarms the newest `LEDGER_ALARMS`."""
+        now = self._clock()
+        if self._alarms_added > LEDGER_ALARMS // 4:
+            self._alarms_added = 0
+            self._ledger.keep_newest(LEDGER_ALARMS)
+        elif now < self._forget_at:
+            return
+        self._forget_at = now + FORGET_EVERY_SECONDS
+        self._ledger.forget_before(self._ledger_begin())
+
+    def _ledger_begin(self) -> float:
+        """A replay of old data is as good as now; an event in the far future is not."""
+        return min(self._ledger.newest, self._clock()) - self._ledger_seconds
+
     def observe_event(self, asset: str, event: LoggedEvent) -> None:
         """Takes an event that people logged."""
         with self._lock:
-            for ledger in self._ledgers():
-                ledger.add_event(asset, event)
+            self._ledger.add_event(asset, event)
             if not event.retracted:
                 self._events[event.asset or asset].append(to_epoch_seconds(event.time))
             self._bump_records()
@@ -193,8 +195,7 @@ class History:
     def observe_feedback(self, feedback: Feedback) -> None:
         """Takes what a person said, from this page or any other."""
         with self._lock:
-            for ledger in self._ledgers():
-                ledger.add_feedback(feedback)
+            self._ledger.add_feedback(feedback)
             subject, kind = SUBJECTS[feedback.action]
             key = (feedback.asset if subject == "asset" else str(feedback.alarm), kind)
             known = self._feedback.get(key)
@@ -300,9 +301,11 @@ class History:
         with self._lock:
             if self._ledger_view is not None and self._ledger_view[0] == self._records_version:
                 return self._ledger_view[1]
-            found = report(self._ledger)
+            found = report(self._ledger, self._ledger_begin())
             newest = sorted(found.events, key=lambda event: event.time, reverse=True)[:MAX_EVENTS]
+            counted = [event.time for event in found.events] + [alarm.raised_at for alarm in found.alarms]
             view = LedgerView(
+                since=min(counted, default=None),
                 total=_tally(found.total),
                 by_asset=[{"asset": asset, **_tally(tally)} for asset, tally in found.by_asset.items()],
                 events=[

@@ -116,8 +116,12 @@ class AlarmView:
 
 @dataclass(frozen=True, slots=True)
 class LedgerView:
-    """What was caught, missed and saved: totals, and the same by asset, as `ledger_report.Tally` counts them."""
+    """What was caught, missed and saved: totals, and the same by asset, as `ledger.report.Tally` counts them.
 
+    `since`: event time (epoch seconds) of the oldest alarm or event that is counted; None where there is none.
+    """
+
+    since: float | None
     total: dict[str, Any]
     by_asset: Sequence[dict[str, Any]]
     events: Sequence[dict[str, Any]]

@@ -7,9 +7,9 @@ often each came, so it can be rebuilt from the topics at any time. Matching and 
 
 import math
 from bisect import bisect_right
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import chain
 from typing import Literal
@@ -72,29 +72,6 @@ class AlarmEntry:
     def day(self) -> date:
         """The day in UTC that the alarm is booked on."""
         return datetime.fromtimestamp(self.raised_at, UTC).date()
-
-
-@dataclass(slots=True)
-class AlarmSum:
-    """Alarms of one asset, bundle and day added up. `costs` counts equal amounts, so that no cent is rounded away."""
-
-    asset: str
-    bundle: str
-    day: date
-    alarms: int = 0
-    false_alarms: int = 0
-    open_alarms: int = 0
-    judged_real: int = 0
-    judged_false: int = 0
-    costs: Counter[float] = field(default_factory=Counter)
-
-    def add(self, entry: AlarmEntry) -> None:
-        self.alarms += 1
-        self.false_alarms += entry.false
-        self.open_alarms += entry.open
-        self.judged_real += entry.feedback == "real"
-        self.judged_false += entry.feedback == "false-alarm"
-        self.costs[entry.cost] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +163,11 @@ class Ledger:
             if old_alarms or old_events:
                 self._accounts.pop(asset, None)
 
-    def sums(self, asset: str) -> Collection[AlarmSum]:  # noqa: ARG002 - for those that add up
-        """Alarms of the asset that have no entry of their own any more; here none."""
-        return ()
+    def keep_newest(self, alarms: int) -> None:
+        """Drops the oldest alarms beyond so many, and the events before those that stay."""
+        raised_at = sorted(raised.raised_at for known in self._alarms.values() for raised in known.values())
+        if len(raised_at) > alarms:
+            self.forget_before(raised_at[-alarms])
 
     def account(self, asset: str) -> Account:
         """The entries of one asset; computed anew only after something of that asset changed."""
@@ -197,10 +176,9 @@ class Ledger:
         return self._accounts[asset]
 
     def _match(self, asset: str) -> Account:
-        history = self._history(asset)
+        history = History(self._alarms[asset].values())
         events = self._counted_events(asset, history)
-        known = self._catchers(asset)
-        caught_by = [known.get(time) for time, _ in events]
+        caught_by: list[Raised | None] = [None] * len(events)
         useful: set[str] = set()
         for (step_seconds, lead), group in history.by_grid().items():
             steps = [step_of(time, step_seconds) for time, _ in events]
@@ -216,13 +194,6 @@ class Ledger:
             ),
             alarms=tuple(self._alarm_entry(raised, raised.alarm.id in useful) for raised in history.alarms),
         )
-
-    def _history(self, asset: str) -> "History":
-        return History(self._alarms[asset].values())
-
-    def _catchers(self, asset: str) -> Mapping[float, "Raised"]:  # noqa: ARG002 - for those that add up
-        """By the time of an event: the alarm that caught it, where that has no entry of its own any more."""
-        return {}
 
     def _counted_events(self, asset: str, history: "History") -> list[tuple[float, LoggedEvent]]:
         """The events that happened and count, in order; those of one step are one: a machine breaks once at a time."""
@@ -297,11 +268,6 @@ class Raised:
         raised_step = round(self.raised_at / alarm.step_seconds)
         self.steps_up = (raised_step, raised_step + length)
 
-    @property
-    def reach(self) -> float:
-        """The end of the last step (epoch seconds) in which it catches an event."""
-        return (self.steps_up[1] + self.lead.until_steps) * self.alarm.step_seconds
-
     def lead_seconds(self, event_time: float) -> float:
         """In whole steps, as the backtest counts: from the start of the alarm's step to the start of the event's."""
         steps = step_of(event_time, self.alarm.step_seconds) - self.steps_up[0]
@@ -309,18 +275,17 @@ class Raised:
 
 
 class History:
-    """The alarms of one asset in order of event time; `landmarks` are older ones that only say which was in service."""
+    """The alarms of one asset in order of event time."""
 
-    def __init__(self, alarms: Iterable[Raised], landmarks: Iterable[Raised] = ()) -> None:
+    def __init__(self, alarms: Iterable[Raised]) -> None:
         self.alarms = sorted(alarms, key=in_order)
-        self._all = sorted([*landmarks, *self.alarms], key=in_order)
-        self._raised_at = [raised.raised_at for raised in self._all]
+        self._raised_at = [raised.raised_at for raised in self.alarms]
 
     def in_service(self, time: float) -> Raised | None:
         """The last alarm raised up to `time` says which bundle was in service; before the first one, the first does."""
-        if not self._all:
+        if not self.alarms:
             return None
-        return self._all[max(0, bisect_right(self._raised_at, time) - 1)]
+        return self.alarms[max(0, bisect_right(self._raised_at, time) - 1)]
 
     def by_grid(self) -> dict[tuple[float, LeadConfig], list[Raised]]:
         """Alarms of one bundle share their step and lead; those of another are matched on a grid of their own."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from stream_detector.detection.block_bootstrap import Interval, saving_interval
 from stream_detector.messages import to_iso
-from stream_detector.operations.ledger.ledger import AlarmEntry, AlarmSum, EventEntry, Ledger
+from stream_detector.operations.ledger.ledger import AlarmEntry, EventEntry, Ledger
 
 SECONDS_PER_MINUTE = 60.0
 
@@ -96,11 +96,7 @@ def report(
     """Adds up what happened at `since <= event time < until`, of one asset or all.
 
     Matching is done before the cut, so an event just after `since` may be caught by an alarm just before it, and the
-    reports of adjoining periods add up to the report of the whole. Alarms that the ledger has only as sums are counted
-    in the tallies and missing in the list.
-
-    Raises:
-        ValueError: a period is asked for, and the ledger has alarms only as sums.
+    reports of adjoining periods add up to the report of the whole.
     """
 
     def inside(time: float) -> bool:
@@ -108,47 +104,37 @@ def report(
 
     names = [name for name in ledger.assets if asset is None or name == asset]
     accounts = [ledger.account(name) for name in names]
-    sums = tuple(part for name in names for part in ledger.sums(name))
-    if sums and (since is not None or until is not None):
-        raise ValueError("a ledger that has added alarms up cannot report a part of the time")
     events = tuple(event for account in accounts for event in account.events if inside(event.time))
     alarms = tuple(alarm for account in accounts for alarm in account.alarms if inside(alarm.raised_at))
     return LedgerReport(
         since=since,
         until=until,
-        total=tally(events, alarms, sums),
-        by_asset=_grouped(events, alarms, sums, lambda entry: entry.asset),
-        by_bundle=_grouped(events, alarms, sums, lambda entry: entry.bundle),
-        by_day=_grouped(events, alarms, sums, lambda entry: entry.day.isoformat()),
+        total=tally(events, alarms),
+        by_asset=_grouped(events, alarms, lambda entry: entry.asset),
+        by_bundle=_grouped(events, alarms, lambda entry: entry.bundle),
+        by_day=_grouped(events, alarms, lambda entry: entry.day.isoformat()),
         events=events,
         alarms=alarms,
     )
 
 
-def tally(
-    events: Sequence[EventEntry],
-    alarms: Sequence[AlarmEntry],
-    sums: Sequence[AlarmSum] = (),
-    with_interval: bool = True,
-) -> Tally:
-    """Adds up some entries, in whatever order; the interval costs a millisecond or more and can be left out."""
+def tally(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry]) -> Tally:
+    """Adds up some entries, in whatever order."""
     # Fractions and fsum are exact, so the order of the entries cannot move a cent.
     amounts = Counter(event.cost for event in events) + Counter(alarm.cost for alarm in alarms)
-    for part in sums:
-        amounts.update(part.costs)
     cost = _exact(amounts)
     never_cost = math.fsum(event.never_cost for event in events)
     caught = sum(event.caught_by is not None for event in events)
-    interval = _interval(events, alarms, sums) if with_interval else Interval(None, None)
+    interval = _interval(events, alarms)
     return Tally(
         events=len(events),
         caught=caught,
         missed=len(events) - caught,
-        alarms=len(alarms) + sum(part.alarms for part in sums),
-        false_alarms=sum(alarm.false for alarm in alarms) + sum(part.false_alarms for part in sums),
-        open_alarms=sum(alarm.open for alarm in alarms) + sum(part.open_alarms for part in sums),
-        judged_real=sum(alarm.feedback == "real" for alarm in alarms) + sum(part.judged_real for part in sums),
-        judged_false=sum(alarm.feedback == "false-alarm" for alarm in alarms) + sum(part.judged_false for part in sums),
+        alarms=len(alarms),
+        false_alarms=sum(alarm.false for alarm in alarms),
+        open_alarms=sum(alarm.open for alarm in alarms),
+        judged_real=sum(alarm.feedback == "real" for alarm in alarms),
+        judged_false=sum(alarm.feedback == "false-alarm" for alarm in alarms),
         cost=cost,
         never_cost=never_cost,
         saved=never_cost - cost,
@@ -168,8 +154,7 @@ def _exact(amounts: Counter[float]) -> float:
 def _grouped(
     events: Sequence[EventEntry],
     alarms: Sequence[AlarmEntry],
-    sums: Sequence[AlarmSum],
-    key: Callable[[EventEntry | AlarmEntry | AlarmSum], str],
+    key: Callable[[EventEntry | AlarmEntry], str],
 ) -> dict[str, Tally]:
     events_by: dict[str, list[EventEntry]] = defaultdict(list)
     alarms_by: dict[str, list[AlarmEntry]] = defaultdict(list)
@@ -177,16 +162,10 @@ def _grouped(
         events_by[key(event)].append(event)
     for alarm in alarms:
         alarms_by[key(alarm)].append(alarm)
-    sums_by: dict[str, list[AlarmSum]] = defaultdict(list)
-    for part in sums:
-        sums_by[key(part)].append(part)
-    return {
-        name: tally(events_by[name], alarms_by[name], sums_by[name])
-        for name in sorted({*events_by, *alarms_by, *sums_by})
-    }
+    return {name: tally(events_by[name], alarms_by[name]) for name in sorted({*events_by, *alarms_by})}
 
 
-def _interval(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry], sums: Sequence[AlarmSum]) -> Interval:
+def _interval(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry]) -> Interval:
     cost: dict[date, float] = defaultdict(float)
     never_cost: dict[date, float] = defaultdict(float)
     for event in events:
@@ -194,8 +173,6 @@ def _interval(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry], sums: 
         never_cost[event.day] += event.never_cost
     for alarm in alarms:
         cost[alarm.day] += alarm.cost
-    for part in sums:
-        cost[part.day] += _exact(part.costs)
     if not cost:
         return Interval(None, None)
     days = sorted(cost)

@@ -37,9 +37,6 @@ READ_BACK_SECONDS = 20.0
 
 RETRY_SECONDS = 2.0
 MOST_TRIES = 5
-READ_AGAIN_SECONDS = 600.0
-"""No sooner are the topics read anew for something that came too late for the ledger's sums."""
-
 TOP_SENSORS = 8
 MOST_STEPS = 300
 """Taken between two observations: a plant with more of them is shown by these, and costs the worker no more."""
@@ -70,7 +67,7 @@ class ConsoleFeed:
         self._version = version("stream-detector")
         self._read_back = not settings.publish_scores
         self._steps_left = MOST_STEPS
-        self.history = History(self._worker, self._send)
+        self.history = History(self._worker, self._send, ledger_days=settings.console_ledger_days)
 
     def serve(self, app: web.Application) -> None:
         """Adds the pages, and the reading of the topics for as long as the application runs.
@@ -203,28 +200,17 @@ class ConsoleFeed:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self) -> None:
-        """From the beginning each time: what is known already changes nothing. Returns when that is needed again."""
+        """From the beginning each time: what is known already changes nothing."""
         settings = self._settings
-        said = [settings.topic_events, settings.topic_feedback]
-        self.history.read_again()
+        topics = [settings.topic_alarms, settings.topic_events, settings.topic_feedback]
         for attempt in range(MOST_TRIES):
-            # What people said comes first: an alarm is added up for good once newer ones have come.
-            async with TopicReader(settings, said) as reader:
+            async with TopicReader(settings, topics) as reader:
                 # A worker creates its topics soon after its server has started.
                 if reader.missing and attempt < MOST_TRIES - 1:
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
-                async for records in reader.to_end():
-                    self.take(records)
-            async with TopicReader(settings, [*said, settings.topic_alarms]) as reader:
-                async for records in reader.to_end():
-                    self.take(records)
-                self.history.up_to_date()
-                read_at = time.monotonic()
                 async for records in reader.follow():
                     self.take(records)
-                    if self.history.outdated and time.monotonic() - read_at > READ_AGAIN_SECONDS:
-                        return
 
     async def _read_scores_back(self) -> None:
         from aiokafka.errors import KafkaError

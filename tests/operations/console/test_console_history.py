@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_detector.messages import Feedback, LoggedEvent, to_iso
+from stream_detector.messages import Feedback, LoggedEvent, from_iso, to_iso
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.rings import AssetRing
 from stream_detector.operations.console.views import Sample, SensorShare, WorkerView
-from stream_detector.operations.ledger.bounded_ledger import MOST_ALARMS
 from tests.support.console_plant import STEP_SECONDS, STEPS, ConsolePlant, Machine, alarm_of
 from tests.support.messages import make_alarm, make_event
 
 NOW = 1_790_000_000.0
+DAY = 86_400.0
 
 
 def sample(time: float, ratio: float | None = 0.5, step_seconds: float = 120.0, asset: str = "pm-1") -> Sample:
@@ -38,12 +38,12 @@ def sample(time: float, ratio: float | None = 0.5, step_seconds: float = 120.0, 
     )
 
 
-def empty_history(clock: float = NOW, max_assets: int = 500) -> History:
+def empty_history(clock: float = NOW, max_assets: int = 500, ledger_days: float = 365.0) -> History:
     async def send(_feedback: Feedback) -> None:
         """Goes nowhere."""
 
     worker = WorkerView("w", "0", clock, "b", "r", True)
-    return History(lambda: worker, send, lambda: clock, max_assets=max_assets)
+    return History(lambda: worker, send, lambda: clock, max_assets=max_assets, ledger_days=ledger_days)
 
 
 def test_a_ring_keeps_the_newest_points_only() -> None:
@@ -249,20 +249,38 @@ def test_a_day_of_the_plant_is_kept_whole() -> None:
     assert plant.history.series("nobody", 0.0, None, []) is None
 
 
-def test_what_came_too_late_for_the_sums_is_right_after_the_topics_were_read_again() -> None:
+def test_the_ledger_covers_its_days_and_says_since_when_it_counts() -> None:
+    history = empty_history(ledger_days=10.0)
+    assert history.ledger().since is None
+    history.observe_event("pm-1", LoggedEvent(time=to_iso(NOW - 20 * DAY), event="break"))
+    history.observe_event("pm-1", LoggedEvent(time=to_iso(NOW - 8 * DAY), event="break"))
+    history.observe_event("pm-1", LoggedEvent(time=to_iso(NOW), event="break"))
+    assert history.ledger().total["missed"] == 2
+    assert history.ledger().since == NOW - 8 * DAY
+
+
+def test_an_event_in_the_far_future_does_not_empty_the_ledger() -> None:
+    history = empty_history(ledger_days=10.0)
+    history.observe_event("pm-1", LoggedEvent(time=to_iso(NOW), event="break"))
+    history.observe_event("pm-1", LoggedEvent(time=to_iso(NOW + 1_000 * DAY), event="break"))
+    assert history.ledger().since == NOW
+
+
+def test_what_came_late_is_counted_at_once() -> None:
     history = empty_history()
-    count = 2 * MOST_ALARMS + 10
-    alarms = [make_alarm(10 * number, 10 * number + 2) for number in range(1, count)]
-    for alarm in alarms:
-        history.observe_alarm(alarm)
-    history.observe_event("pm-1", make_event(12))
-    assert history.outdated
+    for number in range(1, 50):
+        history.observe_alarm(make_alarm(10 * number, 10 * number + 2))
     assert history.ledger().total["caught"] == 0
-    history.read_again()
     history.observe_event("pm-1", make_event(12))
+    assert (history.ledger().total["caught"], history.ledger().total["alarms"]) == (1, 49)
+
+
+def test_of_very_many_alarms_the_ledger_keeps_the_newest_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_detector.operations.console.history.LEDGER_ALARMS", 40)
+    history = empty_history()
+    alarms = [make_alarm(10 * number, 10 * number + 2) for number in range(1, 500)]
     for alarm in alarms:
         history.observe_alarm(alarm)
-    assert history.ledger().total["caught"] == 0, "the old figures stay until the new ones are whole"
-    history.up_to_date()
-    assert not history.outdated
-    assert (history.ledger().total["caught"], history.ledger().total["alarms"]) == (1, count - 1)
+    ledger = history.ledger()
+    assert 40 <= ledger.total["alarms"] <= 50
+    assert ledger.since == from_iso(alarms[-ledger.total["alarms"]].raised_at)

@@ -13,11 +13,12 @@ function row(name, tally) {
 
 export function drawLedger(ledger, page) {
   const heads = ["Asset", "Caught", "Missed", "False", "Lead", "Cost", "Saved", "Saving"];
-  const foot = between(ledger.total);
+  const saving = between(ledger.total);
+  const foot = [ledger.since === null ? null : `Counted since ${time(ledger.since, page.now())}`, saving && `saving against never alarming, ${saving}`].filter(Boolean).join("; ");
   byId("ledger-table").replaceChildren(
     h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
     h("tbody", {}, ledger.by_asset.map((tally) => row(tally.asset, tally))),
-    h("tfoot", {}, row("All", ledger.total), foot && h("tr", {}, h("td", { colspan: heads.length, class: "quiet" }, `Saving against never alarming, ${foot}`))),
+    h("tfoot", {}, row("All", ledger.total), foot && h("tr", {}, h("td", { colspan: heads.length, class: "quiet" }, foot))),
   );
   keyed(byId("event-list"), ledger.events, (event) => `${event.asset} ${event.time} ${event.event}`, (event) =>
     h(
