@@ -92,7 +92,9 @@ class Settings(EnvironmentSettings):
     )
 
     max_assets: int = setting(
-        20_000, "most assets that one partition may hold; readings of others are dead letters", ge=1
+        20_000,
+        "most assets of one partition, the same for all workers of a group; readings of others are dead letters",
+        ge=1,
     )
     evict_after_seconds: float = setting(
         604_800.0,

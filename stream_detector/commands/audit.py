@@ -50,13 +50,12 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
     from stream_detector.bundle.manifest import require_stream
     from stream_detector.engine.engine import Engine
     from stream_detector.streaming.audit.audit import audit_log
-    from stream_detector.streaming.worker.composition import limits_of
 
     engines = {}
     for folder in folders:
         bundle = load_bundle(folder)
         require_stream(bundle.manifest)
-        engines[bundle.manifest.bundle_id] = partial(Engine, bundle, limits_of(settings))
+        engines[bundle.manifest.bundle_id] = partial(Engine, bundle)
     first = next(iter(engines))
     audit = asyncio.run(audit_log(settings, engines[first], first, engines))
     for mine in audit.partitions:

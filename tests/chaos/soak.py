@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -138,7 +139,7 @@ def read_again(bootstrap: str, prefix: str, folder: Path) -> Audit:
     with patch.dict(os.environ, topic_environment(prefix)):
         settings = Settings.load(bootstrap=bootstrap)
     bundle = load_bundle(folder)
-    return asyncio.run(audit_log(settings, lambda: Engine(bundle), bundle.manifest.bundle_id))
+    return asyncio.run(audit_log(settings, partial(Engine, bundle), bundle.manifest.bundle_id))
 
 
 def report(watch: Watch, audit: Audit, total: int, took: float, kills: int, rebalances: int, *, write: bool) -> int:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -280,4 +281,4 @@ def audit(stage: Stage) -> dict[str, Any]:
     with patch.dict(os.environ, topic_environment(stage.prefix)):
         settings = Settings.load(bootstrap=stage.kafka.bootstrap)
     bundle = load_bundle(stage.bundle)
-    return asyncio.run(audit_log(settings, lambda: Engine(bundle), bundle.manifest.bundle_id)).as_json()
+    return asyncio.run(audit_log(settings, partial(Engine, bundle), bundle.manifest.bundle_id)).as_json()

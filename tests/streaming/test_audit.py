@@ -99,3 +99,34 @@ def test_the_audit_finds_what_was_invented_and_what_was_lost(
     assert not false["good"]
     assert (len(false["alarms_lost"]), len(false["alarms_different"])) == (1, 1)  # type: ignore[arg-type]
     assert false["alarms_invented"] == ["invented/" + first["state"]]
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_an_audit_takes_the_limits_of_the_group_and_a_worker_with_others_ends(
+    kafka: Kafka | ExistingKafka, unique_name: str, tmp_path: Path
+) -> None:
+    """With room for one asset a partition, the readings of the second one are dead letters."""
+    bundle = small_bundle(tmp_path / "bundle")
+    create_topic(kafka.bootstrap, topic(unique_name, "readings"), 4)
+    produce(kafka.bootstrap, topic(unique_name, "readings"), make_log(5, steps=80))
+    narrow = {"STREAM_DETECTOR_MAX_ASSETS": "1"}
+    worker = WorkerProcess(kafka.bootstrap, unique_name, bundle, tmp_path / "log", environment=narrow).start()
+    try:
+        wait_for(lambda: caught_up(kafka.bootstrap, unique_name), 90, "all is committed")
+    finally:
+        worker.kill()
+    done = subprocess.run(
+        [sys.executable, "-m", "stream_detector", "audit", "--bundle", str(bundle), "--bootstrap", kafka.bootstrap],
+        env={**os.environ, **topic_environment(unique_name)}, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "dead letters: 0 published" not in done.stdout
+
+    wide = WorkerProcess(kafka.bootstrap, unique_name, bundle, tmp_path / "wide").start()
+    try:
+        assert wide.wait(60) == 2, wide.log_text()
+    finally:
+        wide.kill()
+    assert "STREAM_DETECTOR_MAX_ASSETS is 20000 here and 1 in the group" in wide.log_text()
+    assert "Traceback" not in wide.log_text()

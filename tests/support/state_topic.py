@@ -94,9 +94,9 @@ class StandingLog:
         return [Record("alarms", 0, number, 0, None, *each) for number, each in enumerate(said)]
 
 
-def plan_of(log: StandingLog, bundle: str, committed: int | None) -> PartitionPlan:
+def plan_of(log: StandingLog, bundle: str, committed: int | None, settings: Settings = SETTINGS) -> PartitionPlan:
     """What a worker with this bundle plans for partition 0; nothing is written."""
-    planner = Planner(SETTINGS, lambda: cast(LogReader, log), bundle, 3600.0)
+    planner = Planner(settings, lambda: cast(LogReader, log), bundle, 3600.0)
     offsets = {} if committed is None else {0: (committed, to_metadata(committed - 5))}
     return asyncio.run(planner.plan({0}, offsets, {}))[0]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from stream_detector.engine.limits import Limits
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.audit.report import (
@@ -24,19 +25,24 @@ from stream_detector.streaming.audit.report import (
 )
 from stream_detector.streaming.audit.topics import AuditTopics
 from stream_detector.streaming.clients.group_facts import BundleSwitch
+from stream_detector.streaming.clients.group_limits import limits_of
 from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.clients.state_topic import PartitionState
 from stream_detector.streaming.worker.ports import DetectionEngine
 
+NewEngine = Callable[[Limits], DetectionEngine]
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A bundle decides about the readings `begin .. end`. `low`: as in `BundleSwitch`. `last`: nobody follows yet."""
+    """A bundle decides about the readings `begin .. end`. `low`, `limits`: as in `BundleSwitch`. `last`: nobody follows
+    yet."""
 
     bundle_id: str
     begin: int
     end: int
     low: int | None
+    limits: Limits | None
     last: bool
 
 
@@ -45,7 +51,14 @@ def services(state: PartitionState, bundle_id: str, begin: int, end: int) -> lis
     switches = state.switches or [BundleSwitch(0, begin, bundle_id)]
     ends = [switch.offset for switch in switches[1:]] + [end]
     return [
-        Service(switch.bundle_id, max(switch.offset, begin), max(until, begin), switch.low, number == len(switches))
+        Service(
+            switch.bundle_id,
+            max(switch.offset, begin),
+            max(until, begin),
+            switch.low,
+            switch.limits,
+            number == len(switches),
+        )
         for number, (switch, until) in enumerate(zip(switches, ends, strict=True), 1)
         if until > begin or number == len(switches)
     ]
@@ -53,11 +66,11 @@ def services(state: PartitionState, bundle_id: str, begin: int, end: int) -> lis
 
 async def audit_log(
     settings: Settings,
-    new_engine: Callable[[], DetectionEngine],
+    new_engine: NewEngine,
     bundle_id: str,
-    others: Mapping[str, Callable[[], DetectionEngine]] | None = None,
+    others: Mapping[str, NewEngine] | None = None,
 ) -> Audit:
-    """Read everything again and compare.
+    """Read everything again and compare, under the limits that the group has written down.
 
     Args:
         settings: names brokers, group and topics.
@@ -79,9 +92,7 @@ async def audit_log(
         await reader.stop()
 
 
-async def _audit(
-    settings: Settings, reader: AuditTopics, engines: Mapping[str, Callable[[], DetectionEngine]], bundle_id: str
-) -> Audit:
+async def _audit(settings: Settings, reader: AuditTopics, engines: Mapping[str, NewEngine], bundle_id: str) -> Audit:
     audit, expected = Audit(), Expected()
     left: list[tuple[TopicPartition, DetectionEngine, Service, int]] = []
     readings = reader.partitions(settings.topic_readings)
@@ -99,7 +110,8 @@ async def _audit(
         state = await reader.state(tp.partition, end)
         for service in services(state, bundle_id, begin, end):
             if service.bundle_id in engines:
-                engine = await _audit_service(reader, tp, engines[service.bundle_id](), service, mine, expected)
+                engine = engines[service.bundle_id](service.limits or limits_of(settings))
+                await _audit_service(reader, tp, engine, service, mine, expected)
                 if not service.last:
                     left.append((tp, engine, service, end))
             elif service.begin < service.end:
@@ -118,8 +130,8 @@ async def _audit_service(
     service: Service,
     mine: PartitionAudit,
     expected: Expected,
-) -> DetectionEngine:
-    """Returns the engine as it is at the end of the service."""
+) -> None:
+    """Leaves the engine as it is at the end of the service."""
     begin, until = service.begin, min(mine.committed or 0, service.end)
     if service.low is not None:
         engine.restore(tp.partition, {}, begin)
@@ -137,7 +149,6 @@ async def _audit_service(
         # The next bundle has cleared what was open, before its own first decision.
         expected.withdraw(list(expected.open.values()), must=complete and (mine.committed or 0) > service.end)
     expected.open.clear()
-    return engine
 
 
 async def _read_beyond(

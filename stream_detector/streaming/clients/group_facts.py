@@ -5,7 +5,7 @@ its key, which begins with the group and the kind of the fact.
 
 | key | value | meaning |
 |---|---|---|
-| `[group, "bundle", partition, offset]` | `{"bundle": id, "low": offset or null}` | `BundleSwitch` |
+| `[group, "bundle", partition, offset]` | `{"bundle": id, "low": offset or null, "limits": {...}}` | `BundleSwitch` |
 | `[group, "moved", partition, asset]` | `{"offset": offset}` | `Departure` |
 """
 
@@ -15,7 +15,9 @@ from typing import Any
 
 import orjson
 
+from stream_detector.engine.limits import Limits
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.group_limits import limits_from_json, limits_to_json
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
 from stream_detector.streaming.clients.producer import Outgoing
 
@@ -25,12 +27,14 @@ class BundleSwitch:
     """From reading `offset` of its partition on, `bundle_id` decides.
 
     `low`: from there its windows were first read, in silence; None = it began aloud, with nothing before it.
+    `limits`: those that hold for assets meanwhile; None = not written down.
     """
 
     partition: int
     offset: int
     bundle_id: str
     low: int | None = None
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,15 @@ def key_of(fact: Fact) -> FactKey:
 
 def fact_message(settings: Settings, fact: Fact, *, taken_back: bool = False) -> Outgoing:
     """The record that says it, or that it no longer holds."""
-    body = {"bundle": fact.bundle_id, "low": fact.low} if isinstance(fact, BundleSwitch) else {"offset": fact.offset}
-    value = None if taken_back else orjson.dumps(body)
+    value = None if taken_back else orjson.dumps(_body(fact))
     return Outgoing(settings.topic_state, orjson.dumps([settings.group, *key_of(fact)]), value, fact.partition)
+
+
+def _body(fact: Fact) -> dict[str, Any]:
+    if isinstance(fact, Departure):
+        return {"offset": fact.offset}
+    limits = None if fact.limits is None else limits_to_json(fact.limits)
+    return {"bundle": fact.bundle_id, "low": fact.low, "limits": limits}
 
 
 def is_fact(record: KafkaRecord) -> bool:
@@ -96,8 +106,14 @@ def _key(record: KafkaRecord) -> list[Any]:
 
 
 def _switch(partition: int, about: Any, body: Mapping[str, Any]) -> Fact:
-    low = body["low"]
-    return BundleSwitch(partition, int(about), str(body["bundle"]), None if low is None else int(low))
+    low, limits = body["low"], body.get("limits")
+    return BundleSwitch(
+        partition,
+        int(about),
+        str(body["bundle"]),
+        None if low is None else int(low),
+        None if limits is None else limits_from_json(limits),
+    )
 
 
 def _departure(partition: int, about: Any, body: Mapping[str, Any]) -> Fact:

@@ -11,12 +11,12 @@ from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine
-from stream_detector.engine.limits import Limits
 from stream_detector.engine.snapshots import largest_bytes
 from stream_detector.metrics import WorkerMetrics, new_registry
 from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import topics
+from stream_detector.streaming.clients.group_limits import limits_of
 from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.clients.log_reader import LogReader, open_log_reader
 from stream_detector.streaming.clients.producer import ConfirmedProducer, open_producer
@@ -123,15 +123,6 @@ def _sources(settings: Settings) -> tuple[Repartition | None, FieldMapping | Non
         return None, mapping
     # Re-keying translates the records already, where the name of their topic is known.
     return Repartition(settings, read_map(assets_file), mapping), None
-
-
-def limits_of(settings: Settings) -> Limits:
-    """The engine's bounds; they decide what is evicted, so all workers of a group need the same."""
-    return Limits(
-        max_assets=settings.max_assets,
-        evict_after_seconds=settings.evict_after_seconds,
-        evict_after_records=settings.evict_after_records,
-    )
 
 
 def rewind_seconds(manifest: Manifest) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.group_facts import BundleSwitch
+from stream_detector.streaming.clients.group_limits import limits_of, require_same_limits
 from stream_detector.streaming.clients.log_reader import LogReader
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.clients.snapshots import SnapshotRecord
@@ -83,6 +84,7 @@ class Planner:
 
         Raises:
             KafkaError: the brokers cannot be reached.
+            UsageError: the group runs under other limits.
         """
         async with self._open_log() as reader:
             ends = await self._trusted_ends(reader, partitions, committed)
@@ -107,6 +109,8 @@ class Planner:
             taken = begin_anew(settings, number, state, mine, start.offset)
             return PartitionPlan(start, {}, taken.bursts)
         service = service_at(state, offset)
+        if service.bundle_id == mine and service.switch is not None:
+            require_same_limits(settings, service.switch.limits)
         if service.bundle_id in (mine, None) and service.begun:
             taken = go_on(settings, number, state, service)
             return PartitionPlan(start, taken.snapshots, taken.bursts)
@@ -114,7 +118,7 @@ class Planner:
             switch = service.switch
         else:
             low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds)
-            switch = BundleSwitch(number, offset, mine, low)
+            switch = BundleSwitch(number, offset, mine, low, limits_of(settings))
             log.warning(
                 "partition %d: bundle %s decides from %d on, after bundle %s; its windows are read from %d, and the "
                 "alarms that are open are cleared", number, mine, offset, service.bundle_id, low,

@@ -14,6 +14,7 @@ from stream_detector.engine.snapshots import load
 from stream_detector.messages import Alarm, to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.group_facts import BundleSwitch, Fact, fact_message
+from stream_detector.streaming.clients.group_limits import limits_of
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.clients.snapshots import SnapshotRecord, snapshot_message
@@ -83,7 +84,7 @@ def begin_anew(settings: Settings, number: int, state: PartitionState, bundle_id
 
     Alarms that it raised itself are raised again, and cleared as before; those of other bundles would stay.
     """
-    beginning = BundleSwitch(number, offset, bundle_id)
+    beginning = BundleSwitch(number, offset, bundle_id, None, limits_of(settings))
     others = [snapshot for snapshot in state.live() if snapshot.bundle_id != bundle_id]
     taken_back: list[Fact] = [fact for fact in state.all_facts if fact != beginning]
     return Takeover(

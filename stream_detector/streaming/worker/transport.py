@@ -21,6 +21,7 @@ from typing import Any, ClassVar, cast
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from stream_detector.errors import StreamDetectorError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.worker.consumer_thread import ConsumerThread
@@ -83,7 +84,11 @@ class BatchConsumer(driver.Consumer):
     async def perform_seek(self) -> None:
         partitions = {tp.partition for tp in self.assignment()}
         topic = self.settings.topic_readings
-        plan = await self.keeper.plan(partitions, self)
+        try:
+            plan = await self.keeper.plan(partitions, self)
+        except StreamDetectorError as error:
+            self.keeper.fail(error)
+            return  # nothing is sought, so nothing is fetched; the process ends
         await self._thread.call_thread(
             self._thread.seek_to, {TopicPartition(topic, number): entry for number, entry in plan.items()}
         )

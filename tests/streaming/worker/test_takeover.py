@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import pytest
 
 from stream_detector.engine.alarm_messages import withdrawn
+from stream_detector.errors import UsageError
 from stream_detector.messages import Alarm
+from stream_detector.streaming.clients.group_facts import BundleSwitch, fact_message
+from stream_detector.streaming.clients.group_limits import limits_of
 from stream_detector.streaming.clients.producer import Outgoing
 from tests.support.messages import STEP_SECONDS, at_step, make_alarm
-from tests.support.state_topic import StandingLog, StateTopic, start_worker
+from tests.support.state_topic import SETTINGS, StandingLog, StateTopic, plan_of, start_worker
 
 OPEN = make_alarm(7, asset="m1", bundle="A")
 
@@ -142,3 +145,32 @@ def test_a_withdrawn_alarm_ends_with_its_lead_window_and_lasts_a_step_at_least(u
     assert withdrawn(alarm).cleared_at == at_step(ends)
     assert withdrawn(alarm) == alarm.model_copy(update={"state": "cleared", "cleared_at": at_step(ends)})
     assert STEP_SECONDS > 0
+
+
+NARROW = SETTINGS.model_copy(update={"max_assets": 5, "evict_after_records": 10})
+
+
+def test_a_worker_with_other_limits_is_refused_with_both_values_of_each() -> None:
+    with pytest.raises(UsageError, match="group g runs under other limits") as raised:
+        plan_of(after_a(), "A", 100, NARROW)
+    said = str(raised.value)
+    assert "STREAM_DETECTOR_MAX_ASSETS is 5 here and 20000 in the group" in said
+    assert "STREAM_DETECTOR_EVICT_AFTER_RECORDS is 10 here and 1000000 in the group" in said
+    assert "EVICT_AFTER_SECONDS" not in said
+
+
+def test_another_bundle_begins_with_limits_of_its_own_and_keeps_them() -> None:
+    log = after_a()
+    for burst in plan_of(log, "B", 100, NARROW).bursts:
+        log.topic.write(burst)
+    assert [fact.limits for fact in log.topic.read().switches] == [limits_of(SETTINGS), limits_of(NARROW)]
+    plan_of(log, "B", 120, NARROW)
+    with pytest.raises(UsageError, match="MAX_ASSETS is 20000 here and 5 in the group"):
+        plan_of(log, "B", 120)
+
+
+def test_a_group_that_has_not_written_down_its_limits_takes_a_worker_with_any() -> None:
+    log = StandingLog(StateTopic(), low=60)
+    log.topic.write([fact_message(SETTINGS, BundleSwitch(0, 0, "A"))])
+    log.topic.snapshot("A", "m1", 100)
+    assert set(plan_of(log, "A", 100, NARROW).snapshots) == {"m1"}

@@ -1,0 +1,54 @@
+"""The limits that a group runs under: they decide which assets are refused or forgotten, and so what its alarms are.
+
+They come from each worker's environment and must be the same for all. The group writes them down with the bundle that
+decides (`group_facts.BundleSwitch`): a worker that finds others ends, and an audit takes the group's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stream_detector.engine.limits import Limits
+from stream_detector.errors import UsageError
+from stream_detector.settings import Settings
+
+SHARED = ("max_assets", "evict_after_seconds", "evict_after_records")
+"""The other limits bound memory alone and change no result."""
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits that the environment sets."""
+    return Limits(**{name: getattr(settings, name) for name in SHARED})
+
+
+def limits_to_json(limits: Limits) -> dict[str, float]:
+    """Those that are written down.
+
+    >>> limits_from_json(limits_to_json(Limits(max_assets=7))).max_assets
+    7
+    """
+    return {name: getattr(limits, name) for name in SHARED}
+
+
+def limits_from_json(body: Mapping[str, Any]) -> Limits:
+    """Raises KeyError, TypeError or ValueError where it is not what `limits_to_json` gave."""
+    return Limits(
+        max_assets=int(body["max_assets"]),
+        evict_after_seconds=float(body["evict_after_seconds"]),
+        evict_after_records=int(body["evict_after_records"]),
+    )
+
+
+def require_same_limits(settings: Settings, theirs: Limits | None) -> None:
+    """Raises UsageError where the group runs under others than these settings give; None: it has not said."""
+    own = limits_of(settings)
+    if theirs is None or theirs == own:
+        return
+    differing = "; ".join(
+        f"{Settings.variable(name)} is {getattr(own, name):.12g} here and {getattr(theirs, name):.12g} in the group"
+        for name in SHARED
+        if getattr(own, name) != getattr(theirs, name)
+    )
+    raise UsageError(
+        f"group {settings.group} runs under other limits, which decide what its alarms are: {differing}; give every "
+        "worker the same, or begin with new ones under another --group or with another bundle"
+    )
