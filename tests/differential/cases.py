@@ -52,7 +52,7 @@ Comparison = tuple[str, Callable[[], object]]
 
 def _engine_comparisons(rng: random.Random, seed: int) -> Iterator[Comparison]:
     spec = random_spec(rng)
-    log = random_log(rng, spec.grid, spec.sensors, rng.choice([20, 40, 40, 80, 80, 150, 400]))
+    log = random_log(rng, spec.grid, spec.sensors, rng.choice([20, 40, 40, 60, 80, 150]))
     yield from _of_log(Case(seed, spec, random_limits(rng, spec.grid.step_seconds), log))
     table = random_table(rng, spec, rng.choice([20, 60]), widest_gap_steps=20)
     cuts = [rng.randrange(100) for _ in range(4)]
@@ -64,7 +64,7 @@ def _model_comparisons(rng: random.Random, seed: int) -> Iterator[Comparison]:
     kinds = sorted(KINDS)
     bundle, dataset = fitted(rng, kinds[seed % len(kinds)])
     spec = DetectorSpec.of(bundle)
-    log = random_log(rng, spec.grid, spec.sensors, rng.choice([40, 80, 150]))
+    log = random_log(rng, spec.grid, spec.sensors, rng.choice([40, 60, 100]))
     yield from _of_log(Case(seed, spec, random_limits(rng, spec.grid.step_seconds), log))
     cuts = [rng.randrange(500) for _ in range(4)]
     yield "trainer score", lambda: _score_agrees_with_stream(bundle, dataset, cuts)

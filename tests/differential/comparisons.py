@@ -18,10 +18,10 @@ from tests.engine.test_engine import Record, batches, check_equal, check_low, ch
 
 SENT = ("alarms", "scores", "dead_letters")
 COUNTED = ("received", "windowed", "late", "duplicate", "dead_lettered")
-EACH_RECORD = 60
+EACH_RECORD = 40
 """Logs so long are read one record at a time; longer ones are cut in so many places."""
 
-MOST_RESTARTS = 8
+MOST_RESTARTS = 5
 """In a row; a rebuild that is always cut short would never end."""
 
 CONFIRMING = 3
