@@ -54,10 +54,19 @@ class PrelabelConfig(Config):
 class DataConfig(Config):
     """How to read the plant's files: wide form, one row a time (or, in a table, one row a sample)."""
 
-    time_column: str | None = Field(default="time", description='"": rows are samples without a time')
-    time_format: str | None = Field(default=None, description="strptime; none: see docs/recipes.md")
+    time_column: str | tuple[str, ...] | None = Field(
+        default="time",
+        description='several: date and time apart. "": rows are samples without a time',
+    )
+    time_format: str | None = Field(default=None, description='strptime, or "excel"; none: see docs/recipes.md')
+    zone: str | None = Field(default=None, description="IANA name of the zone of times that name none; none: UTC")
     separator: str | None = Field(default=None, min_length=1, max_length=1, description="none: comma, semicolon or tab")
     header: bool = Field(default=True, description="false: the columns are called c1, c2, ...")
+    skip_rows: int = Field(default=0, ge=0, description="lines above the header")
+    unit_rows: int = Field(default=0, ge=0, description="lines under the header that hold units or descriptions")
+    decimal: Literal[".", ","] | None = Field(default=None, description="decimal mark; none: found out")
+    thousands: str | None = Field(default=None, min_length=1, max_length=1, description="mark between thousands")
+    encoding: str | None = Field(default=None, description="of the text, such as cp1252; none: found out")
     label_column: str | None = None
     labels_are: Literal["anomaly", "normal"] = Field(default="anomaly", description="what a label value marks")
     label_values: tuple[float | str, ...] = Field(default=(1.0,), description="the values that mark it")
@@ -69,10 +78,25 @@ class DataConfig(Config):
     sensors: tuple[str, ...] = Field(default=(), description="none: every column that is not named otherwise")
     drop_columns: tuple[str, ...] = ()
     missing_codes: tuple[float, ...] = Field(default=(), description="numbers that stand for a missing value")
-    form: Literal["wide", "grafana"] = Field(default="wide", description="grafana: a panel's CSV download as it comes")
+    missing_words: tuple[str, ...] = Field(
+        default=(), description="texts that stand for a missing value, beside those that historians usually write"
+    )
+    form: Literal["wide", "grafana", "long", "influx"] = Field(
+        default="wide",
+        description="grafana: a panel's CSV download as it comes; long: one row a value; influx: its annotated CSV",
+    )
+    tag_column: str = Field(default="tag", description="long form: the column of the sensors' names")
+    value_column: str = Field(default="value", description="long form: the column of the values")
+    quality_column: str | None = Field(default=None, description="long form: the column of the quality")
+    good_quality: tuple[str, ...] = Field(
+        default=("good", "192", "0xc0", "true"), description="what marks a value of good quality; others are missing"
+    )
     time_unit_seconds: float = Field(default=1.0, gt=0, description="numbers in the time column count these")
     run_columns: tuple[str, ...] = Field(
         default=(), description="a change in one of these starts another run, whose times may start again"
+    )
+    least_rows_used: float = Field(
+        default=0.5, ge=0, le=1, description="`fit` stops where the grid can use a smaller share of the rows"
     )
     signal: SignalConfig | None = Field(default=None, description="vibration recordings: .mat files or folders of them")
     prelabel: PrelabelConfig | None = Field(

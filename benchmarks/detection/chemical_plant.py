@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, Scores, fit, percent, spread, with_changes
 from stream_detector.errors import DataError
-from stream_detector.historian import read_table
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.evaluation.scored import score_dataset
 
@@ -29,7 +29,7 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
     recipe = with_changes("chemical-plant")
     path = min(folder.glob("*.csv*"))
     whole = read_dataset(path, recipe.data)
-    keys = read_table(path)[["part", "fault"]].astype(str).agg("-".join, axis=1).to_numpy()
+    keys = pd.read_csv(path)[["part", "fault"]].astype(str).agg("-".join, axis=1).to_numpy()
     if not {"train-0", "test-0"} <= set(keys):
         raise DataError(f"{path} has no normal training and test run (part train and test, fault 0)")
     normal, second = whole.take(keys == "train-0"), whole.take(keys == "test-0")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, auroc, fit, with_changes
-from stream_detector.historian import Layout, read_table
 from trainer.data.dataset import read_dataset
 from trainer.evaluation.scored import score_dataset
 
@@ -73,7 +73,7 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
 
 def _grafana_download(source: Path, path: Path) -> None:
     """As a panel of joined series comes out of Grafana for a Korean site, byte-order mark and units included."""
-    table = read_table(source, Layout(separator=";")).dropna(subset=["Date"])
+    table = pd.read_csv(source, sep=";").dropna(subset=["Date"])
     lines = ["sep=,", ",".join(['"Time"', *(f'"{name}"' for name in NAMES.values())])]
     for date, clock, *values in table[["Date", "Time", *NAMES]].astype(str).to_numpy():
         day, month, year = date.split("/")

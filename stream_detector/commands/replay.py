@@ -39,7 +39,9 @@ def command(
         typer.Option(rich_help_panel=FILE, help="E.g. '%d.%m.%Y %H:%M'.", show_default="ISO 8601, or found out"),
     ] = None,
     separator: Annotated[str | None, typer.Option(rich_help_panel=FILE, show_default="found out")] = None,
-    decimal: Annotated[str, typer.Option(rich_help_panel=FILE, help="Decimal mark.")] = ".",
+    decimal: Annotated[
+        str | None, typer.Option(rich_help_panel=FILE, help="Decimal mark.", show_default="found out")
+    ] = None,
     ignore: Annotated[
         list[str] | None, typer.Option(rich_help_panel=FILE, help="Column to leave out; repeat it.")
     ] = None,

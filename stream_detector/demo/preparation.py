@@ -13,7 +13,7 @@ from pathlib import Path
 from stream_detector.bundle.files import MANIFEST, list_folder, read_file
 from stream_detector.bundle.manifest import Manifest, parse
 from stream_detector.errors import StreamDetectorError
-from stream_detector.historian import History, Layout, read_history, read_table
+from stream_detector.historian import History, Layout, read_history
 from stream_detector.streaming.sources.replay import layout_of_bundle
 
 RECIPE = "simulated"
@@ -31,9 +31,11 @@ class Prepared:
 def simulate(folder: Path, past_days: float, live_days: float, seed: int) -> tuple[Path, Path]:
     """Simulate a paper machine; returns the file of its past and that of the days to replay."""
     whole = folder / "plant.parquet"
+    import pandas as pd
+
     days = past_days + live_days
     run_trainer(["simulate", "--out", whole.name, "--days", f"{days:g}", "--seed", str(seed)], folder)
-    table = read_table(whole)
+    table = pd.read_parquet(whole)
     history = read_history(whole)
     is_live = history.times >= history.times[0] + past_days * 86_400
     past, live = folder / "past.parquet", folder / "live.parquet"

@@ -105,7 +105,7 @@ def test_the_threshold_can_be_chosen_on_a_file_of_its_own(plant, capsys):
         ("fit --recipe {plant}/small.toml --data {plant}/history.csv --out {plant}/history.csv", "is no bundle"),
         ("score --bundle {plant}/absent --data {plant}/history.csv --out x.csv", "no such folder"),
         ("score --bundle {plant}/bundle --data {plant}/history.csv --out {plant}/x.xlsx", "should end in one of"),
-        ("evaluate --bundle {plant}/bundle --data {plant}/small.toml", "cannot be read as CSV"),
+        ("evaluate --bundle {plant}/bundle --data {plant}/small.toml", "no time column"),
         ("sign --bundle {plant}/bundle --key {plant}/small.toml", "not an Ed25519 key"),
         ("score --bundle {plant}/bundle", "Missing option '--data'"),
         ("frobnicate", "No such command"),

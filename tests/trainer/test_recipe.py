@@ -112,7 +112,8 @@ def said_by(text):
 def test_the_page_on_recipes_names_every_key_and_every_word_that_a_key_takes():
     page = (DOCS / "recipes.md").read_text("utf-8")
     tables = " ".join(line for line in page.splitlines() if line.startswith(("| `", "`costs.", "`head.", "## ")))
-    assert set(words_of(Recipe)) | set(words_of(CalibratedOptions)) <= said_by(tables)
+    words = {word for word in {*words_of(Recipe), *words_of(CalibratedOptions)} if word[0].isalpha()}
+    assert words <= said_by(tables)
 
 
 @pytest.mark.parametrize("kind", KINDS)

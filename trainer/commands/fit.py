@@ -46,7 +46,8 @@ def command(
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from trainer.data.dataset import idle_sensors, read_dataset
+    from trainer.data.dataset import read_dataset
+    from trainer.data.usage import usable
     from trainer.evaluation.evaluate import in_words
     from trainer.fitting.fit import fit_recipe
     from trainer.fitting.progress import FitProgress
@@ -68,6 +69,8 @@ def command(
             dataset = _from_topics(loaded.data, from_kafka, asset, since, until)
         else:
             dataset = read_dataset(data, loaded.data)
+        found = dataset.report.lines() if dataset.report.rows else []
+        dataset, notes = usable(loaded, dataset)
         held_out = None if validation is None else read_dataset(validation, loaded.data, dataset.sensors)
 
         class Shown(FitProgress):
@@ -86,6 +89,8 @@ def command(
         report_path = report or out.with_name(out.name + ".html")
         write_bytes(report_path, fit_report(fitted).encode())
     manifest = fitted.bundle.manifest
+    for line in found:
+        typer.echo(f"read: {line}")
     typer.echo(f"{out}: bundle {manifest.bundle_id}, recipe {manifest.recipe}, {len(manifest.sensors)} sensors")
     epochs = f" in {manifest.training.epochs} epochs" if manifest.training.epochs else ""
     typer.echo(f"learnt from {manifest.training.windows:,} normal windows{epochs}; seed {manifest.training.seed}")
@@ -94,9 +99,8 @@ def command(
         typer.echo("on the newest part, on which nothing was chosen:")
         for line in in_words(fitted.evaluation):
             typer.echo(f"  {line}")
-    idle = idle_sensors(dataset)
-    if idle:
-        typer.echo(f"note: {len(idle)} sensors never change or are empty in this file: {', '.join(idle[:8])}")
+    for note in notes:
+        typer.echo(f"note: {note}")
     typer.echo(f"report: {report_path}")
     if json is not None:
         summary = {"bundle_id": manifest.bundle_id, "threshold": manifest.threshold.model_dump(mode="json")}

@@ -28,11 +28,12 @@ def command(
     `trainer fit --recipe prelabel` does this by itself; here the labels can be looked at and corrected first.
     """
     import numpy as np
+    import pandas as pd
     from rich.console import Console
     from rich.table import Table
 
     from stream_detector.errors import UsageError
-    from trainer.data.dataset import read_dataset, table_of
+    from trainer.data.dataset import read_dataset
     from trainer.data.prelabel import prelabel, write_anomaly_index
     from trainer.evaluation.score import write_table
     from trainer.recipe import PrelabelConfig, load_recipe
@@ -50,8 +51,9 @@ def command(
         chosen = "chosen" if index == sweep.chosen else ""
         table.add_row(f"{share:g}", str(sweep.stretches[index]), f"{sweep.contrast[index]:.4f}", chosen)
     Console().print(table)
-    labelled = table_of(data, config).assign(label=sweep.labels.astype(int))
-    write_table(labelled, out)
+    columns = {"time": pd.to_datetime(dataset.times, unit="s", utc=True)} if config.time_column else {}
+    columns |= dict(zip(dataset.sensors, dataset.values.T, strict=True))
+    write_table(pd.DataFrame(columns | {"label": sweep.labels.astype(int)}), out)
     marked = np.flatnonzero(sweep.labels)
     if anomalies is not None:
         share = sweep.contaminations[sweep.chosen]

@@ -1,22 +1,18 @@
 """A plant's file as the trainer uses it: times in order, sensors as numbers, and what the label column says."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.errors import DataError
-from stream_detector.historian import Layout, parse_times, read_table, sensor_values
-from trainer.data.grafana import read_grafana
+from stream_detector.historian import History, Layout, ReadReport, files_of, has_column, read_history
 from trainer.data.prelabel import prelabel
 from trainer.data.vibration import is_recording, read_recordings
 from trainer.recipe import DataConfig, SignalConfig
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RUN_GAP_SECONDS = 100 * 86_400.0
 """Runs whose times start again are moved by multiples of this: a step length divides it, so rows keep their grid."""
@@ -32,6 +28,7 @@ class Dataset:
         labels: (N,) True = anomalous, or that an event happened in the row; None where the file has no labels.
         labels_mark_events: what `labels` mean.
         parts: (N,) ascending: which recording or run a row is from, where a file holds several; None = one.
+        report: what the reader found.
     """
 
     name: str
@@ -42,6 +39,7 @@ class Dataset:
     labels: NDArray[np.bool_] | None
     labels_mark_events: bool
     parts: NDArray[np.int64] | None = None
+    report: ReadReport = field(default_factory=ReadReport)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -65,11 +63,12 @@ class Dataset:
             labels,
             self.labels_mark_events,
             None if self.parts is None else self.parts[rows],
+            self.report,
         )
 
 
 def read_dataset(path: Path, config: DataConfig, sensors: tuple[str, ...] | None = None) -> Dataset:
-    """Read a CSV, CSV.gz or Parquet file, or vibration recordings (.mat).
+    """Read a file, a folder or a glob of files (`stream_detector.historian`), or vibration recordings (.mat).
 
     sensors: those of a bundle; None = those of the config. A label column that is absent is an error only where a
     recipe is fitted (sensors is None): new data need no labels.
@@ -77,29 +76,32 @@ def read_dataset(path: Path, config: DataConfig, sensors: tuple[str, ...] | None
     """
     if config.signal is not None and is_recording(path):
         return _recordings(path, config.signal)
-    table = table_of(path, config)
-    if table.empty:
-        raise DataError(f"{path} has a header but no rows")
-    parts = _parts(table, config)
-    times = _times(path, table, config, parts)
-    labels = _labels(path, table, config, required=sensors is None)
-    names = sensors or config.sensors or _other_columns(table, config)
-    absent = [name for name in names if name not in table.columns]
-    if absent:
-        raise DataError(
-            f"{path} lacks {len(absent)} of {len(names)} sensors, the first is {absent[0]!r}; it has the columns "
-            f"{_some(list(table.columns))}"
-        )
-    if not names:
-        raise DataError(f"{path} has no sensor column beside time and label; it has {_some(list(table.columns))}")
-    values = sensor_values(path, table, names)
-    for code in config.missing_codes:
-        values[values == code] = np.nan
+    layout = layout_of(config)
+    if sensors is not None:
+        layout = replace(layout, sensors=sensors)
+    label, optional = config.label_column, sensors is not None or config.prelabel is not None
+    if label is not None and optional and not has_column(path, layout, label):
+        layout = replace(layout, label_column=None)
+    history = read_history(path, layout)
+    labels = history.labels
     if labels is None and config.prelabel is not None:
-        labels = prelabel(values, config.prelabel).labels
+        labels = prelabel(history.values, config.prelabel).labels
     return Dataset(
-        path.name, file_sha256(path), tuple(names), times, values, labels, config.labels_mark == "events", parts
+        path.name,
+        files_sha256(path),
+        history.sensors,
+        _in_order(path, history, config),
+        history.values,
+        labels,
+        config.labels_mark == "events",
+        history.runs,
+        history.report,
     )
+
+
+def layout_of(config: DataConfig) -> Layout:
+    """The data section of a recipe as the reader takes it. Labels are never guessed: a recipe names them."""
+    return replace(Layout.of_recipe(config.model_dump()), find_label=False)
 
 
 def _recordings(path: Path, config: SignalConfig) -> Dataset:
@@ -109,65 +111,32 @@ def _recordings(path: Path, config: SignalConfig) -> Dataset:
     )
 
 
-def table_of(path: Path, config: DataConfig) -> "pd.DataFrame":
-    """The file's columns as they stand."""
-    if config.form == "grafana" and config.time_column is not None and path.suffix != ".parquet":
-        return read_grafana(path, config.time_column)
-    table = read_table(path, Layout(separator=config.separator, header=config.header))
-    table.columns = table.columns.astype(str)
-    return table
+def files_sha256(path: Path) -> str:
+    """Hash of a file's bytes; of several files of the bytes of all, in the order of their names."""
+    digest = hashlib.sha256()
+    for file in files_of(path):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
-def _parts(table: "pd.DataFrame", config: DataConfig) -> NDArray[np.int64] | None:
-    """(N,) number of the run that a row is in, counted from the first row's."""
-    if not config.run_columns:
-        return None
-    absent = [name for name in config.run_columns if name not in table.columns]
-    if absent:
-        return None  # a file that was cut into its runs needs no column that tells them apart
-    keys = table[list(config.run_columns)].astype(str)
-    changed = (keys != keys.shift()).any(axis=1).to_numpy(dtype=bool)
-    return np.cumsum(changed) - 1
-
-
-def idle_sensors(dataset: Dataset) -> list[str]:
-    """Sensors that are empty, or the same in every row: nothing can be learnt from them."""
-    missing = np.isnan(dataset.values)
-    low = np.where(missing, np.inf, dataset.values).min(axis=0)
-    high = np.where(missing, -np.inf, dataset.values).max(axis=0)
-    return [name for name, idle in zip(dataset.sensors, low >= high, strict=True) if idle]
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _times(
-    path: Path, table: "pd.DataFrame", config: DataConfig, parts: NDArray[np.int64] | None
-) -> NDArray[np.float64]:
-    if config.time_column is None:
-        return np.arange(len(table), dtype=np.float64)
-    if config.time_column not in table.columns:
-        raise DataError(
-            f"{path} has no time column {config.time_column!r}; it has {_some(list(table.columns))}: name it with "
-            "--time-column"
-        )
-    column = table[config.time_column]
-    times = parse_times(path, column, config.time_format)
-    if config.time_unit_seconds != 1.0 and column.dtype.kind in "iuf":
-        times = column.to_numpy(dtype=np.float64) * config.time_unit_seconds
-    if parts is not None:
-        times = _end_to_end(times, parts)
+def _in_order(path: Path, history: History, config: DataConfig) -> NDArray[np.float64]:
+    """The times, runs behind one another; DataError where time runs backwards."""
+    times = history.times if history.runs is None else _end_to_end(history.times, history.runs)
     backwards = np.flatnonzero(np.diff(times) < 0)
     if len(backwards):
         row = int(backwards[0]) + 1
+        zone = "" if config.zone else "; if the clock was changed there, name its zone in the recipe"
         raise DataError(
-            f"{path}: time runs backwards at data row {row + 1}: {column.iloc[row]!r} comes after "
-            f"{column.iloc[row - 1]!r} ({len(backwards)} such rows); sort the file by time, or check the time format"
+            f"{path}: time runs backwards at data row {row + 1}: {in_words(times[row])} comes after "
+            f"{in_words(times[row - 1])} ({len(backwards)} such rows); sort the file by time, or check the time format"
+            + zone
         )
     return times
+
+
+def in_words(seconds: float) -> str:
+    """A time as people read it."""
+    return datetime.fromtimestamp(float(seconds), UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _end_to_end(times: NDArray[np.float64], parts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -179,36 +148,3 @@ def _end_to_end(times: NDArray[np.float64], parts: NDArray[np.int64]) -> NDArray
             behind = moved[start - 1] + RUN_GAP_SECONDS - times[start]
             moved[start:stop] = times[start:stop] + np.ceil(behind / RUN_GAP_SECONDS) * RUN_GAP_SECONDS
     return moved
-
-
-def _labels(path: Path, table: "pd.DataFrame", config: DataConfig, required: bool) -> NDArray[np.bool_] | None:
-    """(N,) True = anomalous (or an event)."""
-    if config.label_column is None:
-        return None
-    if config.label_column not in table.columns:
-        if not required or config.prelabel is not None:
-            return None
-        raise DataError(
-            f"{path} has no label column {config.label_column!r}; it has {_some(list(table.columns))}: name it with "
-            "--label-column"
-        )
-    column = table[config.label_column]
-    marked = np.zeros(len(column), dtype=bool)
-    for value in config.label_values:
-        # "1", 1 and 1.0 are the same label: files differ in how they write it.
-        same = column.astype(str).str.strip() == str(value)
-        if isinstance(value, float | int):
-            import pandas as pd
-
-            same |= pd.to_numeric(column, errors="coerce") == float(value)
-        marked |= same.to_numpy(dtype=bool)
-    return ~marked if config.labels_are == "normal" else marked
-
-
-def _other_columns(table: "pd.DataFrame", config: DataConfig) -> tuple[str, ...]:
-    named = {config.time_column, config.label_column, *config.drop_columns, *config.run_columns}
-    return tuple(name for name in table.columns if name not in named)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")

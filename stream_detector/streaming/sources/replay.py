@@ -22,6 +22,9 @@ from stream_detector.messages import to_iso
 
 Form = Literal["readings", "rows"]
 
+FROM_THE_COMMAND_LINE = ("time_column", "label_column", "time_format", "separator", "decimal")
+"""What a command may say otherwise than the bundle's recipe."""
+
 POLL_SECONDS = 0.05
 ROWS_AT_ONCE = 64
 
@@ -60,18 +63,8 @@ def layout_of_bundle(folder: Path, layout: Layout) -> tuple[Layout, bool]:
     list_folder(folder)
     manifest = parse(read_file(folder, MANIFEST))
     data = manifest.recipe_source.get("data", {})
-    of_bundle = replace(
-        layout,
-        time_column=layout.time_column or data.get("time_column"),
-        label_column=layout.label_column or data.get("label_column"),
-        label_values=tuple(data["label_values"]) if "label_values" in data else None,
-        labels_are_normal=data.get("labels_are") == "normal",
-        time_format=layout.time_format or data.get("time_format"),
-        sensors=manifest.sensors,
-        missing_codes=tuple(data.get("missing_codes", ())),
-        separator=layout.separator or data.get("separator"),
-        header=data.get("header", True),
-    )
+    given = {name: getattr(layout, name) for name in FROM_THE_COMMAND_LINE if getattr(layout, name)}
+    of_bundle = replace(Layout.of_recipe(data), sensors=manifest.sensors, **given)
     return of_bundle, data.get("labels_mark", "events") == "states"
 
 

@@ -112,7 +112,8 @@ def test_label_values_and_missing_codes_are_the_plants_own(tmp_path: Path) -> No
         ("time,a\n2026-05-01,1\n", Layout(sensors=("a", "b")), "lacks 1 of 2 sensors: b"),
         ("time,a\n2026-05-01,1\n2026-05-02,off\n", Layout(), "'a' holds 'off' in data row 2"),
         ("time,a\n2026-05-01,1\n,2\n", Layout(), "no time in data row 2"),
-        ("time,a\n2026-05-01,1\nsoon,2\n", Layout(), "neither ISO 8601 nor"),
+        ("time,a\n2026-05-01,1\nsoon,2\n", Layout(), "'soon' in column 'time', data row 2"),
+        ("time,a\nsoon,1\nlater,2\n", Layout(), "neither ISO 8601 nor"),
         ("time,a\n2026-05-01,1\n", Layout(time_format="%d.%m.%Y"), "'2026-05-01' in data row 1"),
         ("time,y,a\n2026-05-01,maybe,1\n", Layout(), "label column 'y' holds 'maybe'"),
         ("time,y\n2026-05-01,0\n", Layout(), "no sensor column"),
@@ -126,7 +127,7 @@ def test_what_cannot_be_understood_is_named(tmp_path: Path, text: str, layout: L
 def test_a_missing_file_a_folder_and_a_false_ending_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not there"):
         read_history(tmp_path / "none.csv")
-    with pytest.raises(DataError, match="a folder"):
+    with pytest.raises(DataError, match="a folder without a data file"):
         read_history(tmp_path)
     for name in ("plant.parquet", "plant.csv.gz"):
         path = tmp_path / name

@@ -1,0 +1,107 @@
+"""Rows of text to columns: sensors as numbers, the columns with another role as text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.errors import DataError
+from stream_detector.historian.delimited import Rows
+from stream_detector.historian.layout import MISSING_WORDS, Layout
+from stream_detector.historian.numbers import CellReader, NotANumber, decimal_mark
+from stream_detector.historian.report import ReadReport
+
+LEAVE_OUT = "leave the column out (replay: --ignore, recipe: drop_columns)"
+
+SAMPLE = 20_000
+"""Cells that the decimal mark is found from."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Columns:
+    """N rows. `texts`: of the columns with a role. `values`: (N, F) of the sensors, NaN = missing."""
+
+    texts: dict[str, list[str]]
+    sensors: tuple[str, ...]
+    values: Floats
+    numbers: dict[str, Floats] = field(default_factory=dict)
+    """Columns with a role that the file keeps as numbers."""
+    moments: dict[str, NDArray[np.datetime64]] = field(default_factory=dict)
+    """Columns with a role that the file keeps as times, in UTC where it says so."""
+
+
+def cell_reader(layout: Layout, sample: Sequence[str], report: ReadReport) -> CellReader:
+    """The reader for one file's cells; the decimal mark is found out where it is not given."""
+    panel = layout.form == "grafana"
+    decimal = layout.decimal
+    if decimal is None:
+        decimal = decimal_mark(sample) or "."
+        if decimal == ",":
+            report.found_out.append("the decimal mark is a comma")
+    thousands = layout.thousands
+    if thousands is None and panel:
+        thousands = "." if decimal == "," else ","
+    report.decimal = decimal
+    words = MISSING_WORDS | {word.lower() for word in layout.missing_words}
+    return CellReader(decimal, thousands, with_units=panel, words=words)
+
+
+def collect(rows: Rows, sensors: tuple[str, ...], roles: Sequence[str], layout: Layout) -> Columns:
+    """Read all rows. `roles`: columns that stay text.
+
+    Raises:
+        DataError: a cell of a sensor is no number; units are mixed.
+    """
+    path, report = rows.path, rows.report
+    place = {name: index for index, name in enumerate(rows.names)}
+    texts: dict[str, list[str]] = {name: [] for name in roles}
+    parts: dict[str, list[Floats]] = {name: [] for name in sensors}
+    dropped: set[str] = set()
+    chunks = rows.chunks()
+    head = list(islice(chunks, 1))
+    sample = [
+        cell for _, columns in head for name in sensors for cell in columns[place[name]][: 1 + SAMPLE // len(sensors)]
+    ]
+    cells = cell_reader(layout, sample, report)
+    for start, columns in chain(head, chunks):
+        for name in roles:
+            texts[name] += columns[place[name]]
+        for name in sensors:
+            if name in dropped:
+                continue
+            try:
+                parts[name].append(cells.floats(name, columns[place[name]]))
+            except NotANumber as found:
+                if layout.form == "grafana" and not any(np.isfinite(part).any() for part in parts[name]):
+                    dropped.add(name)  # a legend, a status
+                    continue
+                raise DataError(_not_a_number(path, name, start + found.index, found.text, cells)) from None
+    kept = tuple(name for name in sensors if name not in dropped)
+    if layout.form == "grafana":
+        kept = tuple(name for name in kept if any(np.isfinite(part).any() for part in parts[name]))
+        for name in kept:
+            if len(units := sorted(cells.units.get(name, ()))) > 1:
+                raise DataError(
+                    f"{path}: column {name!r} mixes the units {', '.join(map(repr, units[:4]))}; download it again "
+                    "with 'Formatted data' switched off"
+                )
+    report.missing_words = {name: dict(words) for name, words in cells.found_words.items()}
+    count = sum(len(part) for part in parts[kept[0]]) if kept else 0
+    values = np.empty((count, len(kept)))
+    for index, name in enumerate(kept):
+        values[:, index] = np.concatenate(parts.pop(name)) if count else []
+    return Columns(texts, kept, values)
+
+
+def _not_a_number(path: Path, name: str, row: int, text: str, cells: CellReader) -> str:
+    advice = "mend the row, add the word to missing_words, or " + LEAVE_OUT
+    if row == 0 and not any(letter.isdigit() for letter in text):
+        advice = "a row of units under the header? say unit_rows = 1; or " + advice
+    elif "," in text and cells.decimal == ".":
+        advice = 'a decimal comma? say decimal = ","; or ' + advice
+    return f"{path}: column {name!r} holds {text!r} in data row {row + 1}, not a number; {advice}"

@@ -1,0 +1,120 @@
+"""Delimited text: header, rows, and what stands around them."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+
+from stream_detector.errors import DataError
+from stream_detector.historian.layout import Layout
+from stream_detector.historian.report import ReadReport
+
+SEPARATORS = ",;\t|"
+CELLS_AT_ONCE = 200_000
+"""Cells a chunk: enough for whole columns to be converted in one call, little enough to hold as text."""
+
+UNNAMED = "column 1"
+"""Name of a first column that has none, such as the index that pandas writes."""
+
+SHOWN = 60
+"""Characters of a line that a message quotes."""
+
+Row = list[str]
+
+
+@dataclass
+class Rows:
+    """The rows under a header. `names`: of the columns. `first_line`: number of the first data row in the file."""
+
+    path: Path
+    names: list[str]
+    rows: Iterator[Row]
+    report: ReadReport
+    first_line: int
+    _trailing: int = 0
+    _left_out: list[Row] = field(default_factory=list)
+
+    def chunks(self) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
+        """(number of the chunk's first row, its columns as text), for all rows.
+
+        Raises DataError where a row in the middle has too few cells, or one has too many. Rows at the end with too few
+        cells are no data (a footer); they are left out and told.
+        """
+        width, start = len(self.names), 0
+        height = max(1, CELLS_AT_ONCE // width)
+        while True:
+            rows = list(islice(self._whole(), height))
+            if not rows:
+                break
+            yield start, list(zip(*rows, strict=True))
+            start += len(rows)
+        if self._trailing:
+            self.report.found_out.append(f"{self._trailing:,} rows end in a separator; nothing is behind it")
+        if self._left_out:
+            first = "".join(self._left_out[0])[:SHOWN]
+            self.report.found_out.append(f"{len(self._left_out)} lines at the end hold no data: {first!r}")
+
+    def _whole(self) -> Iterator[Row]:
+        width = len(self.names)
+        for row in self.rows:
+            if len(row) == width and not self._left_out:
+                yield row
+                continue
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) == width + 1 and not row[-1].strip() and not self._left_out:
+                self._trailing += 1
+                yield row[:width]
+                continue
+            if len(row) > width or (self._left_out and len(row) == width):
+                culprit = self._left_out[0] if self._left_out else row
+                raise DataError(
+                    f"{self.path}: a row has {len(culprit)} cells where the header has {width}: "
+                    f"{','.join(culprit)[:SHOWN]!r}; mend it, or name the separator, the lines above the header "
+                    "(skip_rows) or the decimal mark in the recipe"
+                )
+            self._left_out.append(row)
+
+
+def read_delimited(path: Path, content: str, layout: Layout, report: ReadReport) -> Rows:
+    """Find separator and header; the rows come as they are asked for.
+
+    Raises:
+        DataError: there is no header, or a name stands twice in it.
+    """
+    lines = content.splitlines(keepends=True)
+    above = layout.skip_rows
+    separator = layout.separator
+    if not separator and above < len(lines) and lines[above].strip().strip('"').lower().startswith("sep="):
+        separator = lines[above].strip().strip('"')[4:5] or "\t"
+        above += 1
+    if above >= len(lines):
+        raise DataError(f"{path} has {len(lines)} lines; skip_rows = {layout.skip_rows} leaves no header")
+    head = lines[above]
+    if not head.strip():
+        raise DataError(f"{path}: line {above + 1}, where the header should be, is empty; say skip_rows")
+    separator = separator or max(SEPARATORS, key=head.count)
+    rows = csv.reader(lines[above:], delimiter=separator, skipinitialspace=True)
+    first = next(rows)
+    if layout.header:
+        names = _names(path, first)
+    else:
+        names = [f"c{number}" for number in range(1, len(first) + 1)]
+        rows = chain([first], rows)  # type: ignore[assignment]
+    for _ in range(layout.unit_rows):
+        next(rows, None)
+    return Rows(path, names, rows, report, above + 1 + layout.unit_rows + int(layout.header))
+
+
+def _names(path: Path, first: Row) -> list[str]:
+    names = [name.strip() for name in first]
+    while len(names) > 1 and not names[-1]:
+        names.pop()  # a separator at the end of the header
+    names = [name or f"column {number}" for number, name in enumerate(names, start=1)]
+    doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if doubled:
+        raise DataError(
+            f"{path}: {len(doubled)} names stand twice in the header, the first is {doubled[0]!r}; rename one"
+        )
+    return names

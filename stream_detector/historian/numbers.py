@@ -1,0 +1,107 @@
+"""Cells of text to numbers: missing words, decimal comma, thousands, and the units that a panel writes behind them."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.historian.layout import MISSING_WORDS
+
+DECIMAL_COMMA = re.compile(r"^[-+]?\d+,\d+(?:[eE][-+]?\d+)?(?:\s*[^\d,.].*)?$")
+THOUSANDS_COMMA = re.compile(r"^[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?:\s*[^\d,.].*)?$")
+DECIMAL_POINT = re.compile(r"^[-+]?\d*\.\d+(?:[eE][-+]?\d+)?(?:\s*[^\d,.].*)?$")
+THOUSANDS_POINT = re.compile(r"^[-+]?\d{1,3}(?:\.\d{3})+(?:\s*[^\d,.].*)?$")
+
+
+class NotANumber(Exception):  # noqa: N818 - it names the cell, and never reaches a user
+    """Cell `index` holds `text`, which is neither a number nor a word for a missing value."""
+
+    def __init__(self, index: int, text: str) -> None:
+        super().__init__(text)
+        self.index = index
+        self.text = text
+
+
+@dataclass
+class CellReader:
+    """Reads the cells of one file.
+
+    Attributes:
+        decimal, thousands: marks within numbers; thousands None = none.
+        with_units: a text behind a number is its unit.
+        words: words for a missing value, in lower case.
+        found_words: how often each word stood in place of a value, by sensor.
+        units: the units of each sensor.
+    """
+
+    decimal: str = "."
+    thousands: str | None = None
+    with_units: bool = False
+    words: frozenset[str] = MISSING_WORDS
+    found_words: dict[str, Counter[str]] = field(default_factory=dict)
+    units: dict[str, set[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        mark, group = re.escape(self.decimal), re.escape(self.thousands or "")
+        digits = rf"\d{{1,3}}(?:{group}\d{{3}})+|\d*" if group else r"\d*"
+        self._number = re.compile(rf"^([-+]?(?:{digits})(?:{mark}\d*)?(?:[eE][-+]?\d+)?)\s*(.*)$")
+
+    def floats(self, sensor: str, cells: Sequence[str]) -> NDArray[np.float64]:
+        """(N,) numbers, NaN = missing. Raises NotANumber."""
+        if self.decimal == "." and not self.thousands:
+            numbers = _plain(cells)
+            if numbers is not None:
+                return numbers
+        found = np.empty(len(cells))
+        for index, cell in enumerate(cells):
+            found[index] = self._float(sensor, index, cell)
+        return found
+
+    def _float(self, sensor: str, index: int, cell: str) -> float:
+        text = cell.strip()
+        if text.lower() in self.words:
+            if text:
+                self.found_words.setdefault(sensor, Counter())[text] += 1
+            return float("nan")
+        match = self._number.match(text)
+        if match is None or not any(letter.isdigit() for letter in match[1]):
+            raise NotANumber(index, cell)
+        if match[2]:
+            if not self.with_units or match[2][0] in ".,'0123456789":
+                raise NotANumber(index, cell)
+            self.units.setdefault(sensor, set()).add(match[2])
+        number = match[1].replace(self.thousands, "") if self.thousands else match[1]
+        try:
+            return float(number.replace(self.decimal, "."))
+        except ValueError:
+            raise NotANumber(index, cell) from None
+
+
+def _plain(cells: Sequence[str]) -> NDArray[np.float64] | None:
+    """The usual column, in one call; None where a cell is anything but a number or empty."""
+    if "" in cells:
+        cells = ["nan" if cell == "" else cell for cell in cells]
+    try:
+        found = np.fromiter(map(float, cells), np.float64, len(cells))
+    except ValueError:
+        return None
+    return None if "_" in "".join(cells) else found  # Python takes 1_000 for a number
+
+
+def decimal_mark(cells: Iterable[str]) -> str | None:
+    """The decimal mark that these cells show: "," or "."; None where none or both are shown.
+
+    A number such as 1,010 shows nothing by itself: it may be thousands. One cell that can only be a decimal comma
+    (20,5) settles all of them.
+    """
+    comma = point = False
+    for cell in cells:
+        text = cell.strip()
+        comma |= bool(DECIMAL_COMMA.match(text)) and not THOUSANDS_COMMA.match(text)
+        point |= bool(DECIMAL_POINT.match(text)) and not THOUSANDS_POINT.match(text)
+    if comma == point:
+        return None
+    return "," if comma else "."

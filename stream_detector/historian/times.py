@@ -1,0 +1,230 @@
+"""Times as a file writes them, to epoch seconds."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.errors import DataError
+from stream_detector.historian.layout import Layout
+from stream_detector.historian.report import ReadReport
+from stream_detector.messages import MILLISECONDS_FROM
+
+MICROSECONDS_FROM, NANOSECONDS_FROM = 1e14, 1e17
+EXCEL = "excel"
+EXCEL_EPOCH = datetime(1899, 12, 30, tzinfo=UTC).timestamp()
+EXCEL_YEARS = (18_264.0, 73_051.0)
+"""Days from 1950 to 2100."""
+
+DATES = (
+    "%m/%d/%y", "%d/%m/%y", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d.%m.%y", "%d-%m-%Y", "%Y/%m/%d", "%Y.%m.%d",
+    "%Y%m%d", "%d-%b-%y", "%d-%b-%Y",
+)  # fmt: skip
+CLOCKS = (
+    " %H:%M:%S",
+    " %H:%M:%S.%f",
+    " %H:%M",
+    " %H",
+    " %I:%M:%S %p",
+    " %I:%M %p",
+    " %H.%M.%S",
+    " %H.%M",
+    ".%H.%M.%S",
+    "",
+)
+
+ISO = re.compile(r"^\d{4}-\d\d-\d\d")
+NUMBER = re.compile(r"^[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?$")
+
+Floats = NDArray[np.float64]
+
+
+def seconds_of_texts(path: Path, column: str, texts: Sequence[str], layout: Layout, report: ReadReport) -> Floats:
+    """(N,) epoch seconds.
+
+    Raises:
+        DataError: a time is empty, is none, or has another format than the others; several formats fit.
+    """
+    texts = [text.strip() for text in texts]
+    _none_empty(path, column, texts)
+    if layout.time_format not in (None, EXCEL):
+        return _local(column, _of_format(path, column, texts, str(layout.time_format)), layout, report)
+    if all(map(NUMBER.match, texts)):
+        return seconds_of_numbers(path, column, np.array(texts, np.float64), layout, report)
+    if ISO.match(texts[0]):
+        return _of_iso(path, column, texts, layout, report)
+    return _local(column, _guessed(path, column, texts, report), layout, report)
+
+
+def seconds_of_numbers(path: Path, column: str, numbers: Floats, layout: Layout, report: ReadReport) -> Floats:
+    """(N,) epoch seconds of numbers: seconds, or finer units by their size."""
+    wrong = ~np.isfinite(numbers)
+    if wrong.any():
+        raise DataError(
+            f"{path}: column {column!r} has no time in data row {int(np.argmax(wrong)) + 1}; every row needs one"
+        )
+    if layout.time_format == EXCEL:
+        return np.round((EXCEL_EPOCH + numbers * 86_400.0) * 1000.0) / 1000.0
+    if layout.time_unit_seconds != 1.0:
+        return numbers * layout.time_unit_seconds
+    size = np.abs(numbers).max(initial=0.0)
+    if size >= NANOSECONDS_FROM:
+        report.found_out.append(f"times in {column!r} are nanoseconds")
+        return numbers / 1e9
+    if size >= MICROSECONDS_FROM:
+        report.found_out.append(f"times in {column!r} are microseconds")
+        return numbers / 1e6
+    fractions = bool((numbers != np.floor(numbers)).any())
+    if fractions and EXCEL_YEARS[0] <= numbers.min() and numbers.max() < EXCEL_YEARS[1]:
+        raise DataError(
+            f"{path}: times such as {numbers[0]:g} in column {column!r} look like Excel's days since 1899-12-30; say "
+            f'time_format = "{EXCEL}", or time_unit_seconds if they count something else'
+        )
+    return np.where(np.abs(numbers) >= MILLISECONDS_FROM, numbers / 1000.0, numbers)
+
+
+def seconds_of_datetimes(
+    path: Path, column: str, moments: NDArray[np.datetime64], layout: Layout, report: ReadReport
+) -> Floats:
+    """(N,) epoch seconds of a column of real times without a zone."""
+    if np.isnat(moments).any():
+        row = int(np.argmax(np.isnat(moments)))
+        raise DataError(f"{path}: column {column!r} has no time in data row {row + 1}; every row needs one")
+    local = moments.astype("datetime64[us]").astype(np.int64) / 1e6
+    return _local(column, local, layout, report)
+
+
+def _none_empty(path: Path, column: str, texts: Sequence[str]) -> None:
+    if "" in texts:
+        raise DataError(f"{path}: column {column!r} has no time in data row {texts.index('') + 1}; every row needs one")
+
+
+def _of_iso(path: Path, column: str, texts: list[str], layout: Layout, report: ReadReport) -> Floats:
+    if not any((text[10:] and text[-1] in "zZ") or "+" in text or "-" in text[10:] for text in texts):
+        try:
+            local = np.array(texts, "datetime64[us]").astype(np.int64) / 1e6
+        except ValueError:
+            local = None
+        if local is not None:
+            return _local(column, local, layout, report)
+    seconds = np.empty(len(texts))
+    naive = np.zeros(len(texts), np.bool_)
+    for row, text in enumerate(texts):
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise DataError(
+                f"{path}: {text!r} in column {column!r}, data row {row + 1}, is no time, though {texts[0]!r} in the "
+                "first row is; mend the row"
+            ) from None
+        naive[row] = moment.tzinfo is None
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        seconds[row] = (moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(seconds=1)
+    if naive.all():
+        return _local(column, seconds, layout, report)
+    if naive.any():
+        row = int(np.argmax(naive))
+        raise DataError(
+            f"{path}: {texts[row]!r} in column {column!r}, data row {row + 1}, has no zone, others have one"
+        )
+    return seconds
+
+
+def _of_format(path: Path, column: str, texts: list[str], time_format: str) -> Floats:
+    seconds, wrong = _parsed(texts, time_format)
+    if wrong:
+        raise DataError(
+            f"{path}: time {texts[wrong[0]]!r} in data row {wrong[0] + 1} of column {column!r} does not have the "
+            f"format {time_format!r} ({len(wrong)} of {len(texts)} rows do not)"
+        )
+    return seconds
+
+
+def _parsed(texts: Sequence[str], time_format: str) -> tuple[Floats, list[int]]:
+    """Seconds as if they were UTC, and the rows that do not have the format."""
+    known: dict[str, float] = {}
+    seconds, wrong = np.zeros(len(texts)), []
+    for row, text in enumerate(texts):
+        found = known.get(text)
+        if found is None:
+            try:
+                moment = datetime.strptime(text, time_format)  # noqa: DTZ007 - the zone comes afterwards
+            except ValueError:
+                wrong.append(row)
+                continue
+            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+            found = known[text] = moment.timestamp()
+        seconds[row] = found
+    return seconds, wrong
+
+
+def _guessed(path: Path, column: str, texts: list[str], report: ReadReport) -> Floats:
+    """The only usual format that fits every row; of several the one that keeps the rows in order."""
+    sample = texts[:: max(1, len(texts) // 200)]
+    fit = {form: len(sample) - len(_parsed(sample, form)[1]) for form in (d + c for d in DATES for c in CLOCKS)}
+    best = max(fit.values())
+    advice = "name the format with --time-format, e.g. '%d.%m.%Y %H:%M'"
+    if not best:
+        raise DataError(
+            f"{path}: times such as {texts[0]!r} in column {column!r} are neither ISO 8601 nor epoch seconds nor in "
+            f"one usual format throughout; {advice}"
+        )
+    found = {form: _parsed(texts, form) for form, count in fit.items() if count == best}
+    fitting = {form: seconds for form, (seconds, wrong) in found.items() if not wrong}
+    if not fitting:
+        form, (_, wrong) = min(found.items(), key=lambda item: len(item[1][1]))
+        raise DataError(
+            f"{path}: {texts[wrong[0]]!r} in column {column!r}, data row {wrong[0] + 1}, does not have the format "
+            f"{form!r} of the other times ({len(wrong)} of {len(texts)} rows do not); mend the rows, or {advice}"
+        )
+    if len(fitting) > 1:
+        fitting = {form: each for form, each in fitting.items() if (np.diff(each) >= 0).all()} or fitting
+    if len(fitting) > 1 and len({each.tobytes() for each in fitting.values()}) > 1:
+        raise DataError(
+            f"{path}: times such as {texts[0]!r} in column {column!r} could be {' or '.join(map(repr, fitting))}; "
+            "say which with --time-format"
+        )
+    form, seconds = next(iter(fitting.items()))
+    report.found_out.append(f"times in {column!r} have the format {form}")
+    return seconds
+
+
+def _local(column: str, seconds: Floats, layout: Layout, report: ReadReport) -> Floats:
+    """Seconds of the file's own clock to epoch seconds."""
+    if layout.zone is None:
+        return seconds
+    try:
+        zone = ZoneInfo(layout.zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise DataError(
+            f"zone = {layout.zone!r} is no zone that is known here, such as Europe/Berlin: {error}"
+        ) from error
+    found, doubled, absent, previous = np.empty(len(seconds)), 0, 0, -np.inf
+    for row, local in enumerate(seconds.tolist()):
+        moment = datetime.fromtimestamp(local, UTC).replace(tzinfo=zone)
+        first = local - _offset(moment)
+        second = local - _offset(moment.replace(fold=1))
+        if second > first:  # the hour comes twice; the file's order says which
+            doubled += 1
+            first = second if first < previous else first
+        elif second < first:  # the hour that the clock left out
+            absent += 1
+        found[row] = previous = first
+    if absent:
+        report.notes.append(f"{absent:,} times in {column!r} lie in an hour that the clock of {layout.zone} left out")
+    if doubled and (np.diff(found) == 0).any():
+        report.notes.append(
+            f"{doubled:,} times in {column!r} lie in an hour that the clock of {layout.zone} showed twice, and their "
+            "order does not tell which: rows of both hours have the same time"
+        )
+    return found
+
+
+def _offset(moment: datetime) -> float:
+    offset = moment.utcoffset()
+    assert offset is not None
+    return offset.total_seconds()
