@@ -8,17 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
+
+from stream_detector.process_metrics import LateGauge
 
 PREFIX = "stream_detector"
 
@@ -26,15 +20,6 @@ DELAY_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 1
 SCORING_BUCKETS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 LEAD_BUCKETS = (60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0)
 RATIO_BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
-
-
-def new_registry() -> CollectorRegistry:
-    """A registry with the figures of the process (memory, CPU, open files, garbage collector, Python version)."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    return registry
 
 
 class BatchHistogram(Collector):
@@ -141,8 +126,15 @@ class WorkerMetrics:
         self.assets_refused = counter(
             "assets_refused", "Readings refused because the worker holds its maximum of assets"
         )
+        self.assets_evicted = counter("assets_evicted", "Assets forgotten because they were silent for long")
         self.windows = gauge("windows_held", "Assets with a full window")
         self.kafka_lag = gauge("kafka_lag_records", "Records between the committed offset and the end", "partition")
+        self.kafka_lag_seconds = gauge(
+            "kafka_lag_seconds",
+            "Wall clock minus the Kafka timestamp of the newest record processed, 0 where none waits",
+            "partition",
+        )
+        self.broker_answers = gauge("broker_answers", "1 while the brokers answer this worker")
         self.commit_age = gauge("commit_age_seconds", "Seconds since the last acknowledged commit")
         self.fetch_age = gauge(
             "fetch_age_seconds", "Seconds since the broker last answered a fetch, the oldest partition"
@@ -157,7 +149,12 @@ class WorkerMetrics:
 
         self.bundle_info = gauge("bundle_info", "The bundle in use, value 1", "bundle", "recipe")
         self.bundle_sensors = gauge("bundle_sensors", "Sensors of an asset that the bundle reads")
-        self.bundle_trained = gauge("bundle_trained_timestamp_seconds", "End of the bundle's training data")
+        self.bundle_step = gauge("bundle_step_seconds", "Length of the bundle's step")
+        self.bundle_trained = LateGauge(
+            f"{PREFIX}_bundle_trained_timestamp_seconds",
+            "End of the bundle's training data; absent where the data had no time",
+            registry,
+        )
         self.bundle_loaded = gauge("bundle_loaded_timestamp_seconds", "When the bundle was loaded")
 
 

@@ -27,6 +27,10 @@ class Settings(EnvironmentSettings):
         None, "stable name of this worker within its group: a restarted worker gets its partitions back at once"
     )
 
+    site: str = setting(
+        "", "name of the plant: a label of all metrics and of all alarms at their receivers; empty = no label"
+    )
+
     topic_readings: str = setting("plant.readings", "readings, rows, blocks and the events that decisions use")
     topic_events: str = setting("plant.events", "events as people log them; for the ledger only")
     topic_alarms: str = setting("detector.alarms", "alarms raised and cleared")
@@ -161,6 +165,11 @@ class Settings(EnvironmentSettings):
             UsageError: the file cannot be read.
         """
         return _secret(self.sasl_password, self.sasl_password_file, "sasl_password_file")
+
+    def certificates(self) -> dict[str, Path]:
+        """The certificate files that are in use, by the setting that names each."""
+        files = {name: getattr(self, name) for name in ("ssl_ca_file", "ssl_cert_file", "metrics_cert_file")}
+        return {name: file for name, file in files.items() if file is not None}
 
     def token(self) -> str | None:
         """The bearer token of the metrics, from the file where one is named.

@@ -60,11 +60,12 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
 
 
 async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> None:
-    from stream_detector.metrics import ForwarderMetrics, new_registry
+    from stream_detector.metrics import ForwarderMetrics
+    from stream_detector.process_metrics import new_registry
     from stream_detector.streaming.feeds.forwarder_process import ForwarderProcess
     from stream_detector.streaming.worker.metrics_server import MetricsServer
 
-    registry = new_registry()
+    registry = new_registry(settings.site, settings.certificates())
     process = ForwarderProcess(settings, forwarding, ForwarderMetrics(registry), registry)
     server = MetricsServer(settings, registry, health=lambda: None, readiness=process.why_not_ready)
     server.start()

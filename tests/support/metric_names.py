@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 
-from stream_detector.metrics import ForwarderMetrics, LedgerMetrics, WorkerMetrics, new_registry
+from stream_detector.metrics import ForwarderMetrics, LedgerMetrics, WorkerMetrics
+from stream_detector.process_metrics import new_registry
 
 
 class Exposed(NamedTuple):

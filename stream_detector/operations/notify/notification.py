@@ -38,6 +38,8 @@ class Notification:
     ended_at: float | None
     texts: dict[str, str]
     key: str
+    site: str = ""
+    """The plant, where one receiver serves several."""
 
 
 _ORDINARY = Alarm(
@@ -66,6 +68,7 @@ class Writer:
         language: one of `LANGUAGES`, or the name of a folder in `folder`.
         zone: in which times are shown.
         folder: templates of the plant's own, `LANGUAGE/PART.j2`.
+        site: the plant, where one receiver serves several; empty = it is not named.
 
     A template of the plant's own that fails on some alarm must not keep that alarm from people: then our English text
     is sent.
@@ -74,9 +77,10 @@ class Writer:
         UsageError: there is no such language, a template is malformed, or it fails on an ordinary alarm.
     """
 
-    def __init__(self, language: str = "en", zone: tzinfo = UTC, folder: Path | None = None) -> None:
+    def __init__(self, language: str = "en", zone: tzinfo = UTC, folder: Path | None = None, site: str = "") -> None:
         self._zone = zone
-        self._fallback = None if folder is None else Writer("en", zone)
+        self._site = site
+        self._fallback = None if folder is None else Writer("en", zone, site=site)
         loaders: list[jinja2.BaseLoader] = [jinja2.PackageLoader("stream_detector.operations", "templates")]
         if folder is not None:
             loaders.insert(0, jinja2.FileSystemLoader(folder))
@@ -133,11 +137,13 @@ class Writer:
                     priority_of(alarm),
                     ended_at,
                     {**texts, "summary": f"{alarm.asset}: alarm {state}"},
-                    _key(alarm, state, again),
+                    self._key(alarm, state, again),
+                    self._site,
                 )
             log.warning("a template fails on alarm %s, our own text is sent instead: %s", alarm.id, error)
             return self._fallback.write(alarm, state, ended_at, suppressed_why, again)
-        return Notification(alarm, state, priority_of(alarm), ended_at, texts, _key(alarm, state, again))
+        key = self._key(alarm, state, again)
+        return Notification(alarm, state, priority_of(alarm), ended_at, texts, key, self._site)
 
     def _render(self, context: dict[str, Any]) -> dict[str, str]:
         for part in PARTS:
@@ -156,6 +162,7 @@ class Writer:
         expected_from = self._local(from_iso(alarm.expected_from))
         return {
             **alarm.model_dump(),
+            "site": self._site,
             "state": state,
             "expected_date": expected_from.strftime("%Y-%m-%d"),
             "expected_from": _clock(expected_from),
@@ -170,9 +177,9 @@ class Writer:
     def _local(self, epoch_seconds: float) -> datetime:
         return datetime.fromtimestamp(epoch_seconds, self._zone)
 
-
-def _key(alarm: Alarm, state: NotificationState, again: str) -> str:
-    return f"{alarm.id}:{state}:{again}" if again else f"{alarm.id}:{state}"
+    def _key(self, alarm: Alarm, state: NotificationState, again: str) -> str:
+        # Two plants with assets of the same name and the same bundle have alarms with the same id.
+        return ":".join(filter(None, [self._site, alarm.id, state, again]))
 
 
 def _clock(moment: datetime) -> str:

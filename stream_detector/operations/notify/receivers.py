@@ -130,6 +130,7 @@ def to_alert(notification: Notification, now: float) -> dict[str, Any]:
             "severity": SEVERITIES[notification.priority],
             "bundle": alarm.bundle,
             "recipe": alarm.recipe,
+            **({"site": notification.site} if notification.site else {}),
         },
         "annotations": {**notification.texts, "alarm_id": alarm.id, "priority": notification.priority},
         # The plant's clock may be ahead of ours: an end in the future would leave the alert up, and a start after the

@@ -63,7 +63,8 @@ class ForwarderProcess:
         self._metrics = metrics
         self._guard = RecordGuard(lambda topic, reason: metrics.skipped.labels(topic, reason).inc())
         self._book = AlarmBook()
-        self._writer = Writer(forwarding.language, ZoneInfo(forwarding.zone), forwarding.templates)
+        zone = ZoneInfo(forwarding.zone)
+        self._writer = Writer(forwarding.language, zone, forwarding.templates, settings.site)
         self._secret = forwarding.webhook_secret()
         names = split(forwarding.ledger_events)
         self._ledger = Ledger(event_names=names or None)

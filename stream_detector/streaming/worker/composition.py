@@ -12,8 +12,9 @@ from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine
 from stream_detector.engine.snapshots import largest_bytes
-from stream_detector.metrics import WorkerMetrics, new_registry
+from stream_detector.metrics import WorkerMetrics
 from stream_detector.operations.record_guard import RecordGuard
+from stream_detector.process_metrics import new_registry
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import topics
 from stream_detector.streaming.clients.group_limits import limits_of
@@ -67,7 +68,7 @@ def build_worker(
     needs = TopicNeeds(rewind_seconds(manifest), largest_bytes(DetectorSpec.of(bundle)))
     rekeying, mapping = _sources(settings)
     lifecycle = Lifecycle(longest_beat_seconds(settings), clock)
-    metrics = WorkerMetrics(registry or new_registry())
+    metrics = WorkerMetrics(registry or new_registry(settings.site, settings.certificates()))
     recorder = MetricsRecorder(metrics, manifest, clock)
     guard = RecordGuard(lambda topic, reason: metrics.console_skipped.labels(topic, reason).inc())
     console = ConsoleFeed(settings, manifest, lifecycle.why_not_ready, guard) if settings.console else None

@@ -99,6 +99,7 @@ class Pipeline:
             progress.in_hand = True
             if len(fetched.columns):
                 await self._handle_records(fetched, progress.unacknowledged)
+                progress.newest_ms = int(fetched.columns.timestamps_ms[-1])
             was_rebuilding = progress.rebuilding
             progress.processed, progress.in_hand = fetched.end, False
             if was_rebuilding and not progress.rebuilding:

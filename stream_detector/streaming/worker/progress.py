@@ -43,6 +43,9 @@ class PartitionProgress:
     unacknowledged: Unacknowledged = field(default_factory=Unacknowledged)
     """What came of the batches since the last flush."""
 
+    newest_ms: int | None = None
+    """Kafka timestamp of the newest record processed, epoch milliseconds."""
+
     @property
     def rebuilding(self) -> bool:
         return self.processed < self.silent_until

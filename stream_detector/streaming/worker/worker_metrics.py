@@ -14,7 +14,7 @@ from stream_detector.messages import from_iso
 from stream_detector.metrics import WorkerMetrics
 from stream_detector.streaming.worker.ports import Clock
 from stream_detector.streaming.worker.progress import PartitionProgress
-from stream_detector.streaming.worker.watchdog import Observation
+from stream_detector.streaming.worker.watchdog import Observation, PartitionObservation
 
 MOST_ASSET_GAUGES = 1_000
 """Gauges per asset exist for at most this many assets; the others are in the sums."""
@@ -49,6 +49,7 @@ class MetricsRecorder:
         self._drift: dict[str, tuple[float, DriftMeter]] = {}
         metrics.bundle_info.labels(manifest.bundle_id, manifest.recipe).set(1)
         metrics.bundle_sensors.set(len(manifest.sensors))
+        metrics.bundle_step.set(manifest.grid.step_seconds)
         metrics.bundle_loaded.set(wall_clock())
         if manifest.training.until_time is not None:
             metrics.bundle_trained.set(manifest.training.until_time)
@@ -70,6 +71,7 @@ class MetricsRecorder:
         for asset in outcome.event_assets:
             metrics.events.labels(asset).inc()
         metrics.assets_refused.inc(counts.assets_refused)
+        metrics.assets_evicted.inc(counts.assets_evicted)
         metrics.steps_scored.inc(closed.scored)
         metrics.steps_unscored.labels("warming-up").inc(closed.warming_up)
         metrics.steps_unscored.labels("off-stride").inc(closed.off_stride)
@@ -121,6 +123,7 @@ class MetricsRecorder:
         """Once for each look of the watchdog."""
         metrics = self.metrics
         metrics.ready.set(ready)
+        metrics.broker_answers.set(seen.broker_answers)
         metrics.commit_age.set(self._clock() - self._committed_at)
         partitions = seen.partitions or {}
         metrics.fetch_age.set(max((partition.answer_age_seconds for partition in partitions.values()), default=0.0))
@@ -128,6 +131,13 @@ class MetricsRecorder:
             mine = progress.get(number)
             if mine is not None:
                 metrics.kafka_lag.labels(str(number)).set(max(0, partition.end - (mine.committed or 0)))
+                metrics.kafka_lag_seconds.labels(str(number)).set(self._seconds_behind(partition, mine))
+
+    def _seconds_behind(self, partition: PartitionObservation, mine: PartitionProgress) -> float:
+        # What a rebuild reads was answered for before.
+        if mine.newest_ms is None or mine.rebuilding or mine.processed >= partition.end:
+            return 0.0
+        return max(0.0, self._wall_clock() - mine.newest_ms / 1000)
 
     def assets(self, assets: Sequence[AssetStatus]) -> None:
         """Renew the gauges of the assets; those of assets that are gone are removed."""

@@ -101,3 +101,18 @@ def test_a_signature_holds_for_this_body_this_secret_and_a_while():
     assert not verify(b"secret", b"body", headers, 1_301.0)
     assert not verify(b"secret", b"body", {**headers, "X-Stream-Detector-Timestamp": "1001"}, 1_100.0)
     assert not verify(b"secret", b"body", {}, 1_100.0)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_two_plants_with_machines_of_the_same_name_are_told_apart(language):
+    ulsan, pohang = (Writer(language, site=site).write(make_alarm(300), "raised") for site in ("ulsan", "pohang"))
+    assert ulsan.texts["summary"].startswith("ulsan, pm-1: ")
+    assert ulsan.key != pohang.key
+    assert to_alert(ulsan, MIDNIGHT)["labels"]["site"] == "ulsan"
+    assert to_alert(pohang, MIDNIGHT)["labels"]["site"] == "pohang"
+
+
+def test_without_a_site_labels_and_keys_stay_as_they_are():
+    notification = Writer().write(make_alarm(300), "raised")
+    assert set(to_alert(notification, MIDNIGHT)["labels"]) == {"alertname", "asset", "severity", "bundle", "recipe"}
+    assert notification.key == f"{notification.alarm.id}:raised"

@@ -1,0 +1,14 @@
+"""The version of what is installed."""
+
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+
+DISTRIBUTION = "stream-detector"
+
+
+def version() -> str:
+    """As the package manager knows it; `unknown` where the code runs without being installed."""
+    try:
+        return version_of(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown"
