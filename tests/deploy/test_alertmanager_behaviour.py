@@ -34,7 +34,7 @@ class Desk:
         port = free_port()
         self.receiver = Child("receiver", [str(ROOT / "deploy" / "receiver" / "receiver.py"), str(port)])
         address = f"http://127.0.0.1:{port}"
-        receivers = {"operators": f"{address}/operators", "platform": f"{address}/platform"}
+        receivers = {name: f"{address}/{name}" for name in ("operators", "platform", "alive")}
         self.alertmanager = Alertmanager(configuration, receivers)
         self._address = address
 
@@ -121,6 +121,43 @@ def test_one_cause_is_one_message(desk: Desk) -> None:
     desk.post("slow", alertname="StreamDetectorAlarmsSlow", severity="warning", **job)
     wait_for(lambda: bool(desk.silenced_by("StreamDetectorSensorsSilent")), 5, "what follows from it is inhibited")
     assert desk.silenced_by("StreamDetectorAlarmsSlow") == []
+
+
+def test_two_plants_share_an_alertmanager_and_neither_hides_the_other(desk: Desk) -> None:
+    job = {"job": "stream-detector"}
+    desk.post("ulsan: critical on 1", **PLANT, site="ulsan", asset="pm-1", severity="critical")
+    desk.post("ulsan: no detector", alertname="StreamDetectorMissing", site="ulsan", severity="critical", **job)
+    desk.post("ulsan: brokers", alertname="StreamDetectorBrokerAway", site="ulsan", severity="critical", **job)
+    for text in ("ulsan: critical on 1", "ulsan: no detector"):
+        wait_for(lambda: bool(desk.told(text)), 5, f"{text} was told")  # noqa: B023
+    for site in ("ulsan", "pohang"):
+        desk.post(f"{site}: lesser on 1", **PLANT, site=site, asset="pm-1", severity="warning")
+        down = {"alertname": "StreamDetectorDown", "instance": "a:9464", "severity": "critical"}
+        desk.post(f"{site}: down", **down, site=site, **job)
+        desk.post(f"{site}: not ready", **{**down, "alertname": "StreamDetectorNotReady"}, site=site, **job)
+    for text in ("pohang: lesser on 1", "pohang: down"):
+        wait_for(lambda: bool(desk.told(text)), 5, f"{text} was told")  # noqa: B023
+    time.sleep(1.5)
+    for text in ("ulsan: lesser on 1", "ulsan: down", "ulsan: not ready", "pohang: not ready"):
+        assert desk.told(text) == [], "it follows from what its own plant was told"
+
+
+def test_the_sign_of_life_leaves_by_a_door_of_its_own(desk: Desk) -> None:
+    desk.post("alive", alertname="StreamDetectorAlive", severity="none")
+    wait_for(lambda: bool(desk.told("alive firing: alive")), 5, "the sign of life was told")
+    assert desk.told("platform") == []
+
+
+def test_brokers_that_are_away_are_one_message(desk: Desk) -> None:
+    job = {"job": "stream-detector"}
+    desk.post("brokers", alertname="StreamDetectorBrokerAway", severity="critical", **job)
+    wait_for(lambda: bool(desk.told("platform firing: brokers")), 5, "the cause was told")
+    for name in ("NotReady", "NoReadings", "CommitStuck", "Behind", "AlarmsSlow", "AssetDegraded"):
+        for instance in ("a:9464", "b:9464", "c:9464"):
+            desk.post(name, alertname=f"StreamDetector{name}", severity="critical", instance=instance, **job)
+    time.sleep(2.0)
+    assert desk.told("NotReady") == desk.told("NoReadings") == desk.told("CommitStuck") == []
+    assert len(desk.told("platform firing")) == 1
 
 
 @pytest.mark.parametrize("quiet", [True, False])

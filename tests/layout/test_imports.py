@@ -10,8 +10,8 @@ from tests.support.paths import ROOT
 
 LAYERS: dict[str, tuple[set[str], ...]] = {
     "stream_detector": (
-        {"detection", "errors", "version"},
-        {"environment", "exit_codes", "messages", "metrics", "process_metrics", "settings", "time_options"},
+        {"detection", "errors"},
+        {"environment", "exit_codes", "messages", "metrics", "process_metrics", "settings", "time_options", "version"},
         {"bundle", "decoding", "historian"},
         {"api", "engine"},
         {"operations"},
