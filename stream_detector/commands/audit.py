@@ -71,6 +71,9 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
         f"dead letters: {audit.dead_letters:,} published, {audit.dead_letters_lost} lost, "
         f"{audit.dead_letters_invented} invented"
     )
+    for mine in audit.partitions:
+        if mine.committed is None and mine.end > mine.begin:
+            print(f"partition {mine.partition}: the group has committed nothing here yet, so nothing here is judged")
     if audit.incomplete:
         print(f"retention removed the first records of partitions {audit.incomplete}: alarms there are not compared")
     for span in audit.not_judged:

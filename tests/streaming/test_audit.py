@@ -12,7 +12,7 @@ import pytest
 from stream_detector.__main__ import main
 from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.paths import ROOT
-from tests.support.plant import Record, make_log, small_bundle
+from tests.support.plant import BASE, SENSORS, STEP_SECONDS, Record, make_log, small_bundle
 from tests.support.workers import WorkerProcess, caught_up, produce, read_topic, topic, topic_environment, wait_for
 
 METRICS = """\
@@ -130,3 +130,50 @@ def test_an_audit_takes_the_limits_of_the_group_and_a_worker_with_others_ends(
         wide.kill()
     assert "STREAM_DETECTOR_MAX_ASSETS is 20000 here and 1 in the group" in wide.log_text()
     assert "Traceback" not in wide.log_text()
+
+
+def run_audit(
+    kafka: Kafka | ExistingKafka, prefix: str, bundle: Path, out: Path, *more: str, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stream_detector", "audit", "--bundle", str(bundle), "--bootstrap", kafka.bootstrap,
+         "--json", str(out), *more],
+        env={**os.environ, **topic_environment(prefix), **settings},
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_mapped_log_with_junk_beside_it_is_accounted_for_and_a_group_that_knows_nothing_is_no_witness(
+    kafka: Kafka | ExistingKafka, unique_name: str, tmp_path: Path
+) -> None:
+    bundle, mapping = small_bundle(tmp_path / "bundle"), tmp_path / "mapping.json"
+    mapping.write_text('{"time": "ts", "sensor": "tag", "value": "val"}')
+    mapped = {"STREAM_DETECTOR_FIELD_MAPPING_FILE": str(mapping)}
+    create_topic(kafka.bootstrap, topic(unique_name, "readings"), 1)
+    readings = [
+        Record(0, b"m1", json.dumps({"tag": sensor, "ts": BASE + step * STEP_SECONDS, "val": value}).encode())
+        for step in range(60)
+        for sensor in SENSORS
+        for value in (0.1 if step % 20 < 12 else 99.0,)
+    ]
+    produce(kafka.bootstrap, topic(unique_name, "readings"), readings)
+    worker = WorkerProcess(kafka.bootstrap, unique_name, bundle, tmp_path / "log", environment=mapped).start()
+    try:
+        wait_for(lambda: caught_up(kafka.bootstrap, unique_name), 90, "all is committed")
+    finally:
+        worker.kill()
+    junk = [b"junk", b"[]", b"{}", b"\xff"]
+    for part in ("alarms", "dead_letters"):
+        name = topic(unique_name, part)
+        produce(kafka.bootstrap, name, [Record(0, b"k", value) for value in junk])
+    done = run_audit(kafka, unique_name, bundle, tmp_path / "audit.json", **mapped)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "audit.json").read_text())
+    assert (found["partitions"][0]["windowed"], found["alarms"] > 0) == (len(readings), True)
+    other = run_audit(kafka, unique_name, bundle, tmp_path / "none.json", "--group", f"{unique_name}-other", **mapped)
+    assert other.returncode == 2, other.stdout
+    assert "has committed nothing" in other.stderr
+    assert f"one of: {unique_name}" in other.stderr
+    assert not (tmp_path / "none.json").exists()

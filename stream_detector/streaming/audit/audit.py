@@ -13,7 +13,8 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from stream_detector.engine.limits import Limits
-from stream_detector.errors import BrokerError
+from stream_detector.errors import BrokerError, UsageError
+from stream_detector.messages import Alarm, DeadLetter
 from stream_detector.settings import Settings
 from stream_detector.streaming.audit.report import (
     Audit,
@@ -80,6 +81,7 @@ async def audit_log(
 
     Raises:
         BrokerError: the brokers cannot be reached, or the topic of readings does not exist.
+        UsageError: the group has committed nothing, though there are readings.
     """
     engines = {bundle_id: new_engine, **(others or {})}
     reader = AuditTopics(settings)
@@ -99,8 +101,11 @@ async def _audit(settings: Settings, reader: AuditTopics, engines: Mapping[str, 
     # Workers may be running. What was committed by now must have been published by now; and what was published by now
     # must follow from the readings that will have come by then.
     committed = await reader.committed(readings)
-    alarms = [body for body in await reader.values(settings.topic_alarms) if body["bundle"] in engines]
-    letters = [b for b in await reader.values(settings.topic_dead_letters) if b["topic"] == settings.topic_readings]
+    if not committed:
+        await _refuse_to_judge(settings, reader, readings)
+    alarms = [body for body in await reader.values(settings.topic_alarms, Alarm) if body["bundle"] in engines]
+    letters = await reader.values(settings.topic_dead_letters, DeadLetter)
+    letters = [body for body in letters if body["topic"] == settings.topic_readings]
     for tp in readings:
         begin, end = await reader.ends(tp)
         mine = PartitionAudit(tp.partition, begin, committed.get(tp), end)
@@ -121,6 +126,18 @@ async def _audit(settings: Settings, reader: AuditTopics, engines: Mapping[str, 
     compare_alarms(alarms, audit, expected)
     compare_dead_letters(letters, audit, expected)
     return audit
+
+
+async def _refuse_to_judge(settings: Settings, reader: AuditTopics, readings: list[TopicPartition]) -> None:
+    """Of a group that has committed nothing every reading might still be on its way, so nothing could be lost."""
+    spans = [await reader.ends(tp) for tp in readings]
+    if all(begin == end for begin, end in spans):
+        return
+    others = ", ".join(await reader.groups(readings))
+    raise UsageError(
+        f"group {settings.group} has committed nothing of {settings.topic_readings}, so nothing can be judged; "
+        + (f"name the workers' group with --group, one of: {others}" if others else "no other group has either")
+    )
 
 
 async def _audit_service(

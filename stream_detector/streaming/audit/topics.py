@@ -5,18 +5,24 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 
-from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.engine.outcome import RecordBatch
 from stream_detector.errors import BrokerError
+from stream_detector.messages import Message
+from stream_detector.operations.record_guard import RecordGuard, read_message
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.committed_offsets import own_committed_offsets
+from stream_detector.streaming.clients.committed_offsets import committed_offsets, own_committed_offsets
 from stream_detector.streaming.clients.kafka_types import KafkaRecord, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.clients.state_topic import PartitionState
 from stream_detector.streaming.clients.topics import existing_partitions
+from stream_detector.streaming.clients.translation import Translation, mapping_of
 
 POLL_MILLISECONDS = 500
+
+MOST_GROUPS = 100
+"""Looked at when the right one is searched for."""
 
 
 class AuditTopics:
@@ -32,10 +38,8 @@ class AuditTopics:
             isolation_level="read_committed",
         )
         self._partitions: dict[str, list[int]] = {}
-        mapping_file = settings.field_mapping_file
-        # Re-keying translates the records already.
-        mapped = mapping_file is not None and settings.sensor_assets_file is None
-        self._mapping = FieldMapping.load(mapping_file) if mapped and mapping_file is not None else None
+        self._translation = Translation(mapping_of(settings))
+        self.guard = RecordGuard()
 
     async def start(self) -> None:
         await self._consumer.start()
@@ -67,13 +71,16 @@ class AuditTopics:
             if records:
                 yield records
 
-    async def values(self, topic: str) -> list[dict[str, Any]]:
-        """The bodies of a topic's records, with the bytes as `_raw`."""
+    async def values(self, topic: str, kind: type[Message]) -> list[dict[str, Any]]:
+        """The bodies of a topic's records that are such messages, with the bytes as `_raw`."""
         bodies = []
         for tp in self.partitions(topic):
             begin, end = await self.ends(tp)
             async for records in self.read(tp, begin, end):
-                bodies += [{**orjson.loads(record.value or b"{}"), "_raw": record.value} for record in records]
+                for record in records:
+                    with self.guard.skipping(record):
+                        read_message(kind, record.value)
+                        bodies.append({**orjson.loads(record.value or b""), "_raw": record.value})
         return bodies
 
     async def state(self, number: int, end: int) -> PartitionState:
@@ -87,15 +94,21 @@ class AuditTopics:
 
     def batch(self, tp: TopicPartition, records: Sequence[KafkaRecord]) -> RecordBatch:
         """The same translation of other people's records as the worker's."""
-        mapping = self._mapping
-        return RecordBatch(
+        return self._translation.batch(
             tp.topic,
             tp.partition,
             [record.offset for record in records],
             [record.key for record in records],
-            [
-                record.value if mapping is None else mapping.to_message(record.value, tp.topic, record.timestamp)
-                for record in records
-            ],
+            [record.value for record in records],
             [record.timestamp for record in records],
         )
+
+    async def groups(self, partitions: list[TopicPartition]) -> list[str]:
+        """Which groups have committed something of these, whatever they are."""
+        admin = AIOKafkaAdminClient(**aiokafka_options(self._settings))
+        await admin.start()
+        try:
+            names = sorted(name for name, *_ in await admin.list_consumer_groups())[:MOST_GROUPS]
+            return [name for name in names if await committed_offsets(admin, name, partitions)]
+        finally:
+            await admin.close()

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from stream_detector.decoding.decoded import RefusedError
 from stream_detector.decoding.event_times import EventTimes
-from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import DataError
 from stream_detector.messages import LoggedEvent, Reading, Row
 from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.record_guard import RecordGuard, UnusableError, asset_of
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.topic_reader import TopicReader, TopicRecord
+from stream_detector.streaming.clients.translation import Translation, mapping_of
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
 
 
@@ -67,8 +67,7 @@ class HistoryCollector:
     """Takes records in the order of the log; `history` makes the table of one asset."""
 
     def __init__(self, settings: Settings) -> None:
-        mapping_file = settings.field_mapping_file
-        self._mapping = None if mapping_file is None else FieldMapping.load(mapping_file)
+        self._translation = Translation(mapping_of(settings))
         self._settings = settings
         self._guard = RecordGuard()
         self._feed = LedgerFeed(Ledger(), settings, RecordGuard())
@@ -90,9 +89,7 @@ class HistoryCollector:
                 self._take_reading(record)
 
     def _take_reading(self, record: TopicRecord) -> None:
-        value = record.value
-        if value is not None and self._mapping is not None:
-            value = self._mapping.to_message(value, record.topic, record.timestamp_ms)
+        value = self._translation.value(record.value, record.topic, record.timestamp_ms)
         found = orjson.loads(value or b"")
         if not isinstance(found, dict):
             raise UnusableError("malformed", "it is no JSON object")

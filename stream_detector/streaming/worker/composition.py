@@ -22,6 +22,7 @@ from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.clients.log_reader import LogReader, open_log_reader
 from stream_detector.streaming.clients.producer import ConfirmedProducer, open_producer
 from stream_detector.streaming.clients.topic_checks import TopicNeeds
+from stream_detector.streaming.clients.translation import mapping_of
 from stream_detector.streaming.feeds.console_feed import ConsoleFeed
 from stream_detector.streaming.sources.repartition import Repartition, read_map
 from stream_detector.streaming.worker.agent import FaustStream
@@ -119,10 +120,9 @@ def build_worker(
 def _sources(settings: Settings) -> tuple[Repartition | None, FieldMapping | None]:
     """What re-keys the records first, where that is wanted, and the mapping that is left to the pipeline."""
     assets_file, mapping_file = settings.sensor_assets_file, settings.field_mapping_file
-    mapping = None if mapping_file is None else FieldMapping.load(mapping_file)
     if assets_file is None:
-        return None, mapping
-    # Re-keying translates the records already, where the name of their topic is known.
+        return None, mapping_of(settings)
+    mapping = None if mapping_file is None else FieldMapping.load(mapping_file)
     return Repartition(settings, read_map(assets_file), mapping), None
 
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_detector.decoding.field_mapping import FieldMapping
-from stream_detector.engine.outcome import Outcome, RecordBatch, ScoredSteps
+from stream_detector.engine.outcome import Outcome, ScoredSteps
 from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import BurstSender, Outgoing
 from stream_detector.streaming.clients.snapshots import snapshot_message
+from stream_detector.streaming.clients.translation import Translation
 from stream_detector.streaming.worker.dead_letter_rate import DeadLetterRate
 from stream_detector.streaming.worker.offset_keeper import CommittedOffsets
 from stream_detector.streaming.worker.planning import PartitionPlan, Planner
@@ -68,7 +69,7 @@ class Pipeline:
         self._observer = observer
         self._on_failure = on_failure
         self._on_steps = on_steps
-        self._field_mapping = None if field_mapping is None or field_mapping.is_identity else field_mapping
+        self._translation = Translation(field_mapping)
         self._clock = clock
         self._dead_letter_rate = DeadLetterRate(settings.dead_letters_per_second, clock)
         self._epoch = 0
@@ -112,13 +113,8 @@ class Pipeline:
 
     async def _handle_records(self, fetched: Fetched, unacknowledged: Unacknowledged) -> None:
         columns = fetched.columns
-        batch = RecordBatch(
-            fetched.topic,
-            fetched.partition,
-            columns.offsets,
-            columns.keys,
-            self._values(fetched),
-            columns.timestamps_ms,
+        batch = self._translation.batch(
+            fetched.topic, fetched.partition, columns.offsets, columns.keys, columns.values, columns.timestamps_ms
         )
         started = self._clock()
         outcome = self._engine.process(batch, self.settings.publish_scores)
@@ -136,16 +132,6 @@ class Pipeline:
         """Returns when they are acknowledged."""
         if messages:
             await self._producer.confirm(await self._producer.enqueue(messages))
-
-    def _values(self, fetched: Fetched) -> list[bytes | None]:
-        mapping, columns = self._field_mapping, fetched.columns
-        if mapping is None:
-            return columns.values
-        topic = fetched.topic
-        return [
-            mapping.to_message(value, topic, timestamp_ms)
-            for value, timestamp_ms in zip(columns.values, columns.timestamps_ms, strict=True)
-        ]
 
     async def _send_the_rest(self, outcome: Outcome, unacknowledged: Unacknowledged) -> None:
         """Scores and dead letters: sent now, waited for by the flush, unless too many are on their way."""

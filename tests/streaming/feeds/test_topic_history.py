@@ -88,6 +88,21 @@ def test_a_field_mapping_applies_to_history_as_it_does_online(tmp_path):
     assert collect(record, settings=settings).history().times.tolist() == [60.0]
 
 
+def test_what_re_keying_has_translated_already_is_not_translated_again(tmp_path):
+    (tmp_path / "mapping.json").write_text('{"time": "ts", "value": "v"}')
+    (tmp_path / "assets.json").write_text('{"x1": "pm-1"}')
+    settings = Settings(field_mapping_file=tmp_path / "mapping.json", sensor_assets_file=tmp_path / "assets.json")
+    record = (settings.topic_readings, {"sensor": "x1", "time": 60, "value": 2.0, "ts": 3.0, "v": 4.0})
+    history = collect(record, settings=settings).history()
+    assert (history.times.tolist(), history.values.tolist()) == ([60.0], [[2.0]])
+
+
+def test_a_row_with_one_value_that_is_none_changes_nothing():
+    bad = (SETTINGS.topic_readings, {"time": 0, "values": {"x1": 1.0, "x2": "one"}})
+    history = collect(bad, reading("x1", 60, 2.0)).history()
+    assert (history.sensors, history.times.tolist(), history.unusable) == (("x1",), [60.0], 1)
+
+
 @pytest.mark.kafka
 def test_a_file_that_was_replayed_comes_back_from_the_topics_as_the_trainer_reads_it(
     kafka, unique_name, monkeypatch, tmp_path

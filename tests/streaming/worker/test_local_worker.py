@@ -547,8 +547,8 @@ def test_a_sensor_map_re_keys_and_takes_the_field_mapping_with_it(bundle: Bundle
     assets.write_text('{"s1":"m"}')
     files: Mapping[str, Path] = {"field_mapping_file": mapping, "sensor_assets_file": assets}
     mapped = Plant().worker(bundle, settings=SETTINGS.model_copy(update={"field_mapping_file": mapping}))
-    assert mapped.pipeline._field_mapping is not None
+    assert mapped.pipeline._translation._mapping is not None
     assert mapped._rekeying is None
     rekeyed = Plant().worker(bundle, settings=SETTINGS.model_copy(update=files))
-    assert rekeyed.pipeline._field_mapping is None
+    assert rekeyed.pipeline._translation._mapping is None
     assert rekeyed._rekeying is not None
