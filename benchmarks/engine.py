@@ -146,9 +146,9 @@ def parts(load: Load, window_steps: int) -> dict[str, float]:
     warm = max(1, len(fetched) // 3)
     for batch in fetched[:warm]:
         engine.process(batch)
-    (partition,) = engine._partitions.values()
+    (partition,) = engine._partitions.values()  # noqa: SLF001 - what the time goes to has no public name
     watch = Stopwatch()
-    watch.on(partition._decoder, "decode", "decode")
+    watch.on(partition._decoder, "decode", "decode")  # noqa: SLF001 - what the time goes to has no public name
     watch.on(partition.decider, "add", "windows")
     watch.on(rules.scorer, "score", "scores")
     watch.on(partition.decider, "take", "scores and decisions")

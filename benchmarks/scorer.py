@@ -53,7 +53,7 @@ def built(window_steps: int) -> "tuple[Scorer, TorchModel]":
     with tempfile.TemporaryDirectory() as folder:
         write_bundle(Path(folder) / "bundle", Load(NAME, "rows", 1, SENSORS, 120.0, 0), window_steps)
         scorer = load_bundle(Path(folder) / "bundle").scorer
-    network = scorer._model
+    network = scorer._model  # noqa: SLF001 - the network is measured alone
     assert isinstance(network, TorchModel)
     return scorer, network
 

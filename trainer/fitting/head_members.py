@@ -86,7 +86,7 @@ def boosted_as_arrays(model: Any) -> tuple[Forest, float]:
     scikit-learn keeps the values of leaves alone; a node above them gets the mean of its training rows.
     """
     trees = []
-    for (tree,) in model._predictors:
+    for (tree,) in model._predictors:  # noqa: SLF001 - scikit-learn gives a fitted tree nowhere else
         nodes = tree.nodes
         leaf, own = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
         value, count = nodes["value"].astype(np.float64), nodes["count"].astype(np.float64)
@@ -96,7 +96,7 @@ def boosted_as_arrays(model: Any) -> tuple[Forest, float]:
         feature, threshold = np.where(leaf, 0, nodes["feature_idx"]), np.where(leaf, 0.0, nodes["num_threshold"])
         left, right = np.where(leaf, own, nodes["left"]), np.where(leaf, own, nodes["right"])
         trees.append(_tree(feature, threshold, left, right, value))
-    return _joined(trees), float(model._baseline_prediction.item())
+    return _joined(trees), float(model._baseline_prediction.item())  # noqa: SLF001 - scikit-learn gives the base rate nowhere else
 
 
 def forest_as_arrays(trees: list[Any]) -> Forest:

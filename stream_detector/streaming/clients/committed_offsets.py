@@ -60,7 +60,7 @@ async def committed_offsets(
     if not wanted:
         return {}
     coordinator = await admin.find_coordinator(group)
-    return _offsets(await admin._send_request(_request(group, wanted), coordinator), group)
+    return _offsets(await admin._send_request(_request(group, wanted), coordinator), group)  # noqa: SLF001 - the public call overlooks it
 
 
 async def own_committed_offsets(
@@ -73,18 +73,18 @@ async def own_committed_offsets(
     """
     from aiokafka.errors import GroupLoadInProgressError, KafkaError
 
-    wanted, coordinator = list(partitions), consumer._coordinator
+    wanted, coordinator = list(partitions), consumer._coordinator  # noqa: SLF001 - only it knows who holds the group
     while wanted:
         await coordinator.ensure_coordinator_known()
         try:
-            answer = await coordinator._send_req(_request(coordinator.group_id, wanted))
+            answer = await coordinator._send_req(_request(coordinator.group_id, wanted))  # noqa: SLF001 - the public call overlooks the error of the whole
             return _offsets(answer, coordinator.group_id)
         except KafkaError as error:
             if not error.retriable:
                 raise
             if not isinstance(error, GroupLoadInProgressError):
                 coordinator.coordinator_dead()
-        await asyncio.sleep(coordinator._retry_backoff_ms / 1000)
+        await asyncio.sleep(coordinator._retry_backoff_ms / 1000)  # noqa: SLF001 - as long as aiokafka itself waits
     return {}
 
 

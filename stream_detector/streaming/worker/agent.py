@@ -56,7 +56,7 @@ class FaustStream:
         await self._app.stop()
 
     async def crashed(self) -> BaseException:
-        await self._app._crashed.wait()
+        await self._app._crashed.wait()  # noqa: SLF001 - Faust tells of a crash nowhere else
         reason: BaseException | None = self._app.crash_reason
         return reason or RuntimeError("the stream framework crashed without a reason")
 

@@ -54,7 +54,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
         if self.settings.instance is not None:
-            self._membership.watch(self._ensure_consumer()._coordinator)
+            self._membership.watch(self._ensure_consumer()._coordinator)  # noqa: SLF001 - the answers to heartbeats pass there
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - theirs
         self._assignor = RoundRobinPartitionAssignor
@@ -99,12 +99,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     ) -> dict[TP, Fetched]:
         if not self.consumer.flow_active:
             return {}
-        fetcher = consumer._fetcher
-        if consumer._closed or fetcher._closed:
+        fetcher = consumer._fetcher  # noqa: SLF001 - what was fetched lies there
+        if consumer._closed or fetcher._closed:  # noqa: SLF001 - as aiokafka's getmany asks
             raise ConsumerStoppedError
         most = self.settings.max_poll_records
         try:
-            with fetcher._subscriptions.fetch_context():
+            with fetcher._subscriptions.fetch_context():  # noqa: SLF001 - as aiokafka's getmany holds it
                 drained = await drain(fetcher, active_partitions, timeout, most)
         except NoOffsetForPartitionError:
             return {}  # assigned, and the seek is still to come
@@ -114,7 +114,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 "topic was deleted and made again; the next start plans anew"
             ) from None
         # From here to the end nothing waits, so positions and epochs belong to the records.
-        assignment = consumer._subscription.subscription and consumer._subscription.subscription.assignment
+        assignment = consumer._subscription.subscription and consumer._subscription.subscription.assignment  # noqa: SLF001 - the state of an assignment is told nowhere else
         if assignment is None:
             return {}
         fetched = {}
@@ -180,8 +180,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 "place; give each worker a name of its own"
             )
         consumer = self._consumer
-        subscription = None if consumer is None else consumer._subscription.subscription
-        if subscription is None or subscription.assignment is None or subscription._reassignment_in_progress:
+        subscription = None if consumer is None else consumer._subscription.subscription  # noqa: SLF001 - the state of an assignment is told nowhere else
+        if subscription is None or subscription.assignment is None or subscription._reassignment_in_progress:  # noqa: SLF001 - a rebalance is told nowhere else
             return GroupView(False, {})
         seen = {}
         for tp in subscription.assignment.tps:
@@ -196,11 +196,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
-                await self.call_thread(_leave, self._ensure_consumer()._coordinator)
+                await self.call_thread(_leave, self._ensure_consumer()._coordinator)  # noqa: SLF001 - a static member leaves by no public call
         except (KafkaError, TimeoutError, OSError) as error:
             log.info("the group was not left: %r", error)
 
 
 async def _leave(coordinator: Any) -> None:
     if coordinator.generation > 0:
-        await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, coordinator.member_id))
+        await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, coordinator.member_id))  # noqa: SLF001 - a static member leaves by no public call

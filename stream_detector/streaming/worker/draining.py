@@ -5,6 +5,8 @@ third of a worker's time. Here the C extension unpacks a batch in one go (privat
 What may be read is decided as there: records of aborted transactions, markers and holes are passed over.
 """
 
+# ruff: noqa: SLF001 - this is aiokafka's own `Fetcher.fetched_records`, which it offers in no public form
+
 import asyncio
 import time
 from collections.abc import Collection

@@ -32,14 +32,14 @@ class Membership:
 
     def watch(self, coordinator: Any) -> None:
         """Look at every answer from now on. `coordinator`: of an aiokafka consumer that has an instance name."""
-        send = coordinator._send_req
+        send = coordinator._send_req  # noqa: SLF001 - all answers of the coordinator pass here
 
         async def send_and_look(request: Any) -> Any:
             answer = await send(request)
             self.look(request, answer)
             return answer
 
-        coordinator._send_req = send_and_look
+        coordinator._send_req = send_and_look  # noqa: SLF001 - all answers of the coordinator pass here
 
     def look(self, request: Any, answer: Any) -> None:
         """Judge one answer."""
