@@ -19,6 +19,7 @@ from stream_detector.bundle import files
 from stream_detector.bundle.files import Arrays
 from stream_detector.bundle.manifest import Manifest, parse, seal
 from stream_detector.bundle.signature import sign, verify
+from stream_detector.detection.head.calibrated_head import build_head
 from stream_detector.detection.models.registry import Model, build
 from stream_detector.detection.scaling import FloatArray, Scaler
 from stream_detector.detection.scoring import ScoredWindows, Scorer
@@ -157,10 +158,9 @@ def _head(manifest: Manifest, arrays: Arrays | None) -> "Head | None":
     if arrays is None:
         raise BundleError(f"the manifest names a head of kind {manifest.head.kind!r}, but {files.HEAD} is not there")
     _require_finite(files.HEAD, arrays)
-    from stream_detector.detection.head.calibrated_head import build
 
     try:
-        return build(manifest.head, arrays, manifest.sensors, manifest.lead)
+        return build_head(manifest.head, arrays, manifest.sensors, manifest.lead)
     except ValueError as error:
         raise BundleError(f"{files.HEAD} and the head in the manifest do not fit together: {error}") from error
 

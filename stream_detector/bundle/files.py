@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from stream_detector.errors import BundleError
 
@@ -110,16 +112,11 @@ def sha256(content: bytes) -> str:
 
 def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Arrays as safetensors; the same arrays give the same bytes."""
-    from safetensors.numpy import save
-
     return bytes(save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}))
 
 
 def unpack(name: str, content: bytes) -> Arrays:
     """Arrays of a safetensors file; BundleError if it is none."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
         arrays: Arrays = load(content)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:

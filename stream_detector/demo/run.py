@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from stream_detector.demo import preparation
 from stream_detector.demo.plain import PlainView, summary
 from stream_detector.demo.preparation import Prepared
@@ -160,8 +162,6 @@ class Demo:
             self._write_json(self.json, watch, took)
 
     def _write_json(self, path: Path, watch: Watch, took: float) -> None:
-        import orjson
-
         tally = watch.tally()
         content = {name: getattr(tally, name) for name in (*tally.__dataclass_fields__, "saved", "saved_share")}
         content |= {"readings": watch.readings, "steps_scored": watch.scored, "delay_seconds": watch.delay_seconds}

@@ -1,5 +1,6 @@
 """The running demo: the replay in a thread, messages into the watch, the watch onto the terminal or into lines."""
 
+import io
 import queue
 import threading
 import time
@@ -141,8 +142,6 @@ class Pictures:
             self._take(frame)
 
     def _take(self, frame: Frame) -> None:
-        import io
-
         from rich.console import Console
 
         self._taken = True

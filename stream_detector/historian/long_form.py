@@ -1,5 +1,6 @@
 """Long form, one row a value, to one column a tag; memory grows with what comes out, not with the rows."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,6 @@ def influx_rows(path: Path, content: str) -> list[list[str]]:
     Raises:
         DataError: a table of it has no `_time`, `_value` or `_field`.
     """
-    import csv
-
     found: list[list[str]] = [["_time", "tag", "value"]]
     header: list[str] | None = None
     for row in csv.reader(content.splitlines()):

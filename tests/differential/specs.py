@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from stream_detector.detection.config import EpisodeConfig, GridConfig, HeadConfig, LeadConfig, WindowConfig
-from stream_detector.detection.head.calibrated_head import CalibratedHead, build, fresh_state, head_arrays, read_options
+from stream_detector.detection.head.calibrated_head import (
+    CalibratedHead,
+    build_head,
+    fresh_state,
+    head_arrays,
+    read_options,
+)
 from stream_detector.detection.head.calibration import RateTracker
 from stream_detector.detection.head.ensemble import Averaged, Ensemble, Linear
 from stream_detector.detection.head.features import Features
@@ -89,4 +95,4 @@ def calibrated_head(number: int) -> CalibratedHead:
     linear = Linear(np.zeros(size), np.ones(size), rng.normal(scale=0.4, size=size), -2.0)
     ensemble = Ensemble(np.zeros(size, np.float32), linear, 1.0, (Averaged(forest, 1.0, 0.0),))
     arrays = head_arrays(ensemble, -0.5, fresh_state(features, tracker))
-    return build(config, arrays, SENSORS, lead)
+    return build_head(config, arrays, SENSORS, lead)

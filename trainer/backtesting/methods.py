@@ -15,7 +15,9 @@ from trainer.data.dataset import Dataset
 from trainer.data.examples import Examples, cut_examples
 from trainer.evaluation.scored import ScoredRows
 from trainer.fitting import head_fit
+from trainer.fitting.fit import pick_threshold
 from trainer.fitting.head_rows import HeadRows, read_rows
+from trainer.fitting.learn import learn
 from trainer.recipe import Recipe
 
 Floats = NDArray[np.float64]
@@ -74,9 +76,6 @@ class ScoreMethod:
         return []
 
     def score_fold(self, prepared: Examples, dataset: Dataset, fold: Fold) -> FoldScores:
-        from trainer.fitting.fit import pick_threshold
-        from trainer.fitting.learn import learn
-
         times = dataset.times[prepared.rows]
         lead_seconds = self.recipe.lead.until_steps * self.recipe.grid.step_seconds
         past = np.flatnonzero(times + lead_seconds < fold.begin)

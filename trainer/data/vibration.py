@@ -5,6 +5,7 @@ recipe's rate are low-passed and decimated, or a network would tell the recorder
 """
 
 import hashlib
+import zlib
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -78,8 +79,6 @@ def read_recordings(path: Path, config: SignalConfig) -> Recordings:
 
 def _read(file: Path, config: SignalConfig) -> NDArray[np.float64]:
     """(N, C) at the config's rate."""
-    import zlib
-
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 

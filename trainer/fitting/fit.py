@@ -1,6 +1,8 @@
 """Fitting: a recipe and a file in, a bundle and what was learnt about it out."""
 
+import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from trainer.data.examples import Examples, cut_examples
 from trainer.data.split import Split, split_rows
 from trainer.evaluation.evaluate import Evaluation, evaluate_rows
 from trainer.evaluation.scored import ScoredRows, score_dataset
+from trainer.fitting.head_fit import fit_head
 from trainer.fitting.learn import Learnt, learn
 from trainer.fitting.losses import Losses
 from trainer.fitting.progress import SILENT, FitProgress
@@ -71,8 +74,6 @@ def fit_recipe(
     learnt = learn(recipe, parts.training, progress)
     head = None
     if recipe.head is not None:
-        from trainer.fitting.head_fit import fit_head
-
         progress.stage("calibrating")
         head = fit_head(recipe, dataset, parts.split, progress)
     threshold = pick_threshold(recipe, learnt.scorer(recipe), parts.chosen_on)
@@ -158,9 +159,6 @@ def describe(recipe: Recipe, dataset: Dataset, split: Split, learnt: Learnt, thr
 
 def library_versions() -> dict[str, str]:
     """Versions of what the scores depend on."""
-    import platform
-    from importlib.metadata import version
-
     packages = ("stream-detector", "numpy", "torch", "scikit-learn", "safetensors")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.backtesting.alarm_value import AlarmValue
 from trainer.backtesting.verdict import difference_in_words, in_words
 from trainer.data.dataset import Dataset
+from trainer.evaluation.score import iso_times
 from trainer.reports.fit_report import STYLE
 
 if TYPE_CHECKING:
@@ -106,8 +107,6 @@ def _event_table(dataset: Dataset, worth: AlarmValue) -> str:
 
 
 def _times(dataset: Dataset, worth: AlarmValue) -> list[str]:
-    from trainer.evaluation.score import iso_times
-
     return iso_times(dataset.times[worth.event_rows])
 
 

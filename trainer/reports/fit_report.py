@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.bundle.manifest import Manifest
 from trainer.data.dataset import Dataset
+from trainer.data.spectrum import spectra
 from trainer.evaluation.evaluate import Evaluation, in_words
 from trainer.evaluation.scored import ScoredRows
 from trainer.fitting.fit import Fitted
@@ -29,7 +30,6 @@ Section = tuple[str, str, "go.Figure | None"]
 
 def fit_report(fitted: Fitted) -> str:
     """What was learnt, how the threshold was chosen, and how it does on the part that nothing was chosen on."""
-    from trainer.data.spectrum import spectra
     from trainer.reports import fit_figures as figures
 
     manifest = fitted.bundle.manifest

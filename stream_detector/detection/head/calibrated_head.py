@@ -124,7 +124,7 @@ def fresh_state(features: Features, tracker: RateTracker) -> CalibratedState:
     return CalibratedState(features.fresh(), tracker.fresh())
 
 
-def build(
+def build_head(
     config: HeadConfig, arrays: Mapping[str, NDArray[Any]], sensors: tuple[str, ...], lead: LeadConfig
 ) -> CalibratedHead:
     """A fitted head from its arrays; ValueError where they do not fit the options."""
@@ -139,5 +139,5 @@ def build(
 
 
 def head_arrays(ensemble: Ensemble, offset: float, beginning: CalibratedState) -> dict[str, NDArray[Any]]:
-    """What `build` reads."""
+    """What `build_head` reads."""
     return {**ensemble.arrays(), "offset": np.array([offset]), **prime(beginning)}

@@ -2,17 +2,15 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+import aiohttp
 import orjson
 
 from stream_detector.messages import from_iso, to_iso
 from stream_detector.operations.alarms.priority import SEVERITIES
 from stream_detector.operations.notify.notification import Notification
 from stream_detector.operations.signing import sign
-
-if TYPE_CHECKING:
-    import aiohttp
 
 ALERT_NAME = "PlantEventExpected"
 REASON_CHARACTERS = 300
@@ -53,7 +51,7 @@ class Alertmanager:
 
     def __init__(
         self,
-        session: "aiohttp.ClientSession",
+        session: aiohttp.ClientSession,
         url: str,
         name: str = "alertmanager",
         repeat_seconds: float = 60.0,
@@ -92,7 +90,7 @@ class Webhook:
     repeat_seconds: float | None = None
 
     def __init__(
-        self, session: "aiohttp.ClientSession", url: str, name: str = "webhook", secret: bytes | None = None
+        self, session: aiohttp.ClientSession, url: str, name: str = "webhook", secret: bytes | None = None
     ) -> None:
         self.name = name
         self._session = session
@@ -142,9 +140,7 @@ def to_alert(notification: Notification, now: float) -> dict[str, Any]:
     return alert
 
 
-async def _post(session: "aiohttp.ClientSession", url: str, body: bytes, headers: dict[str, str]) -> None:
-    import aiohttp
-
+async def _post(session: aiohttp.ClientSession, url: str, body: bytes, headers: dict[str, str]) -> None:
     try:
         headers = {"Content-Type": "application/json", **headers}
         # A redirect would turn the POST into a GET that is answered with 200.

@@ -10,6 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_offsets import committed_offsets
 from stream_detector.streaming.clients.security import aiokafka_options
@@ -43,8 +47,6 @@ class CommittedLog:
         self.metadata: dict[Any, str] = {}
 
     async def __aenter__(self) -> Self:
-        from aiokafka import AIOKafkaConsumer
-
         self._consumer: Any = AIOKafkaConsumer(
             **aiokafka_options(self._settings),
             group_id=self._group,
@@ -73,21 +75,15 @@ class CommittedLog:
 
     def done(self, topic: str, partition: int, offset: int) -> None:
         """This record and all before it in its partition are done."""
-        from aiokafka import TopicPartition
-
         self._done[TopicPartition(topic, partition)] = offset + 1
 
     async def commit(self, metadata: str = "") -> None:
         """Keeps what is done; waits for the broker as long as it takes."""
-        from aiokafka import OffsetAndMetadata
-
         offsets = {partition: OffsetAndMetadata(offset, metadata) for partition, offset in self._done.items()}
         await until_it_works(lambda: self._consumer.commit(offsets), "commit")
 
     async def pending(self) -> int:
         """Records that are not done."""
-        from aiokafka.errors import KafkaError
-
         try:
             ends = await self._consumer.end_offsets(list(self._done))
         except (KafkaError, TimeoutError):
@@ -111,8 +107,6 @@ class CommittedLog:
         return records
 
     async def _partitions(self) -> list[Any]:
-        from aiokafka import TopicPartition
-
         described = await self._ask_admin(lambda admin: admin.describe_topics(self._topics))
         return [
             TopicPartition(topic["topic"], partition["partition"])
@@ -135,8 +129,6 @@ class CommittedLog:
         await self.commit(next(iter(self.metadata.values()), ""))
 
     async def _take_up_new_partitions(self) -> None:
-        from aiokafka import TopicPartition
-
         known = [
             TopicPartition(topic, partition)
             for topic in self._topics
@@ -152,8 +144,6 @@ class CommittedLog:
         return found
 
     async def _ask_admin(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
-        from aiokafka.admin import AIOKafkaAdminClient
-
         async def ask() -> Any:
             admin = AIOKafkaAdminClient(**aiokafka_options(self._settings))
             await admin.start()
@@ -180,8 +170,6 @@ class CommittedLog:
 
 async def until_it_works(attempt: Callable[[], Awaitable[Answer]], what: str) -> Answer:
     """Repeats a call to the brokers until they answer: an outage ends, and nothing may be dropped meanwhile."""
-    from aiokafka.errors import KafkaError
-
     while True:
         try:
             return await attempt()

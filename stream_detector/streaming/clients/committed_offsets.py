@@ -10,6 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupLoadInProgressError, KafkaError, for_code
+from aiokafka.protocol.commit import OffsetFetchRequest
+
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
@@ -31,8 +35,6 @@ class AdminGroupOffsets:
         Raises:
             KafkaError: the group's coordinator cannot be reached, or cannot say yet.
         """
-        from aiokafka.admin import AIOKafkaAdminClient
-
         if self._admin is None:
             admin = AIOKafkaAdminClient(**aiokafka_options(self._settings), request_timeout_ms=15_000)
             await admin.start()
@@ -71,8 +73,6 @@ async def own_committed_offsets(
     Raises:
         KafkaError: the coordinator refuses to say.
     """
-    from aiokafka.errors import GroupLoadInProgressError, KafkaError
-
     wanted, coordinator = list(partitions), consumer._coordinator  # noqa: SLF001 - only it knows who holds the group
     while wanted:
         await coordinator.ensure_coordinator_known()
@@ -90,8 +90,6 @@ async def own_committed_offsets(
 
 def _request(group: str, partitions: Iterable[TopicPartition]) -> Any:
     """Partitions are named, for the embedded broker does not answer when asked about all."""
-    from aiokafka.protocol.commit import OffsetFetchRequest
-
     wanted: dict[str, list[int]] = defaultdict(list)
     for topic, partition in partitions:
         wanted[topic].append(partition)
@@ -99,8 +97,6 @@ def _request(group: str, partitions: Iterable[TopicPartition]) -> Any:
 
 
 def _offsets(answer: Any, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
-    from aiokafka.errors import for_code
-
     entries = [(topic, *entry) for topic, found in answer.topics for entry in found]
     # The oldest form of the answer has no error of the whole.
     for code in (getattr(answer, "error_code", NONE), *(code for *_, code in entries)):

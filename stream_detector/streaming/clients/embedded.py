@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
+from confluent_kafka import Producer
+
 from stream_detector.errors import BrokerError
 
 
@@ -21,8 +23,6 @@ class EmbeddedBroker:
         self.bootstrap = ""
 
     def start(self) -> Self:
-        from confluent_kafka import Producer
-
         self._client = Producer({"bootstrap.servers": "embedded", "test.mock.num.brokers": 1, "log_level": 0})
         brokers = self._client.list_topics(timeout=10).brokers.values()
         self.bootstrap = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)

@@ -5,8 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from confluent_kafka import TopicPartition
+
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients import librdkafka
+from stream_detector.streaming.clients.librdkafka import topics_of
 
 REFRESH_SECONDS = 2.0
 WATERMARK_SECONDS = 10.0
@@ -35,8 +39,6 @@ class Follower:
     """
 
     def __init__(self, settings: Settings, topics: Sequence[str], from_beginning: bool = False) -> None:
-        from stream_detector.streaming.clients import librdkafka
-
         self._settings, self._topics = settings, tuple(topics)
         self._consumer: Any = librdkafka.consumer(settings)
         self._positions: dict[tuple[str, int], int] = {}
@@ -77,10 +79,6 @@ class Follower:
         self._consumer.close()
 
     def _refresh(self, from_beginning: bool) -> None:
-        from confluent_kafka import TopicPartition
-
-        from stream_detector.streaming.clients.librdkafka import topics_of
-
         self._refreshed = time.monotonic()
         try:
             present = topics_of(self._consumer, self._settings)

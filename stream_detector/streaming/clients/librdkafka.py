@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
-
-if TYPE_CHECKING:
-    from confluent_kafka import Consumer, Producer
+from stream_detector.streaming.clients.topics import ensure_topics
 
 CONNECT_SECONDS = 10.0
 
@@ -38,14 +39,12 @@ def options(settings: Settings) -> dict[str, Any]:
     return found
 
 
-def producer(settings: Settings) -> "Producer":
+def producer(settings: Settings) -> Producer:
     """A producer whose records keep their order and come once, placed by key as the Java clients place them.
 
     Raises:
         BrokerError: no broker answers.
     """
-    from confluent_kafka import Producer
-
     made = Producer(
         {
             **options(settings),
@@ -62,14 +61,12 @@ def producer(settings: Settings) -> "Producer":
     return made
 
 
-def consumer(settings: Settings) -> "Consumer":
+def consumer(settings: Settings) -> Consumer:
     """A consumer that belongs to no group and commits nothing; its partitions are to be assigned.
 
     Raises:
         BrokerError: no broker answers.
     """
-    from confluent_kafka import Consumer
-
     made = Consumer(
         {
             **options(settings),
@@ -90,8 +87,6 @@ def topics_of(client: Any, settings: Settings) -> dict[str, list[int]]:
     Raises:
         BrokerError: no broker answers.
     """
-    from confluent_kafka import KafkaException
-
     try:
         found = client.list_topics(timeout=CONNECT_SECONDS).topics
     except KafkaException as error:
@@ -110,16 +105,12 @@ def need_topics(client: Any, settings: Settings) -> None:
     """
     if {settings.topic_readings, settings.topic_events} <= set(topics_of(client, settings)):
         return
-    from stream_detector.streaming.clients.topics import ensure_topics
 
     asyncio.run(ensure_topics(settings))
 
 
 def delete_topics(settings: Settings, names: list[str]) -> None:
     """Delete what exists of these topics; what cannot be deleted stays."""
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
-
     admin = AdminClient(options(settings))
     present = [name for name in names if name in topics_of(admin, settings)]
     if not present:

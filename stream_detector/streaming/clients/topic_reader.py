@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.security import aiokafka_options
@@ -46,9 +49,6 @@ class TopicReader:
         self.missing: list[str] = []
 
     async def __aenter__(self) -> Self:
-        from aiokafka import AIOKafkaConsumer
-        from aiokafka.errors import KafkaError
-
         self._consumer: Any = AIOKafkaConsumer(
             **aiokafka_options(self._settings),
             group_id=None,
@@ -73,8 +73,6 @@ class TopicReader:
         await self._consumer.stop()
 
     async def _assign(self) -> None:
-        from aiokafka import TopicPartition
-
         existing = await existing_partitions(self._settings)
         self.missing = [topic for topic in self._topics if topic not in existing]
         partitions = [

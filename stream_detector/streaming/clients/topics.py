@@ -4,6 +4,10 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import IncompatibleBrokerVersion
+
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.security import aiokafka_options
@@ -157,8 +161,6 @@ def worker_topics(settings: Settings) -> list[str]:
 
 
 async def _open_admin(settings: Settings) -> Any:
-    from aiokafka.admin import AIOKafkaAdminClient
-
     admin = AIOKafkaAdminClient(**aiokafka_options(settings), request_timeout_ms=REQUEST_MILLISECONDS)
     await admin.start()
     return admin
@@ -191,8 +193,6 @@ async def _make_missing(
 
 
 async def _create(admin: Any, settings: Settings, topic: Topic, partitions: int) -> None:
-    from aiokafka.admin import NewTopic
-
     new = NewTopic(topic.name, partitions, 1, topic_configs=topic.config())
     # The constructor refuses -1, which brokers take as their own default.
     new.replication_factor = settings.topic_replication
@@ -232,9 +232,6 @@ async def _check(admin: Any, settings: Settings, topics: list[Topic], needs: Top
 
 async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
     """{topic: its settings}; a topic whose settings this user may not see, or the broker does not tell, is left out."""
-    from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-    from aiokafka.errors import IncompatibleBrokerVersion
-
     try:
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
     except IncompatibleBrokerVersion:  # the embedded broker

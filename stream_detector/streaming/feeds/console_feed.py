@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 import numpy as np
 from aiohttp import web
+from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
 from stream_detector.bundle.manifest import Manifest
@@ -186,8 +187,6 @@ class ConsoleFeed:
         await asyncio.wait(tasks, timeout=1.0)
 
     async def _follow_for_ever(self) -> None:
-        from aiokafka.errors import KafkaError
-
         said = ""
         while True:
             try:
@@ -213,8 +212,6 @@ class ConsoleFeed:
                     self.take(records)
 
     async def _read_scores_back(self) -> None:
-        from aiokafka.errors import KafkaError
-
         since = time.time() - 3600.0 * READ_BACK_HOURS
         try:
             async with (

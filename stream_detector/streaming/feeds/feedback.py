@@ -13,7 +13,7 @@ def send_feedback(settings: Settings, feedback: Feedback) -> None:
     Raises:
         BrokerError: no broker took it in time.
     """
-    from stream_detector.streaming.clients import librdkafka
+    from stream_detector.streaming.clients import librdkafka  # noqa: PLC0415 - a worker seldom needs a second client
 
     failures: list[str] = []
 

@@ -5,10 +5,13 @@ import hashlib
 import logging
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import aiohttp
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
 from stream_detector.errors import StalledError, UsageError
@@ -29,9 +32,6 @@ from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.clients.topics import ensure_history_topics
 from stream_detector.streaming.feeds.alarm_logs import KafkaAlarmLog, KafkaStateLog
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed, follow_ledger
-
-if TYPE_CHECKING:
-    import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +82,6 @@ class ForwarderProcess:
             StalledError: no broker answered for `start_seconds`, or the brokers refuse to go on.
             UsageError: no receiver is named.
         """
-        from aiokafka.errors import KafkaError
-
         try:
             await self._run()
         except KafkaError as error:
@@ -94,8 +92,6 @@ class ForwarderProcess:
             raise (_stalled(fault) if isinstance(fault, KafkaError) else fault) from None
 
     async def _run(self) -> None:
-        import aiohttp
-
         timeout = aiohttp.ClientTimeout(total=self._forwarding.timeout_seconds)
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
@@ -112,8 +108,6 @@ class ForwarderProcess:
                 self._ready = True
 
     async def _wait_for_topics(self) -> None:
-        from aiokafka.errors import KafkaError
-
         deadline = time.monotonic() + self._settings.start_seconds
         while True:
             try:
@@ -130,8 +124,6 @@ class ForwarderProcess:
                 return
 
     async def _keeper(self, stack: AsyncExitStack) -> StateKeeper:
-        from aiokafka import AIOKafkaProducer
-
         settings, forwarding = self._settings, self._forwarding
         producer: Any = AIOKafkaProducer(**aiokafka_options(settings), acks="all", enable_idempotence=True)
         await producer.start()
@@ -160,7 +152,7 @@ class ForwarderProcess:
         group = f"{settings.group}-{GROUP}-{part}"
         return CommittedLog(settings, topics, group, self._forwarding.first_lookback_seconds)
 
-    def _receivers(self, session: "aiohttp.ClientSession") -> list[Receiver]:
+    def _receivers(self, session: aiohttp.ClientSession) -> list[Receiver]:
         forwarding = self._forwarding
         receivers: list[Receiver] = [
             Alertmanager(session, url, _name("alertmanager", url), forwarding.repeat_seconds, forwarding.console_url)

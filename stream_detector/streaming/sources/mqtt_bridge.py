@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import orjson
+from confluent_kafka import Producer
 
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
@@ -142,8 +143,6 @@ class MqttBridge:
         self._ending.set()
 
     def _make_producer(self) -> Any:
-        from confluent_kafka import Producer
-
         librdkafka.producer(self._settings)  # says plainly when no broker answers
         return Producer(
             {

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from stream_detector.detection.config import HeadConfig, LeadConfig
-from stream_detector.detection.head.calibrated_head import CalibratedHead, build, fresh_state, head_arrays, read_options
+from stream_detector.detection.head.calibrated_head import (
+    CalibratedHead,
+    build_head,
+    fresh_state,
+    head_arrays,
+    read_options,
+)
 from stream_detector.detection.head.calibration import RateTracker
 from stream_detector.detection.head.ensemble import Ensemble, Linear
 from stream_detector.detection.head.features import Features
@@ -22,7 +28,7 @@ def head() -> CalibratedHead:
     weights = np.random.default_rng(2).normal(scale=0.4, size=size)
     ensemble = Ensemble(np.zeros(size, np.float32), Linear(np.zeros(size), np.ones(size), weights, -3.0), 1.0, ())
     arrays = head_arrays(ensemble, -0.5, fresh_state(features, tracker))
-    return build(CONFIG, arrays, SENSORS, LEAD)
+    return build_head(CONFIG, arrays, SENSORS, LEAD)
 
 
 def plant(steps=400, seed=5):
@@ -85,7 +91,7 @@ def test_a_primed_head_goes_on_where_training_ended_but_forgets_the_clock_for_ol
     _, state = run(head, plant(300))
     state.primed_until = 299 * 120.0
     arrays = head_arrays(head.ensemble, head.offset, state)
-    again = build(CONFIG, arrays, SENSORS, LEAD)
+    again = build_head(CONFIG, arrays, SENSORS, LEAD)
     later, older = again.fresh(), again.fresh()
     step = StepInput(300, 300 * 120.0, np.ones(3), 0, False, True)
     again.advance(later, step)
@@ -110,10 +116,10 @@ def test_bytes_that_are_no_state_are_refused(head, data):
 def test_arrays_that_do_not_fit_are_refused(head):
     arrays = head_arrays(head.ensemble, 0.0, head.fresh())
     with pytest.raises(ValueError, match="offset"):
-        build(CONFIG, {k: v for k, v in arrays.items() if k != "offset"}, SENSORS, LEAD)
+        build_head(CONFIG, {k: v for k, v in arrays.items() if k != "offset"}, SENSORS, LEAD)
     with pytest.raises(ValueError, match="features"):
-        build(CONFIG, arrays, (*SENSORS, "d"), LEAD)
+        build_head(CONFIG, arrays, (*SENSORS, "d"), LEAD)
     with pytest.raises(ValueError, match="beginning"):
-        build(CONFIG, {k: v for k, v in arrays.items() if k != "beginning"}, SENSORS, LEAD)
+        build_head(CONFIG, {k: v for k, v in arrays.items() if k != "beginning"}, SENSORS, LEAD)
     with pytest.raises(ValueError, match="strength"):
-        build(HeadConfig(kind="calibrated", options={"strength": -1}), arrays, SENSORS, LEAD)
+        build_head(HeadConfig(kind="calibrated", options={"strength": -1}), arrays, SENSORS, LEAD)
