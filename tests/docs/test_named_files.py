@@ -9,7 +9,7 @@ from tests.support.paths import DOCS, ROOT
 
 PACKAGES = ("stream_detector", "trainer", "tests", "benchmarks", "deploy")
 PYTHON = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 NAMED = re.compile(r"(?<![\w./*%-])((?:[\w-]+/)*[\w-]+\.py)\b")
 
 
