@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit properties check format lint types kafka dist bench figures endurance chaos fuzz soak stack backtest audit-dependencies sbom screenshots dashboards manifests versions clean
+.PHONY: help setup demo test unit properties check format lint types kafka dist bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom screenshots dashboards manifests versions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -99,6 +99,9 @@ chaos: $(STAMP) ## break workers, brokers and topics on purpose and compare the 
 
 soak: $(STAMP) ## a steady load with kills and rebalances; SOAK='--minutes 60 --rate 50000 --write'
 	$(BIN)/python -m tests.chaos.soak $(SOAK)
+
+mutations: $(STAMP) ## break the product on purpose: does a fast test notice? MUTATIONS='--only NAME'
+	$(BIN)/python -m tests.mutations $(MUTATIONS)
 
 stack: $(STAMP) ## run everything as real processes: from a simulated break to the text at a receiver, timed
 	$(BIN)/python -m tests.programs.stack $(STACK)

@@ -461,6 +461,21 @@ async def test_a_partition_that_stays_goes_on_from_memory_with_its_unacknowledge
 
 
 @in_event_loop
+async def test_a_plan_takes_effect_when_what_it_writes_is_acknowledged() -> None:
+    """A first start writes down from where on its bundle decides."""
+    rig = await rig_with(Outcome())
+    rig.readings(20)
+    rig.pipeline.partitions.clear()
+    planning = asyncio.create_task(rig.pipeline.plan({0}, rig))
+    await settle(60)
+    assert set(on_their_way(rig)) == {STATE}
+    assert not planning.done()
+    assert (rig.engine.restored, rig.pipeline.partitions) == ([], {})
+    rig.broker.acknowledge()
+    assert await planning == {0: (0, 1)}
+
+
+@in_event_loop
 async def test_a_plan_waits_for_the_batch_in_hand() -> None:
     rig = await rig_with(outcome_with(alarms=1))
     rig.readings(20)

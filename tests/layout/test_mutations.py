@@ -1,0 +1,58 @@
+"""The list of mutations fits the product: each text that is to be replaced is there, and the tests named exist."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import mutations
+from tests.mutations import MUTATIONS, Mutation, first_failure, main
+from tests.support.paths import ROOT
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=[mutation.name for mutation in MUTATIONS])
+def test_a_mutation_finds_its_text_and_changes_it_to_code(mutation: Mutation) -> None:
+    broken = mutation.broken(ROOT)
+    assert broken != (ROOT / mutation.file).read_text(encoding="utf-8")
+    compile(broken, mutation.file, "exec")
+    assert all((ROOT / test).is_file() for test in mutation.tests)
+
+
+def test_each_mutation_has_a_name_of_its_own() -> None:
+    assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS) >= 25
+
+
+def test_a_text_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\nx = 1\n")
+    for before, found in (("y", 0), ("x = 1", 2)):
+        with pytest.raises(ValueError, match=f"{found} times in a.py, once is wanted"):
+            Mutation("m", "a.py", before, "z", ()).broken(tmp_path)
+
+
+def test_a_mutation_that_no_test_notices_survives_and_one_that_is_noticed_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "tree"
+    source.mkdir()
+    (source / "product.py").write_text("def double(x):\n    return x * 2\n\n\nUNTESTED = 1\n")
+    (source / "tests").mkdir()
+    (source / "tests" / "test_it.py").write_text(
+        "from product import double\n\n\ndef test_it_doubles():\n    assert double(3) == 6\n"
+    )
+    monkeypatch.setattr(mutations, "ROOT", source)
+    monkeypatch.setattr(mutations, "COPIED", ("product.py", "tests"))
+    monkeypatch.setattr(
+        mutations,
+        "MUTATIONS",
+        (
+            Mutation("noticed", "product.py", "x * 2", "x * 3", ("tests/test_it.py",)),
+            Mutation("not noticed", "product.py", "UNTESTED = 1", "UNTESTED = 2", ("tests/test_it.py",)),
+        ),
+    )
+    monkeypatch.setattr("sys.argv", ["mutations"])
+    assert main() == 1
+    told = capsys.readouterr().out
+    assert "caught  noticed" in told
+    assert "by tests/test_it.py::test_it_doubles" in told
+    assert "SURVIVED  not noticed" in told
+    assert "2 mutations, 1 caught, 1 survived" in told
+    assert first_failure(source, ["tests"]) is None

@@ -1,0 +1,428 @@
+"""`python -m tests.mutations` (`make mutations`): breaks the product on purpose, and says which fast test noticed.
+
+A mutation replaces a text of one file in a copy of the tree. Its own tests run first; where they pass, all fast tests
+run. A mutation that no test notices survives, and the program ends with 1. A text that is not there exactly once is an
+error: the list must not rot (`tests/layout/test_mutations.py` looks at it with every run of the fast tests).
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.paths import ROOT
+
+COPIED = ("stream_detector", "trainer", "tests", "docs", "deploy", "benchmarks", "pyproject.toml", "README.md")
+FAST = "not kafka and not slow and not prometheus and not browser"
+SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """Replaces `before` by `after` in `file`; `tests`: files whose tests should notice."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+    def broken(self, root: Path) -> str:
+        """The text of the file with the mutation in it.
+
+        Raises:
+            ValueError: the text to replace is not there exactly once.
+        """
+        text = (root / self.file).read_text(encoding="utf-8")
+        found = text.count(self.before)
+        if found != 1:
+            raise ValueError(f"{self.name}: {found} times in {self.file}, once is wanted: {self.before!r}")
+        return text.replace(self.before, self.after)
+
+
+WORKER, CLIENTS = "stream_detector/streaming/worker", "stream_detector/streaming/clients"
+PIPELINE, PRODUCER, STATE = f"{WORKER}/pipeline.py", f"{CLIENTS}/producer.py", f"{CLIENTS}/state_topic.py"
+OF_PIPELINE = ("tests/streaming/worker/test_pipeline.py",)
+OF_WORKER = ("tests/streaming/worker/test_local_worker.py",)
+OF_TRANSPORT = ("tests/streaming/worker/test_transport.py",)
+OF_PROBE = ("tests/streaming/worker/test_broker_probe.py",)
+OF_PLANNING = ("tests/streaming/worker/test_planning.py",)
+OF_READER = ("tests/streaming/clients/test_log_reader.py",)
+OF_PRODUCER = ("tests/streaming/clients/test_producer.py",)
+OF_PROGRESS = ("tests/streaming/worker/test_progress.py", *OF_PIPELINE)
+OF_ENGINE = ("tests/engine/test_engine.py", "tests/engine/test_rests.py", "tests/engine/test_engine_forms.py")
+
+# fmt: off
+MUTATIONS = (
+    # -- acknowledged, then committed ----------------------------------------------------------------------------------
+    Mutation(
+        "alarms are sent and not waited for", PIPELINE,
+        "            await self._send([alarm_message(self.settings, number, alarm) for alarm in outcome.alarms])\n",
+        "            messages = [alarm_message(self.settings, number, alarm) for alarm in outcome.alarms]\n"
+        "            await self._producer.enqueue(messages)\n",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "scores and dead letters are not waited for", PIPELINE,
+        "            for burst in part.unacknowledged.bursts:\n                await self._producer.confirm(burst)\n",
+        "",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "snapshots are sent and not waited for", PIPELINE,
+        "        await self._send(snapshots)", "        await self._producer.enqueue(snapshots)",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "what a plan writes is not waited for", PIPELINE,
+        "                    await self._send(burst)", "                    await self._producer.enqueue(burst)",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "whatever is sent is not waited for", PIPELINE,
+        "            await self._producer.confirm(await self._producer.enqueue(messages))",
+        "            await self._producer.enqueue(messages)",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "messages on their way are not bounded", PIPELINE,
+        "            await self._producer.confirm(oldest)\n", "",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "offsets are committed without a flush", f"{WORKER}/driving.py",
+        "        await keeper.flush()\n", "",
+        OF_TRANSPORT,
+    ),
+    Mutation(
+        "a flush loses what came meanwhile", PIPELINE,
+        "                    part.progress.declare(",
+        "                    part.progress.unacknowledged = Unacknowledged()\n"
+        "                    part.progress.declare(",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "a flush that is broken off forgets what it had taken", PIPELINE,
+        "                    part.progress.unacknowledged.take_back(part.unacknowledged)\n",
+        "                    pass\n",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "a newer snapshot is dropped with its older one", f"{WORKER}/unacknowledged.py",
+        "{**older.snapshots, **self.snapshots}", "{**self.snapshots, **older.snapshots}",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "snapshots that come while others are on their way are lost", PIPELINE,
+        "        unacknowledged.renew({", "        Unacknowledged().renew({",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "a burst counts as acknowledged when half of it is", PRODUCER,
+        "if failed is None and len(burst.futures) == len(burst.messages):", "if failed is None:",
+        OF_PRODUCER,
+    ),
+    Mutation(
+        "a message that expired counts as acknowledged", PRODUCER,
+        "if failed is None and len(burst.futures) == len(burst.messages):",
+        "if len(burst.futures) == len(burst.messages):",
+        OF_PRODUCER,
+    ),
+    Mutation(
+        "acknowledgements are not waited for at all", PRODUCER,
+        "                await asyncio.wait(burst.futures)\n", "                pass\n",
+        OF_PRODUCER,
+    ),
+    Mutation(
+        "a broken client's last burst stops the client that replaced it", PRODUCER,
+        "            await self._renew(burst.producer)\n", "            await self._renew(self._producer)\n",
+        OF_PRODUCER,
+    ),
+    Mutation(
+        "an event is acknowledged before it is handled", f"{WORKER}/agent.py",
+        "    await handle_or_fail(cast(Fetched, event.value), pipeline)\n",
+        "    event.ack()\n    await handle_or_fail(cast(Fetched, event.value), pipeline)\n",
+        OF_TRANSPORT,
+    ),
+    # -- what is committed, and with which low -------------------------------------------------------------------------
+    Mutation(
+        "low is the offset itself: nothing is rebuilt", PIPELINE,
+        "return processed if low is None else low", "return processed",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "low is lost on the way to the commit", PIPELINE,
+        "to_metadata(offset if progress.low is None else progress.low)", "to_metadata(offset)",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "what was processed during the flush is declared too", PIPELINE,
+        "part.progress.declare(part.processed, part.low, self._clock())",
+        "part.progress.declare(part.progress.processed, part.low, self._clock())",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "offsets are committed while windows are rebuilt", PIPELINE,
+        "if not (progress.rebuilding or progress.in_hand or", "if not (progress.in_hand or",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "a batch that failed is flushed", PIPELINE,
+        "if not (progress.rebuilding or progress.in_hand or", "if not (progress.rebuilding or",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "a batch that failed is gone on from", PIPELINE,
+        "number: progress.processed for number, progress in self.partitions.items() if not progress.in_hand",
+        "number: progress.processed for number, progress in self.partitions.items()",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "a partition that came back during the flush takes over the old offset", PIPELINE,
+        "                if self.partitions.get(part.number) is part.progress:\n"
+        "                    part.progress.declare(",
+        "                if part.number in self.partitions:\n"
+        "                    self.partitions[part.number].declare(",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "a commit that the group did not take is believed", f"{WORKER}/driving.py",
+        "    if done:\n", "    if offsets:\n",
+        OF_TRANSPORT,
+    ),
+    Mutation(
+        "offsets of partitions that are not ours any more count as committed", f"{WORKER}/consumer_thread.py",
+        "return len(mine) == len(offsets)", "return True",
+        OF_TRANSPORT,
+    ),
+    Mutation(
+        "the answer to an old commit counts for a new assignment", f"{WORKER}/progress.py",
+        "if self.declared is None or offset > self.declared:", "if False:",
+        OF_PROGRESS,
+    ),
+    Mutation(
+        "a declaration goes back", f"{WORKER}/progress.py",
+        "if self.declared is not None and offset <= self.declared:", "if False:",
+        OF_PROGRESS,
+    ),
+    # -- which fetches count -------------------------------------------------------------------------------------------
+    Mutation(
+        "a fetch of an older plan is processed", PIPELINE,
+        "if progress is None or progress.epoch != fetched.epoch:", "if progress is None:",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "a hole between two fetches passes unseen", PIPELINE,
+        "if fetched.start != progress.processed:", "if fetched.start < progress.processed:",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "a plan that lost its partitions takes effect", PIPELINE,
+        "            if self._revocations != revocations:\n                return {}\n", "",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "fetches carry the number of the newest plan and not of theirs", f"{WORKER}/consumer_thread.py",
+        "        self.positions.clear()\n", "",
+        OF_TRANSPORT,
+    ),
+    Mutation(
+        "records before the position are read again", f"{WORKER}/draining.py",
+        "    if records and records[0].offset < begin:", "    if False:",
+        ("tests/streaming/worker/test_draining.py",),
+    ),
+    # -- starts --------------------------------------------------------------------------------------------------------
+    Mutation(
+        "a start lies beyond the commit", f"{WORKER}/recovery.py",
+        "offset=min(max(low, known.beginning), resume)", "offset=max(low, known.beginning, resume)",
+        ("tests/streaming/worker/test_recovery.py",),
+    ),
+    Mutation(
+        "an end below the commit is believed at once", f"{WORKER}/planning.py",
+        "            await self._sleep(LOOK_AGAIN_SECONDS)\n", "            return ends\n",
+        OF_PLANNING,
+    ),
+    Mutation(
+        "snapshots of another log are taken", STATE,
+        " or snapshot.offset > self.end:", ":",
+        OF_READER,
+    ),
+    Mutation(
+        "snapshots of another group are taken", STATE,
+        " or snapshot.group != self.group or", " or",
+        OF_READER,
+    ),
+    Mutation(
+        "snapshots of another bundle are taken", STATE,
+        "            if bundle == bundle_id and snapshot.position > position",
+        "            if snapshot.position > position",
+        OF_READER,
+    ),
+    Mutation(
+        "the snapshot written last wins", STATE,
+        "if key not in self._newest or snapshot.offset >= self._newest[key].offset:", "if True:",
+        OF_READER,
+    ),
+    # -- failures ------------------------------------------------------------------------------------------------------
+    Mutation(
+        "an error of the engine is swallowed", f"{WORKER}/driving.py",
+        "        handler.fail(error)\n        await asyncio.Event().wait()\n", "        return\n",
+        (*OF_TRANSPORT, *OF_WORKER),
+    ),
+    Mutation(
+        "after an error the batch counts as done", f"{WORKER}/driving.py",
+        "        await asyncio.Event().wait()\n", "",
+        OF_TRANSPORT,
+    ),
+    Mutation(
+        "a failed commit is swallowed", f"{WORKER}/driving.py",
+        "        keeper.fail(error)\n        return False\n", "        return False\n",
+        OF_TRANSPORT,
+    ),
+    Mutation(
+        "a group whose offset went back goes unseen", f"{WORKER}/broker_probe.py",
+        "committed.get(number, -1) < offset", "committed.get(number, offset) < offset",
+        OF_PROBE,
+    ),
+    Mutation(
+        "a stalled worker keeps its place in the group", f"{WORKER}/worker.py",
+        "                        await stream.leave()\n", "                        pass\n",
+        OF_WORKER,
+    ),
+    Mutation(
+        "after a failure the batch in hand is finished and committed", f"{WORKER}/worker.py",
+        "self._close_all(None if failed else stream)", "self._close_all(stream)",
+        OF_WORKER,
+    ),
+    # -- ready ---------------------------------------------------------------------------------------------------------
+    Mutation(
+        "ready while windows are rebuilt", f"{WORKER}/worker.py",
+        "if reason is None and self.pipeline.rebuilding:", "if False:",
+        OF_WORKER,
+    ),
+    Mutation(
+        "ready before anything was looked at", f"{WORKER}/lifecycle.py",
+        "self.not_ready: str | None = STARTING", "self.not_ready: str | None = None",
+        ("tests/streaming/worker/test_lifecycle.py",),
+    ),
+    Mutation(
+        "ready while the worker ends", f"{WORKER}/worker.py",
+        "            self.lifecycle.not_ready = ENDING\n", "            self.lifecycle.not_ready = None\n",
+        OF_WORKER,
+    ),
+    Mutation(
+        "ready without an assignment", f"{WORKER}/broker_probe.py",
+        "if not view.member or owned.planning:", "if not view.member:",
+        OF_PROBE,
+    ),
+    # -- what is decided -----------------------------------------------------------------------------------------------
+    Mutation(
+        "two records are enough to move a clock", "stream_detector/engine/clock_guard.py",
+        "AGREEING = 3", "AGREEING = 2",
+        OF_ENGINE,
+    ),
+    Mutation(
+        "an asset is evicted for either reason", "stream_detector/engine/assets.py",
+        "slots[lags & unheard & ", "slots[(lags | unheard) & ",
+        OF_ENGINE,
+    ),
+    Mutation(
+        "a rest begins where an alarm was kept up longer than it had to be", "stream_detector/detection/episodes.py",
+        "return min(max(step, raised_step + 1), raised_step + config.max_steps)",
+        "return max(step, raised_step + 1)",
+        OF_ENGINE,
+    ),
+    Mutation(
+        "a label is known a step early", "stream_detector/detection/head/calibration.py",
+        "known_until = step - self._lead.until_steps", "known_until = step - self._lead.until_steps + 1",
+        ("tests/detection/head/test_calibration.py",),
+    ),
+)
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`caught_by`: the test that failed; None = the mutation survived."""
+
+    mutation: Mutation
+    caught_by: str | None
+    seconds: float
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--only", metavar="TEXT", help="mutations whose name holds this text")
+    parser.add_argument("--list", action="store_true", help="name the mutations and end")
+    options = parser.parse_args()
+    chosen = [mutation for mutation in MUTATIONS if options.only is None or options.only in mutation.name]
+    if not chosen:
+        parser.error(f"no mutation is called {options.only!r}; --list names them")
+    if options.list:
+        print("\n".join(mutation.name for mutation in chosen))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
+        copy = Path(folder)
+        copy_tree(copy)
+        named = sorted({test for mutation in chosen for test in mutation.tests})
+        failed = first_failure(copy, named)
+        if failed is not None:
+            print(f"without any mutation {failed} fails already; mend that first")
+            return 1
+        verdicts = list(map_mutations(copy, chosen))
+    survivors = [verdict.mutation.name for verdict in verdicts if verdict.caught_by is None]
+    print(f"{len(verdicts)} mutations, {len(verdicts) - len(survivors)} caught, {len(survivors)} survived")
+    return 1 if survivors else 0
+
+
+def map_mutations(copy: Path, mutations: Iterable[Mutation]) -> Iterable[Verdict]:
+    for mutation in mutations:
+        verdict = try_mutation(copy, mutation)
+        print(f"{'caught' if verdict.caught_by else 'SURVIVED':>8}  {mutation.name}  ({verdict.seconds:.0f} s)")
+        print(f"{'':>8}  by {verdict.caught_by}" if verdict.caught_by else "", flush=True)
+        yield verdict
+
+
+def try_mutation(copy: Path, mutation: Mutation) -> Verdict:
+    """Break the copy, run the tests, mend it."""
+    began = time.monotonic()
+    file = copy / mutation.file
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(mutation.broken(copy), encoding="utf-8")
+    try:
+        caught_by = first_failure(copy, mutation.tests) or first_failure(copy, ("tests",))
+    finally:
+        file.write_text(whole, encoding="utf-8")
+    return Verdict(mutation, caught_by, time.monotonic() - began)
+
+
+def copy_tree(to: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", ".hypothesis", "images")
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=ignored)
+        else:
+            shutil.copy2(ROOT / name, to / name)
+
+
+def first_failure(root: Path, tests: Iterable[str]) -> str | None:
+    """The first test that fails, by name; None where all pass."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-m", FAST, "-p", "no:cacheprovider", "--timeout", "60", *tests],
+        cwd=root, capture_output=True, text=True, check=False, timeout=SECONDS,
+    )  # fmt: skip
+    if done.returncode == 0:
+        return None
+    found = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    # A test that hangs is ended with the whole process.
+    return found.group(1) if found else f"pytest, which ended with {done.returncode}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
