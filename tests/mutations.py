@@ -419,7 +419,7 @@ def first_failure(root: Path, tests: Iterable[str]) -> str | None:
     )  # fmt: skip
     if done.returncode == 0:
         return None
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", done.stdout, re.MULTILINE)
     # A test that hangs is ended with the whole process.
     return found.group(1) if found else f"pytest, which ended with {done.returncode}"
 

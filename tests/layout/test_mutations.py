@@ -22,10 +22,10 @@ def test_each_mutation_has_a_name_of_its_own() -> None:
 
 
 def test_a_text_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text("x = 1\nx = 1\n")
+    (tmp_path / "product.py").write_text("x = 1\nx = 1\n")
     for before, found in (("y", 0), ("x = 1", 2)):
-        with pytest.raises(ValueError, match=f"{found} times in a.py, once is wanted"):
-            Mutation("m", "a.py", before, "z", ()).broken(tmp_path)
+        with pytest.raises(ValueError, match=f"{found} times in product.py, once is wanted"):
+            Mutation("m", "product.py", before, "z", ()).broken(tmp_path)
 
 
 def test_a_mutation_that_no_test_notices_survives_and_one_that_is_noticed_does_not(
@@ -35,7 +35,7 @@ def test_a_mutation_that_no_test_notices_survives_and_one_that_is_noticed_does_n
     source.mkdir()
     (source / "product.py").write_text("def double(x):\n    return x * 2\n\n\nUNTESTED = 1\n")
     (source / "tests").mkdir()
-    (source / "tests" / "test_it.py").write_text(
+    (source / "tests" / "test_python_api.py").write_text(
         "from product import double\n\n\ndef test_it_doubles():\n    assert double(3) == 6\n"
     )
     monkeypatch.setattr(mutations, "ROOT", source)
@@ -44,15 +44,15 @@ def test_a_mutation_that_no_test_notices_survives_and_one_that_is_noticed_does_n
         mutations,
         "MUTATIONS",
         (
-            Mutation("noticed", "product.py", "x * 2", "x * 3", ("tests/test_it.py",)),
-            Mutation("not noticed", "product.py", "UNTESTED = 1", "UNTESTED = 2", ("tests/test_it.py",)),
+            Mutation("noticed", "product.py", "x * 2", "x * 3", ("tests/test_python_api.py",)),
+            Mutation("not noticed", "product.py", "UNTESTED = 1", "UNTESTED = 2", ("tests/test_python_api.py",)),
         ),
     )
     monkeypatch.setattr("sys.argv", ["mutations"])
     assert main() == 1
     told = capsys.readouterr().out
     assert "caught  noticed" in told
-    assert "by tests/test_it.py::test_it_doubles" in told
+    assert "by tests/test_python_api.py::test_it_doubles" in told
     assert "SURVIVED  not noticed" in told
     assert "2 mutations, 1 caught, 1 survived" in told
     assert first_failure(source, ["tests"]) is None

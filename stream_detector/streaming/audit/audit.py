@@ -24,7 +24,7 @@ from stream_detector.streaming.audit.report import (
     compare_alarms,
     compare_dead_letters,
 )
-from stream_detector.streaming.audit.topics import AuditTopics
+from stream_detector.streaming.audit.topics import AuditTopics, open_audit_topics
 from stream_detector.streaming.clients.group_facts import BundleSwitch
 from stream_detector.streaming.clients.group_limits import limits_of
 from stream_detector.streaming.clients.kafka_types import TopicPartition
@@ -70,6 +70,7 @@ async def audit_log(
     new_engine: NewEngine,
     bundle_id: str,
     others: Mapping[str, NewEngine] | None = None,
+    open_topics: Callable[[Settings], AuditTopics] = open_audit_topics,
 ) -> Audit:
     """Read everything again and compare, under the limits that the group has written down.
 
@@ -78,13 +79,14 @@ async def audit_log(
         new_engine: makes an engine that runs the bundle.
         bundle_id: of that bundle.
         others: the same for more bundles that the group has run; ranges of bundles that are not given are not judged.
+        open_topics: makes the reader of the topics.
 
     Raises:
         BrokerError: the brokers cannot be reached, or the topic of readings does not exist.
         UsageError: the group has committed nothing, though there are readings.
     """
     engines = {bundle_id: new_engine, **(others or {})}
-    reader = AuditTopics(settings)
+    reader = open_topics(settings)
     try:
         await reader.start()
         return await _audit(settings, reader, engines, bundle_id)

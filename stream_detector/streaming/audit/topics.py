@@ -1,6 +1,7 @@
 """The topics as an audit reads them: whole, a partition at a time."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from stream_detector.messages import Message
 from stream_detector.operations.record_guard import RecordGuard, read_message
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_offsets import committed_offsets, own_committed_offsets
-from stream_detector.streaming.clients.kafka_types import KafkaRecord, TopicPartition
+from stream_detector.streaming.clients.kafka_types import KafkaConsumer, KafkaRecord, OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.clients.state_topic import PartitionState
 from stream_detector.streaming.clients.topics import existing_partitions
@@ -26,24 +27,36 @@ MOST_GROUPS = 100
 
 
 class AuditTopics:
-    """Open from `start` to `stop`."""
+    """Open from `start` to `stop`; `open_audit_topics` makes one that reads from the brokers.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: names group and topics.
+        consumer: not started.
+        topics: says which partitions every topic has.
+        committed: says what the group has committed of these partitions.
+        groups: says which groups have committed something of them, whatever they are.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        consumer: KafkaConsumer,
+        topics: Callable[[], Awaitable[Mapping[str, Sequence[int]]]],
+        committed: Callable[[Sequence[TopicPartition]], Awaitable[Mapping[TopicPartition, OffsetAndMetadata]]],
+        groups: Callable[[Sequence[TopicPartition]], Awaitable[list[str]]],
+    ) -> None:
         self._settings = settings
-        self._consumer = AIOKafkaConsumer(
-            **aiokafka_options(settings),
-            group_id=settings.group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        )
-        self._partitions: dict[str, list[int]] = {}
+        self._consumer = consumer
+        self._topics = topics
+        self._committed = committed
+        self.groups = groups
+        self._partitions: Mapping[str, Sequence[int]] = {}
         self._translation = Translation(mapping_of(settings))
         self.guard = RecordGuard()
 
     async def start(self) -> None:
         await self._consumer.start()
-        self._partitions = await existing_partitions(self._settings)
+        self._partitions = await self._topics()
         if self._settings.topic_readings not in self._partitions:
             raise BrokerError(f"topic {self._settings.topic_readings} does not exist at {self._settings.bootstrap}")
 
@@ -54,7 +67,7 @@ class AuditTopics:
         return [TopicPartition(topic, number) for number in self._partitions.get(topic, ())]
 
     async def committed(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        found = await own_committed_offsets(self._consumer, partitions)
+        found = await self._committed(partitions)
         return {tp: entry.offset for tp, entry in found.items()}
 
     async def ends(self, tp: TopicPartition) -> tuple[int, int]:
@@ -103,12 +116,31 @@ class AuditTopics:
             [record.timestamp for record in records],
         )
 
-    async def groups(self, partitions: list[TopicPartition]) -> list[str]:
-        """Which groups have committed something of these, whatever they are."""
-        admin = AIOKafkaAdminClient(**aiokafka_options(self._settings))
-        await admin.start()
-        try:
-            names = sorted(name for name, *_ in await admin.list_consumer_groups())[:MOST_GROUPS]
-            return [name for name in names if await committed_offsets(admin, name, partitions)]
-        finally:
-            await admin.close()
+
+def open_audit_topics(settings: Settings) -> AuditTopics:
+    """The topics at the brokers that the settings name, not started."""
+    consumer = AIOKafkaConsumer(
+        **aiokafka_options(settings),
+        group_id=settings.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    return AuditTopics(
+        settings,
+        consumer,
+        partial(existing_partitions, settings),
+        partial(own_committed_offsets, consumer),
+        partial(groups_with_offsets, settings),
+    )
+
+
+async def groups_with_offsets(settings: Settings, partitions: Sequence[TopicPartition]) -> list[str]:
+    """Which groups have committed something of these, whatever they are."""
+    admin = AIOKafkaAdminClient(**aiokafka_options(settings))
+    await admin.start()
+    try:
+        names = sorted(name for name, *_ in await admin.list_consumer_groups())[:MOST_GROUPS]
+        return [name for name in names if await committed_offsets(admin, name, partitions)]
+    finally:
+        await admin.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from aiokafka.errors import KafkaConnectionError
 
@@ -134,11 +135,18 @@ class LocalGroupOffsets:
 
 def local_log_reader(broker: LocalBroker, settings: Settings) -> LogReader:
     """A reader of the local broker, not started."""
+    return LogReader(settings, LocalConsumer(broker), LocalGroupOffsets(broker), partial(local_topics, broker))
 
-    async def topics() -> dict[str, list[int]]:
-        return {name: [tp.partition for tp in broker.partitions_of(name)] for name in broker.topics()}
 
-    return LogReader(settings, LocalConsumer(broker), LocalGroupOffsets(broker), topics)
+async def local_topics(broker: LocalBroker) -> dict[str, list[int]]:
+    """{topic: its partitions}."""
+    return {name: [tp.partition for tp in broker.partitions_of(name)] for name in broker.topics()}
+
+
+async def local_groups(broker: LocalBroker, partitions: Sequence[TopicPartition]) -> list[str]:
+    """Which groups have committed something of these."""
+    broker.answer()
+    return sorted({group for group, tp in broker.committed if tp in partitions})
 
 
 async def ensure_local_topics(broker: LocalBroker, settings: Settings) -> dict[str, int]:

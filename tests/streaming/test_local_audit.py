@@ -1,0 +1,175 @@
+"""The audit of a local log that a whole worker has processed, and of one that somebody tampered with."""
+
+import asyncio
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_detector.bundle.bundle import Bundle, load_bundle
+from stream_detector.engine.engine import Engine
+from stream_detector.engine.limits import Limits
+from stream_detector.errors import BrokerError, UsageError
+from stream_detector.settings import Settings
+from stream_detector.streaming.audit.audit import audit_log
+from stream_detector.streaming.audit.report import Audit
+from stream_detector.streaming.audit.topics import AuditTopics
+from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets, local_groups, local_topics
+from tests.support.event_loop import in_event_loop
+from tests.support.local_workers import SETTINGS, Plant, until
+from tests.support.plant import make_log, small_bundle
+
+LOG = make_log(7, steps=60)
+ALARMS, LETTERS = SETTINGS.topic_alarms, SETTINGS.topic_dead_letters
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(small_bundle(tmp_path_factory.mktemp("bundles") / "small"))
+
+
+async def processed(bundle: Bundle, settings: Settings = SETTINGS) -> Plant:
+    """A plant whose log one worker has read to its end."""
+    plant = Plant(partitions=2, settings=settings)
+    plant.send(LOG)
+    worker = plant.worker(bundle)
+    running = asyncio.create_task(worker.run())
+    await until(plant.caught_up)
+    worker.stop()
+    assert await running == 0
+    return plant
+
+
+async def audit(plant: Plant, bundle: Bundle) -> Audit:
+    def open_topics(settings: Settings) -> AuditTopics:
+        committed = partial(LocalGroupOffsets(plant.broker).read, settings.group)
+        broker = plant.broker
+        topics, groups = partial(local_topics, broker), partial(local_groups, broker)
+        return AuditTopics(settings, LocalConsumer(broker), topics, committed, groups)
+
+    def new_engine(limits: Limits) -> Engine:
+        return Engine(bundle, limits)
+
+    return await audit_log(plant.settings, new_engine, bundle.manifest.bundle_id, open_topics=open_topics)
+
+
+def tamper(plant: Plant, topic: str, place: int, **changes: Any) -> None:
+    """One published message is another one; None in place of changes = it is gone."""
+    (records,) = [log.records for log in plant.broker._topics[topic] if len(log.records) > place][:1]
+    if not changes:
+        del records[place]
+        return
+    old = records[place]
+    body = json.dumps({**json.loads(old.value or b""), **changes}, separators=(",", ":")).encode()
+    plant.broker.append(topic, body, old.key, old.partition)
+
+
+@in_event_loop
+async def test_what_a_worker_published_is_accounted_for(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    found = await audit(plant, bundle)
+    assert found.good
+    assert found.alarms == len(plant.alarms()) > 5
+    assert found.dead_letters == len(plant.broker.values(LETTERS)) > 0
+    assert sum(partition.received for partition in found.partitions) > 500
+
+
+@in_event_loop
+async def test_an_alarm_that_is_missing_is_lost(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    tamper(plant, ALARMS, 0)
+    found = await audit(plant, bundle)
+    assert (found.good, len(found.alarms_lost)) == (False, 1)
+
+
+@in_event_loop
+async def test_an_alarm_that_says_something_else_is_different(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    tamper(plant, ALARMS, 0, score=99.0)
+    found = await audit(plant, bundle)
+    assert (found.good, len(found.alarms_different)) == (False, 1)
+
+
+@in_event_loop
+async def test_an_alarm_that_the_log_does_not_give_is_invented(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    tamper(plant, ALARMS, 0, id="invented")
+    found = await audit(plant, bundle)
+    assert found.alarms_invented == ["invented/raised"]
+    assert not found.good
+
+
+@in_event_loop
+async def test_a_dead_letter_that_is_missing_is_lost_and_one_too_many_is_invented(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    tamper(plant, LETTERS, 0)
+    assert (await audit(plant, bundle)).dead_letters_lost == 1
+    plant = await processed(bundle)
+    tamper(plant, LETTERS, 0, offset=0)
+    found = await audit(plant, bundle)
+    assert (found.good, found.dead_letters_invented) == (False, 1)
+
+
+@in_event_loop
+async def test_what_is_published_and_not_committed_yet_is_neither_lost_nor_invented(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    for number in range(plant.partitions):
+        plant.commit_of_another(20, number=number)
+    found = await audit(plant, bundle)
+    assert found.good
+    tamper(plant, ALARMS, -1)
+    assert (await audit(plant, bundle)).good
+
+
+@in_event_loop
+async def test_a_group_that_has_committed_nothing_is_not_judged(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    plant.broker.committed = {("others", tp): entry for (_, tp), entry in plant.broker.committed.items()}
+    with pytest.raises(UsageError, match="others"):
+        await audit(plant, bundle)
+
+
+@in_event_loop
+async def test_records_that_retention_removed_are_told_and_their_alarms_not_compared(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    plant.broker.remove_before(plant.tp(), 50)
+    found = await audit(plant, bundle)
+    assert found.incomplete == [0]
+    assert found.alarms_lost == found.alarms_invented == []
+
+
+@in_event_loop
+async def test_records_of_others_are_translated_as_the_worker_does(bundle: Bundle, tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.json"
+    mapping.write_text('{"time":"ts","sensor":"tag","value":"val"}')
+    settings = SETTINGS.model_copy(update={"field_mapping_file": mapping})
+    plant = Plant(settings=settings)
+    for second in range(60):
+        value = json.dumps({"ts": 1_700_000_000 + 10 * second, "tag": "s1", "val": 0.5}).encode()
+        plant.broker.append(settings.topic_readings, value, b"machine-0", 0)
+    worker = plant.worker(bundle)
+    running = asyncio.create_task(worker.run())
+    await until(plant.caught_up)
+    worker.stop()
+    await running
+    found = await audit(plant, bundle)
+    assert found.good
+    assert found.partitions[0].windowed == 60
+
+
+@in_event_loop
+async def test_a_log_that_is_not_there_is_told(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    plant.broker.delete_topic(SETTINGS.topic_readings)
+    with pytest.raises(BrokerError, match="does not exist at local:1"):
+        await audit(plant, bundle)
+
+
+@in_event_loop
+async def test_brokers_that_are_away_are_told(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    plant.broker.up = False
+    with pytest.raises(BrokerError, match="local:1 cannot be read"):
+        await audit(plant, bundle)
