@@ -12,7 +12,6 @@ import typer
 Form = Literal["readings", "rows"]
 
 FILE = "The file"
-STREAM = "The stream"
 TROUBLE = "Trouble on purpose"
 
 

@@ -63,7 +63,6 @@ class Repartition:
         self._mapping = None if mapping is None or mapping.is_identity else mapping
         self._keys = {sensor: asset.encode() for sensor, asset in assets.items()}
         self._decoder = msgspec.json.Decoder(_Names)
-        self.unplaced = 0
 
     def key_of(self, key: bytes | None, value: bytes | None) -> bytes | None:
         """The asset that a record belongs to; its own key where that cannot be found out."""
@@ -117,10 +116,7 @@ class Repartition:
         value = record.value
         if self._mapping is not None:
             value = self._mapping.to_message(value, record.topic, record.timestamp)
-        key = self.key_of(record.key, value)
-        if key is record.key:
-            self.unplaced += 1
-        return Outgoing(self._settings.topic_readings, key or b"", value)
+        return Outgoing(self._settings.topic_readings, self.key_of(record.key, value) or b"", value)
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         try:
