@@ -93,9 +93,9 @@ class LeadConfig(Config):
 class EpisodeConfig(Config):
     """An alarm stays up for at least `hold_steps`, at most `max_steps`; then it is cleared and perhaps raised anew.
 
-    The lead window of an alarm's last step reaches past its end. For `rest_steps` after that end no other alarm of the
-    run is raised. Up to `until_steps - from_steps` of the lead, the first step that each step above the threshold
-    speaks of stays covered; the later ones do if the unrest lasts.
+    After an alarm ends, no other is raised in the same run for `rest_steps`. Its lead window reaches past its end, so
+    that a rest leaves no gap as long as `rest_steps <= until_steps - from_steps`: the first step that each step above
+    the threshold announces is still covered. The later ones are covered only if the score stays above.
     """
 
     hold_steps: int = Field(default=2, ge=1)

@@ -1,12 +1,10 @@
 """Readings into the grid: which are late, duplicate or windowed, and when steps close (rules 2, 3 and 6 of the grid).
 
-Readings are taken in *pieces*, short enough that no asset outruns the ring, and a piece in *rounds*. Within a round all
-readings of an asset are written before its steps are closed; that gives the same as one reading at a time because
-
-- a reading that is not late lies in a cell that no closed window has used: a step closes when it is past its lateness
-  (then the reading were late), or when every sensor has reported it that is not dead (then the reading is a duplicate,
-  or its sensor is masked in that window);
-- where it would not (a late reading that fills a cell, an event) a new round begins.
+Readings are taken in pieces (no asset may outrun its ring), and each piece in rounds. In a round all readings are
+written first, and steps are closed afterwards. This equals one reading at a time, because no reading written in a round
+can change a step that closes earlier in it: a step closes either by lateness (a later reading for it would be late, and
+is not written) or by completeness (a later reading for it is a duplicate, or belongs to a sensor that is dead and
+masked). The two exceptions, a late reading that fills a hole and an event, begin a new round.
 """
 
 from collections.abc import Iterator
@@ -17,8 +15,8 @@ import numpy as np
 from stream_detector.detection.grid.closed_steps import LATE_EVENT, Closings, concatenate, select
 from stream_detector.detection.grid.grid import Bools, Grid, Ints
 from stream_detector.detection.grid.sorted_readings import (
-    Piece,
     Readings,
+    SortedReadings,
     first_past,
     first_reaching,
     instants_of,
@@ -62,7 +60,7 @@ class Intake:
             ahead = min(LOOK_AHEAD, max(2 * taken, LEAST_AHEAD))
             yield from self._take_piece(piece, offsets)
 
-    def _cut(self, ahead: Readings) -> tuple[Piece, int]:
+    def _cut(self, ahead: Readings) -> tuple[SortedReadings, int]:
         """The longest piece in which no asset goes on by more than the slack after its first reading."""
         grid = self._grid
         instants = instants_of(grid, ahead)
@@ -72,59 +70,59 @@ class Intake:
         else:
             order = np.argsort(slot.astype(np.uint16 if grid.capacity <= 65_536 else np.int64), kind="stable")
         piece = sort_piece(grid, instants, order)
-        beyond = piece.reached > (piece.reached_base + grid.slack)[piece.rank]
+        beyond = piece.newest_step > (piece.base_step + grid.slack)[piece.asset_index]
         if not beyond.any():
             return piece, len(ahead)
         taken = int(order[beyond].min())
         return sort_piece(grid, instants, order[order < taken]), int(instants.heads[taken])
 
-    def _take_piece(self, piece: Piece, offsets: Ints) -> Iterator[Closings]:
+    def _take_piece(self, piece: SortedReadings, offsets: Ints) -> Iterator[Closings]:
         grid = self._grid
         final = np.append(piece.starts[1:], len(piece.step)) - 1
         jumps = piece.step[piece.starts] > grid.newest[piece.slots] + grid.slack
         if jumps.any():
             yield self._jump(piece, jumps)
         self._note_offsets(piece, final, offsets)
-        grid.open_rows(piece.slots, piece.reached[final])
+        grid.open_rows(piece.slots, piece.newest_step[final])
 
         late = piece.step < piece.horizon_before
-        usable = (piece.step >= piece.horizon_before - grid.history) & ~piece.event
+        usable = (piece.step >= piece.horizon_before - grid.history) & ~piece.is_event
         base = np.where(usable, grid.rows(piece.slot, piece.step) * grid.sensors, UNUSABLE)
-        cell = base[piece.at] + piece.sensor
+        cell = base[piece.instant] + piece.sensor
         writes = self._tell_apart(piece, late, cell)
         fills = np.zeros(len(late), np.bool_)
         if late.any():
-            fills[piece.at[writes & late[piece.at]]] = True
-        if not (piece.event.any() or fills.any()):
+            fills[piece.instant[writes & late[piece.instant]]] = True
+        if not (piece.is_event.any() or fills.any()):
             yield self._round(piece, np.arange(len(late)), np.flatnonzero(writes), cell, writes)
             return
-        boundary = piece.event.copy()
+        boundary = piece.is_event.copy()
         boundary[1:] |= fills[1:] & ~fills[:-1]
         boundary[piece.starts] = False
         passed = np.cumsum(boundary)
-        turn: Ints = passed - passed[piece.starts][piece.rank]
+        turn: Ints = passed - passed[piece.starts][piece.asset_index]
         rounds = _split(turn)
         written = np.flatnonzero(writes)
         by_turn = dict.fromkeys(range(len(rounds)), written[:0])
-        for chosen in _split(turn[piece.at[written]]):
-            by_turn[int(turn[piece.at[written[chosen[0]]]])] = written[chosen]
+        for chosen in _split(turn[piece.instant[written]]):
+            by_turn[int(turn[piece.instant[written[chosen[0]]]])] = written[chosen]
         for number, members in enumerate(rounds):
             yield self._round(piece, members, by_turn[number], cell, writes)
 
-    def _tell_apart(self, piece: Piece, late: Bools, cell: Ints) -> Bools:
+    def _tell_apart(self, piece: SortedReadings, late: Bools, cell: Ints) -> Bools:
         """Count the readings by rules 2 and 3; (N,) which of them are written."""
         usable = np.flatnonzero(cell >= 0)
-        late = late[piece.at]
+        late = late[piece.instant]
         again, write = self._repeats(piece, usable, cell[usable], late[usable])
         duplicate, writes = np.zeros(len(cell), np.bool_), np.zeros(len(cell), np.bool_)
         duplicate[usable], writes[usable] = again, write
-        readings = ~piece.event[piece.at]
+        readings = ~piece.is_event[piece.instant]
         self.tally.duplicate += int(again.sum())
         self.tally.late += int((late & ~duplicate & readings).sum())
         self.tally.windowed += int((~(late | duplicate) & readings).sum())
         return writes
 
-    def _jump(self, piece: Piece, jumps: Bools) -> Closings:
+    def _jump(self, piece: SortedReadings, jumps: Bools) -> Closings:
         """Close what the first reading of these assets leaves behind, before its row is cleared for new steps."""
         grid, slots = self._grid, piece.slots[jumps]
         grid.horizon[slots] = piece.horizon[piece.starts[jumps]]
@@ -133,10 +131,10 @@ class Intake:
         first[slots] = piece.first_record(piece.starts[jumps])
         return replace(closings, record=first[closings.slot])
 
-    def _note_offsets(self, piece: Piece, final: Ints, offsets: Ints) -> None:
+    def _note_offsets(self, piece: SortedReadings, final: Ints, offsets: Ints) -> None:
         grid = self._grid
-        begin = np.maximum(grid.newest[piece.slots] + 1, piece.reached[final] + 1 - grid.offset_memory)
-        count = np.maximum(piece.reached[final] + 1 - begin, 0)
+        begin = np.maximum(grid.newest[piece.slots] + 1, piece.newest_step[final] + 1 - grid.offset_memory)
+        count = np.maximum(piece.newest_step[final] + 1 - begin, 0)
         owner = np.repeat(np.arange(len(count)), count)
         if not len(owner):
             return
@@ -144,7 +142,7 @@ class Intake:
         where = first_reaching(piece, owner, steps)
         grid.note_offsets(piece.slots[owner], steps, offsets[piece.first_record(where)])
 
-    def _repeats(self, piece: Piece, usable: Ints, cell: Ints, late: Bools) -> tuple[Bools, Bools]:
+    def _repeats(self, piece: SortedReadings, usable: Ints, cell: Ints, late: Bools) -> tuple[Bools, Bools]:
         """Rule 3, for the readings `usable` in their `cell`: which are duplicates, and which are written."""
         grid = self._grid
         filled = grid.flat_reported[cell]
@@ -160,7 +158,7 @@ class Intake:
         first = np.ones(len(cell), np.bool_)
         first[1:] = cell[1:] != cell[:-1]
         rank = np.cumsum(first) - 1
-        instant = piece.at[usable[order]]
+        instant = piece.instant[usable[order]]
         width = 4.0 * grid.steps.step_seconds
         start = piece.step[instant] * grid.steps.step_seconds
         time = piece.time[instant] - start
@@ -178,32 +176,32 @@ class Intake:
         duplicate[order], written[order] = again, write
         return duplicate, written
 
-    def _round(self, piece: Piece, members: Ints, chosen: Ints, cell: Ints, writes: Bools) -> Closings:
+    def _round(self, piece: SortedReadings, members: Ints, chosen: Ints, cell: Ints, writes: Bools) -> Closings:
         """Write the readings `chosen` of the instants `members` (ascending, so sorted by slot), then close."""
         grid = self._grid
         cells = cell[chosen]
         grid.flat_values[cells] = piece.value[chosen]
         grid.flat_reported[cells] = True
         if not grid.complete:
-            grid.flat_time[cells] = piece.time[piece.at[chosen]]
-        rank = piece.rank[members]
+            grid.flat_time[cells] = piece.time[piece.instant[chosen]]
+        rank = piece.asset_index[members]
         starts = np.flatnonzero(np.append(True, rank[1:] != rank[:-1]))
         final = members[np.append(starts[1:], len(members)) - 1]
-        slots = piece.slots[piece.rank[final]]
-        parts = self._events(piece, members[piece.event[members]])
+        slots = piece.slots[piece.asset_index[final]]
+        parts = self._events(piece, members[piece.is_event[members]])
         grid.horizon[slots] = piece.horizon[final]
-        grid.newest[slots] = piece.reached[final]
+        grid.newest[slots] = piece.newest_step[final]
         latest = np.maximum.reduceat(piece.time[members], starts)
         grid.watermark[slots] = np.maximum(grid.watermark[slots], latest)
 
         parts.append(self._close(piece, slots, cell, writes, members[starts]))
         return concatenate(parts)
 
-    def _close(self, piece: Piece, slots: Ints, cell: Ints, writes: Bools, begins: Ints) -> Closings:
+    def _close(self, piece: SortedReadings, slots: Ints, cell: Ints, writes: Bools, begins: Ints) -> Closings:
         """Close what these slots can close. `begins`: (N,) instant with which this round begins for each."""
         grid = self._grid
         begin, rank = np.empty(grid.capacity, np.int64), np.empty(grid.capacity, np.int64)
-        begin[slots], rank[slots] = piece.begin[begins], piece.rank[begins]
+        begin[slots], rank[slots] = piece.sorted_position[begins], piece.asset_index[begins]
         first_step = np.empty(grid.capacity, np.int64)
         first_step[slots] = grid.next_step[slots]
         closings = grid.close_by_watermark(slots)
@@ -226,7 +224,7 @@ class Intake:
         place = running_maximum(place, begin[piece.slots], ranks)
         return replace(closings, record=piece.record_at(place))
 
-    def _settled(self, piece: Piece, closings: Closings, ranks: Ints, cell: Ints, writes: Bools) -> Ints:
+    def _settled(self, piece: SortedReadings, closings: Closings, ranks: Ints, cell: Ints, writes: Bools) -> Ints:
         """(N,) position of the reading with which all steps up to this one are past their lateness or reported."""
         grid = self._grid
         place = _positions(piece, first_past(piece, ranks, closings.step))
@@ -252,7 +250,7 @@ class Intake:
             settled = np.maximum(settled, np.minimum(passed, complete))
         return settled
 
-    def _events(self, piece: Piece, members: Ints) -> list[Closings]:
+    def _events(self, piece: SortedReadings, members: Ints) -> list[Closings]:
         """Mark the steps of events; the run ends at once where the step has closed already."""
         if not len(members):
             return []
@@ -274,9 +272,9 @@ class Intake:
         ]
 
 
-def _positions(piece: Piece, places: Ints) -> Ints:
+def _positions(piece: SortedReadings, places: Ints) -> Ints:
     """Where the first readings of these instants lie among the readings sorted by slot; behind all: their number."""
-    return np.append(piece.begin, len(piece.at))[places]
+    return np.append(piece.sorted_position, len(piece.instant))[places]
 
 
 def _split(turn: Ints) -> list[Ints]:

@@ -67,52 +67,57 @@ def instants_of(grid: Grid, readings: Readings) -> Instants:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Instants (M,) sorted by slot, and their readings (N,) in the order of the log.
+class SortedReadings:
+    """A piece of the log: its instants sorted by slot, which keeps each asset's in the order of the log.
 
-    `slot`, `time`, `step`, `event`: (M,). `rank`: (M,) number of the slot among `slots`; `starts`: where each
-    begins. `reached`: (M,) newest step of the asset with this instant, not below `reached_base` of the slot. `horizon`:
-    (M,) first step not past its lateness with it, not below `horizon_base` of the slot. `head`, `begin`: (M,) the
-    instant's first reading in the log, and its position among the readings sorted by slot. `at`: (N,) place of each
-    reading's instant. `record`: (N,).
+    Attributes:
+        slot, time, step, is_event: (M,) of each instant.
+        asset_index: (M,) place of its asset among `slots`.
+        newest_step: (M,) newest step of the asset with this instant, not below `base_step`.
+        horizon: (M,) first step that is not past its lateness with this instant, not below `base_horizon`.
+        horizon_before: (M,) the same before this instant.
+        first_reading: (M,) of the instant, in the order of the log.
+        sorted_position: (M,) of that reading, among the readings sorted by slot.
+        slots, starts, base_step, base_horizon: (K,) of each asset; `starts` is its first instant.
+        instant, record, sensor, value: (N,) of each reading, in the order of the log.
     """
 
     slot: Ints
     time: Floats
     step: Ints
-    event: Bools
-    rank: Ints
-    starts: Ints
-    slots: Ints
-    reached: Ints
-    reached_base: Ints
+    is_event: Bools
+    asset_index: Ints
+    newest_step: Ints
     horizon: Ints
-    horizon_base: Ints
     horizon_before: Ints
-    head: Ints
-    begin: Ints
-    at: Ints
+    first_reading: Ints
+    sorted_position: Ints
+    slots: Ints
+    starts: Ints
+    base_step: Ints
+    base_horizon: Ints
+    instant: Ints
     record: Ints
     sensor: Ints
     value: Floats
 
     def first_record(self, places: Ints) -> Ints:
         """Record of the first reading of these instants."""
-        return self.record[self.head[places]]
+        return self.record[self.first_reading[places]]
 
     def position(self, readings: Ints) -> Ints:
         """Where these readings lie among the readings sorted by slot."""
-        places = self.at[readings]
-        return self.begin[places] + readings - self.head[places]
+        places = self.instant[readings]
+        return self.sorted_position[places] + readings - self.first_reading[places]
 
     def record_at(self, positions: Ints) -> Ints:
         """The opposite: record of the readings at these positions."""
-        places = np.searchsorted(self.begin, positions, side="right") - 1
-        records: Ints = self.record[self.head[places] + positions - self.begin[places]]
+        places = np.searchsorted(self.sorted_position, positions, side="right") - 1
+        records: Ints = self.record[self.first_reading[places] + positions - self.sorted_position[places]]
         return records
 
 
-def sort_piece(grid: Grid, ahead: Instants, order: Ints) -> Piece:
+def sort_piece(grid: Grid, ahead: Instants, order: Ints) -> SortedReadings:
     """The first len(order) instants; `order` sorts them by slot and is stable."""
     slot, step, time = ahead.slot[order], ahead.step[order], ahead.time[order]
     first = np.ones(len(order), np.bool_)
@@ -141,22 +146,22 @@ def sort_piece(grid: Grid, ahead: Instants, order: Ints) -> Piece:
         length = np.diff(heads[: len(order)], append=count)
         at, length = np.repeat(place, length), length[order]
         begin = np.cumsum(length) - length
-    return Piece(
+    return SortedReadings(
         slot=slot,
         time=time,
         step=step,
-        event=readings.sensor[head] == EVENT_SENSOR,
-        rank=rank,
+        is_event=readings.sensor[head] == EVENT_SENSOR,
+        asset_index=rank,
         starts=starts,
         slots=slots,
-        reached=reached,
-        reached_base=reached_base,
+        newest_step=reached,
+        base_step=reached_base,
         horizon=running,
-        horizon_base=horizon_base,
+        base_horizon=horizon_base,
         horizon_before=before,
-        head=head,
-        begin=begin,
-        at=at,
+        first_reading=head,
+        sorted_position=begin,
+        instant=at,
         record=readings.record[:count],
         sensor=readings.sensor[:count],
         value=readings.value[:count],
@@ -171,17 +176,17 @@ def running_maximum(values: Ints, base: Ints, rank: Ints) -> Ints:
     return result
 
 
-def first_past(piece: Piece, ranks: Ints, steps: Ints) -> Ints:
+def first_past(piece: SortedReadings, ranks: Ints, steps: Ints) -> Ints:
     """Places in the piece with which each step, of the slot of this rank, is past its lateness."""
-    return _first_at_least(piece, piece.horizon, piece.horizon_base, ranks, steps + 1)
+    return _first_at_least(piece, piece.horizon, piece.base_horizon, ranks, steps + 1)
 
 
-def first_reaching(piece: Piece, ranks: Ints, steps: Ints) -> Ints:
+def first_reaching(piece: SortedReadings, ranks: Ints, steps: Ints) -> Ints:
     """Places in the piece that first reach each step, of the slot of this rank."""
-    return _first_at_least(piece, piece.reached, piece.reached_base, ranks, steps)
+    return _first_at_least(piece, piece.newest_step, piece.base_step, ranks, steps)
 
 
-def _first_at_least(piece: Piece, running: Ints, base: Ints, ranks: Ints, wanted: Ints) -> Ints:
-    keys = (piece.rank << _RANK_BITS) + np.maximum(running - base[piece.rank], 0)
+def _first_at_least(piece: SortedReadings, running: Ints, base: Ints, ranks: Ints, wanted: Ints) -> Ints:
+    keys = (piece.asset_index << _RANK_BITS) + np.maximum(running - base[piece.asset_index], 0)
     places: Ints = np.searchsorted(keys, (ranks << _RANK_BITS) + np.maximum(wanted - base[ranks], 0))
     return places
