@@ -13,7 +13,7 @@ import typer
 from stream_detector.exit_codes import run_command
 from trainer import commands
 
-FIRST = ("recipes", "simulate", "prelabel", "fit", "evaluate", "backtest", "score", "sign")
+FIRST = ("init", "recipes", "simulate", "prelabel", "fit", "evaluate", "backtest", "score", "sign")
 """The order of `--help`: that of a user's way. Others follow by name."""
 
 

@@ -28,6 +28,9 @@ ANYTHING = Layout()
 
 Floats = NDArray[np.float64]
 
+RUN_GAP_SECONDS = 100 * 86_400.0
+"""Runs whose times start again are moved by multiples of this: a step length divides it, so rows keep their grid."""
+
 
 def read_history(path: Path, layout: Layout = ANYTHING) -> History:
     """Read a file; of a folder, or a path with * in its name, all files one after another in the order of time.
@@ -99,6 +102,8 @@ def _read(path: Path, layout: Layout) -> History:
         values[np.isin(values, layout.missing_codes)] = np.nan
     labels = None if label is None else _labels(path, columns, label, layout, report)
     runs = _runs(columns, layout)
+    if runs is not None:
+        seconds = _end_to_end(seconds, runs)
     _note_times(seconds, runs, report)
     return History(path, seconds, columns.sensors, values, labels, runs, report)
 
@@ -297,6 +302,17 @@ def _runs(columns: Columns, layout: Layout) -> NDArray[np.int64] | None:
         [index == 0 or any(key[index] != key[index - 1] for key in keys) for index in range(len(keys[0]))]
     )
     return np.asarray(np.cumsum(changed) - 1, np.int64)
+
+
+def _end_to_end(times: NDArray[np.float64], parts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Move runs whose times start again behind the run before, far enough that no window spans two of them."""
+    moved = times.copy()
+    starts = np.flatnonzero(np.diff(parts, prepend=-1))
+    for start, stop in zip(starts, [*starts[1:], len(times)], strict=True):
+        if start and moved[start] <= moved[start - 1]:
+            behind = moved[start - 1] + RUN_GAP_SECONDS - times[start]
+            moved[start:stop] = times[start:stop] + np.ceil(behind / RUN_GAP_SECONDS) * RUN_GAP_SECONDS
+    return moved
 
 
 def _note_times(seconds: Floats, runs: NDArray[np.int64] | None, report: ReadReport) -> None:

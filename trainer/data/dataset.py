@@ -14,9 +14,6 @@ from trainer.data.prelabel import prelabel
 from trainer.data.vibration import is_recording, read_recordings
 from trainer.recipe import DataConfig, SignalConfig
 
-RUN_GAP_SECONDS = 100 * 86_400.0
-"""Runs whose times start again are moved by multiples of this: a step length divides it, so rows keep their grid."""
-
 
 @dataclass(frozen=True)
 class Dataset:
@@ -120,8 +117,8 @@ def files_sha256(path: Path) -> str:
 
 
 def _in_order(path: Path, history: History, config: DataConfig) -> NDArray[np.float64]:
-    """The times, runs behind one another; DataError where time runs backwards."""
-    times = history.times if history.runs is None else _end_to_end(history.times, history.runs)
+    """The times; DataError where time runs backwards."""
+    times = history.times
     backwards = np.flatnonzero(np.diff(times) < 0)
     if len(backwards):
         row = int(backwards[0]) + 1
@@ -137,14 +134,3 @@ def _in_order(path: Path, history: History, config: DataConfig) -> NDArray[np.fl
 def in_words(seconds: float) -> str:
     """A time as people read it."""
     return datetime.fromtimestamp(float(seconds), UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _end_to_end(times: NDArray[np.float64], parts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Move runs whose times start again behind the run before, far enough that no window spans two of them."""
-    moved = times.copy()
-    starts = np.flatnonzero(np.diff(parts, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(times)], strict=True):
-        if start and moved[start] <= moved[start - 1]:
-            behind = moved[start - 1] + RUN_GAP_SECONDS - times[start]
-            moved[start:stop] = times[start:stop] + np.ceil(behind / RUN_GAP_SECONDS) * RUN_GAP_SECONDS
-    return moved

@@ -38,7 +38,7 @@ def usable(recipe: Recipe, dataset: Dataset) -> tuple[Dataset, list[str]]:
         notes.append(f"left out {len(names)} sensors that are constant or empty in the training part: {_some(names)}")
         kept = tuple(name for name, off in zip(dataset.sensors, idle, strict=True) if not off)
         dataset = replace(dataset, sensors=kept, values=dataset.values[:, ~idle])
-    return dataset, notes + _strangers(dataset, train)
+    return dataset, notes + ([] if recipe.scaler.clip is not None else _strangers(dataset, train))
 
 
 def rows_used(times: NDArray[np.float64], grid: GridConfig) -> int:

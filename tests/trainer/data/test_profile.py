@@ -1,0 +1,90 @@
+"""`trainer init`: files that nobody has described become recipes that fit them, or questions."""
+
+from pathlib import Path
+
+import pytest
+
+from trainer.data.dataset import read_dataset
+from trainer.data.profile import Profile, profile, sniff
+from trainer.data.recipe_text import recipe_text
+from trainer.recipe import Recipe, load_recipe
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "plant.csv"
+    path.write_text(text)
+    return path
+
+
+def recipe_of(folder: Path, found: Profile) -> Recipe:
+    path = folder / "plant.toml"
+    path.write_text(recipe_text(found))
+    return load_recipe(str(path))
+
+
+def minutes(row: str, count: int = 60) -> str:
+    return "".join(row.format(at=f"2026-05-01 00:{n:02}:00", n=n, wave=(n * 7) % 11) + "\n" for n in range(count))
+
+
+def test_a_loggers_file_is_read_as_its_recipe_reads_it(tmp_path: Path) -> None:
+    text = "Logger;7\nserial;99\n\ntime;flow;level;mode;spare\n;l/min;m;;\n" + minutes("{at};{wave},5;{n};auto;0")
+    found = profile(written(tmp_path, text))
+    assert found.layout.skip_rows == 3
+    assert found.layout.unit_rows == 1
+    assert set(found.left_out) == {"mode", "level"}
+    assert found.constant == ["spare"]
+    recipe = recipe_of(tmp_path, found)
+    dataset = read_dataset(found.path, recipe.data)
+    assert dataset.sensors == ("flow",)
+    assert dataset.values[1, 0] == 7.5
+    assert recipe.grid.step_seconds == 60
+
+
+def test_a_label_is_asked_for_and_never_assumed(tmp_path: Path) -> None:
+    found = profile(written(tmp_path, "time,a,b,y\n" + minutes("{at},{wave},{wave},0") + "2026-05-01 01:00:00,1,2,1\n"))
+    assert "y" in found.label_candidates
+    assert '# label_column = "y"' in recipe_text(found)
+    assert recipe_of(tmp_path, found).data.label_column is None
+    assert "y" not in read_dataset(found.path, recipe_of(tmp_path, found).data).sensors
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("time,tag,value\n2026-05-01,T1,1\n2026-05-01,T2,2\n2026-05-02,T1,3\n2026-05-02,T2,1\n", "long"),
+        ('"Time","T"\n2026-05-01 00:00:00,1.5 °C\n2026-05-01 00:01:00,2.5 °C\n', "grafana"),
+        ("#datatype,string,long\n#group,false,false\n#default,,\n,result,table,_time,_value,_field\n", "influx"),
+        ("time;a\n2026-05-01;1,5\n2026-05-02;2,5\n", "wide"),
+    ],
+)
+def test_the_form_is_found_out(tmp_path: Path, text: str, form: str) -> None:
+    assert sniff(written(tmp_path, text)).form == form
+
+
+def test_date_and_clock_in_two_columns_are_found(tmp_path: Path) -> None:
+    found = profile(
+        written(tmp_path, "Date;Clock;a\n10/03/2026;18.00.00;1\n10/03/2026;19.00.00;3\n13/03/2026;20.00.00;2\n")
+    )
+    assert found.layout.time_column == ("Date", "Clock")
+    assert found.step_seconds > 3000
+
+
+def test_a_counter_is_no_sensor_and_may_be_the_time(tmp_path: Path) -> None:
+    found = profile(written(tmp_path, "minute,a\n" + "".join(f"{n},{(n * 7) % 11}\n" for n in range(40))))
+    assert found.layout.without_time
+    assert "is 'minute' the time?" in found.questions[0]
+    assert read_dataset(found.path, recipe_of(tmp_path, found).data).sensors == ("a",)
+
+
+def test_rows_without_header_and_time_are_samples(tmp_path: Path) -> None:
+    found = profile(written(tmp_path, "".join(f"-1.{n % 7},0.{n % 5},2\n" for n in range(40))))
+    recipe = recipe_of(tmp_path, found)
+    assert recipe.grid.kind == "table"
+    assert not recipe.data.header
+
+
+def test_steps_back_and_shared_times_are_questions(tmp_path: Path) -> None:
+    rows = "".join(f"2026-05-01 00:{n:02}:00,{n % 7}\n" for n in [*range(20), *range(20), *range(20)])
+    asked = " ".join(profile(written(tmp_path, "time,a\n" + rows)).questions)
+    assert "2 rows are earlier than the row before them" in asked
+    assert "40 of 60 rows have the time of an earlier row" in asked

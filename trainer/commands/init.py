@@ -1,0 +1,43 @@
+"""`trainer init`: a file nobody has described becomes a recipe that fits it, and a page that shows it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    data: Annotated[Path, typer.Option(help="A file, a folder, or a name with *: .csv, .csv.gz, .parquet, .xlsx.")],
+    out: Annotated[Path | None, typer.Option(help="The recipe to write.", show_default="NAME.toml")] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write the profile as an HTML page.")] = None,
+) -> None:
+    """Profile a file and write a commented recipe for it.
+
+    The recipe says how the file is read, which columns stay out and why, and what a person must decide: labels are
+    asked for, never assumed.
+    """
+    from stream_detector.errors import DataError, UsageError
+    from trainer.data.profile import profile
+    from trainer.data.recipe_text import recipe_text
+    from trainer.output import write_bytes
+
+    place = out or Path(f"{data.name.split('.')[0].replace('*', '') or 'plant'}.toml")
+    if place.exists() and out is None:
+        raise UsageError(f"{place} is there already; name another file with --out")
+    found = profile(data)
+    for line in found.history.report.lines():
+        typer.echo(f"read: {line}")
+    if not found.sensors:
+        raise DataError(f"{data}: no column is a sensor that moves; left out: {', '.join(found.left_out) or 'none'}")
+    write_bytes(place, recipe_text(found).encode())
+    typer.echo(f"{place}: {len(found.sensors)} sensors; {len(found.left_out) + len(found.constant)} columns left out")
+    for name, why in found.label_candidates.items():
+        typer.echo(f"decide: is {name!r} the label? {why}")
+    for question in found.questions:
+        typer.echo(f"decide: {question}")
+    if report is not None:
+        from trainer.reports.profile_page import profile_page
+
+        write_bytes(report, profile_page(found).encode())
+        typer.echo(f"profile: {report}")
+    typer.echo(f"next: trainer fit --recipe {place} --data {data} --out bundle")

@@ -1,0 +1,238 @@
+"""Profiles a file that nobody has described: its form, its time, its sensors, and what a person must decide."""
+
+import csv
+import math
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.errors import DataError
+from stream_detector.historian import History, Layout, files_of, read_history
+from stream_detector.historian.encoding import read_text
+from stream_detector.historian.layout import LABEL_NAMES, MISSING_WORDS
+
+SEPARATORS = ",;\t|"
+HEAD_LINES = 200
+MOST_TEXT_COLUMNS = 200
+
+TAGS = ("tag", "tagname", "tag_name", "sensor", "point", "signal", "variable", "metric", "name")
+VALUES = ("value", "val", "reading")
+QUALITIES = ("quality", "status", "q", "quality_code")
+TEXT_PARQUET = (".parquet", ".pq", ".xlsx", ".xlsm")
+
+NUMBER = re.compile(r"^[-+]?(?:\d+(?:[.,]\d*)*|[.,]\d+)(?:[eE][-+]?\d+)?$")
+WITH_UNIT = re.compile(r"^[-+]?\d+(?:[.,]\d+)*\s*(?:°|%|[A-Za-zµ])[^\d,;]*$")
+CLOCK = re.compile(r"^\d{1,2}:\d\d(?::\d\d)?(?:\s*[AaPp][Mm])?$|^\d{1,2}\.\d\d\.\d\d$")
+DATE = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[ T.].*)?$|^\d{1,2}-[A-Za-z]{3}-\d{2,4}(?:[ T].*)?$")
+DAY = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}$|^\d{1,2}-[A-Za-z]{3}-\d{2,4}$")
+
+
+@dataclass
+class Profile:
+    """What was found out about a file.
+
+    Attributes:
+        layout: how it is read.
+        history: its content.
+        left_out: {column: why it is no sensor}.
+        constant: sensors that never change or are empty; they stay out too.
+        counters: columns that increase in every row.
+        label_candidates: {column: what speaks for it being the label}. They are asked for, never assumed.
+        questions: what a person must decide.
+    """
+
+    path: Path
+    layout: Layout
+    history: History
+    left_out: dict[str, str] = field(default_factory=dict)
+    constant: list[str] = field(default_factory=list)
+    counters: list[str] = field(default_factory=list)
+    label_candidates: dict[str, str] = field(default_factory=dict)
+    questions: list[str] = field(default_factory=list)
+
+    @property
+    def step_seconds(self) -> float:
+        """The usual pause between rows; 1 where rows have no time."""
+        step = self.history.report.median_step_seconds
+        return 1.0 if self.layout.without_time or not math.isfinite(step) else step
+
+    @property
+    def sensors(self) -> list[str]:
+        """The sensors that are left."""
+        return [name for name in self.history.sensors if name not in self.constant and name not in self.left_out]
+
+
+def profile(path: Path) -> Profile:
+    """Find out how a file is to be read, and read it.
+
+    Raises:
+        DataError: it cannot be read; the message says what a person must decide.
+    """
+    layout = sniff(files_of(path)[0])
+    left_out: dict[str, str] = {}
+    history = _read_without_texts(path, layout, left_out)
+    layout = replace(layout, ignore=tuple(left_out))
+    found = Profile(path, layout, history, left_out)
+    _judge_sensors(found)
+    _judge_times(found)
+    return found
+
+
+def sniff(path: Path) -> Layout:
+    """Form, header, separator, units and time columns, from the first lines."""
+    anything = Layout(find_label=False)
+    if path.suffix.lower() in TEXT_PARQUET:
+        return anything
+    text = read_text(path, None)
+    layout = replace(anything, encoding=text.encoding if text.guessed else None)
+    lines = text.content.splitlines()[:HEAD_LINES]
+    if lines[0].startswith(("#group", "#datatype", "#default")):
+        return replace(layout, form="influx", time_column="_time")
+    marked = lines[0].strip().strip('"').lower().startswith("sep=")
+    separator = _separator(lines[1:] if marked else lines)
+    rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
+    header = _header(rows)
+    if header is None:
+        time_column = "c1" if DATE.match(rows[0][0].strip()) else ""
+        return replace(layout, separator=separator, header=False, time_column=time_column)
+    names = [name.strip() for name in rows[header]]
+    body = [row for row in rows[header + 1 :] if len(row) >= len(names)]
+    unit_rows = 0
+    while unit_rows < min(3, len(body) - 1) and not any(_is_data(cell) for cell in body[unit_rows]):
+        unit_rows += 1
+    layout = replace(layout, skip_rows=0 if marked else header, unit_rows=unit_rows, separator=separator)
+    body = body[unit_rows:]
+    lower = [name.lower() for name in names]
+    tag, value = _first(lower, TAGS), _first(lower, VALUES)
+    if tag is not None and value is not None and len(names) <= 6:
+        quality = _first(lower, QUALITIES)
+        time = _time_column(names, body, skip={tag, value})
+        return replace(
+            layout, form="long", tag_column=names[tag], value_column=names[value], time_column=time,
+            quality_column=None if quality is None else names[quality],
+        )  # fmt: skip
+    time_column = _time_column(names, body)
+    if marked or any(WITH_UNIT.match(cell.strip()) for row in body[:50] for cell in row[1:]):
+        return replace(layout, form="grafana", time_column=time_column or names[0], skip_rows=0, separator=None)
+    return replace(layout, time_column=time_column if time_column is not None else "")
+
+
+def _separator(lines: list[str]) -> str:
+    """The separator with which most lines have as many cells as their neighbours, and at least two."""
+
+    def agreement(separator: str) -> tuple[int, int]:
+        counts = [len(row) for row in csv.reader(lines, delimiter=separator)]
+        usual = max(set(counts), key=counts.count)
+        return (counts.count(usual) if usual > 1 else 0, usual)
+
+    return max(SEPARATORS, key=agreement)
+
+
+def _header(rows: list[list[str]]) -> int | None:
+    """Number of the row with the names; None where the first row holds data already."""
+    widths = [len(row) for row in rows]
+    usual = max(set(widths), key=widths.count)
+    for number, row in enumerate(rows):
+        if abs(len(row) - usual) <= 1 and len(row) > 1:
+            cells = [cell.strip() for cell in row if cell.strip()]
+            data = sum(_is_data(cell) for cell in cells)
+            return None if number == 0 and data > len(cells) / 2 else number
+    return 0
+
+
+def _time_column(names: list[str], body: list[list[str]], skip: set[int] = frozenset()) -> str | tuple[str, ...] | None:  # type: ignore[assignment]
+    lower = [name.lower() for name in names]
+    for number, name in enumerate(lower):
+        usual = (
+            name in ("time", "timestamp", "datetime", "date", "_time", "index", "") or "time" in name or "date" in name
+        )
+        if number in skip or not usual or not body or not _is_time(body[0][number]):
+            continue
+        following = number + 1
+        if following < len(names) and DAY.match(body[0][number].strip()) and CLOCK.match(body[0][following].strip()):
+            return (names[number], names[following])
+        return names[number] or "column 1"
+    for number in range(min(3, len(names))):
+        if number not in skip and body and DATE.match(body[0][number].strip()):
+            return names[number] or "column 1"
+    return None
+
+
+def _first(names: list[str], wanted: tuple[str, ...]) -> int | None:
+    return next((names.index(name) for name in wanted if name in names), None)
+
+
+def _is_time(cell: str) -> bool:
+    text = cell.strip()
+    return bool(DATE.match(text)) or (bool(NUMBER.match(text)) and "," not in text)
+
+
+def _is_data(cell: str) -> bool:
+    text = cell.strip()
+    return bool(NUMBER.match(text) or DATE.match(text) or CLOCK.match(text)) or (
+        text != "" and text.lower() in MISSING_WORDS
+    )
+
+
+def _read_without_texts(path: Path, layout: Layout, left_out: dict[str, str]) -> History:
+    """Read, leaving out one column after another that holds text."""
+    while True:
+        try:
+            return read_history(path, replace(layout, ignore=tuple(left_out)))
+        except DataError as error:
+            column = re.search(r"column '(.*?)' holds (.*?) in data row (\d+), not a number", str(error))
+            if column is None or column[1] in left_out or len(left_out) >= MOST_TEXT_COLUMNS or layout.form == "long":
+                raise
+            left_out[column[1]] = f"holds text, such as {column[2]} in data row {column[3]}"
+
+
+def _judge_sensors(found: Profile) -> None:
+    history = found.history
+    for place, name in enumerate(history.sensors):
+        values = history.values[:, place]
+        known = values[np.isfinite(values)]
+        if not len(known) or known.min() == known.max():
+            found.constant.append(name)
+        elif len(known) == len(values) > 10 and (np.diff(known) > 0).all():
+            found.left_out[name] = "increases in every row: a counter, or a time (time_column, time_unit_seconds)"
+            found.counters.append(name)
+        elif _like_a_label(name, known):
+            share = float((known == known.max()).mean())
+            found.label_candidates[name] = f"{len(np.unique(known))} values; the largest in {share:.2%} of the rows"
+    for note in history.report.notes:
+        match = re.match(r"column '(.*?)' looks like a label", note)
+        if match:
+            found.label_candidates[match[1]] = "0 and 1, under a usual name of a label"
+    for name in found.label_candidates:
+        found.left_out.setdefault(name, "may be the label; a label among the sensors would tell the answer")
+    for name, reason in list(found.left_out.items()):
+        if reason.startswith("holds text") and name.lower() in LABEL_NAMES:
+            found.label_candidates[name] = "text under a usual name of a label"
+
+
+def _like_a_label(name: str, known: NDArray[np.float64]) -> bool:
+    """A usual name and few values."""
+    usual = name.lower() in (*LABEL_NAMES, "class", "fault", "attack", "outlier", "failure", "target")
+    return usual and len(np.unique(known)) <= 20
+
+
+def _judge_times(found: Profile) -> None:
+    report = found.history.report
+    if found.layout.without_time:
+        counter = f"; is {found.counters[0]!r} the time?" if found.counters else ""
+        found.questions.append(f'no column is a time: rows are taken for samples (grid.kind = "table"){counter}')
+    if report.steps_back:
+        found.questions.append(
+            f"{report.steps_back:,} rows are earlier than the row before them: sort the file, or name its zone if the "
+            "clock was changed there"
+        )
+    if report.equal_times > len(found.history) / 2:
+        found.questions.append(
+            f"{report.equal_times:,} of {len(found.history):,} rows have the time of an earlier row: several machines "
+            "in one file (split it by machine), or a time column that has lost its clock?"
+        )
+    if not found.sensors:
+        found.questions.append("no column is a sensor that moves")
