@@ -96,8 +96,8 @@ def sniff(path: Path) -> Layout:
     rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
     header = _header(rows)
     if header is None:
-        time_column = "c1" if DATE.match(rows[0][0].strip()) else ""
-        return replace(layout, separator=separator, header=False, time_column=time_column)
+        first = "c1" if DATE.match(rows[0][0].strip()) else ""
+        return replace(layout, separator=separator, header=False, time_column=first)
     names = [name.strip() for name in rows[header]]
     body = [row for row in rows[header + 1 :] if len(row) >= len(names)]
     unit_rows = 0
