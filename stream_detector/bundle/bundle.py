@@ -32,6 +32,12 @@ PROBE_RELATIVE = 1e-4
 PROBE_ABSOLUTE = 1e-5
 """How far a probe's score may be from the one written: processors round float32 sums differently, by about 1e-6."""
 
+MOST_STATE_BYTES = 900_000
+"""Of a head for one asset; the rest of a message of 1 MiB is for what else a snapshot holds."""
+
+LABEL_BYTES = 64
+"""At most, of each step whose label a head still waits for."""
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -160,9 +166,22 @@ def _head(manifest: Manifest, arrays: Arrays | None) -> "Head | None":
     _require_finite(files.HEAD, arrays)
 
     try:
-        return build_head(manifest.head, arrays, manifest.sensors, manifest.lead)
+        head = build_head(manifest.head, arrays, manifest.sensors, manifest.lead)
     except ValueError as error:
         raise BundleError(f"{files.HEAD} and the head in the manifest do not fit together: {error}") from error
+    _require_state_fits(manifest, head)
+    return head
+
+
+def _require_state_fits(manifest: Manifest, head: "Head") -> None:
+    """A worker keeps the head's state of each asset in one message of the topic of state."""
+    size = len(head.dump(head.fresh())) + LABEL_BYTES * manifest.lead.until_steps
+    if size > MOST_STATE_BYTES:
+        raise BundleError(
+            f"the head keeps {size:,} bytes for each asset ({len(manifest.sensors)} sensors), and one message of Kafka "
+            f"has room for {MOST_STATE_BYTES:,} of them: fit it with fewer sensors, or with smaller "
+            "head.options.features.lags and volatility_steps"
+        )
 
 
 def _require_probe(manifest: Manifest, probe: Arrays) -> None:

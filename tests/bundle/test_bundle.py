@@ -17,8 +17,12 @@ from stream_detector.bundle import files as bundle_files
 from stream_detector.bundle.bundle import load_bundle, sign_bundle
 from stream_detector.bundle.manifest import ThresholdRecord, content_id
 from stream_detector.detection.config import CostConfig, GridConfig, HeadConfig, WindowConfig
+from stream_detector.detection.head.calibrated_head import fresh_state, head_arrays, read_options
+from stream_detector.detection.head.calibration import RateTracker
+from stream_detector.detection.head.ensemble import Ensemble, Linear
+from stream_detector.detection.head.features import Features
 from stream_detector.errors import BundleError, UsageError
-from tests.support.bundles import small_manifest, small_windows, write_small_bundle
+from tests.support.bundles import SENSORS, small_manifest, small_windows, write_small_bundle
 from tests.support.paths import ROOT
 
 
@@ -324,3 +328,19 @@ def test_a_bundle_of_samples_is_refused_for_a_stream_before_a_broker_is_asked(co
     assert "trainer score" in done.stderr
     assert 'grid.kind = "table"' in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("longest_lag", "fits"), [(20, True), (40_000, False)])
+def test_a_head_whose_state_fits_into_no_message_is_refused(tmp_path: Path, longest_lag: int, fits: bool) -> None:
+    config = HeadConfig(kind="calibrated", options={"features": {"lags": [1, longest_lag]}})
+    options, lead = read_options(config), small_manifest().lead
+    features, tracker = Features(options.features, SENSORS), RateTracker(options.calibration, lead)
+    size = len(features.names)
+    logistic = Linear(np.zeros(size), np.ones(size), np.zeros(size), -3.0)
+    ensemble = Ensemble(np.zeros(size, np.float32), logistic, 1.0, ())
+    arrays = head_arrays(ensemble, 0.0, fresh_state(features, tracker))
+    if fits:
+        assert write_small_bundle(tmp_path / "bundle", head=config, head_arrays=arrays).head is not None
+        return
+    with pytest.raises(BundleError, match=r"keeps 961,\d+ bytes for each asset \(3 sensors\).*900,000.*lags"):
+        write_small_bundle(tmp_path / "bundle", head=config, head_arrays=arrays)

@@ -1,5 +1,6 @@
 """Small bundles for tests: a model that was never trained scores as deterministically as one that was."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def write_small_bundle(
     folder: Path,
     private_key: bytes | None = None,
     windows: np.ndarray[Any, np.dtype[np.float64]] | None = None,
+    head_arrays: Mapping[str, np.ndarray[Any, Any]] | None = None,
     **changes: Any,
 ) -> Bundle:
     """Write a bundle with `small_manifest(**changes)` to `folder`; `windows` become its probe."""
@@ -92,7 +94,7 @@ def write_small_bundle(
         torch.manual_seed(3)
         model = build(manifest.model, manifest.model_steps, len(manifest.sensors))
     scaler = Scaler.learn(manifest.scaler, windows.reshape(-1, len(SENSORS)))
-    return write_bundle(folder, manifest, model, scaler, windows, private_key=private_key)
+    return write_bundle(folder, manifest, model, scaler, windows, head_arrays, private_key)
 
 
 def fit_small_plant(folder: Path) -> None:
