@@ -37,6 +37,7 @@ class Assets:
         by_slot: the live assets. slots: their slots by name. slots_by_key: the same by the name in UTF-8, as the keys
             of records have it.
         last_offset: (slots,) offset of the last record of each asset that was used.
+        since: (slots,) offset of the first record of each.
         decided_until: (slots,) steps that close with a record below this offset were decided before a restart.
         watched: slots whose records rule 1 looks at one by one: something is held, or a snapshot knows of refused ones.
         unsaved: slots whose snapshot is out of date.
@@ -65,6 +66,7 @@ class Assets:
         self.slots_by_key: dict[bytes | None, int] = {}
         self.last_offset = np.zeros(1, np.int64)
         self.decided_until = np.zeros(1, np.int64)
+        self.since = np.zeros(1, np.int64)
         self.watched: set[int] = set()
         self.unsaved: set[int] = set()
         self.grid = grid
@@ -127,9 +129,11 @@ class Assets:
         if slot >= len(self.last_offset):
             self.last_offset = np.resize(self.last_offset, self.grid.capacity)
             self.decided_until = np.resize(self.decided_until, self.grid.capacity)
+            self.since = np.resize(self.since, self.grid.capacity)
         self.by_slot[slot] = asset
         self.slots[asset.name] = self.slots_by_key[asset.name.encode()] = slot
         self.last_offset[slot] = offset
+        self.since[slot] = asset.since
         return slot
 
     def _restore(self, slot: int, asset: Asset, known: Snapshot | None, held: list[HeldRecord]) -> None:

@@ -78,10 +78,15 @@ class KeptWindows:
         known = slots < len(self._first_record)
         return np.where(known, self._first_record[np.where(known, slots, 0)], NOT_KEPT)
 
-    def stirred(self) -> list[tuple[int, int]]:
-        """(slot, until) of the assets of which records have come since."""
-        stirred = (self._first_record != NOT_KEPT) & (self._first_record != NEVER)
-        return [(slot, self._kept[slot][0]) for slot in np.flatnonzero(stirred).tolist()]
+    def stirred(self) -> Ints:
+        """Slots of the assets of which records have come since."""
+        return np.flatnonzero((self._first_record != NOT_KEPT) & (self._first_record != NEVER))
+
+    def outlived(self, slots: Ints, windows_from: Ints) -> list[int]:
+        """Which of these slots have sent so much since that the log alone gives their windows back."""
+        until = np.array([self._kept[slot][0] for slot in slots.tolist()], np.int64)
+        found: list[int] = slots[windows_from >= until].tolist()
+        return found
 
     def is_time(self, processed: int) -> bool:
         """Whether to look for assets that hold `low` back."""
@@ -92,12 +97,14 @@ class KeptWindows:
         self._bytes_left = min(self._bytes_left + since * self._limits.window_bytes_per_record, MOST_SAVED_UP)
         return True
 
-    def due(self, processed: int, slots: Ints, windows_from: Ints, last_offset: Ints) -> list[int]:
+    def due(self, processed: int, slots: Ints, windows_from: Ints, last_offset: Ints, since: Ints) -> list[int]:
         """Slots that hold `low` back for much longer than windows reach, the oldest first.
 
-        windows_from, last_offset: (N,) from and to which offset the windows of each reach by its own records.
+        windows_from, last_offset: (N,) from and to which offset the windows of each reach by its own records. since:
+        (N,) offset of its first record; while windows begin there, nobody knows how far they will reach.
         """
-        reach = (last_offset - windows_from)[windows_from >= 0]
+        reach = np.where(windows_from > since, last_offset, processed) - windows_from
+        reach = reach[windows_from >= 0]
         usual = float(np.median(reach)) if len(reach) else 0.0
         lows = self.lows(slots, windows_from)
         lagging = processed - lows > max(self._limits.window_lag_records, self._limits.window_lag_spans * usual)

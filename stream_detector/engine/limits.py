@@ -29,6 +29,6 @@ class Limits:
     slack_steps: int = 256
     slack_cells: int = 2**19
     window_lag_records: int = 100_000
-    window_lag_spans: float = 4.0
+    window_lag_spans: float = 2.0
     window_bytes_per_record: float = 16.0
     window_bytes: int = 900_000

@@ -146,7 +146,8 @@ class Partition:
         self._drop_outlived_windows()
         if kept.is_time(processed):
             slots = np.fromiter(assets.by_slot, np.int64, len(assets.by_slot))
-            for slot in kept.due(processed, slots, self.grid.low(slots), assets.last_offset[slots]):
+            lows, lasts, since = self.grid.low(slots), assets.last_offset[slots], assets.since[slots]
+            for slot in kept.due(processed, slots, lows, lasts, since):
                 if not kept.may_write:
                     break
                 self._keep_windows(slot, processed)
@@ -159,11 +160,13 @@ class Partition:
         return sorted((assets.by_slot[slot].name, self._snapshot(slot, processed)) for slot in settled)
 
     def _drop_outlived_windows(self) -> None:
-        """Assets that have sent so much since that the log alone gives their windows back."""
-        for slot, until in self.assets.kept.stirred():
-            if int(self.grid.low(np.array([slot]))[0]) >= until:
-                self.assets.kept.discard(slot)
-                self.assets.unsaved.add(slot)
+        kept = self.assets.kept
+        stirred = kept.stirred()
+        if not len(stirred):
+            return
+        for slot in kept.outlived(stirred, self.grid.low(stirred)):
+            kept.discard(slot)
+            self.assets.unsaved.add(slot)
 
     def _keep_windows(self, slot: int, processed: int) -> None:
         """Put the windows of an asset into its snapshots, so that no record below `processed` is needed for it."""
