@@ -141,6 +141,9 @@ class WorkerMetrics:
         )
         self.partitions = gauge("partitions_assigned", "Partitions assigned to this worker")
         self.rebuilding = gauge("rebuilding", "1 while windows are rebuilt from the log")
+        self.rebuild_records = gauge(
+            "rebuild_records", "Records that a restart would read again to rebuild windows", "partition"
+        )
         self.rebuild_seconds = gauge("rebuild_seconds", "Duration of the last rebuild")
         self.console_skipped = counter(
             "console_records_skipped", "Records that the console could not use", "topic", "reason"

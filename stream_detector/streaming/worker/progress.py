@@ -50,6 +50,11 @@ class PartitionProgress:
     def rebuilding(self) -> bool:
         return self.processed < self.silent_until
 
+    @property
+    def rebuild_records(self) -> int | None:
+        """How many records a successor reads again; None before anything is declared."""
+        return None if self.declared is None or self.low is None else self.declared - self.low
+
     def take_unacknowledged(self) -> Unacknowledged:
         """Hand it over whole; what comes of later batches is kept apart from it."""
         taken, self.unacknowledged = self.unacknowledged, Unacknowledged()

@@ -132,6 +132,8 @@ class MetricsRecorder:
             if mine is not None:
                 metrics.kafka_lag.labels(str(number)).set(max(0, partition.end - (mine.committed or 0)))
                 metrics.kafka_lag_seconds.labels(str(number)).set(self._seconds_behind(partition, mine))
+                if mine.rebuild_records is not None:
+                    metrics.rebuild_records.labels(str(number)).set(mine.rebuild_records)
 
     def _seconds_behind(self, partition: PartitionObservation, mine: PartitionProgress) -> float:
         # What a rebuild reads was answered for before.
