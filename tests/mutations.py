@@ -91,6 +91,11 @@ MUTATIONS = (
         OF_PIPELINE,
     ),
     Mutation(
+        "re-keyed records are not waited for", "stream_detector/streaming/sources/repartition.py",
+        "await producer.confirm(await producer.enqueue(messages))", "await producer.enqueue(messages)",
+        ("tests/streaming/sources/test_repartition.py",),
+    ),
+    Mutation(
         "messages on their way are not bounded", PIPELINE,
         "            await self._producer.confirm(oldest)\n", "",
         OF_PIPELINE,
@@ -120,7 +125,7 @@ MUTATIONS = (
     ),
     Mutation(
         "snapshots that come while others are on their way are lost", PIPELINE,
-        "        unacknowledged.renew({", "        Unacknowledged().renew({",
+        "        unacknowledged.renew(", "        Unacknowledged().renew(",
         OF_PIPELINE,
     ),
     Mutation(

@@ -8,9 +8,9 @@ A field mapping is applied here, where the name of the topic still is known: wit
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
@@ -19,7 +19,8 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.producer import ConfirmedProducer, Outgoing
+from stream_detector.streaming.clients.kafka_types import KafkaProducer, KafkaRecord, TopicPartition
+from stream_detector.streaming.clients.producer import ConfirmedProducer, Outgoing, open_producer
 from stream_detector.streaming.clients.security import aiokafka_options
 
 log = logging.getLogger(__name__)
@@ -55,14 +56,61 @@ def read_map(file: Path) -> dict[str, str]:
         raise UsageError(f'sensor map {file} is no JSON object {{"sensor": "asset"}}: {error}') from None
 
 
-class Repartition:
-    """Runs until cancelled. `assets`: {sensor: asset}. `mapping`: of other people's records to ours."""
+class RekeyingConsumer(Protocol):
+    """`AIOKafkaConsumer`, subscribed, as far as re-keying needs it."""
 
-    def __init__(self, settings: Settings, assets: Mapping[str, str], mapping: FieldMapping | None = None) -> None:
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def getmany(self, *, timeout_ms: int = 0) -> Mapping[TopicPartition, Sequence[KafkaRecord]]: ...
+    async def commit(self) -> None:
+        """All that was fetched is done."""
+
+
+def open_consumer(settings: Settings) -> RekeyingConsumer:
+    """A consumer of the topics that are to be re-keyed, not started."""
+    consumer = AIOKafkaConsumer(
+        **aiokafka_options(settings),
+        group_id=f"{settings.group}-repartition",
+        group_instance_id=settings.instance,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        session_timeout_ms=int(settings.session_timeout_seconds * 1000),
+        max_poll_records=settings.max_poll_records,
+        metadata_max_age_ms=METADATA_MILLISECONDS,
+    )
+    if settings.topic_unkeyed.startswith(PATTERN):
+        consumer.subscribe(pattern=settings.topic_unkeyed)
+    else:
+        consumer.subscribe([settings.topic_unkeyed])
+    made: RekeyingConsumer = consumer
+    return made
+
+
+class Repartition:
+    """Runs until cancelled.
+
+    Args:
+        settings: names topics, group and brokers.
+        assets: {sensor: asset}.
+        mapping: of other people's records to ours.
+        open_consumer, open_producer: the brokers.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        assets: Mapping[str, str],
+        mapping: FieldMapping | None = None,
+        open_consumer: Callable[[Settings], RekeyingConsumer] = open_consumer,
+        open_producer: Callable[[Settings], KafkaProducer] = open_producer,
+    ) -> None:
         self._settings = settings
         self._mapping = None if mapping is None or mapping.is_identity else mapping
         self._keys = {sensor: asset.encode() for sensor, asset in assets.items()}
         self._decoder = msgspec.json.Decoder(_Names)
+        self._open_consumer = open_consumer
+        self._open_producer = open_producer
 
     def key_of(self, key: bytes | None, value: bytes | None) -> bytes | None:
         """The asset that a record belongs to; its own key where that cannot be found out."""
@@ -82,23 +130,8 @@ class Repartition:
             StalledError: the brokers acknowledge nothing for `outage_seconds`.
             KafkaError: the brokers refuse.
         """
-        settings = self._settings
-        producer = ConfirmedProducer(settings)
-        consumer = AIOKafkaConsumer(
-            **aiokafka_options(settings),
-            group_id=f"{settings.group}-repartition",
-            group_instance_id=settings.instance,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            session_timeout_ms=int(settings.session_timeout_seconds * 1000),
-            max_poll_records=settings.max_poll_records,
-            metadata_max_age_ms=METADATA_MILLISECONDS,
-        )
-        if settings.topic_unkeyed.startswith(PATTERN):
-            consumer.subscribe(pattern=settings.topic_unkeyed)
-        else:
-            consumer.subscribe([settings.topic_unkeyed])
+        producer = ConfirmedProducer(self._settings, self._open_producer)
+        consumer = self._open_consumer(self._settings)
         await producer.start()
         await consumer.start()
         try:
@@ -112,13 +145,13 @@ class Repartition:
             await consumer.stop()
             await producer.stop()
 
-    def _rekeyed(self, record: Any) -> Outgoing:
+    def _rekeyed(self, record: KafkaRecord) -> Outgoing:
         value = record.value
         if self._mapping is not None:
             value = self._mapping.to_message(value, record.topic, record.timestamp)
         return Outgoing(self._settings.topic_readings, self.key_of(record.key, value) or b"", value)
 
-    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+    async def _commit(self, consumer: RekeyingConsumer) -> None:
         try:
             await consumer.commit()
         except (CommitFailedError, IllegalStateError) as error:

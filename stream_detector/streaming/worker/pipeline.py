@@ -25,7 +25,7 @@ from stream_detector.streaming.worker.ports import Clock, DetectionEngine, Pipel
 from stream_detector.streaming.worker.progress import Fetched, PartitionProgress
 from stream_detector.streaming.worker.recovery import to_metadata
 from stream_detector.streaming.worker.takeover import alarm_message
-from stream_detector.streaming.worker.unacknowledged import PendingSnapshot, Unacknowledged
+from stream_detector.streaming.worker.unacknowledged import Unacknowledged
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Pipeline:
             await self._send([alarm_message(self.settings, number, alarm) for alarm in outcome.alarms])
             self._observer.alarms_acknowledged(outcome)
         await self._send_the_rest(outcome, unacknowledged)
-        unacknowledged.renew({asset: PendingSnapshot(data, fetched.end) for asset, data in outcome.snapshots})
+        unacknowledged.renew(outcome.snapshots, fetched.end)
 
     async def _send(self, messages: Sequence[Outgoing]) -> None:
         """Returns when they are acknowledged."""

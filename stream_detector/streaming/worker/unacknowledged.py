@@ -1,14 +1,13 @@
 """Messages of one partition that the brokers have not acknowledged yet, and who looks after them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 from stream_detector.streaming.clients.producer import Burst
 
 
-@dataclass(frozen=True, slots=True)
-class PendingSnapshot:
+class PendingSnapshot(NamedTuple):
     """An asset's newest decision state, which covers all records below `offset`; `data` None = the asset is gone."""
 
     data: bytes | None
@@ -31,9 +30,10 @@ class Unacknowledged:
         """How many are on their way."""
         return sum(len(burst.messages) for burst in self.bursts)
 
-    def renew(self, snapshots: Mapping[str, PendingSnapshot]) -> None:
-        """These snapshots replace older ones of the same assets."""
-        self.snapshots.update(snapshots)
+    def renew(self, snapshots: Iterable[tuple[str, bytes | None]], offset: int) -> None:
+        """These snapshots (asset, data), which cover the records below `offset`, replace older ones."""
+        for asset, data in snapshots:
+            self.snapshots[asset] = PendingSnapshot(data, offset)
 
     def take_back(self, older: Self) -> None:
         """A flush that did not end gives back what it had taken; what was added meanwhile is newer."""

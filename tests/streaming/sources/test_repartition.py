@@ -1,8 +1,10 @@
 import asyncio
+import json
 import time
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import CommitFailedError
 from confluent_kafka import Producer
 
 from stream_detector.decoding.field_mapping import FieldMapping
@@ -10,8 +12,14 @@ from stream_detector.errors import UsageError
 from stream_detector.messages import Reading
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.follower import Followed, Follower
+from stream_detector.streaming.clients.kafka_types import TopicPartition
+from stream_detector.streaming.local.broker import LocalBroker
+from stream_detector.streaming.local.clients import LocalConsumer, LocalProducer
 from stream_detector.streaming.sources.repartition import Repartition, read_map
+from tests.support.event_loop import in_event_loop, settle
 from tests.support.kafka import Kafka, create_topic
+
+SETTINGS = Settings(bootstrap="local:1")
 
 
 @pytest.fixture
@@ -45,6 +53,59 @@ def test_a_map_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
         read_map(tmp_path / "map.json")
     with pytest.raises(UsageError, match=r"nothing\.json"):
         read_map(tmp_path / "nothing.json")
+
+
+class UnkeyedConsumer(LocalConsumer):
+    """Of the topic that is to be re-keyed; `commits` are the positions that were committed."""
+
+    def __init__(self, broker: LocalBroker, error: Exception | None = None) -> None:
+        super().__init__(broker)
+        self.tp = TopicPartition(SETTINGS.topic_unkeyed, 0)
+        self.commits: list[int] = []
+        self._error = error
+        self.assign([self.tp])
+
+    async def commit(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self.commits.append(await self.position(self.tp))
+
+
+def rekeying(broker: LocalBroker, consumer: UnkeyedConsumer, mapping: FieldMapping | None = None) -> Repartition:
+    return Repartition(SETTINGS, {"s1": "pump"}, mapping, lambda _: consumer, lambda _: LocalProducer(broker))
+
+
+@in_event_loop
+async def test_nothing_is_committed_before_it_lies_under_its_new_key() -> None:
+    broker = LocalBroker()
+    for value in (b'{"sensor":"s1","time":1,"value":2}', b"{broken"):
+        broker.append(SETTINGS.topic_unkeyed, value, b"old", 0)
+    broker.hold = {SETTINGS.topic_readings}
+    consumer = UnkeyedConsumer(broker)
+    running = asyncio.create_task(rekeying(broker, consumer).run())
+    await settle()
+    assert [sent.key for sent in broker.held] == [b"pump", b"old"]
+    assert consumer.commits == []
+    broker.acknowledge()
+    await settle()
+    assert consumer.commits == [2]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert not consumer.started
+
+
+@in_event_loop
+async def test_records_that_the_group_took_away_come_again() -> None:
+    broker = LocalBroker()
+    broker.append(SETTINGS.topic_unkeyed, b'{"ts":1,"tag":"s1","val":2}', b"old", 0)
+    consumer = UnkeyedConsumer(broker, CommitFailedError("fenced"))
+    mapping = FieldMapping.model_validate({"time": "ts", "sensor": "tag", "value": "val"})
+    running = asyncio.create_task(rekeying(broker, consumer, mapping).run())
+    await settle()
+    assert not running.done()
+    (record,) = broker.records(SETTINGS.topic_readings)
+    assert (record.key, json.loads(record.value or b"")) == (b"pump", {"time": 1, "sensor": "s1", "value": 2})
+    running.cancel()
 
 
 @pytest.mark.kafka
