@@ -11,11 +11,12 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from stream_detector.exit_codes import run_command
+from stream_detector.version import version
 
 COMMANDS = (
     "demo",
@@ -61,8 +62,18 @@ app = typer.Typer(
 )
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"stream-detector {version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def _about() -> None:
+def _about(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
     """Says minutes ahead that it pays to act: anomaly detection on the streams of a plant."""
 
 

@@ -1,7 +1,9 @@
 """Settings from environment variables: what each says of itself, and how a value that is not acceptable is named."""
 
+import os
 from collections.abc import Mapping
-from typing import Any, Self
+from difflib import get_close_matches
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings
@@ -17,13 +19,19 @@ def setting(default: Any, description: str, unit: str = "", **rules: Any) -> Any
 class EnvironmentSettings(BaseSettings):
     """Settings whose variables begin with `model_config["env_prefix"]`; every field is a `setting`."""
 
+    elsewhere: ClassVar[tuple[str, ...]] = ()
+    """Variables of that prefix that others read; one that ends in `_` is a prefix."""
+
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Settings from the environment; an override that is not None (an option of a command) wins.
 
         Raises:
-            UsageError: a value is not acceptable; the message names the variable.
+            UsageError: a value is not acceptable, or a variable's name is none of ours; the message names it.
         """
+        unknown = cls.unknown(os.environ)
+        if unknown:
+            raise UsageError("; ".join(unknown))
         try:
             return cls(**{name: value for name, value in overrides.items() if value is not None})
         except ValidationError as error:
@@ -33,6 +41,23 @@ class EnvironmentSettings(BaseSettings):
     def variable(cls, name: str) -> str:
         """The environment variable of a field."""
         return f"{cls.model_config['env_prefix']}{name.upper()}"
+
+    @classmethod
+    def unknown(cls, environment: Mapping[str, str]) -> list[str]:
+        """What to say of each variable that has our prefix and is read by nobody: a slip of the pen, in silence."""
+        prefix = cls.model_config["env_prefix"]
+        ours = [cls.variable(name) for name in cls.model_fields]
+        said = []
+        for name in sorted(environment):
+            upper = name.upper()
+            read = upper in ours or any(
+                upper.startswith(other) if other.endswith("_") else upper == other for other in cls.elsewhere
+            )
+            if upper.startswith(prefix) and not read:
+                near = get_close_matches(upper, ours, n=3, cutoff=0.85)
+                hint = f"did you mean {' or '.join(near)}?" if near else "docs/settings.md lists them all"
+                said.append(f"{name} is no setting; {hint}")
+        return said
 
     @classmethod
     def describe(cls) -> list[tuple[str, str, str, str]]:

@@ -19,6 +19,9 @@ PREFIX = "STREAM_DETECTOR_"
 class Settings(EnvironmentSettings):
     """Every setting, with its default; `load` reads them from the environment."""
 
+    # The forwarder's own, the bridge's options, and the folder of data that `make` reads.
+    elsewhere = (f"{PREFIX}FORWARD_", f"{PREFIX}MQTT_", f"{PREFIX}DATA")
+
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
     bootstrap: str = setting("localhost:9092", "addresses of some of the Kafka brokers, separated by commas")
@@ -134,6 +137,7 @@ class Settings(EnvironmentSettings):
     shutdown_seconds: float = setting(10.0, "how long an orderly end may take before it is forced", "s", gt=0, le=14)
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting("INFO", "what is logged to standard error")
+    log_format: Literal["text", "json"] = setting("text", "how it is logged: lines to read, or one JSON object a line")
     torch_threads: int = setting(1, "threads of one scoring call; more than 1 rarely helps small models", ge=1)
 
     @field_validator("bootstrap")

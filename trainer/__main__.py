@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Annotated
 
 import typer
 
 from stream_detector.exit_codes import run_command
+from stream_detector.version import version
 from trainer import commands
 
 FIRST = ("init", "recipes", "simulate", "prelabel", "fit", "evaluate", "backtest", "score", "sign")
@@ -26,11 +28,25 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(lambda: None)  # keeps the command's name in the usage even while there is only one
+    app.callback()(_about)
     names = sorted((module.name for module in iter_modules(commands.__path__)), key=_place)
     for name in names:
         app.command(name.replace("_", "-"))(import_module(f"trainer.commands.{name}").command)
     return app
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"trainer {version()}")
+        raise typer.Exit
+
+
+def _about(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _place(name: str) -> tuple[int, str]:

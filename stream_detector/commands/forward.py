@@ -39,7 +39,14 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
     import os
     import signal
 
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    from stream_detector.logs import start_logging
+    from stream_detector.version import version
+
+    start_logging(settings.log_level, settings.log_format)
+    logging.getLogger(__name__).info(
+        "forwarder %s starts: brokers %s, topic %s, site %s",
+        version(), settings.bootstrap, settings.topic_alarms, settings.site or "none",
+    )  # fmt: skip
     forwarder = asyncio.create_task(_forward(settings, forwarding))
     told_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -29,16 +29,16 @@ def command(
     ] = None,
 ) -> None:
     """Carry readings from MQTT to Kafka, at least once, until SIGTERM or Ctrl-C."""
-    import logging
     import signal
 
     from stream_detector.decoding.field_mapping import FieldMapping
+    from stream_detector.logs import start_logging
     from stream_detector.settings import Settings
     from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, MqttBridge, Route
     from stream_detector.streaming.sources.repartition import read_map
 
     settings = Settings.load(bootstrap=bootstrap, field_mapping_file=mapping)
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_logging(settings.log_level, settings.log_format)
     file, assets_file = settings.field_mapping_file, settings.sensor_assets_file
     route = Route(
         mapping=FieldMapping() if file is None else FieldMapping.load(file),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream_detector.errors import UsageError
+from stream_detector.logs import start_logging
 from stream_detector.settings import Settings
 from stream_detector.streaming.worker.start_clock import StartClock, process_age_seconds
 
@@ -37,17 +38,6 @@ EPILOG = "\n\n".join(
 MOST_SECONDS_TO_END = 14.0
 """After SIGTERM; supervisors begin to lose patience at 15."""
 
-NOISY = {
-    # The framework logs its everyday steps, under the names of our subclasses too.
-    "faust": logging.WARNING,
-    "mode": logging.WARNING,
-    "stream_detector.streaming.worker.transport": logging.WARNING,
-    "stream_detector.streaming.worker.agent": logging.WARNING,
-    "stream_detector.streaming.worker.consumer_thread": logging.WARNING,
-    # Hundreds of lines a second while a broker is away; the watchdog says it once, and what matters is raised.
-    "aiokafka": logging.CRITICAL,
-}
-
 
 def command(
     bundle: Annotated[Path | None, typer.Option(help="folder of the bundle, as `trainer fit` wrote it")] = None,
@@ -69,7 +59,7 @@ def command(
         raise UsageError("no bundle named; use --bundle DIR or STREAM_DETECTOR_BUNDLE")
     clock = StartClock(process_age_seconds())
     clock.passed("settings")
-    start_logging(settings)
+    start_logging(settings.log_level, settings.log_format)
     # What a start imports and builds stays; looking for garbage in it again and again is a tenth of the time.
     gc.disable()
     bundle_in_use = load_signed_bundle(settings, settings.bundle)
@@ -78,16 +68,6 @@ def command(
 
     clock.passed("modules")
     sys.exit(run_until_signalled(build_worker(settings, bundle_in_use, clock), settings))
-
-
-def start_logging(settings: Settings) -> None:
-    """To standard error, one line a message; no message of ours holds a secret."""
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    if settings.log_level != "DEBUG":
-        for name, level in NOISY.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def load_signed_bundle(settings: Settings, folder: Path) -> "Bundle":
@@ -118,7 +98,8 @@ def run_until_signalled(worker: "Worker", settings: Settings) -> int:
     """Run the worker to its end. SIGTERM and SIGINT end it in order, or by force within 15 s whatever hangs."""
     import asyncio
 
-    def end(*_: object) -> None:
+    def end(number: int, _: object) -> None:
+        log.info("told to end by %s", signal.Signals(number).name)
         force_exit_after(min(settings.shutdown_seconds + 3, MOST_SECONDS_TO_END), lambda: worker.exit_code)
         worker.stop()
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from stream_detector import logs
 from stream_detector.commands import run
 from stream_detector.errors import BundleError, UsageError
 from stream_detector.settings import Settings
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     """Signals, loggers and the garbage collector as they were."""
-    levels = {name: logging.getLogger(name).level for name in run.NOISY}
+    levels = {name: logging.getLogger(name).level for name in logs.NOISY}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     thresholds = gc.get_threshold()
     yield
@@ -157,7 +158,7 @@ def test_full_collections_become_rare_and_what_is_there_stays() -> None:
 
 
 def test_everyday_steps_of_the_framework_are_not_logged() -> None:
-    run.start_logging(SETTINGS)
+    logs.start_logging("INFO")
     assert logging.getLogger("stream_detector.streaming.worker.consumer_thread").level == logging.WARNING
     assert logging.getLogger("stream_detector.streaming.worker.pipeline").level == logging.NOTSET
 

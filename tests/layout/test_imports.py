@@ -11,7 +11,17 @@ from tests.support.paths import ROOT
 LAYERS: dict[str, tuple[set[str], ...]] = {
     "stream_detector": (
         {"detection", "errors"},
-        {"environment", "exit_codes", "messages", "metrics", "process_metrics", "settings", "time_options", "version"},
+        {
+            "environment",
+            "exit_codes",
+            "logs",
+            "messages",
+            "metrics",
+            "process_metrics",
+            "settings",
+            "time_options",
+            "version",
+        },
         {"bundle", "decoding", "historian"},
         {"api", "engine"},
         {"operations"},

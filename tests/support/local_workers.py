@@ -34,6 +34,10 @@ SETTINGS = Settings(
 )
 
 
+async def nothing_to_say(_: Settings) -> None:
+    """Instead of a look at brokers that are not there."""
+
+
 @dataclass
 class Plant:
     """A local broker with the topics of a worker, and the group whose members are its workers."""
@@ -70,6 +74,7 @@ class Plant:
             "open_stream": open_stream,
             "ensure_topics": partial(ensure_local_topics, self.broker),
             "watch_seconds": 0.01,
+            "why_unreachable": nothing_to_say,
         }
         return build_worker(changes.pop("settings", self.settings), bundle, **(arguments | changes))
 

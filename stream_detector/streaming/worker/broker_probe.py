@@ -6,9 +6,14 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
-from stream_detector.errors import StalledError
+from stream_detector.errors import BrokerError, StalledError
 from stream_detector.streaming.clients.log_reader import LogReader
 from stream_detector.streaming.worker.ports import Clock, GroupView, OpenLog
 from stream_detector.streaming.worker.progress import PartitionProgress
@@ -18,6 +23,7 @@ log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
+AUTHORIZATION_ERRORS = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 
 
 class OwnedPartitions(Protocol):
@@ -45,6 +51,30 @@ class BrokerProbe:
         self._clock = clock
         self._wall_clock = wall_clock
         self._reader: LogReader | None = None
+
+    async def check_rights(self) -> None:
+        """Ask once what the group has committed: without that right no client says why nothing moves.
+
+        Raises:
+            BrokerError: this user may not use the group.
+            KafkaError: the brokers do not answer.
+        """
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                reader = await self._connection()
+                await reader.committed(self.all_partitions)
+        except AUTHORIZATION_ERRORS as error:
+            await self.close()
+            raise BrokerError(
+                f"this user may not use the consumer group or read its topics: {type(error).__name__} {error}; grant "
+                "READ on the group and the topics of docs/security.md"
+            ) from None
+        except (TimeoutError, OSError) as error:
+            await self.close()
+            raise KafkaConnectionError(f"the group's coordinator does not answer: {error!r}") from None
+        except KafkaError:
+            await self.close()
+            raise
 
     async def look(self, view: GroupView, owned: OwnedPartitions) -> Observation:
         """What there is to see now.

@@ -17,6 +17,7 @@ from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.process_metrics import new_registry
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import topics
+from stream_detector.streaming.clients.diagnosis import Unreachable, why_unreachable
 from stream_detector.streaming.clients.group_limits import limits_of
 from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.clients.log_reader import LogReader, open_log_reader
@@ -50,6 +51,7 @@ def build_worker(
     ensure_topics: Callable[[Settings], Awaitable[dict[str, int]]] | None = None,
     clock: Clock = time.monotonic,
     watch_seconds: float = WATCH_SECONDS,
+    why_unreachable: Callable[[Settings], Awaitable[Unreachable | None]] = why_unreachable,
 ) -> Worker:
     """A worker that is ready to run; every adapter can be another one.
 
@@ -61,6 +63,7 @@ def build_worker(
         open_log, open_producer, open_stream, ensure_topics: the brokers; topics are made and checked where None.
         clock: monotonic, in seconds.
         watch_seconds: between two looks of the watchdog.
+        why_unreachable: finds out why the brokers cannot be reached.
 
     Raises:
         UsageError: a file that the settings name cannot be read.
@@ -114,6 +117,7 @@ def build_worker(
         start_clock,
         clock,
         watch_seconds,
+        why_unreachable,
     )
 
 

@@ -125,6 +125,8 @@ class Pipeline:
             number = fetched.partition
             await self._send([alarm_message(self.settings, number, alarm) for alarm in outcome.alarms])
             self._observer.alarms_acknowledged(outcome)
+            for alarm in outcome.alarms:
+                log.info("alarm %s %s: asset %s, raised at %s", alarm.id, alarm.state, alarm.asset, alarm.raised_at)
         await self._send_the_rest(outcome, unacknowledged)
         unacknowledged.renew(outcome.snapshots, fetched.end)
 

@@ -60,7 +60,7 @@ class Watchdog:
             self._forgive(now)
             self._silent_since = now if self._silent_since is None else self._silent_since
             away = now - self._silent_since
-            self.reason = f"the broker has not answered for {away:.0f} s"
+            self.reason = f"the broker has not answered for {away:.0f} s ({settings.bootstrap})"
             return self.reason if away > settings.outage_seconds else None
         self._silent_since = None
         if seen.partitions is None:

@@ -10,8 +10,9 @@ import stamina
 from aiokafka.errors import KafkaError
 
 from stream_detector.engine.outcome import AssetStatus
-from stream_detector.errors import StalledError, StreamDetectorError
+from stream_detector.errors import BrokerError, StalledError, StreamDetectorError
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.diagnosis import Unreachable, why_unreachable
 from stream_detector.streaming.worker.broker_probe import PROBE_SECONDS, BrokerProbe
 from stream_detector.streaming.worker.lifecycle import ENDING, PASSING, REBUILDING, WAITING, Lifecycle
 from stream_detector.streaming.worker.metrics_server import MetricsServer
@@ -20,6 +21,7 @@ from stream_detector.streaming.worker.ports import Clock, DetectionEngine, Readi
 from stream_detector.streaming.worker.start_clock import StartClock
 from stream_detector.streaming.worker.watchdog import Observation, Watchdog
 from stream_detector.streaming.worker.worker_metrics import MOST_ASSET_GAUGES, MetricsRecorder
+from stream_detector.version import version
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ SHOW_SHARE = 0.02
 FIRST_WATCH_SECONDS = 0.1
 FIRST_WATCHES = 50
 """So often the first looks follow each other, until the worker is ready: nobody shall wait for a look at a clock."""
+MOST_REFUSALS = 3
+"""In a row, when brokers refuse a login at the start: they may still be learning who their users are."""
 FAILED_SHUTDOWN_SECONDS = 2.0
 """An end after a failure leaves things as they are; it waits no longer for connections to close."""
 
@@ -70,6 +74,7 @@ class Worker:
         start_clock: is told when each stage of the start is over.
         clock: monotonic, in seconds.
         watch_seconds: between two looks of the watchdog.
+        why_unreachable: finds out why the brokers cannot be reached.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Worker:
         start_clock: StartClock | None = None,
         clock: Clock = time.monotonic,
         watch_seconds: float = WATCH_SECONDS,
+        why_unreachable: Callable[[Settings], Awaitable[Unreachable | None]] = why_unreachable,
     ) -> None:
         self.settings = settings
         self.lifecycle = lifecycle
@@ -105,6 +111,7 @@ class Worker:
         self._start_clock = start_clock or StartClock(0.0)
         self._clock = clock
         self._watch_seconds = watch_seconds
+        self._why_unreachable = why_unreachable
         self._watchdog = Watchdog(settings, clock())
         self._show_at = 0.0
 
@@ -123,7 +130,11 @@ class Worker:
         Raises:
             UsageError: the metrics cannot be served as set.
         """
+        settings = self.settings
         self.lifecycle.begin()
+        log.info("detector %s starts: bundle %s, group %s, instance %s, site %s, brokers %s",
+                 version(), settings.bundle, settings.group, settings.instance or "none", settings.site or "none",
+                 settings.bootstrap)  # fmt: skip
         self.server.start()
         log.info("metrics on http%s://%s:%d/metrics", "s" if self.settings.metrics_cert_file else "",
                  self.settings.metrics_host, self.server.port)  # fmt: skip
@@ -146,6 +157,7 @@ class Worker:
             self.lifecycle.not_ready = ENDING
             await self._wind_down(stream)
             self.server.stop()
+            log.info("ended with exit code %d", self.exit_code)
         return self.exit_code
 
     async def _until_crashed(self, stream: ReadingsStream) -> None:
@@ -171,18 +183,37 @@ class Worker:
 
     async def _reach_broker(self) -> None:
         """Wait for the broker with growing pauses, create topics, connect the producer."""
-        settings = self.settings
+        settings, refusals = self.settings, 0
+        self.lifecycle.not_ready = WAITING
         try:
             async for attempt in stamina.retry_context(
                 on=KafkaError, attempts=None, timeout=settings.start_seconds, wait_initial=0.2, wait_max=5.0
             ):
                 with attempt:
-                    self.lifecycle.not_ready = WAITING
-                    topics = await self._ensure_topics(settings)
-                    self._probe.all_partitions = set(range(topics[settings.topic_readings]))
-                    await self._producer.start()
+                    try:
+                        topics = await self._ensure_topics(settings)
+                        self._probe.all_partitions = set(range(topics[settings.topic_readings]))
+                        await self._probe.check_rights()
+                        await self._producer.start()
+                    except KafkaError as error:
+                        refusals = await self._say_why(error, refusals)
+                        raise
         except KafkaError as error:
             raise StalledError(f"no broker at {settings.bootstrap} for {settings.start_seconds:g} s: {error}") from None
+
+    async def _say_why(self, error: KafkaError, refusals: int) -> int:
+        """Name the cause in the log and in the readiness; returns how often in a row the brokers have refused us.
+
+        Raises:
+            BrokerError: they have so often that it will not change by itself.
+        """
+        found = await self._why_unreachable(self.settings)
+        reason = str(error) if found is None else found.reason
+        if found is not None and found.refused and refusals + 1 >= MOST_REFUSALS:
+            raise BrokerError(reason) from None
+        self.lifecycle.not_ready = f"{WAITING}: {reason}"
+        log.warning("waiting for the brokers: %s", reason)
+        return refusals + 1 if found is not None and found.refused else 0
 
     async def _wind_down(self, stream: ReadingsStream | None) -> None:
         """Finish the batch in hand, commit and leave the group; after a failure leave as things are."""
@@ -230,8 +261,11 @@ class Worker:
 
     def _report(self, seen: Observation) -> None:
         before, reason = self.lifecycle.not_ready, self._watchdog.reason
-        if (reason is None) != (before is None or before in PASSING):
-            log.warning("%s", reason or "all is well again")
+        if (reason is None) != (before is None or before.startswith(PASSING)):
+            if reason is None:
+                log.info("all is well again")
+            else:
+                log.warning("%s", reason)
         if reason is None and self.pipeline.rebuilding:
             reason = REBUILDING
         self.lifecycle.not_ready = reason

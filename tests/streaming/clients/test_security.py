@@ -1,6 +1,7 @@
 """TLS, mutual TLS, SASL PLAIN and SCRAM-SHA-512, and access control lists, against a real broker that demands them."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from stream_detector.errors import BrokerError, StreamDetectorError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
+from stream_detector.streaming.clients.diagnosis import why_unreachable
 from stream_detector.streaming.clients.topics import ensure_topics
 from tests.support.certificates import Authority
 from tests.support.kafka import why_no_kafka
 from tests.support.secured import DOORS, Secured, secured_kafka
+from tests.support.workers import wait_for
 
 pytestmark = pytest.mark.kafka
 
@@ -52,6 +55,34 @@ def test_both_kafka_clients_come_in_through_every_door(
 
     assert settings.topic_readings in made
     assert settings.topic_readings in seen
+
+
+@pytest.mark.parametrize("door", ["PASSWORD", "SCRAM"])
+def test_a_wrong_password_is_named_within_five_seconds(
+    door: str, secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(secured, door, tmp_path, monkeypatch)
+    wait_for(lambda: asyncio.run(why_unreachable(settings)) is None, 60, "the right password lets us in")
+    (tmp_path / "password").write_text("not-the-password")
+
+    began = time.monotonic()
+    found = asyncio.run(why_unreachable(settings))
+
+    assert time.monotonic() - began < 5
+    assert found is not None
+    assert found.refused
+    assert "refuses the login of user 'detector'" in found.reason
+    assert "not-the-password" not in found.reason
+
+
+def test_a_certificate_of_somebody_else_is_named(
+    secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = Authority(tmp_path / "stranger", "somebody else")
+    settings = settings_for(secured, "TLS", tmp_path, monkeypatch, ssl_ca_file=str(stranger.file))
+    found = asyncio.run(why_unreachable(settings))
+    assert found is not None
+    assert "is not trusted" in found.reason
 
 
 @pytest.mark.parametrize("door", ["PASSWORD", "SCRAM"])

@@ -7,14 +7,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
 
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.engine.outcome import Outcome, RecordBatch
 from stream_detector.errors import StalledError, UsageError
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.diagnosis import Unreachable
 from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.clients.log_reader import LogReader
 from stream_detector.streaming.local.broker import EVERY_TOPIC
@@ -132,7 +134,7 @@ async def test_sigterm_while_the_broker_is_away_ends_the_worker(bundle: Bundle) 
     plant.broker.up = False
     worker = plant.worker(bundle)
     running = asyncio.create_task(worker.run())
-    await until(lambda: worker.lifecycle.why_not_ready() == WAITING)
+    await until(lambda: (worker.lifecycle.why_not_ready() or "").startswith(WAITING))
     worker.stop()
     assert await running == 0
     assert plant.streams == []
@@ -301,7 +303,7 @@ async def test_a_worker_waits_for_the_broker_and_goes_on_when_it_comes(bundle: B
     plant.broker.up = False
     worker = plant.worker(bundle, ScriptedEngine())
     running = asyncio.create_task(worker.run())
-    await until(lambda: worker.lifecycle.why_not_ready() == WAITING)
+    await until(lambda: (worker.lifecycle.why_not_ready() or "").startswith(WAITING))
     plant.broker.up = True
     await until(plant.caught_up)
     worker.stop()
@@ -386,6 +388,53 @@ async def test_a_framework_that_crashes_ends_the_worker_with_70(bundle: Bundle) 
     assert str(worker.lifecycle.error) == "the framework fell over"
 
 
+async def broker_is_away(_: Settings) -> dict[str, int]:
+    raise KafkaConnectionError("unable to bootstrap")
+
+
+@in_event_loop
+async def test_a_wrong_password_is_named_and_ends_the_worker_with_1(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused(_: Settings) -> Unreachable:
+        return Unreachable("broker:9092 refuses the login of user 'detector'", refused=True)
+
+    worker = Plant().worker(bundle, ensure_topics=broker_is_away, why_unreachable=refused)
+    running = asyncio.create_task(worker.run())
+    await until(lambda: "refuses the login" in (worker.lifecycle.why_not_ready() or ""))
+    assert await running == 1
+    assert "refuses the login of user 'detector'" in caplog.text
+
+
+@in_event_loop
+async def test_a_broker_that_is_only_away_is_waited_for_with_its_reason(bundle: Bundle) -> None:
+    async def away(_: Settings) -> Unreachable:
+        return Unreachable("nothing listens at broker:9092", refused=False)
+
+    settings = SETTINGS.model_copy(update={"start_seconds": 3.0})
+    worker = Plant().worker(bundle, ensure_topics=broker_is_away, why_unreachable=away, settings=settings)
+    running = asyncio.create_task(worker.run())
+    await until(lambda: "nothing listens at broker:9092" in (worker.lifecycle.why_not_ready() or ""))
+    assert await running == 75
+
+
+@in_event_loop
+async def test_a_group_that_the_user_may_not_use_ends_the_worker_with_1(bundle: Bundle) -> None:
+    class Forbidden:
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+        async def committed(self, _: set[int]) -> dict[int, int]:
+            raise GroupAuthorizationFailedError("stream-detector")
+
+    worker = Plant().worker(bundle, open_log=lambda _: Forbidden())
+    assert await worker.run() == 1
+    assert "grant READ on the group" in str(worker.lifecycle.error)
+
+
 class UnstartableStream(LocalStream):
     async def start(self) -> None:
         raise KafkaConnectionError("gone again")
@@ -446,8 +495,9 @@ async def test_readyz_is_green_only_from_the_end_of_the_rebuild_to_the_beginning
     worker = plant.worker(bundle, engine)
     assert worker.lifecycle.why_not_ready() == STARTING
     running = asyncio.create_task(worker.run())
-    await until(lambda: worker.lifecycle.why_not_ready() == WAITING)
-    assert await asyncio.to_thread(http, worker.server.port, "/readyz") == (503, f"{WAITING}\n")
+    await until(lambda: (worker.lifecycle.why_not_ready() or "").startswith(WAITING))
+    reason = f"{WAITING}: KafkaConnectionError: the local broker is down\n"
+    assert await asyncio.to_thread(http, worker.server.port, "/readyz") == (503, reason)
     plant.broker.hold = {SETTINGS.topic_alarms}
     engine.answer = lambda batch: outcome_with(alarms=batch.offsets[0] == 80)
     plant.broker.up = True
