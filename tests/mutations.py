@@ -86,8 +86,8 @@ MUTATIONS = (
     ),
     Mutation(
         "whatever is sent is not waited for", PIPELINE,
-        "            await self._producer.confirm(await self._producer.enqueue(messages))",
-        "            await self._producer.enqueue(messages)",
+        "        places = await self._producer.confirm(await self._producer.enqueue(messages))",
+        "        places = [None] * len((await self._producer.enqueue(messages)).messages)",
         OF_PIPELINE,
     ),
     Mutation(
@@ -174,12 +174,12 @@ MUTATIONS = (
     ),
     Mutation(
         "offsets are committed while windows are rebuilt", PIPELINE,
-        "if not (progress.rebuilding or progress.in_hand or", "if not (progress.in_hand or",
+        "if not (progress.rebuilding or progress.in_hand)", "if not progress.in_hand",
         OF_PIPELINE,
     ),
     Mutation(
         "a batch that failed is flushed", PIPELINE,
-        "if not (progress.rebuilding or progress.in_hand or", "if not (progress.rebuilding or",
+        "if not (progress.rebuilding or progress.in_hand)", "if not progress.rebuilding",
         OF_PIPELINE,
     ),
     Mutation(

@@ -184,10 +184,14 @@ class Assets:
         unheard = self.last_offset[slots] < offset - self._limits.evict_after_records
         known_to_live = self.decided_until[slots] > offset
         for slot in slots[lags & unheard & ~known_to_live].tolist():
-            asset = self.by_slot[slot]
-            yield slot, asset
-            del self.by_slot[slot], self.slots[asset.name], self.slots_by_key[asset.name.encode()]
-            self.watched.discard(slot)
-            self.unsaved.discard(slot)
-            self.kept.discard(slot)
-            self._free.append(slot)
+            yield slot, self.by_slot[slot]
+            self.let_go(slot)
+
+    def let_go(self, slot: int) -> None:
+        """The asset is no longer there."""
+        name = self.by_slot.pop(slot).name
+        del self.slots[name], self.slots_by_key[name.encode()]
+        self.watched.discard(slot)
+        self.unsaved.discard(slot)
+        self.kept.discard(slot)
+        self._free.append(slot)

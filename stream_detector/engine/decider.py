@@ -86,6 +86,10 @@ class Decider:
         """The asset is evicted; an open alarm is cleared."""
         self.flush()
         self._clear(slot, int(self._grid.next_step[slot]), record)
+        self.drop(slot)
+
+    def drop(self, slot: int) -> None:
+        """The asset is no longer there, and nothing is said of it."""
         del self.states[slot]
         self._decisions.changed.discard(slot)
 

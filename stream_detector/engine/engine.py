@@ -63,6 +63,19 @@ class Engine:
             self.spec, self._decoder, self._limits, known, silent_until, self._keep_steps
         )
 
+    def retire(self, topic: str, partition: int, asset: str, offset: int) -> Outcome:
+        """The asset lives in another partition as of `offset`, the next one of this partition, which `topic` holds.
+
+        It is forgotten here, and an open alarm is cleared in words that follow from it.
+        """
+        if partition not in self._partitions:
+            return Outcome()
+        return self._partitions[partition].retire(topic, partition, asset, offset)
+
+    def snapshots(self, partition: int) -> list[tuple[str, bytes | None]]:
+        """Of every asset of a partition as it stands, whatever was acknowledged."""
+        return self._partitions[partition].snapshots() if partition in self._partitions else []
+
     def forget(self, partition: int) -> None:
         """The partition belongs to another worker now."""
         self._partitions.pop(partition, None)

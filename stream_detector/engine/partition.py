@@ -14,9 +14,10 @@ from stream_detector.detection.grid.closed_steps import select
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.intake import Intake, Tally
 from stream_detector.detection.grid.slot_state import read_slot
+from stream_detector.engine.alarm_messages import withdrawn
 from stream_detector.engine.asset_history import Departed
 from stream_detector.engine.asset_windows import AssetWindows, pack
-from stream_detector.engine.assets import Assets
+from stream_detector.engine.assets import Asset, Assets
 from stream_detector.engine.batch_result import BatchResult
 from stream_detector.engine.clock_guard import MOST_REFUSED
 from stream_detector.engine.decider import Decider
@@ -96,25 +97,69 @@ class Partition:
 
     def _evict(self, offset: int, place: int, until: int, result: BatchResult) -> None:
         """Let assets go as of `offset`, before the record at `place` of a batch that ends before offset `until`."""
-        history = self.assets.history
         for slot, asset in self.assets.evicted(offset):
             self.decider.release(slot, place)
             for held in asset.clock_guard.refuse_all():
                 result.refuse(held, place)
-            departed = Departed(asset.since, offset, int(self.grid.next_step[slot]))
-            forgotten = history.depart(asset.name, departed)
-            if forgotten is not None:
-                result.snapshots.append((forgotten, None))
-            marker = Snapshot(
-                since=asset.since,
-                until=until,
-                floor=departed.floor,
-                evicted=offset,
-                previous=asset.previous,
-                sweeps=history.sweeps,
-            )
-            result.snapshots.append((asset.name, dump(marker)))
+            self._remember_departed(slot, asset, offset, until, result)
             result.counts.assets_evicted += 1
+
+    def retire(self, topic: str, number: int, name: str, offset: int) -> Outcome:
+        """The asset lives in another partition as of `offset`, which comes next: nobody decides on its alarm now.
+
+        Without effect where it is not here, or its life here began later. `topic`, `number`: for its dead letters.
+        """
+        slot = self.assets.slots.get(name)
+        if slot is None or self.assets.by_slot[slot].since >= offset:
+            return Outcome()
+        asset, alarm = self.assets.by_slot[slot], self.decider.states[slot].alarm
+        result = BatchResult(RecordBatch(topic, number, [], [], [], []))
+        for held in asset.clock_guard.refuse_all():
+            result.refuse(held, 0)
+        result.counts.received = result.counts.dead_lettered
+        self._remember_departed(slot, asset, offset, offset, result)
+        self.decider.drop(slot)
+        self.assets.let_go(slot)
+        return Outcome(
+            alarms=[] if alarm is None else [withdrawn(alarm)],
+            dead_letters=[letter for _, letter in result.dead_letters],
+            snapshots=result.snapshots,
+            counts=result.counts,
+            alarm_timestamps_ms=[] if alarm is None else [-1],
+        )
+
+    def _remember_departed(self, slot: int, asset: Asset, offset: int, until: int, result: BatchResult) -> None:
+        """It is let go of as of `offset`; its last snapshot says so, and covers the records below `until`."""
+        history = self.assets.history
+        departed = Departed(asset.since, offset, int(self.grid.next_step[slot]))
+        forgotten = history.depart(asset.name, departed)
+        if forgotten is not None:
+            result.snapshots.append((forgotten, None))
+        marker = Snapshot(
+            since=asset.since,
+            until=until,
+            floor=departed.floor,
+            evicted=offset,
+            previous=asset.previous,
+            sweeps=history.sweeps,
+        )
+        result.snapshots.append((asset.name, dump(marker)))
+
+    def snapshots(self) -> list[tuple[str, bytes | None]]:
+        """Of every asset as it stands, the departed among them, whatever was told before; none while it rebuilds."""
+        processed = 0 if self._previous_offset is None else self._previous_offset + 1
+        if processed < self._silent_until or not processed:
+            return []
+        history = self.assets.history
+        self.assets.unsaved |= set(self.assets.by_slot)
+        return [
+            *self._snapshots(processed),
+            *(
+                (name, dump(Snapshot(since=gone.since, until=processed, floor=gone.floor, evicted=gone.evicted,
+                                     sweeps=history.sweeps)))
+                for name, gone in history.departed.items()
+            ),
+        ]  # fmt: skip
 
     def _conclude(self, order: HandlingOrder, result: BatchResult) -> Outcome:
         decisions, counts, batch, live = self.decider.take(), result.counts, result.batch, self.assets.by_slot

@@ -70,9 +70,9 @@ def load(data: bytes) -> Snapshot | None:
     return snapshot if snapshot.version == VERSION else None
 
 
-def largest_bytes(spec: DetectorSpec) -> int:
-    """No snapshot of this detector's assets is larger."""
+def largest_bytes(spec: DetectorSpec, window_bytes: int) -> int:
+    """No snapshot of this detector's assets is larger. `window_bytes`: of the limits; head and windows share them."""
     head = 0 if spec.head is None else len(spec.head.dump(spec.head.fresh()))
     waiting = WAITING_BYTES * (spec.lead.until_steps + 1)
     names = 8 * max((len(sensor.encode()) for sensor in spec.sensors), default=0)
-    return WORDS_BYTES + names + head + waiting + NUMBER_BYTES * (MOST_REFUSED + AGREEING)
+    return WORDS_BYTES + names + max(head, window_bytes) + waiting + NUMBER_BYTES * (MOST_REFUSED + AGREEING)

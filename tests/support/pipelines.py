@@ -32,6 +32,10 @@ class ScriptedEngine:
     restored: list[tuple[int, dict[str, bytes], int]] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
     assets: list[AssetStatus] = field(default_factory=list)
+    standing: dict[str, bytes | None] = field(default_factory=dict)
+    """The state of every asset."""
+    retired: dict[str, Outcome] = field(default_factory=dict)
+    """What comes of an asset that lives in another partition now."""
 
     def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome:
         self.batches.append(batch)
@@ -48,6 +52,12 @@ class ScriptedEngine:
 
     def status(self, detailed: int | None = None) -> list[AssetStatus]:
         return self.assets
+
+    def retire(self, topic: str, partition: int, asset: str, offset: int) -> Outcome:
+        return self.retired.get(asset, Outcome())
+
+    def snapshots(self, partition: int) -> list[tuple[str, bytes | None]]:
+        return list(self.standing.items())
 
 
 @dataclass

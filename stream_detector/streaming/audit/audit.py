@@ -6,8 +6,10 @@ dead letters on the topics must be those that the log gives. A plain engine, one
 Where bundles took turns, each range of offsets is judged with the bundle that decided it, as the topic of state tells.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -25,9 +27,9 @@ from stream_detector.streaming.audit.report import (
     compare_dead_letters,
 )
 from stream_detector.streaming.audit.topics import AuditTopics, open_audit_topics
-from stream_detector.streaming.clients.group_facts import BundleSwitch
+from stream_detector.streaming.clients.group_facts import BundleSwitch, Departure
 from stream_detector.streaming.clients.group_limits import limits_of
-from stream_detector.streaming.clients.kafka_types import TopicPartition
+from stream_detector.streaming.clients.kafka_types import KafkaRecord, TopicPartition
 from stream_detector.streaming.clients.state_topic import PartitionState
 from stream_detector.streaming.worker.ports import DetectionEngine
 
@@ -118,7 +120,7 @@ async def _audit(settings: Settings, reader: AuditTopics, engines: Mapping[str, 
         for service in services(state, bundle_id, begin, end):
             if service.bundle_id in engines:
                 engine = engines[service.bundle_id](service.limits or limits_of(settings))
-                await _audit_service(reader, tp, engine, service, mine, expected)
+                await _audit_service(reader, tp, engine, service, mine, expected, state.departures)
                 if not service.last:
                     left.append((tp, engine, service, end))
             elif service.begin < service.end:
@@ -149,6 +151,7 @@ async def _audit_service(
     service: Service,
     mine: PartitionAudit,
     expected: Expected,
+    departures: Sequence[Departure],
 ) -> None:
     """Leaves the engine as it is at the end of the service."""
     begin, until = service.begin, min(mine.committed or 0, service.end)
@@ -156,18 +159,37 @@ async def _audit_service(
         engine.restore(tp.partition, {}, begin)
         begin = min(max(service.low, mine.begin), begin)
     complete = mine.begin == 0
+    gone = [departure for departure in departures if service.begin < departure.offset <= service.end]
     async for records in reader.read(tp, begin, service.end):
-        done = [record for record in records if record.offset < until]
-        for part, must in ((done, True), (records[len(done) :], False)):
-            if part:
-                outcome = engine.process(reader.batch(tp, part))
-                if must:
-                    mine.add(outcome.counts)
-                expected.add(outcome, must=must and complete)
+        for part in _cut(records, {until, *(departure.offset for departure in gone)}):
+            must = part[0].offset < until
+            for departure in [each for each in gone if each.offset <= part[0].offset]:
+                gone.remove(departure)
+                _let_go(engine, tp, departure, expected, must=complete and departure.offset < until)
+            outcome = engine.process(reader.batch(tp, part))
+            if must:
+                mine.add(outcome.counts)
+            expected.add(outcome, must=must and complete)
+    for departure in gone:
+        _let_go(engine, tp, departure, expected, must=complete and departure.offset < until)
     if not service.last:
         # The next bundle has cleared what was open, before its own first decision.
-        expected.withdraw(list(expected.open.values()), must=complete and (mine.committed or 0) > service.end)
+        must = complete and (mine.committed or 0) > service.end
+        expected.withdraw(list(expected.open.values()), must=must)
     expected.open.clear()
+
+
+def _let_go(
+    engine: DetectionEngine, tp: TopicPartition, departure: Departure, expected: Expected, *, must: bool
+) -> None:
+    """The asset moved to another partition, and an alarm that was open here was cleared."""
+    expected.add(engine.retire(tp.topic, tp.partition, departure.asset, departure.offset), must=must)
+
+
+def _cut(records: Sequence[KafkaRecord], offsets: Iterable[int]) -> list[Sequence[KafkaRecord]]:
+    """The records, cut before the first of them that has reached each of these offsets."""
+    places = [bisect_left(records, offset, key=lambda record: record.offset) for offset in offsets]
+    return [records[start:end] for start, end in pairwise(sorted({0, len(records), *places}))]
 
 
 async def _read_beyond(

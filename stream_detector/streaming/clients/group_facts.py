@@ -6,10 +6,10 @@ its key, which begins with the group and the kind of the fact.
 | key | value | meaning |
 |---|---|---|
 | `[group, "bundle", partition, offset]` | `{"bundle": id, "low": offset or null, "limits": {...}}` | `BundleSwitch` |
-| `[group, "moved", partition, asset]` | `{"offset": offset}` | `Departure` |
+| `[group, "moved", partition, asset, offset]` | `{}` | `Departure` |
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ import orjson
 from stream_detector.engine.limits import Limits
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.group_limits import limits_from_json, limits_to_json
-from stream_detector.streaming.clients.kafka_types import KafkaRecord
 from stream_detector.streaming.clients.producer import Outgoing
 
 
@@ -48,8 +47,8 @@ class Departure:
 
 Fact = BundleSwitch | Departure
 
-FactKey = tuple[str, int, int | str]
-"""(kind, partition, what it is about)."""
+FactKey = tuple[str, int, *tuple[int | str, ...]]
+"""(kind, partition, what it is about...)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class FactRecord:
 def key_of(fact: Fact) -> FactKey:
     if isinstance(fact, BundleSwitch):
         return "bundle", fact.partition, fact.offset
-    return "moved", fact.partition, fact.asset
+    return "moved", fact.partition, fact.asset, fact.offset
 
 
 def fact_message(settings: Settings, fact: Fact, *, taken_back: bool = False) -> Outgoing:
@@ -75,49 +74,50 @@ def fact_message(settings: Settings, fact: Fact, *, taken_back: bool = False) ->
 
 def _body(fact: Fact) -> dict[str, Any]:
     if isinstance(fact, Departure):
-        return {"offset": fact.offset}
+        return {}
     limits = None if fact.limits is None else limits_to_json(fact.limits)
     return {"bundle": fact.bundle_id, "low": fact.low, "limits": limits}
 
 
-def is_fact(record: KafkaRecord) -> bool:
-    """Whether the record is a fact of some group and no snapshot, whose key has two parts."""
-    return (record.key or b"").count(b",") > 1 and len(_key(record)) > 2
+def is_fact(key: bytes | None) -> bool:
+    """Whether a record with this key is a fact of some group and no snapshot, whose key has two parts."""
+    return (key or b"").count(b",") > 1 and len(_parts(key)) > 2
 
 
-def read_fact(record: KafkaRecord, group: str) -> FactRecord | None:
+def parse_fact(key: bytes | None, value: bytes | None, position: int, group: str) -> FactRecord | None:
     """What `fact_message` wrote for this group; None for any other record, e.g. a fact of a later version."""
     try:
-        owner, kind, partition, about = _key(record)
+        owner, kind, partition, *about = _parts(key)
         if owner != group or not isinstance(partition, int):
             return None
-        fact = READ[kind](partition, about, orjson.loads(record.value)) if record.value is not None else None
+        fact = READ[kind](partition, about, orjson.loads(value)) if value is not None else None
     except (KeyError, TypeError, ValueError):
         return None
-    return FactRecord((kind, partition, about), fact, record.offset)
+    return FactRecord((kind, partition, *about), fact, position)
 
 
-def _key(record: KafkaRecord) -> list[Any]:
+def _parts(key: bytes | None) -> list[Any]:
     try:
-        key = orjson.loads(record.key or b"")
+        parts = orjson.loads(key or b"")
     except orjson.JSONDecodeError:
         return []
-    return key if isinstance(key, list) else []
+    return parts if isinstance(parts, list) else []
 
 
-def _switch(partition: int, about: Any, body: Mapping[str, Any]) -> Fact:
-    low, limits = body["low"], body.get("limits")
+def _switch(partition: int, about: Sequence[Any], body: Mapping[str, Any]) -> Fact:
+    (offset,), low, limits = about, body["low"], body.get("limits")
     return BundleSwitch(
         partition,
-        int(about),
+        int(offset),
         str(body["bundle"]),
         None if low is None else int(low),
         None if limits is None else limits_from_json(limits),
     )
 
 
-def _departure(partition: int, about: Any, body: Mapping[str, Any]) -> Fact:
-    return Departure(partition, str(about), int(body["offset"]))
+def _departure(partition: int, about: Sequence[Any], _body: Mapping[str, Any]) -> Fact:
+    asset, offset = about
+    return Departure(partition, str(asset), int(offset))
 
 
-READ: Mapping[str, Callable[[int, Any, Mapping[str, Any]], Fact]] = {"bundle": _switch, "moved": _departure}
+READ: Mapping[str, Callable[[int, Sequence[Any], Mapping[str, Any]], Fact]] = {"bundle": _switch, "moved": _departure}

@@ -1,5 +1,6 @@
 """Reads logs without a consumer group: their ends, the time of a record, the topic of state, a group's offsets."""
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -97,6 +98,22 @@ class LogReader:
         async for tp, records in self._read(until):
             found[tp.partition].take(records)
         return found
+
+    async def state_where_other(self, known: Mapping[int, tuple[int, int]]) -> dict[int, PartitionState]:
+        """What the topic of state holds of those partitions where it does not end where it is known to end.
+
+        `known`: {partition: (next offset of the readings, next offset of the state)}.
+        """
+        wanted = [TopicPartition(self._settings.topic_state, number) for number in sorted(known)]
+        ends = await self._consumer.end_offsets(wanted)
+        other = {tp.partition: known[tp.partition][0] for tp, end in ends.items() if end != known[tp.partition][1]}
+        return await self.state(other) if other else {}
+
+    async def state_of_all(self) -> dict[int, PartitionState]:
+        """Of every partition that the topic of state has."""
+        known = {} if self._topics is None else await self._topics()
+        numbers = known.get(self._settings.topic_state, ())
+        return await self.state(dict.fromkeys(numbers, sys.maxsize)) if numbers else {}
 
     async def alarms_since(self, timestamp_ms: int) -> list[KafkaRecord]:
         """The alarms that were published since that Kafka time."""

@@ -44,7 +44,8 @@ class BurstSender(Protocol):
     """Sends bursts and says when they are acknowledged: `ConfirmedProducer`, as far as others need it."""
 
     async def enqueue(self, messages: Sequence[Outgoing]) -> Burst: ...
-    async def confirm(self, burst: Burst) -> None: ...
+    async def confirm(self, burst: Burst) -> Sequence[int | None]:
+        """The offsets of the messages, None where the brokers did not tell."""
 
 
 def open_producer(settings: Settings) -> KafkaProducer:
@@ -115,12 +116,16 @@ class ConfirmedProducer:
                         headers=list(message.headers) or None,
                     )
                 )
-        except KafkaError as error:
+        except (KafkaError, AssertionError) as error:
+            # aiokafka asserts that it knows the partition; of one that was added lately another client knows.
             log.warning("sending failed, will be tried again: %r", error)
         return burst
 
-    async def confirm(self, burst: Burst) -> None:
-        """Wait until every message of the burst is acknowledged, sending again as often as needed."""
+    async def confirm(self, burst: Burst) -> list[int | None]:
+        """Wait until every message of the burst is acknowledged, sending again as often as needed.
+
+        Returns their offsets, None where the brokers did not tell.
+        """
         deadline = self._clock() + self._settings.outage_seconds
         while True:
             if burst.futures:
@@ -133,7 +138,7 @@ class ConfirmedProducer:
             if isinstance(failed, MessageSizeTooLargeError):
                 raise _too_large(burst)
             if failed is None and len(burst.futures) == len(burst.messages):
-                return
+                return [getattr(future.result(), "offset", None) for future in burst.futures]
             if self._clock() > deadline:
                 raise StalledError(
                     f"{self._settings.bootstrap} acknowledged nothing on {burst.messages[0].topic} for "

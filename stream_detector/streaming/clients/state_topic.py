@@ -10,9 +10,10 @@ from stream_detector.streaming.clients.group_facts import (
     FactKey,
     FactRecord,
     is_fact,
-    read_fact,
+    parse_fact,
 )
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
+from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.clients.snapshots import SnapshotRecord, read_snapshot
 
 
@@ -38,8 +39,8 @@ class PartitionState:
 
     def take(self, records: Iterable[KafkaRecord]) -> None:
         for record in records:
-            if is_fact(record):
-                fact = read_fact(record, self.group)
+            if is_fact(record.key):
+                fact = parse_fact(record.key, record.value, record.offset, self.group)
                 if fact is not None:
                     self._facts[fact.key] = fact
                 continue
@@ -57,6 +58,15 @@ class PartitionState:
         records = sorted(self._facts.values(), key=lambda record: record.position)
         return [record.fact for record in records if record.fact is not None and record.fact.offset <= self.end]
 
+    def facts_after(self, written: Iterable[Outgoing]) -> list[Fact]:
+        """The facts that hold once these messages lie in the topic, too."""
+        facts = dict(self._facts)
+        for position, message in enumerate(written, self.until):
+            record = parse_fact(message.key, message.value, position, self.group)
+            if record is not None:
+                facts[record.key] = record
+        return [record.fact for record in facts.values() if record.fact is not None and record.fact.offset <= self.end]
+
     @property
     def all_facts(self) -> list[Fact]:
         """Those that hold, and those that another log left behind."""
@@ -69,9 +79,9 @@ class PartitionState:
         return sorted(found, key=lambda switch: switch.offset)
 
     @property
-    def departures(self) -> dict[str, int]:
-        """{asset: the offset at which its life in this partition ended}."""
-        return {fact.asset: fact.offset for fact in self.facts if isinstance(fact, Departure)}
+    def departures(self) -> list[Departure]:
+        """Of assets that live in other partitions now."""
+        return [fact for fact in self.facts if isinstance(fact, Departure)]
 
     def live(self) -> list[SnapshotRecord]:
         """The newest snapshot of each asset and bundle, without those that were taken back."""

@@ -4,9 +4,9 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import IncompatibleBrokerVersion
+from aiokafka.errors import IncompatibleBrokerVersion, InvalidPartitionsError, KafkaError
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
@@ -84,14 +84,15 @@ async def ensure_topics(settings: Settings, needs: TopicNeeds | None = None) -> 
     """Make sure that every topic of a worker exists; returns their numbers of partitions.
 
     The topic of state gets as many partitions as the readings have: a snapshot lies in the partition of its asset.
+    Where it may not be extended, the worker leaves the partitions alone that it cannot keep snapshots of.
 
     Args:
         settings: names the topics, and says whether they may be made.
         needs: what the bundle asks of them; None = their settings are not looked at.
 
     Raises:
-        BrokerError: a topic is missing and may not be or could not be created, has too few partitions, or has settings
-            that break the delivery promise.
+        BrokerError: a topic is missing and may not be or could not be created or extended, or has settings that break
+            the delivery promise.
         KafkaError: the brokers cannot be reached.
     """
     topics = declared_topics(settings)
@@ -105,11 +106,9 @@ async def ensure_topics(settings: Settings, needs: TopicNeeds | None = None) -> 
         partitions = {name: topic.partitions for name, topic in found.items()}
         if settings.create_topics:
             partitions = wanted | partitions
-        if partitions[settings.topic_state] < count:
-            raise BrokerError(
-                f"topic {settings.topic_state} has {partitions[settings.topic_state]} partitions, {count} are needed, "
-                f"as many as {settings.topic_readings} has; add partitions to it"
-            )
+        if partitions[settings.topic_state] < count and settings.create_topics:
+            await _extend(admin, settings.topic_state, count)
+            partitions[settings.topic_state] = count
         if needs is not None:
             await _check(admin, settings, [topic for topic in topics if topic.workers and topic.name in found], needs)
         return partitions
@@ -202,6 +201,20 @@ async def _create(admin: Any, settings: Settings, topic: Topic, partitions: int)
             reason = rest[0] if rest else "no reason given"
             raise BrokerError(f"topic {topic_name} could not be created: error {code}, {reason}")
     log.info("created topic %s with %d partitions", topic.name, partitions)
+
+
+async def _extend(admin: Any, topic: str, partitions: int) -> None:
+    try:
+        await admin.create_partitions({topic: NewPartitions(partitions)})
+    except InvalidPartitionsError:  # another worker was faster
+        return
+    except KafkaError as error:
+        if error.retriable:
+            raise
+        raise BrokerError(
+            f"topic {topic} needs {partitions} partitions and could not be extended: {error}; add them, or grant ALTER"
+        ) from None
+    log.warning("extended topic %s to %d partitions", topic, partitions)
 
 
 async def _check(admin: Any, settings: Settings, topics: list[Topic], needs: TopicNeeds) -> None:

@@ -23,11 +23,13 @@ from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.clients.log_reader import LogReader, open_log_reader
 from stream_detector.streaming.clients.producer import ConfirmedProducer, open_producer
 from stream_detector.streaming.clients.topic_checks import TopicNeeds
+from stream_detector.streaming.clients.topic_watch import AdminTopicCounts, TopicWatch
 from stream_detector.streaming.clients.translation import mapping_of
 from stream_detector.streaming.feeds.console_feed import ConsoleFeed
 from stream_detector.streaming.sources.repartition import Repartition, read_map
 from stream_detector.streaming.worker.agent import FaustStream
 from stream_detector.streaming.worker.broker_probe import BrokerProbe
+from stream_detector.streaming.worker.housekeeping import Housekeeping
 from stream_detector.streaming.worker.lifecycle import Lifecycle
 from stream_detector.streaming.worker.metrics_server import MetricsServer
 from stream_detector.streaming.worker.pipeline import Pipeline
@@ -69,7 +71,9 @@ def build_worker(
         UsageError: a file that the settings name cannot be read.
     """
     manifest = bundle.manifest
-    needs = TopicNeeds(rewind_seconds(manifest), largest_bytes(DetectorSpec.of(bundle)))
+    needs = TopicNeeds(
+        rewind_seconds(manifest), largest_bytes(DetectorSpec.of(bundle), limits_of(settings).window_bytes)
+    )
     rekeying, mapping = _sources(settings)
     lifecycle = Lifecycle(longest_beat_seconds(settings), clock)
     metrics = WorkerMetrics(registry or new_registry(settings.site, settings.certificates()))
@@ -82,11 +86,17 @@ def build_worker(
     def log() -> LogReader:
         return open_log(settings)
 
+    # Where the brokers are others, their topics are their own business.
+    real = ensure_topics is None
+    make_topics = ensure_topics or partial(topics.ensure_topics, needs=needs)
+    planner = Planner(
+        settings, log, manifest.bundle_id, rewind_seconds(manifest), clock, extend_topics=partial(make_topics, settings)
+    )
     pipeline = Pipeline(
         settings,
         engine,
         manifest.bundle_id,
-        Planner(settings, log, manifest.bundle_id, rewind_seconds(manifest), clock),
+        planner,
         producer,
         recorder,
         lifecycle.fail,
@@ -108,7 +118,7 @@ def build_worker(
         pipeline,
         producer,
         lambda: open_stream(settings, pipeline),
-        ensure_topics or partial(topics.ensure_topics, needs=needs),
+        make_topics,
         BrokerProbe(log, clock),
         server,
         recorder,
@@ -118,6 +128,9 @@ def build_worker(
         clock,
         watch_seconds,
         why_unreachable,
+        Housekeeping(settings, pipeline, TopicWatch(settings, AdminTopicCounts(settings), make_topics), log, clock)
+        if real
+        else None,
     )
 
 

@@ -89,6 +89,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             consumer.seek(partition, offset)
             self.positions[partition] = offset
             self.epochs[partition] = epoch
+        for partition in consumer.assignment() - plan.keys():
+            # Not to be read for now; without any position the client would ask for one again and again.
+            consumer.seek(partition, 0)
+            consumer.pause(partition)
 
     async def _fetch_records(  # type: ignore[override]  # their values are lists of records, ours are `Fetched`
         self,

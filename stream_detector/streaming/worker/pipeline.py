@@ -7,7 +7,7 @@ offset committed. A crash anywhere in between repeats messages that say the same
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_detector.decoding.field_mapping import FieldMapping
@@ -15,16 +15,18 @@ from stream_detector.engine.outcome import Outcome, ScoredSteps
 from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.group_facts import Departure, fact_message
 from stream_detector.streaming.clients.producer import BurstSender, Outgoing
 from stream_detector.streaming.clients.snapshots import snapshot_message
+from stream_detector.streaming.clients.state_topic import PartitionState
 from stream_detector.streaming.clients.translation import Translation
 from stream_detector.streaming.worker.dead_letter_rate import DeadLetterRate
 from stream_detector.streaming.worker.offset_keeper import CommittedOffsets
 from stream_detector.streaming.worker.planning import PartitionPlan, Planner
 from stream_detector.streaming.worker.ports import Clock, DetectionEngine, PipelineObserver
-from stream_detector.streaming.worker.progress import Fetched, PartitionProgress
+from stream_detector.streaming.worker.progress import Fetched, PartitionProgress, parts_of
 from stream_detector.streaming.worker.recovery import to_metadata
-from stream_detector.streaming.worker.takeover import alarm_message
+from stream_detector.streaming.worker.takeover import alarm_message, mend_late
 from stream_detector.streaming.worker.unacknowledged import Unacknowledged
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,8 @@ class Pipeline:
         self.partitions: dict[int, PartitionProgress] = {}
         self.planning = False
         """An assignment has not taken effect yet."""
+        self.left_alone: set[int] = set()
+        """Assigned partitions that are not read, for the topic of state has no such partitions."""
         self._engine = engine
         self._bundle_id = bundle_id
         self._planner = planner
@@ -77,6 +81,15 @@ class Pipeline:
         # A batch is handled whole before the next one, a plan or the capture of a flush.
         self._handling = asyncio.Lock()
         self._flushing = asyncio.Lock()
+
+    @property
+    def state_partitions(self) -> int | None:
+        """Of the topic of state, as far as is known; None = enough."""
+        return self._planner.state_partitions
+
+    @state_partitions.setter
+    def state_partitions(self, count: int | None) -> None:
+        self._planner.state_partitions = count
 
     def fail(self, error: BaseException) -> None:
         self._on_failure(error)
@@ -98,13 +111,73 @@ class Pipeline:
             if progress.in_hand:
                 raise StalledError(f"partition {fetched.partition}: the batch at {progress.processed} did not end")
             progress.in_hand = True
-            if len(fetched.columns):
-                await self._handle_records(fetched, progress.unacknowledged)
-                progress.newest_ms = int(fetched.columns.timestamps_ms[-1])
             was_rebuilding = progress.rebuilding
-            progress.processed, progress.in_hand = fetched.end, False
+            for part in parts_of(fetched, {departure.offset for departure in progress.departures}):
+                if len(part.columns):
+                    await self._handle_records(part, progress.unacknowledged)
+                    progress.newest_ms = int(part.columns.timestamps_ms[-1])
+                progress.processed = part.end
+                await self._let_go(fetched.partition, progress)
+            progress.in_hand = False
             if was_rebuilding and not progress.rebuilding:
                 self._observer.rebuilt(rebuilding=self.rebuilding)
+
+    async def depart(self, number: int, asset: str) -> None:
+        """The asset lives in another partition now: its life in this one ends here, and an open alarm is cleared.
+
+        The offset is written down first, so that every restart and an audit end it at the same record.
+        """
+        async with self._handling:
+            progress = self.partitions.get(number)
+            if progress is None or progress.rebuilding or progress.in_hand or self.planning:
+                return
+            fact = Departure(number, asset, progress.processed)
+            await self._send([fact_message(self.settings, fact)])
+            progress.facts = (*progress.facts, fact)
+            progress.departures.append(fact)
+            await self._let_go(number, progress)
+
+    async def _let_go(self, number: int, progress: PartitionProgress) -> None:
+        """End the lives of assets whose last offset is reached."""
+        for departure in [each for each in progress.departures if each.offset == progress.processed]:
+            asset, offset = departure.asset, departure.offset
+            progress.departures.remove(departure)
+            outcome = self._engine.retire(self.settings.topic_readings, number, asset, offset)
+            await self._publish(number, outcome, progress.processed, progress.unacknowledged)
+            log.info("partition %d: asset %s lives in another partition since offset %d", number, asset, offset)
+
+    async def mend(
+        self, read_other: Callable[[Mapping[int, tuple[int, int]]], Awaitable[Mapping[int, PartitionState]]]
+    ) -> None:
+        """Write again what another worker, which was suspended, has overwritten since, or what was lost with its topic.
+
+        `read_other`: `LogReader.state_where_other`.
+        """
+        async with self._flushing, self._handling:  # this worker writes nothing meanwhile
+            known = {number: (at.processed, at.state_end) for number, at in self.partitions.items()}
+            for number, state in (await read_other(known)).items():
+                progress = self.partitions.get(number)
+                if progress is None:
+                    continue
+                if state.until < progress.state_end:
+                    progress.state_lost = True
+                    continue
+                mended = mend_late(self.settings, self._bundle_id, number, state, progress.facts)
+                progress.state_end = state.until
+                if mended:
+                    log.warning("partition %d: another worker wrote late, %d records of state are written again",
+                                number, len(mended))  # fmt: skip
+                await self._send(mended)
+            await self._say_again()
+
+    async def _say_again(self) -> None:
+        """Where the topic of state was lost: write down all facts, and the state of every asset with the next flush."""
+        for number, progress in self.partitions.items():
+            if progress.state_lost and not progress.rebuilding and not progress.in_hand:
+                log.warning("partition %d: the topic of state was lost, everything is written again", number)
+                progress.state_lost, progress.state_end = False, 0
+                await self._send([fact_message(self.settings, fact) for fact in progress.facts])
+                progress.unacknowledged.renew(self._engine.snapshots(number), progress.processed)
 
     @property
     def rebuilding(self) -> bool:
@@ -121,19 +194,30 @@ class Pipeline:
         self._observer.scored(fetched.partition, outcome, self._clock() - started)
         if self._on_steps is not None:
             self._on_steps(outcome.steps)
+        await self._publish(fetched.partition, outcome, fetched.end, unacknowledged)
+
+    async def _publish(self, number: int, outcome: Outcome, until: int, unacknowledged: Unacknowledged) -> None:
+        """Alarms are acknowledged on return; the rest is on its way, or waits for the flush."""
         if outcome.alarms:
-            number = fetched.partition
             await self._send([alarm_message(self.settings, number, alarm) for alarm in outcome.alarms])
             self._observer.alarms_acknowledged(outcome)
             for alarm in outcome.alarms:
                 log.info("alarm %s %s: asset %s, raised at %s", alarm.id, alarm.state, alarm.asset, alarm.raised_at)
         await self._send_the_rest(outcome, unacknowledged)
-        unacknowledged.renew(outcome.snapshots, fetched.end)
+        unacknowledged.renew(outcome.snapshots, until)
 
     async def _send(self, messages: Sequence[Outgoing]) -> None:
         """Returns when they are acknowledged."""
-        if messages:
-            await self._producer.confirm(await self._producer.enqueue(messages))
+        if not messages:
+            return
+        owners = dict(self.partitions)
+        places = await self._producer.confirm(await self._producer.enqueue(messages))
+        for message, place in zip(messages, places, strict=True):
+            owner = None if message.partition is None else owners.get(message.partition)
+            if message.topic == self.settings.topic_state and owner is not None:
+                # In the log that it knows, others may have written too, but nothing was taken away.
+                owner.state_lost |= place is not None and place < owner.state_end
+                owner.state_end += 1
 
     async def _send_the_rest(self, outcome: Outcome, unacknowledged: Unacknowledged) -> None:
         """Scores and dead letters: sent now, waited for by the flush, unless too many are on their way."""
@@ -160,7 +244,8 @@ class Pipeline:
                     _Flushed(number, progress, progress.processed, self._low(number, progress.processed),
                              progress.take_unacknowledged())
                     for number, progress in self.partitions.items()
-                    if not (progress.rebuilding or progress.in_hand or progress.processed == progress.declared)
+                    if not (progress.rebuilding or progress.in_hand)
+                    and (progress.processed != progress.declared or progress.unacknowledged.snapshots)
                 ]  # fmt: skip
             try:
                 await self._acknowledge(flushed)
@@ -169,6 +254,11 @@ class Pipeline:
                 for part in flushed:
                     part.progress.unacknowledged.take_back(part.unacknowledged)
                 raise
+            if any(progress.state_lost for progress in self.partitions.values()):
+                # What was acknowledged is all that the new topic holds: nothing is done before it holds everything.
+                async with self._handling:
+                    await self._say_again()
+                return
             for part in flushed:
                 if self.partitions.get(part.number) is part.progress:
                     part.progress.declare(part.processed, part.low, self._clock())
@@ -234,7 +324,11 @@ class Pipeline:
             for number, plan in plans.items():
                 self._begin(number, plan)
             self._observer.planned(rebuilding=self.rebuilding)
-            return {number: (self.partitions[number].processed, self._epoch) for number in partitions}
+            for number in plans:
+                if not self.partitions[number].rebuilding:
+                    await self._let_go(number, self.partitions[number])
+            self.left_alone = partitions - set(plans)
+            return {number: (self.partitions[number].processed, self._epoch) for number in plans}
 
     def _begin(self, number: int, plan: PartitionPlan) -> None:
         start, snapshots = plan.start, plan.snapshots
@@ -243,7 +337,15 @@ class Pipeline:
             return
         self._engine.forget(number)
         self._engine.restore(number, snapshots, start.silent_until)
-        self.partitions[number] = PartitionProgress(self._epoch, start.offset, start.silent_until, start.committed)
+        self.partitions[number] = PartitionProgress(
+            self._epoch,
+            start.offset,
+            start.silent_until,
+            start.committed,
+            facts=tuple(plan.facts),
+            departures=list(plan.departures),
+            state_end=plan.state_end,
+        )
         log.info(
             "partition %d: from %d, in silence up to %d, %d snapshots",
             number, start.offset, start.silent_until, len(snapshots),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.group_facts import BundleSwitch
+from stream_detector.streaming.clients.group_facts import BundleSwitch, Departure, Fact
 from stream_detector.streaming.clients.group_limits import limits_of, require_same_limits
 from stream_detector.streaming.clients.log_reader import LogReader
 from stream_detector.streaming.clients.producer import Outgoing
@@ -17,6 +17,7 @@ from stream_detector.streaming.worker.ports import Clock, OpenLog
 from stream_detector.streaming.worker.recovery import PartitionOffsets, Start, choose_start, from_metadata
 from stream_detector.streaming.worker.takeover import (
     PublishedAlarm,
+    Takeover,
     begin_anew,
     go_on,
     left_behind,
@@ -38,11 +39,22 @@ CLOCKS_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class PartitionPlan:
-    """Where one partition starts, the snapshots {asset: data} to start with, and what is to be acknowledged before."""
+    """Where one partition starts, and with what.
+
+    Attributes:
+        snapshots: {asset: data}.
+        bursts: to be acknowledged before, one after another.
+        facts: what the group has written down about the partition, these bursts included.
+        departures: assets whose life here ends at an offset that is still to come.
+        state_end: the next offset of the partition's state that was not read or written.
+    """
 
     start: Start
     snapshots: Mapping[str, bytes] = field(default_factory=dict)
     bursts: Sequence[Sequence[Outgoing]] = ()
+    facts: Sequence[Fact] = ()
+    departures: Sequence[Departure] = ()
+    state_end: int = 0
 
 
 class Planner:
@@ -54,6 +66,10 @@ class Planner:
         bundle_id: what this worker decides with.
         rewind_seconds: how far to read back where a commit does not say it (Kafka timestamps).
         clock, sleep: monotonic seconds, and how to let them pass.
+        extend_topics: gives the topic of state the partitions that it lacks, where that is allowed; tells all counts.
+
+    Attributes:
+        state_partitions: of the topic of state, as far as is known; None = enough.
     """
 
     def __init__(
@@ -64,9 +80,12 @@ class Planner:
         rewind_seconds: float,
         clock: Clock = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        extend_topics: Callable[[], Awaitable[Mapping[str, int]]] | None = None,
     ) -> None:
         self._settings = settings
+        self.state_partitions: int | None = None
         self._open_log = open_log
+        self._extend_topics = extend_topics
         self._bundle_id = bundle_id
         self._rewind_seconds = rewind_seconds
         self._clock = clock
@@ -75,7 +94,7 @@ class Planner:
     async def plan(
         self, partitions: set[int], committed: Mapping[int, tuple[int, str]], in_memory: Mapping[int, int]
     ) -> dict[int, PartitionPlan]:
-        """Every partition's plan.
+        """Every partition's plan; none for those of which the topic of state could keep no snapshots.
 
         Args:
             partitions: those that are assigned.
@@ -86,6 +105,8 @@ class Planner:
             KafkaError: the brokers cannot be reached.
             UsageError: the group runs under other limits.
         """
+        partitions = await self._with_state(partitions)
+        committed = {number: entry for number, entry in committed.items() if number in partitions}
         async with self._open_log() as reader:
             ends = await self._trusted_ends(reader, partitions, committed)
             starts = {
@@ -101,19 +122,34 @@ class Planner:
                 for number, start in starts.items()
             }
 
+    async def _with_state(self, partitions: set[int]) -> set[int]:
+        known = self.state_partitions
+        if known is not None and max(partitions, default=-1) >= known and self._extend_topics is not None:
+            counts = await self._extend_topics()
+            known = self.state_partitions = counts[self._settings.topic_state]
+        return {number for number in partitions if known is None or number < known}
+
     async def _take_over(
         self, reader: LogReader, number: int, start: Start, beginning: int, state: PartitionState
     ) -> PartitionPlan:
+        start, taken = await self._choose_takeover(reader, number, start, beginning, state)
+        topic = self._settings.topic_state
+        written = [message for burst in taken.bursts for message in burst if message.topic == topic]
+        facts = state.facts_after(written)
+        departures = [f for f in facts if isinstance(f, Departure) and f.offset >= start.silent_until]
+        return PartitionPlan(start, taken.snapshots, taken.bursts, facts, departures, state.until + len(written))
+
+    async def _choose_takeover(
+        self, reader: LogReader, number: int, start: Start, beginning: int, state: PartitionState
+    ) -> tuple[Start, Takeover]:
         settings, mine, offset = self._settings, self._bundle_id, start.silent_until
         if not start.restore_snapshots:
-            taken = begin_anew(settings, number, state, mine, start.offset)
-            return PartitionPlan(start, {}, taken.bursts)
+            return start, begin_anew(settings, number, state, mine, start.offset)
         service = service_at(state, offset)
         if service.bundle_id == mine and service.switch is not None:
             require_same_limits(settings, service.switch.limits)
         if service.bundle_id in (mine, None) and service.begun:
-            taken = go_on(settings, number, state, service)
-            return PartitionPlan(start, taken.snapshots, taken.bursts)
+            return start, go_on(settings, number, state, service)
         if service.bundle_id == mine and service.switch is not None:
             switch = service.switch
         else:
@@ -126,7 +162,7 @@ class Planner:
         published = await self._published(reader, left_behind(state, service, switch))
         taken = switch_bundle(settings, number, state, service, switch, published)
         read_from = min(max(switch.low or 0, beginning), offset)
-        return PartitionPlan(replace(start, offset=read_from), {}, taken.bursts)
+        return replace(start, offset=read_from), taken
 
     async def _published(self, reader: LogReader, left: Sequence[SnapshotRecord]) -> list[PublishedAlarm]:
         """What the bundle before has said since its last snapshots: a worker that was killed leaves no newer ones."""

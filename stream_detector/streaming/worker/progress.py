@@ -1,7 +1,11 @@
 """How far a worker has come in each partition of the readings topic."""
 
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
+from stream_detector.streaming.clients.group_facts import Departure, Fact
 from stream_detector.streaming.worker.draining import Columns
 from stream_detector.streaming.worker.unacknowledged import Unacknowledged
 
@@ -45,6 +49,14 @@ class PartitionProgress:
 
     newest_ms: int | None = None
     """Kafka timestamp of the newest record processed, epoch milliseconds."""
+    facts: tuple[Fact, ...] = ()
+    """What the group has written down about the partition."""
+    departures: list[Departure] = field(default_factory=list)
+    """Assets whose life here has not ended yet."""
+    state_end: int = 0
+    """The next offset of the partition's state, as far as this worker has read and written it."""
+    state_lost: bool = False
+    """The topic of state is another one than the worker has written to."""
 
     @property
     def rebuilding(self) -> bool:
@@ -80,3 +92,16 @@ class PartitionProgress:
             return  # of an earlier assignment of this partition
         self.committed = offset if self.committed is None else max(self.committed, offset)
         self.waiting_since = None if self.to_commit() is None else now
+
+
+def parts_of(fetched: Fetched, cuts: Collection[int]) -> list[Fetched]:
+    """The fetch, cut at these offsets."""
+    inside = sorted(cut for cut in cuts if fetched.start < cut < fetched.end)
+    if not inside:
+        return [fetched]
+    columns, parts = fetched.columns, []
+    for start, end in pairwise([fetched.start, *inside, fetched.end]):
+        span = slice(bisect_left(columns.offsets, start), bisect_left(columns.offsets, end))
+        part = Columns(columns.offsets[span], columns.keys[span], columns.values[span], columns.timestamps_ms[span])
+        parts.append(replace(fetched, start=start, end=end, columns=part))
+    return parts

@@ -72,11 +72,31 @@ def service_at(state: PartitionState, committed: int) -> Service:
 def go_on(settings: Settings, number: int, state: PartitionState, service: Service) -> Takeover:
     """The same bundle decides further: restore its snapshots, and mend what a worker that woke up late overwrote."""
     found = state.of_service(service.switch, service.bundle_id)
-    late = [snapshot for asset, snapshot in found.items() if state.last_written(asset) is not snapshot]
-    mended = [snapshot_message(settings, s.bundle_id, number, s.asset, s.data, s.offset) for s in late]
+    mended = _mended(settings, number, state, found)
     return Takeover(
         [mended] if mended else [], None, {asset: s.data for asset, s in found.items() if s.data is not None}
     )
+
+
+def mend_late(
+    settings: Settings, bundle_id: str, number: int, state: PartitionState, facts: Sequence[Fact]
+) -> list[Outgoing]:
+    """What a worker has to write again, because another one wrote under its keys although it had lost the partition."""
+    switches = [fact for fact in facts if isinstance(fact, BundleSwitch)]
+    newest = max(switches, key=lambda switch: switch.offset, default=None)
+    lost = [fact_message(settings, fact) for fact in facts if fact not in state.facts]
+    if newest is None or newest in state.facts:
+        return [*lost, *_mended(settings, number, state, state.of_service(newest, bundle_id))]
+    # Only snapshots behind the record that says since when the bundle decides count.
+    found = state.of_service(None, bundle_id).values()
+    return [*lost, *(snapshot_message(settings, bundle_id, number, s.asset, s.data, s.offset) for s in found)]
+
+
+def _mended(
+    settings: Settings, number: int, state: PartitionState, found: Mapping[str, SnapshotRecord]
+) -> list[Outgoing]:
+    late = [snapshot for asset, snapshot in found.items() if state.last_written(asset) is not snapshot]
+    return [snapshot_message(settings, s.bundle_id, number, s.asset, s.data, s.offset) for s in late]
 
 
 def begin_anew(settings: Settings, number: int, state: PartitionState, bundle_id: str, offset: int) -> Takeover:

@@ -14,6 +14,7 @@ from stream_detector.errors import BrokerError, StalledError, StreamDetectorErro
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.diagnosis import Unreachable, why_unreachable
 from stream_detector.streaming.worker.broker_probe import PROBE_SECONDS, BrokerProbe
+from stream_detector.streaming.worker.housekeeping import Housekeeping
 from stream_detector.streaming.worker.lifecycle import ENDING, PASSING, REBUILDING, WAITING, Lifecycle
 from stream_detector.streaming.worker.metrics_server import MetricsServer
 from stream_detector.streaming.worker.pipeline import Pipeline
@@ -75,6 +76,7 @@ class Worker:
         clock: monotonic, in seconds.
         watch_seconds: between two looks of the watchdog.
         why_unreachable: finds out why the brokers cannot be reached.
+        housekeeping: looks after the topics and what lies in them, where that is the worker's business.
     """
 
     def __init__(
@@ -95,7 +97,9 @@ class Worker:
         clock: Clock = time.monotonic,
         watch_seconds: float = WATCH_SECONDS,
         why_unreachable: Callable[[Settings], Awaitable[Unreachable | None]] = why_unreachable,
+        housekeeping: Housekeeping | None = None,
     ) -> None:
+        self._housekeeping = housekeeping
         self.settings = settings
         self.lifecycle = lifecycle
         self.pipeline = pipeline
@@ -193,6 +197,7 @@ class Worker:
                     try:
                         topics = await self._ensure_topics(settings)
                         self._probe.all_partitions = set(range(topics[settings.topic_readings]))
+                        self.pipeline.state_partitions = topics.get(settings.topic_state)
                         await self._probe.check_rights()
                         await self._producer.start()
                     except KafkaError as error:
@@ -232,6 +237,8 @@ class Worker:
         if stream is not None:
             await stream.stop()
         await self._probe.close()
+        if self._housekeeping is not None:
+            await self._housekeeping.close()
         await self._producer.stop()
 
     async def _watch(self, stream: ReadingsStream) -> None:
@@ -242,6 +249,8 @@ class Worker:
             try:
                 seen = await self._probe.look(stream.observe(), self.pipeline)
                 verdict = self._watchdog.look(seen, self._clock())
+                if seen.broker_answers and self._housekeeping is not None:
+                    await self._housekeeping.look()
                 self._report(seen)
                 if verdict is not None:
                     try:
@@ -261,6 +270,8 @@ class Worker:
 
     def _report(self, seen: Observation) -> None:
         before, reason = self.lifecycle.not_ready, self._watchdog.reason
+        if self._housekeeping is not None and seen.broker_answers:
+            reason = self._housekeeping.trouble or reason
         if (reason is None) != (before is None or before.startswith(PASSING)):
             if reason is None:
                 log.info("all is well again")
@@ -281,6 +292,8 @@ class Worker:
         began = self._clock()
         assets = self._engine.status(MOST_ASSET_GAUGES)
         self._recorder.assets(assets)
+        if self._housekeeping is not None:
+            self._housekeeping.observe(assets)
         if self._console is not None:
             self._console.observe(assets)
         taken = self._clock() - began

@@ -310,6 +310,7 @@ class Kafka:
         self._error = error
         self.committed: list[dict[TopicPartition, OffsetAndMetadata]] = []
         self.sought: list[tuple[TopicPartition, int]] = []
+        self.paused: list[TopicPartition] = []
         self.places = {tp: SimpleNamespace(position=0, has_valid_position=True, timestamp=5) for tp in assigned}
         assignment = SimpleNamespace(tps=set(assigned), state_value=self.places.__getitem__)
         self._subscription = SimpleNamespace(
@@ -328,6 +329,9 @@ class Kafka:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self.sought.append((partition, offset))
         self.places[partition].position = offset
+
+    def pause(self, partition: TopicPartition) -> None:
+        self.paused.append(partition)
 
     async def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
         if self._error is not None:
@@ -430,6 +434,7 @@ async def test_a_new_plan_forgets_the_positions_of_the_old_one(monkeypatch: pyte
     kafka.places[NAME].position, kafka.places[other].position = 12, 22
     found = await fetch(thread, monkeypatch, {})
     assert {tp.partition: fetch.epoch for tp, fetch in found.items()} == {0: 2}
+    assert kafka.paused == [other]
 
 
 @in_event_loop
