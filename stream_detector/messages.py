@@ -251,6 +251,10 @@ class AlarmStateChange(Message):
     raised_at: IsoTime | None = Field(default=None, description="of the alarm, event time")
     up: bool | None = Field(default=None, description="whether the alarm is raised and not cleared")
     acknowledged: bool | None = None
+    cleared_at: IsoTime | None = Field(default=None, description="of the alarm, event time; null while up")
+    covered_until: IsoTime | None = Field(
+        default=None, description="of an alarm that was cleared, event time: one raised by then goes on from it"
+    )
 
 
 class DeadLetter(Message):

@@ -197,8 +197,12 @@ class ForwarderMetrics:
 
         self.accepted = counter("notifications_accepted", "Notifications accepted by a receiver", "receiver")
         self.failed = counter("notification_failures", "Attempts that a receiver refused or did not answer", "receiver")
+        self.refused = counter(
+            "notifications_refused", "Notifications given up, for the receiver refuses their content", "receiver"
+        )
         self.skipped = counter("records_skipped", "Records of its topics that could not be used", "topic", "reason")
         self.pending = gauge("pending_alarms", "Alarms not yet accepted by every receiver")
+        self.unanswered = gauge("unanswered_seconds", "Seconds since the brokers last answered; meanwhile it is blind")
         self.oldest_pending = gauge("oldest_pending_seconds", "Age of the oldest alarm not yet accepted")
         self.rate = gauge("alarms_per_10_minutes", "Alarms raised in the last ten minutes")
         self.standing = gauge("standing_alarms", "Alarms up for longer than the standing limit")

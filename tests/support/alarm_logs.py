@@ -1,7 +1,7 @@
 """A log of alarms in memory, and a receiver that can be out of order."""
 
 from stream_detector.operations.notify.delivery import AlarmRecord, Restored
-from stream_detector.operations.notify.receivers import DeliveryError
+from stream_detector.operations.notify.receivers import DeliveryError, RefusedError
 
 
 class MemoryAlarmLog:
@@ -34,19 +34,24 @@ class MemoryAlarmLog:
     async def commit(self, untold):
         self.committed, self.untold = self._accepted, set(untold)
 
+    answered_at = 0.0
+
     async def pending(self):
         return len(self.records) - self._accepted
 
 
 class FakeReceiver:
-    """Keeps what it is told; refuses the next `refusals` attempts."""
+    """Keeps what it is told; refuses the next `refusals` attempts, and the alarms in `never` for good."""
 
     def __init__(self, name="fake", repeat_seconds=None):
         self.name, self.repeat_seconds = name, repeat_seconds
         self.got = []
         self.refusals = 0
+        self.never = set()
 
     async def deliver(self, notifications):
+        if self.never & {notification.alarm.id for notification in notifications}:
+            raise RefusedError("400: too long")
         if self.refusals:
             self.refusals -= 1
             raise DeliveryError("503")

@@ -7,12 +7,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class HttpReceiver:
-    """Keeps `(headers, body)` of what it accepted. `mode`: "ok", "refuse" or "hang"; it comes back on the same port."""
+    """Keeps `(headers, body)` of what it accepted. `mode`: "ok", "refuse" or "hang"; it comes back on the same port.
+
+    `never`: texts that it answers with 400 wherever they stand in a body.
+    """
 
     def __init__(self):
         self.accepted = []
         self.attempts = 0
         self.mode = "ok"
+        self.never = []
         self._changed = threading.Condition()
         self._server = None
         self.port = 0
@@ -36,11 +40,12 @@ class HttpReceiver:
                 if receiver.mode == "hang":
                     time.sleep(30)
                     return
-                if receiver.mode == "ok":
+                never = any(text.encode() in body for text in receiver.never)
+                if receiver.mode == "ok" and not never:
                     with receiver._changed:
                         receiver.accepted.append((dict(self.headers), body))
                         receiver._changed.notify_all()
-                self.send_response(200 if receiver.mode == "ok" else 503)
+                self.send_response(400 if never else 200 if receiver.mode == "ok" else 503)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 

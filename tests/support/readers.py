@@ -15,7 +15,7 @@ from stream_detector.messages import Alarm, AlarmStateChange, Feedback
 from stream_detector.metrics import ForwarderMetrics, LedgerMetrics
 from stream_detector.operations.alarms.alarm_health import AlarmHealth
 from stream_detector.operations.alarms.alarm_states import AlarmBook
-from stream_detector.operations.alarms.state_keeper import StateKeeper
+from stream_detector.operations.alarms.state_keeper import StateKeeper, StatesSoFar
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.server import _default
 from stream_detector.operations.console.views import WorkerView
@@ -75,12 +75,14 @@ class CommittedLogInMemory:
     async def pending(self) -> int:
         return 0
 
+    answered_at = 0.0
+
 
 class _StateLog(KafkaStateLog):
     published: list[Any]
 
-    async def restore(self) -> list[Any]:
-        return []
+    async def restore(self) -> StatesSoFar:
+        return StatesSoFar([])
 
     async def publish(self, changes: Any) -> None:
         self.published += changes

@@ -7,7 +7,8 @@ reason: its alarms are then set aside and nobody is told, and those still up whe
 unacknowledged.
 
 Every call is idempotent: the same message twice changes nothing the second time, so topics may be read again after a
-restart.
+restart. That holds between any two changes too: a book that is restored from the first few changes of a call, and is
+given the message again, makes the rest of them. So what decides a change must be found in the changes before it.
 """
 
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stream_detector.messages import (
+    LATEST,
     MOST_SHELVED_SECONDS,
     Alarm,
     AlarmState,
@@ -44,7 +46,12 @@ class Suppression:
 
 @dataclass(slots=True)
 class AlarmStatus:
-    """One alarm: `up` is the plant's side, `state` includes the people's; `raised_at` is epoch seconds, event time."""
+    """One alarm: `up` is the plant's side, `state` includes the people's; times are epoch seconds, event time.
+
+    `acknowledged`: a person has seen it; never true for another reason. `over`: it was normal once, or another goes on
+    from it, and nothing changes it any more. `cleared_at` and `covered_until` are known once it is cleared: an alarm
+    raised from the one to the other goes on from it.
+    """
 
     id: str
     asset: str
@@ -53,16 +60,9 @@ class AlarmStatus:
     up: bool = True
     acknowledged: bool = False
     state: AlarmState = "normal"
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """The alarm that was cleared last; one that is raised from `earliest` to `latest` (epoch seconds, event time) goes
-    on from it."""
-
-    id: str
-    earliest: float
-    latest: float
+    over: bool = False
+    cleared_at: float | None = None
+    covered_until: float | None = None
 
 
 @dataclass(slots=True)
@@ -74,7 +74,8 @@ class _Asset:
     alarms: dict[str, AlarmStatus] = field(default_factory=dict)
     # Feedback on alarms not seen yet: the two topics are read side by side, and either may be ahead.
     early: dict[str, Feedback] = field(default_factory=dict)
-    ended: _Ended | None = None
+    # The alarm that was cleared last.
+    ended: AlarmStatus | None = None
 
 
 class AlarmBook:
@@ -108,8 +109,10 @@ class AlarmBook:
         asset = self._assets.get(alarm.asset)
         if asset is None or asset.ended is None:
             return None
-        ended = asset.ended
-        return ended.id if ended.earliest <= from_iso(alarm.raised_at) <= ended.latest else None
+        earliest, latest = asset.ended.cleared_at, asset.ended.covered_until
+        if earliest is None or latest is None:
+            return None
+        return asset.ended.id if earliest <= from_iso(alarm.raised_at) <= latest else None
 
     def renewable(self) -> set[str]:
         """Ids of the alarms that were cleared last, each of its asset."""
@@ -119,24 +122,25 @@ class AlarmBook:
         """The detector raised or cleared an alarm; `now` is epoch seconds of the wall clock."""
         asset = self._assets.setdefault(alarm.asset, _Asset())
         known = asset.alarms.get(alarm.id)
-        changes: list[AlarmStateChange] = []
+        changes = self._end_shelving(alarm.asset, now)
         why: str = alarm.state
         if known is None:
             known = AlarmStatus(alarm.id, alarm.asset, priority_of(alarm), from_iso(alarm.raised_at), up=True)
             before = asset.alarms.get(self.renewal_of(alarm) or "")
             if before is not None:
                 why = f"renewal of {before.id}"
-                known.acknowledged, before.acknowledged = before.acknowledged, True
+                known.acknowledged, before.over = before.acknowledged, True
                 changes += self._settle(before, asset, now, DETECTOR, f"renewed as {alarm.id}")
             asset.alarms[alarm.id] = known
             self._forget_oldest(asset)
         elif alarm.state == "raised":
-            return []
+            return changes
         known.up = alarm.state == "raised"
         if not known.up:
-            cleared = from_iso(alarm.cleared_at or alarm.raised_at)
+            known.cleared_at = from_iso(alarm.cleared_at or alarm.raised_at)
             lead = from_iso(alarm.expected_until) - from_iso(alarm.expected_from)
-            asset.ended = _Ended(alarm.id, cleared, cleared + lead)
+            known.covered_until = min(known.cleared_at + lead, LATEST - 1.0)
+            asset.ended = known
         changes += self._settle(known, asset, now, DETECTOR, why)
         early = asset.early.pop(alarm.id, None)
         return changes if early is None else changes + self.take_feedback(early)
@@ -145,6 +149,10 @@ class AlarmBook:
         """A person acted. Who judges an alarm (`real`, `false-alarm`) has seen it: that acknowledges it too."""
         asset = self._assets.setdefault(feedback.asset, _Asset())
         at = from_iso(feedback.at)
+        # What was said after a shelving was over is not part of it, also where both are taken in one go.
+        return self._end_shelving(feedback.asset, at) + self._take_feedback(feedback, asset, at)
+
+    def _take_feedback(self, feedback: Feedback, asset: _Asset, at: float) -> list[AlarmStateChange]:
         why = feedback.reason or feedback.action
         match feedback.action:
             case "acknowledge" | "real" | "false-alarm":
@@ -155,7 +163,8 @@ class AlarmBook:
                     while len(asset.early) > self._remember:
                         del asset.early[next(iter(asset.early))]
                     return []
-                if known.acknowledged:
+                # What was said before the asset was set aside, or came back, does not count after it.
+                if known.acknowledged or known.over or at <= asset.said_at:
                     return []
                 known.acknowledged = True
                 return self._settle(known, asset, at, feedback.who, why)
@@ -174,12 +183,13 @@ class AlarmBook:
 
     def tick(self, now: float) -> list[AlarmStateChange]:
         """Ends the shelvings whose time is over."""
-        changes = []
-        for name, asset in self._assets.items():
-            shelved = asset.suppression
-            if shelved is not None and shelved.until is not None and shelved.until <= now:
-                changes += self._set_aside(name, None, shelved.until, FORWARDER, "the shelving ended")
-        return changes
+        return [change for name in self._assets for change in self._end_shelving(name, now)]
+
+    def _end_shelving(self, name: str, now: float) -> list[AlarmStateChange]:
+        shelved = self._assets[name].suppression
+        if shelved is None or shelved.until is None or shelved.until > now:
+            return []
+        return self._set_aside(name, None, shelved.until, FORWARDER, "the shelving ended")
 
     def restore(self, changes: Iterable[AlarmStateChange]) -> None:
         """Brings back the state after these changes, in the order of the topic; for a start."""
@@ -205,6 +215,11 @@ class AlarmBook:
                 asset.alarms[change.alarm] = known
                 self._forget_oldest(asset)
             known.up, known.acknowledged, known.state = bool(change.up), bool(change.acknowledged), change.state
+            known.over = change.state == "normal"
+            if change.cleared_at is not None and change.covered_until is not None:
+                known.cleared_at, known.covered_until = from_iso(change.cleared_at), from_iso(change.covered_until)
+                if change.previous != "returned":
+                    asset.ended = known  # the change that its clearing made, and no later one
 
     def _set_aside(
         self, name: str, suppression: Suppression | None, at: float, who: str, why: str
@@ -224,18 +239,20 @@ class AlarmBook:
             why=why,
             until=None if suppression is None or suppression.until is None else to_iso(suppression.until),
         )
-        changes = [change]
+        changes = []
         for alarm in asset.alarms.values():
-            if alarm.state == "normal":
+            if alarm.over:
                 continue
             if suppression is None:
                 # Whoever acknowledged it before it was set aside may be home by now.
                 alarm.acknowledged = False
             changes += self._settle(alarm, asset, at, who, why)
-        return changes
+        # The asset comes last: whoever finds this change knows that its alarms have theirs.
+        return [*changes, change]
 
     def _settle(self, alarm: AlarmStatus, asset: _Asset, at: float, who: str, why: str) -> list[AlarmStateChange]:
         before, alarm.state = alarm.state, _state_of(alarm, asset.suppression)
+        alarm.over = alarm.state == "normal"
         if alarm.state == before:
             return []
         return [
@@ -251,6 +268,8 @@ class AlarmBook:
                 up=alarm.up,
                 acknowledged=alarm.acknowledged,
                 raised_at=to_iso(alarm.raised_at),
+                cleared_at=None if alarm.cleared_at is None else to_iso(alarm.cleared_at),
+                covered_until=None if alarm.covered_until is None else to_iso(alarm.covered_until),
             )
         ]
 
@@ -263,7 +282,7 @@ class AlarmBook:
 
 
 def _state_of(alarm: AlarmStatus, suppression: Suppression | None) -> AlarmState:
-    if not alarm.up and (alarm.acknowledged or suppression is not None):
+    if alarm.over or (not alarm.up and (alarm.acknowledged or suppression is not None)):
         return "normal"
     if suppression is not None:
         return suppression.state

@@ -21,11 +21,22 @@ class StateInput:
     place: Place
 
 
+@dataclass(frozen=True, slots=True)
+class StatesSoFar:
+    """What was published, and what people said about alarms, each in the order of its log.
+
+    An answer may be ahead of its alarm, which makes no change by itself, so it is not found among the changes.
+    """
+
+    changes: Sequence[AlarmStateChange]
+    answers: Sequence[Feedback] = ()
+
+
 class StateLog(Protocol):
     """Where alarms and feedback come from and where changes of state go."""
 
-    async def restore(self) -> Sequence[AlarmStateChange]:
-        """All changes that were published, in the order of their log; called once, first."""
+    async def restore(self) -> StatesSoFar:
+        """What came of everything so far; called once, first."""
 
     async def next(self) -> Sequence[StateInput]:
         """What follows the committed progress; empty after about half a second without any."""
@@ -67,7 +78,11 @@ class StateKeeper:
 
     async def restore(self) -> None:
         """Brings the book back to where it was; before the first `step` and before any delivery."""
-        self._book.restore(await self._log.restore())
+        so_far = await self._log.restore()
+        self._book.restore(so_far.changes)
+        changes = [change for answer in so_far.answers for change in self._book.take_feedback(answer)]
+        if changes:
+            await self._log.publish(changes)
         self._show()
 
     async def run(self) -> None:

@@ -2,24 +2,23 @@
 
 Each receiver has a `Delivery` of its own with progress of its own in the log of alarms, so one that is dead or hangs
 holds up nobody else. A delivery goes on to the next alarm only when the receiver has accepted this one, and its
-progress is committed after that.
+progress is committed after that. Only what the receiver itself refuses for good is passed over.
 """
 
 import asyncio
 import logging
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import stamina
-
 from stream_detector.messages import Alarm, from_iso
 from stream_detector.metrics import ForwarderMetrics
 from stream_detector.operations.alarms.alarm_states import AlarmBook
 from stream_detector.operations.notify.notification import Notification, Writer
-from stream_detector.operations.notify.receivers import DeliveryError, Receiver
+from stream_detector.operations.notify.receivers import DeliveryError, Receiver, RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +60,27 @@ class AlarmLog(Protocol):
     async def pending(self) -> int:
         """Number of records that are not accepted yet."""
 
+    @property
+    def answered_at(self) -> float:
+        """When the brokers last answered, by the monotonic clock: since then the log may hold more than is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Waits between attempts grow from the first to the longest, with random jitter; attempts never end."""
+    """Waits between attempts grow from the first to the longest, with random jitter; attempts never end.
+
+    A receiver that refuses an alarm for good is asked `refusals` times before it is believed.
+    """
 
     first_seconds: float = 0.5
     longest_seconds: float = 30.0
     jitter_seconds: float = 0.5
+    refusals: int = 3
+
+    def wait_seconds(self, attempt: int) -> float:
+        """Before the attempt after number `attempt`, which counts from 1."""
+        grown = self.first_seconds * 2.0 ** min(attempt - 1, 32)
+        return min(self.longest_seconds, grown + random.uniform(0.0, self.jitter_seconds))
 
 
 @dataclass(slots=True)
@@ -77,6 +89,7 @@ class _Up:
     since: float
     told: bool
     set_aside: bool = False
+    refused: bool = False
 
 
 class Delivery:
@@ -127,6 +140,11 @@ class Delivery:
         """Number of records of the log that this receiver has not accepted."""
         return await self._log.pending()
 
+    @property
+    def answered_at(self) -> float:
+        """See `AlarmLog`."""
+        return self._log.answered_at
+
     async def run(self) -> None:
         """Delivers until cancelled."""
         await self.restore()
@@ -139,7 +157,8 @@ class Delivery:
         self._committed_untold = frozenset(restored.untold)
         for record in restored.records:
             if record.alarm is not None:
-                self._note(record.alarm, record.timestamp, told=record.alarm.id not in restored.untold)
+                told = record.alarm.id not in restored.untold
+                self._note(record.alarm, record.timestamp, told, restoring=True)
 
     async def step(self) -> None:
         """One batch of the log, then what is due by itself: shelvings that began or ended, and reminders."""
@@ -154,7 +173,7 @@ class Delivery:
             await self._tell_changes()
         finally:
             # Also when the process is told to stop in the middle of a batch: what was accepted stays accepted.
-            untold = frozenset(alarm_id for alarm_id, up in self._up.items() if not up.told)
+            untold = frozenset(alarm_id for alarm_id, up in self._up.items() if not up.told and not up.refused)
             if progress or untold != self._committed_untold:
                 await self._log.commit(untold)
                 self._committed_untold = untold
@@ -171,22 +190,23 @@ class Delivery:
         self._note(alarm, record.timestamp, told=False)
         await self._tell_changes()
 
-    def _note(self, alarm: Alarm, timestamp: float, told: bool) -> None:
+    def _note(self, alarm: Alarm, timestamp: float, told: bool, restoring: bool = False) -> None:
         if alarm.state == "cleared":
             self._up.pop(alarm.id, None)
             self._over.add(alarm.id)
         elif alarm.id not in self._over:
-            self._up.setdefault(alarm.id, _Up(alarm, timestamp, told))
+            # One that was not told when the process ended may have been told before that, and taken back.
+            self._up.setdefault(alarm.id, _Up(alarm, timestamp, told, set_aside=restoring and not told))
 
     async def _tell_changes(self) -> None:
         """Tells alarms that nobody heard of, and takes back those whose asset was set aside meanwhile."""
         for up in list(self._up.values()):
             suppression = self._book.suppression(up.alarm.asset)
-            if suppression is None and not up.told:
+            if suppression is None and not up.told and not up.refused:
                 # A receiver that drops repeats must not drop an alarm that comes back.
                 again = f"{self._clock():.0f}" if up.set_aside else ""
-                await self._deliver([self._writer.write(up.alarm, "raised", again=again)])
-                up.told, up.set_aside = True, False
+                up.told = await self._deliver([self._writer.write(up.alarm, "raised", again=again)])
+                up.set_aside, up.refused = False, not up.told
             elif suppression is not None and up.told:
                 notification = self._writer.write(up.alarm, "suppressed", self._clock(), suppression.why)
                 await self._deliver([notification])
@@ -204,25 +224,37 @@ class Delivery:
         if told:
             await self._deliver(told)
 
-    async def _deliver(self, notifications: Sequence[Notification]) -> None:
-        name = self.receiver.name
-        attempts = stamina.retry_context(
-            on=DeliveryError,
-            attempts=None,
-            timeout=None,
-            wait_initial=self._retry.first_seconds,
-            wait_max=self._retry.longest_seconds,
-            wait_jitter=self._retry.jitter_seconds,
-        )
-        async for attempt in attempts:
-            with attempt:
-                try:
-                    await self.receiver.deliver(notifications)
-                except DeliveryError as error:
-                    self._metrics.failed.labels(name).inc()
-                    log.warning("%s does not accept (attempt %d): %s", name, attempt.num, error)
-                    raise
-        self._metrics.accepted.labels(name).inc(len(notifications))
+    async def _deliver(self, notifications: Sequence[Notification]) -> bool:
+        """Returns when they are accepted, or refused for good; whether all were accepted."""
+        attempt, refusals = 0, 0
+        while True:
+            attempt += 1
+            try:
+                await self.receiver.deliver(notifications)
+            except DeliveryError as error:
+                self._metrics.failed.labels(self.receiver.name).inc()
+                refusals += isinstance(error, RefusedError)
+                if refusals >= self._retry.refusals:
+                    return await self._give_up(notifications, error)
+                await self._wait_after(error, attempt)
+            else:
+                self._metrics.accepted.labels(self.receiver.name).inc(len(notifications))
+                return True
+
+    async def _wait_after(self, error: DeliveryError, attempt: int) -> None:
+        wait_seconds = max(self._retry.wait_seconds(attempt), error.wait_seconds or 0.0)
+        log.warning("%s does not accept (attempt %d): %s", self.receiver.name, attempt, error)
+        await asyncio.sleep(wait_seconds)
+
+    async def _give_up(self, notifications: Sequence[Notification], error: DeliveryError) -> bool:
+        if len(notifications) > 1:
+            # One of them may be at fault, and need not take the others along.
+            return all([await self._deliver([notification]) for notification in notifications])
+        [refused] = notifications
+        self._metrics.refused.labels(self.receiver.name).inc()
+        log.error("%s refuses alarm %s (%s), which is passed over: %s", self.receiver.name, refused.alarm.id,
+                  refused.state, error)  # fmt: skip
+        return False
 
 
 class _RecentIds:
@@ -245,10 +277,16 @@ class _RecentIds:
         return name in self._known
 
 
+def unanswered_seconds(deliveries: Iterable[Delivery]) -> float:
+    """How long the brokers have not answered the one that has waited longest."""
+    return max((time.monotonic() - delivery.answered_at for delivery in deliveries), default=0.0)
+
+
 async def watch(deliveries: Iterable[Delivery], metrics: ForwarderMetrics, every_seconds: float = 2.0) -> None:
     """Keeps the gauges of what is pending true, also while a receiver hangs."""
     deliveries = list(deliveries)
     while True:
         metrics.oldest_pending.set(max((delivery.waiting_seconds for delivery in deliveries), default=0.0))
         metrics.pending.set(max([await delivery.pending() for delivery in deliveries], default=0))
+        metrics.unanswered.set(unanswered_seconds(deliveries))
         await asyncio.sleep(every_seconds)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 import aiohttp
@@ -15,9 +16,27 @@ from stream_detector.operations.signing import sign
 ALERT_NAME = "PlantEventExpected"
 REASON_CHARACTERS = 300
 
+NOT_ABOUT_THE_CONTENT = {401, 402, 403, 404, 405, 407, 408, 410, 421, 423, 425, 429}
+"""Of the answers 400 to 499: a wrong address or secret, or a receiver that has no time. No other alarm would be taken
+either, and all of them will be once that is mended, so none is given up."""
+
+LONGEST_WAIT_SECONDS = 3_600.0
+"""A receiver that asks to be left alone for longer is tried all the same."""
+
 
 class DeliveryError(Exception):
-    """A receiver refused a notification, did not answer in time, or cannot be reached."""
+    """A receiver did not accept a notification, did not answer in time, or cannot be reached: it is tried again.
+
+    `wait_seconds`: not before so long, as the receiver asks; None = it did not say.
+    """
+
+    def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds
+
+
+class RefusedError(DeliveryError):
+    """A receiver says that it cannot use what it was given, and will not when it is given it again."""
 
 
 class Receiver(Protocol):
@@ -31,6 +50,7 @@ class Receiver(Protocol):
         """Hands them over, in order.
 
         Raises:
+            RefusedError: at least one of them will never be accepted.
             DeliveryError: not all of them were accepted; all of them will be delivered again.
         """
 
@@ -140,6 +160,21 @@ def to_alert(notification: Notification, now: float) -> dict[str, Any]:
     return alert
 
 
+def retry_after(text: str | None, now: float) -> float | None:
+    """Seconds to wait from the header of that name (RFC 9110, 10.2.3), an hour at most; None where it says nothing.
+
+    >>> retry_after("120", 0.0), retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 0.0), retry_after("soon", 0.0)
+    (120.0, 60.0, None)
+    """
+    if text is None:
+        return None
+    try:
+        seconds = float(text) if text.strip().isdecimal() else parsedate_to_datetime(text).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+    return min(max(0.0, seconds), LONGEST_WAIT_SECONDS)
+
+
 async def _post(session: aiohttp.ClientSession, url: str, body: bytes, headers: dict[str, str]) -> None:
     try:
         headers = {"Content-Type": "application/json", **headers}
@@ -147,7 +182,10 @@ async def _post(session: aiohttp.ClientSession, url: str, body: bytes, headers: 
         async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
             if answer.status // 100 != 2:
                 reason = (await answer.content.read(REASON_CHARACTERS)).decode(errors="replace")
-                raise DeliveryError(f"answered {answer.status}: {reason}")
+                found = f"answered {answer.status}: {reason}"
+                if 400 <= answer.status < 500 and answer.status not in NOT_ABOUT_THE_CONTENT:
+                    raise RefusedError(found)
+                raise DeliveryError(found, retry_after(answer.headers.get("Retry-After"), time.time()))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         # The address is left out: the path of a webhook is often its secret.
         raise DeliveryError(str(error) or type(error).__name__) from None

@@ -24,6 +24,8 @@ Answer = TypeVar("Answer")
 
 POLL_MILLISECONDS = 500
 RETRY_SECONDS = 1.0
+ANSWER_SECONDS = 5.0
+"""So long may the brokers take to say where their logs end."""
 
 
 class CommittedLog:
@@ -33,7 +35,12 @@ class CommittedLog:
         settings: where the brokers are.
         topics: which topics; they must exist.
         group: under which the progress is kept.
-        first_lookback_seconds: how much of the past (broker time) to take where no progress was ever kept.
+        first_lookback_seconds: how much of the past (broker time) to take where no progress was ever kept. A partition
+            that was added since is read from its beginning.
+
+    Attributes:
+        metadata: what the last commit of each partition carries.
+        answered_at: when the brokers last answered (monotonic clock).
     """
 
     def __init__(
@@ -45,6 +52,8 @@ class CommittedLog:
         self._first_lookback_seconds = first_lookback_seconds
         self._done: dict[Any, int] = {}
         self.metadata: dict[Any, str] = {}
+        self.answered_at = time.monotonic()
+        self._asked: asyncio.Task[dict[Any, int]] | None = None
 
     async def __aenter__(self) -> Self:
         self._consumer: Any = AIOKafkaConsumer(
@@ -65,12 +74,23 @@ class CommittedLog:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
+        if self._asked is not None:
+            self._asked.cancel()
+        try:
+            await self._consumer.stop()
+        except asyncio.CancelledError:
+            if wanted_by_us():
+                raise
 
     async def next(self) -> list[Any]:
         """The records that follow, as aiokafka gives them; empty after half a second without any."""
         await self._take_up_new_partitions()
-        found = await self._consumer.getmany(timeout_ms=POLL_MILLISECONDS, max_records=500)
+        try:
+            found = await self._consumer.getmany(timeout_ms=POLL_MILLISECONDS, max_records=500)
+        except asyncio.CancelledError:
+            if wanted_by_us():
+                raise
+            return []
         return [record for records in found.values() for record in records]
 
     def done(self, topic: str, partition: int, offset: int) -> None:
@@ -79,22 +99,38 @@ class CommittedLog:
 
     async def commit(self, metadata: str = "") -> None:
         """Keeps what is done; waits for the broker as long as it takes."""
-        offsets = {partition: OffsetAndMetadata(offset, metadata) for partition, offset in self._done.items()}
-        await until_it_works(lambda: self._consumer.commit(offsets), "commit")
+        self.metadata = dict.fromkeys(self._done, metadata)
+        await self._commit()
+
+    async def _commit(self) -> None:
+        offsets = {
+            partition: OffsetAndMetadata(offset, self.metadata[partition]) for partition, offset in self._done.items()
+        }
+        await until_it_works(lambda: self._consumer.commit(offsets), f"commit of {self._group}")
+        self.answered_at = time.monotonic()
 
     async def pending(self) -> int:
-        """Records that are not done."""
-        try:
-            ends = await self._consumer.end_offsets(list(self._done))
-        except (KafkaError, TimeoutError):
+        """Records that are not done; 0 where the brokers do not say, see `answered_at`."""
+        # A question that the brokers do not answer is left to run out: cancelled, it would take along what others of
+        # the client wait for.
+        if self._asked is None:
+            self._asked = asyncio.create_task(self._consumer.end_offsets(list(self._done)))
+        await asyncio.wait({self._asked}, timeout=ANSWER_SECONDS)
+        if not self._asked.done():
             return 0
+        asked, self._asked = self._asked, None
+        try:
+            ends = asked.result()
+        except (KafkaError, TimeoutError, asyncio.CancelledError):
+            return 0
+        self.answered_at = time.monotonic()
         return sum(max(0, end - self._done[partition]) for partition, end in ends.items())
 
     async def before(self, seconds: float) -> list[Any]:
         """The records of the last `seconds` (broker time) up to the progress; `next` still goes on from there."""
         starts = await self._offsets_at(list(self._done), time.time() - seconds)
         # A topic that was created anew is shorter than the progress in the old one.
-        ends = await self._consumer.end_offsets(list(self._done))
+        ends = await self._ends(list(self._done))
         untils = {partition: min(done, ends[partition]) for partition, done in self._done.items()}
         records: list[Any] = []
         for partition, until in untils.items():
@@ -105,6 +141,13 @@ class CommittedLog:
         for partition, done in self._done.items():
             self._consumer.seek(partition, done)
         return records
+
+    async def _ends(self, partitions: Sequence[Any]) -> dict[Any, int]:
+        def ask() -> Awaitable[dict[Any, int]]:
+            ends: Awaitable[dict[Any, int]] = self._consumer.end_offsets(partitions)
+            return ends
+
+        return await until_it_works(ask, "read where the logs end")
 
     async def _partitions(self) -> list[Any]:
         described = await self._ask_admin(lambda admin: admin.describe_topics(self._topics))
@@ -117,7 +160,15 @@ class CommittedLog:
     async def _take_up(self, partitions: Sequence[Any]) -> None:
         new = [partition for partition in partitions if partition not in self._done]
         committed = await self._committed(new)
-        first = await self._offsets_at(new, time.time() - self._first_lookback_seconds)
+        if self._done or committed:
+            # Progress was kept, so a partition without any is a new one: nothing in it has been taken.
+            first = (
+                {}
+                if not new
+                else await until_it_works(lambda: self._consumer.beginning_offsets(new), "read where the logs begin")
+            )
+        else:
+            first = await self._offsets_at(new, time.time() - self._first_lookback_seconds)
         self._consumer.assign([*self._done, *new])
         for partition in new:
             known = committed.get(partition)
@@ -126,7 +177,7 @@ class CommittedLog:
         for partition, offset in self._done.items():
             self._consumer.seek(partition, offset)
         # So that a start after a crash goes on from here and does not look back anew.
-        await self.commit(next(iter(self.metadata.values()), ""))
+        await self._commit()
 
     async def _take_up_new_partitions(self) -> None:
         known = [
@@ -160,12 +211,19 @@ class CommittedLog:
             return {}
         # Partitions need not be assigned for this. Assigning twice in a row may end aiokafka's coordinator with a bare
         # AssertionError: it looks at the first assignment after the second has replaced it.
-        ends = await self._consumer.end_offsets(partitions)
+        ends = await self._ends(partitions)
         wanted = dict.fromkeys(partitions, max(0, round(moment * 1000)))
-        found = await self._consumer.offsets_for_times(wanted)
+        found = await until_it_works(lambda: self._consumer.offsets_for_times(wanted), "read where the logs stood")
         return {
             partition: ends[partition] if found[partition] is None else found[partition].offset for partition in ends
         }
+
+
+def wanted_by_us() -> bool:
+    """Whether somebody has cancelled this task. While brokers are away aiokafka cancels what its callers wait for; that
+    looks the same to them, and would end a task without a word."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 async def until_it_works(attempt: Callable[[], Awaitable[Answer]], what: str) -> Answer:
@@ -173,6 +231,8 @@ async def until_it_works(attempt: Callable[[], Awaitable[Answer]], what: str) ->
     while True:
         try:
             return await attempt()
-        except (KafkaError, TimeoutError) as error:
-            log.warning("%s: %s; trying again", what, error)
+        except (KafkaError, TimeoutError, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and wanted_by_us():
+                raise
+            log.warning("%s: %s; trying again", what, str(error) or type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)

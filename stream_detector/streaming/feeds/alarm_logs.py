@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from stream_detector.messages import Alarm, AlarmStateChange, Feedback, to_bytes
-from stream_detector.operations.alarms.state_keeper import StateInput
+from stream_detector.operations.alarms.state_keeper import StateInput, StatesSoFar
 from stream_detector.operations.notify.delivery import AlarmRecord, Restored
 from stream_detector.operations.record_guard import RecordGuard, broker_seconds, read_message
 from stream_detector.settings import Settings
@@ -21,6 +21,9 @@ from stream_detector.streaming.clients.topic_reader import TopicReader
 
 OPEN_SECONDS = 30 * 86_400.0
 """An alarm that nobody has acknowledged for longer is not asked after any more."""
+
+ANSWERS = ("acknowledge", "real", "false-alarm")
+"""What is said about a single alarm."""
 
 OF_ASSET = b'"alarm":null'
 """Is in every change that concerns an asset and no single alarm: our messages are canonical JSON."""
@@ -70,6 +73,10 @@ class KafkaAlarmLog:
     async def pending(self) -> int:
         return await self._committed.pending()
 
+    @property
+    def answered_at(self) -> float:
+        return self._committed.answered_at
+
 
 class KafkaStateLog:
     """`state_keeper.StateLog`.
@@ -87,7 +94,7 @@ class KafkaStateLog:
         self._settings = settings
         self._producer = producer
 
-    async def restore(self) -> Sequence[AlarmStateChange]:
+    async def restore(self) -> StatesSoFar:
         changes = []
         old = (time.time() - OPEN_SECONDS) * 1000
         async with TopicReader(self._settings, [self._settings.topic_alarm_states]) as reader:
@@ -98,7 +105,18 @@ class KafkaStateLog:
                         continue
                     with self._guard.skipping(record):
                         changes.append(read_message(AlarmStateChange, record.value))
-        return changes
+        return StatesSoFar(changes, await self._answers())
+
+    async def _answers(self) -> list[Feedback]:
+        answers = []
+        async with TopicReader(self._settings, [self._settings.topic_feedback], time.time() - OPEN_SECONDS) as reader:
+            async for records in reader.to_end():
+                for record in records:
+                    with self._guard.skipping(record):
+                        said = read_message(Feedback, record.value, record.timestamp_ms)
+                        if said.action in ANSWERS:
+                            answers.append(said)
+        return answers
 
     async def next(self) -> Sequence[StateInput]:
         inputs = []

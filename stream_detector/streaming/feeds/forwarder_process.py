@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,20 +15,20 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
-from stream_detector.errors import StalledError, UsageError
+from stream_detector.errors import BrokerError, StalledError, UsageError
 from stream_detector.metrics import ForwarderMetrics, LedgerMetrics
 from stream_detector.operations.alarms.alarm_health import AlarmHealth, HealthLimits
 from stream_detector.operations.alarms.alarm_states import AlarmBook
 from stream_detector.operations.alarms.state_keeper import StateKeeper
 from stream_detector.operations.ledger.gauges import LedgerGauges
 from stream_detector.operations.ledger.ledger import Ledger
-from stream_detector.operations.notify.delivery import Delivery, RetryPolicy, watch
+from stream_detector.operations.notify.delivery import Delivery, RetryPolicy, unanswered_seconds, watch
 from stream_detector.operations.notify.forwarder_settings import ForwarderSettings, split
 from stream_detector.operations.notify.notification import Writer
 from stream_detector.operations.notify.receivers import Alertmanager, Receiver, Webhook
 from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.committed_log import CommittedLog
+from stream_detector.streaming.clients.committed_log import CommittedLog, wanted_by_us
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.clients.topics import ensure_history_topics
 from stream_detector.streaming.feeds.alarm_logs import KafkaAlarmLog, KafkaStateLog
@@ -36,6 +37,11 @@ from stream_detector.streaming.feeds.ledger_feed import LedgerFeed, follow_ledge
 log = logging.getLogger(__name__)
 
 GROUP = "forward"
+
+LEDGER_RETRY_SECONDS = 30.0
+
+BLIND_SECONDS = 20.0
+"""Some looks at the log in a row have gone without an answer."""
 
 
 class ForwarderProcess:
@@ -69,11 +75,16 @@ class ForwarderProcess:
         names = split(forwarding.ledger_events)
         self._ledger = Ledger(event_names=names or None)
         self._gauges = LedgerGauges(self._ledger, LedgerMetrics(registry))
-        self._ready = False
+        self._deliveries: list[Delivery] = []
 
     def why_not_ready(self) -> str | None:
-        """None as soon as every part reads its topics."""
-        return None if self._ready else "the topics are not being read yet"
+        """None as soon as every part reads its topics, and as long as the brokers answer."""
+        if not self._deliveries:
+            return "the topics are not being read yet"
+        silent = unanswered_seconds(self._deliveries)
+        if silent > BLIND_SECONDS:
+            return f"the brokers have not answered for {silent:.0f} s: new alarms cannot be seen"
+        return None
 
     async def run(self) -> None:
         """Runs until cancelled.
@@ -85,6 +96,10 @@ class ForwarderProcess:
         try:
             await self._run()
         except KafkaError as error:
+            raise _stalled(error) from None
+        except asyncio.CancelledError as error:
+            if wanted_by_us():
+                raise
             raise _stalled(error) from None
         except ExceptionGroup as group:
             # The first fault ended all the others.
@@ -100,12 +115,12 @@ class ForwarderProcess:
             keeper = await self._keeper(stack)
             deliveries = [await self._delivery(stack, receiver) for receiver in receivers]
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(keeper.run())
+                tasks.create_task(_for_ever("the keeper of states", keeper.run()))
                 for delivery in deliveries:
-                    tasks.create_task(delivery.run())
-                tasks.create_task(watch(deliveries, self._metrics))
-                tasks.create_task(self._keep_ledger())
-                self._ready = True
+                    tasks.create_task(_for_ever(f"the delivery to {delivery.receiver.name}", delivery.run()))
+                tasks.create_task(_for_ever("the look at what is pending", watch(deliveries, self._metrics)))
+                tasks.create_task(_for_ever("the ledger", self._keep_ledger()))
+                self._deliveries = deliveries
 
     async def _wait_for_topics(self) -> None:
         deadline = time.monotonic() + self._settings.start_seconds
@@ -169,12 +184,37 @@ class ForwarderProcess:
         return receivers
 
     async def _keep_ledger(self) -> None:
+        """For ever, whatever happens to it: the ledger's figures must not end what brings alarms to people."""
         feed = LedgerFeed(self._ledger, self._settings, self._guard)
-        await follow_ledger(feed, self._gauges, self._forwarding.ledger_days)
+        while True:
+            try:
+                await follow_ledger(feed, self._gauges, self._forwarding.ledger_days)
+            except (BrokerError, KafkaError) as error:
+                log.warning("the ledger cannot read its topics, and goes on trying: %s", error)
+            except asyncio.CancelledError:
+                if wanted_by_us():
+                    raise
+            except Exception:
+                log.exception("the ledger's figures stand still; they are begun again")
+            await asyncio.sleep(LEDGER_RETRY_SECONDS)
 
 
-def _stalled(error: Exception) -> StalledError:
-    return StalledError(f"the brokers refuse to go on: {error}; start the forwarder again")
+async def _for_ever(name: str, work: Coroutine[Any, Any, None]) -> None:
+    """A part that ends would be missed by nobody: a group of tasks goes on without one that was cancelled.
+
+    Raises:
+        StalledError: it ended though nobody asked it to.
+    """
+    try:
+        await work
+    except asyncio.CancelledError:
+        if wanted_by_us():
+            raise
+    raise StalledError(f"{name} was broken off by the Kafka client; start the forwarder again")
+
+
+def _stalled(error: BaseException) -> StalledError:
+    return StalledError(f"the brokers refuse to go on: {str(error) or type(error).__name__}; start the forwarder again")
 
 
 def _name(kind: str, url: str) -> str:

@@ -66,14 +66,14 @@ def test_shelving_sets_the_asset_and_its_alarms_aside_until_it_ends():
     book = AlarmBook()
     raise_at(book, 1)
     assert states(book.take_feedback(shelve(at=2, until=10))) == [
-        (None, "normal", "shelved"),
         ("1", "unacknowledged", "shelved"),
+        (None, "normal", "shelved"),
     ]
     assert states(raise_at(book, 4)) == [("4", "normal", "shelved")]
     assert states(clear_at(book, 4, 6)) == [("4", "shelved", "normal")]
     assert book.tick(MIDNIGHT + 120 * 9.9) == []
     ended = book.tick(MIDNIGHT + 120 * 12)
-    assert states(ended) == [(None, "shelved", "normal"), ("1", "shelved", "unacknowledged")]
+    assert states(ended) == [("1", "shelved", "unacknowledged"), (None, "shelved", "normal")]
     assert {change.at for change in ended} == {at_step(10)}
     assert {change.who for change in ended} == {"forwarder"}
     assert book.suppression("pm-1") is None
@@ -106,7 +106,7 @@ def test_an_acknowledged_alarm_that_comes_back_from_the_shelf_must_be_seen_again
     raise_at(book, 1)
     book.take_feedback(make_feedback("acknowledge", make_alarm(1).id, at=2))
     book.take_feedback(shelve(at=3, until=10))
-    assert states(book.take_feedback(make_feedback("unshelve", at=5)))[-1] == ("1", "shelved", "unacknowledged")
+    assert states(book.take_feedback(make_feedback("unshelve", at=5)))[0] == ("1", "shelved", "unacknowledged")
 
 
 def test_what_was_said_earlier_but_comes_later_does_not_undo_what_was_said_last():

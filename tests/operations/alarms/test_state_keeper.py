@@ -1,12 +1,15 @@
 import asyncio
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from stream_detector.messages import Feedback
 from stream_detector.metrics import ForwarderMetrics
 from stream_detector.operations.alarms.alarm_health import AlarmHealth
 from stream_detector.operations.alarms.alarm_states import AlarmBook
-from stream_detector.operations.alarms.state_keeper import StateInput, StateKeeper
+from stream_detector.operations.alarms.state_keeper import StateInput, StateKeeper, StatesSoFar
 from stream_detector.operations.notify.delivery import AlarmRecord
 from stream_detector.operations.record_guard import RecordGuard
 from tests.support.messages import MIDNIGHT, at_step, make_alarm, make_feedback
@@ -20,7 +23,13 @@ class MemoryStateLog:
 
     async def restore(self):
         self.position = self.committed
-        return list(self.published)
+        answers = [given.message for given in self.inputs[: self.committed] if given.message in self.answers]
+        return StatesSoFar(list(self.published), answers)
+
+    @property
+    def answers(self):
+        said = [given.message for given in self.inputs if isinstance(given.message, Feedback)]
+        return [message for message in said if message.alarm is not None]
 
     async def next(self):
         found = self.inputs[self.position :]
@@ -82,3 +91,90 @@ def test_the_figures_are_shown_and_a_restart_brings_them_back():
     assert (shown("alarms_per_10_minutes"), shown("unacknowledged_alarms"), shown("shelved_alarms")) == (1, 1, 1)
     _, shown = start(log)
     assert (shown("unacknowledged_alarms"), shown("shelved_alarms")) == (1, 1)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class CrashingLog(MemoryStateLog):
+    """Hands out so many inputs at a time; the process dies after so many publishes, again and again."""
+
+    def __init__(self, batch, lives):
+        super().__init__()
+        self.batch, self.lives = batch, list(lives)
+
+    async def next(self):
+        found = self.inputs[self.position : self.position + self.batch]
+        self.position += len(found)
+        return found
+
+    async def publish(self, changes):
+        for change in changes:
+            if self.lives:
+                if self.lives[0] == 0:
+                    del self.lives[0]
+                    raise Killed
+                self.lives[0] -= 1
+            self.published.append(change)
+
+
+def run(log, inputs):
+    """Runs to the end through all crashes; the book at the end, and one that is restored once more."""
+    log.inputs = inputs
+    while True:
+        try:
+            keeper, _ = start(log, MIDNIGHT + 120 * len(inputs))
+            while log.committed < len(inputs):
+                asyncio.run(keeper.step())
+            asyncio.run(keeper.step())
+        except Killed:
+            continue
+        return keeper._book
+
+
+def as_told(book):
+    suppression = book.suppression("pm-1")
+    return (
+        sorted((alarm.id, alarm.state, alarm.up, alarm.acknowledged) for alarm in book.open_alarms()),
+        suppression and (suppression.state, suppression.until),
+    )
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["raise", "clear"]), st.integers(1, 6)),
+        st.tuples(
+            st.sampled_from(["acknowledge", "real", "shelve", "unshelve", "out-of-service", "in-service"]),
+            st.integers(1, 6),
+        ),
+    ),
+    max_size=16,
+)
+
+
+def as_inputs(given):
+    """Alarm n is up from step n to n + 1, so the next one is its renewal; each input comes a step after the last."""
+    inputs = []
+    for at, (what, number) in enumerate(given):
+        if what in ("raise", "clear"):
+            message = make_alarm(number, None if what == "raise" else number + 1)
+        else:
+            ends = {"until": at_step(at + 4)} if what == "shelve" else {}
+            message = make_feedback(what, make_alarm(number).id, at=at, reason="why", **ends)
+        inputs.append(StateInput(message, MIDNIGHT + 120 * at, AlarmRecord(None, 0.0, "t", 0, at)))
+    return inputs
+
+
+@given(steps, st.integers(1, 5), st.lists(st.integers(0, 8), max_size=4))
+@example([("raise", 1), ("clear", 1), ("raise", 2)], 5, [3])
+@example([("raise", 1), ("shelve", 1)], 5, [2])
+@example([("raise", 1), ("shelve", 1), ("unshelve", 1)], 5, [4])
+@example([("acknowledge", 1), ("raise", 1)], 1, [1])
+def test_states_are_the_same_whenever_the_keeper_is_killed_between_two_publishes(given, batch, lives):
+    inputs = as_inputs(given)
+    undisturbed, log = CrashingLog(batch, []), CrashingLog(batch, lives)
+    expected = as_told(run(undisturbed, inputs))
+    assert as_told(run(log, inputs)) == expected
+    log.lives, log.committed = [], len(inputs)
+    assert as_told(run(log, inputs)) == expected, "and after one more start"

@@ -1,15 +1,20 @@
 import asyncio
+from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from stream_detector.metrics import ForwarderMetrics
 from stream_detector.operations.alarms.alarm_states import AlarmBook
 from stream_detector.operations.notify.delivery import Delivery, RetryPolicy, watch
 from stream_detector.operations.notify.notification import Writer
+from stream_detector.operations.notify.receivers import DeliveryError
 from tests.support.alarm_logs import FakeReceiver, MemoryAlarmLog
 from tests.support.messages import at_step, make_alarm, make_feedback
 
+WRITER = Writer()
 AT_ONCE = RetryPolicy(first_seconds=0.0, longest_seconds=0.0, jitter_seconds=0.0)
 
 
@@ -27,7 +32,7 @@ class Bench:
 
     def start(self):
         self.delivery = Delivery(
-            self.receiver, self.log, self.book, Writer(), self.metrics, AT_ONCE, 86_400.0, lambda: self.now
+            self.receiver, self.log, self.book, WRITER, self.metrics, AT_ONCE, 86_400.0, lambda: self.now
         )
         self.restored = False
 
@@ -192,3 +197,142 @@ def test_a_record_that_is_no_alarm_is_passed_over():
     bench.log.append(None, make_alarm(1))
     assert len(bench.run()) == 1
     assert bench.log.committed == 2
+
+
+def test_an_alarm_that_the_receiver_refuses_for_good_does_not_keep_the_next_ones_from_people(caplog):
+    bench = Bench()
+    bad = make_alarm(1)
+    bench.receiver.never = {bad.id}
+    bench.log.append(bad, make_alarm(2), make_alarm(1, 3), make_alarm(2, 4))
+    assert bench.run(steps=2) == [(make_alarm(2).id, "raised"), (make_alarm(2).id, "cleared")]
+    assert (bench.log.committed, bench.log.untold) == (4, set())
+    assert (bench.counted("notifications_refused"), bench.counted("notification_failures")) == (1, 3)
+    assert f"refuses alarm {bad.id}" in caplog.text
+
+
+def test_of_many_reminders_only_the_one_that_is_refused_is_left_out():
+    bench = Bench(FakeReceiver(repeat_seconds=60.0))
+    bench.log.append(*(make_alarm(step) for step in (1, 2, 3)), timestamp=1_000.0)
+    bench.run()
+    bench.receiver.got.clear()
+    bench.receiver.never = {make_alarm(2).id}
+    bench.now += 61
+    assert bench.run() == [(make_alarm(1).id, "raised"), (make_alarm(3).id, "raised")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"), [(None, [1.0, 2.0, 4.0, 8.0, 10.0]), (7.0, [7.0, 7.0, 7.0, 8.0, 10.0]), (60.0, [60.0] * 5)]
+)
+def test_waits_grow_and_are_as_long_as_the_receiver_asks(monkeypatch, asked, waited):
+    class Busy(FakeReceiver):
+        async def deliver(self, notifications):
+            if self.refusals:
+                self.refusals -= 1
+                raise DeliveryError("429", asked)
+            await super().deliver(notifications)
+
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    bench = Bench(Busy())
+    bench.delivery._retry = RetryPolicy(1.0, 10.0, 0.0)
+    bench.receiver.refusals = 5
+    bench.log.append(make_alarm(1))
+    assert len(bench.run()) == 1
+    assert slept == waited
+
+
+def test_an_alarm_that_comes_back_after_a_restart_has_a_key_that_was_not_seen():
+    bench = Bench()
+    bench.log.append(make_alarm(1))
+    bench.run()
+    shelve(bench)
+    bench.run()
+    bench.start()
+    unshelve(bench)
+    assert [state for _, state in bench.run()] == ["raised", "suppressed", "raised"]
+    assert len({notification.key for notification in bench.receiver.got}) == 3
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Mortal(FakeReceiver):
+    """Dies in the middle of its work: before it takes something, or after, without an answer."""
+
+    lives: ClassVar[list[tuple[int, bool]]] = []
+
+    async def deliver(self, notifications):
+        if not self.lives:
+            return await super().deliver(notifications)
+        left, taken = self.lives[0]
+        if left:
+            self.lives[0] = (left - 1, taken)
+            return await super().deliver(notifications)
+        del self.lives[0]
+        if taken:
+            await super().deliver(notifications)
+        raise Killed
+
+
+class UncommittedLog(MemoryAlarmLog):
+    """Some of the commits are never made."""
+
+    def __init__(self, batch, skipped):
+        super().__init__(batch)
+        self.skipped, self.commits = skipped, 0
+
+    async def commit(self, untold):
+        self.commits += 1
+        if self.commits not in self.skipped:
+            await super().commit(untold)
+
+
+inputs = st.lists(
+    st.tuples(st.sampled_from(["raise", "clear", "shelve", "unshelve", "restart"]), st.integers(1, 4)), max_size=20
+)
+
+
+@given(inputs, st.integers(1, 3), st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=5),
+       st.sets(st.integers(1, 12)))  # fmt: skip
+def test_whenever_the_forwarder_is_killed_every_alarm_that_should_be_told_is_told(given, batch, lives, skipped):
+    bench = Bench(Mortal(), batch)
+    bench.log = UncommittedLog(batch, skipped)
+    bench.receiver.lives = list(lives)
+    bench.start()
+
+    def run():
+        while True:
+            try:
+                bench.run(steps=3)
+            except Killed:
+                bench.start()
+            else:
+                return
+
+    raised, cleared, shelved, must_be_told = set(), set(), False, set()
+    for at, (what, number) in enumerate([*given, ("unshelve", 0)]):
+        alarm_id = make_alarm(number).id if number else ""
+        if what == "raise" and alarm_id not in raised:
+            raised.add(alarm_id)
+            bench.log.append(make_alarm(number))
+        elif what == "clear" and alarm_id in raised - cleared:
+            cleared.add(alarm_id)
+            bench.log.append(make_alarm(number, number + 1))
+        elif what in ("shelve", "unshelve"):
+            shelved = what == "shelve"
+            said = {"until": at_step(at + 1_000), "reason": "why"} if shelved else {}
+            bench.book.take_feedback(make_feedback(what, at=at, **said))
+        elif what == "restart":
+            bench.start()
+        run()
+        if not shelved:
+            must_be_told |= raised - cleared
+    run()
+    last = dict(bench.receiver.told)
+    assert must_be_told <= last.keys()
+    assert {alarm_id for alarm_id, state in last.items() if state == "raised"} == raised - cleared

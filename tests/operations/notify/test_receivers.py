@@ -5,7 +5,7 @@ import pytest
 from aiohttp import web
 
 from stream_detector.operations.notify.notification import Writer
-from stream_detector.operations.notify.receivers import Alertmanager, DeliveryError, Webhook
+from stream_detector.operations.notify.receivers import Alertmanager, DeliveryError, RefusedError, Webhook
 from tests.support import monitoring
 from tests.support.http_receiver import HttpReceiver
 from tests.support.messages import MIDNIGHT, make_alarm
@@ -41,6 +41,40 @@ def test_a_receiver_that_is_not_there_or_refuses_says_so():
         url = receiver.url
     with pytest.raises(DeliveryError, match="Connect"):
         deliver(lambda s: Webhook(s, url), notification)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "wait_seconds"),
+    [
+        (400, {}, RefusedError, None),
+        (413, {}, RefusedError, None),
+        (401, {}, DeliveryError, None),
+        (404, {}, DeliveryError, None),
+        (429, {"Retry-After": "17"}, DeliveryError, 17.0),
+        (503, {"Retry-After": "999999"}, DeliveryError, 3_600.0),
+        (503, {"Retry-After": "soon"}, DeliveryError, None),
+    ],
+)
+def test_a_refusal_of_the_content_is_told_from_one_that_would_meet_every_alarm(status, headers, kind, wait_seconds):
+    async def go():
+        async def answer(_):
+            return web.Response(status=status, headers=headers)
+
+        app = web.Application()
+        app.add_routes([web.post("/", answer)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/"
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(DeliveryError) as raised:
+                await Webhook(session, url).deliver([Writer().write(make_alarm(1), "raised")])
+        await runner.cleanup()
+        return raised.value
+
+    error = asyncio.run(go())
+    assert (type(error), error.wait_seconds) == (kind, wait_seconds)
 
 
 def test_a_redirect_is_no_acceptance():

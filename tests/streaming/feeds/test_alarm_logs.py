@@ -7,16 +7,18 @@ import json
 import pytest
 
 from stream_detector import time_options as moment
+from stream_detector.errors import StalledError
 from stream_detector.messages import AlarmStateChange, to_bytes
 from stream_detector.operations.ledger import ledger
-from stream_detector.operations.notify import notification
+from stream_detector.operations.notify import notification, receivers
 from stream_detector.operations.record_guard import RecordGuard
+from stream_detector.streaming.clients import committed_log
 from stream_detector.streaming.feeds import forwarder_process
 from stream_detector.streaming.feeds.alarm_logs import EVERY_ALARM, OF_ASSET, KafkaAlarmLog
 from tests.support.messages import make_alarm
 
 
-@pytest.mark.parametrize("module", [forwarder_process, moment, notification, ledger])
+@pytest.mark.parametrize("module", [forwarder_process, moment, notification, ledger, receivers])
 def test_the_examples_in_the_docstrings_hold(module):
     assert doctest.testmod(module).failed == 0
 
@@ -80,3 +82,35 @@ def test_a_record_that_is_no_alarm_is_passed_over_with_its_place():
     log = KafkaAlarmLog(FakeCommittedLog([FakeRecord(7, b"junk")]), "alarms", 60.0, guard)
     [record] = asyncio.run(log.restore()).records
     assert (record.alarm, record.offset, record.timestamp, guard.skipped) == (None, 7, 1.0, 1)
+
+
+def test_a_part_that_the_kafka_client_breaks_off_ends_the_forwarder_and_not_in_silence():
+    async def broken_off():
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    with pytest.raises(StalledError, match="the delivery to x was broken off"):
+        asyncio.run(forwarder_process._for_ever("the delivery to x", broken_off()))
+
+    async def stopped():
+        task = asyncio.create_task(forwarder_process._for_ever("x", asyncio.sleep(60)))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert asyncio.run(stopped())
+
+
+def test_a_call_that_the_kafka_client_breaks_off_is_made_again(monkeypatch):
+    monkeypatch.setattr(committed_log, "RETRY_SECONDS", 0.0)
+    outcomes = [asyncio.CancelledError(), TimeoutError(), None]
+
+    async def commit():
+        outcome = outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+        return "done"
+
+    assert asyncio.run(committed_log.until_it_works(commit, "commit")) == "done"

@@ -1,15 +1,19 @@
 """The forwarder as a process of its own, between a real broker and real receivers."""
 
+import copy
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
+from aiokafka.admin import NewPartitions
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream_detector.__main__ import main
@@ -17,7 +21,7 @@ from stream_detector.messages import AlarmStateChange, from_iso, to_bytes, to_is
 from stream_detector.operations.signing import verify
 from tests.fuzz.corpus import OPERATIONS_RECORDS
 from tests.support.http_receiver import HttpReceiver
-from tests.support.kafka import create_topic
+from tests.support.kafka import create_topic, with_admin
 from tests.support.messages import make_alarm, make_feedback
 from tests.support.monitoring import Alertmanager, why_no_monitoring
 from tests.support.paths import DEPLOY
@@ -81,6 +85,13 @@ class Forwarder:
             return urllib.request.urlopen(self.metrics_url.replace("metrics", "readyz"), timeout=2).status == 200
         except OSError:
             return False
+
+    def why_not_ready(self):
+        try:
+            urllib.request.urlopen(self.metrics_url.replace("metrics", "readyz"), timeout=2)
+        except urllib.error.HTTPError as refusal:
+            return refusal.read().decode()
+        return ""
 
     def metric(self, name):
         text = urllib.request.urlopen(self.metrics_url, timeout=5).read().decode()
@@ -263,8 +274,8 @@ def test_states_are_events_with_who_when_and_why_and_a_shelf_outlives_a_restart(
         assert told == [
             (True, "normal", "shelved", "shift leader"),
             (False, "normal", "shelved", "detector"),
-            (True, "shelved", "normal", "shift leader"),
             (False, "shelved", "unacknowledged", "shift leader"),
+            (True, "shelved", "normal", "shift leader"),
             (False, "unacknowledged", "acknowledged", "shift leader"),
             (False, "acknowledged", "normal", "detector"),
         ]
@@ -300,6 +311,114 @@ def test_no_record_that_anybody_writes_keeps_the_next_alarm_from_people(forwarde
     assert "pm-9" in capsys.readouterr().out
     assert main(["ledger", "--bootstrap", kafka.bootstrap]) == 0
     assert "pm-9" in capsys.readouterr().out
+
+
+def test_an_alarm_that_the_receiver_refuses_for_good_holds_up_none_of_the_next(forwarder):
+    with HttpReceiver() as receiver:
+        receiver.never = [make_alarm(1).id]
+        running = forwarder(WEBHOOK_URLS=receiver.url)
+        running.send("alarms", make_alarm(1), make_alarm(5), make_alarm(6))
+        assert receiver.wait_for(2)
+        assert ids(receiver) == [(make_alarm(5).id, "firing"), (make_alarm(6).id, "firing")]
+        assert sum(running.metric("forwarder_notifications_refused_total").values()) == 1
+        assert f"refuses alarm {make_alarm(1).id}" in running.log
+
+
+def test_an_alarm_held_back_is_told_though_partitions_were_added_and_the_forwarder_was_killed(forwarder, kafka):
+    with HttpReceiver() as receiver:
+        running = forwarder(WEBHOOK_URLS=receiver.url)
+        now = time.time()
+        until_later = {"until": to_iso(now + 3_600), "reason": "calibration"}
+        running.send("feedback", make_feedback("shelve", at=to_iso(now), **until_later))
+        until(lambda: running.metric("forwarder_shelved")["stream_detector_forwarder_shelved_alarms"] == 1)
+        running.send("alarms", make_alarm(1))
+        until(lambda: make_alarm(1).id in committed_notes(running))
+        topic = running.topics["alarms"]
+        with_admin(kafka.bootstrap, lambda admin: admin.create_partitions({topic: NewPartitions(4)}))
+        until(lambda: "new partitions" in running.log)
+        time.sleep(1.0)
+        assert make_alarm(1).id in committed_notes(running)
+        running.kill()
+        running.send("feedback", make_feedback("unshelve", at=to_iso(now + 1)))
+        # While it is down, an alarm comes in a partition that did not exist when it last looked.
+        with_admin(kafka.bootstrap, lambda admin: admin.create_partitions({topic: NewPartitions(6)}))
+        running.producer = Producer({"bootstrap.servers": kafka.bootstrap})
+        running.producer.produce(topic, to_bytes(make_alarm(9, asset="pm-9")), key=b"pm-9", partition=5)
+        assert running.producer.flush(10) == 0
+        running.start()
+        assert receiver.wait_for(2)
+        assert sorted(ids(receiver)) == sorted(
+            [(make_alarm(1).id, "firing"), (make_alarm(9, asset="pm-9").id, "firing")]
+        )
+
+
+def committed_notes(running):
+    """What the commits of the webhook's progress carry."""
+
+    async def ask(admin):
+        groups = [name for name, *_ in await admin.list_consumer_groups()]
+        group = next(name for name in groups if name.startswith(f"{running.environment['STREAM_DETECTOR_GROUP']}-f")
+                     and "webhook" in name)  # fmt: skip
+        found = await admin.list_consumer_group_offsets(group)
+        return "".join(entry.metadata for entry in found.values())
+
+    return with_admin(running.bootstrap, ask)
+
+
+def test_two_forwarders_by_mistake_tell_each_alarm_once_or_twice_and_their_states_agree(forwarder, tmp_path):
+    with HttpReceiver() as receiver:
+        first = forwarder(WEBHOOK_URLS=receiver.url)
+        (tmp_path / "second").mkdir()
+        second = copy.copy(first)
+        second.folder = tmp_path / "second"
+        second.start()
+        try:
+            now = time.time()
+            alarms = [make_alarm(step, asset=f"pm-{step % 5}") for step in range(0, 60, 3)]
+            for number, alarm in enumerate(alarms):
+                first.send("alarms", alarm)
+                if number % 4 == 0:
+                    said = {"asset": alarm.asset, "at": to_iso(now + number)}
+                    first.send("feedback", make_feedback("acknowledge", alarm.id, **said))
+                if number == 10:
+                    second.kill()
+                    second.start()
+            assert receiver.wait_for(len(alarms))
+            wanted = len(alarms) + len(alarms[::4])
+            until(lambda: len({(c.alarm, c.state) for c in first.changes()}) == wanted)
+            time.sleep(2.0)
+        finally:
+            second.kill()
+        told = Counter(ids(receiver))
+        assert told.keys() == {(alarm.id, "firing") for alarm in alarms}
+        # The second was killed once, and what it had not committed may come a third time.
+        assert sum(told.values()) <= 2 * len(alarms) + 10
+        last = {}
+        for change in first.changes():
+            last[change.alarm] = change.state
+        assert last == {
+            alarm.id: "acknowledged" if number % 4 == 0 else "unacknowledged" for number, alarm in enumerate(alarms)
+        }
+
+
+def test_in_an_outage_it_says_that_it_is_blind_and_does_not_fill_the_log(own_kafka, unique_name, tmp_path):
+    with HttpReceiver() as receiver:
+        running = Forwarder(own_kafka.bootstrap, unique_name, tmp_path, WEBHOOK_URLS=receiver.url).start()
+        try:
+            lines = running.log.count("\n")
+            own_kafka.brokers[0].kill()
+            until(lambda: not running.ready(), 90)
+            assert "have not answered" in running.why_not_ready()
+            unanswered = running.metric("forwarder_unanswered_seconds")
+            assert unanswered["stream_detector_forwarder_unanswered_seconds"] > 0
+            time.sleep(20)
+            # Under a hundred in ten minutes: what is said at all is said once a minute.
+            assert running.log.count("\n") - lines < 10, running.log
+            own_kafka.brokers[0].start()
+            until(lambda: running.ready() or running.process.poll() is not None, 120)
+            assert running.ready(), running.log
+        finally:
+            running.kill()
 
 
 def test_the_ledger_shows_in_the_metrics(forwarder):
