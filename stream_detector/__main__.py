@@ -29,6 +29,7 @@ COMMANDS = (
     "mqtt-bridge",
     "audit",
     "check-bundle",
+    "doctor",
     "schemas",
 )
 """In the order in which `--help` lists them."""

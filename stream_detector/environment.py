@@ -1,6 +1,7 @@
 """Settings from environment variables: what each says of itself, and how a value that is not acceptable is named."""
 
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
@@ -9,6 +10,9 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings
 
 from stream_detector.errors import UsageError
+
+LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
+"""Names of the variables by which Kubernetes and container links tell of other services."""
 
 
 def setting(default: Any, description: str, unit: str = "", **rules: Any) -> Any:
@@ -53,7 +57,9 @@ class EnvironmentSettings(BaseSettings):
             read = upper in ours or any(
                 upper.startswith(other) if other.endswith("_") else upper == other for other in cls.elsewhere
             )
-            if upper.startswith(prefix) and not read:
+            # Kubernetes tells every pod of every Service in its namespace, under the Service's name.
+            of_a_service = LINK.search(upper) or environment[name].startswith(("tcp://", "udp://"))
+            if upper.startswith(prefix) and not read and not of_a_service:
                 near = get_close_matches(upper, ours, n=3, cutoff=0.85)
                 hint = f"did you mean {' or '.join(near)}?" if near else "docs/settings.md lists them all"
                 said.append(f"{name} is no setting; {hint}")

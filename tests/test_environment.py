@@ -30,3 +30,16 @@ def test_every_name_of_ours_is_known() -> None:
     names = dict.fromkeys([name for name, *_ in [*Settings.describe(), *ForwarderSettings.describe()]], "")
     assert Settings.unknown(names | {"STREAM_DETECTOR_MQTT_URL": "", "STREAM_DETECTOR_DATA": ""}) == []
     assert ForwarderSettings.unknown(names) == []
+
+
+def test_what_kubernetes_tells_of_our_own_services_is_no_slip() -> None:
+    links = {
+        "STREAM_DETECTOR_FORWARDER_SERVICE_HOST": "10.0.0.7",
+        "STREAM_DETECTOR_FORWARDER_SERVICE_PORT": "9109",
+        "STREAM_DETECTOR_FORWARDER_SERVICE_PORT_METRICS": "9109",
+        "STREAM_DETECTOR_FORWARDER_PORT": "tcp://10.0.0.7:9109",
+        "STREAM_DETECTOR_FORWARDER_PORT_9109_TCP": "tcp://10.0.0.7:9109",
+        "STREAM_DETECTOR_FORWARDER_PORT_9109_TCP_PROTO": "tcp",
+        "STREAM_DETECTOR_CONSOLE_PORT_80_TCP_ADDR": "10.0.0.8",
+    }
+    assert Settings.unknown(links) == []

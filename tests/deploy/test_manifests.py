@@ -15,10 +15,13 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 import yaml
+from prometheus_client import CollectorRegistry
 from pydantic_settings import BaseSettings
 
 from stream_detector.operations.notify.forwarder_settings import ForwarderSettings
 from stream_detector.settings import Settings
+from stream_detector.streaming.worker.metrics_server import MetricsServer
+from tests.support.certificates import Authority
 from tests.support.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -257,6 +260,22 @@ def test_the_health_check_tells_a_healthy_process_from_a_sick_and_an_absent_one(
     server.shutdown()
     server.server_close()
     assert check() == 1
+
+
+def test_the_container_is_healthy_with_metrics_over_tls_too(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path).issue("detector")
+    settings = Settings(metrics_port=0, metrics_cert_file=certificate, metrics_key_file=key)
+    server = MetricsServer(settings, CollectorRegistry(), health=lambda: None, readiness=lambda: None)
+    server.start()
+    environment = {"HEALTHCHECK_PORT": str(server.port), "STREAM_DETECTOR_METRICS_CERT_FILE": str(certificate)}
+    script = DEPLOY / "docker" / "healthcheck.py"
+    done = subprocess.run(["python3", script], env=environment, check=False, capture_output=True, text=True)
+    server.stop()
+    assert done.returncode == 0, done.stderr
+
+
+def test_systemd_never_gives_up() -> None:
+    assert [value_of(unit, "StartLimitIntervalSec") for unit in UNITS] == ["0"] * len(UNITS)
 
 
 def test_labels_and_selectors_in_kubernetes_fit_together() -> None:

@@ -37,7 +37,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"drift", "scoring"},
     ),
     "stream_detector.operations": ({"record_guard", "signing"}, {"alarms", "ledger"}, {"console", "notify"}),
-    "stream_detector.streaming": ({"clients"}, {"feeds", "sources"}, {"worker"}, {"audit", "local"}),
+    "stream_detector.streaming": ({"clients"}, {"feeds", "sources"}, {"worker"}, {"audit", "doctor", "local"}),
     "trainer": (
         {"data_options", "output", "recipe"},
         {"data"},

@@ -71,9 +71,7 @@ def build_worker(
         UsageError: a file that the settings name cannot be read.
     """
     manifest = bundle.manifest
-    needs = TopicNeeds(
-        rewind_seconds(manifest), largest_bytes(DetectorSpec.of(bundle), limits_of(settings).window_bytes)
-    )
+    needs = needs_of(bundle, settings)
     rekeying, mapping = _sources(settings)
     lifecycle = Lifecycle(longest_beat_seconds(settings), clock)
     metrics = WorkerMetrics(registry or new_registry(settings.site, settings.certificates()))
@@ -141,6 +139,12 @@ def _sources(settings: Settings) -> tuple[Repartition | None, FieldMapping | Non
         return None, mapping_of(settings)
     mapping = None if mapping_file is None else FieldMapping.load(mapping_file)
     return Repartition(settings, read_map(assets_file), mapping), None
+
+
+def needs_of(bundle: Bundle, settings: Settings) -> TopicNeeds:
+    """What the bundle asks of the topics under these settings."""
+    largest = largest_bytes(DetectorSpec.of(bundle), limits_of(settings).window_bytes)
+    return TopicNeeds(rewind_seconds(bundle.manifest), largest)
 
 
 def rewind_seconds(manifest: Manifest) -> float:
