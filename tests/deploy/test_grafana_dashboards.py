@@ -1,5 +1,6 @@
 """The dashboards: generated from their source, on metrics that exist, with queries that Prometheus can parse."""
 
+import doctest
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,8 @@ import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.grafana.build import FOLDER, boards, text_of
+from deploy.grafana import build
+from deploy.grafana.build import FOLDER, SERIES, boards, text_of
 from tests.support.metric_names import series_names
 from tests.support.monitoring import Prometheus, why_no_monitoring
 from tests.support.paths import DEPLOY
@@ -28,7 +30,7 @@ def expressions(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
     found = [(panel["title"], target["expr"]) for panel in board["panels"] for target in panel.get("targets", [])]
     found += [(annotation["name"], annotation["expr"]) for annotation in board["annotations"]["list"]]
     for where, expression in found:
-        yield where, expression.replace("$asset", ".*").replace("$__rate_interval", "20s")
+        yield where, expression.replace("$asset", ".*").replace("$site", ".*").replace("$__rate_interval", "20s")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -83,6 +85,20 @@ def test_every_metric_in_a_dashboard_exists(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dashboard_marks_alarms_and_breaks(name: str) -> None:
     assert [annotation["name"] for annotation in load(name)["annotations"]["list"]] == ["Alarms", "Breaks"]
+
+
+def test_the_narrowing_to_a_site_does_what_its_example_says() -> None:
+    found = doctest.testmod(build)
+    assert (found.attempted > 0, found.failed) == (True, 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_query_is_about_the_chosen_sites(name: str) -> None:
+    board = load(name)
+    queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    queries += [annotation["expr"] for annotation in board["annotations"]["list"]]
+    for query in queries:
+        assert query.count('site=~"$site"') == len(SERIES.findall(query)) > 0
 
 
 @pytest.mark.prometheus
