@@ -331,6 +331,41 @@ class RecreateTopic(PlainFault):
 
 
 @dataclass
+class DeleteState(PlainFault):
+    """The topic of state is deleted while readings come, and the worker is killed once it commits again."""
+
+    name: str = "topic of state deleted, then worker SIGKILL"
+    seconds: ClassVar[float] = 12.0
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        random_pause(rng, 2.0, 5.0)
+        name = topic(stage.prefix, "state")
+        recovery = [stage.recovered(lambda: delete_topic(stage.kafka.bootstrap, name))]
+        recovery.append(stage.recovered(stage.workers[0].kill))
+        return recovery
+
+
+@dataclass
+class AddPartitions(PlainFault):
+    """Partitions are added to the readings and the alarms while readings come, and the worker is killed soon after."""
+
+    name: str = "partitions added, then worker SIGKILL"
+    seconds: ClassVar[float] = 20.0
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        from aiokafka.admin import NewPartitions
+
+        random_pause(rng, 2.0, 5.0)
+        grown = {name: NewPartitions(2 * PARTITIONS) for name in (stage.readings, topic(stage.prefix, "alarms"))}
+        recovery = [
+            stage.recovered(lambda: with_admin(stage.kafka.bootstrap, lambda admin: admin.create_partitions(grown)))
+        ]
+        random_pause(rng, 0.0, 12.0)
+        recovery.append(stage.recovered(stage.workers[0].kill))
+        return recovery
+
+
+@dataclass
 class SlowBatch(PlainFault):
     """One batch takes longer than the rebalance timeout while another worker joins: both then own the same records."""
 

@@ -36,6 +36,8 @@ def whole() -> list[Fault]:
         faults.StartOver(),
         faults.DeleteRebuildRange(),
         faults.RecreateTopic(),
+        faults.DeleteState(),
+        faults.AddPartitions(),
         faults.SlowBatch(),
         machine_faults.FullDisk(),
         machine_faults.ClockJump(3),
