@@ -3,8 +3,8 @@
     python -m benchmarks.scorer [--write]
 
 The network is that of the recipe `paper-mill` (LSTM autoencoder 32-16, 60 sensors), on one thread. *Scorer* is all that
-makes a score of a window; *network* is its matrix products alone, as they run here (batches are padded, so that a score
-does not depend on its batch). Where onnxruntime and onnx can be imported, the same network runs there too:
+makes a score of a window; *network* is its matrix products alone, as they run here (in batches of one size, so that a
+score does not depend on its batch). Where onnxruntime and onnx can be imported, the same network runs there too:
 
     VIRTUAL_ENV=.venv uv run --no-project --active --with onnxruntime --with onnx python -m benchmarks.scorer
 
@@ -108,13 +108,19 @@ def per_second(run: Run, windows: NDArray[Any]) -> float:
 
 def measure(window_steps: int, repeats: int) -> list[dict[str, Any]]:
     """One entry a batch size; `onnxruntime` is None where it is not installed."""
+    from stream_detector.detection.models.fixed_batches import run_in_batches
+
     scorer, network = built(window_steps)
     other = onnx_run(network, window_steps)
     wide = np.random.default_rng(7).normal(size=(max(BATCHES), window_steps, SENSORS))
     narrow = wide.astype(np.float32)
+
+    def drawn(windows: NDArray[np.float32]) -> object:
+        return run_in_batches(network, windows, np.ones(windows.shape, np.bool_)).reconstruction
+
     contenders: dict[str, tuple[Run, NDArray[Any]]] = {
         "scorer": (scorer.score, wide),
-        "network": (network.infer, narrow),
+        "network": (drawn, narrow),
     }
     if other is not None:
         contenders["onnxruntime"] = (other, narrow)

@@ -72,6 +72,7 @@ def isolation_forest(train: FloatArray, rows: FloatArray, seed: int) -> FloatArr
 def t2_and_q(train: FloatArray, rows: FloatArray, seed: int) -> FloatArray:
     """Principal components with both control statistics (see `detection.principal_components`)."""
     from stream_detector.detection.config import ScalerConfig
+    from stream_detector.detection.models.fixed_batches import run_in_batches
     from stream_detector.detection.models.principal_components import PrincipalComponents
     from stream_detector.detection.scaling import Scaler
 
@@ -84,7 +85,7 @@ def t2_and_q(train: FloatArray, rows: FloatArray, seed: int) -> FloatArray:
     learnt = windows(train)
     model.learn(learnt, np.ones(learnt.shape, bool), np.zeros(len(learnt), bool), seed)
     scored = windows(rows)
-    score = model.run(scored, np.ones(scored.shape, bool)).score
+    score = run_in_batches(model, scored, np.ones(scored.shape, bool)).score
     assert score is not None
     return score
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.detection.judge import Errors, Mask, auroc, fit, percent, with_changes
 from stream_detector.detection.config import ThresholdConfig
+from stream_detector.detection.models.fixed_batches import run_in_batches
 from stream_detector.detection.models.registry import build
 from stream_detector.detection.models.torch_model import TorchModel
 from trainer.data.dataset import Dataset, read_dataset
@@ -148,6 +149,6 @@ def _normal_only(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     train_network(
         model, scaled[learnt], known[learnt], np.zeros(int(learnt.sum()), bool), recipe.train, lambda *_: None
     )
-    score = model.run(scaled[judged], known[judged]).score
+    score = run_in_batches(model, scaled[judged], known[judged]).score
     assert score is not None
     return _row(score > 0.5, score, examples.positive[judged])

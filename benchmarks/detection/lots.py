@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, Mask, auroc, fit, percent, with_changes
 from stream_detector.detection.config import ModelConfig, ScalerConfig
+from stream_detector.detection.models.fixed_batches import run_in_batches
 from stream_detector.detection.models.registry import Learner, build
 from stream_detector.detection.scaling import Scaler
 from trainer.data.dataset import Dataset, read_dataset
@@ -131,6 +132,6 @@ def _supervised(recipe: Recipe, dataset: Dataset, train: np.ndarray, test: np.nd
     model = build(ModelConfig(kind=recipe.model.kind, options=recipe.model.options), 1, windows.shape[2])
     assert isinstance(model, Learner)
     model.learn(windows[train], known[train], dataset.labels[train], seed=0)
-    score = model.run(windows[test], known[test]).score
+    score = run_in_batches(model, windows[test], known[test]).score
     assert score is not None
     return score

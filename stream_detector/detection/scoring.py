@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import ScoreConfig, TransformConfig
+from stream_detector.detection.models.fixed_batches import run_in_batches
 from stream_detector.detection.models.registry import Model
 from stream_detector.detection.scaling import FloatArray, Scaler, sum_over_steps, transform
 
@@ -61,12 +62,12 @@ class Scorer:
     def reconstruct(self, windows: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Scaled input (B, T', F) and the model's reconstruction of its newest steps (B, R, F); for reports."""
         scaled, known = self.inputs(windows)
-        return scaled, self._model.run(scaled, known).reconstruction
+        return scaled, run_in_batches(self._model, scaled, known).reconstruction
 
     def _score_chunk(self, windows: FloatArray) -> ScoredWindows:
         moved = transform(self._transform, windows)
         scaled, known = model_inputs(self._scaler, moved.values)
-        output = self._model.run(scaled, known)
+        output = run_in_batches(self._model, scaled, known)
         sensors = windows.shape[2]
         expected = np.full((len(windows), sensors), np.nan)
         if output.errors is None and output.reconstruction is not None:

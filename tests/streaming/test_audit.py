@@ -1,11 +1,14 @@
 import json
 import os
+import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -59,6 +62,52 @@ def test_an_audit_needs_a_bundle_or_metrics(capsys: pytest.CaptureFixture[str]) 
     assert "--bundle" in capsys.readouterr().err
 
 
+def audited(bootstrap: str, prefix: str, bundle: Path, folder: Path, alarms: str) -> dict[str, Any]:
+    """What `stream-detector audit --json` says of the topics with that prefix."""
+    environment = {**os.environ, **topic_environment(prefix), "STREAM_DETECTOR_TOPIC_ALARMS": alarms}
+    out = folder / "audit.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "stream_detector", "audit", "--bundle", str(bundle), "--bootstrap", bootstrap,
+         "--json", str(out)],
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    result: dict[str, Any] = json.loads(out.read_text())
+    assert done.returncode == (0 if result["good"] else 1), done.stdout + done.stderr
+    return result
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["principal-components", "recurrent-autoencoder"])
+def test_an_audit_gives_the_alarms_of_a_killed_worker_whatever_the_model(
+    kind: str, kafka: Kafka | ExistingKafka, unique_name: str, tmp_path: Path
+) -> None:
+    sensors = tuple(f"s{number}" for number in range(60))
+    bundle = small_bundle(tmp_path / "bundle", sensors=sensors, kind=kind)
+    readings = topic(unique_name, "readings")
+    create_topic(kafka.bootstrap, readings, 1)
+    rng, log = random.Random(5), []
+    for place in range(100 * 20):
+        values = {sensor: round(rng.gauss(0, 1), 3) for sensor in sensors}
+        row = {"time": BASE + place // 20 * STEP_SECONDS, "values": values}
+        log.append(Record(0, f"machine-{place % 20}".encode(), json.dumps(row).encode()))
+    worker = WorkerProcess(kafka.bootstrap, unique_name, bundle, tmp_path / "log").start()
+    try:
+        # Sent in pieces, so that the worker's batches are others than the audit's; killed between two of them.
+        for start in range(0, len(log), 130):
+            produce(kafka.bootstrap, readings, log[start : start + 130])
+            time.sleep(0.2)
+            if start in (390, 1_040):
+                worker.kill()
+                worker.start()
+        wait_for(lambda: caught_up(kafka.bootstrap, unique_name), 90, "all is committed")
+    finally:
+        worker.kill()
+    found = audited(kafka.bootstrap, unique_name, bundle, tmp_path, topic(unique_name, "alarms"))
+    assert found["alarms"] > 100, "few alarms prove little"
+    assert found["good"], {key: found[key] for key in ("alarms_lost", "alarms_different", "alarms_invented")}
+
+
 @pytest.mark.kafka
 @pytest.mark.slow
 def test_the_audit_finds_what_was_invented_and_what_was_lost(
@@ -73,20 +122,11 @@ def test_the_audit_finds_what_was_invented_and_what_was_lost(
     finally:
         worker.kill()
 
-    def audit(prefix: str, alarms: str) -> dict[str, object]:
-        environment = {**os.environ, **topic_environment(prefix), "STREAM_DETECTOR_TOPIC_ALARMS": alarms}
-        out = tmp_path / "audit.json"
-        done = subprocess.run(
-            [sys.executable, "-m", "stream_detector", "audit", "--bundle", str(bundle), "--bootstrap", kafka.bootstrap,
-             "--json", str(out)],
-            env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        result: dict[str, object] = json.loads(out.read_text())
-        assert done.returncode == (0 if result["good"] else 1), done.stdout + done.stderr
-        return result
+    def audit(alarms: str) -> dict[str, Any]:
+        return audited(kafka.bootstrap, unique_name, bundle, tmp_path, alarms)
 
     alarms = topic(unique_name, "alarms")
-    true = audit(unique_name, alarms)
+    true = audit(alarms)
     assert true["good"], true
     published = [record.value for record in read_topic(kafka.bootstrap, alarms)]
     first = json.loads(published[0])
@@ -95,9 +135,9 @@ def test_the_audit_finds_what_was_invented_and_what_was_lost(
     altered = [{**first, "score": first["score"] + 1}, {**first, "id": "invented"}]
     values = [json.dumps(body).encode() for body in altered] + published[2:]
     produce(kafka.bootstrap, forged, [Record(0, b"k", value) for value in values])
-    false = audit(unique_name, forged)
+    false = audit(forged)
     assert not false["good"]
-    assert (len(false["alarms_lost"]), len(false["alarms_different"])) == (1, 1)  # type: ignore[arg-type]
+    assert (len(false["alarms_lost"]), len(false["alarms_different"])) == (1, 1)
     assert false["alarms_invented"] == ["invented/" + first["state"]]
 
 

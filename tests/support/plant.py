@@ -15,8 +15,13 @@ LATENESS_SECONDS = 30.0
 BASE = 1_700_000_000.0 - 1_700_000_000.0 % STEP_SECONDS
 
 
-def small_bundle(folder: Path, threshold: float = 2.75, sensors: tuple[str, ...] = SENSORS) -> Path:
-    """A bundle on a 10 s grid; its score is the distance from zero, so that noise raises alarms often."""
+def small_bundle(
+    folder: Path, threshold: float = 2.75, sensors: tuple[str, ...] = SENSORS, kind: str = "mahalanobis"
+) -> Path:
+    """A bundle on a 10 s grid; its score is the distance from zero, so that noise raises alarms often.
+
+    With another `kind` of model it has learnt noise, and half of the windows of noise are above its threshold.
+    """
     from stream_detector.bundle.bundle import write_bundle
     from stream_detector.bundle.manifest import Manifest, ThresholdRecord, TrainingRecord
     from stream_detector.detection.config import (
@@ -30,10 +35,11 @@ def small_bundle(folder: Path, threshold: float = 2.75, sensors: tuple[str, ...]
         TransformConfig,
         WindowConfig,
     )  # fmt: skip
-    from stream_detector.detection.models.registry import build
+    from stream_detector.detection.models.registry import Learner, build
     from stream_detector.detection.scaling import Scaler
+    from stream_detector.detection.scoring import Scorer
 
-    config = ModelConfig(kind="mahalanobis", options={})
+    config = ModelConfig(kind=kind, options={})
     manifest = Manifest(
         recipe="small",
         sensors=sensors,
@@ -53,7 +59,16 @@ def small_bundle(folder: Path, threshold: float = 2.75, sensors: tuple[str, ...]
     )
     scaler = Scaler(np.zeros(len(sensors)), np.ones(len(sensors)))
     probes = np.random.default_rng(0).normal(size=(4, 4, len(sensors)))
-    write_bundle(folder, manifest, build(config, 4, len(sensors)), scaler, probes)
+    model = build(config, 4, len(sensors))
+    if kind != "mahalanobis":
+        noise = np.random.default_rng(1).normal(size=(600, 4, len(sensors)))
+        if isinstance(model, Learner):
+            learnt = noise[:400].astype(np.float32)
+            model.learn(learnt, np.ones(learnt.shape, bool), np.zeros(len(learnt), bool), seed=0)
+        scores = Scorer(manifest.transform, scaler, model, manifest.score).score(noise[400:]).score
+        fixed = manifest.threshold.model_copy(update={"value": float(np.median(scores))})
+        manifest = manifest.model_copy(update={"threshold": fixed})
+    write_bundle(folder, manifest, model, scaler, probes)
     return folder
 
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from stream_detector.detection.config import Config
 from stream_detector.detection.models.registry import ModelOutput
-from stream_detector.detection.models.torch_model import BATCH_MULTIPLE
+from stream_detector.detection.models.threads import one_thread
 
 RIDGE = 1e-6
 """Added to every variance: a constant sensor stays finite."""
@@ -62,11 +62,9 @@ class Mahalanobis:
     def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:  # noqa: ARG002
         rows = self._rows(windows)
         count, steps, size = rows.shape
-        padded = np.zeros((-(-count // BATCH_MULTIPLE) * BATCH_MULTIPLE, steps, size))
-        padded[:count] = rows - self._mean
-        with torch.inference_mode():
-            weighted = torch.matmul(torch.from_numpy(padded), torch.from_numpy(self._precision)).numpy()
-        parts = (padded * weighted)[:count]
+        centred = rows - self._mean
+        with one_thread(), torch.inference_mode():
+            parts = centred * torch.matmul(torch.from_numpy(centred), torch.from_numpy(self._precision)).numpy()
         sensors = windows.shape[2]
         errors = np.zeros((count, sensors))
         score = np.zeros(count)

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from stream_detector.detection.config import Config
 from stream_detector.detection.models.registry import ModelOutput
-from stream_detector.detection.models.torch_model import BATCH_MULTIPLE
+from stream_detector.detection.models.threads import one_thread
 
 TINY = 1e-9
 
@@ -67,15 +67,12 @@ class PrincipalComponents:
         self, windows: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """T2 (B,), Q (B,) and what the plane leaves over (B, T * F)."""
-        count = len(windows)
-        rows = np.zeros((-(-count // BATCH_MULTIPLE) * BATCH_MULTIPLE, len(self._mean)))
-        rows[:count] = windows.reshape(count, -1)
-        rows[:count] -= self._mean
-        with torch.inference_mode():
+        rows = torch.from_numpy(windows.reshape(len(windows), -1) - self._mean)
+        with one_thread(), torch.inference_mode():
             components = torch.from_numpy(np.ascontiguousarray(self._components))
-            scores = torch.from_numpy(rows) @ components.T
-            residual = (torch.from_numpy(rows) - scores @ components).numpy()[:count]
-        inside = _sum_columns(scores.numpy()[:count] ** 2 / self._variances)
+            scores = rows @ components.T
+            residual = (rows - scores @ components).numpy()
+        inside = _sum_columns(scores.numpy() ** 2 / self._variances)
         return inside, _sum_columns(residual**2), residual
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -47,7 +47,8 @@ class ModelOutput:
 
 
 class Model(Protocol):
-    """Scaled windows in, `ModelOutput` out; every window's result independent of the others in the batch."""
+    """Scaled windows in, `ModelOutput` out. `fixed_batches.run_in_batches` calls `run` with one number of windows only,
+    so that what a library does for other numbers of them changes no score."""
 
     def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:
         """windows: (B, T, F), 0 where masked; known: (B, T, F), False where masked."""
@@ -78,6 +79,14 @@ def needs_labels(model: Model) -> bool:
     return bool(getattr(model, "supervised", False))
 
 
+def model_class(kind: str) -> Any:
+    """The class of that kind; ValueError for an unknown one, naming those that are known."""
+    if kind not in KINDS:
+        raise ValueError(f"model kind {kind!r} is unknown; known are: {', '.join(sorted(KINDS))}")
+    module, name = KINDS[kind].split(":")
+    return getattr(import_module(module), name)
+
+
 def build(config: ModelConfig, steps: int, sensors: int) -> Model:
     """A model of that kind and size, not trained yet: reads windows of (B, steps, sensors).
 
@@ -88,16 +97,13 @@ def build(config: ModelConfig, steps: int, sensors: int) -> Model:
             f"model {config.kind} would read windows of {steps} steps (after the transform) of {sensors} sensors; "
             "wanted at least one of each"
         )
-    if config.kind not in KINDS:
-        raise ValueError(f"model kind {config.kind!r} is unknown; known are: {', '.join(sorted(KINDS))}")
-    module, name = KINDS[config.kind].split(":")
-    model_class = getattr(import_module(module), name)
+    found = model_class(config.kind)
     try:
-        options = model_class.Options.model_validate(config.options)
+        options = found.Options.model_validate(config.options)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ValueError(
             f"model option {where!r} of {config.kind}: {first['msg']}, found {first['input']!r}"
         ) from error
-    return cast("Model", model_class(options, steps, sensors))
+    return cast("Model", found(options, steps, sensors))

@@ -46,18 +46,6 @@ def whole(output: ModelOutput) -> list[NDArray[Any]]:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_a_window_scores_the_same_bits_alone_and_in_any_company(kind: str) -> None:
-    model = learnt(kind)
-    windows = windows_of(53, seed=3)
-    together = whole(model.run(windows, known_of(windows)))
-    for cut in (1, 2, 17, 32):
-        parts = [windows[start : start + cut] for start in range(0, len(windows), cut)]
-        pieces = [whole(model.run(part, known_of(part))) for part in parts]
-        for index, expected in enumerate(together):
-            assert np.array_equal(np.concatenate([piece[index] for piece in pieces]), expected)
-
-
-@pytest.mark.parametrize("kind", ALL)
 def test_a_model_rebuilt_from_its_arrays_says_the_same(kind: str) -> None:
     model = learnt(kind)
     arrays = model.arrays()

@@ -1,0 +1,47 @@
+"""Models see batches of one size only, so that a window's result does not depend on the windows beside it.
+
+Libraries round a matrix product otherwise for other numbers of rows (MKL, measured: principal components of 16 and of
+32 rows), and torch computes the last elements of an array, those beyond a multiple of 32, by other instructions than
+the rest (measured: a sigmoid of 48 values is not that of 64). One size leaves nothing to choose from. It is a multiple
+of 32, so that no array of a network has such a remainder and a window's place in the batch does not matter either.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.models.registry import Model, ModelOutput
+
+BATCH_WINDOWS = 64
+"""A call of a network costs a few windows' worth whatever its size: half of this saves little where few windows come
+at once, and costs a third where many do (docs/performance.md)."""
+
+
+def run_in_batches(model: Model, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:
+    """`model.run` on (B, T, F) windows, B > 0, in batches of `BATCH_WINDOWS`, the last one filled up with zeros."""
+    parts = [
+        model.run(_filled(windows[start : start + BATCH_WINDOWS]), _filled(known[start : start + BATCH_WINDOWS]))
+        for start in range(0, len(windows), BATCH_WINDOWS)
+    ]
+    return ModelOutput(
+        reconstruction=_joined([part.reconstruction for part in parts], len(windows)),
+        errors=_joined([part.errors for part in parts], len(windows)),
+        score=_joined([part.score for part in parts], len(windows)),
+    )
+
+
+def _filled(rows: NDArray[Any]) -> NDArray[Any]:
+    if len(rows) == BATCH_WINDOWS:
+        return rows
+    filled = np.zeros((BATCH_WINDOWS, *rows.shape[1:]), rows.dtype)
+    filled[: len(rows)] = rows
+    return filled
+
+
+def _joined(parts: list[NDArray[Any] | None], count: int) -> NDArray[Any] | None:
+    """The first `count` rows of all parts; None where a model has no such output."""
+    found = [part for part in parts if part is not None]
+    if not found:
+        return None
+    return found[0][:count] if len(found) == 1 else np.concatenate(found)[:count]
