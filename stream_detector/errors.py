@@ -27,6 +27,10 @@ class BundleError(StreamDetectorError):
     """A bundle is missing a file, was changed, is of another format, or does not score as it did when written."""
 
 
+class MixedProcessorsError(StreamDetectorError):
+    """This worker's scores round otherwise than those of the worker whose partition it was given."""
+
+
 class BrokerError(StreamDetectorError):
     """The message broker cannot be reached or refuses what is needed."""
 

@@ -114,6 +114,11 @@ class Settings(EnvironmentSettings):
         "an asset without a record among the partition's last so many is forgotten if evict_after_seconds are over too",
         ge=1,
     )
+    mixed_processors: Literal["refuse", "accept"] = setting(
+        "refuse",
+        "where this worker's scores round otherwise than those of the worker before it (another processor, other "
+        "versions of libraries): end with exit code 2, or warn and go on (docs/reliability.md)",
+    )
     dead_letters_per_second: float = setting(
         200.0, "most dead letters published; the others are only counted", "1/s", gt=0
     )

@@ -163,7 +163,7 @@ MUTATIONS = (
     ),
     Mutation(
         "low is lost on the way to the commit", PIPELINE,
-        "to_metadata(offset if progress.low is None else progress.low)", "to_metadata(offset)",
+        "low = offset if progress.low is None else progress.low", "low = offset",
         OF_PIPELINE,
     ),
     Mutation(

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stream_detector.bundle import files
 from stream_detector.bundle.files import Arrays
 from stream_detector.bundle.manifest import Manifest, parse, seal
+from stream_detector.bundle.score_fingerprint import score_fingerprint
 from stream_detector.bundle.signature import sign, verify
 from stream_detector.detection.head.calibrated_head import build_head
 from stream_detector.detection.models.registry import Model, build
@@ -46,6 +47,8 @@ class Bundle:
     manifest: Manifest
     scorer: Scorer
     head: "Head | None" = None
+    score_fingerprint: str = ""
+    """See `score_fingerprint`; empty where the bundle was put together without a probe."""
 
 
 def load_bundle(path: str | os.PathLike[str], public_key: bytes | None = None) -> Bundle:
@@ -66,8 +69,10 @@ def load_bundle(path: str | os.PathLike[str], public_key: bytes | None = None) -
     arrays = {name: files.unpack(name, content) for name, content in contents.items()}
     _require_probe(manifest, arrays[files.PROBE])
     bundle = assemble(manifest, arrays[files.WEIGHTS], arrays[files.SCALER], arrays.get(files.HEAD))
-    check_probe(bundle.scorer, arrays[files.PROBE])
-    return bundle
+    scored = check_probe(bundle.scorer, arrays[files.PROBE])
+    windows = arrays[files.PROBE]["windows"]
+    fingerprint = score_fingerprint(windows, scored, bundle.head, manifest.grid.step_seconds)
+    return replace(bundle, score_fingerprint=fingerprint)
 
 
 def assemble(manifest: Manifest, weights: Arrays, scaler: Arrays, head: Arrays | None) -> Bundle:
@@ -90,8 +95,8 @@ def assemble(manifest: Manifest, weights: Arrays, scaler: Arrays, head: Arrays |
     return Bundle(manifest, scorer, _head(manifest, head))
 
 
-def check_probe(scorer: Scorer, probe: Arrays) -> None:
-    """Score the probe windows again; BundleError if a score or error is not the one that was written."""
+def check_probe(scorer: Scorer, probe: Arrays) -> ScoredWindows:
+    """The probe windows, scored again; BundleError if a score or error is not the one that was written."""
     scored = scorer.score(probe["windows"])
     for what, found, wanted in (
         ("score", scored.score, probe["score"]),
@@ -103,6 +108,7 @@ def check_probe(scorer: Scorer, probe: Arrays) -> None:
                 f"the bundle does not score as it did when it was written: a probe window's {what} differs by up to "
                 f"{np.nanmax(difference):.3g}; fit the recipe again with this version and its libraries"
             )
+    return scored
 
 
 def write_bundle(

@@ -67,6 +67,11 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
         f"alarms: {audit.alarms:,} published, {len(audit.alarms_lost)} lost, {len(audit.alarms_different)} different, "
         f"{len(audit.alarms_invented)} invented"
     )
+    if audit.alarms_rounding:
+        print(
+            f"rounding: {len(audit.alarms_rounding)} alarms differ in the last digits of computed numbers alone: they "
+            "were scored on another processor, or with other versions of libraries, than this audit"
+        )
     print(
         f"dead letters: {audit.dead_letters:,} published, {audit.dead_letters_lost} lost, "
         f"{audit.dead_letters_invented} invented"

@@ -64,7 +64,7 @@ def test_alarms_and_scores_are_the_same_bytes_however_the_log_is_cut(kind: str) 
             sensors=tuple(f"s{number}" for number in range(sensors)), scorer=scorer, window={"steps": steps},
             grid={"lateness_seconds": 60.0}, episode=EpisodeConfig(hold_steps=1, max_steps=3),
         )  # fmt: skip
-        rules = replace(rules, threshold=float(np.median(score_frame(rules, times_of(), tables[0]).score)))
+        rules = replace(rules, threshold=float(np.median(score_frame(rules, times_of(), tables[0]).steps.score)))
         log = log_of(rules, tables)
         rng = np.random.default_rng(seed)
         whole = said(rules, log, [])

@@ -14,10 +14,12 @@ from stream_detector.streaming.worker.draining import Columns
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.planning import Planner
 from stream_detector.streaming.worker.progress import Fetched, PartitionProgress
+from stream_detector.streaming.worker.recovery import ScoredBy
 from tests.support.messages import make_alarm
 
 READINGS = "plant.readings"
 BUNDLE = "bundle-1"
+SCORED_BY = ScoredBy(BUNDLE, "fingerprint")
 SETTINGS = Settings(bootstrap="local:1", outage_seconds=5.0)
 
 
@@ -103,10 +105,10 @@ class Rig:
     def __post_init__(self) -> None:
         self.producer = ConfirmedProducer(self.settings, lambda _: LocalProducer(self.broker), self.clock)
         self.planner = Planner(
-            self.settings, lambda: local_log_reader(self.broker, self.settings), BUNDLE, 60.0, self.clock, self.wait
+            self.settings, lambda: local_log_reader(self.broker, self.settings), SCORED_BY, 60.0, self.clock, self.wait
         )
         self.pipeline = Pipeline(
-            self.settings, self.engine, BUNDLE, self.planner, self.sender or self.producer, self.observer,
+            self.settings, self.engine, SCORED_BY, self.planner, self.sender or self.producer, self.observer,
             self.errors.append, clock=self.clock,
         )  # fmt: skip
 

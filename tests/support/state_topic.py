@@ -13,7 +13,7 @@ from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.clients.snapshots import snapshot_message
 from stream_detector.streaming.clients.state_topic import PartitionState
 from stream_detector.streaming.worker.planning import PartitionPlan, Planner
-from stream_detector.streaming.worker.recovery import to_metadata
+from stream_detector.streaming.worker.recovery import ScoredBy, to_metadata
 
 SETTINGS = Settings.load(group="g")
 END = 10**6
@@ -96,8 +96,9 @@ class StandingLog:
 
 def plan_of(log: StandingLog, bundle: str, committed: int | None, settings: Settings = SETTINGS) -> PartitionPlan:
     """What a worker with this bundle plans for partition 0; nothing is written."""
-    planner = Planner(settings, lambda: cast(LogReader, log), bundle, 3600.0)
-    offsets = {} if committed is None else {0: (committed, to_metadata(committed - 5))}
+    scored_by = ScoredBy(bundle, "fingerprint")
+    planner = Planner(settings, lambda: cast(LogReader, log), scored_by, 3600.0)
+    offsets = {} if committed is None else {0: (committed, to_metadata(committed - 5, scored_by))}
     return asyncio.run(planner.plan({0}, offsets, {}))[0]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from stream_detector.engine.alarm_messages import withdrawn
 from stream_detector.engine.outcome import Counts, Outcome
 from stream_detector.messages import Alarm, to_bytes
+from stream_detector.streaming.audit.rounding import Verdict, best, compare_contents
 
 AlarmKey = tuple[str, str]
 """(id, state)."""
@@ -55,12 +56,16 @@ class NotJudged:
 
 @dataclass
 class Audit:
-    """`lost`: the log gives it, the topic lacks it. `different`: in content. `invented`: the log does not give it."""
+    """`lost`: the log gives it, the topic lacks it. `different`: in content. `invented`: the log does not give it.
+
+    `rounding`: in the last digits of computed numbers alone, as of another processor; no error.
+    """
 
     partitions: list[PartitionAudit] = field(default_factory=list)
     alarms: int = 0
     alarms_lost: list[str] = field(default_factory=list)
     alarms_different: list[str] = field(default_factory=list)
+    alarms_rounding: list[str] = field(default_factory=list)
     alarms_invented: list[str] = field(default_factory=list)
     dead_letters: int = 0
     dead_letters_lost: int = 0
@@ -120,7 +125,12 @@ class Expected:
     def unknown(self, published: Mapping[str, Any]) -> bool:
         """Whether nothing that was read so far explains the alarm."""
         key, raw = (published["id"], published["state"]), published["_raw"]
-        return raw not in (self.alarms_possible.get(key), self.also.get(key))
+        return self.verdict(key, raw) == "different"
+
+    def verdict(self, key: AlarmKey, raw: bytes) -> Verdict:
+        """How an alarm's content stands to what the log gives; "different" where it gives nothing."""
+        given = [body for body in (self.alarms_possible.get(key), self.also.get(key)) if body is not None]
+        return best([compare_contents(raw, body) for body in given])
 
     def beyond(self, outcome: Outcome) -> None:
         """What a bundle may have said without being able to commit it; the next one clears what it leaves open."""
@@ -137,10 +147,13 @@ def compare_alarms(published: Sequence[Mapping[str, Any]], audit: Audit, expecte
     found: dict[AlarmKey, bytes] = {}
     for body in published:
         key, raw = (body["id"], body["state"]), body["_raw"]
-        known = raw if audit.incomplete else expected.alarms_possible.get(key, raw)
-        fine = known == raw or expected.also.get(key) == raw
-        if found.setdefault(key, raw) != raw or not fine:
+        given = not audit.incomplete and key in expected.alarms_possible
+        verdict = expected.verdict(key, raw) if given else "same"
+        verdicts = {verdict, compare_contents(found.setdefault(key, raw), raw)}
+        if "different" in verdicts:
             audit.alarms_different.append("/".join(key))
+        elif "rounding" in verdicts:
+            audit.alarms_rounding.append("/".join(key))
     audit.alarms = len(found)
     audit.alarms_lost = ["/".join(key) for key in expected.alarms if key not in found]
     if not audit.incomplete:

@@ -35,6 +35,7 @@ from stream_detector.streaming.worker.metrics_server import MetricsServer
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.planning import Planner
 from stream_detector.streaming.worker.ports import Clock, DetectionEngine, ReadingsStream
+from stream_detector.streaming.worker.recovery import ScoredBy
 from stream_detector.streaming.worker.start_clock import StartClock
 from stream_detector.streaming.worker.worker import WATCH_SECONDS, Worker, longest_beat_seconds
 from stream_detector.streaming.worker.worker_metrics import MetricsRecorder
@@ -84,16 +85,17 @@ def build_worker(
     def log() -> LogReader:
         return open_log(settings)
 
+    scored_by = ScoredBy(manifest.bundle_id, bundle.score_fingerprint)
     # Where the brokers are others, their topics are their own business.
     real = ensure_topics is None
     make_topics = ensure_topics or partial(topics.ensure_topics, needs=needs)
     planner = Planner(
-        settings, log, manifest.bundle_id, rewind_seconds(manifest), clock, extend_topics=partial(make_topics, settings)
+        settings, log, scored_by, rewind_seconds(manifest), clock, extend_topics=partial(make_topics, settings)
     )
     pipeline = Pipeline(
         settings,
         engine,
-        manifest.bundle_id,
+        scored_by,
         planner,
         producer,
         recorder,

@@ -25,7 +25,7 @@ from stream_detector.streaming.worker.offset_keeper import CommittedOffsets
 from stream_detector.streaming.worker.planning import PartitionPlan, Planner
 from stream_detector.streaming.worker.ports import Clock, DetectionEngine, PipelineObserver
 from stream_detector.streaming.worker.progress import Fetched, PartitionProgress, parts_of
-from stream_detector.streaming.worker.recovery import to_metadata
+from stream_detector.streaming.worker.recovery import ScoredBy, to_metadata
 from stream_detector.streaming.worker.takeover import alarm_message, mend_late
 from stream_detector.streaming.worker.unacknowledged import Unacknowledged
 
@@ -39,7 +39,7 @@ class Pipeline:
     """Owns the engine and the progress of every assigned partition. All methods run in the main event loop.
 
     Args:
-        bundle_id: goes with every snapshot.
+        scored_by: its bundle goes with every snapshot, the whole with every commit.
         observer: is told what happens.
         on_failure: is given the error that ends the process.
         on_steps: is given the scored steps of every batch, for those who show them.
@@ -51,7 +51,7 @@ class Pipeline:
         self,
         settings: Settings,
         engine: DetectionEngine,
-        bundle_id: str,
+        scored_by: ScoredBy,
         planner: Planner,
         producer: BurstSender,
         observer: PipelineObserver,
@@ -67,7 +67,7 @@ class Pipeline:
         self.left_alone: set[int] = set()
         """Assigned partitions that are not read, for the topic of state has no such partitions."""
         self._engine = engine
-        self._bundle_id = bundle_id
+        self._scored_by = scored_by
         self._planner = planner
         self._producer = producer
         self._observer = observer
@@ -162,7 +162,7 @@ class Pipeline:
                 if state.until < progress.state_end:
                     progress.state_lost = True
                     continue
-                mended = mend_late(self.settings, self._bundle_id, number, state, progress.facts)
+                mended = mend_late(self.settings, self._scored_by.bundle, number, state, progress.facts)
                 progress.state_end = state.until
                 if mended:
                     log.warning("partition %d: another worker wrote late, %d records of state are written again",
@@ -269,7 +269,9 @@ class Pipeline:
             for burst in part.unacknowledged.bursts:
                 await self._producer.confirm(burst)
             snapshots += [
-                snapshot_message(self.settings, self._bundle_id, part.number, asset, pending.data, pending.offset)
+                snapshot_message(
+                    self.settings, self._scored_by.bundle, part.number, asset, pending.data, pending.offset
+                )
                 for asset, pending in part.unacknowledged.snapshots.items()
             ]
         await self._send(snapshots)
@@ -284,7 +286,8 @@ class Pipeline:
         for number, progress in self.partitions.items():
             offset = progress.to_commit()
             if offset is not None:
-                offsets[number] = (offset, to_metadata(offset if progress.low is None else progress.low))
+                low = offset if progress.low is None else progress.low
+                offsets[number] = (offset, to_metadata(low, self._scored_by))
         return offsets
 
     def committed(self, offsets: Mapping[int, int]) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from stream_detector.errors import MixedProcessorsError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.group_facts import BundleSwitch, Departure, Fact
 from stream_detector.streaming.clients.group_limits import limits_of, require_same_limits
@@ -14,7 +15,7 @@ from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.clients.snapshots import SnapshotRecord
 from stream_detector.streaming.clients.state_topic import PartitionState
 from stream_detector.streaming.worker.ports import Clock, OpenLog
-from stream_detector.streaming.worker.recovery import PartitionOffsets, Start, choose_start, from_metadata
+from stream_detector.streaming.worker.recovery import PartitionOffsets, ScoredBy, Start, choose_start, from_metadata
 from stream_detector.streaming.worker.takeover import (
     PublishedAlarm,
     Takeover,
@@ -63,7 +64,7 @@ class Planner:
     Args:
         settings: names group and topics.
         open_log: makes a reader of the log; one is opened for each plan.
-        bundle_id: what this worker decides with.
+        scored_by: what this worker decides with, and how its scores round.
         rewind_seconds: how far to read back where a commit does not say it (Kafka timestamps).
         clock, sleep: monotonic seconds, and how to let them pass.
         extend_topics: gives the topic of state the partitions that it lacks, where that is allowed; tells all counts.
@@ -76,7 +77,7 @@ class Planner:
         self,
         settings: Settings,
         open_log: OpenLog,
-        bundle_id: str,
+        scored_by: ScoredBy,
         rewind_seconds: float,
         clock: Clock = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -86,7 +87,7 @@ class Planner:
         self.state_partitions: int | None = None
         self._open_log = open_log
         self._extend_topics = extend_topics
-        self._bundle_id = bundle_id
+        self._scored_by = scored_by
         self._rewind_seconds = rewind_seconds
         self._clock = clock
         self._sleep = sleep
@@ -104,6 +105,7 @@ class Planner:
         Raises:
             KafkaError: the brokers cannot be reached.
             UsageError: the group runs under other limits.
+            MixedProcessorsError: the group's scores so far round otherwise than this worker's.
         """
         partitions = await self._with_state(partitions)
         committed = {number: entry for number, entry in committed.items() if number in partitions}
@@ -142,7 +144,7 @@ class Planner:
     async def _choose_takeover(
         self, reader: LogReader, number: int, start: Start, beginning: int, state: PartitionState
     ) -> tuple[Start, Takeover]:
-        settings, mine, offset = self._settings, self._bundle_id, start.silent_until
+        settings, mine, offset = self._settings, self._scored_by.bundle, start.silent_until
         if not start.restore_snapshots:
             return start, begin_anew(settings, number, state, mine, start.offset)
         service = service_at(state, offset)
@@ -193,7 +195,10 @@ class Planner:
         beginning, end = ends
         offset, low = None, None
         if committed is not None:
-            offset, low = committed[0], from_metadata(committed[1])
+            found = from_metadata(committed[1])
+            offset, low = committed[0], found.low
+            if in_memory is None and found.scored_by is not None:
+                self._require_equal_rounding(number, found.scored_by)
             if low is None and offset <= end:
                 low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds)
                 log.warning("partition %d: offset %d was set by hand, rebuilding from %d", number, offset, low)
@@ -207,3 +212,17 @@ class Planner:
         if offset is not None and offset > end:
             log.warning("partition %d: offset %d is beyond the end %d, the log is another one", number, offset, end)
         return start
+
+    def _require_equal_rounding(self, number: int, before: ScoredBy) -> None:
+        if not self._scored_by.rounds_otherwise(before):
+            return
+        what = (
+            f"partition {number} was scored so far by a worker whose scores round otherwise (another processor, or "
+            f"other versions of libraries; fingerprint {before.fingerprint}, here {self._scored_by.fingerprint})"
+        )
+        if self._settings.mixed_processors == "refuse":
+            raise MixedProcessorsError(
+                f"{what}; run all workers of a group on the same, or set STREAM_DETECTOR_MIXED_PROCESSORS=accept to go "
+                "on: an alarm that is told again may then differ in its last digits"
+            )
+        log.warning("%s; an alarm that is told again may differ in its last digits", what)

@@ -58,18 +58,46 @@ def choose_start(known: PartitionOffsets) -> Start:
     )
 
 
-def to_metadata(low: int) -> str:
-    """What a commit carries.
+@dataclass(frozen=True, slots=True)
+class ScoredBy:
+    """Who scored what is committed: the bundle, and how its scores round there (`bundle.score_fingerprint`)."""
 
-    >>> from_metadata(to_metadata(7)), from_metadata(""), from_metadata("by hand")
-    (7, None, None)
+    bundle: str
+    fingerprint: str
+
+    def rounds_otherwise(self, other: "ScoredBy") -> bool:
+        """Whether the same windows get other bits from the other; another bundle gives other scores anyway."""
+        return self.bundle == other.bundle and self.fingerprint != other.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class CommitMetadata:
+    """What a commit carries beside its offset; None where an operator set the offset, or an older version did.
+
+    low: the offset from which a successor rebuilds its windows.
     """
-    return orjson.dumps({"low": low}).decode()
+
+    low: int | None = None
+    scored_by: ScoredBy | None = None
 
 
-def from_metadata(metadata: str) -> int | None:
+def to_metadata(low: int, scored_by: ScoredBy) -> str:
+    """As text.
+
+    >>> from_metadata(to_metadata(7, ScoredBy("b1", "f1")))
+    CommitMetadata(low=7, scored_by=ScoredBy(bundle='b1', fingerprint='f1'))
+    >>> from_metadata("by hand")
+    CommitMetadata(low=None, scored_by=None)
+    """
+    return orjson.dumps({"low": low, "bundle": scored_by.bundle, "scores": scored_by.fingerprint}).decode()
+
+
+def from_metadata(metadata: str) -> CommitMetadata:
+    """What `to_metadata` wrote, as far as it is there."""
     try:
-        low = orjson.loads(metadata)["low"]
+        found = orjson.loads(metadata)
+        low = found["low"]
+        scored_by = ScoredBy(found["bundle"], found["scores"]) if "bundle" in found and "scores" in found else None
     except (orjson.JSONDecodeError, TypeError, KeyError):
-        return None
-    return low if isinstance(low, int) and low >= 0 else None
+        return CommitMetadata()
+    return CommitMetadata(low if isinstance(low, int) and low >= 0 else None, scored_by)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from stream_detector.detection.scoring import Scored, Scorer
+from stream_detector.detection.scoring import ScoredWindows, Scorer
 from tests.support.models import ALL_KINDS, some_scorer
 from tests.support.properties import examples
 
@@ -23,15 +23,15 @@ def windows_of(count: int, steps: int, sensors: int, rng: np.random.Generator) -
     return windows
 
 
-def assert_same(found: Scored, wanted: Scored, rows: NDArray[np.int64]) -> None:
-    for name in ("score", "errors", "expected"):
+def assert_same(found: ScoredWindows, wanted: ScoredWindows, rows: NDArray[np.int64]) -> None:
+    for name in ("score", "attribution", "expected"):
         assert getattr(found, name).tobytes() == getattr(wanted, name)[rows].tobytes(), name
 
 
-def in_parts(scorer: Scorer, windows: NDArray[np.float64], cuts: NDArray[np.int64]) -> Scored:
+def in_parts(scorer: Scorer, windows: NDArray[np.float64], cuts: NDArray[np.int64]) -> ScoredWindows:
     parts = [scorer.score(part) for part in np.split(windows, np.unique(cuts))]
-    return Scored(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("score", "errors", "expected"))
+    return ScoredWindows(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("score", "attribution", "expected"))
     )
 
 

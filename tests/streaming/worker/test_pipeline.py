@@ -14,8 +14,9 @@ from stream_detector.streaming.clients.producer import Burst, Outgoing
 from stream_detector.streaming.local.broker import EVERY_TOPIC, Sent
 from stream_detector.streaming.worker import pipeline as pipeline_module
 from stream_detector.streaming.worker.pipeline import Pipeline
+from stream_detector.streaming.worker.recovery import to_metadata
 from tests.support.event_loop import in_event_loop, settle
-from tests.support.pipelines import SETTINGS, Rig, ScriptedEngine, fetched, outcome_with
+from tests.support.pipelines import SCORED_BY, SETTINGS, Rig, ScriptedEngine, fetched, outcome_with
 
 ALARMS, SCORES, LETTERS, STATE = (
     SETTINGS.topic_alarms, SETTINGS.topic_scores, SETTINGS.topic_dead_letters, SETTINGS.topic_state,
@@ -48,7 +49,7 @@ async def test_a_batch_is_not_done_before_its_alarms_are_acknowledged() -> None:
     assert rig.pipeline.partitions[0].processed == 12
     assert rig.observer.told == ["scored", "alarms acknowledged"]
     await rig.pipeline.flush()
-    assert rig.pipeline.to_commit() == {0: (12, '{"low":12}')}
+    assert rig.pipeline.to_commit() == {0: (12, to_metadata(12, SCORED_BY))}
 
 
 @in_event_loop
@@ -264,7 +265,7 @@ async def test_a_commit_carries_the_oldest_offset_that_a_restart_needs() -> None
     rig = await rig_with(Outcome(), low=4)
     await rig.pipeline.handle(fetched())
     await rig.pipeline.flush()
-    assert rig.pipeline.to_commit() == {0: (12, '{"low":4}')}
+    assert rig.pipeline.to_commit() == {0: (12, to_metadata(4, SCORED_BY))}
 
 
 @in_event_loop
@@ -277,7 +278,7 @@ async def test_low_is_that_of_the_offset_that_is_committed_and_not_of_what_came_
     await rig.pipeline.handle(fetched(12, 14))
     rig.broker.acknowledge()
     await flushing
-    assert rig.pipeline.to_commit() == {0: (12, '{"low":4}')}
+    assert rig.pipeline.to_commit() == {0: (12, to_metadata(4, SCORED_BY))}
 
 
 @in_event_loop
@@ -312,7 +313,7 @@ async def test_nothing_is_committed_while_windows_are_rebuilt() -> None:
     await rig.pipeline.flush()
     assert not rig.pipeline.rebuilding
     assert rig.observer.told.count("rebuilt, rebuilding False") == 1
-    assert rig.pipeline.to_commit() == {0: (12, '{"low":4}')}
+    assert rig.pipeline.to_commit() == {0: (12, to_metadata(4, SCORED_BY))}
 
 
 @in_event_loop

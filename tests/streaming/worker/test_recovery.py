@@ -1,7 +1,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_detector.streaming.worker.recovery import PartitionOffsets, choose_start, from_metadata, to_metadata
+from stream_detector.streaming.worker.recovery import (
+    CommitMetadata,
+    PartitionOffsets,
+    ScoredBy,
+    choose_start,
+    from_metadata,
+    to_metadata,
+)
 
 offsets = st.integers(min_value=0, max_value=1_000)
 
@@ -58,9 +65,14 @@ def test_a_start_lies_in_the_log_and_never_skips_what_was_not_committed(
 
 @given(st.integers(min_value=0))
 def test_commit_metadata_comes_back(low: int) -> None:
-    assert from_metadata(to_metadata(low % 2**63)) == low % 2**63
+    scored_by = ScoredBy("bundle", "fingerprint")
+    assert from_metadata(to_metadata(low % 2**63, scored_by)) == CommitMetadata(low % 2**63, scored_by)
+
+
+def test_metadata_of_an_older_version_says_nothing_of_who_scored() -> None:
+    assert from_metadata('{"low":7}') == CommitMetadata(7, None)
 
 
 @given(st.text())
 def test_metadata_by_hand_is_no_low(text: str) -> None:
-    assert from_metadata(text) is None or '"low"' in text
+    assert from_metadata(text).low is None or '"low"' in text

@@ -14,9 +14,10 @@ from stream_detector.streaming.clients.state_topic import PartitionState
 from stream_detector.streaming.local.clients import local_log_reader
 from stream_detector.streaming.worker.housekeeping import moved_assets
 from stream_detector.streaming.worker.progress import parts_of
+from stream_detector.streaming.worker.recovery import to_metadata
 from tests.support.event_loop import in_event_loop
 from tests.support.messages import make_alarm
-from tests.support.pipelines import BUNDLE, READINGS, SETTINGS, Rig, ScriptedEngine, fetched
+from tests.support.pipelines import BUNDLE, READINGS, SCORED_BY, SETTINGS, Rig, ScriptedEngine, fetched
 from tests.support.state_topic import SETTINGS as STATE_SETTINGS
 from tests.support.state_topic import StateTopic
 
@@ -88,7 +89,7 @@ async def test_a_topic_of_state_that_was_lost_holds_everything_again_before_the_
     await rig.pipeline.flush()
     assert rig.pipeline.to_commit() == {}
     await rig.pipeline.flush()
-    assert rig.pipeline.to_commit() == {0: (5, '{"low":5}')}
+    assert rig.pipeline.to_commit() == {0: (5, to_metadata(5, SCORED_BY))}
     state = state_of(rig)
     found = state.of_service(state.switches[-1], BUNDLE)
     assert {asset: snapshot.data for asset, snapshot in found.items()} == {"m": b"new", "quiet": b"still up"}
