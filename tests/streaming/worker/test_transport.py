@@ -479,7 +479,7 @@ async def test_who_is_no_member_has_nothing_to_leave() -> None:
 async def test_a_coordinator_that_is_away_does_not_keep_a_worker_from_ending(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="stream_detector.streaming.worker.consumer_thread")
     await BareThread(Kafka(error=error)).leave()
     assert "the group was not left" in caplog.text
 
