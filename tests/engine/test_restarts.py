@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream_detector.engine import partition
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome
 from stream_detector.engine.snapshots import Snapshot, dump, load
@@ -270,6 +271,21 @@ def test_the_topic_of_state_is_not_flooded_with_windows() -> None:
 
 def bad(asset: str, step: float) -> Record:
     return asset.encode(), orjson.dumps({"time": BASE + step * STEP + 30 * 86_400, "sensor": "x1", "value": 1.0}), -1
+
+
+@few
+@given(logs, ANY_LIMITS)
+def test_where_few_refused_records_may_be_listed_windows_are_snapshotted_and_nothing_changes(
+    drawn: tuple[int, int, float, str], limits: Limits
+) -> None:
+    seed, length, _, name = drawn
+    log = random_log(seed, length, 0.4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partition, "MOST_REFUSED", 1)
+        engine, twin = Engine(GRIDS[name], limits), NaiveEngine(GRIDS[name], limits)
+        for batch in batches(log, list(range(0, length, 20))):
+            check_equal(engine.process(batch, publish_scores=True), twin.process(batch), twin)
+        check_chain(GRIDS[name], limits, log, seed)
 
 
 def test_any_number_of_refused_records_is_remembered() -> None:
