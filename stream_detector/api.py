@@ -38,7 +38,7 @@ class Detector:
 
     @property
     def manifest(self) -> Manifest:
-        """What the detector is made of: sensors, step, window, threshold and how it was chosen, costs, training."""
+        """The detector's parts: sensors, step, window, threshold and how it was chosen, costs, training."""
         return self._bundle.manifest
 
     @property

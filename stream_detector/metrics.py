@@ -50,7 +50,7 @@ class BatchHistogram(Collector):
 
 
 class WorkerMetrics:
-    """What one worker measures. `partition` labels are Kafka partition numbers as text."""
+    """Metrics of one worker. `partition` labels are Kafka partition numbers as text."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -162,7 +162,7 @@ class WorkerMetrics:
 
 
 class LedgerMetrics:
-    """What the alarms were worth (operations.ledger)."""
+    """Metrics of the ledger: what alarms saved (`operations.ledger`)."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -184,7 +184,7 @@ class LedgerMetrics:
 
 
 class ForwarderMetrics:
-    """What the forwarder measures, with the health figures of ISA-18.2 / IEC 62682."""
+    """Metrics of the forwarder, with the health figures of ISA-18.2 / IEC 62682."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry

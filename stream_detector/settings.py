@@ -1,4 +1,4 @@
-"""Where things are: brokers, topics, files, ports and limits, from the environment (`STREAM_DETECTOR_*`).
+"""Settings: brokers, topics, files, ports and limits, from the environment (`STREAM_DETECTOR_*`).
 
 What the detector does (model, scales, window, threshold, costs) is the bundle's; a threshold never comes from here.
 docs/settings.md is generated from this module (`python -m stream_detector.settings > docs/settings.md`).

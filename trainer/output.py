@@ -32,5 +32,5 @@ def read_key(path: Path) -> bytes:
 
 
 def error_console() -> Console:
-    """Where progress is shown, so that standard output holds results alone."""
+    """Console for progress: standard error, so that standard output holds results alone."""
     return Console(stderr=True)

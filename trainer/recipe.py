@@ -45,7 +45,7 @@ class SignalConfig(Config):
 
 
 class PrelabelConfig(Config):
-    """Which contaminations are tried; the labels are those of the largest contrast (see `trainer.data.prelabel`)."""
+    """Contaminations to try; the labels are those of the largest contrast (see `trainer.data.prelabel`)."""
 
     contaminations: tuple[float, ...] = Field(default=(0.01, 0.015, 0.02, 0.025, 0.03), min_length=1)
     seed: int = Field(default=1, ge=0)

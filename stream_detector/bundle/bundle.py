@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PROBE_RELATIVE = 1e-4
 PROBE_ABSOLUTE = 1e-5
-"""How far a probe's score may be from the one written: processors round float32 sums differently, by about 1e-6."""
+"""Largest relative difference of a probe's score: processors round float32 sums differently, by about 1e-6."""
 
 MOST_STATE_BYTES = 900_000
 """Of a head for one asset; the rest of a message of 1 MiB is for what else a snapshot holds."""

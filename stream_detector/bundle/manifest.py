@@ -40,7 +40,7 @@ class ThresholdRecord(Config):
 
 
 class TrainingRecord(Config):
-    """What the detector learnt from."""
+    """The data that the detector learnt from."""
 
     data_name: str
     data_sha256: Sha256

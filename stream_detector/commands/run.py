@@ -116,7 +116,7 @@ def run_until_signalled(worker: "Worker", settings: Settings) -> int:
 
 
 def tame_garbage_collector() -> None:
-    """What is there now stays; full collections become rare. Twice the throughput, measured with `make bench`.
+    """Freeze the objects that exist now and make full collections rare: twice the throughput (`make bench`).
 
     Without a collection before: it takes a tenth of a second of the start and frees a few megabytes.
     """

@@ -30,7 +30,7 @@ class EventTimes(dict[str | float, float]):
         return seconds
 
     def is_fine(self, time: str | float) -> bool:
-        """Whether it is a number that is a time, or a text that is remembered as one."""
+        """True for a number that is a time of our calendar, and for a text that was parsed before."""
         return time in self or (not isinstance(time, str) and EARLIEST <= to_epoch_seconds(time) < LATEST)
 
     def all_or_none(self, times: list[str | float]) -> NDArray[np.float64] | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEW_OTHERS, OTHERS_PART = 8, 8
-"""So many other records, and one in so many: then it is not plain readings that come."""
+"""Above this many other records, and above one in so many, a batch is not taken for plain readings."""
 
 
 class FastReadings:

@@ -93,7 +93,7 @@ class FieldMapping(BaseModel):
 
     @property
     def is_identity(self) -> bool:
-        """Whether records stay as they are, so that no time need be spent on them."""
+        """True if the mapping changes no record, so that the hot path may skip it."""
         return self == FieldMapping()
 
     def to_message(self, raw: bytes | None, topic: str, timestamp_ms: int) -> bytes | None:

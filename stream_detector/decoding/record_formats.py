@@ -77,7 +77,7 @@ class RecordReader:
         self._layouts: dict[tuple[str, ...], NDArray[np.int64]] = {}
 
     def read(self, message: AnyRecord) -> Found:
-        """What the record holds; RefusedError where it is malformed as a whole."""
+        """The content of a record. Raises RefusedError if the record is malformed as a whole."""
         if message.event is not None:
             if not message.event:
                 raise RefusedError(MALFORMED, "event is empty")

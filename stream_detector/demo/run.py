@@ -74,7 +74,7 @@ class Demo:
         self._sum_up(watch, stopped, time.monotonic() - began)
 
     def _check(self) -> None:
-        """What would fail after minutes of preparation fails at once."""
+        """Check at once what would otherwise fail after minutes of preparation."""
         if self.bundle is not None:
             preparation.manifest_of(self.bundle)
         if self.kafka is not None:

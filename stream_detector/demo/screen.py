@@ -33,7 +33,7 @@ VERDICTS = {
 
 @dataclass(frozen=True)
 class Frame:
-    """What is shown at one moment. `speed`: times real time; `done`: share of the replay; `broker`: in words."""
+    """One picture of the demo. `speed`: times real time; `done`: share of the replay; `broker`: in words."""
 
     watch: Watch
     speed: float
@@ -57,7 +57,7 @@ class Frame:
         yield from layout.__rich_console__(console, options.update(height=height))
 
     def _steps_each(self) -> int:
-        """So many steps a column that the curve moves by about four columns a second, whatever the speed."""
+        """Steps a column, chosen so that the curve moves by about four columns a second at any speed."""
         return max(1, round(self.speed / self.watch.step_seconds / 4))
 
     def _header(self, wide: bool) -> Panel:

@@ -22,7 +22,7 @@ IDLE_SECONDS = 4.0
 
 
 class View(Protocol):
-    """What shows the demo; `news` is an alarm or an event that has just come."""
+    """A display of the demo; `news` is an alarm or an event that has just come."""
 
     def show(self, frame: Frame, news: list[Alarm | LoggedEvent]) -> None: ...
 

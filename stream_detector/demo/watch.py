@@ -1,4 +1,4 @@
-"""What the demo's screen shows, as a fold over messages: no broker, no terminal, no clock of its own."""
+"""The content of the demo's screen, as a fold over messages: no broker, no terminal, no clock of its own."""
 
 import math
 from collections import deque
@@ -11,7 +11,7 @@ from stream_detector.messages import Alarm, Costs, LoggedEvent, Score, from_iso
 from stream_detector.operations.ledger.ledger import Ledger
 
 Verdict = Literal["open", "caught", "false", "waiting"]
-"""Of an alarm: still up; an event followed; none followed; over, but its lead window is not."""
+"""Outcomes of an alarm: still up; an event followed; none followed; over, but its lead window is not."""
 
 RATE_SECONDS = 3.0
 DELAYS_KEPT = 200
@@ -115,7 +115,7 @@ class Watch:
         self.scored += 1
 
     def add_alarm(self, alarm: Alarm) -> bool:
-        """Whether it is news: a repeat is none."""
+        """True if the message is news; a repeat is not."""
         if alarm.asset != self.asset or self._alarms.get(alarm.id) == alarm:
             return False
         self._alarms[alarm.id] = alarm

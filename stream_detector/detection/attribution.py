@@ -1,10 +1,10 @@
-"""Which sensors an alarm rests on."""
+"""Attribution: the share of each sensor in a score."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 TOP_SENSORS = 3
-"""As many as an operator can act on at once."""
+"""Sensors that an alarm names: as many as an operator can act on at once."""
 
 
 def shares(attribution: NDArray[np.float64]) -> NDArray[np.float64]:

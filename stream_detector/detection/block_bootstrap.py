@@ -1,4 +1,4 @@
-"""How sure a saving is: the bootstrap over whole days, because the hours of one day depend on each other."""
+"""Interval of a saving: bootstrap over whole days, because the hours of one day depend on each other."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a detector is made of, as data: the parts of a recipe that travel in the bundle.
+"""Configuration of a detector: the sections of a recipe that travel in the bundle.
 
 Pure values, validated once; the logic lives in the modules named after each part.
 """
@@ -51,7 +51,7 @@ class WindowConfig(Config):
 
 
 class TransformConfig(Config):
-    """What is done to the raw values of a window before scaling (see `scaling`)."""
+    """Transform of a window's raw values before scaling (see `scaling`)."""
 
     kind: Literal["levels", "differences", "centred", "instance"] = "levels"
     smooth_steps: int = Field(default=1, ge=1, description="causal moving average over this many steps first")
@@ -63,7 +63,7 @@ class ScalerConfig(Config):
 
 
 class ModelConfig(Config):
-    """Which model, and its sizes; `options` are the fields of that model's own config (see `models`)."""
+    """The kind of model; `options` are the fields of that kind's own config (see `models`)."""
 
     kind: str = "lstm-autoencoder"
     options: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Whether the scores still look as they did on data that the bundle had not learnt from.
+"""Drift: compares the scores with those on data that the bundle had not learnt from.
 
 The measure is the population stability index (Siddiqi 2006, "Credit risk scorecards", ch. 10): the sum over classes of
 `(now - then) * ln(now / then)`, with classes that held a tenth of the scores each. 0 = the same; above 0.25 a shift

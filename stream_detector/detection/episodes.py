@@ -45,7 +45,7 @@ def next_move(
 
 
 def rests(ended_step: int | None, step: int, config: EpisodeConfig) -> bool:
-    """Whether no alarm may be raised in this step, for the last one of the run was over at `ended_step`."""
+    """True while no alarm may be raised, because the run's last one was over at `ended_step`."""
     return ended_step is not None and step < ended_step + config.rest_steps
 
 

@@ -1,4 +1,4 @@
-"""What a set of alarms was worth, event by event: the one rule that the backtest and the ledger share.
+"""Prices a set of alarms event by event: the one rule that the backtest and the ledger share.
 
 An alarm raised at step r and cleared at step c is up on the steps [r, c). An event in step e is caught if an alarm is
 up on one of the steps [e - until_steps, e - from_steps]. Every missed event costs `fn`; every alarm is paid for once,

@@ -56,7 +56,7 @@ class Scorer:
         )
 
     def inputs(self, windows: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """What the model reads: scaled values (B, T', F), 0 where masked, and which cells are known (B, T', F)."""
+        """Inputs of the model: scaled values (B, T', F), 0 where masked, and the mask of known cells (B, T', F)."""
         return model_inputs(self._scaler, transform(self._transform, windows).values)
 
     def reconstruct(self, windows: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

@@ -164,7 +164,7 @@ class Assets:
         return None if low == NEVER else low
 
     def sweeps(self, offsets: Ints, previous_offset: int | None) -> dict[int, int]:
-        """Where in a batch evictions are looked at: {place before which: offset as of which}."""
+        """Places of a batch at which evictions are looked at: {place before which: offset as of which}."""
         every = max(1, self._limits.evict_after_records // SWEEPS)
         # A restart begins before the offset that it has processed.
         previous = int(offsets[0] if previous_offset is None else min(previous_offset, offsets[0])) // every

@@ -1,4 +1,4 @@
-"""What a batch comes to so far, beside its decisions."""
+"""Counts, dead letters and snapshots of a batch, as its segments add them up."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from stream_detector.messages import DeadLetter
 
 @dataclass(slots=True)
 class BatchResult:
-    """What the segments of a batch add up to.
+    """The sum over the segments of a batch.
 
     Attributes:
         dead_letters: with the place in the batch at which each was settled.

@@ -39,12 +39,12 @@ class HeldRecord:
 
     @property
     def readings(self) -> int:
-        """How many readings it holds; an event is none."""
+        """Number of readings in the record; an event has none."""
         return int((self.sensor >= 0).sum())
 
 
 class Fate(Enum):
-    """What rule 1 says of a record."""
+    """Rule 1's verdict on a record."""
 
     ACCEPTED = 0
     REFUSED = 1

@@ -7,18 +7,18 @@ from stream_detector.engine.outcome import RecordBatch
 from stream_detector.messages import DeadLetter
 
 RAW_BYTES = 64 * 1024
-"""As much of a record's value is kept; a key is cut there too."""
+"""Bytes of a record's value, and of its key, that a dead letter keeps."""
 
 
 def letter(batch: RecordBatch, index: int, reason: str, detail: str) -> DeadLetter:
-    """Of the record at `index` of the batch."""
+    """The dead letter of the record at `index` of the batch."""
     return _letter(
         batch, batch.offsets[index], batch.keys[index], batch.values[index], batch.timestamps_ms[index], reason, detail
     )
 
 
 def letter_of_held(batch: RecordBatch, held: HeldRecord, reason: str, detail: str) -> DeadLetter:
-    """Of a record that was held aside, maybe in an earlier batch of the same partition."""
+    """The dead letter of a record that was held aside, perhaps in an earlier batch of the same partition."""
     return _letter(batch, held.offset, held.key, held.raw, held.timestamp_ms, reason, detail)
 
 

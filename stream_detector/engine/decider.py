@@ -28,7 +28,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(slots=True)
 class Decisions:
-    """What was decided since the last `take`; alarms and scores with the index of the record that closed their step.
+    """Decisions since the last `take`; alarms and scores come with the index of the record that closed their step.
 
     `changed`: slots whose episode or head is no longer that of the last snapshot.
     """
@@ -160,7 +160,7 @@ class Decider:
         self._decide(select(closings, counts), scored[counts], place[counts], found)
 
     def _note(self, found: ScoredSteps) -> None:
-        """What says whether the bundle still fits: how close to the threshold, and how many events are expected."""
+        """Count towards drift: the ratios of score to threshold, and the events that the probabilities expect."""
         spec, closed = self._spec, self._decisions.closed
         if spec.threshold > 0:
             closed.ratios.append((found.score if spec.head is None else found.probability) / spec.threshold)

@@ -1,4 +1,4 @@
-"""What the engine takes from a bundle, as plain values."""
+"""A detector as plain values: the part of a bundle that the engine uses."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,7 +20,7 @@ class WindowScorer(Protocol):
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """How one detector decides. `threshold` is of the score, or with a head of the probability."""
+    """One detector. `threshold` applies to the score, or to the probability where there is a head."""
 
     bundle_id: str
     recipe: str

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 SWEEPS = 8
-"""How often eviction is looked at within `evict_after_records` offsets."""
+"""Number of times that eviction is looked at within `evict_after_records` offsets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +13,10 @@ class Limits:
     Attributes:
         max_assets: a partition's records for more assets are dead letters (`too-many-assets`); of so many that were
             evicted it is remembered which steps were decided.
-        evict_after_seconds: an asset this far behind the partition's newest event time may be evicted,
-        evict_after_records: if none of the last so many offsets was a record of it.
-        slack_steps: most ring rows beyond those that windows need: how far an asset goes before its steps are closed.
-        slack_cells: of these rows of all assets of a partition together.
+        evict_after_seconds, evict_after_records: an asset is evicted when both hold: its newest event time is this far
+            (seconds) behind the partition's, and none of the last so many offsets was a record of it.
+        slack_steps: extra ring rows of an asset, at most. They bound how far it advances before its steps are closed.
+        slack_cells: extra ring cells of all assets of a partition together, at most.
         window_lag_records: an asset whose windows begin more records back than this,
         window_lag_spans: and more than so many times what the windows of the others span, has them in its snapshot.
         window_bytes_per_record: most bytes of such snapshots, on average over the records that came.

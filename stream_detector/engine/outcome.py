@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out of it: plain values, no I/O."""
+"""The engine's input and output as plain values: record batches, outcomes, counts, statuses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -255,7 +255,7 @@ class Partition:
 
 
 def heavy_cuts(batch: RecordBatch) -> list[int]:
-    """Where to cut a batch so that the columns of a segment fit into memory, though every record be a large block."""
+    """Places at which a batch is cut, so that a segment fits into memory even if every record is a large block."""
     if sum(map(len, filter(None, batch.values))) < SEGMENT_BYTES:
         return []
     sizes = np.array([0 if value is None else len(value) for value in batch.values], np.int64)

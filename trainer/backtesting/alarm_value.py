@@ -1,4 +1,4 @@
-"""What a method's alarms were worth over the judged days: event cost with holding, row cost, errors of both kinds."""
+"""Prices a method's alarms over the judged days: event cost with holding, row cost, errors of both kinds."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from trainer.evaluation.scored import ScoredRows
 from trainer.recipe import Recipe
 
 LEVEL = 0.90
-"""Of all intervals: nine of ten draws of days lie inside."""
+"""Level of all intervals: nine of ten draws of days lie inside."""
 
 REPLICATES = 4_000
 
@@ -200,7 +200,7 @@ def run_numbers(dataset: Dataset, steps: Ints, max_gap_steps: int) -> Ints:
 
 
 def paired_difference(first: AlarmValue, second: AlarmValue) -> dict[str, Any]:
-    """How much more `second` saves than `first`, over the same draws of days."""
+    """Difference of the savings of `second` and `first`, over the same draws of days."""
     difference = first.cost_by_day - second.cost_by_day
     interval = saving_interval(first.never_by_day - difference, first.never_by_day, level=LEVEL, replicates=REPLICATES)
     total = first.never_by_day.sum()

@@ -40,7 +40,7 @@ class Job:
 
 
 def fits_needed(methods: Sequence[BacktestMethod], dataset: Dataset, folds: list[Fold], check: bool = True) -> int:
-    """How many fits a backtest makes."""
+    """Number of fits in a backtest."""
     before = sum(len(method.folds_before(dataset, folds)) for method in methods)
     return before + len(methods) * (len(folds) + (CHECKED_FOLDS if check else 0))
 
@@ -121,7 +121,7 @@ def check_truncation(
 Work = Callable[[list[tuple[Job, Fold]]], Iterator[tuple[Job, FoldScores]]]
 
 _shared: tuple[Sequence[BacktestMethod], list[Any], Dataset] | None = None
-"""What a worker process got at its start; the main process leaves it empty."""
+"""Arguments that a worker process got at its start; empty in the main process."""
 
 
 @contextmanager

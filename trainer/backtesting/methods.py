@@ -46,7 +46,7 @@ class BacktestMethod(Protocol):
     def recipe(self) -> Recipe: ...
 
     def prepare(self, dataset: Dataset) -> Any:
-        """What the folds share: computed once, causal."""
+        """Computation that the folds share: done once, causal."""
 
     def folds_before(self, dataset: Dataset, folds: list[Fold]) -> list[Fold]:
         """Folds that are needed before the judged ones, for a calibration."""

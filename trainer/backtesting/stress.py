@@ -1,4 +1,4 @@
-"""What would have become of a recipe had the past been another: the same file with other break rates or another order.
+"""Stress files: the same file with other break rates or in another order.
 
 Each protocol turns a file into another one that is judged like the first. Removing events thins a point process, which
 keeps its character and scales its rate (Lewis and Shedler 1979).

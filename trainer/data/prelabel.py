@@ -19,7 +19,7 @@ TREES = 200
 
 @dataclass(frozen=True)
 class Sweep:
-    """What each contamination marks.
+    """The rows that each contamination marks.
 
     Attributes:
         scores: (N,) isolation score, higher = easier to isolate.

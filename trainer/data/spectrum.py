@@ -13,7 +13,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.examples import row_steps
 
 MOST_STEPS = 1 << 18
-"""Of a longer file the last so many steps are looked at."""
+"""Steps at the end of a longer file that are looked at."""
 
 SEGMENTS = 8
 FEWEST_STEPS = 64

@@ -1,4 +1,4 @@
-"""Which rows are learnt from, which choose the threshold, and which judge."""
+"""Splits rows into those that are learnt from, that choose the threshold, and that judge."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How good a detector's decisions are on labelled rows, and whether they pay."""
+"""Judges a detector's decisions on labelled rows: errors of both kinds, and money."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from trainer.evaluation.scored import ScoredRows
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Of N scored rows; None where a number does not apply (no labels, no positives, no alarms).
+    """Figures of N scored rows; None where one does not apply (no labels, no positives, no alarms).
 
     Higher scores are more anomalous and a positive is a row on which an alarm is right.
 

@@ -79,7 +79,7 @@ def iso_times(times: NDArray[np.float64]) -> list[str]:
 def judged_rows(
     manifest: Manifest, dataset: Dataset, rows: Literal["auto", "all", "test"]
 ) -> tuple[str, NDArray[np.bool_]]:
-    """Which rows of a file may judge a bundle, in words and as a mask (N,).
+    """Rows of a file that may judge a bundle, in words and as a mask (N,).
 
     The file that the bundle was fitted on judges with its test part only: the rest was learnt from, or chose the
     threshold. UsageError if the test part is asked for of another file.

@@ -1,4 +1,4 @@
-"""What a training run looked like, epoch by epoch."""
+"""Losses of a training run, epoch by epoch."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How a threshold is chosen: on scores of the validation part, never on the rows that are reported.
+"""Chooses a threshold on scores of the validation part, never on the rows that are reported.
 
 All policies take scores (N,) of scored validation steps, higher = more anomalous, and positives (N,), True = a step on
 which an alarm is right. An alarm needs a score *above* the threshold.
@@ -22,7 +22,7 @@ SECONDS_PER_DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Curve:
-    """What every threshold would do. thresholds: (K,) descending, the first raises no alarm; tp, fp: (K,) counts."""
+    """Outcome of every threshold. thresholds: (K,) descending, the first raises no alarm; tp, fp: (K,) counts."""
 
     thresholds: Scores
     tp: NDArray[np.int64]

@@ -15,7 +15,7 @@ from trainer.evaluation.score import iso_times
 from trainer.reports.fit_figures import ANOMALOUS, EVENT, NORMAL, THRESHOLD, new_figure
 
 BINS = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 1.0)
-"""Of the reliability diagram: fine where events are rare."""
+"""Bins of the reliability diagram: fine where events are rare."""
 
 THRESHOLDS = 60
 STEPS_BEFORE = 20
@@ -39,7 +39,7 @@ def cumulative_cost(worth: AlarmValue) -> go.Figure:
 
 
 def saving_by_day(worth: AlarmValue) -> go.Figure:
-    """What each day's alarms brought, in currency units."""
+    """Figure of each day's saving, in currency units."""
     saved = worth.never_by_day - worth.cost_by_day
     figure = new_figure("", "saved")
     figure.add_bar(x=_dates(worth), y=saved, marker_color=np.where(saved >= 0, NORMAL, ANOMALOUS))

@@ -34,7 +34,7 @@ def losses(curves: Losses) -> go.Figure:
 
 
 def sensor_spectra(found: Spectra) -> go.Figure:
-    """How each sensor's variance is spread over periods; a click on a name hides it."""
+    """Spectrum figure: each sensor's variance by period; a click on a name hides it."""
     unit, seconds = ("h", 3600.0) if found.period_seconds[0] > 7200 else ("s", 1.0)
     figure = new_figure(f"period, {unit}", "share of the variance")
     for column, name in enumerate(found.sensors[:MOST_SPECTRA]):

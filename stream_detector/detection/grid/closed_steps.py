@@ -1,4 +1,4 @@
-"""What came of steps: closed with readings, closed by an event, or the end of a run."""
+"""Closed steps: with readings, by an event, or at the end of a run."""
 
 from dataclasses import dataclass
 

@@ -21,7 +21,7 @@ NO_STEP = -(2**62)
 """Stands for "no such step"; far below any step, with room to subtract."""
 
 SAMPLES_SLACK = 16
-"""How many times the slack is longer where steps are samples: they come in blocks of thousands, of few sensors."""
+"""Factor on the slack in a grid of samples, which come in blocks of thousands, of few sensors."""
 
 LEAST_SLACK = 8
 """Steps of slack that a ring keeps, however many assets there are."""

@@ -30,7 +30,7 @@ LOOK_AHEAD = 16_384
 LEAST_AHEAD = 512
 
 UNUSABLE = -(2**62)
-"""Where a cell would begin that the ring does not hold."""
+"""Stands for the place of a cell that the ring does not hold."""
 
 
 @dataclass(slots=True)

@@ -54,7 +54,7 @@ class Instants:
 
 
 def instants_of(grid: Grid, readings: Readings) -> Instants:
-    """What is asked of an instant need not be asked of each of its readings."""
+    """Group neighbouring readings of one asset and time, so that each question is asked once an instant."""
     slot, time = readings.slot, readings.time
     changes = (slot[1:] != slot[:-1]) | (time[1:] != time[:-1])
     event = readings.sensor == EVENT_SENSOR
@@ -106,7 +106,7 @@ class SortedReadings:
         return self.record[self.first_reading[places]]
 
     def position(self, readings: Ints) -> Ints:
-        """Where these readings lie among the readings sorted by slot."""
+        """Positions of these readings among the readings sorted by slot."""
         places = self.instant[readings]
         return self.sorted_position[places] + readings - self.first_reading[places]
 

@@ -80,7 +80,7 @@ class RateTracker:
         state.event_steps = [at for at in state.event_steps if at > known_until]
 
     def correction(self, state: RateState) -> float:
-        """What to add to the logit."""
+        """The correction of the logit."""
         prior, slow, bursts = self._config.prior_events, self._slow, self._config.bursts
         ratios = np.log((prior + state.observed[:slow]) / (prior + state.expected[:slow]))
         correction = self._config.weight * float(ratios.mean())

@@ -131,7 +131,7 @@ class Ensemble:
         return self.linear_weight + sum(member.weight for member in self.members)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What `restore` reads."""
+        """The arrays that `restore` reads."""
         result: dict[str, NDArray[Any]] = {
             "neutral": self.neutral,
             "linear.center": self.linear.center,

@@ -1,4 +1,4 @@
-"""What the time alone says about the next event: how long since the last one, how many lately, how long into the run.
+"""Inputs from time alone: time since the last event, events lately, time into the run.
 
 Events of a machine come in bursts (Hawkes 1971, "Spectra of some self-exciting and mutually exciting point processes"),
 and the minutes after a restart are the riskiest.

@@ -70,7 +70,7 @@ class Forest:
         return forest
 
     def _levels(self) -> int:
-        """How many steps the longest descent takes; no more are counted than are too many."""
+        """Steps of the longest descent through a tree; counting stops where there are too many."""
         nodes = np.unique(self.roots)
         for level in range(MOST_LEVELS + 1):
             nodes = nodes[self.left[nodes] != nodes]
@@ -80,7 +80,7 @@ class Forest:
         return MOST_LEVELS + 1
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What `restore` reads."""
+        """The arrays that `restore` reads."""
         return {
             "feature": self.feature,
             "threshold": self.threshold,

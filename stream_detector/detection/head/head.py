@@ -1,4 +1,4 @@
-"""What a probability head is: it reads an asset step by step and says P(event within the lead window).
+"""The protocol of a probability head: it reads an asset step by step and gives P(event within the lead window).
 
 A head is sequential (clocks since the last event, running base rates), so it is called strictly in order of the steps
 of an asset, once for every closed step that is not empty, event steps included. Offline and online call the same code.

@@ -25,7 +25,7 @@ class LogisticClassifier:
         c: Annotated[float, Field(gt=0)] = 1e-3
         """Inverse of the L2 penalty, as in scikit-learn; small = strongly shrunk."""
         sizes: bool = True
-        """Whether |z| joins z as an input."""
+        """True if |z| joins z as an input."""
 
     def __init__(self, options: Options, steps: int, sensors: int) -> None:
         self._options = options

@@ -26,7 +26,7 @@ class PrincipalComponents:
         variance: Annotated[float, Field(gt=0, le=1)] = 0.9
         """Keep as few components as explain this share of the training variance."""
         quantile: Annotated[float, Field(gt=0, lt=1)] = 0.99
-        """Where each statistic's limit lies among the training windows."""
+        """Quantile of the training windows at which each statistic's limit lies."""
 
     def __init__(self, options: Options, steps: int, sensors: int) -> None:
         size = steps * sensors

@@ -35,7 +35,7 @@ Imported only when it is used, because torch and sklearn take seconds."""
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What a model says of B windows. One of the three is enough; `score` wins over what would follow from `errors`.
+    """A model's answer for B windows. One of the three is enough; `score` wins over what would follow from `errors`.
 
     reconstruction: (B, R, F) in scaled units, for the newest R <= T steps; errors: (B, F); score: (B,). Higher = more
     anomalous.
@@ -75,7 +75,7 @@ class Learner(Model, Protocol):
 
 
 def needs_labels(model: Model) -> bool:
-    """Whether the model learns from anomalous windows too (a classifier); the others see normal windows only."""
+    """True for a model that learns from anomalous windows too (a classifier); the others see normal windows only."""
     return bool(getattr(model, "supervised", False))
 
 

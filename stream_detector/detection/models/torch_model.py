@@ -33,10 +33,10 @@ class TorchModel:
         return output
 
     def prepare(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
-        """What a kind learns from the training windows (B, T, F) before its network is trained: here nothing."""
+        """Learn from the training windows (B, T, F) before the network is trained; most kinds learn nothing here."""
 
     def loss(self, windows: torch.Tensor, known: torch.Tensor, labels: torch.Tensor, kind: Loss) -> torch.Tensor:  # noqa: ARG002
-        """What training minimises for a batch (B, T, F): the mean error over the known cells."""
+        """Training loss of a batch (B, T, F): the mean error over the known cells."""
         output = self.module(windows)
         newest = output.shape[1]
         difference = (output - windows[:, -newest:]) * known[:, -newest:]

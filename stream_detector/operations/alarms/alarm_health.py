@@ -1,4 +1,4 @@
-"""Whether people can cope with the alarms: the health figures of ISA-18.2 / IEC 62682 and EEMUA 191."""
+"""Health figures of ISA-18.2 / IEC 62682 and EEMUA 191: can people cope with the alarms?"""
 
 from collections import defaultdict, deque
 from dataclasses import dataclass

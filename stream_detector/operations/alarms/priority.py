@@ -1,4 +1,4 @@
-"""How urgent an alarm is, from the cost at stake (ISA-18.2 / IEC 62682 ask for a consequence, not a feeling)."""
+"""Priority of an alarm, from the cost at stake (ISA-18.2 / IEC 62682 ask for a consequence, not a feeling)."""
 
 from stream_detector.messages import Alarm, Priority
 
@@ -7,7 +7,7 @@ SEVERITIES: dict[Priority, str] = {"low": "info", "medium": "warning", "high": "
 
 
 def expected_loss(alarm: Alarm) -> float | None:
-    """What doing nothing costs on average, `P(event) * fn`, in currency units; None where P is not calibrated."""
+    """Expected cost of doing nothing, `P(event) * fn`, in currency units; None where P is not calibrated."""
     return None if alarm.probability is None else alarm.probability * alarm.costs.fn
 
 

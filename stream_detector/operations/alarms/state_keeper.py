@@ -33,13 +33,13 @@ class StatesSoFar:
 
 
 class StateLog(Protocol):
-    """Where alarms and feedback come from and where changes of state go."""
+    """The log of alarms and feedback that the keeper reads, and the log of states that it writes."""
 
     async def restore(self) -> StatesSoFar:
         """What came of everything so far; called once, first."""
 
     async def next(self) -> Sequence[StateInput]:
-        """What follows the committed progress; empty after about half a second without any."""
+        """The records after the committed progress; empty after about half a second without any."""
 
     async def publish(self, changes: Sequence[AlarmStateChange]) -> None:
         """Returns when the broker has acknowledged them all."""

@@ -44,7 +44,7 @@ class Guard:
 
     @property
     def may_write(self) -> bool:
-        """Whether feedback can be written at all."""
+        """True if feedback can be written."""
         return self.token is not None or is_loopback(self.host)
 
     def check_read(self, request: web.Request) -> None:

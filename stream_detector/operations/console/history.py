@@ -42,13 +42,13 @@ SUBJECTS = {
     "out-of-service": ("asset", "out-of-service"),
     "in-service": ("asset", "out-of-service"),
 }
-"""What each action speaks of; of those about the same thing the newest counts."""
+"""Subject of each action; of several about the same subject the newest counts."""
 
 SendFeedback = Callable[[Feedback], Awaitable[None]]
 
 
 class _Asset:
-    """What is kept of one asset."""
+    """One asset as the console keeps it."""
 
     def __init__(self, sample: Sample) -> None:
         self.sample = sample

@@ -115,7 +115,7 @@ class Console:
         return _json(found)
 
     def _changes(self, since_version: int) -> tuple[int, bytes]:
-        """What changed after `since_version`; 0 = everything, for a page that has just been opened."""
+        """Changes after `since_version`; 0 = everything, for a page that has just been opened."""
         version = self._source.version()
         body: dict[str, Any] = {
             "now": self._clock(),

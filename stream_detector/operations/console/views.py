@@ -1,4 +1,4 @@
-"""What the console shows, as plain values, and what it needs from whoever serves it.
+"""The console's content as plain values, and the protocol of whoever serves it.
 
 All times are epoch seconds. Event times are the plant's; `received_at` is the wall clock of the detector when the
 newest step of an asset closed, so that a page can tell old data from fresh.
@@ -141,7 +141,7 @@ class WorkerView:
 
 
 class ConsoleSource(Protocol):
-    """What the page is drawn from. Calls are quick and come from the thread of the web server."""
+    """The source of the page. Calls are quick and come from the thread of the web server."""
 
     def version(self) -> int:
         """A number that grows whenever something changed."""

@@ -1,4 +1,4 @@
-"""What the ledger says as a whole: totals with the interval of the saving, by asset, by bundle and by day."""
+"""The ledger's report: totals with the interval of the saving, by asset, by bundle and by day."""
 
 import math
 from collections import Counter, defaultdict

@@ -36,7 +36,7 @@ class AlarmRecord:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a delivery knew before it was stopped: the records before its progress, and which alarms it had not told."""
+    """A delivery's memory from before its stop: the records before its progress, and the alarms it had not told."""
 
     records: Sequence[AlarmRecord] = ()
     untold: Collection[str] = ()
@@ -133,7 +133,7 @@ class Delivery:
 
     @property
     def waiting_seconds(self) -> float:
-        """How long the oldest alarm that is not accepted yet has been in the log; 0 when there is none."""
+        """Seconds that the oldest alarm not yet accepted has been in the log; 0 when there is none."""
         return 0.0 if self._waiting_since is None else max(0.0, self._clock() - self._waiting_since)
 
     async def pending(self) -> int:

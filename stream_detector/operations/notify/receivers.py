@@ -44,7 +44,7 @@ class Receiver(Protocol):
 
     name: str
     repeat_seconds: float | None
-    """How often the receiver must be reminded of alarms that are up; None = never."""
+    """Seconds after which the receiver must be reminded of alarms that are up; None = never."""
 
     async def deliver(self, notifications: Sequence[Notification]) -> None:
         """Hands them over, in order.

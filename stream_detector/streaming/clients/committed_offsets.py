@@ -1,4 +1,4 @@
-"""What a group has committed, where a broker that cannot say yet is not taken for one that knows of no commits.
+"""Reads what a group has committed. A broker that cannot say yet is not taken for one that knows of no commits.
 
 A broker that has just started and does not hold the group yet answers with an error of the whole answer, and with no
 offsets. aiokafka looks only at the errors of single partitions, in its admin client and in its consumer, and takes that

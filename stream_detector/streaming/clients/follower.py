@@ -52,7 +52,7 @@ class Follower:
         return [topic for topic in self._topics if topic not in known]
 
     def poll(self, seconds: float, most: int = 1_000) -> list[Followed]:
-        """What has come, at most `most` records; an empty list when nothing came within `seconds`."""
+        """The next records, at most `most`; an empty list when nothing came within `seconds`."""
         if time.monotonic() - self._refreshed > REFRESH_SECONDS:
             self._refresh(from_beginning=True)
         if not self._positions:

@@ -15,7 +15,7 @@ CONNECT_SECONDS = 10.0
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """What every client needs to reach the brokers, security included."""
+    """Options of every client: addresses of the brokers and security."""
     found: dict[str, Any] = {
         "bootstrap.servers": settings.bootstrap,
         "security.protocol": settings.security_protocol,

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 READ_BACK_HOURS = 24.0
 READ_BACK_SECONDS = 20.0
-"""So long may reading the scores back take; what was not reached by then is not shown."""
+"""Seconds that reading old scores may take; scores that were not reached by then are not shown."""
 
 RETRY_SECONDS = 2.0
 MOST_TRIES = 5

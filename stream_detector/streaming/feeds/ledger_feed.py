@@ -26,7 +26,7 @@ class LedgerFeed:
 
     @property
     def topics(self) -> list[str]:
-        """What the ledger rests on."""
+        """The topics and bundles that the ledger counts."""
         return [self.settings.topic_alarms, self.settings.topic_events, self.settings.topic_feedback]
 
     def take(self, records: Iterable[TopicRecord]) -> set[str]:

@@ -1,4 +1,4 @@
-"""What a plant's topics hold about one asset, as a table in wide form: the way from Kafka back to training data.
+"""Reads one asset's history from the plant's topics into a wide table: the way from Kafka back to training data.
 
 Rows are the distinct times of its readings. Of two readings of one sensor at one time the first in the log counts, as
 online. Events are those on the topic of readings and those that people logged, with their corrections; an alarm that

@@ -35,7 +35,7 @@ PATTERN = "^"
 
 
 class _Names(msgspec.Struct, gc=False):
-    """What decides where a record belongs."""
+    """The map from sensor to asset, and the mapping of fields."""
 
     sensor: str | None = None
     asset: str | None = None

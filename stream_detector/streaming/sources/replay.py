@@ -41,7 +41,7 @@ class Producer(Protocol):
 
 @dataclass(frozen=True)
 class Disorder:
-    """What networks do to a stream, on purpose: readings up to `shuffle_seconds` late, and a share of them twice.
+    """Disturbs a stream as networks do: readings come up to `shuffle_seconds` late, and a share of them twice.
 
     Events keep their place in the file's order of time.
     """

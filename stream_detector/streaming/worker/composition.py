@@ -135,7 +135,7 @@ def build_worker(
 
 
 def _sources(settings: Settings) -> tuple[Repartition | None, FieldMapping | None]:
-    """What re-keys the records first, where that is wanted, and the mapping that is left to the pipeline."""
+    """The re-keying step, if the settings name one, and the field mapping that is left to the pipeline."""
     assets_file, mapping_file = settings.sensor_assets_file, settings.field_mapping_file
     if assets_file is None:
         return None, mapping_of(settings)
@@ -150,7 +150,7 @@ def needs_of(bundle: Bundle, settings: Settings) -> TopicNeeds:
 
 
 def rewind_seconds(manifest: Manifest) -> float:
-    """How far back windows and an open episode reach, with room to spare; used where a commit does not say."""
+    """Seconds that windows and an open episode reach back, with room to spare; used where a commit has no `low`."""
     steps = (
         manifest.window.steps + manifest.episode.max_steps + manifest.grid.staleness_steps + manifest.grid.max_gap_steps
     )

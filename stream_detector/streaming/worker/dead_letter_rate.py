@@ -21,7 +21,7 @@ class DeadLetterRate:
         self._at = clock()
 
     def admits(self) -> bool:
-        """Whether one more may be published now."""
+        """True if one more dead letter may be published now."""
         now = self._clock()
         self._tokens = min(self._most, self._tokens + (now - self._at) * self._per_second)
         self._at = now

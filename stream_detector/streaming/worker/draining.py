@@ -1,4 +1,4 @@
-"""What aiokafka has fetched, as columns: a producer's whole batch at a time, no object for each record but its C one.
+"""Takes what aiokafka has fetched as columns, a producer's whole batch at a time, with no Python object a record.
 
 aiokafka's `getmany` sends every record through a generator and makes a dataclass of eleven fields of it, which took a
 third of a worker's time. Here the C extension unpacks a batch in one go (private interface; the version is pinned).

@@ -1,4 +1,4 @@
-"""Whether a worker lives, is ready, or ends, and why: written in its event loop, read by the threads that are asked."""
+"""A worker's life: alive, ready, ending, and why. The event loop writes it; the threads of the probes read it."""
 
 import asyncio
 import logging

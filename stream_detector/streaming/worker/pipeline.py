@@ -181,7 +181,7 @@ class Pipeline:
 
     @property
     def rebuilding(self) -> bool:
-        """Whether any partition is still rebuilding its windows."""
+        """True while a partition rebuilds its windows."""
         return any(progress.rebuilding for progress in self.partitions.values())
 
     async def _handle_records(self, fetched: Fetched, unacknowledged: Unacknowledged) -> None:

@@ -1,4 +1,4 @@
-"""What the pipeline needs of the world around it: an engine, somebody who watches, logs to read."""
+"""Protocols of what the pipeline is given: an engine, an observer, logs to read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class FetchState:
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """What a consumer knows of itself. `member`: of its group, with an assignment, and not rebalancing."""
+    """A consumer's view of itself. `member`: it belongs to its group, has an assignment, and does not rebalance."""
 
     member: bool
     fetches: Mapping[int, FetchState]

@@ -1,4 +1,4 @@
-"""How far a worker has come in each partition of the readings topic."""
+"""A worker's progress in each partition of the readings topic."""
 
 from bisect import bisect_left
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Where to start reading a partition after an assignment, and the decision state to start with.
+"""Chooses where to start reading a partition after an assignment, and the decision state to start with.
 
 Windows are rebuilt by reading again from `low`, which the commit's metadata carries, in silence up to the committed
 offset. Decision state comes from the compacted topic of state. The committed offset stays the true progress, so lag is
@@ -12,7 +12,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class PartitionOffsets:
-    """What is known of a partition when it is assigned. Offsets name the next record."""
+    """The facts about a partition when it is assigned. Offsets name the next record."""
 
     beginning: int
     end: int

@@ -15,9 +15,9 @@ class PartitionObservation:
     """One assigned partition. Offsets name the next record."""
 
     end: int
-    """Of the log, asked on a connection of its own."""
+    """Next offset of the log, asked of the broker on a connection of its own."""
     position: int
-    """Of the fetches."""
+    """Next offset of the fetches."""
     processed: int
     commit_waiting_seconds: float = 0.0
     answer_age_seconds: float = 0.0
@@ -26,7 +26,7 @@ class PartitionObservation:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the worker looks like now. `partitions` is None while it is no member of its group or rebalances."""
+    """One observation of the worker. `partitions` is None while it is no member of its group or rebalances."""
 
     broker_answers: bool
     partitions: dict[int, PartitionObservation] | None
@@ -34,7 +34,7 @@ class Observation:
 
 @dataclass(slots=True)
 class _Mark:
-    """Where a partition was when it last moved, and when that was."""
+    """The offset and the time at which a partition last moved."""
 
     position: int
     processed: int

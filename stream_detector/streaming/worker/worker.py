@@ -31,7 +31,7 @@ SHOW_SHARE = 0.02
 """Most of a worker's time that showing its assets may take."""
 FIRST_WATCH_SECONDS = 0.1
 FIRST_WATCHES = 50
-"""So often the first looks follow each other, until the worker is ready: nobody shall wait for a look at a clock."""
+"""Seconds between observations until the worker is ready; short, so that readiness does not wait for the next one."""
 MOST_REFUSALS = 3
 """In a row, when brokers refuse a login at the start: they may still be learning who their users are."""
 FAILED_SHUTDOWN_SECONDS = 2.0
