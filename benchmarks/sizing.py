@@ -1,4 +1,4 @@
-"""The sizing table of docs/scaling.md, computed from measured figures: workers, partitions, memory, retention.
+"""The sizing table of docs/deploy.md, computed from measured figures: workers, partitions, memory, retention.
 
     python -m benchmarks.sizing [--results benchmarks/results.json] [--reserve 0.5]
 

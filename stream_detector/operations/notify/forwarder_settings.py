@@ -1,7 +1,7 @@
 """Settings of the forwarder alone, from the environment (`STREAM_DETECTOR_FORWARD_*`); brokers and topics are in
 `settings`.
 
-The table in docs/alarms.md is generated: `python -m stream_detector.operations.notify.forwarder_settings`.
+The table in docs/operators.md is generated: `python -m stream_detector.operations.notify.forwarder_settings`.
 """
 
 from pathlib import Path
