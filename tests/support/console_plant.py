@@ -20,7 +20,7 @@ from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, TopSen
 from stream_detector.operations.console.guard import Guard
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.server import add_console
-from stream_detector.operations.console.views import Sample, SensorShare, WorkerView
+from stream_detector.operations.console.views import RecordsState, Sample, SensorShare, WorkerView
 
 STEP_SECONDS = 120.0
 STEPS = 360
@@ -107,6 +107,8 @@ class ConsolePlant:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self.sent: list[Feedback] = []
+        self.ready = True
+        self.records: RecordsState = "live"
         self.started_at = clock()
         self.history = History(self._worker, self._keep, clock)
         self.machines = [
@@ -123,7 +125,9 @@ class ConsolePlant:
             self.advance()
 
     def _worker(self) -> WorkerView:
-        return WorkerView("detector-0", "0.1.0", self.started_at, BUNDLE, "paper-mill", True)
+        return WorkerView(
+            "detector-0", "0.1.0", self.started_at, BUNDLE, "paper-mill", ready=self.ready, records=self.records
+        )
 
     async def _keep(self, feedback: Feedback) -> None:
         self.sent.append(feedback)

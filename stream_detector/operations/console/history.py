@@ -3,11 +3,12 @@
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from stream_detector.messages import Alarm, Feedback, LoggedEvent, from_iso, to_epoch_seconds
+from stream_detector.messages import Alarm, AlarmStateChange, Feedback, LoggedEvent, from_iso, to_epoch_seconds
+from stream_detector.operations.console.answers import Answers, SetAside
 from stream_detector.operations.console.rings import POINTS, AssetRing
 from stream_detector.operations.console.views import (
     AlarmView,
@@ -33,17 +34,6 @@ SPARK_POINTS = 48
 MIN_POINTS = 60
 TRACES = 6
 
-SUBJECTS = {
-    "acknowledge": ("alarm", "acknowledge"),
-    "real": ("alarm", "judgement"),
-    "false-alarm": ("alarm", "judgement"),
-    "shelve": ("asset", "shelve"),
-    "unshelve": ("asset", "shelve"),
-    "out-of-service": ("asset", "out-of-service"),
-    "in-service": ("asset", "out-of-service"),
-}
-"""Subject of each action; of several about the same subject the newest counts."""
-
 SendFeedback = Callable[[Feedback], Awaitable[None]]
 
 
@@ -56,8 +46,6 @@ class _Asset:
         self.columns = _columns(sample)
         self.ring = AssetRing((), sample.step_seconds)
         self.version = 0
-        self.shelved: Feedback | None = None
-        self.out_of_service: Feedback | None = None
 
 
 class History:
@@ -94,7 +82,8 @@ class History:
         self._assets: dict[str, _Asset] = {}
         self._alarms: dict[str, Alarm] = {}
         self._events: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=MAX_EVENTS))
-        self._feedback: dict[tuple[str, str], Feedback] = {}
+        self._answers = Answers(clock)
+        self._heard: dict[str, float] = {}
         self._ledger_seconds = ledger_days * SECONDS_PER_DAY
         self._ledger = Ledger()
         self._forget_at = 0.0
@@ -117,11 +106,17 @@ class History:
                 ring = self._past[sample.asset] = self._new_ring(_columns(sample), sample.step_seconds)
             ring.add(sample)
 
+    def heard(self, assets: Iterable[str]) -> None:
+        """New data of these assets has come right now; what is read back after a restart is not new."""
+        with self._lock:
+            self._heard.update(dict.fromkeys(assets, self._clock()))
+
     def observe(self, samples: Sequence[Sample]) -> None:
         """Takes the newest step of every asset; the same step again changes nothing, assets left out are gone."""
         with self._lock:
             now = self._clock()
             names = {sample.asset for sample in samples[: self._max_assets]}
+            self._heard = {name: at for name, at in self._heard.items() if name in names}
             for name in set(self._assets) - names:
                 del self._assets[name]
                 self._names_version = self._bump()
@@ -133,7 +128,8 @@ class History:
         if known is None:
             known = self._assets[sample.asset] = _Asset(sample)
             self._names_version = self._bump()
-            self._restore_marks(known)
+            # Of an asset that came with a restart or a rebalance only the plant's own time says how old its data is.
+            known.received_at = self._heard.get(sample.asset, min(now, sample.time))
             past = self._past.pop(sample.asset, None)
             fits = past is not None and past.step_seconds == sample.step_seconds
             known.ring = past if past is not None and fits else self._new_ring(known.columns, sample.step_seconds)
@@ -143,7 +139,7 @@ class History:
         if columns != known.columns or sample.step_seconds != known.ring.step_seconds:
             known.columns = columns
             known.ring = self._new_ring(columns, sample.step_seconds)
-        if sample.time > known.sample.time or not known.received_at:
+        if sample.time > known.sample.time:
             known.received_at = now
         known.sample = sample
         known.ring.add(sample)
@@ -196,21 +192,19 @@ class History:
         """Takes what a person said, from this page or any other."""
         with self._lock:
             self._ledger.add_feedback(feedback)
-            subject, kind = SUBJECTS[feedback.action]
-            key = (feedback.asset if subject == "asset" else str(feedback.alarm), kind)
-            known = self._feedback.get(key)
-            if known is None or from_iso(feedback.at) >= from_iso(known.at):
-                self._feedback[key] = feedback
-            version = self._bump_records()
-            if feedback.asset in self._assets:
-                self._restore_marks(self._assets[feedback.asset])
-                self._assets[feedback.asset].version = version
+            self._answers.take_feedback(feedback)
+            self._touch(feedback.asset)
 
-    def _restore_marks(self, asset: _Asset) -> None:
-        name = asset.sample.asset
-        shelved, service = self._feedback.get((name, "shelve")), self._feedback.get((name, "out-of-service"))
-        asset.shelved = shelved if shelved is not None and shelved.action == "shelve" else None
-        asset.out_of_service = service if service is not None and service.action == "out-of-service" else None
+    def observe_state(self, change: AlarmStateChange) -> None:
+        """Takes a change of state, as the forwarder writes it."""
+        with self._lock:
+            self._answers.take_state(change)
+            self._touch(change.asset)
+
+    def _touch(self, asset: str) -> None:
+        version = self._bump_records()
+        if asset in self._assets:
+            self._assets[asset].version = version
 
     def _bump(self) -> int:
         self._version += 1
@@ -243,26 +237,26 @@ class History:
 
     def _view(self, known: _Asset) -> AssetView:
         sample = known.sample
-        shelved_until = None if known.shelved is None else from_iso(known.shelved.until or known.shelved.at)
-        if shelved_until is not None and shelved_until <= self._clock():
-            shelved_until = None
+        aside = self._answers.set_aside(sample.asset)
+        # While windows fill there is no score; the last one is of another time.
+        scored = not sample.warming_up
         return AssetView(
             asset=sample.asset,
             state=_state(sample),
             time=sample.time,
             received_at=known.received_at,
             step_seconds=sample.step_seconds,
-            ratio=sample.ratio,
-            score=sample.score,
+            ratio=sample.ratio if scored else None,
+            score=sample.score if scored else None,
             threshold=sample.threshold,
-            probability=sample.probability,
+            probability=sample.probability if scored else None,
             degraded=sample.degraded,
             sensors=len(known.columns),
             bundle=sample.bundle,
             top_sensors=sample.top_sensors,
             recent=known.ring.recent_ratios(SPARK_POINTS),
-            shelved_until=shelved_until,
-            out_of_service=None if known.out_of_service is None else known.out_of_service.reason,
+            shelved_until=aside.until if aside is not None and aside.state == "shelved" else None,
+            out_of_service=aside.why if aside is not None and aside.state == "out-of-service" else None,
         )
 
     def series(self, asset: str, since: float, until: float | None, sensors: Sequence[str]) -> Series | None:
@@ -287,15 +281,18 @@ class History:
             return [self._alarm_view(alarm, entries.get(alarm.id)) for alarm in chosen]
 
     def _alarm_view(self, alarm: Alarm, entry: AlarmEntry | None) -> AlarmView:
-        acknowledged = self._feedback.get((alarm.id, "acknowledge"))
-        judged = self._feedback.get((alarm.id, "judgement"))
+        acknowledged = self._answers.acknowledgement(alarm)
         return AlarmView(
             alarm=alarm,
             acknowledged_by=None if acknowledged is None else acknowledged.who,
             acknowledged_at=None if acknowledged is None else acknowledged.at,
-            judgement=None if judged is None else judged.action,
+            judgement=self._answers.judgement(alarm.id),
             outcome="caught" if entry and entry.useful else "open" if alarm.state == "raised" else "none followed",
         )
+
+    def set_aside(self) -> Sequence[SetAside]:
+        with self._lock:
+            return self._answers.all_set_aside()
 
     def ledger(self) -> LedgerView:
         with self._lock:

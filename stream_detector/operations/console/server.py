@@ -126,7 +126,11 @@ class Console:
             "may_write": self._guard.may_write,
         }
         if self._source.records_version() > since_version:
-            body |= {"alarms": self._source.alarms(), "ledger": self._source.ledger()}
+            body |= {
+                "alarms": self._source.alarms(),
+                "set_aside": self._source.set_aside(),
+                "ledger": self._source.ledger(),
+            }
         return version, orjson.dumps(body, default=_default)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:

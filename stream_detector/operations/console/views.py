@@ -1,19 +1,22 @@
 """The console's content as plain values, and the protocol of whoever serves it.
 
 All times are epoch seconds. Event times are the plant's; `received_at` is the wall clock of the detector when the
-newest step of an asset closed, so that a page can tell old data from fresh.
+newest step of an asset closed, or the step's own time where it closed before this detector saw it, so that a page can
+tell old data from fresh also after a restart.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from stream_detector.messages import Alarm, Feedback
+from stream_detector.operations.console.answers import SetAside
 
 Floats = npt.NDArray[np.float32]
+RecordsState = Literal["reading", "live", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,11 @@ class LedgerView:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """The detector itself. `notice` says what an operator must know, e.g. that history is being read back."""
+    """The detector itself. `notice` says what an operator must know, e.g. that history is being read back.
+
+    `records` says what is known of alarms and answers: `reading` = their topics have not been read to the end yet, so
+    one may be missing; `live`; `lost` = the brokers do not answer, so newer ones cannot be seen.
+    """
 
     instance: str
     version: str
@@ -138,6 +145,7 @@ class WorkerView:
     recipe: str
     ready: bool
     notice: str | None = None
+    records: RecordsState = "live"
 
 
 class ConsoleSource(Protocol):
@@ -166,6 +174,9 @@ class ConsoleSource(Protocol):
 
     def ledger(self) -> LedgerView:
         """The ledger as it stands."""
+
+    def set_aside(self) -> Sequence[SetAside]:
+        """The assets whose alarms nobody is told of, by name."""
 
     async def send(self, feedback: Feedback) -> None:
         """Writes to the topic of feedback; returns when the broker has acknowledged it.

@@ -4,6 +4,7 @@ Records of one partition come in the order of the log. Between partitions there 
 give the same answer whatever that order is.
 """
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.clients.topics import existing_partitions
 
 POLL_SECONDS = 0.5
+ANSWER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class TopicReader:
         self._topics = sorted(set(topics))
         self._since = since
         self.missing: list[str] = []
+        self._asked: Any = None
 
     async def __aenter__(self) -> Self:
         self._consumer: Any = AIOKafkaConsumer(
@@ -70,6 +73,8 @@ class TopicReader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._asked is not None:
+            self._asked.cancel()
         await self._consumer.stop()
 
     async def _assign(self) -> None:
@@ -101,6 +106,21 @@ class TopicReader:
         """Batches of records as they come, without end; a quiet half second yields an empty batch."""
         while True:
             yield await self._batch()
+
+    async def answered(self) -> bool:
+        """Whether the brokers say where the logs end, within a second or so; while they are away nothing comes."""
+        # A question that is not answered is left to run out: cancelled, it would take along what others wait for.
+        if self._asked is None:
+            self._asked = asyncio.create_task(self._consumer.end_offsets(list(self._consumer.assignment())))
+        await asyncio.wait({self._asked}, timeout=ANSWER_SECONDS)
+        if not self._asked.done():
+            return False
+        asked, self._asked = self._asked, None
+        try:
+            asked.result()
+        except (KafkaError, TimeoutError, asyncio.CancelledError):
+            return False
+        return True
 
     async def _batch(self) -> list[TopicRecord]:
         found = await self._consumer.getmany(timeout_ms=round(POLL_SECONDS * 1000))

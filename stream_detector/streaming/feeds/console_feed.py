@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.engine.outcome import AssetStatus, ScoredSteps
 from stream_detector.errors import BrokerError
-from stream_detector.messages import Alarm, Feedback, LoggedEvent, Score, from_iso
+from stream_detector.messages import Alarm, AlarmStateChange, Feedback, LoggedEvent, Score, from_iso
 from stream_detector.operations.console.guard import Guard
 from stream_detector.operations.console.history import MAX_ASSETS, History
 from stream_detector.operations.console.server import add_console
-from stream_detector.operations.console.views import Sample, SensorShare, WorkerView
+from stream_detector.operations.console.views import RecordsState, Sample, SensorShare, WorkerView
 from stream_detector.operations.record_guard import RecordGuard, asset_of, read_message
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.committed_log import wanted_by_us
 from stream_detector.streaming.clients.topic_reader import TopicReader, TopicRecord
 from stream_detector.streaming.feeds.feedback import send_feedback
 
@@ -38,6 +39,9 @@ READ_BACK_SECONDS = 20.0
 
 RETRY_SECONDS = 2.0
 MOST_TRIES = 5
+ASK_SECONDS = 2.0
+LOST_SECONDS = 8.0
+"""So long may the brokers be silent until newer alarms are called unknown."""
 TOP_SENSORS = 8
 MOST_STEPS = 300
 """Taken between two observations: a plant with more of them is shown by these, and costs the worker no more."""
@@ -68,6 +72,8 @@ class ConsoleFeed:
         self._version = version("stream-detector")
         self._read_back = not settings.publish_scores
         self._steps_left = MOST_STEPS
+        self._records_read = False
+        self._answered_at = -math.inf
         self.history = History(self._worker, self._send, ledger_days=settings.console_ledger_days)
 
     def serve(self, app: web.Application) -> None:
@@ -87,6 +93,8 @@ class ConsoleFeed:
 
     def scored(self, steps: Sequence[ScoredSteps]) -> None:
         """The scored steps of one batch; when there are too many, only the newest up to the next observation."""
+        for part in steps:
+            self.history.heard(part.assets)
         if not self._read_back:
             return
         too_many = max(0, sum(map(len, steps)) - self._steps_left)
@@ -112,7 +120,13 @@ class ConsoleFeed:
             recipe=self._manifest.recipe,
             ready=reason is None,
             notice=notice,
+            records=self._records(),
         )
+
+    def _records(self) -> RecordsState:
+        if not self._records_read:
+            return "reading"
+        return "live" if time.monotonic() - self._answered_at < LOST_SECONDS else "lost"
 
     async def _send(self, feedback: Feedback) -> None:
         await asyncio.to_thread(send_feedback, self._settings, feedback)
@@ -196,20 +210,32 @@ class ConsoleFeed:
                 if str(error) != said:
                     said = str(error)
                     log.warning("the console cannot read its topics, and goes on trying: %s", said)
+            except asyncio.CancelledError:
+                if wanted_by_us():
+                    raise
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self) -> None:
         """From the beginning each time: what is known already changes nothing."""
         settings = self._settings
-        topics = [settings.topic_alarms, settings.topic_events, settings.topic_feedback]
+        said = [settings.topic_events, settings.topic_feedback, settings.topic_alarm_states]
+        topics = [settings.topic_alarms, *said]
         for attempt in range(MOST_TRIES):
             async with TopicReader(settings, topics) as reader:
                 # A worker creates its topics soon after its server has started.
                 if reader.missing and attempt < MOST_TRIES - 1:
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
+                async for records in reader.to_end():
+                    self.take(records)
+                self._records_read, self._answered_at = True, time.monotonic()
+                asked_at = -math.inf
                 async for records in reader.follow():
                     self.take(records)
+                    if time.monotonic() - asked_at > ASK_SECONDS:
+                        asked_at = time.monotonic()
+                        if await reader.answered():
+                            self._answered_at = time.monotonic()
 
     async def _read_scores_back(self) -> None:
         since = time.time() - 3600.0 * READ_BACK_HOURS
@@ -243,6 +269,8 @@ class ConsoleFeed:
     def _take(self, record: TopicRecord) -> None:
         if record.topic == self._settings.topic_alarms:
             self.history.observe_alarm(read_message(Alarm, record.value))
+        elif record.topic == self._settings.topic_alarm_states:
+            self.history.observe_state(read_message(AlarmStateChange, record.value))
         elif record.topic == self._settings.topic_feedback:
             self.history.observe_feedback(read_message(Feedback, record.value, record.timestamp_ms))
         else:

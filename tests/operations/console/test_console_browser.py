@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from stream_detector.messages import Feedback, to_iso
 from tests.support.browser import chromium, why_no_browser
 from tests.support.console_plant import ConsolePlant
 from tests.support.console_server import ConsoleServer
@@ -329,3 +330,123 @@ def test_a_console_with_a_token_asks_for_it_and_goes_on(browser: Any, plant: Con
         one.until("window.drawnAfter")
         assert one.page.locator("#live").inner_text() == "live"
         one.context.close()
+
+
+def said(opened: Opened) -> str:
+    return str(opened.page.locator("#open-none").inner_text())
+
+
+NOTHING_TO_DO = "None. Nothing to do."
+
+
+def test_nothing_to_do_is_said_of_a_live_and_complete_feed_only(opened: Opened, plant: ConsolePlant) -> None:
+    page = opened.page
+    opened.until(f"document.querySelector('#open-none').textContent === '{NOTHING_TO_DO}'")
+    for records, ready, pill, wanted in (
+        ("lost", True, "broker does not answer", "Not known: the broker does not answer"),
+        ("reading", True, "reading the alarms", "Not known yet"),
+        ("live", False, "detector not ready", "the detector is not ready"),
+    ):
+        plant.records, plant.ready = records, ready  # type: ignore[assignment]
+        opened.until(f"document.querySelector('#live').textContent === '{pill}'")
+        opened.until(f"document.querySelector('#open-none').textContent.includes('{wanted}')")
+        assert page.locator("#figures dd").first.inner_text() == "?"
+        assert page.title().startswith("(?)")
+    plant.records, plant.ready = "live", True
+    opened.until(f"document.querySelector('#open-none').textContent === '{NOTHING_TO_DO}'")
+    assert page.title() == "Stream Detector"
+
+
+def test_a_lost_connection_takes_the_reassurance_back_and_marks_the_alarms_as_old(
+    opened: Opened, server: ConsoleServer, plant: ConsolePlant
+) -> None:
+    plant.break_ahead("pm-1")
+    plant.advance()
+    opened.until("document.querySelectorAll('.alarm-card.open').length === 1")
+    server.stop()
+    opened.until("document.querySelector('#open-title').textContent === 'Open alarms when last heard'")
+    assert (
+        opened.page.locator(".alarm-card.open").evaluate("(card) => getComputedStyle(card).borderTopStyle") == "dashed"
+    )
+    for _ in range(6):
+        plant.advance()
+    server.start()
+    opened.until(f"document.querySelector('#open-none').textContent === '{NOTHING_TO_DO}'", 15.0)
+    server.stop()
+    opened.until("document.querySelector('#open-none').textContent.startsWith('Not known since')")
+
+
+def test_a_page_without_its_token_does_not_say_that_there_is_nothing_to_do(browser: Any, plant: ConsolePlant) -> None:
+    with ConsoleServer(plant, token="a secret") as server:
+        one = Opened(browser, server.url)
+        one.until("document.querySelector('#dialog').open")
+        assert said(one) == "Not known: a token is needed."
+        assert one.page.locator("#figures dd").all_inner_texts()[:4] == ["?", "–", "–", "–"]
+        one.context.close()
+
+
+def test_a_link_that_is_no_link_of_ours_hides_no_alarm(
+    browser: Any, server: ConsoleServer, plant: ConsolePlant
+) -> None:
+    plant.break_ahead("pm-1")
+    plant.advance()
+    one = Opened(browser, f"{server.url}#/%E0%A4%A")
+    one.until("document.querySelectorAll('.alarm-card.open').length === 1")
+    assert one.errors == []
+    one.context.close()
+
+
+def test_assets_without_new_data_are_hatched_in_alarm_too_and_nothing_is_promised_of_them(browser: Any) -> None:
+    plant = ConsolePlant()
+    plant.break_ahead("pm-1")
+    plant.history._clock = lambda: plant.clock() - 3600
+    for _ in range(2):
+        plant.advance()
+    with ConsoleServer(plant) as server:
+        one = Opened(browser, server.url)
+        one.until("document.querySelectorAll('.asset.alarm.stale').length === 1")
+        card = one.page.locator("[data-asset=pm-1] .asset")
+        assert "gradient" in card.evaluate("(card) => getComputedStyle(card).backgroundImage")
+        for _ in range(6):
+            plant.advance()
+        one.until("document.querySelector('#open-none').textContent.includes('4 of 4 assets send no new data')")
+        one.context.close()
+
+
+def test_set_aside_assets_are_quiet_and_listed_with_who_why_and_until(opened: Opened, plant: ConsolePlant) -> None:
+    page = opened.page
+    plant.break_ahead("pm-1")
+    plant.advance()
+    opened.until("document.querySelectorAll('.alarm-card.open').length === 1")
+    now = plant.clock()
+    shelve = {"asset": "pm-1", "action": "shelve", "who": "Kim", "at": to_iso(now), "reason": "cleaning"}
+    plant.history.observe_feedback(Feedback.model_validate({**shelve, "until": to_iso(now + 6)}))
+    opened.until("document.querySelectorAll('.alarm-card.open').length === 0")
+    aside = page.locator("[data-aside=pm-1]").inner_text()
+    assert re.search(r"pm-1: shelved until .*, by Kim", aside)
+    assert "cleaning" in aside
+    assert "an alarm is up since" in aside
+    assert "ALARM" not in page.title()
+    assert page.locator("#figures dd").first.inner_text() == "0"
+    assert page.locator("[data-asset] .name").all_inner_texts()[-1] == "pm-1"
+    assert "alarm" not in (page.locator("[data-asset=pm-1] .asset").get_attribute("class") or "").split()
+    # The shelving ends by the clock, and the alarm that still is up is back.
+    opened.until("document.querySelectorAll('.alarm-card.open').length === 1", 15.0)
+    assert page.locator("#aside").is_hidden()
+    assert "ALARM" in page.title()
+    assert opened.errors == []
+
+
+def test_judging_an_alarm_acknowledges_it_and_unanswered_ones_come_first(opened: Opened, plant: ConsolePlant) -> None:
+    for asset in ("pm-1", "pm-4"):
+        plant.break_ahead(asset)
+    plant.advance()
+    opened.until("document.querySelectorAll('.alarm-card.open').length === 2")
+    first = opened.page.locator(".alarm-card.open .what").first.inner_text().split(":")[0]
+    alarm = next(view.alarm for view in plant.history.alarms() if view.alarm.asset == first)
+    judged = {"asset": first, "action": "real", "alarm": alarm.id, "who": "Kim", "at": to_iso(plant.clock())}
+    plant.history.observe_feedback(Feedback.model_validate(judged))
+    opened.until("document.querySelector('.alarm-card.open.acknowledged')")
+    names = [text.split(":")[0] for text in opened.page.locator(".alarm-card.open .what").all_inner_texts()]
+    assert names == [next(name for name in ("pm-1", "pm-4") if name != first), first]
+    assert "1 not acknowledged" in opened.page.locator("#figures dt").first.inner_text()

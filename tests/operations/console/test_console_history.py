@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_detector.messages import Feedback, LoggedEvent, from_iso, to_iso
+from stream_detector.messages import Alarm, AlarmStateChange, Feedback, LoggedEvent, from_iso, to_iso
+from stream_detector.operations.console.answers import SetAside
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.rings import AssetRing
 from stream_detector.operations.console.views import Sample, SensorShare, WorkerView
@@ -88,8 +89,90 @@ def test_only_what_changed_since_a_version_is_told() -> None:
     assert [view.asset for view in history.assets()] == ["a", "b"]
 
 
+def test_data_that_was_there_before_the_restart_is_as_old_as_it_is_and_not_as_the_restart() -> None:
+    history = empty_history(clock=NOW)
+    history.observe([sample(NOW - 540.0)])
+    assert history.assets()[0].received_at == NOW - 540.0
+    history.observe([])
+    history._clock = lambda: NOW + 60.0
+    history.observe([sample(NOW - 540.0)])
+    assert history.assets()[0].received_at == NOW - 540.0, "also after a rebalance"
+
+
+def test_old_data_that_comes_now_as_in_a_replay_came_now() -> None:
+    history = empty_history(clock=NOW)
+    history.heard(["pm-1"])
+    history.observe([sample(240.0)])
+    assert history.assets()[0].received_at == NOW
+
+
+def test_while_windows_fill_no_score_of_another_time_is_shown() -> None:
+    history = empty_history()
+    history.observe([replace(sample(120.0, 5.18), warming_up=True)])
+    [view] = history.assets()
+    assert (view.state, view.ratio, view.score, view.probability) == ("alarm", None, None, None)
+    history.observe([replace(sample(240.0, 5.18), warming_up=True, alarm=False)])
+    assert (history.assets()[0].state, history.assets()[0].ratio) == ("warming-up", None)
+
+
+def raised_alarm(asset: str = "pm-1") -> Alarm:
+    machine = Machine(asset, 1, ())
+    machine.trouble = 0.8
+    return alarm_of(machine.sample(0, NOW, alarm=True, warming_up=False), NOW)
+
+
+def change(alarm: Alarm | None, state: str, at: float, **more: object) -> AlarmStateChange:
+    fields = {"asset": "pm-1", "alarm": None if alarm is None else alarm.id, "state": state, "previous": "normal"}
+    said = {"at": to_iso(at), "who": "Kim", "why": "why", "acknowledged": state == "acknowledged"}
+    return AlarmStateChange.model_validate({**fields, **said, **more})
+
+
+def test_judging_an_alarm_acknowledges_it_as_it_does_for_the_forwarder() -> None:
+    history, alarm = empty_history(), raised_alarm()
+    history.observe_alarm(alarm)
+    assert history.alarms()[0].acknowledged_by is None
+    history.observe_feedback(feedback("real", NOW, alarm=alarm.id))
+    assert (history.alarms()[0].acknowledged_by, history.alarms()[0].judgement) == ("Kim", "real")
+
+
+def test_the_forwarders_word_counts_and_a_newer_answer_on_top_of_it() -> None:
+    history, alarm = empty_history(), raised_alarm()
+    history.observe_alarm(alarm)
+    history.observe_feedback(feedback("acknowledge", NOW, alarm=alarm.id))
+    history.observe_state(change(alarm, "acknowledged", NOW))
+    assert history.alarms()[0].acknowledged_by == "Kim"
+    history.observe_state(change(alarm, "unacknowledged", NOW + 60))
+    assert history.alarms()[0].acknowledged_by is None, "it came back from the shelf and must be seen again"
+    history.observe_feedback(feedback("acknowledge", NOW + 90, alarm=alarm.id, who="Lee"))
+    assert history.alarms()[0].acknowledged_by == "Lee"
+
+
+def test_what_was_acknowledged_before_the_asset_came_back_must_be_seen_again_without_a_forwarder_too() -> None:
+    history, alarm = empty_history(clock=NOW + 200), raised_alarm()
+    history.observe_alarm(alarm)
+    history.observe_feedback(feedback("acknowledge", NOW, alarm=alarm.id))
+    history.observe_feedback(feedback("shelve", NOW + 60, until=to_iso(NOW + 600), reason="cleaning"))
+    history.observe_feedback(feedback("unshelve", NOW + 120))
+    assert history.alarms()[0].acknowledged_by is None
+
+
+def test_what_is_set_aside_is_listed_with_who_why_and_until() -> None:
+    history = empty_history()
+    until = NOW + 600
+    history.observe_feedback(feedback("shelve", NOW, until=to_iso(until), reason="cleaning"))
+    history.observe_state(change(None, "out-of-service", NOW, asset="pm-2", why="rebuild"))
+    assert list(history.set_aside()) == [
+        SetAside("pm-1", "shelved", "Kim", "cleaning", until),
+        SetAside("pm-2", "out-of-service", "Kim", "rebuild", None),
+    ]
+    history.observe_state(change(None, "normal", NOW + 5))
+    history._answers._clock = lambda: NOW + 5
+    assert [entry.asset for entry in history.set_aside()] == ["pm-2"]
+
+
 def test_received_at_is_the_wall_clock_of_the_newest_step_not_of_a_renewal() -> None:
     history = empty_history(clock=1000.0)
+    history.heard(["pm-1"])
     history.observe([sample(240.0)])
     history._clock = lambda: 2000.0
     history.observe([replace(sample(240.0), degraded=1)])
@@ -170,9 +253,9 @@ def test_shelving_ends_by_itself_and_by_hand() -> None:
     history.observe([sample(120.0)])
     history.observe_feedback(feedback("shelve", NOW, until=to_iso(NOW + 600), reason="cleaning"))
     assert history.assets()[0].shelved_until == NOW + 600
-    history._clock = lambda: NOW + 601
+    history._answers._clock = lambda: NOW + 601
     assert history.assets()[0].shelved_until is None
-    history._clock = lambda: NOW + 5
+    history._answers._clock = lambda: NOW + 5
     history.observe_feedback(feedback("unshelve", NOW + 5))
     assert history.assets()[0].shelved_until is None
 

@@ -1,6 +1,7 @@
 """What reaches the console from the worker and from the topics, without a broker."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -8,10 +9,10 @@ import pytest
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.engine.engine import Engine, RecordBatch
-from stream_detector.messages import Feedback, LoggedEvent, Message, to_bytes, to_iso
+from stream_detector.messages import AlarmStateChange, Feedback, LoggedEvent, Message, to_bytes, to_iso
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.topic_reader import TopicRecord
-from stream_detector.streaming.feeds.console_feed import MOST_STEPS, ConsoleFeed
+from stream_detector.streaming.feeds.console_feed import LOST_SECONDS, MOST_STEPS, ConsoleFeed
 from tests.support.console_plant import ConsolePlant
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, small_bundle
 
@@ -144,3 +145,43 @@ def test_a_status_puts_assets_with_an_alarm_first_and_spends_its_time_on_the_fir
     assert all(len(status.top_shares) > 0 for status in whole)
     assert [status.score for status in whole] == [status.score for status in found]
     assert np.isfinite([status.scored_until for status in whole]).all()
+
+
+def test_what_is_known_of_the_alarms_is_said_from_the_first_record_to_a_broker_that_is_gone(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = ConsoleFeed(Settings(), manifest, lambda: None)
+    assert feed.history.worker().records == "reading"
+    feed._records_read = True
+    assert feed.history.worker().records == "lost"
+    feed._answered_at = time.monotonic()
+    assert feed.history.worker().records == "live"
+    late = time.monotonic() + LOST_SECONDS + 1
+    monkeypatch.setattr(time, "monotonic", lambda: late)
+    assert feed.history.worker().records == "lost"
+
+
+def test_old_data_is_new_when_it_comes_and_old_when_a_restart_reads_it_back(bundle: Bundle, manifest: Manifest) -> None:
+    live, restarted = Engine(bundle, keep_steps=True), Engine(bundle, keep_steps=True)
+    records = batch(rows("machine-0", range(10)))
+    seen: list[float] = []
+    for engine, silent_until in ((live, 0), (restarted, 10)):
+        feed = ConsoleFeed(Settings(), manifest, lambda: None)
+        engine.restore(0, {}, silent_until)
+        feed.scored(engine.process(records).steps)
+        feed.observe(engine.status())
+        seen += [view.received_at for view in feed.history.assets()]
+    assert seen[0] == pytest.approx(time.time(), abs=60)
+    assert seen[1:] == [BASE + 9 * STEP_SECONDS]
+
+
+def test_the_states_of_the_forwarder_are_read_from_their_topic(manifest: Manifest) -> None:
+    settings = Settings()
+    feed = ConsoleFeed(settings, manifest, lambda: None)
+    change = AlarmStateChange(
+        asset="pm-1", alarm=None, state="out-of-service", previous="normal", at=to_iso(BASE), who="Kim", why="rebuild"
+    )
+    feed.take([record(settings.topic_alarm_states, change, "pm-1")])
+    assert [(entry.asset, entry.state, entry.why) for entry in feed.history.set_aside()] == [
+        ("pm-1", "out-of-service", "rebuild")
+    ]

@@ -55,13 +55,49 @@ function card(view, page) {
   );
 }
 
+/** Heading and empty text: what is not known is never called nothing. */
+export function drawKnowledge(page) {
+  const { complete, why } = page.knowledge();
+  const list = byId("open-list");
+  byId("open-none").hidden = list.children.length > 0;
+  const put = (id, text) => {
+    if (byId(id).textContent !== text) byId(id).textContent = text;
+  };
+  put("open-none", why);
+  byId("open-none").className = complete ? "quiet" : "unknown-text";
+  put("open-title", page.live() ? "Open alarms" : "Open alarms when last heard");
+  drawSetAside(page);
+}
+
+function drawSetAside(page) {
+  const found = page.allSetAside();
+  byId("aside").hidden = found.length === 0;
+  const content = found.map((entry) => ({ ...entry, mayWrite: page.mayWrite(), up: page.upOf(entry.asset) }));
+  keyed(byId("aside-list"), content, (entry) => entry.asset, (entry) => asideItem(entry, page));
+}
+
+function asideItem(entry, page) {
+  const shelved = entry.state === "shelved";
+  const action = shelved ? "unshelve" : "in-service";
+  const end = shelved && entry.until !== null ? ` until ${time(entry.until, page.now())}` : "";
+  return h(
+    "li",
+    { "data-aside": entry.asset },
+    h("p", {}, h("b", {}, entry.asset), `: ${shelved ? "shelved" : "out of service"}${end}, by ${entry.who}`),
+    h("p", { class: "quiet" }, `${entry.why}${entry.up ? ` · an alarm is up since ${time(seconds(entry.up), page.now())}` : ""}`),
+    page.mayWrite() && h("div", { class: "actions" }, h("button", { type: "button", "data-action": action, onclick: () => page.feedback(action, entry.asset) }, shelved ? "End shelving" : "Back into service")),
+  );
+}
+
 export function drawAlarms(views, page) {
-  const open = views.filter((view) => view.alarm.state === "raised");
+  const open = views.filter((view) => view.alarm.state === "raised" && !page.setAside(view.alarm.asset));
+  // What nobody has answered comes first; the order within is the detector's, newest first.
+  open.sort((a, b) => Boolean(a.acknowledged_by) - Boolean(b.acknowledged_by));
   const past = views.filter((view) => view.alarm.state !== "raised").slice(0, PAST_SHOWN);
   // Whether writing is allowed decides which buttons there are, so it is part of what is compared.
   const content = (view) => ({ ...view, mayWrite: page.mayWrite() });
   keyed(byId("open-list"), open.map(content), (view) => view.alarm.id, (view) => card(view, page));
   keyed(byId("past-list"), past.map(content), (view) => view.alarm.id, (view) => card(view, page));
-  byId("open-none").hidden = open.length > 0;
+  drawKnowledge(page);
   byId("past-none").hidden = past.length > 0;
 }

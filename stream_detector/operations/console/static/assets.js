@@ -5,6 +5,7 @@ import { spark } from "./charts.js";
 import { age, number, percent, stateText, time } from "./words.js";
 
 const ORDER = { alarm: 0, degraded: 1, "warming-up": 2, normal: 3 };
+const LAST = 4;
 
 /** Old: no step for three steps' time, and at least 15 seconds. */
 export const isStale = (asset, now) => now - asset.received_at > Math.max(15, 3 * asset.step_seconds);
@@ -18,8 +19,13 @@ function ageText(asset, now) {
   return `${old}${age(received)}${of}`;
 }
 
+function asideText(aside, asset, now) {
+  const what = aside.state === "shelved" ? `shelved${aside.until === null ? "" : ` until ${time(aside.until, now)}`}` : "out of service";
+  return `‖ ${what}${asset.state === "alarm" ? ", alarm up" : ""}`;
+}
+
 function valueText(asset) {
-  if (asset.ratio === null) return ["–", "no score yet"];
+  if (asset.ratio === null) return ["–", asset.state === "alarm" ? "the alarm is up; no score since the start yet" : "no score yet"];
   if (asset.probability !== null) return [percent(asset.probability), `act above ${percent(asset.threshold)}`];
   return [percent(asset.ratio), `of the limit (score ${number(asset.score)})`];
 }
@@ -28,7 +34,8 @@ export function drawAssets(assets, page) {
   const list = byId("asset-list");
   const now = page.now();
   const known = new Map([...list.children].map((item) => [item.dataset.asset, item]));
-  const sorted = [...assets.values()].sort((a, b) => ORDER[a.state] - ORDER[b.state] || a.asset.localeCompare(b.asset, undefined, { numeric: true }));
+  const rank = (asset) => (page.setAside(asset.asset) ? LAST : ORDER[asset.state]);
+  const sorted = [...assets.values()].sort((a, b) => rank(a) - rank(b) || a.asset.localeCompare(b.asset, undefined, { numeric: true }));
   const wanted = sorted.map((asset) => {
     const item = known.get(asset.asset) ?? newItem(asset, page);
     update(item, asset, page, now);
@@ -53,13 +60,14 @@ function newItem(asset, page) {
 function update(item, asset, page, now) {
   const button = item.firstElementChild;
   const stale = !page.live() || isStale(asset, now);
-  button.className = `asset ${asset.state}${stale ? " stale" : ""}`;
+  const aside = page.setAside(asset.asset);
+  button.className = `asset ${aside ? "aside" : asset.state}${stale ? " stale" : ""}`;
   button.setAttribute("aria-pressed", String(page.selected() === asset.asset));
   const put = (name, text) => {
     const part = button.querySelector(`.${name}`);
     if (part.textContent !== text) part.textContent = text;
   };
-  put("state", `${stateText(asset)}${asset.shelved_until ? ", shelved" : ""}${asset.out_of_service ? ", out of service" : ""}`);
+  put("state", aside ? asideText(aside, asset, now) : stateText(asset));
   put("age", page.live() ? ageText(asset, now) : `as of ${time(page.heard(), now, true)}, connection lost`);
   if (item.drawn === asset) return;
   const [value, text] = valueText(asset);

@@ -132,7 +132,8 @@ export class Detail {
 
   drawActions(asset) {
     const place = byId("asset-actions");
-    const wanted = this.page.mayWrite() ? [asset.shelved_until ? "unshelve" : "shelve", asset.out_of_service ? "in-service" : "out-of-service"] : [];
+    const aside = this.page.setAside(asset.asset)?.state;
+    const wanted = this.page.mayWrite() ? [aside === "shelved" ? "unshelve" : "shelve", aside === "out-of-service" ? "in-service" : "out-of-service"] : [];
     if (place.dataset.shown === `${asset.asset} ${wanted}`) return;
     place.dataset.shown = `${asset.asset} ${wanted}`;
     const texts = { shelve: "Shelve…", unshelve: "End shelving", "out-of-service": "Out of service…", "in-service": "Back into service" };

@@ -3,13 +3,13 @@
 import { byId, h } from "./dom.js";
 import { follow } from "./connection.js";
 import { askToken, giveFeedback } from "./dialogs.js";
-import { drawAlarms } from "./alarms.js";
+import { drawAlarms, drawKnowledge } from "./alarms.js";
 import { drawAssets, isStale } from "./assets.js";
 import { drawLedger } from "./ledger.js";
 import { Detail } from "./detail.js";
-import { age, money, number, whatText } from "./words.js";
+import { age, money, number, time, whatText } from "./words.js";
 
-const state = { assets: new Map(), alarms: [], ledger: null, worker: null, mayWrite: false, live: false, heard: 0, offset: 0, selected: null, seen: new Set(), announced: false };
+const state = { assets: new Map(), alarms: [], setAside: new Map(), full: false, problem: null, ledger: null, worker: null, mayWrite: false, live: false, heard: 0, offset: 0, selected: null, seen: new Set(), announced: false };
 
 // Ages are counted on the detector's clock: this machine's may be wrong.
 const now = () => Date.now() / 1000 + state.offset;
@@ -21,6 +21,14 @@ const page = {
   mayWrite: () => state.mayWrite && state.live,
   selected: () => state.selected,
   asset: () => state.assets.get(state.selected),
+  /** Why nobody is told of this asset's alarms; undefined = people are. */
+  setAside: (asset) => {
+    const found = state.setAside.get(asset);
+    return found && (found.until === null || found.until > now()) ? found : undefined;
+  },
+  allSetAside: () => [...state.setAside.keys()].map((asset) => page.setAside(asset)).filter(Boolean),
+  upOf: (asset) => state.alarms.find((view) => isOpen(view) && view.alarm.asset === asset)?.alarm.raised_at ?? null,
+  knowledge,
   select: (asset) => {
     location.hash = `#/${encodeURIComponent(asset)}`;
   },
@@ -49,50 +57,92 @@ function notice(text, milliseconds = 0) {
   if (milliseconds) noticeUntil = Date.now() + milliseconds;
   if (element.textContent !== (text ?? "")) element.textContent = text ?? "";
   element.hidden = !text;
+  // A number that counts up is no news: it is spoken once.
+  const news = (text ?? "").replace(/\d+/g, "#");
+  if (element.dataset.spoken === news) return;
+  element.dataset.spoken = news;
+  byId("notice-spoken").textContent = text ?? "";
+}
+
+/** What may be said of the open alarms: `complete` only with a live feed of all of them, `why` in words. */
+function knowledge() {
+  if (!state.full) return { complete: false, why: `Not known: ${state.problem ?? "there is no connection to the detector yet"}.` };
+  if (!state.live) return { complete: false, why: `Not known since ${time(state.heard, now(), true)}: ${state.problem ?? "the connection to the detector is lost"}.` };
+  const { records, ready } = state.worker;
+  if (records === "reading") return { complete: false, why: "Not known yet: the alarms are being read from their topic." };
+  if (records === "lost") return { complete: false, why: "Not known: the broker does not answer, so newer alarms cannot be seen." };
+  if (!ready) return { complete: false, why: "None that is known of; but the detector is not ready, so an alarm may come late." };
+  const assets = [...state.assets.values()];
+  const old = assets.filter((asset) => isStale(asset, now())).length;
+  if (old) return { complete: false, why: `None that is known of; but ${old} of ${assets.length} assets send no new data, and nothing is known of those.` };
+  if (!assets.length) return { complete: false, why: "None that is known of; but no asset has sent anything to this detector yet." };
+  return { complete: true, why: "None. Nothing to do." };
+}
+
+const isOpen = (view) => view.alarm.state === "raised";
+
+/** Open alarms that people are told of. */
+const active = () => state.alarms.filter((view) => isOpen(view) && !page.setAside(view.alarm.asset));
+
+function wantedAsset() {
+  try {
+    return decodeURIComponent(location.hash.slice(2));
+  } catch {
+    return null; // not a link that this page made
+  }
 }
 
 function choose() {
-  const wanted = decodeURIComponent(location.hash.slice(2));
+  const wanted = wantedAsset();
   const first = [...state.assets.values()].find((asset) => asset.state === "alarm") ?? state.assets.values().next().value;
   const known = state.assets.has(state.selected) ? state.selected : null;
   state.selected = state.assets.has(wanted) ? wanted : (known ?? first?.asset ?? null);
 }
 
+const unacknowledged = (views) => views.filter((view) => !view.acknowledged_by).length;
+
 function figures() {
   const assets = [...state.assets.values()];
   const count = (test) => assets.filter(test).length;
-  const open = state.alarms.filter((view) => view.alarm.state === "raised");
-  const unacknowledged = open.filter((view) => !view.acknowledged_by).length;
+  const open = active();
+  const { complete } = knowledge();
+  const unknown = !complete && !open.length;
+  const alarms = unknown ? "open alarms, not known" : unacknowledged(open) ? `open alarms, ${unacknowledged(open)} not acknowledged` : "open alarms";
   const total = state.ledger?.total;
   const shown = [
-    [unacknowledged ? `open alarms, ${unacknowledged} not acknowledged` : "open alarms", open.length, "bad"],
-    ["assets", assets.length, ""],
-    ["without new data", count((asset) => isStale(asset, now())), "warn"],
-    ["silent sensors", assets.reduce((sum, asset) => sum + asset.degraded, 0), "warn"],
+    [alarms, unknown ? "?" : open.length, unknown ? "warn" : "bad"],
+    ["assets", state.full ? assets.length : "–", ""],
+    ["without new data", state.full ? count((asset) => isStale(asset, now())) : "–", "warn"],
+    ["silent sensors", state.full ? assets.reduce((sum, asset) => sum + asset.degraded, 0) : "–", "warn"],
     ["events caught", total ? `${total.caught} of ${total.events}` : "–", ""],
     ["saved", total ? money(total.saved) : "–", ""],
   ];
   byId("figures").replaceChildren(
     ...shown.map(([label, value, kind]) => h("div", { class: value === 0 || value === "–" ? "" : kind }, h("dt", {}, label), h("dd", {}, typeof value === "number" ? number(value) : value))),
   );
-  document.title = open.length ? `(${open.length}) ALARM – Stream Detector` : "Stream Detector";
+  const sign = open.length ? `(${open.length}) ALARM – ` : complete ? "" : "(?) ";
+  document.title = `${sign}Stream Detector`;
 }
 
 function announce() {
-  const fresh = state.alarms.filter((view) => view.alarm.state === "raised" && !state.seen.has(view.alarm.id));
+  const fresh = active().filter((view) => !state.seen.has(view.alarm.id));
   for (const view of state.alarms) state.seen.add(view.alarm.id);
   // What was up before the page was opened is on the screen; only news is spoken.
   if (state.announced && fresh.length) byId("announce").textContent = fresh.map((view) => `Alarm. ${whatText(view.alarm, now())}`).join(" ");
   state.announced = true;
 }
 
+const PILL = { reading: "reading the alarms", lost: "broker does not answer" };
+
 function connection() {
   const pill = byId("live");
   const silent = now() - state.heard;
-  const text = state.live ? "live" : state.heard ? `connection lost, last heard ${age(silent)}` : "connecting";
+  const lost = state.heard ? `connection lost, last heard ${age(silent)}` : "connecting";
+  const text = state.live ? PILL[state.worker.records] ?? (state.worker.ready ? "live" : "detector not ready") : lost;
   if (pill.textContent !== text) pill.textContent = text;
-  pill.className = `pill ${state.live ? "on" : "off"}`;
+  pill.className = `pill ${text === "live" ? "on" : "off"}`;
   document.body.classList.toggle("lost", !state.live);
+  document.body.classList.toggle("unknown", !state.live || state.worker.records !== "live");
   const asset = page.asset();
   byId("detail").classList.toggle("old", !state.live || (asset !== undefined && isStale(asset, now())));
   if (!state.worker) return;
@@ -106,6 +156,13 @@ function tick() {
   connection();
   figures();
   drawAssets(state.assets, page);
+  const aside = page.allSetAside().map((entry) => entry.asset).join("\n");
+  if (aside !== state.aside) {
+    // A shelving ends by the clock, without any message.
+    state.aside = aside;
+    drawAlarms(state.alarms, page);
+  }
+  drawKnowledge(page);
 }
 
 function take(name, data) {
@@ -113,16 +170,21 @@ function take(name, data) {
   state.heard = data.now;
   state.worker = data.worker;
   state.live = true;
+  state.problem = null;
   if (name === "change") {
     if (data.full) state.assets.clear();
+    if (data.alarms) {
+      state.alarms = data.alarms;
+      state.ledger = data.ledger;
+      state.setAside = new Map(data.set_aside.map((entry) => [entry.asset, entry]));
+    }
+    state.full ||= data.full;
     for (const asset of data.assets) state.assets.set(asset.asset, asset);
     if (data.names) for (const name of [...state.assets.keys()]) if (!data.names.includes(name)) state.assets.delete(name);
     const mayWriteChanged = state.mayWrite !== data.may_write;
     state.mayWrite = data.may_write;
     choose();
     if (data.alarms) {
-      state.alarms = data.alarms;
-      state.ledger = data.ledger;
       announce();
       drawLedger(data.ledger, page);
     }
@@ -157,8 +219,9 @@ setInterval(tick, 1000);
 follow({
   event: take,
   up: () => {},
-  down: () => {
+  down: (error) => {
     state.live = false;
+    state.problem = error?.status === 401 ? "a token is needed" : error?.status ? `the detector refuses: ${error.message}` : null;
     drawAlarms(state.alarms, page);
     tick();
   },

@@ -1,0 +1,123 @@
+"""What people and the forwarder have said, as the console shows it: who has seen an alarm, and what is set aside.
+
+The forwarder's changes of state (`detector.alarm-states`) count, so that console and notifications agree. What a person
+said after the newest of them counts on top: the forwarder has not read it yet, or there is none.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stream_detector.messages import Alarm, AlarmStateChange, Feedback, from_iso
+
+MOST_STATES = 5_000
+"""Newest states of alarms that are kept."""
+
+SUBJECTS = {
+    "acknowledge": ("alarm", "acknowledge"),
+    "real": ("alarm", "judgement"),
+    "false-alarm": ("alarm", "judgement"),
+    "shelve": ("asset", "shelve"),
+    "unshelve": ("asset", "shelve"),
+    "out-of-service": ("asset", "out-of-service"),
+    "in-service": ("asset", "out-of-service"),
+}
+"""Subject of each action; of several about the same subject the newest counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """An asset whose alarms nobody is told of. `state`: shelved or out-of-service; `until` None = without an end."""
+
+    asset: str
+    state: str
+    who: str
+    why: str
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Who has seen an alarm; `at` is ISO 8601."""
+
+    who: str
+    at: str
+
+
+class Answers:
+    """Takes feedback and changes of state in any order. `clock`: epoch seconds; shelvings end by it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._feedback: dict[tuple[str, str], Feedback] = {}
+        self._alarms: dict[str, AlarmStateChange] = {}
+        self._assets: dict[str, AlarmStateChange] = {}
+
+    def take_feedback(self, feedback: Feedback) -> None:
+        """What a person said."""
+        subject, kind = SUBJECTS[feedback.action]
+        key = (feedback.asset if subject == "asset" else str(feedback.alarm), kind)
+        known = self._feedback.get(key)
+        if known is None or from_iso(feedback.at) >= from_iso(known.at):
+            self._feedback[key] = feedback
+
+    def take_state(self, change: AlarmStateChange) -> None:
+        """What the forwarder made of it; the changes of one asset come in order."""
+        if change.alarm is None:
+            self._assets[change.asset] = change
+            return
+        self._alarms.pop(change.alarm, None)
+        self._alarms[change.alarm] = change
+        if len(self._alarms) > MOST_STATES:
+            del self._alarms[next(iter(self._alarms))]
+
+    def judgement(self, alarm_id: str) -> str | None:
+        """`real` or `false-alarm`."""
+        said = self._feedback.get((alarm_id, "judgement"))
+        return None if said is None else said.action
+
+    def acknowledgement(self, alarm: Alarm) -> Acknowledgement | None:
+        """None = nobody has seen it, or only before its asset was set aside and came back. Judging is seeing."""
+        said = [self._feedback.get((alarm.id, kind)) for kind in ("acknowledge", "judgement")]
+        answer = max((one for one in said if one is not None), key=lambda one: from_iso(one.at), default=None)
+        seen = None if answer is None else Acknowledgement(answer.who, answer.at)
+        state = self._alarms.get(alarm.id)
+        if state is not None and (answer is None or from_iso(state.at) >= from_iso(answer.at)):
+            if not state.acknowledged:
+                return None
+            return seen or Acknowledgement(state.who, state.at)
+        if answer is not None and from_iso(answer.at) <= self._came_back_at(alarm.asset):
+            return None
+        return seen
+
+    def set_aside(self, asset: str) -> SetAside | None:
+        """Why nobody is told of the asset's alarms now."""
+        said = [self._feedback.get((asset, kind)) for kind in ("out-of-service", "shelve")]
+        newest = max((from_iso(one.at) for one in said if one is not None), default=-math.inf)
+        change = self._assets.get(asset)
+        if change is not None and from_iso(change.at) >= newest:
+            return None if change.state == "normal" else self._lasting(asset, change.state, change, change.why)
+        service, shelved = said
+        if service is not None and service.action == "out-of-service":
+            return self._lasting(asset, "out-of-service", service, service.reason)
+        if shelved is not None and shelved.action == "shelve":
+            return self._lasting(asset, "shelved", shelved, shelved.reason)
+        return None
+
+    def all_set_aside(self) -> list[SetAside]:
+        """By asset."""
+        names = set(self._assets) | {name for name, kind in self._feedback if kind in ("shelve", "out-of-service")}
+        return [found for name in sorted(names) if (found := self.set_aside(name)) is not None]
+
+    def _lasting(self, asset: str, state: str, said: AlarmStateChange | Feedback, why: str | None) -> SetAside | None:
+        until = None if state != "shelved" or said.until is None else from_iso(said.until)
+        if until is not None and until <= self._clock():
+            return None
+        return SetAside(asset, state, said.who, why or "", until)
+
+    def _came_back_at(self, asset: str) -> float:
+        lifted = [self._feedback.get((asset, kind)) for kind in ("shelve", "out-of-service")]
+        return max(
+            (from_iso(one.at) for one in lifted if one is not None and one.action in ("unshelve", "in-service")),
+            default=-math.inf,
+        )
