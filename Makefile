@@ -66,8 +66,7 @@ bench: $(STAMP) ## readings/s beside the client's limit, stock Faust and Quix St
 figures: $(STAMP) ## latency, memory, windows/s, fit time: fills their tables in docs/performance.md (a quarter of an hour)
 	$(BIN)/python -m benchmarks.broker.latency --write
 	$(BIN)/python -m benchmarks.memory --write
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv run --quiet --no-project --active --with 'onnxruntime>=1.20' --with 'onnx>=1.17' \
-		python -m benchmarks.scorer --write || $(BIN)/python -m benchmarks.scorer --write
+	$(BIN)/python -m benchmarks.scorer --write
 	$(BIN)/python -m benchmarks.fit_time --write
 
 endurance: $(STAMP) ## does memory stay flat? Half an hour at 100,000 readings/s (ENDURANCE='--minutes N --rate N')

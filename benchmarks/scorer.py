@@ -3,10 +3,8 @@
     python -m benchmarks.scorer [--write]
 
 The network is that of the recipe `paper-mill` (LSTM autoencoder 32-16, 60 sensors), on one thread. *Scorer* is all that
-makes a score of a window; *network* is its matrix products alone, as they run here (in batches of one size, so that a
-score does not depend on its batch). Where onnxruntime and onnx can be imported, the same network runs there too:
-
-    VIRTUAL_ENV=.venv uv run --no-project --active --with onnxruntime --with onnx python -m benchmarks.scorer
+makes a score of a window; *network* is its matrix products alone, as they serve (onnxruntime, in batches of one size,
+so that a score does not depend on its batch); *torch* is the same network as it is fitted, in batches as they come.
 
 Figures are medians of interleaved repeats, in CPU time.
 """
@@ -16,10 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.page import Document, add_arguments, deliver, machine, markdown, said
 
 if TYPE_CHECKING:
-    from stream_detector.detection.models.torch_model import TorchModel
+    from stream_detector.detection.models.network import Network
     from stream_detector.detection.scoring import Scorer
 
 NAME = "scorer"
@@ -38,61 +33,52 @@ WINDOW_STEPS = (5, 30)
 BATCHES = (1, 8, 20, 64, 256, 1024)
 REPEAT_SECONDS = 0.3
 AGREEMENT = 1e-4
-CONTENDERS = ("scorer", "network", "onnxruntime")
+CONTENDERS = ("scorer", "network", "torch")
 
 Run = Callable[[NDArray[Any]], object]
 
 
-def built(window_steps: int) -> "tuple[Scorer, TorchModel]":
+def built(window_steps: int) -> "tuple[Scorer, Network]":
     """A scorer with random weights, and its network."""
     from benchmarks.broker.bundles import write_bundle
     from benchmarks.broker.load import Load
     from stream_detector.bundle.bundle import load_bundle
-    from stream_detector.detection.models.torch_model import TorchModel
+    from stream_detector.detection.models.network import Network
 
     with tempfile.TemporaryDirectory() as folder:
         write_bundle(Path(folder) / "bundle", Load(NAME, "rows", 1, SENSORS, 120.0, 0), window_steps)
         scorer = load_bundle(Path(folder) / "bundle").scorer
     network = scorer._model  # noqa: SLF001 - the network is measured alone
-    assert isinstance(network, TorchModel)
+    assert isinstance(network, Network)
     return scorer, network
 
 
-def onnx_run(network: "TorchModel", window_steps: int) -> Run | None:
-    """The network on onnxruntime, one thread; None where that is not installed.
+def torch_run(network: "Network") -> Run:
+    """The same network in torch, as it is fitted, on one thread; batches are not cut.
 
     Raises:
-        ValueError: it does not give what torch gives.
+        ValueError: it does not draw what serves.
     """
-    if find_spec("onnx") is None or find_spec("onnxruntime") is None:
-        return None
     import torch
 
-    onnxruntime = import_module("onnxruntime")
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
-        file = Path(folder) / "network.onnx"
-        # The older exporter keeps the LSTM as one operator; the newer one takes it apart, and that is slower.
-        torch.onnx.export(
-            network.module.eval(),
-            (torch.zeros(2, window_steps, SENSORS),),
-            file,
-            input_names=["windows"],
-            output_names=["drawn"],
-            dynamic_axes={"windows": {0: "batch"}},
-            dynamo=False,
-        )
-        exported = file.read_bytes()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
+    from stream_detector.detection.models.fixed_batches import run_in_batches
+    from trainer.fitting.networks.torch_network import torch_network
+    from trainer.fitting.threads import one_thread
+
+    fitted = torch_network(network, seed=0)
+    fitted.load(network.arrays())
+    fitted.module.eval()
 
     def run(windows: NDArray[np.float32]) -> object:
-        return session.run(None, {"windows": windows})[0]
+        with one_thread(), torch.inference_mode():
+            return fitted.module(torch.from_numpy(windows)).numpy()
 
-    tried = np.random.default_rng(3).normal(size=(33, window_steps, SENSORS)).astype(np.float32)
-    difference = float(np.abs(np.asarray(run(tried)) - network.infer(tried)).max())
+    tried = np.random.default_rng(3).normal(size=(33, network.steps, SENSORS)).astype(np.float32)
+    served = run_in_batches(network, tried, np.ones(tried.shape, np.bool_)).reconstruction
+    assert served is not None
+    difference = float(np.abs(np.asarray(run(tried)) - served).max())
     if difference > AGREEMENT:
-        raise ValueError(f"onnxruntime differs from torch by {difference:g}, at most {AGREEMENT:g} is wanted")
+        raise ValueError(f"what serves differs from torch by {difference:g}, at most {AGREEMENT:g} is wanted")
     return run
 
 
@@ -107,11 +93,10 @@ def per_second(run: Run, windows: NDArray[Any]) -> float:
 
 
 def measure(window_steps: int, repeats: int) -> list[dict[str, Any]]:
-    """One entry a batch size; `onnxruntime` is None where it is not installed."""
+    """One entry a batch size."""
     from stream_detector.detection.models.fixed_batches import run_in_batches
 
     scorer, network = built(window_steps)
-    other = onnx_run(network, window_steps)
     wide = np.random.default_rng(7).normal(size=(max(BATCHES), window_steps, SENSORS))
     narrow = wide.astype(np.float32)
 
@@ -121,30 +106,26 @@ def measure(window_steps: int, repeats: int) -> list[dict[str, Any]]:
     contenders: dict[str, tuple[Run, NDArray[Any]]] = {
         "scorer": (scorer.score, wide),
         "network": (drawn, narrow),
+        "torch": (torch_run(network), narrow),
     }
-    if other is not None:
-        contenders["onnxruntime"] = (other, narrow)
     rates: dict[tuple[int, str], list[float]] = {}
     for _ in range(repeats):
         for batch in BATCHES:
             for name, (run, windows) in contenders.items():
                 rates.setdefault((batch, name), []).append(per_second(run, windows[:batch]))
     return [
-        {"window_steps": window_steps, "batch": batch, "onnxruntime": None}
+        {"window_steps": window_steps, "batch": batch}
         | {name: round(statistics.median(rates[batch, name])) for name in contenders}
         for batch in BATCHES
     ]
 
 
 def table(document: Document) -> str:
-    def cell(rate: int | None) -> str:
-        return "not installed" if rate is None else f"{rate:,}"
-
     rows = [
-        (f"{line['window_steps']} steps, {line['batch']} at once", *(cell(line[name]) for name in CONTENDERS))
+        (f"{line['window_steps']} steps, {line['batch']} at once", *(f"{line[name]:,}" for name in CONTENDERS))
         for line in document["rates"]
     ]
-    header = ("windows", "scorer, windows/s", "network, windows/s", "network on onnxruntime")
+    header = ("windows", "scorer, windows/s", "network, windows/s", "network in torch")
     return f"{said(document['machine'])}\n\n{markdown(header, rows)}"
 
 

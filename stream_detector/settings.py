@@ -143,7 +143,9 @@ class Settings(EnvironmentSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting("INFO", "what is logged to standard error")
     log_format: Literal["text", "json"] = setting("text", "how it is logged: lines to read, or one JSON object a line")
-    torch_threads: int = setting(1, "threads of one scoring call; more than 1 rarely helps small models", ge=1)
+    torch_threads: int = setting(
+        1, "without effect: a scoring call runs on one thread, which rounds alike everywhere", ge=1
+    )
 
     @field_validator("bootstrap")
     @classmethod

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.broker.load import Load
 from stream_detector.bundle.bundle import write_bundle as write
@@ -35,7 +34,6 @@ def write_bundle(folder: Path, load: Load, window_steps: int, episode: EpisodeCo
 
     The threshold lets one window in thousands through, so that alarms are part of the work.
     """
-    torch.manual_seed(7)
     blocks = load.form == "blocks"
     sensors = load.sensors
     model_config = (

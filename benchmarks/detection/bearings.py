@@ -13,11 +13,12 @@ import numpy as np
 from benchmarks.detection.judge import Errors, Mask, auroc, fit, percent, with_changes
 from stream_detector.detection.config import ThresholdConfig
 from stream_detector.detection.models.fixed_batches import run_in_batches
+from stream_detector.detection.models.network import Network
 from stream_detector.detection.models.registry import build
-from stream_detector.detection.models.torch_model import TorchModel
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.data.examples import cut_examples
 from trainer.data.split import split_rows
+from trainer.fitting.networks.torch_network import torch_network
 from trainer.fitting.thresholds import choose_threshold
 from trainer.fitting.training import train_network
 from trainer.recipe import Recipe, load_recipe
@@ -135,20 +136,19 @@ def _rms(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
 
 def _normal_only(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     """The classifier as if the faults had not been there to learn from: it can only learn to say "normal"."""
-    import torch
-
     examples = cut_examples(dataset, recipe.grid, recipe.window, recipe.lead)
     split = split_rows(recipe.split, len(dataset), recipe.train.seed, dataset.parts)
     assert examples.positive is not None
     learnt, judged = split.train[examples.rows] & examples.normal, split.test[examples.rows]
     scaled = ((examples.windows - examples.windows[learnt].mean()) / examples.windows[learnt].std()).astype(np.float32)
-    torch.manual_seed(recipe.train.seed)
     model = build(recipe.model, recipe.window.steps, 1)
-    assert isinstance(model, TorchModel)
+    assert isinstance(model, Network)
     known = np.ones(scaled.shape, bool)
+    network = torch_network(model, recipe.train.seed)
     train_network(
-        model, scaled[learnt], known[learnt], np.zeros(int(learnt.sum()), bool), recipe.train, lambda *_: None
+        network, scaled[learnt], known[learnt], np.zeros(int(learnt.sum()), bool), recipe.train, lambda *_: None
     )
+    model.restore(network.arrays())
     score = run_in_batches(model, scaled[judged], known[judged]).score
     assert score is not None
     return _row(score > 0.5, score, examples.positive[judged])

@@ -87,10 +87,6 @@ def load_signed_bundle(settings: Settings, folder: Path) -> "Bundle":
         raise UsageError(f"public key {key_file} cannot be read: {error.strerror}") from None
     bundle = load_bundle(folder, public_key)
     require_stream(bundle.manifest)
-    # Only some kinds of model need torch, and importing it is most of a start.
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(settings.torch_threads)
     return bundle
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from stream_detector.bundle.bundle import Bundle, write_bundle
 from stream_detector.bundle.manifest import Manifest, ThresholdRecord, TrainingRecord
@@ -90,9 +89,7 @@ def write_small_bundle(
     """Write a bundle with `small_manifest(**changes)` to `folder`; `windows` become its probe."""
     manifest = small_manifest(**changes)
     windows = small_windows() if windows is None else windows
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        model = build(manifest.model, manifest.model_steps, len(manifest.sensors))
+    model = build(manifest.model, manifest.model_steps, len(manifest.sensors))
     scaler = Scaler.learn(manifest.scaler, windows.reshape(-1, len(SENSORS)))
     return write_bundle(folder, manifest, model, scaler, windows, head_arrays, private_key)
 

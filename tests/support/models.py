@@ -3,9 +3,9 @@
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
-import torch
 
 from stream_detector.detection.config import ModelConfig, ScoreConfig, TransformConfig
+from stream_detector.detection.models.network import Network
 from stream_detector.detection.models.registry import KINDS, Learner, build, model_class, needs_labels
 from stream_detector.detection.scaling import Scaler, transformed_steps
 from stream_detector.detection.scoring import Scorer
@@ -27,21 +27,21 @@ def some_options(kind: str, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def some_scorer(kind: str, steps: int, sensors: int, seed: int) -> Scorer | None:
-    """A scorer of windows (B, steps, sensors); networks keep the weights they start with. None: no such size exists."""
+    """A scorer of windows (B, steps, sensors); networks have random weights. None: no such size exists."""
     rng = np.random.default_rng(seed)
     config = TRANSFORMS[rng.integers(len(TRANSFORMS))]
     left = transformed_steps(config, steps)
     if left < 1:
         return None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            model = build(ModelConfig(kind=kind, options=some_options(kind, rng)), left, sensors)
-        except ValueError:
-            return None
+    try:
+        model = build(ModelConfig(kind=kind, options=some_options(kind, rng)), left, sensors)
+    except ValueError:
+        return None
     if isinstance(model, Learner):
         windows = rng.normal(size=(90, left, sensors)).astype(np.float32)
         labels = (np.arange(90) % 5 == 0) & needs_labels(model)
         model.learn(windows, np.ones(windows.shape, bool), labels, seed)
+    if isinstance(model, Network):
+        model.restore(model.untrained(rng))
     scaler = Scaler(rng.normal(size=sensors), rng.uniform(0.5, 2.0, size=sensors), 4.0)
     return Scorer(config, scaler, model, ScoreConfig(error=rng.choice(["squared", "absolute"])))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detection.models.network import Network
 from stream_detector.detection.models.registry import Learner, Model, build, needs_labels
 from stream_detector.detection.scaling import Scaler, transform, transformed_steps
 from stream_detector.detection.scoring import Scorer, model_inputs
@@ -35,7 +36,7 @@ def learn(recipe: Recipe, training: Examples, progress: FitProgress = SILENT) ->
     """
     try:
         steps = transformed_steps(recipe.transform, recipe.window.steps)
-        model = _seeded_model(recipe, steps, training.windows.shape[2])
+        model = build(recipe.model, steps, training.windows.shape[2])
     except ValueError as error:
         raise RecipeError(f"recipe {recipe.name}: {error}") from error
     if needs_labels(model):
@@ -77,14 +78,6 @@ def learn(recipe: Recipe, training: Examples, progress: FitProgress = SILENT) ->
     return Learnt(learnt, scaler, model, losses)
 
 
-def _seeded_model(recipe: Recipe, steps: int, sensors: int) -> Model:
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.train.seed)
-        return build(recipe.model, steps, sensors)
-
-
 def _fit_model(
     recipe: Recipe,
     model: Model,
@@ -96,13 +89,17 @@ def _fit_model(
     if isinstance(model, Learner):
         model.learn(windows, known, labels, recipe.train.seed)
         return Losses()
-    from stream_detector.detection.models.torch_model import TorchModel
+
+    from trainer.fitting.networks.torch_network import torch_network
     from trainer.fitting.training import train_network
 
-    assert isinstance(model, TorchModel), "a model either learns by itself or is a network"
+    assert isinstance(model, Network), "a model either learns by itself or is a network"
     if needs_labels(model):
         # What is held out for early stopping must show both classes, and recordings lie one behind the other.
         mixed = np.random.default_rng(recipe.train.seed).permutation(len(windows))
         windows, known, labels = windows[mixed], known[mixed], labels[mixed]
-    model.prepare(windows, known)
-    return train_network(model, windows, known, labels, recipe.train, progress.epoch)
+    network = torch_network(model, recipe.train.seed)
+    network.prepare(windows, known)
+    losses = train_network(network, windows, known, labels, recipe.train, progress.epoch)
+    model.restore(network.arrays())
+    return losses

@@ -6,18 +6,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stream_detector.detection.models.threads import one_thread
-from stream_detector.detection.models.torch_model import TorchModel
 from stream_detector.errors import DataError
 from trainer.fitting.adam import Adam
 from trainer.fitting.losses import Losses
+from trainer.fitting.networks.torch_network import TorchNetwork
+from trainer.fitting.threads import one_thread
 from trainer.recipe import TrainConfig
 
 CHUNK = 4096
 
 
 def train_network(
-    model: TorchModel,
+    model: TorchNetwork,
     windows: NDArray[np.float32],
     known: NDArray[np.bool_],
     labels: NDArray[np.bool_],
@@ -68,12 +68,12 @@ def train_network(
             elif epoch - best >= config.patience:
                 break
     model.module.to("cpu")
-    model.restore(best_state)
+    model.load(best_state)
     return Losses(tuple(train_losses), tuple(holdout_losses), best)
 
 
 def _mean_loss(
-    model: TorchModel, inputs: torch.Tensor, masks: torch.Tensor, targets: torch.Tensor, config: TrainConfig
+    model: TorchNetwork, inputs: torch.Tensor, masks: torch.Tensor, targets: torch.Tensor, config: TrainConfig
 ) -> float:
     model.module.eval()
     total = 0.0

@@ -5,44 +5,24 @@ autoencoder" (Vijay 2020).
 """
 
 from itertools import pairwise
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
+import numpy as np
 from pydantic import Field
 
 from stream_detector.detection.config import Config
-from stream_detector.detection.models.torch_model import TorchModel
+from stream_detector.detection.models.network import Arrays, Network, uniform
+
+if TYPE_CHECKING:
+    from stream_detector.detection.models.graph import Graph
 
 STRIDE = 2
+LAYERS_EACH = 3
+"""Torch numbers each convolution with the activation and the dropout behind it."""
 
 
-class ConvAutoencoderNet(torch.nn.Module):
-    """(B, T, F) -> (B, T, F). Each layer halves the time axis on the way down and doubles it on the way up."""
-
-    def __init__(self, steps: int, sensors: int, filters: tuple[int, ...], kernel: int, dropout: float) -> None:
-        super().__init__()
-        self.steps = steps
-        padding = kernel // 2
-        down: list[torch.nn.Module] = []
-        for a, b in pairwise([sensors, *filters]):
-            down += [torch.nn.Conv1d(a, b, kernel, stride=STRIDE, padding=padding), torch.nn.ReLU()]
-            down.append(torch.nn.Dropout(dropout))
-        up: list[torch.nn.Module] = []
-        back = [filters[-1], *reversed(filters)]
-        for a, b in pairwise(back):
-            up.append(torch.nn.ConvTranspose1d(a, b, kernel, stride=STRIDE, padding=padding, output_padding=STRIDE - 1))
-            up += [torch.nn.ReLU(), torch.nn.Dropout(dropout)]
-        up.append(torch.nn.Conv1d(filters[0], sensors, kernel, padding=padding))
-        self.down = torch.nn.Sequential(*down)
-        self.up = torch.nn.Sequential(*up)
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        drawn: torch.Tensor = self.up(self.down(windows.transpose(1, 2)))
-        return drawn[:, :, : self.steps].transpose(1, 2)
-
-
-class ConvAutoencoder(TorchModel):
-    """Kind "conv-autoencoder"."""
+class ConvAutoencoder(Network):
+    """Kind "conv-autoencoder": each layer halves the time axis on the way down and doubles it on the way up."""
 
     class Options(Config):
         filters: Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1, max_length=6)] = (
@@ -55,4 +35,37 @@ class ConvAutoencoder(TorchModel):
     def __init__(self, options: Options, steps: int, sensors: int) -> None:
         if options.kernel % 2 == 0:
             raise ValueError(f"kernel = {options.kernel} must be odd, so that a window keeps its length; try 7")
-        super().__init__(ConvAutoencoderNet(steps, sensors, options.filters, options.kernel, options.dropout))
+        self.options = options
+        super().__init__(steps, sensors)
+
+    def untrained(self, rng: np.random.Generator) -> Arrays:
+        filters, kernel = self.options.filters, self.options.kernel
+        arrays: Arrays = {}
+        for number, (inputs, units) in enumerate(pairwise([self.sensors, *filters])):
+            arrays |= _layer(rng, f"down.{number * LAYERS_EACH}", (units, inputs, kernel), units)
+        for number, (inputs, units) in enumerate(pairwise([filters[-1], *reversed(filters)])):
+            # A transposed convolution keeps its weights the other way round.
+            arrays |= _layer(rng, f"up.{number * LAYERS_EACH}", (inputs, units, kernel), units)
+        last = f"up.{len(filters) * LAYERS_EACH}"
+        return arrays | _layer(rng, last, (self.sensors, filters[0], kernel), self.sensors)
+
+    def draw(self, graph: "Graph", windows: str, arrays: Arrays) -> str:
+        depth, padding = len(self.options.filters), [self.options.kernel // 2] * 2
+        signal = graph.transpose(windows, [0, 2, 1])
+
+        def convolve(operator: str, name: str, **attributes: object) -> str:
+            weight, bias = (graph.constant(arrays[f"{name}.{part}"]) for part in ("weight", "bias"))
+            return graph.node(operator, signal, weight, bias, pads=padding, **attributes)
+
+        for number in range(depth):
+            signal = graph.node("Relu", convolve("Conv", f"down.{number * LAYERS_EACH}", strides=[STRIDE]))
+        for number in range(depth):
+            name = f"up.{number * LAYERS_EACH}"
+            signal = graph.node("Relu", convolve("ConvTranspose", name, strides=[STRIDE], output_padding=[STRIDE - 1]))
+        signal = convolve("Conv", f"up.{depth * LAYERS_EACH}")
+        return graph.transpose(graph.slice(signal, 2, 0, self.steps), [0, 2, 1])
+
+
+def _layer(rng: np.random.Generator, name: str, shape: tuple[int, ...], units: int) -> Arrays:
+    inputs = shape[1] * shape[2]
+    return {f"{name}.weight": uniform(rng, shape, inputs), f"{name}.bias": uniform(rng, (units,), inputs)}

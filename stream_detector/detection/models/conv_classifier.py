@@ -4,40 +4,27 @@ It learns from labelled windows. On normal windows alone it can only learn to sa
 what that costs.
 """
 
-from typing import Annotated
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
+from stream_detector.detection.models.network import Arrays, Network, linear_arrays, uniform
 from stream_detector.detection.models.registry import ModelOutput
-from stream_detector.detection.models.torch_model import Loss, TorchModel
+
+if TYPE_CHECKING:
+    from stream_detector.detection.models.graph import Graph
+
+LAYERS_EACH = 3
+"""Torch numbers each convolution with the activation and the pooling behind it."""
 
 
-class ConvClassifierNet(torch.nn.Module):
-    """(B, T, F) -> (B, 1, 1) logits: convolution, ReLU, pooling, twice; the largest value of each filter; dense."""
-
-    def __init__(self, sensors: int, filters: tuple[int, ...], kernel: int, pool: int) -> None:
-        super().__init__()
-        layers: list[torch.nn.Module] = []
-        inputs = sensors
-        for units in filters:
-            layers += [torch.nn.Conv1d(inputs, units, kernel, padding=kernel // 2), torch.nn.ReLU()]
-            layers.append(torch.nn.MaxPool1d(pool, ceil_mode=True))
-            inputs = units
-        self.convolutions = torch.nn.Sequential(*layers)
-        self.output = torch.nn.Linear(2 * inputs, 1)
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        maps = self.convolutions(windows.transpose(1, 2))
-        logit: torch.Tensor = self.output(torch.cat([maps.amax(dim=2), maps.mean(dim=2)], dim=1))
-        return logit[:, :, None]
-
-
-class ConvClassifier(TorchModel):
-    """Kind "conv-classifier"; the score is P(anomalous)."""
+class ConvClassifier(Network):
+    """Kind "conv-classifier": convolution, ReLU, pooling for each of `filters`; the largest and the mean value of each
+    filter; dense. The score is P(anomalous)."""
 
     supervised = True
 
@@ -49,17 +36,31 @@ class ConvClassifier(TorchModel):
         kernel: Annotated[int, Field(ge=3, le=257)] = 9
         pool: Annotated[int, Field(ge=1, le=64)] = 4
 
-    def __init__(self, options: Options, steps: int, sensors: int) -> None:  # noqa: ARG002 - any number of steps fits
-        super().__init__(ConvClassifierNet(sensors, options.filters, options.kernel, options.pool))
+    def __init__(self, options: Options, steps: int, sensors: int) -> None:
+        self.options = options
+        super().__init__(steps, sensors)
+
+    def untrained(self, rng: np.random.Generator) -> Arrays:
+        filters, kernel = self.options.filters, self.options.kernel
+        arrays: Arrays = {}
+        for number, (inputs, units) in enumerate(pairwise([self.sensors, *filters])):
+            name = f"convolutions.{number * LAYERS_EACH}"
+            arrays[f"{name}.weight"] = uniform(rng, (units, inputs, kernel), inputs * kernel)
+            arrays[f"{name}.bias"] = uniform(rng, (units,), inputs * kernel)
+        return arrays | linear_arrays(rng, "output", 2 * filters[-1], 1)
+
+    def draw(self, graph: "Graph", windows: str, arrays: Arrays) -> str:
+        kernel, pool = self.options.kernel, self.options.pool
+        signal = graph.transpose(windows, [0, 2, 1])
+        for number in range(len(self.options.filters)):
+            name = f"convolutions.{number * LAYERS_EACH}"
+            weight, bias = (graph.constant(arrays[f"{name}.{part}"]) for part in ("weight", "bias"))
+            signal = graph.node("Relu", graph.node("Conv", signal, weight, bias, pads=[kernel // 2] * 2))
+            signal = graph.node("MaxPool", signal, kernel_shape=[pool], strides=[pool], ceil_mode=1)
+        largest, mean = (graph.node(how, signal, axes=[2], keepdims=0) for how in ("ReduceMax", "ReduceMean"))
+        both = graph.node("Concat", largest, mean, axis=1)
+        return graph.linear(both, arrays["output.weight"], arrays["output.bias"])
 
     def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:  # noqa: ARG002
-        logits = self.infer(windows)[:, 0, 0].astype(np.float64)
+        logits = self.infer(windows)[:, 0].astype(np.float64)
         return ModelOutput(score=1.0 / (1.0 + np.exp(-logits)))
-
-    def loss(self, windows: torch.Tensor, known: torch.Tensor, labels: torch.Tensor, kind: Loss) -> torch.Tensor:  # noqa: ARG002
-        """Cross entropy: labels (B,), 1 = anomalous. Both classes weigh the same, however many examples each has."""
-        logits = self.module(windows)[:, 0, 0]
-        targets = labels.to(logits.dtype)
-        positives = targets.mean().clamp(0.01, 0.99)
-        weights = torch.where(labels.bool(), 0.5 / positives, 0.5 / (1 - positives))
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, weights)

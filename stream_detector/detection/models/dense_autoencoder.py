@@ -6,78 +6,28 @@ studies; after Hinton and Salakhutdinov 2006, "Reducing the dimensionality of da
 """
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
+import numpy as np
 from pydantic import Field
 
 from stream_detector.detection.config import Config
-from stream_detector.detection.models.torch_model import TorchModel
+from stream_detector.detection.models.network import Arrays, Network, linear_arrays
+
+if TYPE_CHECKING:
+    from stream_detector.detection.models.graph import Graph
 
 Activation = Literal["relu", "leaky-relu", "tanh"]
-ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {
-    "relu": torch.nn.ReLU,
-    "leaky-relu": torch.nn.LeakyReLU,
-    "tanh": torch.nn.Tanh,
+OPERATORS: dict[Activation, tuple[str, dict[str, float]]] = {
+    "relu": ("Relu", {}),
+    "leaky-relu": ("LeakyRelu", {"alpha": 0.01}),
+    "tanh": ("Tanh", {}),
 }
+NORM_EPSILON = 1e-5
 
 
-class DenseAutoencoderNet(torch.nn.Module):
-    """(B, T, F) -> (B, T, F) by way of T * F inputs, the layers of `hidden` and the same backwards."""
-
-    def __init__(
-        self,
-        steps: int,
-        sensors: int,
-        hidden: tuple[int, ...],
-        activation: Activation,
-        batch_norm: bool,
-        output: Literal["linear", "sigmoid"],
-    ) -> None:
-        super().__init__()
-        inputs = steps * sensors
-        widths = [inputs, *hidden, *reversed(hidden[:-1]), inputs]
-        layers: list[torch.nn.Module] = []
-        for index, (narrow, wide) in enumerate(pairwise(widths)):
-            layers.append(torch.nn.Linear(narrow, wide))
-            if index < len(widths) - 2:
-                if batch_norm:
-                    layers.append(BatchNorm(wide))
-                layers.append(ACTIVATIONS[activation]())
-        if output == "sigmoid":
-            layers.append(torch.nn.Sigmoid())
-        self.layers = torch.nn.Sequential(*layers)
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        drawn: torch.Tensor = self.layers(windows.flatten(start_dim=1))
-        return drawn.reshape(windows.shape)
-
-
-class BatchNorm(torch.nn.Module):
-    """Batch normalisation (Ioffe and Szegedy 2015) of (B, units), with float arrays for its whole state.
-
-    torch's own also keeps a counter, a scalar that a bundle's arrays would not give back in the same shape.
-    """
-
-    def __init__(self, units: int) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(units))
-        self.bias = torch.nn.Parameter(torch.zeros(units))
-        self.mean: torch.Tensor
-        self.variance: torch.Tensor
-        self.register_buffer("mean", torch.zeros(units))
-        self.register_buffer("variance", torch.ones(units))
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        # A batch of one row has no variance; it is normalised by what the batches before it taught.
-        learning = self.training and len(values) > 1
-        return torch.nn.functional.batch_norm(
-            values, self.mean, self.variance, self.weight, self.bias, training=learning, momentum=0.1
-        )
-
-
-class DenseAutoencoder(TorchModel):
-    """Kind "dense-autoencoder"."""
+class DenseAutoencoder(Network):
+    """Kind "dense-autoencoder": T * F inputs, the layers of `hidden` and the same backwards."""
 
     class Options(Config):
         hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(min_length=1, max_length=8)] = (
@@ -92,6 +42,44 @@ class DenseAutoencoder(TorchModel):
         )
 
     def __init__(self, options: Options, steps: int, sensors: int) -> None:
-        super().__init__(
-            DenseAutoencoderNet(steps, sensors, options.hidden, options.activation, options.batch_norm, options.output)
-        )
+        self.options = options
+        super().__init__(steps, sensors)
+
+    def layers(self) -> list[tuple[str, str | None, int, int]]:
+        """Name, name of the normalisation behind it (None: there is none), inputs and outputs of each dense layer.
+
+        Torch numbers normalisations and activations too; the last layer has neither.
+        """
+        size, hidden = self.steps * self.sensors, self.options.hidden
+        widths = list(pairwise([size, *hidden, *reversed(hidden[:-1]), size]))
+        found: list[tuple[str, str | None, int, int]] = []
+        place, norm = 0, self.options.batch_norm
+        for number, (narrow, wide) in enumerate(widths):
+            inner = number < len(widths) - 1
+            found.append((f"layers.{place}", f"layers.{place + 1}" if norm and inner else None, narrow, wide))
+            place += 3 if norm else 2
+        return found
+
+    def untrained(self, rng: np.random.Generator) -> Arrays:
+        arrays: Arrays = {}
+        for name, norm, inputs, outputs in self.layers():
+            arrays |= linear_arrays(rng, name, inputs, outputs)
+            if norm is not None:
+                ones, zeros = np.ones(outputs, np.float32), np.zeros(outputs, np.float32)
+                arrays |= {f"{norm}.weight": ones, f"{norm}.bias": zeros, f"{norm}.mean": zeros}
+                arrays[f"{norm}.variance"] = ones
+        return arrays
+
+    def draw(self, graph: "Graph", windows: str, arrays: Arrays) -> str:
+        operator, attributes = OPERATORS[self.options.activation]
+        signal, layers = graph.reshape(windows, [-1, self.steps * self.sensors]), self.layers()
+        for name, norm, _, _ in layers:
+            signal = graph.linear(signal, arrays[f"{name}.weight"], arrays[f"{name}.bias"])
+            if norm is not None:
+                parts = [graph.constant(arrays[f"{norm}.{part}"]) for part in ("weight", "bias", "mean", "variance")]
+                signal = graph.node("BatchNormalization", signal, *parts, epsilon=NORM_EPSILON)
+            if name != layers[-1][0]:
+                signal = graph.node(operator, signal, **attributes)
+        if self.options.output == "sigmoid":
+            signal = graph.node("Sigmoid", signal)
+        return graph.reshape(signal, [-1, self.steps, self.sensors])

@@ -1,9 +1,9 @@
 """Models see batches of one size only, so that a window's result does not depend on the windows beside it.
 
-Libraries round a matrix product otherwise for other numbers of rows (MKL, measured: principal components of 16 and of
-32 rows), and torch computes the last elements of an array, those beyond a multiple of 32, by other instructions than
-the rest (measured: a sigmoid of 48 values is not that of 64). One size leaves nothing to choose from. It is a multiple
-of 32, so that no array of a network has such a remainder and a window's place in the batch does not matter either.
+Libraries round a matrix product otherwise for other numbers of rows (measured with MKL: principal components of 16 and
+of 304 rows), and some compute the last elements of an array by other instructions than the rest (torch beyond a
+multiple of 32: a sigmoid of 48 values is not that of 64). One size leaves nothing to choose from; that a window's place
+in the batch does not matter either is held by tests.
 """
 
 from typing import Any
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from stream_detector.detection.models.registry import Model, ModelOutput
 
-BATCH_WINDOWS = 64
-"""A call of a network costs a few windows' worth whatever its size: half of this saves little where few windows come
-at once, and costs a third where many do (docs/performance.md)."""
+BATCH_WINDOWS = 16
+"""Small, so that few windows at a time are cheap; a call of onnxruntime costs so little that many lose a quarter."""
 
 
 def run_in_batches(model: Model, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
+from stream_detector.detection.models.graph import Compiled, matrix_product
 from stream_detector.detection.models.registry import ModelOutput
-from stream_detector.detection.models.threads import one_thread
 
 RIDGE = 1e-6
 """Added to every variance: a constant sensor stays finite."""
@@ -41,6 +40,8 @@ class Mahalanobis:
         size = sensors * options.lags
         self._mean: NDArray[np.float64] = np.zeros(size)
         self._precision: NDArray[np.float64] = np.eye(size)
+        self._weigh: Compiled | None = None
+        """Multiplies by the precision; made anew when that changes."""
 
     def learn(
         self,
@@ -57,14 +58,16 @@ class Mahalanobis:
         diagonal = np.diag(np.diag(covariance))
         share = self._options.shrinkage
         shrunk = (1 - share) * covariance + share * diagonal + RIDGE * np.eye(len(covariance))
+        self._weigh = None
         self._precision = np.asarray(np.linalg.inv(shrunk), dtype=np.float64)
 
     def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:  # noqa: ARG002
         rows = self._rows(windows)
         count, steps, size = rows.shape
+        if self._weigh is None:
+            self._weigh = matrix_product(self._precision)
         centred = rows - self._mean
-        with one_thread(), torch.inference_mode():
-            parts = centred * torch.matmul(torch.from_numpy(centred), torch.from_numpy(self._precision)).numpy()
+        parts = centred * self._weigh(centred.reshape(-1, size)).reshape(rows.shape)
         sensors = windows.shape[2]
         errors = np.zeros((count, sensors))
         score = np.zeros(count)
@@ -87,6 +90,7 @@ class Mahalanobis:
             raise ValueError(f"the arrays do not fit the model: found {found}, wanted {wanted}")
         self._mean = np.array(arrays["mean"], dtype=np.float64)
         self._precision = np.array(arrays["precision"], dtype=np.float64)
+        self._weigh = None
 
     def _rows(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, T, F) -> (B, T - lags + 1, lags * F): each step beside the `lags - 1` steps before it."""

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
+from stream_detector.detection.models.graph import Compiled, matrix_product
 from stream_detector.detection.models.registry import ModelOutput
-from stream_detector.detection.models.threads import one_thread
 
 TINY = 1e-9
 
@@ -35,6 +34,8 @@ class PrincipalComponents:
         self._components = np.zeros((1, size))
         self._variances = np.ones(1)
         self._limits = np.ones(2)
+        self._products: tuple[Compiled, Compiled] | None = None
+        """Onto the plane and back; made anew when the components change."""
 
     def learn(
         self,
@@ -50,6 +51,7 @@ class PrincipalComponents:
         variances = spread**2 / max(len(rows) - 1, 1)
         explained = np.cumsum(variances) / max(float(variances.sum()), TINY)
         kept = min(int(np.searchsorted(explained, self._options.variance)) + 1, len(variances))
+        self._products = None
         self._components, self._variances = directions[:kept], np.maximum(variances[:kept], TINY)
         inside, outside, _ = self._statistics(windows[~labels])
         self._limits = np.maximum(
@@ -67,12 +69,13 @@ class PrincipalComponents:
         self, windows: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """T2 (B,), Q (B,) and what the plane leaves over (B, T * F)."""
-        rows = torch.from_numpy(windows.reshape(len(windows), -1) - self._mean)
-        with one_thread(), torch.inference_mode():
-            components = torch.from_numpy(np.ascontiguousarray(self._components))
-            scores = rows @ components.T
-            residual = (rows - scores @ components).numpy()
-        inside = _sum_columns(scores.numpy() ** 2 / self._variances)
+        rows = windows.reshape(len(windows), -1) - self._mean
+        if self._products is None:
+            self._products = matrix_product(self._components.T), matrix_product(self._components)
+        onto, back = self._products
+        scores = onto(rows)
+        residual = rows - back(scores)
+        inside = _sum_columns(scores**2 / self._variances)
         return inside, _sum_columns(residual**2), residual
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -92,7 +95,7 @@ class PrincipalComponents:
         if wanted != found or not kept:
             raise ValueError(f"the arrays do not fit the model: found {found}, wanted {wanted}")
         self._mean = np.array(arrays["mean"], dtype=np.float64)
-        self._components = components
+        self._components, self._products = components, None
         self._variances = np.array(arrays["variances"], dtype=np.float64)
         self._limits = np.array(arrays["limits"], dtype=np.float64)
 

@@ -4,66 +4,44 @@ The projection is learnt before the network (`prepare`), travels as two arrays, 
 carried back to the sensors, so that an alarm still names sensors.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from pydantic import Field
 
-from stream_detector.detection.models.lstm_autoencoder import LstmAutoencoder, LstmAutoencoderNet
-from stream_detector.detection.models.torch_model import TorchModel
+from stream_detector.detection.models.lstm_autoencoder import LstmAutoencoder, autoencoder_arrays, draw_autoencoder
+from stream_detector.detection.models.network import Arrays, Network
+
+if TYPE_CHECKING:
+    from stream_detector.detection.models.graph import Graph
+
+INNER = "inner."
 
 
-class ProjectedNet(torch.nn.Module):
-    """(B, T, F) -> (B, T, F): the window plus what the inner network gets wrong in the plane of the components.
+class ProjectedAutoencoder(Network):
+    """Kind "projected-lstm-autoencoder": the window plus what the inner network gets wrong in the components' plane.
 
     Because the components are orthonormal, squared errors summed over sensors are those summed over components.
     """
 
-    def __init__(self, inner: LstmAutoencoderNet, components: int, sensors: int) -> None:
-        super().__init__()
-        self.inner = inner
-        self.mean: torch.Tensor
-        self.directions: torch.Tensor
-        self.register_buffer("mean", torch.zeros(sensors))
-        self.register_buffer("directions", torch.eye(components, sensors))
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        projected = (windows - self.mean) @ self.directions.T
-        drawn: torch.Tensor = windows + (self.inner(projected) - projected) @ self.directions
-        return drawn
-
-
-class ProjectedAutoencoder(TorchModel):
-    """Kind "projected-lstm-autoencoder"."""
-
     class Options(LstmAutoencoder.Options):
         components: Annotated[int, Field(ge=1, le=256)] = 5
 
-    def __init__(self, options: Options, steps: int, sensors: int) -> None:  # noqa: ARG002 - any number of steps fits
-        components = min(options.components, sensors)
-        self._net = ProjectedNet(
-            LstmAutoencoderNet(components, list(options.hidden), options.output), components, sensors
-        )
-        super().__init__(self._net)
+    def __init__(self, options: Options, steps: int, sensors: int) -> None:
+        self.options = options
+        self.components = min(options.components, sensors)
+        super().__init__(steps, sensors)
 
-    def prepare(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> None:  # noqa: ARG002
-        """Learn mean and components from the newest step of each training window (B, T, F), before any training.
+    def untrained(self, rng: np.random.Generator) -> Arrays:
+        inner = autoencoder_arrays(rng, self.components, self.options.hidden)
+        return {INNER + name: array for name, array in inner.items()} | {
+            "mean": np.zeros(self.sensors, np.float32),
+            "directions": np.eye(self.components, self.sensors, dtype=np.float32),
+        }
 
-        Raises ValueError where there are fewer windows than components.
-        """
-        wanted = len(self._net.directions)
-        if len(windows) < wanted:
-            raise ValueError(
-                f"{wanted} components cannot be learnt from {len(windows)} training windows; wanted at least as many "
-                "windows: give a longer file, or fewer components"
-            )
-        rows = windows[:, -1].astype(np.float64)
-        mean = rows.mean(axis=0)
-        _, _, directions = np.linalg.svd(rows - mean, full_matrices=False)
-        kept = directions[:wanted]
-        # The sign of a component is arbitrary; the largest weight is made positive so that a fit can be repeated.
-        kept = kept * np.sign(kept[np.arange(len(kept)), np.abs(kept).argmax(axis=1)])[:, None]
-        self._net.mean.copy_(torch.from_numpy(mean.astype(np.float32)))
-        self._net.directions.copy_(torch.from_numpy(kept.astype(np.float32)))
+    def draw(self, graph: "Graph", windows: str, arrays: Arrays) -> str:
+        inner = {name.removeprefix(INNER): array for name, array in arrays.items() if name.startswith(INNER)}
+        projected = graph.linear(graph.node("Sub", windows, graph.constant(arrays["mean"])), arrays["directions"])
+        drawn = draw_autoencoder(graph, projected, inner, self.steps, self.options)
+        wrong = graph.linear(graph.node("Sub", drawn, projected), arrays["directions"].T)
+        return graph.node("Add", windows, wrong)

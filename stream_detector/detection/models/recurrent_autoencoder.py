@@ -4,48 +4,24 @@ Unlike the LSTM autoencoder its code is the sequence of hidden states, one a ste
 signal; the narrow place is the number of units.
 """
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
+import numpy as np
 from pydantic import Field
 
 from stream_detector.detection.config import Config
-from stream_detector.detection.models.torch_model import TorchModel
+from stream_detector.detection.models.network import Arrays, Network, linear_arrays
+from stream_detector.detection.models.recurrent_layer import Cell, recurrent_arrays, recurrent_layer
 
-Cell = Literal["rnn", "gru", "lstm"]
-CELLS: dict[Cell, type[torch.nn.RNN | torch.nn.GRU | torch.nn.LSTM]] = {
-    "rnn": torch.nn.RNN,
-    "gru": torch.nn.GRU,
-    "lstm": torch.nn.LSTM,
-}
+if TYPE_CHECKING:
+    from stream_detector.detection.models.graph import Graph
 
 
-class RecurrentAutoencoderNet(torch.nn.Module):
-    """(B, T, F) -> (B, T, F): a recurrent layer of `hidden` units, another that reads its states, a dense output.
+class RecurrentAutoencoder(Network):
+    """Kind "recurrent-autoencoder": a recurrent layer of `hidden` units, another that reads its states, a dense output.
 
     A window is redrawn in sequences of `sequence` steps, each by itself.
     """
-
-    def __init__(
-        self, sensors: int, sequence: int, hidden: int, cell: Cell, output: Literal["linear", "sigmoid"]
-    ) -> None:
-        super().__init__()
-        self.sequence = sequence
-        self.encoder = CELLS[cell](sensors, hidden, batch_first=True)
-        self.decoder = CELLS[cell](hidden, hidden, batch_first=True)
-        self.output = torch.nn.Linear(hidden, sensors)
-        self.sigmoid = output == "sigmoid"
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        states, _ = self.encoder(windows.reshape(-1, self.sequence, windows.shape[2]))
-        drawn, _ = self.decoder(states)
-        values: torch.Tensor = self.output(drawn)
-        values = values.reshape(windows.shape)
-        return torch.sigmoid(values) if self.sigmoid else values
-
-
-class RecurrentAutoencoder(TorchModel):
-    """Kind "recurrent-autoencoder"."""
 
     class Options(Config):
         hidden: Annotated[int, Field(ge=1, le=1024)] = 2
@@ -57,7 +33,24 @@ class RecurrentAutoencoder(TorchModel):
         )
 
     def __init__(self, options: Options, steps: int, sensors: int) -> None:
-        sequence = options.sequence or steps
-        if steps % sequence:
-            raise ValueError(f"a window of {steps} steps is no multiple of sequence = {sequence}")
-        super().__init__(RecurrentAutoencoderNet(sensors, sequence, options.hidden, options.cell, options.output))
+        self.options = options
+        self.sequence = options.sequence or steps
+        if steps % self.sequence:
+            raise ValueError(f"a window of {steps} steps is no multiple of sequence = {self.sequence}")
+        super().__init__(steps, sensors)
+
+    def untrained(self, rng: np.random.Generator) -> Arrays:
+        hidden, cell = self.options.hidden, self.options.cell
+        encoder = recurrent_arrays(rng, "encoder", self.sensors, hidden, cell)
+        decoder = recurrent_arrays(rng, "decoder", hidden, hidden, cell)
+        return encoder | decoder | linear_arrays(rng, "output", hidden, self.sensors)
+
+    def draw(self, graph: "Graph", windows: str, arrays: Arrays) -> str:
+        cell = self.options.cell
+        sequences = graph.reshape(windows, [-1, self.sequence, self.sensors])
+        states = recurrent_layer(graph, graph.transpose(sequences, [1, 0, 2]), arrays, "encoder", cell)
+        drawn = recurrent_layer(graph, states, arrays, "decoder", cell)
+        values = graph.linear(drawn, arrays["output.weight"], arrays["output.bias"])
+        if self.options.output == "sigmoid":
+            values = graph.node("Sigmoid", values)
+        return graph.reshape(graph.transpose(values, [1, 0, 2]), [-1, self.steps, self.sensors])

@@ -1,7 +1,7 @@
 """The kinds of model a recipe can name. A kind is one module and one line in `KINDS`.
 
 A model reads scaled windows and gives back what it expected, or its own errors or score. Its whole state is named
-arrays, so that a bundle holds no code. Networks derive from `torch_model.TorchModel` and are trained by
+arrays, so that a bundle holds no code. Networks derive from `network.Network` and are trained by
 `trainer.fitting.training`; everything else implements `Learner.learn`.
 """
 

@@ -6,45 +6,21 @@ distribution systems"; there with a hydraulic simulator, here learnt). All netwo
 product.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
-from stream_detector.detection.models.torch_model import Loss, TorchModel
+from stream_detector.detection.models.network import Arrays, Network
+
+if TYPE_CHECKING:
+    from stream_detector.detection.models.graph import Graph
 
 
-class SensorRegressorsNet(torch.nn.Module):
-    """(B, T, F) -> (B, T - lags, F): each sensor from the others in the same and the `lags` steps before."""
-
-    def __init__(self, sensors: int, lags: int, hidden: int) -> None:
-        super().__init__()
-        inputs = sensors * (lags + 1)
-        self.lags = lags
-        self.weight_in = torch.nn.Parameter(torch.randn(sensors, inputs, hidden) / inputs**0.5)
-        self.bias_in = torch.nn.Parameter(torch.zeros(sensors, 1, hidden))
-        self.weight_out = torch.nn.Parameter(torch.randn(sensors, hidden, 1) / hidden**0.5)
-        self.bias_out = torch.nn.Parameter(torch.zeros(sensors, 1, 1))
-        # A network never sees its own sensor, at no lag: a replayed or frozen signal would predict itself.
-        others = torch.ones(sensors, inputs, 1)
-        for sensor in range(sensors):
-            others[sensor, sensor::sensors] = 0.0
-        self.others: torch.Tensor
-        self.register_buffer("others", others, persistent=False)
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        length = windows.shape[1] - self.lags
-        lagged = [windows[:, self.lags - lag : self.lags - lag + length] for lag in range(self.lags + 1)]
-        rows = torch.cat(lagged, dim=2).flatten(end_dim=1)
-        weight = self.weight_in * self.others
-        hidden = torch.relu(rows.expand(len(weight), -1, -1) @ weight + self.bias_in)
-        predicted = (hidden @ self.weight_out + self.bias_out)[:, :, 0]
-        return predicted.T.reshape(len(windows), length, -1)
-
-
-class SensorRegressors(TorchModel):
-    """Kind "sensor-regressors"."""
+class SensorRegressors(Network):
+    """Kind "sensor-regressors": each sensor from the others in the same and the `lags` steps before."""
 
     class Options(Config):
         lags: Annotated[int, Field(ge=0, le=32)] = 3
@@ -56,16 +32,37 @@ class SensorRegressors(TorchModel):
     def __init__(self, options: Options, steps: int, sensors: int) -> None:
         if options.lags >= steps:
             raise ValueError(f"lags = {options.lags} leaves nothing of a window of {steps} steps")
-        self._noise = options.noise
-        super().__init__(SensorRegressorsNet(sensors, options.lags, options.hidden))
+        self.options = options
+        super().__init__(steps, sensors)
 
-    def loss(self, windows: torch.Tensor, known: torch.Tensor, labels: torch.Tensor, kind: Loss) -> torch.Tensor:  # noqa: ARG002
-        """Huber loss of the predictions from noisy inputs: valves jump, and their jumps should not rule the fit."""
-        inputs = windows
-        if self.module.training and self._noise:
-            inputs = windows + self._noise * torch.randn_like(windows)
-        output = self.module(inputs)
-        newest = output.shape[1]
-        errors = torch.nn.functional.huber_loss(output, windows[:, -newest:], reduction="none") * known[:, -newest:]
-        mean: torch.Tensor = errors.sum() / known[:, -newest:].sum().clamp(min=1)
-        return mean
+    def untrained(self, rng: np.random.Generator) -> Arrays:
+        sensors, hidden = self.sensors, self.options.hidden
+        inputs = sensors * (self.options.lags + 1)
+        return {
+            "weight_in": (rng.standard_normal((sensors, inputs, hidden)) / inputs**0.5).astype(np.float32),
+            "bias_in": np.zeros((sensors, 1, hidden), np.float32),
+            "weight_out": (rng.standard_normal((sensors, hidden, 1)) / hidden**0.5).astype(np.float32),
+            "bias_out": np.zeros((sensors, 1, 1), np.float32),
+        }
+
+    def draw(self, graph: "Graph", windows: str, arrays: Arrays) -> str:
+        lags, sensors = self.options.lags, self.sensors
+        length = self.steps - lags
+        lagged = [graph.slice(windows, 1, lags - lag, self.steps - lag) for lag in range(lags + 1)]
+        rows = graph.reshape(graph.node("Concat", *lagged, axis=2), [1, -1, sensors * (lags + 1)])
+        weight = arrays["weight_in"] * others(sensors, lags)
+        inner = graph.node("MatMul", rows, graph.constant(weight))
+        hidden = graph.node("Relu", graph.node("Add", inner, graph.constant(arrays["bias_in"])))
+        predicted = graph.node("MatMul", hidden, graph.constant(arrays["weight_out"]))
+        predicted = graph.node("Add", predicted, graph.constant(arrays["bias_out"]))
+        by_sensor = graph.reshape(predicted, [sensors, -1])
+        return graph.reshape(graph.transpose(by_sensor, [1, 0]), [-1, length, sensors])
+
+
+def others(sensors: int, lags: int) -> NDArray[np.float32]:
+    """(sensors, inputs, 1): 0 where an input is the sensor itself, at any lag: a replayed or frozen signal would
+    predict itself."""
+    mask = np.ones((sensors, sensors * (lags + 1), 1), np.float32)
+    for sensor in range(sensors):
+        mask[sensor, sensor::sensors] = 0.0
+    return mask

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 
-from stream_detector.detection.models.lstm_autoencoder import LstmAutoencoderNet
+from stream_detector.detection.models.fixed_batches import BATCH_WINDOWS
+from stream_detector.detection.models.lstm_autoencoder import LstmAutoencoder, layer_sizes
 
 SENSORS, STEPS = 3, 6
 
@@ -13,14 +13,13 @@ def sigmoid(values):
     return 1 / (1 + np.exp(-values))
 
 
-def naive_lstm(layer, inputs):
+def naive_lstm(arrays, name, inputs):
     """Hochreiter and Schmidhuber 1997 with a forget gate, one window: (T, inputs) -> (T, units)."""
-    weights = {name: tensor.detach().numpy().astype(np.float64) for name, tensor in layer.named_parameters()}
-    units = layer.hidden_size
+    weights = {part: arrays[f"{name}.{part}_l0"].astype(np.float64) for part in PARTS}
+    units = weights["weight_hh"].shape[1]
     hidden, cell, outputs = np.zeros(units), np.zeros(units), []
     for step in inputs:
-        gates = weights["weight_ih_l0"] @ step + weights["bias_ih_l0"]
-        gates = gates + weights["weight_hh_l0"] @ hidden + weights["bias_hh_l0"]
+        gates = weights["weight_ih"] @ step + weights["bias_ih"] + weights["weight_hh"] @ hidden + weights["bias_hh"]
         enter, forget, candidate, leave = np.split(gates, 4)
         cell = sigmoid(forget) * cell + sigmoid(enter) * np.tanh(candidate)
         hidden = sigmoid(leave) * np.tanh(cell)
@@ -28,31 +27,30 @@ def naive_lstm(layer, inputs):
     return np.array(outputs)
 
 
-def naive_autoencoder(net, window):
-    signal = window
-    for layer in net.encoder:
-        signal = naive_lstm(layer, signal)
+PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def naive_autoencoder(model, window):
+    arrays, signal = model.arrays(), window
+    for layer in range(len(model.options.hidden)):
+        signal = naive_lstm(arrays, f"encoder.{layer}", signal)
     signal = np.repeat(signal[-1:], len(window), axis=0)
-    for layer in net.decoder:
-        signal = naive_lstm(layer, signal)
-    drawn = signal @ net.output.weight.detach().numpy().T + net.output.bias.detach().numpy()
-    return sigmoid(drawn) if net.sigmoid else drawn
+    for layer in range(len(model.options.hidden)):
+        signal = naive_lstm(arrays, f"decoder.{layer}", signal)
+    drawn = signal @ arrays["output.weight"].T + arrays["output.bias"]
+    return sigmoid(drawn) if model.options.output == "sigmoid" else drawn
 
 
-@pytest.mark.parametrize("hidden", [[4], [5, 2], [6, 4, 2]])
+@pytest.mark.parametrize("hidden", [(4,), (5, 2), (6, 4, 2)])
 @pytest.mark.parametrize("output", ["linear", "sigmoid"])
 def test_the_network_is_what_its_equations_say(hidden, output):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        net = LstmAutoencoderNet(SENSORS, hidden, output)
-    windows = np.random.default_rng(2).normal(size=(4, STEPS, SENSORS)).astype(np.float32)
-    found = net(torch.from_numpy(windows)).detach().numpy()
-    for window, drawn in zip(windows, found, strict=True):
-        np.testing.assert_allclose(drawn, naive_autoencoder(net, window), atol=1e-5)
+    model = LstmAutoencoder(LstmAutoencoder.Options(hidden=hidden, output=output), STEPS, SENSORS)
+    windows = np.random.default_rng(2).normal(size=(BATCH_WINDOWS, STEPS, SENSORS)).astype(np.float32)
+    for window, drawn in zip(windows, model.infer(windows), strict=True):
+        np.testing.assert_allclose(drawn, naive_autoencoder(model, window), atol=1e-5)
 
 
 def test_the_decoder_mirrors_the_encoder():
-    net = LstmAutoencoderNet(60, [32, 16], "linear")
-    assert [(layer.input_size, layer.hidden_size) for layer in net.encoder] == [(60, 32), (32, 16)]
-    assert [(layer.input_size, layer.hidden_size) for layer in net.decoder] == [(16, 16), (16, 32)]
-    assert net.output.out_features == 60
+    assert layer_sizes(60, (32, 16)) == {
+        "encoder.0": (60, 32), "encoder.1": (32, 16), "decoder.0": (16, 16), "decoder.1": (16, 32),
+    }  # fmt: skip

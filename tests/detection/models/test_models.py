@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import ModelConfig
+from stream_detector.detection.models.fixed_batches import run_in_batches
 from stream_detector.detection.models.registry import KINDS, Learner, Model, ModelOutput, build, needs_labels
 
 STEPS, SENSORS = 12, 7
@@ -53,9 +54,8 @@ def test_a_model_rebuilt_from_its_arrays_says_the_same(kind: str) -> None:
     again = build(ModelConfig(kind=kind, options=SIZES.get(kind, {})), STEPS, SENSORS)
     again.restore(arrays)
     windows = windows_of(20, seed=4)
-    for expected, found in zip(
-        whole(model.run(windows, known_of(windows))), whole(again.run(windows, known_of(windows))), strict=True
-    ):
+    first, second = (whole(run_in_batches(each, windows, known_of(windows))) for each in (model, again))
+    for expected, found in zip(first, second, strict=True):
         assert np.array_equal(expected, found)
 
 
@@ -70,7 +70,7 @@ def test_arrays_of_another_size_are_refused(kind: str) -> None:
 @pytest.mark.parametrize("kind", ALL)
 def test_errors_have_one_column_a_sensor_and_are_never_negative(kind: str) -> None:
     windows = windows_of(9)
-    output = learnt(kind).run(windows, known_of(windows))
+    output = run_in_batches(learnt(kind), windows, known_of(windows))
     if output.errors is not None:
         assert output.errors.shape == (9, SENSORS)
         assert (output.errors >= 0).all()
@@ -89,7 +89,7 @@ def test_mahalanobis_agrees_with_its_textbook_form_without_shrinkage() -> None:
     model = build(ModelConfig(kind="mahalanobis", options={"shrinkage": 0.0}), 1, 3)
     assert isinstance(model, Learner)
     model.learn(windows, known_of(windows), np.zeros(400, bool), seed=0)
-    found = model.run(windows, known_of(windows)).score
+    found = run_in_batches(model, windows, known_of(windows)).score
     mean, inverse = rows.mean(axis=0), np.linalg.inv(np.cov(rows.T))
     expected = [float(np.sqrt((row - mean) @ inverse @ (row - mean))) for row in rows]
     assert found == pytest.approx(np.array(expected), rel=1e-3)
@@ -106,12 +106,12 @@ def test_mahalanobis_averages_distances_over_the_window() -> None:
     many.learn(windows, known_of(windows), np.zeros(200, bool), seed=0)
     single = np.mean(
         [
-            one.run(windows[:, step : step + 1], known_of(windows[:, step : step + 1])).score  # type: ignore[misc]
+            run_in_batches(one, windows[:, step : step + 1], known_of(windows[:, step : step + 1])).score  # type: ignore[misc]
             for step in range(STEPS)
         ],
         axis=0,
     )
-    assert many.run(windows, known_of(windows)).score == pytest.approx(single, rel=1e-6)
+    assert run_in_batches(many, windows, known_of(windows)).score == pytest.approx(single, rel=1e-6)
 
 
 def test_principal_components_flag_what_leaves_the_plane_and_what_goes_far_within_it() -> None:
@@ -122,7 +122,7 @@ def test_principal_components_flag_what_leaves_the_plane_and_what_goes_far_withi
     assert isinstance(model, Learner)
     model.learn(windows, known_of(windows), np.zeros(500, bool), seed=0)
     odd = np.array([[[0.5, -0.5, 0.0]], [[9.0, 9.0, 9.0]], [[0.5, 0.5, 0.5]]], np.float32)
-    score = model.run(odd, known_of(odd)).score
+    score = run_in_batches(model, odd, known_of(odd)).score
     assert score is not None
     assert score[0] > 10
     assert score[1] > 1
@@ -134,8 +134,8 @@ def test_a_regressor_never_reads_its_own_sensor() -> None:
     windows = windows_of(16)
     changed = windows.copy()
     changed[:, :, 2] += 5
-    before = model.run(windows, known_of(windows)).reconstruction
-    after = model.run(changed, known_of(changed)).reconstruction
+    before = run_in_batches(model, windows, known_of(windows)).reconstruction
+    after = run_in_batches(model, changed, known_of(changed)).reconstruction
     assert before is not None
     assert after is not None
     assert np.array_equal(before[:, :, 2], after[:, :, 2])
@@ -146,7 +146,7 @@ def test_tail_deviation_puts_quiet_and_jumpy_sensors_on_one_footing() -> None:
     windows = windows_of(2000)
     windows[:, :, 0] *= 100
     model = learnt("tail-deviation", windows)
-    score = model.run(windows, known_of(windows)).score
+    score = run_in_batches(model, windows, known_of(windows)).score
     assert score is not None
     assert 1 <= score.max() < 2
     assert (score > 1).mean() < 0.01 * SENSORS
@@ -160,7 +160,7 @@ def test_the_logistic_classifier_finds_a_failing_side_and_a_failing_size() -> No
     model = build(ModelConfig(kind="logistic-classifier", options={"c": 0.1}), 1, 4)
     assert isinstance(model, Learner)
     model.learn(windows[:2000], known_of(windows[:2000]), labels[:2000], seed=0)
-    output = model.run(windows[2000:], known_of(windows[2000:]))
+    output = run_in_batches(model, windows[2000:], known_of(windows[2000:]))
     assert output.score is not None
     assert output.score[labels[2000:]].mean() > 0.8
     assert output.score[~labels[2000:]].mean() < 0.35
@@ -174,20 +174,6 @@ def test_a_classifier_says_what_is_missing_when_only_one_kind_of_row_is_there() 
     windows = windows_of(10)
     with pytest.raises(ValueError, match="only one kind is there"):
         model.learn(windows, known_of(windows), np.zeros(10, bool), seed=0)
-
-
-def test_projected_errors_lie_in_the_plane_of_the_components() -> None:
-    from stream_detector.detection.models.projected_autoencoder import ProjectedAutoencoder
-
-    windows = windows_of(300)
-    windows[:, :, 3:] *= 0.01
-    model = build(ModelConfig(kind="projected-lstm-autoencoder", options={"components": 3}), STEPS, SENSORS)
-    assert isinstance(model, ProjectedAutoencoder)
-    model.prepare(windows, known_of(windows))
-    reconstruction = model.run(windows, known_of(windows)).reconstruction
-    assert reconstruction is not None
-    left = windows - reconstruction
-    assert np.abs(left[:, :, 3:]).max() < 0.05 * np.abs(left[:, :, :3]).max()
 
 
 @pytest.mark.parametrize(

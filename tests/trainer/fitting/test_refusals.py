@@ -12,12 +12,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream_detector.detection.config import ModelConfig
+from stream_detector.detection.models.network import Network
 from stream_detector.detection.models.registry import KINDS, build
 from stream_detector.errors import DataError, RecipeError
 from tests.differential.fitted import random_dataset, random_kind, random_sections
 from tests.support.properties import examples
 from trainer.data.dataset import Dataset
 from trainer.fitting.fit import fit_recipe
+from trainer.fitting.networks.torch_network import torch_network
 from trainer.recipe import Recipe, recipe_of
 
 Sections = dict[str, Any]
@@ -122,9 +124,10 @@ def test_any_recipe_and_any_data_give_a_bundle_or_a_sentence(seed: int) -> None:
 
 def test_more_components_than_training_windows_are_refused() -> None:
     model = build(ModelConfig(kind="projected-lstm-autoencoder", options={"components": 5}), 3, 8)
+    assert isinstance(model, Network)
     few = np.zeros((4, 3, 8), np.float32)
     with pytest.raises(ValueError, match="5 components cannot be learnt from 4 training windows"):
-        model.prepare(few, np.ones(few.shape, np.bool_))  # type: ignore[attr-defined]
+        torch_network(model, 0).prepare(few, np.ones(few.shape, np.bool_))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -5,6 +5,7 @@ import torch
 
 from stream_detector.detection.models.lstm_autoencoder import LstmAutoencoder
 from trainer.fitting.adam import Adam
+from trainer.fitting.networks.torch_network import torch_network
 from trainer.fitting.training import train_network
 from trainer.recipe import TrainConfig
 
@@ -12,9 +13,7 @@ STEPS, SENSORS = 4, 2
 
 
 def network(seed=0):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LstmAutoencoder(LstmAutoencoder.Options(hidden=(4, 2)), STEPS, SENSORS)
+    return torch_network(LstmAutoencoder(LstmAutoencoder.Options(hidden=(4, 2)), STEPS, SENSORS), seed)
 
 
 def waves(count=120):

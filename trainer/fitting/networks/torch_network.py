@@ -1,36 +1,23 @@
-"""What all torch models share: inference on one thread, and a state of named arrays."""
+"""What all networks have in common while they are fitted: a torch module, a loss, and arrays to serve from."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from importlib import import_module
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stream_detector.detection.models.registry import ModelOutput
-from stream_detector.detection.models.threads import one_thread
+from stream_detector.detection.models.network import Network
 
 Loss = Literal["squared", "absolute"]
 
 
-class TorchModel:
+class TorchNetwork:
     """A network `module`: (B, T, F) float32 -> reconstruction (B, R, F) of the newest R steps."""
-
-    supervised = False
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
-
-    def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:  # noqa: ARG002
-        return ModelOutput(reconstruction=self.infer(windows))
-
-    def infer(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The module's output for (B, T, F)."""
-        if self.module.training:
-            self.module.eval()
-        with one_thread(), torch.inference_mode():
-            output: NDArray[np.float32] = self.module(torch.from_numpy(windows)).numpy()
-        return output
 
     def prepare(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
         """Learn from the training windows (B, T, F) before the network is trained; most kinds learn nothing here."""
@@ -47,10 +34,15 @@ class TorchModel:
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.module.state_dict().items()}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        wanted = {name: tuple(tensor.shape) for name, tensor in self.module.state_dict().items()}
-        found = {name: tuple(array.shape) for name, array in arrays.items()}
-        if wanted != found:
-            differing = sorted(wanted.items() ^ found.items())[:4]
-            raise ValueError(f"the weights do not fit the model: names and shapes differ in {differing}")
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `arrays` gave."""
         self.module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
+
+
+def torch_network(model: Network, seed: int) -> TorchNetwork:
+    """The torch form of a network; its first weights follow from the seed."""
+    kind = type(model).__module__.rpartition(".")[2]
+    module = import_module(f"trainer.fitting.networks.{kind}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return cast("TorchNetwork", module.build(model))

@@ -1,0 +1,70 @@
+"""What all networks share: named arrays that training fills, and a graph of them that scores."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.models.fixed_batches import BATCH_WINDOWS
+from stream_detector.detection.models.graph import INPUT, Compiled, Graph
+from stream_detector.detection.models.registry import ModelOutput
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Network(ABC):
+    """Draws (B, T, F) float32 anew, or scores it. The trainer has the same network in torch, with arrays of the same
+    names and shapes (`trainer.fitting.networks`)."""
+
+    supervised = False
+
+    def __init__(self, steps: int, sensors: int) -> None:
+        self.steps, self.sensors = steps, sensors
+        self._arrays = self.untrained(np.random.default_rng(0))
+        self._compiled: Compiled | None = None
+
+    @abstractmethod
+    def untrained(self, rng: np.random.Generator) -> Arrays:
+        """Arrays of the right names and shapes, before any training."""
+
+    @abstractmethod
+    def draw(self, graph: Graph, windows: str, arrays: Arrays) -> str:
+        """Add the network to the graph; windows: (`BATCH_WINDOWS`, T, F)."""
+
+    def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:  # noqa: ARG002
+        return ModelOutput(reconstruction=self.infer(windows))
+
+    def infer(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The network's output for (`BATCH_WINDOWS`, T, F)."""
+        if self._compiled is None:
+            graph = Graph()
+            output = self.draw(graph, INPUT, self._arrays)
+            self._compiled = graph.compiled(output, (BATCH_WINDOWS, self.steps, self.sensors), np.float32)
+        return self._compiled(windows)
+
+    def arrays(self) -> Arrays:
+        return {name: array.copy() for name, array in self._arrays.items()}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        wanted = {name: array.shape for name, array in self._arrays.items()}
+        found = {name: array.shape for name, array in arrays.items()}
+        if wanted != found:
+            differing = sorted(wanted.items() ^ found.items())[:4]
+            raise ValueError(f"the weights do not fit the model: names and shapes differ in {differing}")
+        self._arrays = {name: np.array(array, np.float32) for name, array in arrays.items()}
+        self._compiled = None
+
+
+def uniform(rng: np.random.Generator, shape: tuple[int, ...], inputs: int) -> NDArray[np.float32]:
+    """Weights of a unit with so many inputs before any training: +-1 / sqrt(inputs)."""
+    return rng.uniform(-(inputs**-0.5), inputs**-0.5, shape).astype(np.float32)
+
+
+def linear_arrays(rng: np.random.Generator, name: str, inputs: int, outputs: int) -> Arrays:
+    """A dense layer's arrays, named as torch names them."""
+    return {
+        f"{name}.weight": uniform(rng, (outputs, inputs), inputs),
+        f"{name}.bias": uniform(rng, (outputs,), inputs),
+    }
