@@ -23,6 +23,7 @@ def fuzz_here(name: str, arguments: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["stream_detector", "trainer"]):
+        import tests.support.readers  # noqa: F401
         import trainer.recipe  # noqa: F401
     atheris.Setup([sys.argv[0], *arguments], TARGETS[name])
     atheris.Fuzz()
