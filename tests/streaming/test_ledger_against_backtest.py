@@ -58,7 +58,8 @@ def test_the_ledger_of_the_replayed_days_costs_what_the_backtest_says(
 ):
     folder, file = bundle
     for name in TOPICS:
-        create_topic(kafka.bootstrap, topic(unique_name, name), partitions=2)
+        policy = "compact" if name == "state" else "delete"
+        create_topic(kafka.bootstrap, topic(unique_name, name), partitions=2, cleanup_policy=policy)
     for variable, value in topic_environment(unique_name).items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("STREAM_DETECTOR_BOOTSTRAP", kafka.bootstrap)
