@@ -57,8 +57,9 @@ class ConvClassifier(Network):
             weight, bias = (graph.constant(arrays[f"{name}.{part}"]) for part in ("weight", "bias"))
             signal = graph.node("Relu", graph.node("Conv", signal, weight, bias, pads=[kernel // 2] * 2))
             signal = graph.node("MaxPool", signal, kernel_shape=[pool], strides=[pool], ceil_mode=1)
-        largest, mean = (graph.node(how, signal, axes=[2], keepdims=0) for how in ("ReduceMax", "ReduceMean"))
-        both = graph.node("Concat", largest, mean, axis=1)
+        # Not ReduceMean: the order of its additions hangs on where in memory, and so in the batch, a window lies.
+        largest, mean = graph.node("GlobalMaxPool", signal), graph.node("GlobalAveragePool", signal)
+        both = graph.node("Flatten", graph.node("Concat", largest, mean, axis=1))
         return graph.linear(both, arrays["output.weight"], arrays["output.bias"])
 
     def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:  # noqa: ARG002

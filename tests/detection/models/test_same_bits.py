@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from stream_detector.detection.config import ModelConfig
+from stream_detector.detection.models.fixed_batches import BATCH_WINDOWS
+from stream_detector.detection.models.registry import build
 from stream_detector.detection.scoring import ScoredWindows, Scorer
 from tests.support.models import ALL_KINDS, some_scorer
 from tests.support.properties import examples
@@ -62,3 +65,15 @@ def test_a_window_scores_the_same_bits_in_any_batch_order_place_and_number_of_th
     for threads in (1, 2):
         with threadpool_limits(threads):
             assert_same(scorer.score(windows), together, np.arange(count))
+
+
+def test_a_mean_over_steps_does_not_hang_on_the_place_of_its_window() -> None:
+    model = build(ModelConfig(kind="conv-classifier", options={"filters": [2], "kernel": 4, "pool": 1}), 8, 8)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        windows = rng.normal(size=(BATCH_WINDOWS, 8, 8)).astype(np.float32)
+        known, order = np.ones(windows.shape, np.bool_), rng.permutation(BATCH_WINDOWS)
+        found, wanted = model.run(windows[order], known).score, model.run(windows, known).score
+        assert found is not None
+        assert wanted is not None
+        assert found.tobytes() == wanted[order].tobytes()
