@@ -16,9 +16,9 @@ NOISY = {
     # The framework logs its everyday steps, under the names of our subclasses too.
     "faust": logging.WARNING,
     "mode": logging.WARNING,
-    "stream_detector.streaming.worker.transport": logging.WARNING,
-    "stream_detector.streaming.worker.agent": logging.WARNING,
-    "stream_detector.streaming.worker.consumer_thread": logging.WARNING,
+    "stream_detector.streaming.worker.transport.faust_driver": logging.WARNING,
+    "stream_detector.streaming.worker.transport.agent": logging.WARNING,
+    "stream_detector.streaming.worker.transport.consumer_thread": logging.WARNING,
     # Hundreds of lines a second while a broker is away; the watchdog says it once, and what matters is raised.
     "aiokafka": logging.CRITICAL,
     # It tells that it tries again, not why; those who try say it.

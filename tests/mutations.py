@@ -46,16 +46,19 @@ class Mutation:
         return text.replace(self.before, self.after)
 
 
-WORKER, CLIENTS = "stream_detector/streaming/worker", "stream_detector/streaming/clients"
-PIPELINE, PRODUCER, STATE = f"{WORKER}/pipeline.py", f"{CLIENTS}/producer.py", f"{CLIENTS}/state_topic.py"
+STREAMING = "stream_detector/streaming"
+WORKER = f"{STREAMING}/worker"
+TRANSPORT, OFFSETS, HEALTH = f"{WORKER}/transport", f"{WORKER}/offsets", f"{WORKER}/health"
+PIPELINE, PRODUCER = f"{WORKER}/pipeline.py", f"{STREAMING}/clients/producer.py"
+STATE = f"{STREAMING}/state/partition_state.py"
 OF_PIPELINE = ("tests/streaming/worker/test_pipeline.py",)
 OF_WORKER = ("tests/streaming/worker/test_local_worker.py",)
-OF_TRANSPORT = ("tests/streaming/worker/test_transport.py",)
-OF_PROBE = ("tests/streaming/worker/test_broker_probe.py",)
-OF_PLANNING = ("tests/streaming/worker/test_planning.py",)
-OF_READER = ("tests/streaming/clients/test_log_reader.py",)
+OF_TRANSPORT = ("tests/streaming/worker/transport/test_transport.py",)
+OF_PROBE = ("tests/streaming/worker/health/test_broker_probe.py",)
+OF_PLANNING = ("tests/streaming/worker/offsets/test_planning.py",)
+OF_READER = ("tests/streaming/readers/test_log_reader.py",)
 OF_PRODUCER = ("tests/streaming/clients/test_producer.py",)
-OF_PROGRESS = ("tests/streaming/worker/test_progress.py", *OF_PIPELINE)
+OF_PROGRESS = ("tests/streaming/worker/offsets/test_progress.py", *OF_PIPELINE)
 OF_ENGINE = ("tests/engine/test_engine.py", "tests/engine/test_rests.py", "tests/engine/test_engine_forms.py")
 
 # fmt: off
@@ -101,7 +104,7 @@ MUTATIONS = (
         OF_PIPELINE,
     ),
     Mutation(
-        "offsets are committed without a flush", f"{WORKER}/driving.py",
+        "offsets are committed without a flush", f"{TRANSPORT}/handle_and_commit.py",
         "        await keeper.flush()\n", "",
         OF_TRANSPORT,
     ),
@@ -119,7 +122,7 @@ MUTATIONS = (
         OF_PIPELINE,
     ),
     Mutation(
-        "a newer snapshot is dropped with its older one", f"{WORKER}/unacknowledged.py",
+        "a newer snapshot is dropped with its older one", f"{OFFSETS}/unacknowledged.py",
         "{**older.snapshots, **self.snapshots}", "{**self.snapshots, **older.snapshots}",
         OF_PIPELINE,
     ),
@@ -150,7 +153,7 @@ MUTATIONS = (
         OF_PRODUCER,
     ),
     Mutation(
-        "an event is acknowledged before it is handled", f"{WORKER}/agent.py",
+        "an event is acknowledged before it is handled", f"{TRANSPORT}/agent.py",
         "    await handle_or_fail(cast(Fetched, event.value), pipeline)\n",
         "    event.ack()\n    await handle_or_fail(cast(Fetched, event.value), pipeline)\n",
         OF_TRANSPORT,
@@ -197,22 +200,22 @@ MUTATIONS = (
         OF_PIPELINE,
     ),
     Mutation(
-        "a commit that the group did not take is believed", f"{WORKER}/driving.py",
+        "a commit that the group did not take is believed", f"{TRANSPORT}/handle_and_commit.py",
         "    if done:\n", "    if offsets:\n",
         OF_TRANSPORT,
     ),
     Mutation(
-        "offsets of partitions that are not ours any more count as committed", f"{WORKER}/consumer_thread.py",
+        "offsets of partitions that are not ours any more count as committed", f"{TRANSPORT}/consumer_thread.py",
         "return len(mine) == len(offsets)", "return True",
         OF_TRANSPORT,
     ),
     Mutation(
-        "the answer to an old commit counts for a new assignment", f"{WORKER}/progress.py",
+        "the answer to an old commit counts for a new assignment", f"{OFFSETS}/progress.py",
         "if self.declared is None or offset > self.declared:", "if False:",
         OF_PROGRESS,
     ),
     Mutation(
-        "a declaration goes back", f"{WORKER}/progress.py",
+        "a declaration goes back", f"{OFFSETS}/progress.py",
         "if self.declared is not None and offset <= self.declared:", "if False:",
         OF_PROGRESS,
     ),
@@ -233,23 +236,23 @@ MUTATIONS = (
         OF_PIPELINE,
     ),
     Mutation(
-        "fetches carry the number of the newest plan and not of theirs", f"{WORKER}/consumer_thread.py",
+        "fetches carry the number of the newest plan and not of theirs", f"{TRANSPORT}/consumer_thread.py",
         "        self.positions.clear()\n", "",
         OF_TRANSPORT,
     ),
     Mutation(
-        "records before the position are read again", f"{WORKER}/draining.py",
+        "records before the position are read again", f"{TRANSPORT}/draining.py",
         "    if records and records[0].offset < begin:", "    if False:",
-        ("tests/streaming/worker/test_draining.py",),
+        ("tests/streaming/worker/transport/test_draining.py",),
     ),
     # -- starts --------------------------------------------------------------------------------------------------------
     Mutation(
-        "a start lies beyond the commit", f"{WORKER}/recovery.py",
+        "a start lies beyond the commit", f"{OFFSETS}/recovery.py",
         "offset=min(max(low, known.beginning), resume)", "offset=max(low, known.beginning, resume)",
-        ("tests/streaming/worker/test_recovery.py",),
+        ("tests/streaming/worker/offsets/test_recovery.py",),
     ),
     Mutation(
-        "an end below the commit is believed at once", f"{WORKER}/planning.py",
+        "an end below the commit is believed at once", f"{OFFSETS}/planning.py",
         "            await self._sleep(LOOK_AGAIN_SECONDS)\n", "            return ends\n",
         OF_PLANNING,
     ),
@@ -276,22 +279,22 @@ MUTATIONS = (
     ),
     # -- failures ------------------------------------------------------------------------------------------------------
     Mutation(
-        "an error of the engine is swallowed", f"{WORKER}/driving.py",
+        "an error of the engine is swallowed", f"{TRANSPORT}/handle_and_commit.py",
         "        handler.fail(error)\n        await asyncio.Event().wait()\n", "        return\n",
         (*OF_TRANSPORT, *OF_WORKER),
     ),
     Mutation(
-        "after an error the batch counts as done", f"{WORKER}/driving.py",
+        "after an error the batch counts as done", f"{TRANSPORT}/handle_and_commit.py",
         "        await asyncio.Event().wait()\n", "",
         OF_TRANSPORT,
     ),
     Mutation(
-        "a failed commit is swallowed", f"{WORKER}/driving.py",
+        "a failed commit is swallowed", f"{TRANSPORT}/handle_and_commit.py",
         "        keeper.fail(error)\n        return False\n", "        return False\n",
         OF_TRANSPORT,
     ),
     Mutation(
-        "a group whose offset went back goes unseen", f"{WORKER}/broker_probe.py",
+        "a group whose offset went back goes unseen", f"{HEALTH}/broker_probe.py",
         "committed.get(number, -1) < offset", "committed.get(number, offset) < offset",
         OF_PROBE,
     ),
@@ -322,7 +325,7 @@ MUTATIONS = (
         OF_WORKER,
     ),
     Mutation(
-        "ready without an assignment", f"{WORKER}/broker_probe.py",
+        "ready without an assignment", f"{HEALTH}/broker_probe.py",
         "if not view.member or owned.planning:", "if not view.member:",
         OF_PROBE,
     ),

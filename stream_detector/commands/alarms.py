@@ -27,7 +27,7 @@ def command(
     from stream_detector.operations.notify.alarm_text import alarm_line
     from stream_detector.operations.record_guard import RecordGuard, read_message
     from stream_detector.settings import Settings
-    from stream_detector.streaming.clients.follower import Follower
+    from stream_detector.streaming.readers.follower import Follower
 
     settings = Settings.load(bootstrap=bootstrap)
     follower = Follower(settings, [settings.topic_alarms], from_beginning)

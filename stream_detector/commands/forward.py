@@ -70,7 +70,7 @@ async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> Non
     from stream_detector.metrics import ForwarderMetrics
     from stream_detector.process_metrics import new_registry
     from stream_detector.streaming.feeds.forwarder_process import ForwarderProcess
-    from stream_detector.streaming.worker.metrics_server import MetricsServer
+    from stream_detector.streaming.worker.health.metrics_server import MetricsServer
 
     registry = new_registry(settings.site, settings.certificates())
     process = ForwarderProcess(settings, forwarding, ForwarderMetrics(registry), registry)

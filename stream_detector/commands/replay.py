@@ -68,8 +68,8 @@ def command(
     from stream_detector.errors import DataError
     from stream_detector.historian import Layout, read_history
     from stream_detector.settings import Settings
-    from stream_detector.streaming.clients.librdkafka import need_topics, producer
-    from stream_detector.streaming.sources.replay import Disorder, Replay, layout_of_bundle
+    from stream_detector.streaming.clients.librdkafka import producer
+    from stream_detector.streaming.sources.replay import Disorder, Replay, layout_of_bundle, need_topics
     from stream_detector.time_options import parse_moment
 
     faster = speed_from(speed)

@@ -22,9 +22,9 @@ from stream_detector.messages import Costs
 from stream_detector.settings import PREFIX, Settings
 from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.clients.embedded import EmbeddedBroker
-from stream_detector.streaming.clients.follower import Follower
-from stream_detector.streaming.clients.topics import worker_topics
-from stream_detector.streaming.sources.replay import Form, Replay
+from stream_detector.streaming.readers.follower import Follower
+from stream_detector.streaming.sources.replay import Form, Replay, need_topics
+from stream_detector.streaming.topics.topics import worker_topics
 
 SIMULATED = "paper-machine"
 READINGS_PER_SECOND = 3_000.0
@@ -117,7 +117,7 @@ class Demo:
         environment |= {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
         environment |= {f"{PREFIX}GROUP": prefix, f"{PREFIX}TOPIC_PARTITIONS": "1"}
         client = librdkafka.producer(settings)
-        librdkafka.need_topics(client, settings)
+        need_topics(client, settings)
         self._say(f"topics {prefix}.* on {self.kafka}, removed at the end")
         try:
             yield settings, environment

@@ -14,7 +14,7 @@ from stream_detector.demo.screen import Frame
 from stream_detector.demo.watch import Watch
 from stream_detector.messages import Alarm, LoggedEvent, Score
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.follower import Followed, Follower
+from stream_detector.streaming.readers.follower import Followed, Follower
 from stream_detector.streaming.sources.replay import Replay, Sent
 
 IDLE_SECONDS = 4.0

@@ -19,8 +19,8 @@ from stream_detector.errors import StreamDetectorError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.clients.diagnosis import why_unreachable
-from stream_detector.streaming.clients.topic_checks import TopicNeeds, judge
-from stream_detector.streaming.clients.topics import Topic, declared_topics
+from stream_detector.streaming.topics.checks import TopicNeeds, judge
+from stream_detector.streaming.topics.topics import Topic, declared_topics
 
 SECONDS = 30.0
 CLOCK_SECONDS = 5.0

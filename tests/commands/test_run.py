@@ -159,7 +159,7 @@ def test_full_collections_become_rare_and_what_is_there_stays() -> None:
 
 def test_everyday_steps_of_the_framework_are_not_logged() -> None:
     logs.start_logging("INFO")
-    assert logging.getLogger("stream_detector.streaming.worker.consumer_thread").level == logging.WARNING
+    assert logging.getLogger("stream_detector.streaming.worker.transport.consumer_thread").level == logging.WARNING
     assert logging.getLogger("stream_detector.streaming.worker.pipeline").level == logging.NOTSET
 
 

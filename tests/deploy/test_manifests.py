@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings
 
 from stream_detector.operations.notify.forwarder_settings import ForwarderSettings
 from stream_detector.settings import Settings
-from stream_detector.streaming.worker.metrics_server import MetricsServer
+from stream_detector.streaming.worker.health.metrics_server import MetricsServer
 from tests.support.certificates import Authority
 from tests.support.paths import ROOT
 

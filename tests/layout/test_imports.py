@@ -37,7 +37,23 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"drift", "scoring"},
     ),
     "stream_detector.operations": ({"record_guard", "signing"}, {"alarms", "ledger"}, {"console", "notify"}),
-    "stream_detector.streaming": ({"clients"}, {"feeds", "sources"}, {"worker"}, {"audit", "doctor", "local"}),
+    "stream_detector.streaming": (
+        {"clients"},
+        {"state", "topics"},
+        {"readers"},
+        {"feeds", "sources"},
+        {"worker"},
+        {"audit", "doctor", "local"},
+    ),
+    "stream_detector.streaming.worker": (
+        {"ports"},
+        {"transport"},
+        {"offsets"},
+        {"dead_letter_rate", "health", "lifecycle", "pipeline", "start_clock"},
+        {"housekeeping"},
+        {"worker"},
+        {"composition"},
+    ),
     "trainer": (
         {"data_options", "output", "recipe"},
         {"data"},
@@ -165,9 +181,9 @@ def test_help_needs_no_heavy_library(product: list[Import]) -> None:
 @pytest.mark.parametrize(
     ("source", "module"),
     [
-        ("from stream_detector.streaming.worker.agent import x", "stream_detector.operations.ledger.ledger"),
+        ("from stream_detector.streaming.worker.transport.agent import x", "stream_detector.operations.ledger.ledger"),
         ("def f():\n    from stream_detector import engine", "stream_detector.detection.grid.grid"),
-        ("import stream_detector.commands.run", "stream_detector.streaming.worker.agent"),
+        ("import stream_detector.commands.run", "stream_detector.streaming.worker.transport.agent"),
         ("from stream_detector.errors import DataError", "stream_detector.detection.grid.grid"),
         ("from stream_detector.novelty import x", "stream_detector.commands.run"),
     ],

@@ -10,8 +10,8 @@ import pytest
 from stream_detector.__main__ import main
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
-from stream_detector.streaming.clients.topics import ensure_topics
 from stream_detector.streaming.doctor import examine_brokers
+from stream_detector.streaming.topics.topics import ensure_topics
 from tests.support.kafka import Kafka, free_port, why_no_kafka
 from tests.support.plant import small_bundle
 

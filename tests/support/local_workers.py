@@ -13,10 +13,10 @@ from stream_detector.engine.outcome import RecordBatch
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
-from stream_detector.streaming.clients.log_reader import LogReader
 from stream_detector.streaming.local.broker import LocalBroker, LocalGroup
 from stream_detector.streaming.local.clients import LocalProducer, ensure_local_topics, local_log_reader
 from stream_detector.streaming.local.stream import LocalStream
+from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.worker.composition import build_worker, limits_of
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.ports import DetectionEngine

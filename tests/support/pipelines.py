@@ -10,11 +10,11 @@ from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, Top
 from stream_detector.streaming.clients.producer import BurstSender, ConfirmedProducer
 from stream_detector.streaming.local.broker import LocalBroker
 from stream_detector.streaming.local.clients import LocalProducer, local_log_reader
-from stream_detector.streaming.worker.draining import Columns
+from stream_detector.streaming.worker.offsets.planning import Planner
+from stream_detector.streaming.worker.offsets.progress import PartitionProgress
+from stream_detector.streaming.worker.offsets.recovery import ScoredBy
 from stream_detector.streaming.worker.pipeline import Pipeline
-from stream_detector.streaming.worker.planning import Planner
-from stream_detector.streaming.worker.progress import Fetched, PartitionProgress
-from stream_detector.streaming.worker.recovery import ScoredBy
+from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
 from tests.support.messages import make_alarm
 
 READINGS = "plant.readings"

@@ -28,11 +28,11 @@ from stream_detector.operations.notify.notification import Writer
 from stream_detector.operations.notify.receivers import to_alert
 from stream_detector.operations.record_guard import Reason, RecordGuard, read_message
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.topic_reader import TopicRecord
 from stream_detector.streaming.feeds.alarm_logs import KafkaAlarmLog, KafkaStateLog
 from stream_detector.streaming.feeds.console_feed import ConsoleFeed
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
 from stream_detector.streaming.feeds.topic_history import HistoryCollector
+from stream_detector.streaming.readers.topic_reader import TopicRecord
 from tests.support.alarm_logs import FakeReceiver
 
 NOW = 1_790_000_000.0

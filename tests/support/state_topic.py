@@ -8,12 +8,12 @@ from typing import Self, cast
 from stream_detector.engine.snapshots import Snapshot, dump
 from stream_detector.messages import Alarm, to_bytes
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.log_reader import LogReader
 from stream_detector.streaming.clients.producer import Outgoing
-from stream_detector.streaming.clients.snapshots import snapshot_message
-from stream_detector.streaming.clients.state_topic import PartitionState
-from stream_detector.streaming.worker.planning import PartitionPlan, Planner
-from stream_detector.streaming.worker.recovery import ScoredBy, to_metadata
+from stream_detector.streaming.readers.log_reader import LogReader
+from stream_detector.streaming.state.partition_state import PartitionState
+from stream_detector.streaming.state.snapshots import snapshot_message
+from stream_detector.streaming.worker.offsets.planning import PartitionPlan, Planner
+from stream_detector.streaming.worker.offsets.recovery import ScoredBy, to_metadata
 
 SETTINGS = Settings.load(group="g")
 END = 10**6

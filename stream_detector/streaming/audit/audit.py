@@ -27,10 +27,10 @@ from stream_detector.streaming.audit.report import (
     compare_dead_letters,
 )
 from stream_detector.streaming.audit.topics import AuditTopics, open_audit_topics
-from stream_detector.streaming.clients.group_facts import BundleSwitch, Departure
-from stream_detector.streaming.clients.group_limits import limits_of
 from stream_detector.streaming.clients.kafka_types import KafkaRecord, TopicPartition
-from stream_detector.streaming.clients.state_topic import PartitionState
+from stream_detector.streaming.state.group_facts import BundleSwitch, Departure
+from stream_detector.streaming.state.group_limits import limits_of
+from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.worker.ports import DetectionEngine
 
 NewEngine = Callable[[Limits], DetectionEngine]

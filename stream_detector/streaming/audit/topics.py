@@ -16,9 +16,9 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_offsets import committed_offsets, own_committed_offsets
 from stream_detector.streaming.clients.kafka_types import KafkaConsumer, KafkaRecord, OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
-from stream_detector.streaming.clients.state_topic import PartitionState
-from stream_detector.streaming.clients.topics import existing_partitions
-from stream_detector.streaming.clients.translation import Translation, mapping_of
+from stream_detector.streaming.readers.translation import Translation, mapping_of
+from stream_detector.streaming.state.partition_state import PartitionState
+from stream_detector.streaming.topics.topics import existing_partitions
 
 POLL_MILLISECONDS = 500
 

@@ -1,6 +1,5 @@
 """Clients of confluent_kafka for the commands that send and follow messages (the worker itself uses aiokafka)."""
 
-import asyncio
 import contextlib
 from typing import Any
 
@@ -9,7 +8,6 @@ from confluent_kafka.admin import AdminClient
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.topics import ensure_topics
 
 CONNECT_SECONDS = 10.0
 
@@ -95,18 +93,6 @@ def topics_of(client: Any, settings: Settings) -> dict[str, list[int]]:
             "start one (`make kafka`) or name another with --bootstrap HOST:PORT"
         ) from error
     return {name: sorted(topic.partitions) for name, topic in found.items() if topic.partitions}
-
-
-def need_topics(client: Any, settings: Settings) -> None:
-    """Make the worker's topics where the topic of readings is missing and making it is allowed.
-
-    Raises:
-        BrokerError: it is missing and may not be or cannot be made.
-    """
-    if {settings.topic_readings, settings.topic_events} <= set(topics_of(client, settings)):
-        return
-
-    asyncio.run(ensure_topics(settings))
 
 
 def delete_topics(settings: Settings, names: list[str]) -> None:

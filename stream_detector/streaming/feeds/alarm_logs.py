@@ -16,8 +16,8 @@ from stream_detector.operations.alarms.state_keeper import StateInput, StatesSoF
 from stream_detector.operations.notify.delivery import AlarmRecord, Restored
 from stream_detector.operations.record_guard import RecordGuard, broker_seconds, read_message
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.committed_log import CommittedLog, until_it_works
-from stream_detector.streaming.clients.topic_reader import TopicReader
+from stream_detector.streaming.readers.committed_log import CommittedLog, until_it_works
+from stream_detector.streaming.readers.topic_reader import TopicReader
 
 OPEN_SECONDS = 30 * 86_400.0
 """An alarm that nobody has acknowledged for longer is not asked after any more."""

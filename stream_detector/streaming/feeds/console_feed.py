@@ -27,9 +27,9 @@ from stream_detector.operations.console.server import add_console
 from stream_detector.operations.console.views import RecordsState, Sample, SensorShare, WorkerView
 from stream_detector.operations.record_guard import RecordGuard, asset_of, read_message
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.committed_log import wanted_by_us
-from stream_detector.streaming.clients.topic_reader import TopicReader, TopicRecord
 from stream_detector.streaming.feeds.feedback import send_feedback
+from stream_detector.streaming.readers.committed_log import wanted_by_us
+from stream_detector.streaming.readers.topic_reader import TopicReader, TopicRecord
 
 log = logging.getLogger(__name__)
 

@@ -28,11 +28,11 @@ from stream_detector.operations.notify.notification import Writer
 from stream_detector.operations.notify.receivers import Alertmanager, Receiver, Webhook
 from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.committed_log import CommittedLog, wanted_by_us
 from stream_detector.streaming.clients.security import aiokafka_options
-from stream_detector.streaming.clients.topics import ensure_history_topics
 from stream_detector.streaming.feeds.alarm_logs import KafkaAlarmLog, KafkaStateLog
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed, follow_ledger
+from stream_detector.streaming.readers.committed_log import CommittedLog, wanted_by_us
+from stream_detector.streaming.topics.topics import ensure_history_topics
 
 log = logging.getLogger(__name__)
 

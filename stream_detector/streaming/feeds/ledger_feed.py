@@ -10,7 +10,7 @@ from stream_detector.operations.ledger.gauges import LedgerGauges
 from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.record_guard import RecordGuard, asset_of, read_message
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.topic_reader import TopicReader, TopicRecord
+from stream_detector.streaming.readers.topic_reader import TopicReader, TopicRecord
 
 SECONDS_PER_DAY = 86_400.0
 FORGET_EVERY_SECONDS = 3_600.0

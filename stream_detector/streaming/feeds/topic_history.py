@@ -20,9 +20,9 @@ from stream_detector.messages import LoggedEvent, Reading, Row
 from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.record_guard import RecordGuard, UnusableError, asset_of
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.topic_reader import TopicReader, TopicRecord
-from stream_detector.streaming.clients.translation import Translation, mapping_of
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
+from stream_detector.streaming.readers.topic_reader import TopicReader, TopicRecord
+from stream_detector.streaming.readers.translation import Translation, mapping_of
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from aiokafka.errors import KafkaConnectionError
 
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
-from stream_detector.streaming.clients.log_reader import LogReader
-from stream_detector.streaming.clients.topics import worker_topics
 from stream_detector.streaming.local.broker import LocalBroker, LocalRecord
+from stream_detector.streaming.readers.log_reader import LogReader
+from stream_detector.streaming.topics.topics import worker_topics
 
 
 class LocalConsumer:

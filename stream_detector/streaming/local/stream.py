@@ -9,11 +9,10 @@ from aiokafka.errors import KafkaError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.local.broker import LocalGroup, LocalRecord
-from stream_detector.streaming.worker.draining import Columns
-from stream_detector.streaming.worker.driving import commit_declared, handle_or_fail
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.ports import FetchState, GroupView
-from stream_detector.streaming.worker.progress import Fetched
+from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
+from stream_detector.streaming.worker.transport.handle_and_commit import commit_declared, handle_or_fail
 
 FETCHED_AHEAD = 2
 """Fetches that may wait to be handled."""

@@ -4,6 +4,7 @@ The values in the messages are the shortest text that reads back as the same flo
 the trainer read.
 """
 
+import asyncio
 import heapq
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ from stream_detector.bundle.manifest import parse
 from stream_detector.errors import BrokerError
 from stream_detector.historian import History, Layout
 from stream_detector.messages import to_iso
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.librdkafka import topics_of
+from stream_detector.streaming.topics.topics import ensure_topics
 
 Form = Literal["readings", "rows"]
 
@@ -53,6 +57,17 @@ class Disorder:
     @property
     def any(self) -> bool:
         return self.shuffle_seconds > 0 or self.repeat_share > 0
+
+
+def need_topics(client: Any, settings: Settings) -> None:
+    """Make the worker's topics where the topic of readings is missing and making it is allowed.
+
+    Raises:
+        BrokerError: it is missing and may not be or cannot be made.
+    """
+    if {settings.topic_readings, settings.topic_events} <= set(topics_of(client, settings)):
+        return
+    asyncio.run(ensure_topics(settings))
 
 
 def layout_of_bundle(folder: Path, layout: Layout) -> tuple[Layout, bool]:

@@ -16,29 +16,29 @@ from stream_detector.metrics import WorkerMetrics
 from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.process_metrics import new_registry
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients import topics
 from stream_detector.streaming.clients.diagnosis import Unreachable, why_unreachable
-from stream_detector.streaming.clients.group_limits import limits_of
 from stream_detector.streaming.clients.kafka_types import KafkaProducer
-from stream_detector.streaming.clients.log_reader import LogReader, open_log_reader
 from stream_detector.streaming.clients.producer import ConfirmedProducer, open_producer
-from stream_detector.streaming.clients.topic_checks import TopicNeeds
-from stream_detector.streaming.clients.topic_watch import AdminTopicCounts, TopicWatch
-from stream_detector.streaming.clients.translation import mapping_of
 from stream_detector.streaming.feeds.console_feed import ConsoleFeed
+from stream_detector.streaming.readers.log_reader import LogReader, open_log_reader
+from stream_detector.streaming.readers.translation import mapping_of
 from stream_detector.streaming.sources.repartition import Repartition, read_map
-from stream_detector.streaming.worker.agent import FaustStream
-from stream_detector.streaming.worker.broker_probe import BrokerProbe
+from stream_detector.streaming.state.group_limits import limits_of
+from stream_detector.streaming.topics import topics
+from stream_detector.streaming.topics.checks import TopicNeeds
+from stream_detector.streaming.topics.watch import AdminTopicCounts, TopicWatch
+from stream_detector.streaming.worker.health.broker_probe import BrokerProbe
+from stream_detector.streaming.worker.health.metrics_server import MetricsServer
+from stream_detector.streaming.worker.health.worker_metrics import MetricsRecorder
 from stream_detector.streaming.worker.housekeeping import Housekeeping
 from stream_detector.streaming.worker.lifecycle import Lifecycle
-from stream_detector.streaming.worker.metrics_server import MetricsServer
+from stream_detector.streaming.worker.offsets.planning import Planner
+from stream_detector.streaming.worker.offsets.recovery import ScoredBy
 from stream_detector.streaming.worker.pipeline import Pipeline
-from stream_detector.streaming.worker.planning import Planner
 from stream_detector.streaming.worker.ports import Clock, DetectionEngine, ReadingsStream
-from stream_detector.streaming.worker.recovery import ScoredBy
 from stream_detector.streaming.worker.start_clock import StartClock
+from stream_detector.streaming.worker.transport.agent import FaustStream
 from stream_detector.streaming.worker.worker import WATCH_SECONDS, Worker, longest_beat_seconds
-from stream_detector.streaming.worker.worker_metrics import MetricsRecorder
 
 
 def build_worker(

@@ -11,9 +11,9 @@ from stream_detector.engine.outcome import AssetStatus
 from stream_detector.engine.snapshots import load
 from stream_detector.errors import StalledError
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.snapshots import SnapshotRecord
-from stream_detector.streaming.clients.state_topic import PartitionState
-from stream_detector.streaming.clients.topic_watch import TopicsSeen, TopicWatch
+from stream_detector.streaming.state.partition_state import PartitionState
+from stream_detector.streaming.state.snapshots import SnapshotRecord
+from stream_detector.streaming.topics.watch import TopicsSeen, TopicWatch
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.ports import Clock, OpenLog
 

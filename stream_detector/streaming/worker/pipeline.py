@@ -15,19 +15,20 @@ from stream_detector.engine.outcome import Outcome, ScoredSteps
 from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.group_facts import Departure, fact_message
 from stream_detector.streaming.clients.producer import BurstSender, Outgoing
-from stream_detector.streaming.clients.snapshots import snapshot_message
-from stream_detector.streaming.clients.state_topic import PartitionState
-from stream_detector.streaming.clients.translation import Translation
+from stream_detector.streaming.readers.translation import Translation
+from stream_detector.streaming.state.group_facts import Departure, fact_message
+from stream_detector.streaming.state.partition_state import PartitionState
+from stream_detector.streaming.state.snapshots import snapshot_message
 from stream_detector.streaming.worker.dead_letter_rate import DeadLetterRate
-from stream_detector.streaming.worker.offset_keeper import CommittedOffsets
-from stream_detector.streaming.worker.planning import PartitionPlan, Planner
+from stream_detector.streaming.worker.offsets.planning import PartitionPlan, Planner
+from stream_detector.streaming.worker.offsets.progress import PartitionProgress
+from stream_detector.streaming.worker.offsets.recovery import ScoredBy, to_metadata
+from stream_detector.streaming.worker.offsets.takeover import alarm_message, mend_late
+from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
 from stream_detector.streaming.worker.ports import Clock, DetectionEngine, PipelineObserver
-from stream_detector.streaming.worker.progress import Fetched, PartitionProgress, parts_of
-from stream_detector.streaming.worker.recovery import ScoredBy, to_metadata
-from stream_detector.streaming.worker.takeover import alarm_message, mend_late
-from stream_detector.streaming.worker.unacknowledged import Unacknowledged
+from stream_detector.streaming.worker.transport.fetched import Fetched, parts_of
+from stream_detector.streaming.worker.transport.offset_keeper import CommittedOffsets
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stream_detector.engine.outcome import AssetStatus, Outcome, RecordBatch
-from stream_detector.streaming.clients.log_reader import LogReader
+from stream_detector.streaming.readers.log_reader import LogReader
 
 OpenLog = Callable[[], LogReader]
 """Makes a reader, not started."""

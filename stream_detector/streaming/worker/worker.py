@@ -13,15 +13,15 @@ from stream_detector.engine.outcome import AssetStatus
 from stream_detector.errors import BrokerError, StalledError, StreamDetectorError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.diagnosis import Unreachable, why_unreachable
-from stream_detector.streaming.worker.broker_probe import PROBE_SECONDS, BrokerProbe
+from stream_detector.streaming.worker.health.broker_probe import PROBE_SECONDS, BrokerProbe
+from stream_detector.streaming.worker.health.metrics_server import MetricsServer
+from stream_detector.streaming.worker.health.watchdog import Observation, Watchdog
+from stream_detector.streaming.worker.health.worker_metrics import MOST_ASSET_GAUGES, MetricsRecorder
 from stream_detector.streaming.worker.housekeeping import Housekeeping
 from stream_detector.streaming.worker.lifecycle import ENDING, PASSING, REBUILDING, WAITING, Lifecycle
-from stream_detector.streaming.worker.metrics_server import MetricsServer
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.ports import Clock, DetectionEngine, ReadingsStream
 from stream_detector.streaming.worker.start_clock import StartClock
-from stream_detector.streaming.worker.watchdog import Observation, Watchdog
-from stream_detector.streaming.worker.worker_metrics import MOST_ASSET_GAUGES, MetricsRecorder
 from stream_detector.version import version
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from stream_detector.errors import BrokerError, StreamDetectorError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.clients.diagnosis import why_unreachable
-from stream_detector.streaming.clients.topics import ensure_topics
+from stream_detector.streaming.topics.topics import ensure_topics
 from tests.support.certificates import Authority
 from tests.support.kafka import why_no_kafka
 from tests.support.secured import DOORS, Secured, secured_kafka

@@ -12,9 +12,9 @@ from stream_detector.messages import AlarmStateChange, to_bytes
 from stream_detector.operations.ledger import ledger
 from stream_detector.operations.notify import notification, receivers
 from stream_detector.operations.record_guard import RecordGuard
-from stream_detector.streaming.clients import committed_log
 from stream_detector.streaming.feeds import forwarder_process
 from stream_detector.streaming.feeds.alarm_logs import EVERY_ALARM, OF_ASSET, KafkaAlarmLog
+from stream_detector.streaming.readers import committed_log
 from tests.support.messages import make_alarm
 
 

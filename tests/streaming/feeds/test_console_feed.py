@@ -11,8 +11,8 @@ from stream_detector.bundle.manifest import Manifest
 from stream_detector.engine.engine import Engine, RecordBatch
 from stream_detector.messages import AlarmStateChange, Feedback, LoggedEvent, Message, to_bytes, to_iso
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.topic_reader import TopicRecord
 from stream_detector.streaming.feeds.console_feed import LOST_SECONDS, MOST_STEPS, ConsoleFeed
+from stream_detector.streaming.readers.topic_reader import TopicRecord
 from tests.support.console_plant import ConsolePlant
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, small_bundle
 

@@ -3,7 +3,7 @@ import pytest
 from stream_detector.__main__ import main
 from stream_detector.messages import Feedback, from_iso
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.follower import Follower
+from stream_detector.streaming.readers.follower import Follower
 from tests.support.kafka import create_topic
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stream_detector.messages import AlarmStateChange, Message, to_bytes
 from stream_detector.operations.record_guard import MOST_NAMED, RecordGuard
-from stream_detector.streaming.clients.topic_reader import TopicRecord
+from stream_detector.streaming.readers.topic_reader import TopicRecord
 from tests.support.messages import at_step, make_alarm, make_event, make_feedback
 from tests.support.properties import examples
 from tests.support.readers import read_everywhere

@@ -9,8 +9,8 @@ from stream_detector.messages import to_bytes
 from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.ledger.report import report
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.topic_reader import TopicRecord
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
+from stream_detector.streaming.readers.topic_reader import TopicRecord
 from tests.support.kafka import create_topic
 from tests.support.messages import MIDNIGHT, make_alarm, make_event, make_feedback
 

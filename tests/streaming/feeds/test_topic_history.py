@@ -6,8 +6,8 @@ import pytest
 from stream_detector.errors import DataError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.topic_reader import TopicRecord
 from stream_detector.streaming.feeds.topic_history import HistoryCollector
+from stream_detector.streaming.readers.topic_reader import TopicRecord
 from tests.support.kafka import create_topic
 from tests.support.messages import make_alarm, make_event, make_feedback
 

@@ -14,7 +14,7 @@ from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
 from stream_detector.messages import Reading
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.follower import Follower
+from stream_detector.streaming.readers.follower import Follower
 from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, Route
 from tests.support.kafka import create_topic, free_port
 

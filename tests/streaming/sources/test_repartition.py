@@ -11,10 +11,10 @@ from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
 from stream_detector.messages import Reading
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.follower import Followed, Follower
 from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.local.broker import LocalBroker
 from stream_detector.streaming.local.clients import LocalConsumer, LocalProducer
+from stream_detector.streaming.readers.follower import Followed, Follower
 from stream_detector.streaming.sources.repartition import Repartition, read_map
 from tests.support.event_loop import in_event_loop, settle
 from tests.support.kafka import Kafka, create_topic

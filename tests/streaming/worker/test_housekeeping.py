@@ -7,8 +7,8 @@ import pytest
 
 from stream_detector.errors import StalledError
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.topic_watch import TopicWatch
 from stream_detector.streaming.local.clients import local_log_reader
+from stream_detector.streaming.topics.watch import TopicWatch
 from stream_detector.streaming.worker.housekeeping import Housekeeping
 from tests.support.event_loop import in_event_loop
 from tests.support.pipelines import Rig

@@ -18,10 +18,10 @@ from stream_detector.errors import StalledError, UsageError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.diagnosis import Unreachable
 from stream_detector.streaming.clients.kafka_types import TopicPartition
-from stream_detector.streaming.clients.log_reader import LogReader
 from stream_detector.streaming.local.broker import EVERY_TOPIC
 from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets
 from stream_detector.streaming.local.stream import LocalStream
+from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.worker.lifecycle import REBUILDING, STARTING, WAITING
 from stream_detector.streaming.worker.ports import GroupView
 from tests.support.event_loop import in_event_loop, settle

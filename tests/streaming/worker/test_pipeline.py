@@ -13,8 +13,8 @@ from stream_detector.errors import StalledError
 from stream_detector.streaming.clients.producer import Burst, Outgoing
 from stream_detector.streaming.local.broker import EVERY_TOPIC, Sent
 from stream_detector.streaming.worker import pipeline as pipeline_module
+from stream_detector.streaming.worker.offsets.recovery import to_metadata
 from stream_detector.streaming.worker.pipeline import Pipeline
-from stream_detector.streaming.worker.recovery import to_metadata
 from tests.support.event_loop import in_event_loop, settle
 from tests.support.pipelines import SCORED_BY, SETTINGS, Rig, ScriptedEngine, fetched, outcome_with
 

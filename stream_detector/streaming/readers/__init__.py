@@ -1,0 +1,1 @@
+"""Readers of topics outside the group of the worker."""

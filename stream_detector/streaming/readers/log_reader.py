@@ -1,0 +1,163 @@
+"""Reads logs without a consumer group: their ends, the time of a record, the topic of state, a group's offsets."""
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer
+
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.committed_offsets import AdminGroupOffsets
+from stream_detector.streaming.clients.kafka_types import GroupOffsets, KafkaConsumer, KafkaRecord, TopicPartition
+from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.state.partition_state import PartitionState
+from stream_detector.streaming.topics.topics import existing_partitions
+
+POLL_MILLISECONDS = 500
+
+
+class LogReader:
+    """Use it with `async with`; `open_log_reader` makes one that reads from the brokers.
+
+    Args:
+        settings: names group and topics.
+        consumer: not started, a member of no group.
+        group_offsets: says what the group has committed.
+        topics: says which partitions every topic has; None = the topic of alarms is not read.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        consumer: KafkaConsumer,
+        group_offsets: GroupOffsets,
+        topics: Callable[[], Awaitable[Mapping[str, Sequence[int]]]] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._consumer = consumer
+        self._group_offsets = group_offsets
+        self._topics = topics
+
+    async def __aenter__(self) -> Self:
+        """Raises KafkaError when the brokers cannot be reached."""
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+        await self._group_offsets.close()
+
+    async def committed(self, partitions: set[int]) -> dict[int, int]:
+        """Offsets that the group has committed, asked without being its member; none for a partition without one."""
+        if not partitions:
+            return {}
+        found = await self._group_offsets.read(self._settings.group, self._of_readings(partitions))
+        return {tp.partition: entry.offset for tp, entry in found.items()}
+
+    async def ends(self, partitions: set[int]) -> dict[int, tuple[int, int]]:
+        """(first offset, next offset) of partitions of the readings topic."""
+        wanted = self._of_readings(partitions)
+        beginnings = await self._consumer.beginning_offsets(wanted)
+        ends = await self._consumer.end_offsets(wanted)
+        return {tp.partition: (beginnings[tp], ends[tp]) for tp in wanted}
+
+    async def low_by_time(self, partition: int, committed: int, beginning: int, rewind_seconds: float) -> int:
+        """The offset `rewind_seconds` (of the records' Kafka timestamps) before the committed one."""
+        if committed <= beginning:
+            return beginning
+        (tp,) = self._of_readings({partition})
+        self._consumer.assign([tp])
+        self._consumer.seek(tp, committed - 1)
+        fetched = await self._consumer.getmany(tp, timeout_ms=5_000, max_records=1)
+        records = fetched.get(tp)
+        if not records:
+            return beginning
+        moment = max(0, records[0].timestamp - int(rewind_seconds * 1000))
+        found = (await self._consumer.offsets_for_times({tp: moment})).get(tp)
+        # The embedded broker knows no times; then all that is left is read again.
+        return beginning if found is None else min(int(found.offset), committed)
+
+    async def state(self, ends: Mapping[int, int]) -> dict[int, PartitionState]:
+        """What the topic of state holds of the partitions in `ends`, the next offsets of the readings."""
+        topic, group = self._settings.topic_state, self._settings.group
+        wanted = [TopicPartition(topic, number) for number in sorted(ends)]
+        until = await self._consumer.end_offsets(wanted)
+        found = {
+            number: PartitionState(group, end, until[TopicPartition(topic, number)]) for number, end in ends.items()
+        }
+        self._consumer.assign(wanted)
+        await self._consumer.seek_to_beginning(*wanted)
+        async for tp, records in self._read(until):
+            found[tp.partition].take(records)
+        return found
+
+    async def state_where_other(self, known: Mapping[int, tuple[int, int]]) -> dict[int, PartitionState]:
+        """What the topic of state holds of those partitions where it does not end where it is known to end.
+
+        `known`: {partition: (next offset of the readings, next offset of the state)}.
+        """
+        wanted = [TopicPartition(self._settings.topic_state, number) for number in sorted(known)]
+        ends = await self._consumer.end_offsets(wanted)
+        other = {tp.partition: known[tp.partition][0] for tp, end in ends.items() if end != known[tp.partition][1]}
+        return await self.state(other) if other else {}
+
+    async def state_of_all(self) -> dict[int, PartitionState]:
+        """Of every partition that the topic of state has."""
+        known = {} if self._topics is None else await self._topics()
+        numbers = known.get(self._settings.topic_state, ())
+        return await self.state(dict.fromkeys(numbers, sys.maxsize)) if numbers else {}
+
+    async def alarms_since(self, timestamp_ms: int) -> list[KafkaRecord]:
+        """The alarms that were published since that Kafka time."""
+        topic = self._settings.topic_alarms
+        known = {} if self._topics is None else await self._topics()
+        wanted = [TopicPartition(topic, number) for number in known.get(topic, ())]
+        if not wanted:
+            return []
+        until = await self._consumer.end_offsets(wanted)
+        found = await self._consumer.offsets_for_times(dict.fromkeys(wanted, max(0, timestamp_ms)))
+        self._consumer.assign(wanted)
+        await self._consumer.seek_to_beginning(*wanted)
+        # The embedded broker knows no times; then everything is read.
+        if any(found.values()):
+            for tp in wanted:
+                at = found.get(tp)
+                self._consumer.seek(tp, until[tp] if at is None else at.offset)
+        return [record async for _, records in self._read(until) for record in records]
+
+    async def _read(
+        self, until: Mapping[TopicPartition, int]
+    ) -> AsyncIterator[tuple[TopicPartition, Sequence[KafkaRecord]]]:
+        """The records of assigned partitions up to these offsets, and perhaps some beyond."""
+        while True:
+            left = [tp for tp in until if await self._consumer.position(tp) < until[tp]]
+            if not left:
+                return
+            for tp, records in (await self._consumer.getmany(*left, timeout_ms=POLL_MILLISECONDS)).items():
+                yield tp, records
+
+    def _of_readings(self, partitions: set[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._settings.topic_readings, number) for number in sorted(partitions)]
+
+
+def open_log_reader(settings: Settings) -> LogReader:
+    """A reader of the brokers that the settings name, not started."""
+    consumer = AIOKafkaConsumer(
+        **aiokafka_options(settings),
+        client_id="stream-detector-reader",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        request_timeout_ms=15_000,
+        # It waits so long for the metadata of a topic that it meets for the first time, twice in every start.
+        retry_backoff_ms=20,
+    )
+    return LogReader(settings, consumer, AdminGroupOffsets(settings), partial(existing_partitions, settings))

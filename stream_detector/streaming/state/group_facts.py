@@ -1,0 +1,123 @@
+"""What a consumer group has written down about itself in the topic of state, beside its snapshots.
+
+Every later worker and an audit go by these facts. A fact lies in the partition that it speaks of, and is compacted by
+its key, which begins with the group and the kind of the fact.
+
+| key | value | meaning |
+|---|---|---|
+| `[group, "bundle", partition, offset]` | `{"bundle": id, "low": offset or null, "limits": {...}}` | `BundleSwitch` |
+| `[group, "moved", partition, asset, offset]` | `{}` | `Departure` |
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from stream_detector.engine.limits import Limits
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.producer import Outgoing
+from stream_detector.streaming.state.group_limits import limits_from_json, limits_to_json
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSwitch:
+    """From reading `offset` of its partition on, `bundle_id` decides.
+
+    `low`: from there its windows were first read, in silence; None = it began aloud, with nothing before it.
+    `limits`: those that hold for assets meanwhile; None = not written down.
+    """
+
+    partition: int
+    offset: int
+    bundle_id: str
+    low: int | None = None
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """The asset lives in another partition; in this one its life ended at reading `offset`."""
+
+    partition: int
+    asset: str
+    offset: int
+
+
+Fact = BundleSwitch | Departure
+
+FactKey = tuple[str, int, *tuple[int | str, ...]]
+"""(kind, partition, what it is about...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactRecord:
+    """A fact as it lies in the log; `fact` None = it was taken back. `position`: its offset in the topic of state."""
+
+    key: FactKey
+    fact: Fact | None
+    position: int
+
+
+def key_of(fact: Fact) -> FactKey:
+    if isinstance(fact, BundleSwitch):
+        return "bundle", fact.partition, fact.offset
+    return "moved", fact.partition, fact.asset, fact.offset
+
+
+def fact_message(settings: Settings, fact: Fact, *, taken_back: bool = False) -> Outgoing:
+    """The record that says it, or that it no longer holds."""
+    value = None if taken_back else orjson.dumps(_body(fact))
+    return Outgoing(settings.topic_state, orjson.dumps([settings.group, *key_of(fact)]), value, fact.partition)
+
+
+def _body(fact: Fact) -> dict[str, Any]:
+    if isinstance(fact, Departure):
+        return {}
+    limits = None if fact.limits is None else limits_to_json(fact.limits)
+    return {"bundle": fact.bundle_id, "low": fact.low, "limits": limits}
+
+
+def is_fact(key: bytes | None) -> bool:
+    """Whether a record with this key is a fact of some group and no snapshot, whose key has two parts."""
+    return (key or b"").count(b",") > 1 and len(_parts(key)) > 2
+
+
+def parse_fact(key: bytes | None, value: bytes | None, position: int, group: str) -> FactRecord | None:
+    """What `fact_message` wrote for this group; None for any other record, e.g. a fact of a later version."""
+    try:
+        owner, kind, partition, *about = _parts(key)
+        if owner != group or not isinstance(partition, int):
+            return None
+        fact = READ[kind](partition, about, orjson.loads(value)) if value is not None else None
+    except (KeyError, TypeError, ValueError):
+        return None
+    return FactRecord((kind, partition, *about), fact, position)
+
+
+def _parts(key: bytes | None) -> list[Any]:
+    try:
+        parts = orjson.loads(key or b"")
+    except orjson.JSONDecodeError:
+        return []
+    return parts if isinstance(parts, list) else []
+
+
+def _switch(partition: int, about: Sequence[Any], body: Mapping[str, Any]) -> Fact:
+    (offset,), low, limits = about, body["low"], body.get("limits")
+    return BundleSwitch(
+        partition,
+        int(offset),
+        str(body["bundle"]),
+        None if low is None else int(low),
+        None if limits is None else limits_from_json(limits),
+    )
+
+
+def _departure(partition: int, about: Sequence[Any], _body: Mapping[str, Any]) -> Fact:
+    asset, offset = about
+    return Departure(partition, str(asset), int(offset))
+
+
+READ: Mapping[str, Callable[[int, Sequence[Any], Mapping[str, Any]], Fact]] = {"bundle": _switch, "moved": _departure}

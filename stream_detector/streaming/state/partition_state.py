@@ -1,0 +1,110 @@
+"""One partition of the topic of state, as one group reads it: the newest snapshots, and the group's facts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from stream_detector.streaming.clients.kafka_types import KafkaRecord
+from stream_detector.streaming.clients.producer import Outgoing
+from stream_detector.streaming.state.group_facts import (
+    BundleSwitch,
+    Departure,
+    Fact,
+    FactKey,
+    FactRecord,
+    is_fact,
+    parse_fact,
+)
+from stream_detector.streaming.state.snapshots import SnapshotRecord, read_snapshot
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """Takes the records in the order of the log; says what they come to.
+
+    Attributes:
+        group: whose records count.
+        end: the next offset of the readings: what speaks of later ones belongs to another log.
+        until: the next offset of the topic of state that was not read.
+    """
+
+    group: str
+    end: int
+    until: int = 0
+    _newest: dict[tuple[str, str], SnapshotRecord] = field(default_factory=dict)
+    """{(bundle, asset): the snapshot that covers most}, not the one written last: a worker that was suspended may write
+    long after its successor."""
+    _last: dict[str, SnapshotRecord] = field(default_factory=dict)
+    """{asset: the snapshot written last}: the one that compaction leaves."""
+    _facts: dict[FactKey, FactRecord] = field(default_factory=dict)
+
+    def take(self, records: Iterable[KafkaRecord]) -> None:
+        for record in records:
+            if is_fact(record.key):
+                fact = parse_fact(record.key, record.value, record.offset, self.group)
+                if fact is not None:
+                    self._facts[fact.key] = fact
+                continue
+            snapshot = read_snapshot(record)
+            if snapshot is None or snapshot.group != self.group or snapshot.offset > self.end:
+                continue
+            self._last[snapshot.asset] = snapshot
+            key = snapshot.bundle_id, snapshot.asset
+            if key not in self._newest or snapshot.offset >= self._newest[key].offset:
+                self._newest[key] = snapshot
+
+    @property
+    def facts(self) -> list[Fact]:
+        """Those that hold, in the order in which they were written; those of another log are left out."""
+        records = sorted(self._facts.values(), key=lambda record: record.position)
+        return [record.fact for record in records if record.fact is not None and record.fact.offset <= self.end]
+
+    def facts_after(self, written: Iterable[Outgoing]) -> list[Fact]:
+        """The facts that hold once these messages lie in the topic, too."""
+        facts = dict(self._facts)
+        for position, message in enumerate(written, self.until):
+            record = parse_fact(message.key, message.value, position, self.group)
+            if record is not None:
+                facts[record.key] = record
+        return [record.fact for record in facts.values() if record.fact is not None and record.fact.offset <= self.end]
+
+    @property
+    def all_facts(self) -> list[Fact]:
+        """Those that hold, and those that another log left behind."""
+        return [record.fact for record in self._facts.values() if record.fact is not None]
+
+    @property
+    def switches(self) -> list[BundleSwitch]:
+        """Of bundles, by the offset from which on they decide."""
+        found = [fact for fact in self.facts if isinstance(fact, BundleSwitch)]
+        return sorted(found, key=lambda switch: switch.offset)
+
+    @property
+    def departures(self) -> list[Departure]:
+        """Of assets that live in other partitions now."""
+        return [fact for fact in self.facts if isinstance(fact, Departure)]
+
+    def live(self) -> list[SnapshotRecord]:
+        """The newest snapshot of each asset and bundle, without those that were taken back."""
+        return [snapshot for snapshot in self._newest.values() if snapshot.data is not None]
+
+    def last_written(self, asset: str) -> SnapshotRecord | None:
+        """Of the asset, whatever bundle wrote it: the one that compaction leaves."""
+        return self._last.get(asset)
+
+    def written_before(self, switch: BundleSwitch) -> list[SnapshotRecord]:
+        """The live snapshots that an earlier bundle left behind, or an earlier service of the same one."""
+        position = self._position(switch)
+        return [snapshot for snapshot in self.live() if snapshot.position < position]
+
+    def of_service(self, switch: BundleSwitch | None, bundle_id: str | None) -> dict[str, SnapshotRecord]:
+        """{asset: newest snapshot, None data included} that the bundle has written since the switch; None = ever."""
+        position = -1 if switch is None else self._position(switch)
+        return {
+            asset: snapshot
+            for (bundle, asset), snapshot in self._newest.items()
+            if bundle == bundle_id and snapshot.position > position
+        }
+
+    def _position(self, switch: BundleSwitch) -> int:
+        record = next((r for r in self._facts.values() if r.fact == switch), None)
+        return -1 if record is None else record.position

@@ -1,0 +1,257 @@
+"""The topics of a worker and of the commands beside it: one declared list, from which they are made and checked."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import IncompatibleBrokerVersion, InvalidPartitionsError, KafkaError
+
+from stream_detector.errors import BrokerError
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.topics.checks import Cleanup, FoundTopic, TopicNeeds, judge
+
+log = logging.getLogger(__name__)
+
+ALREADY_EXISTS = 36
+NONE = 0
+REQUEST_MILLISECONDS = 15_000
+
+COMPACTION_LAG_MS = 600_000
+"""A worker that was suspended may write an older snapshot after a newer one; its successor has so long to mend that."""
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic as it should be.
+
+    Attributes:
+        name: as the settings name it.
+        cleanup: what becomes of old records.
+        retention_days: how long a created topic keeps them; None = for as long as their keys live.
+        stamped_by_broker: its records carry the broker's time. Brokers refuse records stamped more than an hour ahead
+            of their clock: one bad clock would end a worker.
+        workers: a worker itself reads or writes it; the others belong to the commands beside it.
+        history: the ledger and an audit look back on it for long: few records, kept long.
+        like_readings: it has as many partitions as the topic of readings.
+    """
+
+    name: str
+    cleanup: Cleanup
+    retention_days: float | None
+    stamped_by_broker: bool = True
+    workers: bool = True
+    history: bool = False
+    like_readings: bool = False
+
+    def config(self) -> dict[str, str]:
+        """The settings that it is created with."""
+        config: dict[str, str] = {"cleanup.policy": self.cleanup}
+        if self.retention_days is None:
+            config |= {"min.compaction.lag.ms": str(COMPACTION_LAG_MS), "segment.ms": "3600000"}
+        else:
+            config["retention.ms"] = str(int(self.retention_days * DAY_MS))
+        if self.stamped_by_broker:
+            config["message.timestamp.type"] = "LogAppendTime"
+        return config
+
+
+def declared_topics(settings: Settings) -> list[Topic]:
+    """Every topic of the product, in the order in which they are made."""
+    days, history_days = settings.topic_retention_days, settings.topic_history_days
+    topics = [
+        Topic(settings.topic_readings, "delete", days, stamped_by_broker=False, like_readings=True),
+        Topic(settings.topic_state, "compact", None, like_readings=True),
+        Topic(settings.topic_alarms, "delete", history_days, history=True),
+        Topic(settings.topic_dead_letters, "delete", days),
+        Topic(settings.topic_events, "delete", history_days, workers=False, history=True),
+        Topic(settings.topic_alarm_states, "delete", history_days, workers=False, history=True),
+        Topic(settings.topic_feedback, "delete", history_days, workers=False, history=True),
+    ]
+    if settings.publish_scores:
+        topics.append(Topic(settings.topic_scores, "delete", days))
+    # A regular expression names topics that are there already.
+    if settings.sensor_assets_file is not None and not settings.topic_unkeyed.startswith("^"):
+        topics.append(Topic(settings.topic_unkeyed, "delete", days, stamped_by_broker=False))
+    return topics
+
+
+async def ensure_topics(settings: Settings, needs: TopicNeeds | None = None) -> dict[str, int]:
+    """Make sure that every topic of a worker exists; returns their numbers of partitions.
+
+    The topic of state gets as many partitions as the readings have: a snapshot lies in the partition of its asset.
+    Where it may not be extended, the worker leaves the partitions alone that it cannot keep snapshots of.
+
+    Args:
+        settings: names the topics, and says whether they may be made.
+        needs: what the bundle asks of them; None = their settings are not looked at.
+
+    Raises:
+        BrokerError: a topic is missing and may not be or could not be created or extended, or has settings that break
+            the delivery promise.
+        KafkaError: the brokers cannot be reached.
+    """
+    topics = declared_topics(settings)
+    admin = await _open_admin(settings)
+    try:
+        found = await _describe(admin)
+        readings = found.get(settings.topic_readings)
+        count = settings.topic_partitions if readings is None else readings.partitions
+        wanted = {topic.name: count if topic.like_readings else settings.topic_partitions for topic in topics}
+        await _make_missing(admin, settings, [topic for topic in topics if topic.name not in found], wanted)
+        partitions = {name: topic.partitions for name, topic in found.items()}
+        if settings.create_topics:
+            partitions = wanted | partitions
+        if partitions[settings.topic_state] < count and settings.create_topics:
+            await _extend(admin, settings.topic_state, count)
+            partitions[settings.topic_state] = count
+        if needs is not None:
+            await _check(admin, settings, [topic for topic in topics if topic.workers and topic.name in found], needs)
+        return partitions
+    finally:
+        await admin.close()
+
+
+async def ensure_history_topics(settings: Settings) -> None:
+    """Make sure that the topics of alarms, events, feedback and alarm states exist: all that the forwarder needs.
+
+    Raises:
+        BrokerError: a topic is missing and may not be or could not be created.
+        KafkaError: the brokers cannot be reached.
+    """
+    admin = await _open_admin(settings)
+    try:
+        found = await _describe(admin)
+        missing = [topic for topic in declared_topics(settings) if topic.history and topic.name not in found]
+        needed = {topic.name for topic in missing}
+        wanted = {topic.name: settings.topic_partitions for topic in missing}
+        await _make_missing(admin, settings, missing, wanted, needed)
+    finally:
+        await admin.close()
+
+
+async def existing_partitions(settings: Settings) -> dict[str, list[int]]:
+    """The partitions of every topic that is there, ascending.
+
+    A consumer that asks for a topic's metadata may create the topic; the admin client only looks.
+
+    Raises:
+        KafkaError: the brokers cannot be reached.
+    """
+    admin = await _open_admin(settings)
+    try:
+        described = await admin.describe_topics()
+    finally:
+        await admin.close()
+    return {
+        topic["topic"]: sorted(partition["partition"] for partition in topic["partitions"])
+        for topic in described
+        if topic["error_code"] == NONE
+    }
+
+
+def worker_topics(settings: Settings) -> list[str]:
+    """The names of all topics that a worker needs, e.g. for an embedded broker."""
+    return [topic.name for topic in declared_topics(settings)]
+
+
+async def _open_admin(settings: Settings) -> Any:
+    admin = AIOKafkaAdminClient(**aiokafka_options(settings), request_timeout_ms=REQUEST_MILLISECONDS)
+    await admin.start()
+    return admin
+
+
+async def _describe(admin: Any) -> dict[str, FoundTopic]:
+    return {
+        topic["topic"]: FoundTopic(
+            len(topic["partitions"]), min((len(part["replicas"]) for part in topic["partitions"]), default=0)
+        )
+        for topic in await admin.describe_topics()
+        if topic["error_code"] == NONE
+    }
+
+
+async def _make_missing(
+    admin: Any, settings: Settings, missing: list[Topic], partitions: dict[str, int], needed: set[str] | None = None
+) -> None:
+    """Create them where that is allowed; otherwise those that are `needed` (None: by a worker) must be there."""
+    if not settings.create_topics:
+        absent = sorted(t.name for t in missing if (t.workers if needed is None else t.name in needed))
+        if absent:
+            raise BrokerError(
+                f"topics {absent} do not exist, or this user may not DESCRIBE them, and "
+                "STREAM_DETECTOR_CREATE_TOPICS is false; create them, grant the right or allow the creation"
+            )
+        return
+    for topic in missing:
+        await _create(admin, settings, topic, partitions[topic.name])
+
+
+async def _create(admin: Any, settings: Settings, topic: Topic, partitions: int) -> None:
+    new = NewTopic(topic.name, partitions, 1, topic_configs=topic.config())
+    # The constructor refuses -1, which brokers take as their own default.
+    new.replication_factor = settings.topic_replication
+    response = await admin.create_topics([new])
+    for topic_name, code, *rest in response.topic_errors:
+        if code not in (NONE, ALREADY_EXISTS):
+            reason = rest[0] if rest else "no reason given"
+            raise BrokerError(f"topic {topic_name} could not be created: error {code}, {reason}")
+    log.info("created topic %s with %d partitions", topic.name, partitions)
+
+
+async def _extend(admin: Any, topic: str, partitions: int) -> None:
+    try:
+        await admin.create_partitions({topic: NewPartitions(partitions)})
+    except InvalidPartitionsError:  # another worker was faster
+        return
+    except KafkaError as error:
+        if error.retriable:
+            raise
+        raise BrokerError(
+            f"topic {topic} needs {partitions} partitions and could not be extended: {error}; add them, or grant ALTER"
+        ) from None
+    log.warning("extended topic %s to %d partitions", topic, partitions)
+
+
+async def _check(admin: Any, settings: Settings, topics: list[Topic], needs: TopicNeeds) -> None:
+    """Refuse what breaks the promise, all of it at once; warn of what is only worse."""
+    configs = await _configs(admin, [topic.name for topic in topics])
+    replicas = await _describe(admin)
+    refused: list[str] = []
+    for topic in topics:
+        config = configs.get(topic.name)
+        if config is None or topic.name not in replicas:
+            log.info("the settings of topic %s are not checked: the broker does not tell them", topic.name)
+            continue
+        verdict = judge(
+            topic.name,
+            topic.cleanup,
+            config,
+            replicas[topic.name].replicas,
+            stamped_by_broker=topic.stamped_by_broker,
+            rewind_seconds=needs.rewind_seconds if topic.name == settings.topic_readings else 0.0,
+            message_bytes=needs.snapshot_bytes if topic.name == settings.topic_state else 0,
+        )
+        refused += verdict.refused
+        for warning in verdict.warnings:
+            log.warning("%s", warning)
+    if refused:
+        raise BrokerError("; ".join(refused))
+
+
+async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
+    """{topic: its settings}; a topic whose settings this user may not see, or the broker does not tell, is left out."""
+    try:
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    except IncompatibleBrokerVersion:  # the embedded broker
+        return {}
+    return {
+        name: {entry[0]: entry[1] for entry in entries}
+        for answer in answers
+        for code, _, _, name, entries in answer.resources
+        if code == NONE
+    }

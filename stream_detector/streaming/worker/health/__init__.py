@@ -1,0 +1,1 @@
+"""Says how a worker does: watchdog, metrics, /healthz and /readyz."""

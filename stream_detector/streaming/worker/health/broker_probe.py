@@ -1,0 +1,145 @@
+"""Observes the worker for its watchdog: its own progress beside what the brokers say on a connection of their own."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
+
+from stream_detector.errors import BrokerError, StalledError
+from stream_detector.streaming.readers.log_reader import LogReader
+from stream_detector.streaming.worker.health.watchdog import Observation, PartitionObservation
+from stream_detector.streaming.worker.offsets.progress import PartitionProgress
+from stream_detector.streaming.worker.ports import Clock, GroupView, OpenLog
+
+log = logging.getLogger(__name__)
+
+PROBE_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
+AUTHORIZATION_ERRORS = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+
+
+class OwnedPartitions(Protocol):
+    """`Pipeline`, as far as it is observed."""
+
+    @property
+    def partitions(self) -> Mapping[int, PartitionProgress]: ...
+    @property
+    def planning(self) -> bool: ...
+
+
+class BrokerProbe:
+    """Looks when asked, on a connection that it keeps open while the brokers answer.
+
+    Args:
+        open_log: makes a reader of the log.
+        clock: monotonic, in seconds.
+        wall_clock: epoch seconds.
+    """
+
+    def __init__(self, open_log: OpenLog, clock: Clock = time.monotonic, wall_clock: Clock = time.time) -> None:
+        self.all_partitions: set[int] = set()
+        """Of the readings topic, for a worker that has none of its own."""
+        self._open_log = open_log
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._reader: LogReader | None = None
+
+    async def check_rights(self) -> None:
+        """Ask once what the group has committed: without that right no client says why nothing moves.
+
+        Raises:
+            BrokerError: this user may not use the group.
+            KafkaError: the brokers do not answer.
+        """
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                reader = await self._connection()
+                await reader.committed(self.all_partitions)
+        except AUTHORIZATION_ERRORS as error:
+            await self.close()
+            raise BrokerError(
+                f"this user may not use the consumer group or read its topics: {type(error).__name__} {error}; grant "
+                "READ on the group and the topics of docs/security.md"
+            ) from None
+        except (TimeoutError, OSError) as error:
+            await self.close()
+            raise KafkaConnectionError(f"the group's coordinator does not answer: {error!r}") from None
+        except KafkaError:
+            await self.close()
+            raise
+
+    async def look(self, view: GroupView, owned: OwnedPartitions) -> Observation:
+        """What there is to see now.
+
+        Args:
+            view: what the consumer knows.
+            owned: the worker's partitions, which may change meanwhile.
+
+        Raises:
+            StalledError: the group's offset lies behind what was committed.
+        """
+        progress = owned.partitions
+        known = {number for number in view.fetches if number in progress}
+        mine = {number: progress[number].committed for number in known}
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                reader = await self._connection()
+                # A worker without partitions watches the whole group: is anybody at work on them?
+                committed = await reader.committed(known or self.all_partitions)
+        except (KafkaError, TimeoutError, OSError):
+            await self.close()
+            return Observation(False, None)
+        for number, offset in mine.items():
+            if number in progress and offset is not None and committed.get(number, -1) < offset:
+                # Reading on would skip what a new log holds below our position.
+                raise StalledError(
+                    f"partition {number}: offset {offset} was committed, but the group is at {committed.get(number)}: "
+                    "the topic was made again, or somebody set the offsets; the next start plans anew"
+                )
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                ends = await reader.ends(known or self.all_partitions)
+        except (KafkaError, TimeoutError, OSError):
+            return Observation(True, None)  # the group answers, the topic does not
+        if not view.member or owned.planning:
+            return Observation(True, None)
+        if not known:
+            offsets = {number: committed.get(number, begin) for number, (begin, _) in ends.items()}
+            return Observation(True, {n: PartitionObservation(ends[n][1], at, at) for n, at in offsets.items()})
+        now, wall = self._clock(), self._wall_clock()
+        observed = {}
+        for number in known & set(progress) & set(ends):
+            fetches, waiting_since = view.fetches[number], progress[number].waiting_since
+            observed[number] = PartitionObservation(
+                end=ends[number][1],
+                position=fetches.position or 0,
+                processed=progress[number].processed,
+                commit_waiting_seconds=0.0 if waiting_since is None else now - waiting_since,
+                answer_age_seconds=0.0 if fetches.answered_ms is None else max(0.0, wall - fetches.answered_ms / 1000),
+            )
+        return Observation(True, observed)
+
+    async def _connection(self) -> LogReader:
+        if self._reader is None:
+            reader = self._open_log()
+            await reader.__aenter__()
+            self._reader = reader
+        return self._reader
+
+    async def close(self) -> None:
+        """Give up the connection, within a second; a broker that is away does not matter."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            try:
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await reader.__aexit__(None, None, None)
+            except (KafkaError, TimeoutError, OSError) as error:
+                log.debug("the watchdog's connection did not close: %r", error)

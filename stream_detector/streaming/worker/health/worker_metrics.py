@@ -1,0 +1,201 @@
+"""Writes what a worker does into its Prometheus metrics."""
+
+import contextlib
+import math
+import time
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import Gauge
+
+from stream_detector.bundle.manifest import Manifest
+from stream_detector.detection.drift import DriftMeter, ScoreReference
+from stream_detector.engine.outcome import AssetStatus, Outcome
+from stream_detector.messages import from_iso
+from stream_detector.metrics import WorkerMetrics
+from stream_detector.streaming.worker.health.watchdog import Observation, PartitionObservation
+from stream_detector.streaming.worker.offsets.progress import PartitionProgress
+from stream_detector.streaming.worker.ports import Clock
+
+MOST_ASSET_GAUGES = 1_000
+"""Gauges per asset exist for at most this many assets; the others are in the sums."""
+
+TOP_SENSORS = 3
+
+
+class MetricsRecorder:
+    """A `PipelineObserver` that counts; nothing here decides anything.
+
+    Args:
+        metrics: what is written to.
+        manifest: of the bundle in use; its `scores` on data that it did not learn from are what drift is measured by,
+            and where they are missing drift is not told.
+        clock: monotonic, in seconds.
+        wall_clock: epoch seconds.
+    """
+
+    def __init__(
+        self,
+        metrics: WorkerMetrics,
+        manifest: Manifest,
+        clock: Clock = time.monotonic,
+        wall_clock: Clock = time.time,
+    ) -> None:
+        self.metrics = metrics
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._committed_at = self._planned_at = clock()
+        self._shown: dict[str, list[str]] = {}
+        self._reference = ScoreReference.from_json(manifest.metrics.get("scores"))
+        self._drift: dict[str, tuple[float, DriftMeter]] = {}
+        metrics.bundle_info.labels(manifest.bundle_id, manifest.recipe).set(1)
+        metrics.bundle_sensors.set(len(manifest.sensors))
+        metrics.bundle_step.set(manifest.grid.step_seconds)
+        metrics.bundle_loaded.set(wall_clock())
+        if manifest.training.until_time is not None:
+            metrics.bundle_trained.set(manifest.training.until_time)
+
+    def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
+        """One batch, once the engine has answered. Readings of a rebuild are not counted: they were before."""
+        metrics, label, counts, closed = self.metrics, str(partition), outcome.counts, outcome.closed
+        metrics.scoring.observe(seconds)
+        metrics.received.labels(label).inc(counts.received)
+        metrics.windowed.labels(label).inc(counts.windowed)
+        metrics.late.labels(label).inc(counts.late)
+        metrics.duplicate.labels(label).inc(counts.duplicate)
+        metrics.dead_lettered.labels(label).inc(counts.dead_lettered)
+        metrics.held.labels(label).set(counts.held)
+        metrics.records.labels("reading").inc(counts.reading_records)
+        metrics.records.labels("row").inc(counts.row_records)
+        metrics.records.labels("block").inc(counts.block_records)
+        metrics.records.labels("event").inc(counts.events)
+        for asset in outcome.event_assets:
+            metrics.events.labels(asset).inc()
+        metrics.assets_refused.inc(counts.assets_refused)
+        metrics.assets_evicted.inc(counts.assets_evicted)
+        metrics.steps_scored.inc(closed.scored)
+        metrics.steps_unscored.labels("warming-up").inc(closed.warming_up)
+        metrics.steps_unscored.labels("off-stride").inc(closed.off_stride)
+        metrics.steps_unscored.labels("masked").inc(closed.masked)
+        metrics.steps_unscored.labels("event").inc(closed.event)
+        metrics.expected_events.inc(closed.expected_events)
+        for ratios in closed.ratios:
+            metrics.score_ratio.observe(ratios)
+        for letter in outcome.dead_letters:
+            metrics.dead_letters.labels(letter.reason).inc()
+
+    def alarms_acknowledged(self, outcome: Outcome) -> None:
+        """The delays are to the acknowledgement: from the Kafka time of the closing record, from the step's end."""
+        now = self._wall_clock()
+        for alarm, milliseconds in zip(outcome.alarms, outcome.alarm_timestamps_ms, strict=True):
+            if alarm.state == "raised":
+                self.metrics.alarms_raised.labels(alarm.asset).inc()
+                self.metrics.delay_broker.observe(max(0.0, now - milliseconds / 1000))
+                self.metrics.delay_event.observe(max(0.0, now - from_iso(alarm.raised_at) - alarm.step_seconds))
+            else:
+                self.metrics.alarms_cleared.labels(alarm.asset).inc()
+
+    def dead_letter_held_back(self) -> None:
+        self.metrics.dead_letters_suppressed.inc()
+
+    def committed(self) -> None:
+        self._committed_at = self._clock()
+
+    def assigned(self, partitions: set[int]) -> None:
+        metrics = self.metrics
+        metrics.partitions.set(len(partitions))
+        # A counter that is born with its first count has no rate yet: these are there from the start.
+        for number in partitions:
+            for counter in (
+                metrics.received, metrics.windowed, metrics.late, metrics.duplicate, metrics.dead_lettered,
+            ):  # fmt: skip
+                counter.labels(str(number))
+
+    def planned(self, *, rebuilding: bool) -> None:
+        self._planned_at = self._clock()
+        self.metrics.rebuilding.set(rebuilding)
+
+    def rebuilt(self, *, rebuilding: bool) -> None:
+        if not rebuilding:
+            self.metrics.rebuilding.set(0)
+            self.metrics.rebuild_seconds.set(self._clock() - self._planned_at)
+
+    def watched(self, seen: Observation, progress: Mapping[int, PartitionProgress], *, ready: bool) -> None:
+        """Once for each look of the watchdog."""
+        metrics = self.metrics
+        metrics.ready.set(ready)
+        metrics.broker_answers.set(seen.broker_answers)
+        metrics.commit_age.set(self._clock() - self._committed_at)
+        partitions = seen.partitions or {}
+        metrics.fetch_age.set(max((partition.answer_age_seconds for partition in partitions.values()), default=0.0))
+        for number, partition in partitions.items():
+            mine = progress.get(number)
+            if mine is not None:
+                metrics.kafka_lag.labels(str(number)).set(max(0, partition.end - (mine.committed or 0)))
+                metrics.kafka_lag_seconds.labels(str(number)).set(self._seconds_behind(partition, mine))
+                if mine.rebuild_records is not None:
+                    metrics.rebuild_records.labels(str(number)).set(mine.rebuild_records)
+
+    def _seconds_behind(self, partition: PartitionObservation, mine: PartitionProgress) -> float:
+        # What a rebuild reads was answered for before.
+        if mine.newest_ms is None or mine.rebuilding or mine.processed >= partition.end:
+            return 0.0
+        return max(0.0, self._wall_clock() - mine.newest_ms / 1000)
+
+    def assets(self, assets: Sequence[AssetStatus]) -> None:
+        """Renew the gauges of the assets; those of assets that are gone are removed."""
+        metrics = self.metrics
+        metrics.assets.set(len(assets))
+        metrics.windows.set(sum(not asset.warming_up for asset in assets))
+        if assets:
+            metrics.watermark_lag.set(self._wall_clock() - min(asset.watermark for asset in assets))
+        shown: dict[str, list[str]] = {}
+        for status in assets[:MOST_ASSET_GAUGES]:
+            name = status.asset
+            for counter in (metrics.events, metrics.alarms_raised, metrics.alarms_cleared):
+                counter.labels(name)
+            metrics.threshold.labels(name).set(status.threshold)
+            metrics.alarms_open.labels(name).set(status.alarm_open)
+            metrics.degraded_sensors.labels(name).set(status.degraded)
+            metrics.warming_up.labels(name).set(status.warming_up)
+            self._show_drift(status)
+            metrics.watermark.labels(name).set(status.watermark)
+            if not math.isnan(status.score):
+                metrics.score.labels(name).set(status.score)
+            if not math.isnan(status.probability):
+                metrics.probability.labels(name).set(status.probability)
+            top = [sensor for sensor, _ in status.top_shares[:TOP_SENSORS]]
+            for sensor in self._shown.get(name, []):
+                if sensor not in top:
+                    metrics.reconstruction_error.remove(name, sensor)
+            for sensor, share in status.top_shares[:TOP_SENSORS]:
+                metrics.reconstruction_error.labels(name, sensor).set(share)
+            shown[name] = top
+        for name in set(self._shown) - set(shown):
+            self._forget(name)
+        self._shown = shown
+
+    def _show_drift(self, status: AssetStatus) -> None:
+        if self._reference is None or math.isnan(status.scored_until):
+            return
+        until, meter = self._drift.get(status.asset) or (math.nan, DriftMeter(self._reference))
+        if status.scored_until != until:
+            meter.add(status.score)
+            self._drift[status.asset] = status.scored_until, meter
+        level = meter.level
+        if level is not None:
+            self.metrics.drift.labels(status.asset).set(level)
+
+    def _forget(self, name: str) -> None:
+        metrics = self.metrics
+        self._drift.pop(name, None)
+        for gauge in (metrics.threshold, metrics.alarms_open, metrics.degraded_sensors, metrics.warming_up,
+                      metrics.drift, metrics.watermark, metrics.score, metrics.probability):  # fmt: skip
+            _remove(gauge, name)
+        for sensor in self._shown.get(name, []):
+            metrics.reconstruction_error.remove(name, sensor)
+
+
+def _remove(gauge: Gauge, name: str) -> None:
+    # An asset without a score yet has no such gauge.
+    with contextlib.suppress(KeyError):
+        gauge.remove(name)

@@ -1,0 +1,234 @@
+"""Plans an assignment: asks the brokers how far each partition is, and reads the snapshots that a start needs."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from stream_detector.errors import MixedProcessorsError
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.producer import Outgoing
+from stream_detector.streaming.readers.log_reader import LogReader
+from stream_detector.streaming.state.group_facts import BundleSwitch, Departure, Fact
+from stream_detector.streaming.state.group_limits import limits_of, require_same_limits
+from stream_detector.streaming.state.partition_state import PartitionState
+from stream_detector.streaming.state.snapshots import SnapshotRecord
+from stream_detector.streaming.worker.offsets.recovery import (
+    PartitionOffsets,
+    ScoredBy,
+    Start,
+    choose_start,
+    from_metadata,
+)
+from stream_detector.streaming.worker.offsets.takeover import (
+    PublishedAlarm,
+    Takeover,
+    begin_anew,
+    go_on,
+    left_behind,
+    read_alarm,
+    service_at,
+    switch_bundle,
+)
+from stream_detector.streaming.worker.ports import Clock, OpenLog
+
+log = logging.getLogger(__name__)
+
+TRUNCATION_PATIENCE_SECONDS = 5.0
+"""A new leader may for a moment report an end of the log below what was committed."""
+
+LOOK_AGAIN_SECONDS = 0.5
+
+CLOCKS_SECONDS = 60.0
+"""So far the brokers' clocks may be apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionPlan:
+    """Where one partition starts, and with what.
+
+    Attributes:
+        snapshots: {asset: data}.
+        bursts: to be acknowledged before, one after another.
+        facts: what the group has written down about the partition, these bursts included.
+        departures: assets whose life here ends at an offset that is still to come.
+        state_end: the next offset of the partition's state that was not read or written.
+    """
+
+    start: Start
+    snapshots: Mapping[str, bytes] = field(default_factory=dict)
+    bursts: Sequence[Sequence[Outgoing]] = ()
+    facts: Sequence[Fact] = ()
+    departures: Sequence[Departure] = ()
+    state_end: int = 0
+
+
+class Planner:
+    """Changes nothing: whoever asks puts the plan into effect.
+
+    Args:
+        settings: names group and topics.
+        open_log: makes a reader of the log; one is opened for each plan.
+        scored_by: what this worker decides with, and how its scores round.
+        rewind_seconds: how far to read back where a commit does not say it (Kafka timestamps).
+        clock, sleep: monotonic seconds, and how to let them pass.
+        extend_topics: gives the topic of state the partitions that it lacks, where that is allowed; tells all counts.
+
+    Attributes:
+        state_partitions: of the topic of state, as far as is known; None = enough.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        open_log: OpenLog,
+        scored_by: ScoredBy,
+        rewind_seconds: float,
+        clock: Clock = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        extend_topics: Callable[[], Awaitable[Mapping[str, int]]] | None = None,
+    ) -> None:
+        self._settings = settings
+        self.state_partitions: int | None = None
+        self._open_log = open_log
+        self._extend_topics = extend_topics
+        self._scored_by = scored_by
+        self._rewind_seconds = rewind_seconds
+        self._clock = clock
+        self._sleep = sleep
+
+    async def plan(
+        self, partitions: set[int], committed: Mapping[int, tuple[int, str]], in_memory: Mapping[int, int]
+    ) -> dict[int, PartitionPlan]:
+        """Every partition's plan; none for those of which the topic of state could keep no snapshots.
+
+        Args:
+            partitions: those that are assigned.
+            committed: (offset, metadata) of those with a committed offset.
+            in_memory: the next offset of those whose live state this worker holds already.
+
+        Raises:
+            KafkaError: the brokers cannot be reached.
+            UsageError: the group runs under other limits.
+            MixedProcessorsError: the group's scores so far round otherwise than this worker's.
+        """
+        partitions = await self._with_state(partitions)
+        committed = {number: entry for number, entry in committed.items() if number in partitions}
+        async with self._open_log() as reader:
+            ends = await self._trusted_ends(reader, partitions, committed)
+            starts = {
+                number: await self._choose(reader, number, ends[number], committed.get(number), in_memory.get(number))
+                for number in sorted(partitions)
+            }
+            fresh = {number: ends[number][1] for number, start in starts.items() if not start.keep_state}
+            states = await reader.state(fresh) if fresh else {}
+            return {
+                number: PartitionPlan(start)
+                if start.keep_state
+                else await self._take_over(reader, number, start, ends[number][0], states[number])
+                for number, start in starts.items()
+            }
+
+    async def _with_state(self, partitions: set[int]) -> set[int]:
+        known = self.state_partitions
+        if known is not None and max(partitions, default=-1) >= known and self._extend_topics is not None:
+            counts = await self._extend_topics()
+            known = self.state_partitions = counts[self._settings.topic_state]
+        return {number for number in partitions if known is None or number < known}
+
+    async def _take_over(
+        self, reader: LogReader, number: int, start: Start, beginning: int, state: PartitionState
+    ) -> PartitionPlan:
+        start, taken = await self._choose_takeover(reader, number, start, beginning, state)
+        topic = self._settings.topic_state
+        written = [message for burst in taken.bursts for message in burst if message.topic == topic]
+        facts = state.facts_after(written)
+        departures = [f for f in facts if isinstance(f, Departure) and f.offset >= start.silent_until]
+        return PartitionPlan(start, taken.snapshots, taken.bursts, facts, departures, state.until + len(written))
+
+    async def _choose_takeover(
+        self, reader: LogReader, number: int, start: Start, beginning: int, state: PartitionState
+    ) -> tuple[Start, Takeover]:
+        settings, mine, offset = self._settings, self._scored_by.bundle, start.silent_until
+        if not start.restore_snapshots:
+            return start, begin_anew(settings, number, state, mine, start.offset)
+        service = service_at(state, offset)
+        if service.bundle_id == mine and service.switch is not None:
+            require_same_limits(settings, service.switch.limits)
+        if service.bundle_id in (mine, None) and service.begun:
+            return start, go_on(settings, number, state, service)
+        if service.bundle_id == mine and service.switch is not None:
+            switch = service.switch
+        else:
+            low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds)
+            switch = BundleSwitch(number, offset, mine, low, limits_of(settings))
+            log.warning(
+                "partition %d: bundle %s decides from %d on, after bundle %s; its windows are read from %d, and the "
+                "alarms that are open are cleared", number, mine, offset, service.bundle_id, low,
+            )  # fmt: skip
+        published = await self._published(reader, left_behind(state, service, switch))
+        taken = switch_bundle(settings, number, state, service, switch, published)
+        read_from = min(max(switch.low or 0, beginning), offset)
+        return replace(start, offset=read_from), taken
+
+    async def _published(self, reader: LogReader, left: Sequence[SnapshotRecord]) -> list[PublishedAlarm]:
+        """What the bundle before has said since its last snapshots: a worker that was killed leaves no newer ones."""
+        if not left:
+            return []
+        slack_ms = 1000 * (self._settings.outage_seconds + CLOCKS_SECONDS)
+        since = max(snapshot.timestamp_ms for snapshot in left) - int(slack_ms)
+        return [alarm for record in await reader.alarms_since(since) if (alarm := read_alarm(record)) is not None]
+
+    async def _trusted_ends(
+        self, reader: LogReader, partitions: set[int], committed: Mapping[int, tuple[int, str]]
+    ) -> dict[int, tuple[int, int]]:
+        deadline = self._clock() + TRUNCATION_PATIENCE_SECONDS
+        while True:
+            ends = await reader.ends(partitions)
+            if all(offset <= ends[number][1] for number, (offset, _) in committed.items()) or self._clock() > deadline:
+                return ends
+            await self._sleep(LOOK_AGAIN_SECONDS)
+
+    async def _choose(
+        self,
+        reader: LogReader,
+        number: int,
+        ends: tuple[int, int],
+        committed: tuple[int, str] | None,
+        in_memory: int | None,
+    ) -> Start:
+        beginning, end = ends
+        offset, low = None, None
+        if committed is not None:
+            found = from_metadata(committed[1])
+            offset, low = committed[0], found.low
+            if in_memory is None and found.scored_by is not None:
+                self._require_equal_rounding(number, found.scored_by)
+            if low is None and offset <= end:
+                low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds)
+                log.warning("partition %d: offset %d was set by hand, rebuilding from %d", number, offset, low)
+        start = choose_start(PartitionOffsets(beginning, end, offset, low, in_memory))
+        if start.lost:
+            log.error("partition %d: retention removed %d records before they were read", number, start.lost)
+        elif low is not None and low < beginning and start.restore_snapshots:
+            log.warning(
+                "partition %d: retention removed records that windows are rebuilt from; they warm up anew", number
+            )
+        if offset is not None and offset > end:
+            log.warning("partition %d: offset %d is beyond the end %d, the log is another one", number, offset, end)
+        return start
+
+    def _require_equal_rounding(self, number: int, before: ScoredBy) -> None:
+        if not self._scored_by.rounds_otherwise(before):
+            return
+        what = (
+            f"partition {number} was scored so far by a worker whose scores round otherwise (another processor, or "
+            f"other versions of libraries; fingerprint {before.fingerprint}, here {self._scored_by.fingerprint})"
+        )
+        if self._settings.mixed_processors == "refuse":
+            raise MixedProcessorsError(
+                f"{what}; run all workers of a group on the same, or set STREAM_DETECTOR_MIXED_PROCESSORS=accept to go "
+                "on: an alarm that is told again may then differ in its last digits"
+            )
+        log.warning("%s; an alarm that is told again may differ in its last digits", what)

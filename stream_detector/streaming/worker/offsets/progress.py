@@ -1,0 +1,73 @@
+"""How far a worker is in each partition of the readings topic: processed, declared done, committed."""
+
+from dataclasses import dataclass, field
+
+from stream_detector.streaming.state.group_facts import Departure, Fact
+from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
+
+
+@dataclass(slots=True)
+class PartitionProgress:
+    """One partition that this worker owns. Offsets name the next record, not the last."""
+
+    epoch: int
+    processed: int
+    silent_until: int
+    """Records below were answered for before: the engine rebuilds windows from them, with no other effect."""
+    committed: int | None
+    declared: int | None = None
+    """Everything below is processed, and all that came of it is acknowledged by the broker."""
+    low: int | None = None
+    """The offset from which a successor has to read to rebuild the state at `declared`."""
+    in_hand: bool = False
+    """A batch is being handled; once it failed, for ever: the engine may be ahead of `processed` then."""
+    waiting_since: float | None = None
+    """Since when `declared` is ahead of `committed` (monotonic clock)."""
+    unacknowledged: Unacknowledged = field(default_factory=Unacknowledged)
+    """What came of the batches since the last flush."""
+
+    newest_ms: int | None = None
+    """Kafka timestamp of the newest record processed, epoch milliseconds."""
+    facts: tuple[Fact, ...] = ()
+    """What the group has written down about the partition."""
+    departures: list[Departure] = field(default_factory=list)
+    """Assets whose life here has not ended yet."""
+    state_end: int = 0
+    """The next offset of the partition's state, as far as this worker has read and written it."""
+    state_lost: bool = False
+    """The topic of state is another one than the worker has written to."""
+
+    @property
+    def rebuilding(self) -> bool:
+        return self.processed < self.silent_until
+
+    @property
+    def rebuild_records(self) -> int | None:
+        """How many records a successor reads again; None before anything is declared."""
+        return None if self.declared is None or self.low is None else self.declared - self.low
+
+    def take_unacknowledged(self) -> Unacknowledged:
+        """Hand it over whole; what comes of later batches is kept apart from it."""
+        taken, self.unacknowledged = self.unacknowledged, Unacknowledged()
+        return taken
+
+    def declare(self, offset: int, low: int, now: float) -> None:
+        """Everything below `offset` is done; `now`: monotonic, in seconds."""
+        if self.declared is not None and offset <= self.declared:
+            return
+        self.declared, self.low = offset, min(low, offset)
+        if self.committed is None or offset > self.committed:
+            self.waiting_since = now if self.waiting_since is None else self.waiting_since
+
+    def to_commit(self) -> int | None:
+        """The offset to commit now; None where there is nothing new."""
+        if self.declared is None or (self.committed is not None and self.declared <= self.committed):
+            return None
+        return self.declared
+
+    def commit_acknowledged(self, offset: int, now: float) -> None:
+        """The group's offset is `offset` now; `now`: monotonic, in seconds."""
+        if self.declared is None or offset > self.declared:
+            return  # of an earlier assignment of this partition
+        self.committed = offset if self.committed is None else max(self.committed, offset)
+        self.waiting_since = None if self.to_commit() is None else now

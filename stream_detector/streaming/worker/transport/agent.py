@@ -1,0 +1,123 @@
+"""The Faust app: one agent on the readings topic, one event a batch."""
+
+import logging
+import tempfile
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import faust
+from faust.tables import TableManager
+from faust.types import EventT
+from yarl import URL
+
+from stream_detector.settings import Settings
+from stream_detector.streaming.worker.ports import GroupView
+from stream_detector.streaming.worker.transport.faust_driver import BatchConsumer, BatchTransport
+from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
+from stream_detector.streaming.worker.transport.handle_and_commit import handle_or_fail
+from stream_detector.streaming.worker.transport.offset_keeper import BatchProcessor
+
+log = logging.getLogger(__name__)
+
+
+class _App(faust.App):
+    def _create_directories(self) -> None:
+        """Faust keeps tables on disk; there are none here, and the file system may be read-only."""
+
+
+class _NoTables(TableManager):
+    async def on_start(self) -> None:
+        """Faust waits a second for tables to be declared; there are none."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
+class _AsItIs(faust.Schema[Any, Any]):
+    """The value of an event is the `Fetched` that the transport made."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - theirs
+        return None
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - theirs
+        return message.value
+
+
+class FaustStream:
+    """`ReadingsStream` on Kafka."""
+
+    def __init__(self, settings: Settings, pipeline: BatchProcessor) -> None:
+        self._app = build_app(settings, pipeline)
+
+    async def start(self) -> None:
+        await self._app.start()
+
+    async def stop(self) -> None:
+        await self._app.stop()
+
+    async def crashed(self) -> BaseException:
+        await self._app._crashed.wait()  # noqa: SLF001 - Faust tells of a crash nowhere else
+        reason: BaseException | None = self._app.crash_reason
+        return reason or RuntimeError("the stream framework crashed without a reason")
+
+    def observe(self) -> GroupView:
+        consumer = self._app.consumer
+        return consumer.observe() if isinstance(consumer, BatchConsumer) else GroupView(False, {})
+
+    async def leave(self) -> None:
+        consumer = self._app.consumer
+        if isinstance(consumer, BatchConsumer):
+            await consumer.leave()
+
+
+def build_app(settings: Settings, pipeline: BatchProcessor) -> faust.App:
+    """The app, not started."""
+    app = _App(
+        settings.group,
+        broker=[URL(f"kafka://{address}") for address in settings.bootstrap.split(",")],
+        datadir=tempfile.gettempdir(),
+        autodiscover=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        # With standby replicas Faust picks its own assignor, which gives three workers two, two and no partitions.
+        table_standby_replicas=0,
+        TableManager=_NoTables,
+        # Counts batches; the default of 4096 would be hundreds of megabytes.
+        stream_buffer_maxsize=2,
+        stream_wait_empty=True,
+        stream_recovery_delay=0.0,
+        broker_max_poll_records=settings.max_poll_records,
+        broker_commit_interval=settings.commit_interval_seconds,
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=settings.session_timeout_seconds / 5,
+        broker_rebalance_timeout=settings.rebalance_timeout_seconds,
+        # Bounds `perform_seek` too, after which Faust would go on without it.
+        broker_request_timeout=max(90.0, settings.rebalance_stall_seconds),
+        consumer_auto_offset_reset="earliest",
+    )
+    app.transport = BatchTransport(app.conf.broker_consumer, app, settings=settings, keeper=pipeline)
+    readings = app.topic(settings.topic_readings, schema=_AsItIs(allow_empty=True), acks=True)
+
+    async def detect(stream: Any) -> AsyncIterator[None]:
+        async for event in stream.noack().events():
+            await _handle(event, pipeline)
+            yield
+
+    app.agent(readings, name="detect")(detect)
+
+    async def assigned(_sender: Any, partitions: set[Any], **_: Any) -> None:
+        # `perform_seek` is not called where no partition is left.
+        if not partitions:
+            pipeline.revoke_others(set())
+
+    app.on_partitions_assigned.connect(cast(Any, assigned))
+    return app
+
+
+async def _handle(event: EventT[Any], pipeline: BatchProcessor) -> None:
+    # An exception in an agent's body would lose its batch silently, so it never leaves: the process ends instead, and
+    # until then this batch is neither acknowledged nor followed by another.
+    await handle_or_fail(cast(Fetched, event.value), pipeline)
+    # Faust keeps events in cycles until the garbage collector comes by, which is rare here: what is done is let go.
+    cast(Fetched, event.value).columns = Columns()
+    event.ack()

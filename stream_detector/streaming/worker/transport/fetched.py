@@ -1,0 +1,49 @@
+"""What one fetch brings from one partition, as columns, and how it is cut."""
+
+from bisect import bisect_left
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+
+@dataclass(slots=True)
+class Columns:
+    """N records of one partition, offsets ascending; all have the same length."""
+
+    offsets: range | list[int] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+    timestamps_ms: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What one fetch brought from one partition.
+
+    `start` is the position before the fetch and `end` after it: the offsets in between that carry no record (markers of
+    transactions, aborted records, holes of compaction) belong to this fetch, so a chain of fetches has no gap.
+    `epoch` counts the seeks of the partition; a fetch from before the last seek is worthless.
+    """
+
+    topic: str
+    partition: int
+    epoch: int
+    start: int
+    end: int
+    columns: Columns
+
+
+def parts_of(fetched: Fetched, cuts: Collection[int]) -> list[Fetched]:
+    """The fetch, cut at these offsets."""
+    inside = sorted(cut for cut in cuts if fetched.start < cut < fetched.end)
+    if not inside:
+        return [fetched]
+    columns, parts = fetched.columns, []
+    for start, end in pairwise([fetched.start, *inside, fetched.end]):
+        span = slice(bisect_left(columns.offsets, start), bisect_left(columns.offsets, end))
+        part = Columns(columns.offsets[span], columns.keys[span], columns.values[span], columns.timestamps_ms[span])
+        parts.append(replace(fetched, start=start, end=end, columns=part))
+    return parts

@@ -1,0 +1,48 @@
+"""What a stream asks of whoever processes its fetches: where to read, what may be committed."""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from stream_detector.streaming.worker.transport.fetched import Fetched
+
+
+class CommittedOffsets(Protocol):
+    """The consumer, as far as a keeper needs it."""
+
+    async def committed_with_metadata(self, partitions: Iterable[int]) -> dict[int, tuple[int, str]]:
+        """(offset, metadata) of the partitions that have a committed offset."""
+
+
+class OffsetKeeper(Protocol):
+    """Knows where to read and what may be committed."""
+
+    async def plan(self, partitions: set[int], consumer: CommittedOffsets) -> dict[int, tuple[int, int]]:
+        """(offset to read from, epoch) of every assigned partition; called after each assignment."""
+
+    async def flush(self) -> None:
+        """Wait until all that came of the processed records is acknowledged, and declare them done."""
+
+    def to_commit(self) -> dict[int, tuple[int, str]]:
+        """(offset, metadata) of the partitions that have something new."""
+
+    def committed(self, offsets: Mapping[int, int]) -> None: ...
+
+    def fail(self, error: BaseException) -> None:
+        """End the process with this error."""
+
+
+class FetchHandler(Protocol):
+    """Whoever processes the fetches."""
+
+    async def handle(self, fetched: Fetched) -> None:
+        """Process one fetch; returns when its alarms are acknowledged."""
+
+    def fail(self, error: BaseException) -> None:
+        """End the process with this error."""
+
+
+class BatchProcessor(OffsetKeeper, FetchHandler, Protocol):
+    """Both at once, as the pipeline is."""
+
+    def revoke_others(self, kept: set[int]) -> None:
+        """Forget the partitions that are not among these."""

@@ -1,0 +1,165 @@
+"""What a batch, a commit, a plan and the assets leave in the Prometheus metrics."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stream_detector.bundle.manifest import Manifest
+from stream_detector.engine.outcome import AssetStatus, Closed, Counts, Outcome
+from stream_detector.metrics import WorkerMetrics
+from stream_detector.streaming.worker.health.watchdog import Observation, PartitionObservation
+from stream_detector.streaming.worker.health.worker_metrics import MetricsRecorder
+from stream_detector.streaming.worker.offsets.progress import PartitionProgress
+from tests.support.messages import MIDNIGHT, STEP_SECONDS, make_alarm
+from tests.support.pipelines import make_letter
+from tests.support.plant import small_bundle
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    folder = small_bundle(tmp_path_factory.mktemp("bundles") / "small")
+    return Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+
+
+class Recorded:
+    """A recorder on clocks of the test's, and what it has recorded."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.now, self.wall = 100.0, MIDNIGHT + 10_000.0
+        self.registry = CollectorRegistry()
+        self.recorder = MetricsRecorder(WorkerMetrics(self.registry), manifest, lambda: self.now, lambda: self.wall)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"stream_detector_{name}", labels)
+
+
+def status(asset: str = "m", **changes: Any) -> AssetStatus:
+    values: dict[str, Any] = {
+        "asset": asset, "partition": 0, "watermark": 50.0, "score": 1.5, "probability": math.nan, "threshold": 2.0,
+        "alarm_open": False, "degraded": 1, "warming_up": False, "top_shares": [("s1", 0.6), ("s2", 0.4)],
+        "scored_until": 60.0, "newest": np.zeros(2, np.float32), "expected": np.zeros(2, np.float32),
+    }  # fmt: skip
+    return AssetStatus(**(values | changes))
+
+
+def test_every_reading_of_a_batch_is_counted_as_what_became_of_it(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    counts = Counts(
+        received=15, windowed=5, late=4, duplicate=3, dead_lettered=3, held=2, reading_records=6, row_records=7,
+        block_records=8, events=9, assets_refused=1,
+    )  # fmt: skip
+    closed = Closed(scored=10, warming_up=11, off_stride=12, masked=13, event=14, ratios=[np.array([0.5, 2.5])])
+    outcome = Outcome(
+        counts=counts, closed=closed, dead_letters=[make_letter(), make_letter(1)], event_assets=["m", "m", "n"]
+    )
+    recorded.recorder.scored(3, outcome, 0.02)
+    recorded.recorder.scored(3, outcome, 0.02)
+    found = {
+        name: recorded.value(f"readings_{name}", partition="3")
+        for name in ("received_total", "windowed_total", "late_total", "duplicate_total", "dead_lettered_total", "held")
+    }
+    assert list(found.values()) == [30, 10, 8, 6, 6, 2]
+    assert [recorded.value("records_total", kind=kind) for kind in ("reading", "row", "block", "event")] == [
+        12, 14, 16, 18,
+    ]  # fmt: skip
+    assert recorded.value("steps_scored_total") == 20
+    reasons = ("warming-up", "off-stride", "masked", "event")
+    assert [recorded.value("steps_unscored_total", reason=reason) for reason in reasons] == [22, 24, 26, 28]
+    assert recorded.value("dead_letters_total", reason="malformed") == 4
+    assert (recorded.value("events_total", asset="m"), recorded.value("events_total", asset="n")) == (4, 2)
+    assert recorded.value("assets_refused_total") == 2
+    assert recorded.value("score_ratio_count") == 4
+    assert (recorded.value("scoring_seconds_count"), recorded.value("scoring_seconds_sum")) == (2, 0.04)
+
+
+def test_delays_run_to_the_acknowledgement(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    raised, cleared = make_alarm(2), make_alarm(2, 4)
+    recorded.wall = MIDNIGHT + 2 * STEP_SECONDS + STEP_SECONDS + 7.0
+    outcome = Outcome(alarms=[raised, cleared], alarm_timestamps_ms=[round((recorded.wall - 3.0) * 1000)] * 2)
+    recorded.recorder.alarms_acknowledged(outcome)
+    assert recorded.value("alarms_raised_total", asset="pm-1") == 1
+    assert recorded.value("alarms_cleared_total", asset="pm-1") == 1
+    assert recorded.value("alarm_delay_seconds_sum") == pytest.approx(3.0, abs=0.01)
+    assert recorded.value("alarm_delay_event_seconds_sum") == pytest.approx(7.0, abs=0.01)
+
+
+def test_counters_of_a_partition_are_there_before_its_first_reading(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    recorded.recorder.assigned({0, 2})
+    assert recorded.value("partitions_assigned") == 2
+    assert recorded.value("readings_late_total", partition="2") == 0
+
+
+def test_a_rebuild_is_told_while_it_lasts_and_timed(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    recorded.recorder.planned(rebuilding=True)
+    assert recorded.value("rebuilding") == 1
+    recorded.now += 4.0
+    recorded.recorder.rebuilt(rebuilding=True)
+    assert recorded.value("rebuilding") == 1
+    recorded.recorder.rebuilt(rebuilding=False)
+    assert (recorded.value("rebuilding"), recorded.value("rebuild_seconds")) == (0, 4.0)
+
+
+def test_lag_and_ages_are_those_of_the_last_look(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    recorded.recorder.committed()
+    recorded.now += 5.0
+    seen = Observation(
+        True, {0: PartitionObservation(20, 15, 12, 0.0, 0.5), 1: PartitionObservation(9, 9, 9, 0.0, 2.0)}
+    )
+    recorded.recorder.watched(seen, {0: PartitionProgress(1, 12, 0, 10)}, ready=True)
+    assert recorded.value("kafka_lag_records", partition="0") == 10
+    assert recorded.value("kafka_lag_records", partition="1") is None
+    assert (recorded.value("commit_age_seconds"), recorded.value("fetch_age_seconds")) == (5.0, 2.0)
+    assert recorded.value("ready") == 1
+    recorded.recorder.watched(Observation(False, None), {}, ready=False)
+    assert (recorded.value("ready"), recorded.value("fetch_age_seconds")) == (0, 0)
+
+
+def test_gauges_of_an_asset_come_and_go_with_it(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    recorded.recorder.assets([status("m"), status("n", watermark=40.0, warming_up=True, score=math.nan)])
+    assert (recorded.value("assets_held"), recorded.value("windows_held")) == (2, 1)
+    assert recorded.value("watermark_lag_seconds") == recorded.wall - 40.0
+    assert (recorded.value("score", asset="m"), recorded.value("score", asset="n")) == (1.5, None)
+    assert recorded.value("probability", asset="m") is None
+    assert recorded.value("reconstruction_error", asset="m", sensor="s2") == 0.4
+    assert recorded.value("alarms_raised_total", asset="n") == 0
+    recorded.recorder.assets([status("m", top_shares=[("s3", 0.9)], alarm_open=True)])
+    assert recorded.value("reconstruction_error", asset="m", sensor="s2") is None
+    assert recorded.value("reconstruction_error", asset="m", sensor="s3") == 0.9
+    assert (recorded.value("alarms_open", asset="m"), recorded.value("watermark_timestamp_seconds", asset="n")) == (
+        1, None,
+    )  # fmt: skip
+    recorded.recorder.assets([])
+    assert (recorded.value("assets_held"), recorded.value("threshold", asset="m")) == (0, None)
+
+
+def test_drift_is_measured_once_for_each_scored_step(manifest: Manifest) -> None:
+    reference = {"edges": list(np.linspace(0, 1, 9)), "shares": [0.1] * 10}
+    with_scores = manifest.model_copy(update={"metrics": {"scores": reference}})
+    without, known = Recorded(manifest), Recorded(with_scores)
+    for step in range(600):
+        for _ in range(2):
+            for recorded in (without, known):
+                recorded.recorder.assets([status(score=5.0, scored_until=float(step))])
+    assert without.value("drift_level", asset="m") is None
+    assert (known.value("drift_level", asset="m") or 0) > 1
+
+
+def test_the_bundle_in_use_is_told(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    assert recorded.value("bundle_info", bundle=manifest.bundle_id, recipe="small") == 1
+    assert recorded.value("bundle_sensors") == len(manifest.sensors)
+    assert recorded.value("bundle_loaded_timestamp_seconds") == recorded.wall
+
+
+def test_a_dead_letter_that_is_held_back_is_counted(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    recorded.recorder.dead_letter_held_back()
+    assert recorded.value("dead_letters_suppressed_total") == 1

@@ -1,0 +1,121 @@
+"""Plans on a local log; what `choose_start` decides has its own tests (test_recovery)."""
+
+import logging
+
+import pytest
+from aiokafka.errors import KafkaError
+
+from stream_detector.streaming.clients.kafka_types import TopicPartition
+from stream_detector.streaming.state.snapshots import snapshot_message
+from stream_detector.streaming.worker.offsets.planning import PartitionPlan
+from tests.support.event_loop import in_event_loop
+from tests.support.pipelines import BUNDLE, READINGS, SETTINGS, Rig
+
+
+async def rig_with(records: int) -> Rig:
+    rig = await Rig().start()
+    rig.readings(records)
+    return rig
+
+
+def snapshot(rig: Rig, asset: str, data: bytes | None, offset: int) -> None:
+    message = snapshot_message(SETTINGS, BUNDLE, 0, asset, data, offset)
+    rig.broker.append(message.topic, message.value, message.key, 0, headers=message.headers)
+
+
+async def plan(rig: Rig, committed: tuple[int, str] | None, in_memory: int | None = None) -> PartitionPlan:
+    plans = await rig.planner.plan(
+        {0}, {} if committed is None else {0: committed}, {} if in_memory is None else {0: in_memory}
+    )
+    return plans[0]
+
+
+@in_event_loop
+async def test_a_restart_reads_from_low_with_the_snapshots_that_were_acknowledged() -> None:
+    rig = await rig_with(20)
+    snapshot(rig, "m", b"state", 9)
+    found = await plan(rig, (12, '{"low":7}'))
+    assert (found.start.offset, found.start.silent_until, found.start.committed) == (7, 12, 12)
+    assert found.snapshots == {"m": b"state"}
+
+
+@in_event_loop
+async def test_a_first_start_reads_everything_and_no_snapshot() -> None:
+    rig = await rig_with(20)
+    snapshot(rig, "m", b"of another log", 9)
+    found = await plan(rig, None)
+    assert (found.start.offset, found.start.silent_until) == (0, 0)
+    assert found.snapshots == {}
+
+
+@in_event_loop
+async def test_state_in_memory_needs_no_snapshot() -> None:
+    rig = await rig_with(20)
+    snapshot(rig, "m", b"state", 9)
+    found = await plan(rig, (12, '{"low":7}'), in_memory=15)
+    assert found.start.keep_state
+    assert (found.start.offset, found.snapshots) == (15, {})
+
+
+@in_event_loop
+async def test_an_offset_that_was_set_by_hand_is_rebuilt_from_a_window_before_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = await rig_with(200)
+    with caplog.at_level(logging.WARNING):
+        found = await plan(rig, (150, ""))
+    assert (found.start.offset, found.start.silent_until) == (89, 150)
+    assert "offset 150 was set by hand, rebuilding from 89" in caplog.text
+
+
+@in_event_loop
+async def test_an_end_below_the_committed_offset_is_asked_for_again_before_it_is_believed() -> None:
+    rig = await rig_with(10)
+    asked: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        asked.append(seconds)
+        rig.readings(20)
+
+    rig.planner._sleep = wait
+    found = await plan(rig, (15, '{"low":7}'))
+    assert asked == [0.5]
+    assert (found.start.offset, found.start.committed) == (7, 15)
+
+
+@in_event_loop
+async def test_a_log_that_stays_shorter_than_the_committed_offset_is_another_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = await rig_with(10)
+    with caplog.at_level(logging.WARNING):
+        found = await plan(rig, (15, '{"low":7}'))
+    assert rig.now > 5
+    assert (found.start.offset, found.start.silent_until, found.start.committed) == (0, 0, None)
+    assert "offset 15 is beyond the end 10, the log is another one" in caplog.text
+
+
+@in_event_loop
+async def test_records_that_retention_removed_unread_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    rig = await rig_with(20)
+    rig.broker.remove_before(TopicPartition(READINGS, 0), 15)
+    found = await plan(rig, (12, '{"low":7}'))
+    assert (found.start.offset, found.start.lost) == (15, 3)
+    assert "retention removed 3 records before they were read" in caplog.text
+
+
+@in_event_loop
+async def test_windows_that_retention_took_away_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    rig = await rig_with(20)
+    rig.broker.remove_before(TopicPartition(READINGS, 0), 10)
+    found = await plan(rig, (12, '{"low":7}'))
+    assert (found.start.offset, found.start.lost) == (10, 0)
+    assert "windows are rebuilt from; they warm up anew" in caplog.text
+
+
+@in_event_loop
+async def test_a_broker_that_is_away_is_no_plan() -> None:
+    rig = await rig_with(20)
+    rig.broker.up = False
+    with pytest.raises(KafkaError):
+        await plan(rig, (12, '{"low":7}'))

@@ -1,0 +1,493 @@
+"""What our side of Faust's driver does with fetches, assignments and commits; Faust itself runs in test_worker."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaConnectionError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    UnknownError,
+)
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.types import TP
+
+from stream_detector.errors import StalledError
+from stream_detector.settings import Settings
+from stream_detector.streaming.worker.transport import agent, consumer_thread
+from stream_detector.streaming.worker.transport.consumer_thread import ConsumerThread
+from stream_detector.streaming.worker.transport.faust_driver import BatchConsumer
+from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
+from stream_detector.streaming.worker.transport.handle_and_commit import commit_declared, handle_or_fail
+from stream_detector.streaming.worker.transport.membership import Membership
+from stream_detector.streaming.worker.transport.offset_keeper import CommittedOffsets
+from tests.support.event_loop import in_event_loop, settle
+from tests.support.pipelines import READINGS, fetched
+
+SETTINGS = Settings(bootstrap="local:1", instance="one")
+NAME = TopicPartition(READINGS, 0)
+
+
+class Keeper:
+    """Says what the test wants, and what it was asked, in order."""
+
+    def __init__(self, offsets: dict[int, tuple[int, str]] | None = None) -> None:
+        self.offsets = offsets or {}
+        self.asked: list[str] = []
+        self.errors: list[BaseException] = []
+        self.flush_error: BaseException | None = None
+        self.handle_error: BaseException | None = None
+
+    async def plan(self, partitions: set[int], consumer: CommittedOffsets) -> dict[int, tuple[int, int]]:
+        self.asked.append(f"plan {sorted(partitions)}")
+        return {number: (100 + number, 7) for number in partitions}
+
+    async def flush(self) -> None:
+        self.asked.append("flush")
+        await asyncio.sleep(0)
+        if self.flush_error is not None:
+            raise self.flush_error
+        self.asked.append("flushed")
+
+    def to_commit(self) -> dict[int, tuple[int, str]]:
+        self.asked.append("to_commit")
+        return self.offsets
+
+    def committed(self, offsets: Mapping[int, int]) -> None:
+        self.asked.append(f"committed {dict(offsets)}")
+
+    async def handle(self, fetch: Fetched) -> None:
+        self.asked.append("handle")
+        await asyncio.sleep(0)
+        if self.handle_error is not None:
+            raise self.handle_error
+        self.asked.append("handled")
+
+    def fail(self, error: BaseException) -> None:
+        self.errors.append(error)
+
+
+# -- what every stream does --------------------------------------------------------------------------------------------
+
+
+async def answer(keeper: Keeper, done: bool | BaseException) -> bool:
+    async def commit(offsets: Mapping[int, tuple[int, str]]) -> bool:
+        keeper.asked.append(f"commit {dict(offsets)}")
+        if isinstance(done, BaseException):
+            raise done
+        return done
+
+    return await commit_declared(keeper, commit)
+
+
+@in_event_loop
+async def test_a_commit_follows_the_flush_and_is_told_when_it_is_done() -> None:
+    keeper = Keeper({0: (12, '{"low":4}')})
+    assert await answer(keeper, True)
+    assert keeper.asked == ["flush", "flushed", "to_commit", "commit {0: (12, '{\"low\":4}')}", "committed {0: 12}"]
+
+
+@in_event_loop
+async def test_where_nothing_is_new_nothing_is_committed() -> None:
+    keeper = Keeper()
+    assert not await answer(keeper, True)
+    assert keeper.asked == ["flush", "flushed", "to_commit"]
+
+
+@in_event_loop
+async def test_a_commit_that_the_group_did_not_take_is_not_told() -> None:
+    keeper = Keeper({0: (12, "")})
+    assert not await answer(keeper, False)
+    assert keeper.asked[-1] == "commit {0: (12, '')}"
+    assert keeper.errors == []
+
+
+@in_event_loop
+async def test_a_flush_that_fails_ends_the_worker_and_nothing_is_committed() -> None:
+    keeper = Keeper({0: (12, "")})
+    keeper.flush_error = StalledError("nothing is acknowledged")
+    assert not await answer(keeper, True)
+    assert keeper.asked == ["flush"]
+    assert keeper.errors == [keeper.flush_error]
+
+
+@in_event_loop
+async def test_a_commit_that_is_refused_ends_the_worker() -> None:
+    keeper, refused = Keeper({0: (12, "")}), StalledError("another worker of this name")
+    assert not await answer(keeper, refused)
+    assert keeper.errors == [refused]
+
+
+@in_event_loop
+async def test_a_fetch_that_fails_ends_the_worker_and_is_never_done() -> None:
+    keeper = Keeper()
+    keeper.handle_error = ZeroDivisionError()
+    handling = asyncio.create_task(handle_or_fail(fetched(), keeper))
+    await settle()
+    assert keeper.errors == [keeper.handle_error]
+    assert not handling.done()
+    handling.cancel()
+    await asyncio.gather(handling, return_exceptions=True)
+    assert handling.cancelled()
+
+
+@in_event_loop
+async def test_a_fetch_that_is_broken_off_is_no_failure() -> None:
+    keeper = Keeper()
+    keeper.handle_error = asyncio.CancelledError()
+    with pytest.raises(asyncio.CancelledError):
+        await handle_or_fail(fetched(), keeper)
+    assert keeper.errors == []
+
+
+# -- the agent ---------------------------------------------------------------------------------------------------------
+
+
+class Event:
+    def __init__(self, keeper: Keeper) -> None:
+        self.value = fetched()
+        self._keeper = keeper
+
+    def ack(self) -> None:
+        self._keeper.asked.append("ack")
+
+
+@in_event_loop
+async def test_an_event_is_acknowledged_when_it_is_handled_and_its_records_are_let_go() -> None:
+    keeper = Keeper()
+    event = Event(keeper)
+    await agent._handle(cast(Any, event), cast(Any, keeper))
+    assert keeper.asked == ["handle", "handled", "ack"]
+    assert len(event.value.columns) == 0
+
+
+@in_event_loop
+async def test_an_event_that_failed_is_never_acknowledged() -> None:
+    keeper = Keeper()
+    keeper.handle_error = ZeroDivisionError()
+    handling = asyncio.create_task(agent._handle(cast(Any, Event(keeper)), cast(Any, keeper)))
+    await settle()
+    assert keeper.asked == ["handle"]
+    assert keeper.errors == [keeper.handle_error]
+    handling.cancel()
+
+
+class Revoked(Keeper):
+    def revoke_others(self, kept: set[int]) -> None:
+        self.asked.append(f"revoke others than {sorted(kept)}")
+
+
+@in_event_loop
+async def test_a_worker_that_is_left_without_partitions_forgets_them() -> None:
+    """`perform_seek`, where the others are planned, is not called then."""
+    keeper = Revoked()
+    stream = agent.FaustStream(SETTINGS, cast(Any, keeper))
+    await stream._app.on_partitions_assigned.send({TP(READINGS, 0)})
+    assert keeper.asked == []
+    await stream._app.on_partitions_assigned.send(set())
+    assert keeper.asked == ["revoke others than []"]
+    assert not stream.observe().member
+
+
+# -- the consumer in the main event loop -------------------------------------------------------------------------------
+
+
+class Thread:
+    """Calls at once what is to be called in the consumer's thread, and writes it down."""
+
+    def __init__(self, commits: bool = True) -> None:
+        self.called: list[tuple[str, Any]] = []
+        self._commits = commits
+
+    async def call_thread(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        return await work(*arguments)
+
+    async def seek_to(self, plan: Mapping[TopicPartition, tuple[int, int]]) -> None:
+        self.called.append(("seek", dict(plan)))
+
+    async def commit_with_metadata(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> bool:
+        self.called.append(("commit", dict(offsets)))
+        return self._commits
+
+    async def committed_with_metadata(self, partitions: list[TopicPartition]) -> dict[TopicPartition, Any]:
+        return {tp: OffsetAndMetadata(5, '{"low":1}') for tp in partitions}
+
+
+class Consumer(BatchConsumer):
+    """Without Faust around it."""
+
+    flow_active = True
+    should_stop = False
+
+    def __init__(
+        self, keeper: Keeper, thread: Any, records: Mapping[TP, Fetched] | BaseException | None = None
+    ) -> None:
+        self.transport = SimpleNamespace(keeper=keeper, settings=SETTINGS)
+        self.app = SimpleNamespace(consumer_generation_id=1)
+        self._thread = thread
+        self._records = records
+        self._buffered_partitions: set[TP] = set()
+        self._acked = {TP(READINGS, 0): [1, 2]}
+        self._acked_index = {TP(READINGS, 0): {1, 2}}
+        self._read_offset = {TP(READINGS, 0): 9}
+        self._committed_offset = {TP(READINGS, 0): 9}
+
+    def assignment(self) -> set[TP]:
+        return {TP(READINGS, 0), TP(READINGS, 2)}
+
+    async def _wait_next_records(self, timeout: float) -> Any:
+        if isinstance(self._records, Exception):
+            raise self._records
+        return self._records, set(self._records or ())
+
+
+@in_event_loop
+async def test_after_an_assignment_the_consumer_seeks_where_the_keeper_says() -> None:
+    keeper, thread = Keeper(), Thread()
+    consumer = Consumer(keeper, thread)
+    await consumer.perform_seek()
+    assert keeper.asked == ["plan [0, 2]"]
+    assert thread.called == [("seek", {TopicPartition(READINGS, 0): (100, 7), TopicPartition(READINGS, 2): (102, 7)})]
+    assert (consumer._read_offset, consumer._committed_offset) == ({}, {})
+    assert await consumer.committed_with_metadata([0]) == {0: (5, '{"low":1}')}
+
+
+@pytest.mark.parametrize("done", [True, False])
+@in_event_loop
+async def test_a_commit_of_fausts_commits_what_the_keeper_declares(done: bool) -> None:
+    keeper, thread = Keeper({0: (12, '{"low":4}')}), Thread(done)
+    consumer = Consumer(keeper, thread)
+    assert await consumer.force_commit() is done
+    assert thread.called == [("commit", {NAME: (12, '{"low":4}')})]
+    assert ("committed {0: 12}" in keeper.asked) is done
+    assert (consumer._acked, consumer._acked_index) == ({}, {})
+
+
+async def messages(consumer: BatchConsumer) -> list[Any]:
+    return [message async for _, message in cast(AsyncIterator[Any], consumer.getmany(0.0))]
+
+
+@in_event_loop
+async def test_a_fetch_becomes_one_event_at_the_offset_of_its_last_record() -> None:
+    fetch = fetched(10, 15)
+    (message,) = await messages(Consumer(Keeper(), Thread(), {TP(READINGS, 0): fetch}))
+    assert (message.offset, message.value, message.generation_id) == (14, fetch, 1)
+
+
+@in_event_loop
+async def test_fetches_from_before_a_rebalance_are_not_handed_on() -> None:
+    consumer = Consumer(Keeper(), Thread(), {TP(READINGS, 0): fetched(), TP(READINGS, 1): fetched(number=1)})
+    found = []
+    async for _, message in consumer.getmany(0.0):
+        found.append(message)
+        consumer.app.consumer_generation_id = 2
+    assert len(found) == 1
+
+
+@in_event_loop
+async def test_a_fetch_that_fails_ends_the_worker() -> None:
+    keeper, error = Keeper(), StalledError("the log does not hold the offsets")
+    assert await messages(Consumer(keeper, Thread(), error)) == []
+    assert keeper.errors == [error]
+
+
+# -- the consumer's thread ---------------------------------------------------------------------------------------------
+
+
+class Kafka:
+    """As much of an aiokafka consumer as the thread needs."""
+
+    def __init__(self, assigned: Iterable[TopicPartition] = (NAME,), error: BaseException | None = None) -> None:
+        self._closed = False
+        self._error = error
+        self.committed: list[dict[TopicPartition, OffsetAndMetadata]] = []
+        self.sought: list[tuple[TopicPartition, int]] = []
+        self.paused: list[TopicPartition] = []
+        self.places = {tp: SimpleNamespace(position=0, has_valid_position=True, timestamp=5) for tp in assigned}
+        assignment = SimpleNamespace(tps=set(assigned), state_value=self.places.__getitem__)
+        self._subscription = SimpleNamespace(
+            subscription=SimpleNamespace(assignment=assignment, _reassignment_in_progress=False)
+        )
+        self._fetcher = SimpleNamespace(_closed=False, _subscriptions=self)
+        self._coordinator = SimpleNamespace(generation=3, group_id="g", member_id="me", _send_req=self.send)
+        self.sent: list[Any] = []
+
+    def fetch_context(self) -> Any:
+        return contextlib.nullcontext()
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self.places)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.sought.append((partition, offset))
+        self.places[partition].position = offset
+
+    def pause(self, partition: TopicPartition) -> None:
+        self.paused.append(partition)
+
+    async def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        if self._error is not None:
+            raise self._error
+        self.committed.append(offsets)
+
+    async def send(self, request: Any) -> None:
+        if self._error is not None:
+            raise self._error
+        self.sent.append(request)
+
+
+class BareThread(ConsumerThread):
+    """Without Faust and without a thread."""
+
+    def __init__(self, kafka: Kafka | None, flow_active: bool = True) -> None:
+        self.settings = SETTINGS
+        self.positions, self.epochs = {}, {}
+        self._membership = Membership(10.0)
+        self.consumer = cast(Any, SimpleNamespace(flow_active=flow_active))
+        self._consumer = kafka
+
+    def _ensure_consumer(self) -> Any:
+        return self._consumer
+
+    async def call_thread(self, method: Callable[..., Awaitable[Any]], *arguments: Any, **_: Any) -> Any:
+        return await method(*arguments)
+
+
+async def commit(kafka: Kafka, *partitions: TopicPartition) -> bool:
+    return await BareThread(kafka).commit_with_metadata(dict.fromkeys(partitions or (NAME,), (12, '{"low":4}')))
+
+
+@in_event_loop
+async def test_offsets_are_committed_with_what_a_restart_needs() -> None:
+    kafka = Kafka()
+    assert await commit(kafka)
+    assert kafka.committed == [{NAME: OffsetAndMetadata(12, '{"low":4}')}]
+
+
+@in_event_loop
+async def test_only_what_is_assigned_is_committed_and_the_rest_is_not_taken_for_done() -> None:
+    other = TopicPartition(READINGS, 1)
+    kafka = Kafka()
+    assert not await commit(kafka, NAME, other)
+    assert kafka.committed == [{NAME: OffsetAndMetadata(12, '{"low":4}')}]
+    assert not await commit(kafka, other)
+    assert len(kafka.committed) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [CommitFailedError("fenced"), IllegalStateError("not assigned"), KafkaConnectionError("away")], ids=repr
+)
+@in_event_loop
+async def test_a_commit_that_another_generation_or_an_outage_prevents_is_not_done(error: BaseException) -> None:
+    assert not await commit(Kafka(error=error))
+
+
+@in_event_loop
+async def test_a_commit_that_is_refused_names_the_instance() -> None:
+    with pytest.raises(StalledError, match="runs as instance 'one'"):
+        await commit(Kafka(error=UnknownError("82")))
+
+
+async def fetch(
+    thread: ConsumerThread, monkeypatch: pytest.MonkeyPatch, drained: dict[TopicPartition, Columns] | BaseException
+) -> dict[TP, Fetched]:
+    async def drain(*_: object) -> dict[TopicPartition, Columns]:
+        if isinstance(drained, BaseException):
+            raise drained
+        return drained
+
+    monkeypatch.setattr(consumer_thread, "drain", drain)
+    return await thread._fetch_records(cast(Any, thread)._consumer, {TP(*NAME)})
+
+
+@in_event_loop
+async def test_fetches_are_chained_and_carry_the_number_of_their_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = Kafka()
+    thread = BareThread(kafka)
+    await thread.seek_to({NAME: (10, 7)})
+    assert kafka.sought == [(NAME, 10)]
+    columns = Columns(range(10, 12), [b"m"] * 2, [b"{}"] * 2, [0, 0])
+    kafka.places[NAME].position = 12
+    found = await fetch(thread, monkeypatch, {NAME: columns})
+    assert found[TP(*NAME)] == Fetched(READINGS, 0, 7, 10, 12, columns)
+    kafka.places[NAME].position = 15
+    found = await fetch(thread, monkeypatch, {})
+    assert (found[TP(*NAME)].start, found[TP(*NAME)].end, len(found[TP(*NAME)].columns)) == (12, 15, 0)
+    assert await fetch(thread, monkeypatch, {}) == {}
+
+
+@in_event_loop
+async def test_a_new_plan_forgets_the_positions_of_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = TopicPartition(READINGS, 1)
+    kafka = Kafka([NAME, other])
+    thread = BareThread(kafka)
+    await thread.seek_to({NAME: (10, 1), other: (20, 1)})
+    await thread.seek_to({NAME: (10, 2)})
+    kafka.places[NAME].position, kafka.places[other].position = 12, 22
+    found = await fetch(thread, monkeypatch, {})
+    assert {tp.partition: fetch.epoch for tp, fetch in found.items()} == {0: 2}
+    assert kafka.paused == [other]
+
+
+@in_event_loop
+async def test_nothing_is_fetched_of_what_is_not_assigned_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = Kafka()
+    thread = BareThread(kafka)
+    await thread.seek_to({NAME: (10, 1)})
+    kafka.places[NAME].position = 12
+    kafka._subscription.subscription.assignment.tps.clear()
+    assert await fetch(thread, monkeypatch, {}) == {}
+    kafka._subscription.subscription.assignment = None
+    assert await fetch(thread, monkeypatch, {}) == {}
+
+
+@in_event_loop
+async def test_offsets_that_the_log_lost_end_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = BareThread(Kafka())
+    with pytest.raises(StalledError, match="the log does not hold the offsets"):
+        await fetch(thread, monkeypatch, OffsetOutOfRangeError({NAME: 5}))
+    assert await fetch(thread, monkeypatch, NoOffsetForPartitionError(NAME)) == {}
+    assert await fetch(BareThread(Kafka(), flow_active=False), monkeypatch, {}) == {}
+
+
+@in_event_loop
+async def test_a_worker_leaves_its_group_as_the_member_that_it_is() -> None:
+    kafka = Kafka()
+    await BareThread(kafka).leave()
+    (request,) = kafka.sent
+    assert (request._group, request._member_id) == ("g", "me")
+
+
+@in_event_loop
+async def test_who_is_no_member_has_nothing_to_leave() -> None:
+    kafka = Kafka()
+    kafka._coordinator.generation = -1
+    await BareThread(kafka).leave()
+    assert kafka.sent == []
+
+
+@pytest.mark.parametrize("error", [KafkaConnectionError("away"), TimeoutError(), OSError("no route")], ids=repr)
+@in_event_loop
+async def test_a_coordinator_that_is_away_does_not_keep_a_worker_from_ending(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="stream_detector.streaming.worker.transport.consumer_thread")
+    await BareThread(Kafka(error=error)).leave()
+    assert "the group was not left" in caplog.text
+
+
+def test_who_has_no_consumer_or_rebalances_is_no_member() -> None:
+    assert not BareThread(None).observe().member
+    kafka = Kafka()
+    view = BareThread(kafka).observe()
+    assert view.member
+    assert (view.fetches[0].position, view.fetches[0].answered_ms) == (0, 5)
+    kafka._subscription.subscription._reassignment_in_progress = True
+    assert not BareThread(kafka).observe().member
