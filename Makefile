@@ -4,6 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The CPU build of torch is a fraction of the usual one. uv knows its index; where that does not answer within seconds,
+# torch comes from the registry like everything else. UV_TORCH_BACKEND is uv's own variable; set, it is kept.
+CHOOSE_TORCH = export UV_TORCH_BACKEND="$${UV_TORCH_BACKEND:-$$(echo torch | UV_HTTP_TIMEOUT=5 UV_HTTP_CONNECT_TIMEOUT=3 UV_HTTP_RETRIES=0 \
+	$(BIN)/uv pip compile --quiet --torch-backend cpu - >/dev/null 2>&1 && echo cpu)}"; \
+	test "$$UV_TORCH_BACKEND" || unset UV_TORCH_BACKEND
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test unit properties check format lint types kafka dist bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom screenshots dashboards manifests versions clean
@@ -15,8 +20,11 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade uv
-	@echo "installing the packages into $(VENV) (the first time takes a minute or more)"
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --editable '.[dev]'
+	@$(CHOOSE_TORCH); \
+	if test "$$UV_TORCH_BACKEND"; then echo "torch: the build for $$UV_TORCH_BACKEND"; \
+	else echo "torch: the registry's build, for the index of CPU builds does not answer"; fi; \
+	echo "installing the packages into $(VENV) (the first time takes a minute or more)"; \
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --editable '.[dev]'
 	@touch $(STAMP)
 
 setup: $(STAMP) ## make .venv/bin/trainer and .venv/bin/stream-detector
@@ -50,7 +58,7 @@ kafka: $(STAMP) ## start a real Kafka broker for your own tries; Ctrl-C ends it
 	$(BIN)/python -m tests.programs.kafka
 
 dist: $(STAMP) ## build a wheel, install it into an empty environment, run both commands from there
-	$(BIN)/python -m tests.programs.wheel
+	@$(CHOOSE_TORCH); $(BIN)/python -m tests.programs.wheel
 
 dashboards: $(STAMP) ## write the Grafana dashboards from deploy/grafana/*.py
 	$(BIN)/python -m deploy.grafana.build
@@ -107,7 +115,7 @@ stack: $(STAMP) ## run everything as real processes: from a simulated break to t
 
 VERSIONS ?= 3.11 3.12 3.13 3.14
 versions: $(STAMP) ## the fast tests on every Python found here, .venv-VERSION each; fails when one fails (VERSIONS='3.11 3.12')
-	@tried=; failed=; for version in $(VERSIONS); do \
+	@$(CHOOSE_TORCH); tried=; failed=; for version in $(VERSIONS); do \
 		$(BIN)/uv python find --quiet --no-project --system --no-python-downloads $$version >/dev/null 2>&1 || { echo "Python $$version: not found here"; continue; }; \
 		echo "Python $$version:"; tried="$$tried $$version"; \
 		{ test -x .venv-$$version/bin/python || $(BIN)/uv venv --quiet --no-project --system --no-python-downloads --python $$version .venv-$$version; } \

@@ -4,7 +4,8 @@ Exit codes: 0 fine, 1 the answer is no, 2 a mistake in usage or data, 70 a fault
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Annotated
@@ -12,11 +13,15 @@ from typing import Annotated
 import typer
 
 from stream_detector.exit_codes import run_command
+from stream_detector.extras import TRAIN, need
 from stream_detector.version import version
 from trainer import commands
 
 FIRST = ("init", "recipes", "simulate", "prelabel", "fit", "evaluate", "backtest", "score", "sign")
 """The order of `--help`: that of a user's way. Others follow by name."""
+
+LIGHT = ("recipes", "sign")
+"""Commands that the base installation runs; the others need the extra `train`."""
 
 
 def build_app() -> typer.Typer:
@@ -31,8 +36,21 @@ def build_app() -> typer.Typer:
     app.callback()(_about)
     names = sorted((module.name for module in iter_modules(commands.__path__)), key=_place)
     for name in names:
-        app.command(name.replace("_", "-"))(import_module(f"trainer.commands.{name}").command)
+        command = import_module(f"trainer.commands.{name}").command
+        spelt = name.replace("_", "-")
+        app.command(spelt)(command if name in LIGHT else _with_extra(spelt, command))
     return app
+
+
+def _with_extra(name: str, command: Callable[..., None]) -> Callable[..., None]:
+    """The command, checking first that the extra is there: a fit of minutes should not end for want of plotly."""
+
+    @wraps(command)
+    def checked(*arguments: object, **options: object) -> None:
+        need(f"`trainer {name}`", *TRAIN)
+        command(*arguments, **options)
+
+    return checked
 
 
 def _say_version(wanted: bool) -> None:

@@ -18,6 +18,7 @@ from stream_detector.demo.show import LiveView, Pictures, Show
 from stream_detector.demo.watch import Watch
 from stream_detector.demo.worker_process import WorkerProcess
 from stream_detector.errors import DataError, UsageError
+from stream_detector.extras import TRAIN, need
 from stream_detector.messages import Costs
 from stream_detector.settings import PREFIX, Settings
 from stream_detector.streaming.clients import librdkafka
@@ -75,6 +76,8 @@ class Demo:
 
     def _check(self) -> None:
         """Check at once what would otherwise fail after minutes of preparation."""
+        if self.bundle is None or self.data is None:
+            need("the demo without --bundle and --data", *TRAIN)
         if self.bundle is not None:
             preparation.manifest_of(self.bundle)
         if self.kafka is not None:

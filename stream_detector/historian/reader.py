@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.errors import DataError
+from stream_detector.extras import need
 from stream_detector.historian import labels as label_column
 from stream_detector.historian import times as time_columns
 from stream_detector.historian.columns import LEAVE_OUT, Columns, cell_reader, collect
@@ -37,6 +38,7 @@ def read_history(path: Path, layout: Layout = ANYTHING) -> History:
 
     Raises:
         DataError: there is no file, or it cannot be read; a column is missing; a time or a value cannot be understood.
+        UsageError: it is a Parquet or an Excel file, and what reads those is not installed.
     """
     files = files_of(path)
     histories = [_read(file, layout) for file in files]
@@ -66,6 +68,7 @@ def has_column(path: Path, layout: Layout, name: str) -> bool:
     """True if the first file has a column of that name."""
     file = files_of(path)[0]
     if file.suffix.lower() in PARQUET:
+        need(f"reading {file}", "pyarrow")
         import pyarrow.parquet as parquet
 
         return name in parquet.read_schema(file).names
@@ -123,10 +126,9 @@ def _rows(path: Path, layout: Layout, report: ReadReport) -> Rows:
 
 def _from_excel(path: Path, layout: Layout, report: ReadReport) -> Rows:
     """The first sheet's cells as text; times as ISO 8601."""
-    try:
-        from openpyxl import load_workbook
-    except ImportError:
-        raise DataError(f"{path} is an Excel file; install stream-detector[excel], or save it as CSV") from None
+    need(f"reading {path}", "openpyxl")
+    from openpyxl import load_workbook
+
     try:
         sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
     except Exception as error:
@@ -148,10 +150,9 @@ def _as_text(cell: Any) -> str:
 
 def _from_parquet(path: Path, layout: Layout, report: ReadReport) -> tuple[Columns, tuple[str, ...], str | None]:
     """Columns of a Parquet file; an index that pandas wrote is a column like any other."""
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise DataError(f"{path} is a Parquet file; install stream-detector[train], or save it as CSV") from None
+    need(f"reading {path}", "pyarrow")
+    import pyarrow.parquet as parquet
+
     try:
         table = parquet.read_table(path)
     except (OSError, ValueError) as error:

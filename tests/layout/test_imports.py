@@ -14,6 +14,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {
             "environment",
             "exit_codes",
+            "extras",
             "logs",
             "messages",
             "metrics",

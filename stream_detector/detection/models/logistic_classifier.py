@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.linear_model import LogisticRegression
 
 from stream_detector.detection.config import Config
 from stream_detector.detection.models.registry import ModelOutput
@@ -45,6 +44,8 @@ class LogisticClassifier:
         """Fit on labelled windows (B, T, F); ValueError where only one class is there."""
         if labels.all() or not labels.any():
             raise ValueError("a classifier needs normal and anomalous rows, and only one kind is there")
+
+        from sklearn.linear_model import LogisticRegression
 
         inputs = self._inputs(windows)
         self._center = inputs.mean(axis=0)

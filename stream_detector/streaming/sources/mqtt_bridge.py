@@ -19,6 +19,7 @@ from confluent_kafka import Producer
 
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
+from stream_detector.extras import need
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
 
@@ -156,11 +157,9 @@ class MqttBridge:
         )
 
     def _make_client(self) -> "Client":
-        try:
-            from paho.mqtt.client import Client
-            from paho.mqtt.enums import CallbackAPIVersion
-        except ImportError:
-            raise UsageError("the MQTT client is missing; install it: pip install 'stream-detector[mqtt]'") from None
+        need("the MQTT bridge", "paho")
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion
 
         client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, clean_session=False, manual_ack=True)
         if self._address.tls:
