@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.slot_state import write_slot
+from stream_detector.detection.slot_arrays import SlotArrays
 from stream_detector.engine.asset_history import AssetHistory
 from stream_detector.engine.asset_windows import AssetWindows, unpack
 from stream_detector.engine.clock_guard import ClockGuard, HeldRecord
@@ -30,15 +31,31 @@ class Asset:
     previous: tuple[int, int] | None = None
 
 
+def _none() -> Ints:
+    return np.empty(0, np.int64)
+
+
+@dataclass(slots=True)
+class AssetOffsets(SlotArrays):
+    """One row a slot.
+
+    Attributes:
+        last: offset of the last record of the asset that was used. since: offset of its first record.
+        decided_until: steps that close with a record below this offset were decided before a restart.
+    """
+
+    last: Ints = field(default_factory=_none)
+    since: Ints = field(default_factory=_none)
+    decided_until: Ints = field(default_factory=_none)
+
+
 class Assets:
     """Gives every asset a slot of the grid.
 
     Attributes:
         by_slot: the live assets. slots: their slots by name. slots_by_key: the same by the name in UTF-8, as the keys
             of records have it.
-        last_offset: (slots,) offset of the last record of each asset that was used.
-        since: (slots,) offset of the first record of each.
-        decided_until: (slots,) steps that close with a record below this offset were decided before a restart.
+        offsets: of the records of each, by slot.
         watched: slots whose records rule 1 looks at one by one: something is held, or a snapshot knows of refused ones.
         unsaved: slots whose snapshot is out of date.
         only_known: there are snapshots. While the log is read again, no other assets exist, and they say what rule 1
@@ -64,9 +81,7 @@ class Assets:
         self.by_slot: dict[int, Asset] = {}
         self.slots: dict[str, int] = {}
         self.slots_by_key: dict[bytes | None, int] = {}
-        self.last_offset = np.zeros(1, np.int64)
-        self.decided_until = np.zeros(1, np.int64)
-        self.since = np.zeros(1, np.int64)
+        self.offsets = AssetOffsets()
         self.watched: set[int] = set()
         self.unsaved: set[int] = set()
         self.grid = grid
@@ -100,7 +115,7 @@ class Assets:
             return None
         asset = self._asset_of(name, offset, known)
         slot = self._slot_for(asset, first_time, offset)
-        self.grid.watermark[slot] = last_time
+        self.grid.positions.watermark[slot] = last_time
         self._restore(slot, asset, known, [])
         self._on_admit(slot, name, known, None)
         return slot
@@ -126,14 +141,11 @@ class Assets:
     def _slot_for(self, asset: Asset, time: float, offset: int) -> int:
         slot = self._free.pop() if self._free else len(self.by_slot)
         self.grid.admit(slot, time, offset, asset.floor)
-        if slot >= len(self.last_offset):
-            self.last_offset = np.resize(self.last_offset, self.grid.capacity)
-            self.decided_until = np.resize(self.decided_until, self.grid.capacity)
-            self.since = np.resize(self.since, self.grid.capacity)
+        self.offsets.make_room(slot)
         self.by_slot[slot] = asset
         self.slots[asset.name] = self.slots_by_key[asset.name.encode()] = slot
-        self.last_offset[slot] = offset
-        self.since[slot] = asset.since
+        self.offsets.last[slot] = offset
+        self.offsets.since[slot] = asset.since
         return slot
 
     def _restore(self, slot: int, asset: Asset, known: Snapshot | None, held: list[HeldRecord]) -> None:
@@ -147,7 +159,7 @@ class Assets:
             asset.clock_guard.restore(until, known.refused, known.held, held)
             if known.refused or known.held or held:
                 self.watched.add(slot)
-        self.decided_until[slot] = until
+        self.offsets.decided_until[slot] = until
 
     def held(self) -> list[HeldRecord]:
         """The records that rule 1 holds aside."""
@@ -178,11 +190,11 @@ class Assets:
         slots = np.array(sorted(self.by_slot), np.int64)
         if not len(slots):
             return
-        watermark = self.grid.watermark[slots]
+        watermark = self.grid.positions.watermark[slots]
         newest = self.history.watermark(offset, float(watermark.max()))
         lags = watermark < newest - self._limits.evict_after_seconds
-        unheard = self.last_offset[slots] < offset - self._limits.evict_after_records
-        known_to_live = self.decided_until[slots] > offset
+        unheard = self.offsets.last[slots] < offset - self._limits.evict_after_records
+        known_to_live = self.offsets.decided_until[slots] > offset
         for slot in slots[lags & unheard & ~known_to_live].tolist():
             yield slot, self.by_slot[slot]
             self.let_go(slot)

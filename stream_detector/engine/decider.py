@@ -85,7 +85,7 @@ class Decider:
     def release(self, slot: int, record: int) -> None:
         """The asset is evicted; an open alarm is cleared."""
         self.flush()
-        self._clear(slot, int(self._grid.next_step[slot]), record)
+        self._clear(slot, int(self._grid.positions.next_step[slot]), record)
         self.drop(slot)
 
     def drop(self, slot: int) -> None:

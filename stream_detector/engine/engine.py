@@ -104,11 +104,11 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
     grid, latest, spec, assets = partition.grid, partition.decider.latest, partition.spec, partition.assets.by_slot
     slots = np.fromiter(assets, np.int64, len(assets))
     columns = (
-        grid.watermark[slots].tolist(),
+        grid.positions.watermark[slots].tolist(),
         latest.score[slots].tolist(),
         latest.probability[slots].tolist(),
         latest.degraded[slots].tolist(),
-        (grid.last[slots] - grid.run_start[slots] + 1 < spec.window.shortest).tolist(),
+        (grid.positions.last[slots] - grid.positions.run_start[slots] + 1 < spec.window.shortest).tolist(),
         np.where(np.isnan(latest.score[slots]), np.nan, (latest.step[slots] + 1) * grid.steps.step_seconds).tolist(),
     )
     return [

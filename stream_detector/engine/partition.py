@@ -91,7 +91,7 @@ class Partition:
         for closings in self._intake.take(readings, order.offset):
             if not silent:
                 handled_at = order.offset[order.index[closings.record]]
-                due = handled_at >= self.assets.decided_until[closings.slot]
+                due = handled_at >= self.assets.offsets.decided_until[closings.slot]
                 self.decider.add(closings if due.all() else select(closings, due))
         segment.result.count_readings(tally)
 
@@ -131,7 +131,7 @@ class Partition:
     def _remember_departed(self, slot: int, asset: Asset, offset: int, until: int, result: BatchResult) -> None:
         """It is let go of as of `offset`; its last snapshot says so, and covers the records below `until`."""
         history = self.assets.history
-        departed = Departed(asset.since, offset, int(self.grid.next_step[slot]))
+        departed = Departed(asset.since, offset, int(self.grid.positions.next_step[slot]))
         forgotten = history.depart(asset.name, departed)
         if forgotten is not None:
             result.snapshots.append((forgotten, None))
@@ -191,7 +191,7 @@ class Partition:
         self._drop_outlived_windows()
         if kept.is_time(processed):
             slots = np.fromiter(assets.by_slot, np.int64, len(assets.by_slot))
-            lows, lasts, since = self.grid.low(slots), assets.last_offset[slots], assets.since[slots]
+            lows, lasts, since = self.grid.low(slots), assets.offsets.last[slots], assets.offsets.since[slots]
             for slot in kept.due(processed, slots, lows, lasts, since):
                 if not kept.may_write:
                     break
@@ -219,7 +219,7 @@ class Partition:
         if guard.known_until > processed or not assets.kept.may_fit(slot, processed):
             return
         windows = AssetWindows(
-            read_slot(self.grid, slot), int(assets.last_offset[slot]), guard.held, self.decider.latest.read(slot)
+            read_slot(self.grid, slot), int(assets.offsets.last[slot]), guard.held, self.decider.latest.read(slot)
         )
         data = pack(windows)
         assets.kept.wrote(len(data))

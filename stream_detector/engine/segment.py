@@ -70,7 +70,7 @@ class Segment:
         if len(readings):
             used = slice(None) if all_kept else keep
             offsets = order.offset[decoded.index[used]]
-            self._assets.last_offset[slots[used]] = offsets
+            self._assets.offsets.last[slots[used]] = offsets
             self._assets.kept.note_records(slots[used], offsets)
         return readings
 
@@ -128,7 +128,7 @@ class Segment:
     def _guard_clocks(self, slots: Ints) -> list[Released]:
         """Rule 1: records that are refused or held do not go on; returns those that were held and go on now."""
         decoded, keep = self._decoded, self._keep
-        watched, all_watermarks = self._assets.watched, self._assets.grid.watermark
+        watched, all_watermarks = self._assets.watched, self._assets.grid.positions.watermark
         furthest_ahead_seconds = self._assets.furthest_ahead_seconds
         suspects = set(watched)
         if not self._silent or not self._assets.only_known:

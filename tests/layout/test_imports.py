@@ -32,7 +32,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"__main__"},
     ),
     "stream_detector.detection": (
-        {"attribution", "block_bootstrap", "config", "event_cost", "scaling"},
+        {"attribution", "block_bootstrap", "config", "event_cost", "scaling", "slot_arrays"},
         {"episodes", "grid", "models"},
         {"head"},
         {"drift", "scoring"},

@@ -4,21 +4,20 @@ The rules are numbered in docs/event-time.md. An asset has a *slot*; the cells o
 `step % ring` of its slot. `intake` decides what is written; this module holds the cells and closes steps in order.
 """
 
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import GridConfig, WindowConfig
 from stream_detector.detection.grid.closed_steps import END, EVENT, STEP, Closings, concatenate, no_closings, select
+from stream_detector.detection.grid.positions import NO_STEP, Positions
 from stream_detector.detection.grid.steps import Steps
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-NO_STEP = -(2**62)
-"""Stands for "no such step"; far below any step, with room to subtract."""
+T = TypeVar("T", bound=np.generic)
 
 SAMPLES_SLACK = 16
 """Factor on the slack in a grid of samples, which come in blocks of thousands, of few sensors."""
@@ -54,53 +53,42 @@ class Grid:
         self._slack_cells = slack_cells
         self.slack = self.ring = self._opened_ring = 0
         self.capacity = 0
+        self.positions = Positions()
+        self.values: Floats = np.empty((0, 0, sensors))
+        self.reported: Bools = np.empty((0, 0, sensors), np.bool_)
+        self.cell_time: Floats = np.empty((0, 0, 0 if self.complete else sensors))
+        self.event: Bools = np.empty((0, 0), np.bool_)
+        self.opened_offset: Ints = np.empty((0, 0), np.int64)
         self._allocate(1)
 
     def _allocate(self, capacity: int) -> None:
         """Room for so many slots. Rings may become shorter: nothing that lies further back will be looked at."""
-        held, self.capacity = self.capacity, capacity
+        self.capacity = capacity
+        self.positions.make_room(capacity - 1)
         lateness = self.steps.lateness_steps
         slack = min(max(self._slack_cells // (capacity * self.sensors), LEAST_SLACK), self._most_slack)
         self.slack = max(slack, 2 * lateness)
         self.ring = self.history + lateness + self.slack + 2
         self._opened_ring = self.memory + lateness + self.slack + 2
-
-        def grown(name: str, shape: tuple[int, ...], dtype: type) -> None:
-            # Fresh pages are not touched until a slot is admitted, so doubling does not double the resident memory.
-            array: NDArray[Any] = np.empty((capacity, *shape), dtype)
-            if held:
-                before = getattr(self, name)
-                if before.shape[1:] == shape:
-                    array[:held] = before
-                else:
-                    length, was = shape[0], before.shape[1]
-                    slots = np.arange(held)[:, None]
-                    steps = self.newest[:held, None] - np.arange(length)
-                    array[slots, steps % length] = before[slots, steps % was]
-            setattr(self, name, array)
-
-        cells = (self.ring, self.sensors)
-        self.values: Floats
-        self.reported: Bools
-        self.cell_time: Floats
-        self.event: Bools
-        self.opened_offset: Ints
-        grown("values", cells, np.float64)
-        grown("reported", cells, np.bool_)
-        grown("cell_time", cells if not self.complete else (0, 0), np.float64)
-        grown("event", (self.ring,), np.bool_)
-        grown("opened_offset", (self._opened_ring,), np.int64)
-        self.watermark: Floats
-        grown("watermark", (), np.float64)
-        self.next_step: Ints
-        self.newest: Ints
-        self.opened: Ints
-        self.horizon: Ints
-        self.run_start: Ints
-        self.last: Ints
-        for name in ("next_step", "newest", "opened", "horizon", "run_start", "last"):
-            grown(name, (), np.int64)
+        self.values = self._resized(self.values, self.ring)
+        self.reported = self._resized(self.reported, self.ring)
+        self.cell_time = self._resized(self.cell_time, 0 if self.complete else self.ring)
+        self.event = self._resized(self.event, self.ring)
+        self.opened_offset = self._resized(self.opened_offset, self._opened_ring)
         self._point_flat()
+
+    def _resized(self, rings: NDArray[T], length: int) -> NDArray[T]:
+        """Rings of `length` rows for all slots, with the newest of what these held."""
+        # Fresh pages are not touched until a slot is admitted, so doubling does not double the resident memory.
+        resized = np.empty((self.capacity, length, *rings.shape[2:]), rings.dtype)
+        held, was = rings.shape[:2]
+        if was == length:
+            resized[:held] = rings
+        elif held:
+            steps = self.positions.newest[:held, None] - np.arange(length)
+            slots = np.arange(held)[:, None]
+            resized[slots, steps % length] = rings[slots, steps % was]
+        return resized
 
     def _point_flat(self) -> None:
         """Views of the same memory by cell and by row, for flat indices."""
@@ -126,10 +114,7 @@ class Grid:
         self.reported[slot] = False
         self.event[slot] = False
         self.opened_offset[slot] = offset
-        self.watermark[slot] = time
-        self.next_step[slot] = self.horizon[slot] = horizon
-        self.newest[slot] = self.opened[slot] = horizon - 1
-        self.run_start[slot] = self.last[slot] = NO_STEP
+        self.positions.begin(slot, time, horizon)
 
     def rows(self, slots: Ints, steps: Ints) -> Ints:
         """Flat row of each (slot, step)."""
@@ -137,7 +122,7 @@ class Grid:
 
     def open_rows(self, slots: Ints, until: Ints) -> None:
         """Clear the rows of the steps after `opened` up to and with `until`."""
-        count = np.minimum(until - self.opened[slots], self.ring)
+        count = np.minimum(until - self.positions.opened[slots], self.ring)
         ahead = count > 0
         slots, until, count = slots[ahead], until[ahead], count[ahead]
         if not len(slots):
@@ -147,7 +132,7 @@ class Grid:
         self.value_rows[rows] = np.nan
         self.reported_rows[rows] = False
         self.event_rows[rows] = False
-        self.opened[slots] = until
+        self.positions.opened[slots] = until
 
     def note_offsets(self, slots: Ints, steps: Ints, offsets: Ints) -> None:
         """Remember the offset of the record that first reached each (slot, step); steps ascending for each slot."""
@@ -160,7 +145,7 @@ class Grid:
 
     def low(self, slots: Ints) -> Ints:
         """The oldest offset that each slot still needs: of the first record that reached `memory` steps back."""
-        return self.opened_offset[slots, (self.next_step[slots] - self.memory) % self._opened_ring]
+        return self.opened_offset[slots, (self.positions.next_step[slots] - self.memory) % self._opened_ring]
 
     def dead(self, slots: Ints, steps: Ints, run_start: Ints) -> Bools:
         """(N, F) rule 5: the run has lasted, and the sensor reported nothing in [r - silent_steps, r - L]."""
@@ -174,23 +159,24 @@ class Grid:
 
     def close_by_watermark(self, slots: Ints) -> Closings:
         """Close the steps of these (different) slots that are past their lateness (rule 6)."""
-        begin = self.next_step[slots]
+        positions = self.positions
+        begin = positions.next_step[slots]
         # Steps after the newest are empty however many they are.
-        owner, steps = _ranges(begin, np.minimum(self.horizon[slots], self.newest[slots] + 1))
+        owner, steps = _ranges(begin, np.minimum(positions.horizon[slots], positions.newest[slots] + 1))
         closings = self._advance(slots[owner], steps)
-        self.next_step[slots] = np.maximum(begin, self.horizon[slots])
+        positions.next_step[slots] = np.maximum(begin, positions.horizon[slots])
         return self._with_ended_runs(closings, slots)
 
     def close_all(self, slots: Ints) -> Closings:
         """Close every step that has a reading: nothing more will come."""
-        self.horizon[slots] = self.newest[slots] + 1
+        self.positions.horizon[slots] = self.positions.newest[slots] + 1
         return self.close_by_watermark(slots)
 
     def close_one_complete(self, slots: Ints) -> tuple[Ints, Closings]:
         """Close the next step of those slots that have reported it completely (rule 6); returns these slots."""
-        steps = self.next_step[slots]
-        slots = slots[steps <= self.newest[slots]]
-        steps = self.next_step[slots]
+        steps = self.positions.next_step[slots]
+        slots = slots[steps <= self.positions.newest[slots]]
+        steps = self.positions.next_step[slots]
         reported = self.reported_rows[self.rows(slots, steps)]
         dead = self.dead(slots, steps, self._run_start_at(slots, steps))
         # A step that nobody has reported is not complete, though all sensors be dead.
@@ -198,7 +184,7 @@ class Grid:
         for back in range(1, self.steps.lateness_steps):
             # Steps up to this one that may still get a reading; those past their lateness are not asked for.
             earlier = steps - back
-            asked = earlier >= self.horizon[slots]
+            asked = earlier >= self.positions.horizon[slots]
             if not asked.any():
                 break
             reported = self.reported_rows[self.rows(slots, earlier)]
@@ -206,17 +192,18 @@ class Grid:
         done = complete.all(axis=1)
         slots, steps = slots[done], steps[done]
         closings = self._advance(slots, steps)
-        self.next_step[slots] = steps + 1
+        self.positions.next_step[slots] = steps + 1
         return slots, self._with_ended_runs(closings, slots)
 
     def end_runs(self, slots: Ints) -> None:
         """An event came after its step had closed: the next step begins a new run (rule 7)."""
-        self.last[slots] = NO_STEP
+        self.positions.last[slots] = NO_STEP
 
     def _run_start_at(self, slots: Ints, steps: Ints) -> Ints:
         """First step of the run that each step would belong to."""
-        continues = (self.last[slots] != NO_STEP) & (steps - self.last[slots] - 1 <= self.max_gap_steps)
-        return np.where(continues, self.run_start[slots], steps)
+        last = self.positions.last[slots]
+        continues = (last != NO_STEP) & (steps - last - 1 <= self.max_gap_steps)
+        return np.where(continues, self.positions.run_start[slots], steps)
 
     def _advance(self, slots: Ints, steps: Ints) -> Closings:
         """Rule 7 for steps that close now, (slot, step) ascending."""
@@ -230,15 +217,15 @@ class Grid:
         first[1:] = slots[1:] != slots[:-1]
         previous = np.empty_like(steps)
         previous[1:] = np.where(event[:-1], NO_STEP, steps[:-1])
-        previous[first] = self.last[slots[first]]
+        previous[first] = self.positions.last[slots[first]]
         gap = (previous != NO_STEP) & (steps - previous - 1 > self.max_gap_steps)
         begins = (previous == NO_STEP) | gap
         # The newest beginning at or before each closing; a slot whose run goes on carries its start from before.
         origin = np.maximum.accumulate(np.where(begins | first, np.arange(len(steps)), 0))
-        run_start = np.where(begins[origin], steps[origin], self.run_start[slots])
+        run_start = np.where(begins[origin], steps[origin], self.positions.run_start[slots])
         final = np.append(np.flatnonzero(first)[1:] - 1, len(slots) - 1)
-        self.run_start[slots[final]] = run_start[final]
-        self.last[slots[final]] = np.where(event[final], NO_STEP, steps[final])
+        self.positions.run_start[slots[final]] = run_start[final]
+        self.positions.last[slots[final]] = np.where(event[final], NO_STEP, steps[final])
         kind = np.where(event, EVENT, STEP).astype(np.int8)
         closings = Closings(kind, slots, steps, run_start, np.zeros_like(steps))
         if gap.any():
@@ -248,11 +235,11 @@ class Grid:
 
     def _with_ended_runs(self, closings: Closings, slots: Ints) -> Closings:
         """Rule 7: a run ends as soon as one step too many has closed empty."""
-        last = self.last[slots]
-        ended = (last != NO_STEP) & (self.next_step[slots] - 1 - last > self.max_gap_steps)
+        last = self.positions.last[slots]
+        ended = (last != NO_STEP) & (self.positions.next_step[slots] - 1 - last > self.max_gap_steps)
         if not ended.any():
             return closings
-        self.last[slots[ended]] = NO_STEP
+        self.positions.last[slots[ended]] = NO_STEP
         return _with_ends(closings, slots[ended], last[ended] + self.max_gap_steps + 1)
 
 

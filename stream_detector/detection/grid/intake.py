@@ -79,7 +79,7 @@ class Intake:
     def _take_piece(self, piece: SortedReadings, offsets: Ints) -> Iterator[Closings]:
         grid = self._grid
         final = np.append(piece.starts[1:], len(piece.step)) - 1
-        jumps = piece.step[piece.starts] > grid.newest[piece.slots] + grid.slack
+        jumps = piece.step[piece.starts] > grid.positions.newest[piece.slots] + grid.slack
         if jumps.any():
             yield self._jump(piece, jumps)
         self._note_offsets(piece, final, offsets)
@@ -125,7 +125,7 @@ class Intake:
     def _jump(self, piece: SortedReadings, jumps: Bools) -> Closings:
         """Close what the first reading of these assets leaves behind, before its row is cleared for new steps."""
         grid, slots = self._grid, piece.slots[jumps]
-        grid.horizon[slots] = piece.horizon[piece.starts[jumps]]
+        grid.positions.horizon[slots] = piece.horizon[piece.starts[jumps]]
         closings = grid.close_by_watermark(slots)
         first = np.empty(grid.capacity, np.int64)
         first[slots] = piece.first_record(piece.starts[jumps])
@@ -133,7 +133,7 @@ class Intake:
 
     def _note_offsets(self, piece: SortedReadings, final: Ints, offsets: Ints) -> None:
         grid = self._grid
-        begin = np.maximum(grid.newest[piece.slots] + 1, piece.newest_step[final] + 1 - grid.offset_memory)
+        begin = np.maximum(grid.positions.newest[piece.slots] + 1, piece.newest_step[final] + 1 - grid.offset_memory)
         count = np.maximum(piece.newest_step[final] + 1 - begin, 0)
         owner = np.repeat(np.arange(len(count)), count)
         if not len(owner):
@@ -189,10 +189,10 @@ class Intake:
         final = members[np.append(starts[1:], len(members)) - 1]
         slots = piece.slots[piece.asset_index[final]]
         parts = self._events(piece, members[piece.is_event[members]])
-        grid.horizon[slots] = piece.horizon[final]
-        grid.newest[slots] = piece.newest_step[final]
+        grid.positions.horizon[slots] = piece.horizon[final]
+        grid.positions.newest[slots] = piece.newest_step[final]
         latest = np.maximum.reduceat(piece.time[members], starts)
-        grid.watermark[slots] = np.maximum(grid.watermark[slots], latest)
+        grid.positions.watermark[slots] = np.maximum(grid.positions.watermark[slots], latest)
 
         parts.append(self._close(piece, slots, cell, writes, members[starts]))
         return concatenate(parts)
@@ -203,7 +203,7 @@ class Intake:
         begin, rank = np.empty(grid.capacity, np.int64), np.empty(grid.capacity, np.int64)
         begin[slots], rank[slots] = piece.sorted_position[begins], piece.asset_index[begins]
         first_step = np.empty(grid.capacity, np.int64)
-        first_step[slots] = grid.next_step[slots]
+        first_step[slots] = grid.positions.next_step[slots]
         closings = grid.close_by_watermark(slots)
         if grid.complete:
             parts = [closings]
@@ -255,7 +255,7 @@ class Intake:
         if not len(members):
             return []
         grid, slots, steps = self._grid, piece.slot[members], piece.step[members]
-        closed = steps < grid.next_step[slots]
+        closed = steps < grid.positions.next_step[slots]
         grid.event_rows[grid.rows(slots[~closed], steps[~closed])] = True
         if not closed.any():
             return []
@@ -266,7 +266,7 @@ class Intake:
                 kind,
                 slots[closed],
                 steps[closed],
-                grid.next_step[slots[closed]],
+                grid.positions.next_step[slots[closed]],
                 piece.first_record(members[closed]),
             )
         ]

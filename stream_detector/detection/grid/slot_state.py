@@ -33,7 +33,7 @@ class SlotState:
 
 def read_slot(grid: Grid, slot: int) -> SlotState:
     """A copy of the slot, between two batches."""
-    first, newest = int(grid.horizon[slot]) - grid.history, int(grid.newest[slot])
+    first, newest = int(grid.positions.horizon[slot]) - grid.history, int(grid.positions.newest[slot])
     steps = np.arange(first, newest + 1)
     rows = steps % grid.ring
     reported = grid.reported[slot, rows]
@@ -44,12 +44,12 @@ def read_slot(grid: Grid, slot: int) -> SlotState:
         reported=reported,
         cell_time=times,
         event=grid.event[slot, rows],
-        watermark=float(grid.watermark[slot]),
-        next_step=int(grid.next_step[slot]),
+        watermark=float(grid.positions.watermark[slot]),
+        next_step=int(grid.positions.next_step[slot]),
         newest=newest,
-        horizon=int(grid.horizon[slot]),
-        run_start=int(grid.run_start[slot]),
-        last=int(grid.last[slot]),
+        horizon=int(grid.positions.horizon[slot]),
+        run_start=int(grid.positions.run_start[slot]),
+        last=int(grid.positions.last[slot]),
     )
 
 
@@ -62,7 +62,7 @@ def write_slot(grid: Grid, slot: int, state: SlotState) -> None:
     if not grid.complete:
         grid.cell_time[slot, rows] = state.cell_time
     grid.opened_offset[slot] = NO_OFFSET
-    grid.watermark[slot] = state.watermark
-    grid.next_step[slot], grid.horizon[slot] = state.next_step, state.horizon
-    grid.newest[slot] = grid.opened[slot] = state.newest
-    grid.run_start[slot], grid.last[slot] = state.run_start, state.last
+    grid.positions.watermark[slot] = state.watermark
+    grid.positions.next_step[slot], grid.positions.horizon[slot] = state.next_step, state.horizon
+    grid.positions.newest[slot] = grid.positions.opened[slot] = state.newest
+    grid.positions.run_start[slot], grid.positions.last[slot] = state.run_start, state.last

@@ -126,13 +126,13 @@ def sort_piece(grid: Grid, ahead: Instants, order: Ints) -> SortedReadings:
     rank = np.cumsum(first) - 1
     slots = slot[starts]
     horizon = grid.steps.horizon_of(time, step)
-    horizon_base = np.maximum(grid.horizon[slots], horizon[starts])
+    horizon_base = np.maximum(grid.positions.horizon[slots], horizon[starts])
     running = running_maximum(horizon, horizon_base, rank)
     before = np.empty_like(running)
     before[1:] = running[:-1]
-    before[starts] = grid.horizon[slots]
+    before[starts] = grid.positions.horizon[slots]
     # Only a jump closes what lies behind before anything is written; else the slack counts from the newest step.
-    newest, began = grid.newest[slots], step[starts]
+    newest, began = grid.positions.newest[slots], step[starts]
     reached_base = np.where(began > newest + grid.slack, began, newest)
     reached = running_maximum(step, reached_base, rank)
     place = np.empty_like(order)

@@ -1,0 +1,42 @@
+"""How far each asset is in event time."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detection.slot_arrays import SlotArrays
+
+NO_STEP = -(2**62)
+"""Stands for "no such step"; far below any step, with room to subtract."""
+
+
+def _none() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
+
+
+@dataclass(slots=True)
+class Positions(SlotArrays):
+    """One row a slot; all but the watermark are steps.
+
+    Attributes:
+        watermark: the newest time seen, epoch seconds.
+        next_step: the next step to close. horizon: steps before it are past their lateness.
+        newest: the newest step with a reading. opened: cells are cleared up to this step.
+        run_start, last: the first and the last step of the run of steps (rule 7); `NO_STEP` where there is none.
+    """
+
+    watermark: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    next_step: NDArray[np.int64] = field(default_factory=_none)
+    newest: NDArray[np.int64] = field(default_factory=_none)
+    opened: NDArray[np.int64] = field(default_factory=_none)
+    horizon: NDArray[np.int64] = field(default_factory=_none)
+    run_start: NDArray[np.int64] = field(default_factory=_none)
+    last: NDArray[np.int64] = field(default_factory=_none)
+
+    def begin(self, slot: int, time: float, horizon: int) -> None:
+        """An asset begins in the slot with a record at `time` (epoch seconds)."""
+        self.watermark[slot] = time
+        self.next_step[slot] = self.horizon[slot] = horizon
+        self.newest[slot] = self.opened[slot] = horizon - 1
+        self.run_start[slot] = self.last[slot] = NO_STEP
