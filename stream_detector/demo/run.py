@@ -23,7 +23,6 @@ from stream_detector.messages import Costs
 from stream_detector.settings import PREFIX, Settings
 from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.clients.embedded import EmbeddedBroker
-from stream_detector.streaming.readers.follower import Follower
 from stream_detector.streaming.sources.replay import Form, Replay, need_topics
 from stream_detector.streaming.topics.topics import worker_topics
 
@@ -64,11 +63,8 @@ class Demo:
             log = self.folder / "worker.log"
             worker = stack.enter_context(WorkerProcess(prepared.bundle, settings.bootstrap, log, environment))
             worker.wait_until_ready()
-            topics = [settings.topic_alarms, settings.topic_scores, settings.topic_events]
-            follower = Follower(settings, topics, from_beginning=True)
-            stack.callback(follower.close)
             try:
-                self._show(prepared, settings, watch, follower, worker)
+                self._show(prepared, settings, watch, worker)
             except KeyboardInterrupt:
                 stopped = True
         watch.over = True
@@ -127,7 +123,7 @@ class Demo:
         finally:
             librdkafka.delete_topics(settings, list(own.values()))
 
-    def _show(self, prepared: Prepared, settings: Settings, watch: Watch, follower: Follower, worker: Any) -> None:
+    def _show(self, prepared: Prepared, settings: Settings, watch: Watch, worker: Any) -> None:
         from rich.console import Console
         from rich.live import Live
 
@@ -141,7 +137,7 @@ class Demo:
         replay = Replay(prepared.live, client, self._asset, *names, form=form, speed=speed)
         where = "embedded broker" if self.kafka is None else self.kafka
         pictures = None if self.picture is None else Pictures(self.picture)
-        show = Show(settings, watch, follower, worker, speed, where, pictures)
+        show = Show(settings, watch, worker, speed, where, pictures)
         self._say(f"replaying {(times[-1] - times[0]) / 86_400:.1f} days, {speed:,.0f} times real time")
         if self.plain:
             show.run(replay, PlainView(), times)

@@ -1,5 +1,6 @@
 """The running demo: the replay in a thread, messages into the watch, the watch onto the terminal or into lines."""
 
+import asyncio
 import io
 import queue
 import threading
@@ -14,9 +15,10 @@ from stream_detector.demo.screen import Frame
 from stream_detector.demo.watch import Watch
 from stream_detector.messages import Alarm, LoggedEvent, Score
 from stream_detector.settings import Settings
-from stream_detector.streaming.readers.follower import Followed, Follower
+from stream_detector.streaming.readers.topic_reader import TopicReader, TopicRecord
 from stream_detector.streaming.sources.replay import Replay, Sent
 
+QUIET_SECONDS = 0.1
 IDLE_SECONDS = 4.0
 """Nothing came for so long after the last row was sent: all is shown."""
 
@@ -36,7 +38,6 @@ class Show:
 
     settings: Settings
     watch: Watch
-    follower: Follower
     worker: Any
     speed: float
     broker: str
@@ -65,39 +66,44 @@ class Show:
         thread = threading.Thread(target=send, name="plant", daemon=True)
         thread.start()
         try:
-            self._follow(view, sent, done, times)
+            asyncio.run(self._follow(view, sent, done, times))
         finally:
             replay.stop()
             thread.join(10)
 
-    def _follow(self, view: View, sent: "queue.SimpleQueue[Any]", done: threading.Event, times: list[float]) -> None:
+    async def _follow(
+        self, view: View, sent: "queue.SimpleQueue[Any]", done: threading.Event, times: list[float]
+    ) -> None:
         reached, moved = times[0], time.monotonic()
-        while True:
-            records = self.follower.poll(0.1)
-            while not sent.empty():
-                told = sent.get()
-                if isinstance(told, BaseException):
-                    raise told
-                reached = told[0]
-                self.watch.sent(*told)
-            now = time.monotonic()
-            news = [item for record in records if (item := self._take(record, now)) is not None]
-            share = (reached - times[0]) / max(times[-1] - times[0], 1e-9)
-            frame = Frame(self.watch, self.speed, share, self.broker)
-            view.show(frame, news)
-            if self.pictures is not None:
-                self.pictures.consider(frame)
-            if records or not done.is_set():
-                moved = now
-            all_scored = self.watch.time is not None and self.watch.time > times[-1]
-            if done.is_set() and (all_scored or now - moved > IDLE_SECONDS) and not records:
+        topics = [self.settings.topic_alarms, self.settings.topic_scores, self.settings.topic_events]
+        async with TopicReader(self.settings, topics) as reader:
+            async for records in reader.follow(QUIET_SECONDS):
+                while not sent.empty():
+                    told = sent.get()
+                    if isinstance(told, BaseException):
+                        raise told
+                    reached = told[0]
+                    self.watch.sent(*told)
+                now = time.monotonic()
+                news = [item for record in records if (item := self._take(record, now)) is not None]
+                share = (reached - times[0]) / max(times[-1] - times[0], 1e-9)
+                frame = Frame(self.watch, self.speed, share, self.broker)
+                view.show(frame, news)
                 if self.pictures is not None:
-                    self.pictures.consider(frame, last=True)
-                return
-            self.worker.check()
+                    self.pictures.consider(frame)
+                if records or not done.is_set():
+                    moved = now
+                all_scored = self.watch.time is not None and self.watch.time > times[-1]
+                if done.is_set() and (all_scored or now - moved > IDLE_SECONDS) and not records:
+                    if self.pictures is not None:
+                        self.pictures.consider(frame, last=True)
+                    return
+                self.worker.check()
 
-    def _take(self, record: Followed, now: float) -> Alarm | LoggedEvent | None:
+    def _take(self, record: TopicRecord, now: float) -> Alarm | LoggedEvent | None:
         """Into the watch; what is worth a line is returned."""
+        if record.value is None:
+            return None
         try:
             if record.topic == self.settings.topic_scores:
                 self.watch.add_score(Score.model_validate_json(record.value), now)
@@ -106,7 +112,7 @@ class Show:
                 return alarm if self.watch.add_alarm(alarm) else None
             elif record.topic == self.settings.topic_events:
                 event = LoggedEvent.model_validate_json(record.value)
-                self.watch.add_event(record.key, event)
+                self.watch.add_event((record.key or b"").decode(errors="replace"), event)
                 return event
         except ValidationError:
             return None  # others may write to the same topics

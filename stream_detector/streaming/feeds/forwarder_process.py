@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import aiohttp
+import stamina
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
@@ -123,20 +123,22 @@ class ForwarderProcess:
                 self._deliveries = deliveries
 
     async def _wait_for_topics(self) -> None:
-        deadline = time.monotonic() + self._settings.start_seconds
-        while True:
-            try:
-                await ensure_history_topics(self._settings)
-            except (KafkaError, OSError) as error:
-                if time.monotonic() > deadline:
-                    raise StalledError(
-                        f"no broker answered for {self._settings.start_seconds:g} s: {error}; "
-                        f"is {self._settings.bootstrap} the right address?"
-                    ) from None
-                log.warning("no broker answers at %s: %s; trying again", self._settings.bootstrap, error)
-                await asyncio.sleep(1.0)
-            else:
-                return
+        settings = self._settings
+        try:
+            async for attempt in stamina.retry_context(
+                on=(KafkaError, OSError), attempts=None, timeout=settings.start_seconds, wait_max=5.0
+            ):
+                with attempt:
+                    try:
+                        await ensure_history_topics(settings)
+                    except (KafkaError, OSError) as error:
+                        log.warning("no broker answers at %s: %s; trying again", settings.bootstrap, error)
+                        raise
+        except (KafkaError, OSError) as error:
+            raise StalledError(
+                f"no broker answered for {settings.start_seconds:g} s: {error}; "
+                f"is {settings.bootstrap} the right address?"
+            ) from None
 
     async def _keeper(self, stack: AsyncExitStack) -> StateKeeper:
         settings, forwarding = self._settings, self._forwarding

@@ -6,7 +6,8 @@ give the same answer whatever that order is.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -17,10 +18,13 @@ from aiokafka.errors import KafkaError
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.readers.committed_log import wanted_by_us
 from stream_detector.streaming.topics.topics import existing_partitions
 
 POLL_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
+LOOK_SECONDS = 2.0
+"""So often is a topic looked for that is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,8 @@ class TopicReader:
     Args:
         settings: where the brokers are.
         topics: which topics; those that do not exist are listed in `missing` and read as empty.
-        since: epoch seconds of broker time from which to read; None = from the beginning.
+        since: epoch seconds of broker time from which to read; None = from the beginning, infinity = from the end.
+            Partitions that are made while the reader follows are read from their beginning.
     """
 
     def __init__(self, settings: Settings, topics: Iterable[str], since: float | None = None) -> None:
@@ -49,6 +54,7 @@ class TopicReader:
         self._topics = sorted(set(topics))
         self._since = since
         self.missing: list[str] = []
+        self._looked = 0.0
         self._asked: Any = None
 
     async def __aenter__(self) -> Self:
@@ -58,6 +64,7 @@ class TopicReader:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=200,
+            metadata_max_age_ms=30_000,
         )
         try:
             await self._consumer.start()
@@ -79,21 +86,52 @@ class TopicReader:
 
     async def _assign(self) -> None:
         existing = await existing_partitions(self._settings)
+        partitions = self._of_our_topics(existing)
         self.missing = [topic for topic in self._topics if topic not in existing]
-        partitions = [
-            TopicPartition(topic, partition) for topic in self._topics for partition in existing.get(topic, ())
-        ]
+        self._looked = time.monotonic()
         self._consumer.assign(partitions)
         if not partitions:
             return
         if self._since is None:
             await self._consumer.seek_to_beginning(*partitions)
             return
-        # Rounded up: a record's timestamp is whole milliseconds.
-        wanted = dict.fromkeys(partitions, max(0, math.ceil(self._since * 1000)))
         ends = await self._consumer.end_offsets(partitions)
-        for partition, found in (await self._consumer.offsets_for_times(wanted)).items():
-            self._consumer.seek(partition, ends[partition] if found is None else found.offset)
+        starts = {} if math.isinf(self._since) else await self._offsets_at(partitions, self._since)
+        for partition, end in ends.items():
+            self._consumer.seek(partition, starts.get(partition, end))
+
+    async def _offsets_at(self, partitions: list[TopicPartition], moment: float) -> dict[TopicPartition, int]:
+        """Of the partitions with records at or after a moment (epoch seconds)."""
+        # Rounded up: a record's timestamp is whole milliseconds.
+        wanted = dict.fromkeys(partitions, max(0, math.ceil(moment * 1000)))
+        found = await self._consumer.offsets_for_times(wanted)
+        return {partition: answer.offset for partition, answer in found.items() if answer is not None}
+
+    async def _take_up_new_partitions(self) -> None:
+        existing: Mapping[str, Collection[int]]
+        if self.missing:
+            if time.monotonic() - self._looked < LOOK_SECONDS:
+                return
+            self._looked = time.monotonic()
+            try:
+                existing = await existing_partitions(self._settings)
+            except KafkaError:
+                return  # they are away for a while
+            self.missing = [topic for topic in self._topics if topic not in existing]
+        else:
+            existing = {topic: self._consumer.partitions_for_topic(topic) or () for topic in self._topics}
+        held = self._consumer.assignment()
+        new = set(self._of_our_topics(existing)) - held
+        if not new:
+            return
+        positions = {partition: await self._consumer.position(partition) for partition in held}
+        self._consumer.assign([*positions, *new])
+        for partition, offset in positions.items():
+            self._consumer.seek(partition, offset)
+        await self._consumer.seek_to_beginning(*new)
+
+    def _of_our_topics(self, existing: Mapping[str, Collection[int]]) -> list[TopicPartition]:
+        return [TopicPartition(topic, partition) for topic in self._topics for partition in existing.get(topic, ())]
 
     async def to_end(self) -> AsyncIterator[list[TopicRecord]]:
         """Batches of records up to the ends that the partitions have now; then it stops."""
@@ -102,10 +140,23 @@ class TopicReader:
         while any([await self._consumer.position(partition) < end for partition, end in ends.items()]):
             yield await self._batch()
 
-    async def follow(self) -> AsyncIterator[list[TopicRecord]]:
-        """Batches of records as they come, without end; a quiet half second yields an empty batch."""
+    async def follow(self, quiet_seconds: float = POLL_SECONDS) -> AsyncIterator[list[TopicRecord]]:
+        """Batches of records as they come, without end; `quiet_seconds` without any yield an empty batch.
+
+        Raises:
+            BrokerError: the brokers refuse to be read from. While they are only away, nothing comes.
+        """
         while True:
-            yield await self._batch()
+            try:
+                await self._take_up_new_partitions()
+                batch = await self._batch(quiet_seconds)
+            except KafkaError as error:
+                raise BrokerError(f"cannot go on reading {', '.join(self._topics)}: {error}") from None
+            except asyncio.CancelledError:
+                if wanted_by_us():
+                    raise
+                batch = []
+            yield batch
 
     async def answered(self) -> bool:
         """Whether the brokers say where the logs end, within a second or so; while they are away nothing comes."""
@@ -122,8 +173,8 @@ class TopicReader:
             return False
         return True
 
-    async def _batch(self) -> list[TopicRecord]:
-        found = await self._consumer.getmany(timeout_ms=round(POLL_SECONDS * 1000))
+    async def _batch(self, quiet_seconds: float = POLL_SECONDS) -> list[TopicRecord]:
+        found = await self._consumer.getmany(timeout_ms=round(quiet_seconds * 1000))
         return [
             TopicRecord(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value)
             for records in found.values()

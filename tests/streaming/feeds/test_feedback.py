@@ -2,9 +2,8 @@ import pytest
 
 from stream_detector.__main__ import main
 from stream_detector.messages import Feedback, from_iso
-from stream_detector.settings import Settings
-from stream_detector.streaming.readers.follower import Follower
 from tests.support.kafka import create_topic
+from tests.support.topics import records_of
 
 
 @pytest.mark.kafka
@@ -14,9 +13,9 @@ def test_feedback_from_the_command_line_reaches_its_topic(kafka, unique_name, mo
     arguments = ["shelve", "--asset", "pm-1", "--for", "8h", "--reason", "calibration", "--who", "shift leader"]
     assert main(["feedback", *arguments, "--bootstrap", kafka.bootstrap]) == 0
     assert "shelve of pm-1 by shift leader" in capsys.readouterr().out
-    found = Follower(Settings.load(bootstrap=kafka.bootstrap), [unique_name], from_beginning=True).poll(10.0)
+    found = records_of(kafka.bootstrap, unique_name, 1)
     feedback = Feedback.model_validate_json(found[0].value)
-    assert (found[0].key, feedback.reason) == ("pm-1", "calibration")
+    assert (found[0].key, feedback.reason) == (b"pm-1", "calibration")
     assert from_iso(feedback.until) - from_iso(feedback.at) == 8 * 3_600
 
 

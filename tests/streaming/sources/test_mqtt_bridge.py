@@ -13,10 +13,9 @@ import pytest
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
 from stream_detector.messages import Reading
-from stream_detector.settings import Settings
-from stream_detector.streaming.readers.follower import Follower
 from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, Route
 from tests.support.kafka import create_topic, free_port
+from tests.support.topics import records_of
 
 BY_TOPIC = {"topic_pattern": "plant/(?P<asset>[^/]+)/(?P<sensor>[^/]+)", "time": "ts", "value": "v"}
 
@@ -136,28 +135,20 @@ def bridge(kafka, unique_name, mosquitto, tmp_path):
         process.stdout.close()
 
 
-def carried(bootstrap, topic, count, seconds=20.0):
-    follower = Follower(Settings.load(bootstrap=bootstrap), [topic], from_beginning=True)
-    found, deadline = [], time.monotonic() + seconds
-    while len({record.value for record in found}) < count and time.monotonic() < deadline:
-        found += follower.poll(0.2)
-    return found
-
-
 @pytest.mark.kafka
 def test_readings_come_through_under_their_asset_and_a_killed_bridge_loses_none(kafka, unique_name, mosquitto, bridge):
     first = bridge()
     mosquitto.publish("plant/pm-1/x7", *({"ts": 1_777_636_800 + n, "v": float(n)} for n in range(20)))
-    assert len({record.value for record in carried(kafka.bootstrap, unique_name, 20)}) == 20
+    assert len({record.value for record in records_of(kafka.bootstrap, unique_name, 20)}) == 20
     first.kill()
     first.wait()
     # The session at the MQTT broker outlives the bridge.
     mosquitto.publish("plant/pm-2/x8", *({"ts": 1_777_636_900 + n, "v": float(n)} for n in range(20)), b"not json")
     second = bridge()
-    found = carried(kafka.bootstrap, unique_name, 41)
+    found = records_of(kafka.bootstrap, unique_name, 41)
     second.send_signal(signal.SIGTERM)
     assert second.wait(15) == 0
     readings = [Reading.model_validate_json(record.value) for record in found if record.value != b"not json"]
-    assert {(record.key) for record in found if record.value != b"not json"} == {"pm-1", "pm-2"}
+    assert {(record.key) for record in found if record.value != b"not json"} == {b"pm-1", b"pm-2"}
     assert len({(reading.sensor, reading.time) for reading in readings}) == 40
     assert b"not json" in {record.value for record in found}

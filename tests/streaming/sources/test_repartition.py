@@ -1,6 +1,5 @@
 import asyncio
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,11 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.local.broker import LocalBroker
 from stream_detector.streaming.local.clients import LocalConsumer, LocalProducer
-from stream_detector.streaming.readers.follower import Followed, Follower
+from stream_detector.streaming.readers.topic_reader import TopicRecord
 from stream_detector.streaming.sources.repartition import Repartition, read_map
 from tests.support.event_loop import in_event_loop, settle
 from tests.support.kafka import Kafka, create_topic
+from tests.support.topics import records_of
 
 SETTINGS = Settings(bootstrap="local:1")
 
@@ -127,19 +127,15 @@ def test_one_topic_a_sensor_is_gathered_under_its_asset(kafka: Kafka, unique_nam
         producer.produce(f"{unique_name}.pm-1.{sensor}", b'{"ts":1777636800,"payload":{"value":12.5}}')
     assert producer.flush(20) == 0
 
-    async def gather() -> list[Followed]:
+    async def gather() -> list[TopicRecord]:
         task = asyncio.create_task(Repartition(settings, {}, mapping).run())
-        follower = await asyncio.to_thread(Follower, settings, [settings.topic_readings], True)
-        found: list[Followed] = []
-        deadline = time.monotonic() + 30
-        while len(found) < 2 and time.monotonic() < deadline:
-            found += await asyncio.to_thread(follower.poll, 0.2)
+        found = await asyncio.to_thread(records_of, kafka.bootstrap, settings.topic_readings, 2, 30)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         return found
 
     found = asyncio.run(gather())
-    assert {record.key for record in found} == {"pm-1"}
+    assert {record.key for record in found} == {b"pm-1"}
     readings = sorted(
         (Reading.model_validate_json(record.value) for record in found), key=lambda reading: reading.sensor
     )
