@@ -6,13 +6,13 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 
 from stream_detector.engine.outcome import RecordBatch
 from stream_detector.errors import BrokerError
 from stream_detector.messages import Message
 from stream_detector.operations.record_guard import RecordGuard, read_message
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.admin import open_admin
 from stream_detector.streaming.clients.committed_offsets import committed_offsets, own_committed_offsets
 from stream_detector.streaming.clients.kafka_types import KafkaConsumer, KafkaRecord, OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
@@ -137,8 +137,7 @@ def open_audit_topics(settings: Settings) -> AuditTopics:
 
 async def groups_with_offsets(settings: Settings, partitions: Sequence[TopicPartition]) -> list[str]:
     """Which groups have committed something of these, whatever they are."""
-    admin = AIOKafkaAdminClient(**aiokafka_options(settings))
-    await admin.start()
+    admin = await open_admin(settings)
     try:
         names = sorted(name for name, *_ in await admin.list_consumer_groups())[:MOST_GROUPS]
         return [name for name in names if await committed_offsets(admin, name, partitions)]

@@ -10,13 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupLoadInProgressError, KafkaError, for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
 
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
-from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.clients.admin import open_admin
+from stream_detector.streaming.clients.kafka_types import KafkaAdmin, OffsetAndMetadata, TopicPartition
 
 NONE, UNKNOWN_TOPIC = 0, 3
 """Codes of an answer; nothing is committed of a topic that does not exist."""
@@ -27,7 +26,7 @@ class AdminGroupOffsets:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._admin: Any = None
+        self._admin: KafkaAdmin | None = None
 
     async def read(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
         """As `committed_offsets`.
@@ -36,9 +35,7 @@ class AdminGroupOffsets:
             KafkaError: the group's coordinator cannot be reached, or cannot say yet.
         """
         if self._admin is None:
-            admin = AIOKafkaAdminClient(**aiokafka_options(self._settings), request_timeout_ms=15_000)
-            await admin.start()
-            self._admin = admin
+            self._admin = await open_admin(self._settings)
         return await committed_offsets(self._admin, group, partitions)
 
     async def close(self) -> None:
@@ -48,12 +45,12 @@ class AdminGroupOffsets:
 
 
 async def committed_offsets(
-    admin: Any, group: str, partitions: Iterable[TopicPartition]
+    admin: KafkaAdmin, group: str, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, OffsetAndMetadata]:
     """{TopicPartition: OffsetAndMetadata} of those partitions of which the group has committed something.
 
     Args:
-        admin: a started `AIOKafkaAdminClient`; it needs not be a member of the group.
+        admin: need not be a member of the group.
 
     Raises:
         KafkaError: the group's coordinator cannot be reached, or cannot say yet.

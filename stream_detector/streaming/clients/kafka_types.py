@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 if TYPE_CHECKING:
 
@@ -21,13 +21,18 @@ else:
     from aiokafka.structs import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
 __all__ = [
+    "CommittingConsumer",
+    "DescribedTopic",
+    "FollowingConsumer",
     "GroupOffsets",
+    "KafkaAdmin",
     "KafkaConsumer",
     "KafkaProducer",
     "KafkaRecord",
     "OffsetAndMetadata",
     "OffsetAndTimestamp",
     "TopicPartition",
+    "WaitingProducer",
 ]
 
 
@@ -72,6 +77,47 @@ class KafkaConsumer(Protocol):
     ) -> Mapping[TopicPartition, OffsetAndTimestamp | None]: ...
 
 
+class FollowingConsumer(KafkaConsumer, Protocol):
+    """One that also sees partitions that are added."""
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        """Those that are known; None where the topic is not."""
+
+
+class CommittingConsumer(FollowingConsumer, Protocol):
+    """One that also keeps progress in a group."""
+
+    async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None: ...
+
+
+class DescribedPartition(TypedDict):
+    """One partition, as the admin client describes it."""
+
+    partition: int
+    replicas: list[int]
+
+
+class DescribedTopic(TypedDict):
+    """One topic, as the admin client describes it; with an `error_code` other than 0 the rest says nothing."""
+
+    error_code: int
+    topic: str
+    partitions: list[DescribedPartition]
+
+
+class KafkaAdmin(Protocol):
+    """`AIOKafkaAdminClient`. Answers of the brokers come as aiokafka's classes of the protocol, which have no types."""
+
+    async def close(self) -> None: ...
+    async def describe_topics(self, topics: list[str] | None = None) -> list[DescribedTopic]: ...
+    async def create_topics(self, new_topics: list[Any]) -> Any: ...
+    async def create_partitions(self, topic_partitions: Mapping[str, Any]) -> Any: ...
+    async def describe_configs(self, config_resources: list[Any]) -> list[Any]: ...
+    async def list_consumer_groups(self) -> list[tuple[str, ...]]: ...
+    async def find_coordinator(self, group_id: str) -> int: ...
+    async def _send_request(self, request: object, node_id: int | None = None) -> Any: ...
+
+
 class KafkaProducer(Protocol):
     """`AIOKafkaProducer`."""
 
@@ -87,6 +133,13 @@ class KafkaProducer(Protocol):
         headers: Sequence[tuple[str, bytes]] | None = None,
     ) -> "asyncio.Future[object]":
         """Hand a record to the sender; the future is done when the brokers have acknowledged it."""
+
+
+class WaitingProducer(KafkaProducer, Protocol):
+    """One that also sends single records."""
+
+    async def send_and_wait(self, topic: str, value: bytes | None = None, key: bytes | None = None) -> object:
+        """Send a record, and wait until the brokers have acknowledged it."""
 
 
 class GroupOffsets(Protocol):

@@ -9,13 +9,13 @@ import json
 import time
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Any
 
 from stream_detector.messages import Alarm, AlarmStateChange, Feedback, to_bytes
 from stream_detector.operations.alarms.state_keeper import StateInput, StatesSoFar
 from stream_detector.operations.notify.delivery import AlarmRecord, Restored
 from stream_detector.operations.record_guard import RecordGuard, broker_seconds, read_message
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.kafka_types import KafkaRecord, WaitingProducer
 from stream_detector.streaming.readers.committed_log import CommittedLog, until_it_works
 from stream_detector.streaming.readers.topic_reader import TopicReader
 
@@ -55,7 +55,7 @@ class KafkaAlarmLog:
     async def next(self) -> Sequence[AlarmRecord]:
         return [self._read(record) for record in await self._committed.next()]
 
-    def _read(self, record: Any) -> AlarmRecord:
+    def _read(self, record: KafkaRecord) -> AlarmRecord:
         alarm = None
         with self._guard.skipping(record):
             if record.value is not None:
@@ -88,7 +88,9 @@ class KafkaStateLog:
         guard: what becomes of a record that is no message of ours.
     """
 
-    def __init__(self, committed: CommittedLog, settings: Settings, producer: Any, guard: RecordGuard) -> None:
+    def __init__(
+        self, committed: CommittedLog, settings: Settings, producer: WaitingProducer, guard: RecordGuard
+    ) -> None:
         self._committed = committed
         self._guard = guard
         self._settings = settings
@@ -121,7 +123,7 @@ class KafkaStateLog:
     async def next(self) -> Sequence[StateInput]:
         inputs = []
         for record in await self._committed.next():
-            kind: Any = Feedback if record.topic == self._settings.topic_feedback else Alarm
+            kind: type[Alarm | Feedback] = Feedback if record.topic == self._settings.topic_feedback else Alarm
             with self._guard.skipping(record):
                 if record.value is not None:
                     message = read_message(kind, record.value, record.timestamp)

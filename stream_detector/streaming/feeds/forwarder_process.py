@@ -28,6 +28,7 @@ from stream_detector.operations.notify.notification import Writer
 from stream_detector.operations.notify.receivers import Alertmanager, Receiver, Webhook
 from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.kafka_types import WaitingProducer
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.feeds.alarm_logs import KafkaAlarmLog, KafkaStateLog
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed, follow_ledger
@@ -142,7 +143,7 @@ class ForwarderProcess:
 
     async def _keeper(self, stack: AsyncExitStack) -> StateKeeper:
         settings, forwarding = self._settings, self._forwarding
-        producer: Any = AIOKafkaProducer(**aiokafka_options(settings), acks="all", enable_idempotence=True)
+        producer: WaitingProducer = AIOKafkaProducer(**aiokafka_options(settings), acks="all", enable_idempotence=True)
         await producer.start()
         stack.push_async_callback(producer.stop)
         committed = await stack.enter_async_context(self._committed_log("states", with_feedback=True))

@@ -8,14 +8,21 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.admin import open_admin
 from stream_detector.streaming.clients.committed_offsets import committed_offsets
+from stream_detector.streaming.clients.kafka_types import (
+    CommittingConsumer,
+    KafkaAdmin,
+    KafkaRecord,
+    OffsetAndMetadata,
+    TopicPartition,
+)
 from stream_detector.streaming.clients.security import aiokafka_options
 
 log = logging.getLogger(__name__)
@@ -50,13 +57,13 @@ class CommittedLog:
         self._topics = list(topics)
         self._group = group
         self._first_lookback_seconds = first_lookback_seconds
-        self._done: dict[Any, int] = {}
-        self.metadata: dict[Any, str] = {}
+        self._done: dict[TopicPartition, int] = {}
+        self.metadata: dict[TopicPartition, str] = {}
         self.answered_at = time.monotonic()
-        self._asked: asyncio.Task[dict[Any, int]] | None = None
+        self._asked: asyncio.Task[dict[TopicPartition, int]] | None = None
 
     async def __aenter__(self) -> Self:
-        self._consumer: Any = AIOKafkaConsumer(
+        self._consumer: CommittingConsumer = AIOKafkaConsumer(
             **aiokafka_options(self._settings),
             group_id=self._group,
             enable_auto_commit=False,
@@ -82,7 +89,7 @@ class CommittedLog:
             if wanted_by_us():
                 raise
 
-    async def next(self) -> list[Any]:
+    async def next(self) -> list[KafkaRecord]:
         """The records that follow, as aiokafka gives them; empty after half a second without any."""
         await self._take_up_new_partitions()
         try:
@@ -126,13 +133,13 @@ class CommittedLog:
         self.answered_at = time.monotonic()
         return sum(max(0, end - self._done[partition]) for partition, end in ends.items())
 
-    async def before(self, seconds: float) -> list[Any]:
+    async def before(self, seconds: float) -> list[KafkaRecord]:
         """The records of the last `seconds` (broker time) up to the progress; `next` still goes on from there."""
         starts = await self._offsets_at(list(self._done), time.time() - seconds)
         # A topic that was created anew is shorter than the progress in the old one.
         ends = await self._ends(list(self._done))
         untils = {partition: min(done, ends[partition]) for partition, done in self._done.items()}
-        records: list[Any] = []
+        records: list[KafkaRecord] = []
         for partition, until in untils.items():
             self._consumer.seek(partition, min(starts[partition], until))
         while any([await self._consumer.position(partition) < until for partition, until in untils.items()]):
@@ -142,14 +149,10 @@ class CommittedLog:
             self._consumer.seek(partition, done)
         return records
 
-    async def _ends(self, partitions: Sequence[Any]) -> dict[Any, int]:
-        def ask() -> Awaitable[dict[Any, int]]:
-            ends: Awaitable[dict[Any, int]] = self._consumer.end_offsets(partitions)
-            return ends
+    async def _ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return await until_it_works(lambda: self._consumer.end_offsets(partitions), "read where the logs end")
 
-        return await until_it_works(ask, "read where the logs end")
-
-    async def _partitions(self) -> list[Any]:
+    async def _partitions(self) -> list[TopicPartition]:
         described = await self._ask_admin(lambda admin: admin.describe_topics(self._topics))
         return [
             TopicPartition(topic["topic"], partition["partition"])
@@ -157,7 +160,7 @@ class CommittedLog:
             for partition in topic["partitions"]
         ]
 
-    async def _take_up(self, partitions: Sequence[Any]) -> None:
+    async def _take_up(self, partitions: Sequence[TopicPartition]) -> None:
         new = [partition for partition in partitions if partition not in self._done]
         committed = await self._committed(new)
         if self._done or committed:
@@ -189,15 +192,13 @@ class CommittedLog:
             log.info("new partitions: %s", sorted(set(known) - set(self._done)))
             await self._take_up(known)
 
-    async def _committed(self, partitions: Sequence[Any]) -> dict[Any, Any]:
+    async def _committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
         # The consumer's own `committed` leaves the metadata out.
-        found: dict[Any, Any] = await self._ask_admin(lambda admin: committed_offsets(admin, self._group, partitions))
-        return found
+        return await self._ask_admin(lambda admin: committed_offsets(admin, self._group, partitions))
 
-    async def _ask_admin(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
-        async def ask() -> Any:
-            admin = AIOKafkaAdminClient(**aiokafka_options(self._settings))
-            await admin.start()
+    async def _ask_admin(self, question: Callable[[KafkaAdmin], Awaitable[Answer]]) -> Answer:
+        async def ask() -> Answer:
+            admin = await open_admin(self._settings)
             try:
                 return await question(admin)
             finally:
@@ -206,7 +207,7 @@ class CommittedLog:
         # A broker that has just started names no coordinator of groups yet.
         return await until_it_works(ask, "read the progress")
 
-    async def _offsets_at(self, partitions: Sequence[Any], moment: float) -> dict[Any, int]:
+    async def _offsets_at(self, partitions: Sequence[TopicPartition], moment: float) -> dict[TopicPartition, int]:
         if not partitions:
             return {}
         # Partitions need not be assigned for this. Assigning twice in a row may end aiokafka's coordinator with a bare
@@ -215,7 +216,8 @@ class CommittedLog:
         wanted = dict.fromkeys(partitions, max(0, round(moment * 1000)))
         found = await until_it_works(lambda: self._consumer.offsets_for_times(wanted), "read where the logs stood")
         return {
-            partition: ends[partition] if found[partition] is None else found[partition].offset for partition in ends
+            partition: end if (answer := found.get(partition)) is None else answer.offset
+            for partition, end in ends.items()
         }
 
 

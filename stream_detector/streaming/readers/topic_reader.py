@@ -10,13 +10,14 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.kafka_types import FollowingConsumer, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.readers.committed_log import wanted_by_us
 from stream_detector.streaming.topics.topics import existing_partitions
@@ -55,10 +56,10 @@ class TopicReader:
         self._since = since
         self.missing: list[str] = []
         self._looked = 0.0
-        self._asked: Any = None
+        self._asked: asyncio.Task[dict[TopicPartition, int]] | None = None
 
     async def __aenter__(self) -> Self:
-        self._consumer: Any = AIOKafkaConsumer(
+        self._consumer: FollowingConsumer = AIOKafkaConsumer(
             **aiokafka_options(self._settings),
             group_id=None,
             enable_auto_commit=False,
@@ -120,7 +121,7 @@ class TopicReader:
             self.missing = [topic for topic in self._topics if topic not in existing]
         else:
             existing = {topic: self._consumer.partitions_for_topic(topic) or () for topic in self._topics}
-        held = self._consumer.assignment()
+        held = set(self._consumer.assignment())
         new = set(self._of_our_topics(existing)) - held
         if not new:
             return

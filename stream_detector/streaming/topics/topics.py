@@ -2,22 +2,21 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import IncompatibleBrokerVersion, InvalidPartitionsError, KafkaError
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.clients.admin import open_admin
+from stream_detector.streaming.clients.kafka_types import KafkaAdmin
 from stream_detector.streaming.topics.checks import Cleanup, FoundTopic, TopicNeeds, judge
 
 log = logging.getLogger(__name__)
 
 ALREADY_EXISTS = 36
 NONE = 0
-REQUEST_MILLISECONDS = 15_000
 
 COMPACTION_LAG_MS = 600_000
 """A worker that was suspended may write an older snapshot after a newer one; its successor has so long to mend that."""
@@ -96,7 +95,7 @@ async def ensure_topics(settings: Settings, needs: TopicNeeds | None = None) -> 
         KafkaError: the brokers cannot be reached.
     """
     topics = declared_topics(settings)
-    admin = await _open_admin(settings)
+    admin = await open_admin(settings)
     try:
         found = await _describe(admin)
         readings = found.get(settings.topic_readings)
@@ -123,7 +122,7 @@ async def ensure_history_topics(settings: Settings) -> None:
         BrokerError: a topic is missing and may not be or could not be created.
         KafkaError: the brokers cannot be reached.
     """
-    admin = await _open_admin(settings)
+    admin = await open_admin(settings)
     try:
         found = await _describe(admin)
         missing = [topic for topic in declared_topics(settings) if topic.history and topic.name not in found]
@@ -142,7 +141,7 @@ async def existing_partitions(settings: Settings) -> dict[str, list[int]]:
     Raises:
         KafkaError: the brokers cannot be reached.
     """
-    admin = await _open_admin(settings)
+    admin = await open_admin(settings)
     try:
         described = await admin.describe_topics()
     finally:
@@ -159,13 +158,7 @@ def worker_topics(settings: Settings) -> list[str]:
     return [topic.name for topic in declared_topics(settings)]
 
 
-async def _open_admin(settings: Settings) -> Any:
-    admin = AIOKafkaAdminClient(**aiokafka_options(settings), request_timeout_ms=REQUEST_MILLISECONDS)
-    await admin.start()
-    return admin
-
-
-async def _describe(admin: Any) -> dict[str, FoundTopic]:
+async def _describe(admin: KafkaAdmin) -> dict[str, FoundTopic]:
     return {
         topic["topic"]: FoundTopic(
             len(topic["partitions"]), min((len(part["replicas"]) for part in topic["partitions"]), default=0)
@@ -176,7 +169,11 @@ async def _describe(admin: Any) -> dict[str, FoundTopic]:
 
 
 async def _make_missing(
-    admin: Any, settings: Settings, missing: list[Topic], partitions: dict[str, int], needed: set[str] | None = None
+    admin: KafkaAdmin,
+    settings: Settings,
+    missing: list[Topic],
+    partitions: dict[str, int],
+    needed: set[str] | None = None,
 ) -> None:
     """Create them where that is allowed; otherwise those that are `needed` (None: by a worker) must be there."""
     if not settings.create_topics:
@@ -191,7 +188,7 @@ async def _make_missing(
         await _create(admin, settings, topic, partitions[topic.name])
 
 
-async def _create(admin: Any, settings: Settings, topic: Topic, partitions: int) -> None:
+async def _create(admin: KafkaAdmin, settings: Settings, topic: Topic, partitions: int) -> None:
     new = NewTopic(topic.name, partitions, 1, topic_configs=topic.config())
     # The constructor refuses -1, which brokers take as their own default.
     new.replication_factor = settings.topic_replication
@@ -203,7 +200,7 @@ async def _create(admin: Any, settings: Settings, topic: Topic, partitions: int)
     log.info("created topic %s with %d partitions", topic.name, partitions)
 
 
-async def _extend(admin: Any, topic: str, partitions: int) -> None:
+async def _extend(admin: KafkaAdmin, topic: str, partitions: int) -> None:
     try:
         await admin.create_partitions({topic: NewPartitions(partitions)})
     except InvalidPartitionsError:  # another worker was faster
@@ -217,7 +214,7 @@ async def _extend(admin: Any, topic: str, partitions: int) -> None:
     log.warning("extended topic %s to %d partitions", topic, partitions)
 
 
-async def _check(admin: Any, settings: Settings, topics: list[Topic], needs: TopicNeeds) -> None:
+async def _check(admin: KafkaAdmin, settings: Settings, topics: list[Topic], needs: TopicNeeds) -> None:
     """Refuse what breaks the promise, all of it at once; warn of what is only worse."""
     configs = await _configs(admin, [topic.name for topic in topics])
     replicas = await _describe(admin)
@@ -243,7 +240,7 @@ async def _check(admin: Any, settings: Settings, topics: list[Topic], needs: Top
         raise BrokerError("; ".join(refused))
 
 
-async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
+async def _configs(admin: KafkaAdmin, names: list[str]) -> dict[str, dict[str, str]]:
     """{topic: its settings}; a topic whose settings this user may not see, or the broker does not tell, is left out."""
     try:
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])

@@ -3,16 +3,16 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.security import aiokafka_options
-from stream_detector.streaming.topics.topics import NONE, REQUEST_MILLISECONDS, declared_topics
+from stream_detector.streaming.clients.admin import open_admin
+from stream_detector.streaming.clients.kafka_types import KafkaAdmin
+from stream_detector.streaming.topics.topics import NONE, declared_topics
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +49,11 @@ class AdminTopicCounts:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._admin: Any = None
+        self._admin: KafkaAdmin | None = None
 
     async def read(self, names: list[str]) -> dict[str, int]:
         if self._admin is None:
-            admin = AIOKafkaAdminClient(**aiokafka_options(self._settings), request_timeout_ms=REQUEST_MILLISECONDS)
-            await admin.start()
-            self._admin = admin
+            self._admin = await open_admin(self._settings)
         request = MetadataRequest(names, allow_auto_topic_creation=False)
         answer = await self._admin._send_request(request)  # noqa: SLF001 - its `describe_topics` makes a topic that it asks for by name, where brokers do that
         return {

@@ -1,0 +1,21 @@
+"""The admin client, opened in one way."""
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.kafka_types import KafkaAdmin
+from stream_detector.streaming.clients.security import aiokafka_options
+
+REQUEST_MILLISECONDS = 15_000
+
+
+async def open_admin(settings: Settings) -> KafkaAdmin:
+    """A started admin client; whoever opens it closes it.
+
+    Raises:
+        KafkaError: the brokers cannot be reached.
+    """
+    admin = AIOKafkaAdminClient(**aiokafka_options(settings), request_timeout_ms=REQUEST_MILLISECONDS)
+    await admin.start()
+    opened: KafkaAdmin = admin
+    return opened
