@@ -31,6 +31,10 @@ class MixedProcessorsError(StreamDetectorError):
     """This worker's scores round otherwise than those of the worker whose partition it was given."""
 
 
+class UnknownNameError(StreamDetectorError):
+    """The bus speaks of a sensor or an asset that the bundle does not know, and the settings call that a fault."""
+
+
 class BrokerError(StreamDetectorError):
     """The message broker cannot be reached or refuses what is needed."""
 

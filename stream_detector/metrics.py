@@ -64,12 +64,21 @@ class WorkerMetrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(f"{PREFIX}_{name}", text, buckets=buckets, registry=registry)
 
-        # The accounting: received = windowed + late + duplicate + dead_lettered, for each partition.
+        # The accounting: received = windowed + late + duplicate + dead_lettered + ignored, for each partition.
         self.received = counter("readings_received", "Readings received (a row counts each of its values)", "partition")
         self.windowed = counter("readings_windowed", "Readings that entered a window", "partition")
         self.late = counter("readings_late", "Readings later than the allowed lateness", "partition")
         self.duplicate = counter("readings_duplicate", "Readings of a cell that was already reported", "partition")
         self.dead_lettered = counter("readings_dead_lettered", "Readings sent to the dead-letter topic", "partition")
+        self.ignored = counter(
+            "readings_ignored", "Readings of sensors and assets that the bundle does not know", "partition"
+        )
+        self.unknown = counter(
+            "unknown_readings", "Ignored readings by what is unknown about them: a sensor or an asset", "kind"
+        )
+        self.missing_cells = counter(
+            "cells_missing", "Readings that enter a window without a number, by what stands in its place", "reason"
+        )
         self.held = gauge("readings_held", "Readings held aside until a jump in time is confirmed", "partition")
         self.records = counter("records", "Kafka records by kind", "kind")
         self.dead_letters = counter("dead_letters", "Dead letters by reason", "reason")

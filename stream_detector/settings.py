@@ -98,6 +98,18 @@ class Settings(EnvironmentSettings):
         None, "JSON file that says where other people's records keep time, sensor and value (docs/plugging-in.md)"
     )
 
+    allowed_assets: str = setting(
+        "*",
+        "globs of the assets that are this group's, separated by commas, beside the bundle's own; the same for all "
+        "workers of a group; others are unknown",
+    )
+    unknown_sensors: Literal["ignore", "dead-letter", "fail"] = setting(
+        "ignore",
+        "readings of sensors that the bundle does not know: `ignore` (counted), `dead-letter`, or `fail` (exit code 2)",
+    )
+    unknown_assets: Literal["ignore", "dead-letter", "fail"] = setting(
+        "ignore", "the same for assets that fit neither the bundle's glob nor allowed_assets"
+    )
     max_assets: int = setting(
         20_000,
         "most assets of one partition, the same for all workers of a group; readings of others are dead letters",
@@ -158,6 +170,17 @@ class Settings(EnvironmentSettings):
         if not addresses:
             raise ValueError("no address given, HOST:PORT is wanted")
         return ",".join(addresses)
+
+    @field_validator("allowed_assets")
+    @classmethod
+    def _globs(cls, globs: str) -> str:
+        if not any(glob.strip() for glob in globs.split(",")):
+            raise ValueError("no glob given; `*` stands for all assets")
+        return globs
+
+    @property
+    def globs_of_assets(self) -> tuple[str, ...]:
+        return tuple(sorted({glob.strip() for glob in self.allowed_assets.split(",") if glob.strip()}))
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

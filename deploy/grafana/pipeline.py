@@ -81,12 +81,13 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
             [
                 lines(
                     "Where readings go",
-                    "received = windowed + late + duplicate + dead letters.",
+                    "received = windowed + late + duplicate + dead letters + ignored.",
                     {
                         "windowed": _rate("readings_windowed_total"),
                         "late": _rate("readings_late_total"),
                         "duplicate": _rate("readings_duplicate_total"),
                         "dead letters": _rate("readings_dead_lettered_total"),
+                        "ignored": _rate("readings_ignored_total"),
                     },
                     unit="cps",
                     stacked=True,
@@ -103,6 +104,15 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                     {
                         "{{reason}}": _rate("dead_letters_total", "reason") + " or vector(0)",
                         "not published (rate limit)": _rate("dead_letters_suppressed_total"),
+                    },
+                    unit="cps",
+                ),
+                lines(
+                    "Cells without a number",
+                    "What stands in their place; and what the bundle does not know on the bus.",
+                    {
+                        "{{reason}}": _rate("cells_missing_total", "reason"),
+                        "unknown {{kind}}": _rate("unknown_readings_total", "kind"),
                     },
                     unit="cps",
                 ),

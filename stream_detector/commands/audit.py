@@ -11,7 +11,7 @@ import typer
 from stream_detector.errors import BrokerError, UsageError
 from stream_detector.settings import Settings
 
-FATES = ("windowed", "late", "duplicate", "dead_lettered")
+FATES = ("windowed", "late", "duplicate", "dead_lettered", "ignored")
 
 
 def command(
@@ -50,18 +50,17 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
     from stream_detector.bundle.manifest import require_stream
     from stream_detector.engine.engine import Engine
     from stream_detector.streaming.audit.audit import audit_log
+    from stream_detector.streaming.readers.translation import policies_of
 
     engines = {}
     for folder in folders:
         bundle = load_bundle(folder)
         require_stream(bundle.manifest)
-        engines[bundle.manifest.bundle_id] = partial(Engine, bundle)
+        engines[bundle.manifest.bundle_id] = partial(Engine, bundle, unknown=policies_of(settings))
     first = next(iter(engines))
     audit = asyncio.run(audit_log(settings, engines[first], first, engines))
     for mine in audit.partitions:
-        _print_partition(
-            mine.partition, mine.received, [mine.windowed, mine.late, mine.duplicate, mine.dead_lettered], mine.held
-        )
+        _print_partition(mine.partition, mine.received, [getattr(mine, fate) for fate in FATES], mine.held)
         print(f"  offsets {mine.begin:,} to {mine.committed or 0:,} committed, the log ends at {mine.end:,}")
     print(
         f"alarms: {audit.alarms:,} published, {len(audit.alarms_lost)} lost, {len(audit.alarms_different)} different, "

@@ -1,16 +1,18 @@
 """The columns that records are decoded into, and the reasons that a record cannot be used."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
+
 REASONS = (
-    TOMBSTONE, MALFORMED, BAD_KEY, UNKNOWN_ASSET, BAD_TIME, UNKNOWN_SENSOR, BAD_VALUE, FUTURE, TOO_MANY_ASSETS,
+    TOMBSTONE, MALFORMED, BAD_KEY, UNKNOWN_ASSET, BAD_TIME, UNKNOWN_SENSOR, FUTURE, TOO_MANY_ASSETS,
 ) = (
-    "tombstone", "malformed", "bad-key", "unknown-asset", "bad-time", "unknown-sensor", "bad-value", "future",
-    "too-many-assets",
+    "tombstone", "malformed", "bad-key", "unknown-asset", "bad-time", "unknown-sensor", "future", "too-many-assets",
 )  # fmt: skip
 """Every reason that a dead letter can have."""
 
@@ -45,7 +47,8 @@ class Decoded:
     """The usable records of a batch. Records are (R,), readings (N,) in order; `record` says which one each is of.
 
     `index`: place in the batch. `asset`: name; empty where `slot` tells the slots instead. `last_time`: of its
-    readings, epoch seconds. `sensor`: EVENT_SENSOR for an event. `value`: NaN = missing.
+    readings, epoch seconds. `sensor`: EVENT_SENSOR for an event. `value`: NaN = missing. `missing`: how many cells are
+    missing for each reason of `cells.CELL_REASONS`. `unknown`: what was passed over.
     """
 
     index: NDArray[np.int64]
@@ -60,6 +63,8 @@ class Decoded:
     blocks: int = 0
     events: int = 0
     slot: NDArray[np.int64] | None = None
+    missing: Counter[str] = field(default_factory=Counter)
+    unknown: UnknownNames = NONE_UNKNOWN
 
 
 class Collector:
@@ -70,6 +75,7 @@ class Collector:
         self._asset: list[str] = []
         self._first: list[float] = []
         self._step: list[float] = []
+        self._times: dict[int, list[float]] = {}
         self._sensors: list[NDArray[np.int64]] = []
         self._values: list[list[float | None]] = []
         self._kinds = dict.fromkeys((READING, ROW, BLOCK, EVENT), 0)
@@ -83,9 +89,12 @@ class Collector:
         step_seconds: float,
         sensors: NDArray[np.int64],
         values: list[float | None],
+        times: list[float] | None = None,
     ) -> None:
-        """A record at `time`, its readings `step_seconds` apart."""
+        """A record at `time`, its readings `step_seconds` apart; or each at one of `times`, ascending."""
         self._kinds[kind] += 1
+        if times is not None:
+            self._times[len(self._index)] = times
         self._index.append(index)
         self._asset.append(asset)
         self._first.append(time)
@@ -101,10 +110,16 @@ class Collector:
         if step.any():
             place = np.arange(len(record)) - (np.cumsum(count) - count)[record]
             time += place * step[record]
+        last_time = first + np.maximum(count - 1, 0) * step
+        if self._times:
+            begin = np.cumsum(count) - count
+            for number, times in self._times.items():
+                time[begin[number] : begin[number] + len(times)] = times
+                last_time[number] = times[-1]
         return Decoded(
             index=np.array(self._index, np.int64),
             asset=self._asset,
-            last_time=first + np.maximum(count - 1, 0) * step,
+            last_time=last_time,
             record=record,
             sensor=np.concatenate([np.empty(0, np.int64), *self._sensors]),
             time=time,
@@ -119,7 +134,7 @@ class Collector:
 def merged(readings: Decoded, others: Decoded) -> Decoded:
     """Both together in the order of the batch."""
     index = np.concatenate([readings.index, others.index])
-    order = np.argsort(index)
+    order = np.argsort(index, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     record = rank[np.concatenate([readings.record, others.record + len(readings.index)])]
@@ -137,4 +152,6 @@ def merged(readings: Decoded, others: Decoded) -> Decoded:
         rows=others.rows,
         blocks=others.blocks,
         events=others.events,
+        missing=readings.missing + others.missing,
+        unknown=readings.unknown.plus(others.unknown),
     )

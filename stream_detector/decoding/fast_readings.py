@@ -1,6 +1,6 @@
 """The commonest record by far, a reading of known fields and a known sensor: parsed with nothing else in mind."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -31,20 +31,25 @@ class FastReadings:
 
     def parse(self, values: Sequence[bytes | None]) -> tuple[list[Any], list[int]] | None:
         """The plain readings, and the places of all other records; None where those are many."""
-        messages: list[Any] = []
-        others: list[int] = []
-        waiting = iter(values)
-        while True:
-            try:
-                # What was parsed before an error stays in the list, and the iterator goes on behind it.
-                messages.extend(map(self._decode, waiting))  # type: ignore[arg-type]
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
-                others.append(len(messages) + len(others))
-                if len(others) > FEW_OTHERS and len(others) * OTHERS_PART > len(messages):
-                    return None
-            else:
-                return messages, others
+        return parse_most(self._decode, values)
 
     def sensors(self, messages: list[Any]) -> NDArray[np.int64]:
         """(N,) index of the sensor of each."""
         return np.fromiter(map(self._sensor, [message.sensor for message in messages]), np.int64, len(messages))
+
+
+def parse_most(decode: Callable[[Any], Any], values: Sequence[bytes | None]) -> tuple[list[Any], list[int]] | None:
+    """What is decoded, and the places of all records that are not; None where those are many."""
+    messages: list[Any] = []
+    others: list[int] = []
+    waiting = iter(values)
+    while True:
+        try:
+            # What was parsed before an error stays in the list, and the iterator goes on behind it.
+            messages.extend(map(decode, waiting))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
+            others.append(len(messages) + len(others))
+            if len(others) > FEW_OTHERS and len(others) * OTHERS_PART > len(messages):
+                return None
+        else:
+            return messages, others

@@ -1,38 +1,65 @@
 """One record of the readings topic as it is on the wire, and what is in it."""
 
+import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from stream_detector.decoding.decoded import (
-    BAD_VALUE,
-    BLOCK,
-    EVENT,
-    MALFORMED,
-    READING,
-    ROW,
-    UNKNOWN_SENSOR,
-    RefusedError,
-)
+from stream_detector.decoding.cells import BAD_QUALITY, number_or_reason
+from stream_detector.decoding.decoded import BLOCK, EVENT, MALFORMED, READING, ROW, RefusedError
 from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR
 
 CACHED_LAYOUTS = 1_000
 
-Found = tuple[str, NDArray[np.int64], list[Any], float, list[tuple[str, str]]]
-"""Kind, sensors, values, seconds between samples, [(sensor, what is wrong with it)]."""
-
-_NUMBERS = {float, int, type(None)}
 _EVENT = np.array([EVENT_SENSOR])
 _NONE = np.empty(0, np.int64)
 
 
+@dataclass(slots=True)
+class Found:
+    """What is in a record: kind, sensors, their values, seconds between samples; then the names that are unknown (and
+    how many readings they have, where it is not one each), and why cells are missing."""
+
+    kind: str
+    sensors: NDArray[np.int64]
+    values: list[float | None]
+    step_seconds: float = 0.0
+    unknown: list[str] = field(default_factory=list)
+    unknown_readings: int | None = None
+    missing: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Of a row: its known sensors, where they stand in it, and the other names."""
+
+    sensors: NDArray[np.int64]
+    places: list[int]
+    unknown: list[str]
+
+    def known(self, cells: list[Any]) -> list[Any]:
+        """The cells of the known sensors."""
+        return [cells[place] for place in self.places]
+
+
+class Item(msgspec.Struct, gc=False):
+    """One of several readings in a record; what it does not say is the record's."""
+
+    sensor: str
+    value: Any
+    time: str | float | None = None
+    asset: str | None = None
+    quality: str = "good"
+
+
 class StrictRecord(msgspec.Struct, gc=False):
-    """Any record of the topic: an event has `event`, a reading `sensor` and `value`, a row or block `values`."""
+    """Any record of the topic: an event has `event`, a reading `sensor` and `value`, a row or block `values`, and
+    several readings `readings`."""
 
     time: str | float
     sensor: str | None = None
@@ -42,30 +69,46 @@ class StrictRecord(msgspec.Struct, gc=False):
     event: str | None = None
     values: dict[str, float | None] | list[float | None] | None = None
     step_seconds: float | None = None
+    readings: list[Item] | None = None
 
 
 class LooseRecord(msgspec.Struct, gc=False):
-    """The same with any `values`: of a row of which one value is bad, the others are used."""
+    """The same with anything where a number ought to be: such a cell is missing, the others are used."""
 
     time: str | float
     sensor: str | None = None
-    value: float | msgspec.UnsetType | None = msgspec.UNSET
+    value: Any = msgspec.UNSET
     asset: str | None = None
     quality: str = "good"
     event: str | None = None
-    values: msgspec.Raw = msgspec.Raw()
+    values: dict[str, Any] | list[Any] | None = None
     step_seconds: float | None = None
-
-    def parsed(self) -> Any:
-        """The values, unchecked; RefusedError where they cannot be parsed."""
-        text = memoryview(self.values)
-        try:
-            return orjson.loads(text) if text else None
-        except (orjson.JSONDecodeError, RecursionError) as error:
-            raise RefusedError(MALFORMED, f"values: {error}") from error
+    readings: list[Item] | None = None
 
 
 AnyRecord = StrictRecord | LooseRecord
+
+_decode_loosely = msgspec.json.Decoder(LooseRecord).decode
+
+
+def loose_record(value: bytes) -> LooseRecord:
+    """A record that is JSON, or what Python writes for it: `NaN` and `Infinity` are no JSON.
+
+    Raises:
+        ValueError, RecursionError: it is neither.
+    """
+    try:
+        return _decode_loosely(value)
+    except msgspec.ValidationError as error:
+        if "out of range" not in str(error):
+            raise
+    except msgspec.DecodeError:
+        if not any(word in value for word in (b"NaN", b"Infinity")):
+            raise
+    message: LooseRecord = msgspec.convert(json.loads(value.decode()), LooseRecord)
+    for name in (message.asset, message.sensor, message.event, *(item.asset for item in message.readings or ())):
+        (name or "").encode()  # half a surrogate pair is no name
+    return message
 
 
 class RecordReader:
@@ -74,58 +117,83 @@ class RecordReader:
     def __init__(self, sensors: Mapping[str, int], block_step_seconds: float | None) -> None:
         self._sensors = sensors
         self._block_step_seconds = block_step_seconds
-        self._layouts: dict[tuple[str, ...], NDArray[np.int64]] = {}
+        self._layouts: dict[tuple[str, ...], Layout] = {}
 
     def read(self, message: AnyRecord) -> Found:
         """The content of a record. Raises RefusedError if the record is malformed as a whole."""
         if message.event is not None:
             if not message.event:
                 raise RefusedError(MALFORMED, "event is empty")
-            return EVENT, _EVENT, [None], 0.0, []
+            return Found(EVENT, _EVENT, [None])
+        values = message.values
         if message.sensor is not None and message.value is not msgspec.UNSET:
-            sensor = self._sensors.get(message.sensor)
-            if sensor is None:
-                return READING, _NONE, [], 0.0, [(message.sensor, UNKNOWN_SENSOR)]
-            return READING, np.array([sensor]), [message.value if message.quality == "good" else None], 0.0, []
-        checked = type(message) is StrictRecord
-        values = message.values if isinstance(message, StrictRecord) else message.parsed()
+            return self._reading(message.sensor, message.value, message.quality)
         if type(values) is dict:
-            return self._row(values, checked=checked)
+            return self._row(values, checked=type(message) is StrictRecord)
+        if message.sensor is not None and values is None and message.sensor not in self._sensors:
+            return Found(READING, _NONE, [], unknown=[message.sensor])
         if type(values) is list and message.sensor is not None and message.step_seconds is not None:
+            checked = type(message) is StrictRecord
             return self._block(message.sensor, message.step_seconds, values, checked=checked)
         raise RefusedError(MALFORMED, "neither a reading (sensor, value) nor a row, block (values) or event")
 
-    def layout(self, names: tuple[str, ...]) -> NDArray[np.int64] | None:
-        """The sensors of a row with these names; None where one of them is unknown. Remembered."""
+    def layout(self, names: tuple[str, ...]) -> Layout:
+        """Where the known sensors of a row with these names stand. Remembered."""
         found = self._layouts.get(names)
-        if found is None and names and all(name in self._sensors for name in names):
+        if found is None:
             if len(self._layouts) >= CACHED_LAYOUTS:
                 self._layouts.clear()
-            found = self._layouts[names] = np.array([self._sensors[name] for name in names], np.int64)
+            places = [place for place, name in enumerate(names) if name in self._sensors]
+            sensors = np.array([self._sensors[names[place]] for place in places], np.int64)
+            unknown = [name for name in names if name not in self._sensors]
+            found = self._layouts[names] = Layout(sensors, places, unknown)
         return found
 
+    def item(self, item: Item) -> tuple[int | None, float | None, str | None]:
+        """Sensor (None: unknown), number and why it is missing."""
+        if item.quality != "good":
+            return self._sensors.get(item.sensor), None, BAD_QUALITY
+        return self._sensors.get(item.sensor), *number_or_reason(item.value)
+
+    def _reading(self, name: str, value: Any, quality: str) -> Found:
+        sensor = self._sensors.get(name)
+        if sensor is None:
+            return Found(READING, _NONE, [], unknown=[name])
+        number, reason = (None, BAD_QUALITY) if quality != "good" else number_or_reason(value)
+        return Found(READING, np.array([sensor]), [number], missing=[] if reason is None else [reason])
+
     def _row(self, values: dict[str, Any], *, checked: bool) -> Found:
-        sensors = self.layout(tuple(values))
-        numbers = list(values.values())
-        if sensors is not None and (checked or set(map(type, numbers)) <= _NUMBERS):
-            return ROW, sensors, numbers, 0.0, []
-        wrong = [
-            (name, UNKNOWN_SENSOR if name not in self._sensors else BAD_VALUE)
-            for name, value in values.items()
-            if name not in self._sensors or type(value) not in _NUMBERS
-        ]
-        bad = {name for name, _ in wrong}
-        good = {name: value for name, value in values.items() if name not in bad}
-        return ROW, np.array([self._sensors[name] for name in good], np.int64), list(good.values()), 0.0, wrong
+        layout = self.layout(tuple(values))
+        cells = list(values.values())
+        if layout.unknown:
+            cells = layout.known(cells)
+        numbers, missing = _numbers(cells, checked=checked)
+        return Found(ROW, layout.sensors, numbers, unknown=layout.unknown, missing=missing)
 
     def _block(self, sensor: str, step_seconds: float, values: list[Any], *, checked: bool) -> Found:
+        if sensor not in self._sensors:
+            return Found(BLOCK, _NONE, [], unknown=[sensor], unknown_readings=len(values))
         if not (math.isfinite(step_seconds) and step_seconds > 0):
             raise RefusedError(MALFORMED, f"step_seconds is {step_seconds}, it must be above 0")
-        if not (checked or set(map(type, values)) <= _NUMBERS):
-            raise RefusedError(MALFORMED, "values holds something that is neither a number nor null")
-        if sensor not in self._sensors:
-            return BLOCK, _NONE, [], step_seconds, [(sensor, UNKNOWN_SENSOR)] * len(values)
         step = self._block_step_seconds
         if step is not None and abs(step_seconds - step) <= 1e-6 * step:
             step_seconds = step
-        return BLOCK, np.full(len(values), self._sensors[sensor]), values, step_seconds, []
+        numbers, missing = _numbers(values, checked=checked)
+        return Found(BLOCK, np.full(len(numbers), self._sensors[sensor]), numbers, step_seconds, missing=missing)
+
+
+def size_of(message: AnyRecord) -> int:
+    """How many readings there are in a record, whatever it is."""
+    if message.event is not None:
+        return 0
+    if message.readings is not None:
+        return len(message.readings)
+    return 1 if message.values is None else len(message.values)
+
+
+def _numbers(cells: list[Any], *, checked: bool) -> tuple[list[float | None], list[str]]:
+    """The cells as numbers, and why others are missing. `checked`: the parser has seen to it."""
+    if checked:
+        return cells, []
+    found = list(map(number_or_reason, cells))
+    return [number for number, _ in found], [reason for _, reason in found if reason is not None]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from stream_detector.decoding.decoded import FUTURE, Decoded
+from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.detection.grid.intake import Tally
 from stream_detector.engine.clock_guard import HeldRecord
 from stream_detector.engine.dead_letters import letter, letter_of_held
@@ -18,6 +19,7 @@ class BatchResult:
         dead_letters: with the place in the batch at which each was settled.
         snapshots: (asset, bytes); None where an evicted one is forgotten.
         event_assets: the asset of each event.
+        unknown: the names that were ignored.
     """
 
     batch: RecordBatch
@@ -25,6 +27,7 @@ class BatchResult:
     dead_letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
     snapshots: list[tuple[str, bytes | None]] = field(default_factory=list)
     event_assets: list[str] = field(default_factory=list)
+    unknown: UnknownNames = NONE_UNKNOWN
 
     def reject(self, place: int, readings: int, reason: str, detail: str) -> None:
         """The record at `place` of the batch, or so many readings of it, are a dead letter."""
@@ -37,9 +40,12 @@ class BatchResult:
         self.dead_letters.append((place, letter_of_held(self.batch, held, FUTURE, detail)))
         self.counts.dead_lettered += held.readings
 
-    def count_kinds(self, decoded: Decoded) -> None:
-        """Add the decoded records by their kind."""
+    def count_decoded(self, decoded: Decoded) -> None:
+        """Add the decoded records by their kind, and what was missing and unknown in them."""
         counts = self.counts
+        counts.missing += decoded.missing
+        counts.ignored += decoded.unknown.readings
+        self.unknown = self.unknown.plus(decoded.unknown)
         counts.row_records += decoded.rows
         counts.block_records += decoded.blocks
         counts.events += decoded.events

@@ -10,6 +10,7 @@ import numpy as np
 
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.decoding.decoder import Decoder
+from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.detection.attribution import shares, top
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
@@ -33,12 +34,19 @@ __all__ = [
 class Engine:
     """Live state of the partitions that a worker owns. `keep_steps`: outcomes tell every scored step."""
 
-    def __init__(self, bundle: Bundle | DetectorSpec, limits: Limits | None = None, keep_steps: bool = False) -> None:
+    def __init__(
+        self,
+        bundle: Bundle | DetectorSpec,
+        limits: Limits | None = None,
+        keep_steps: bool = False,
+        unknown: UnknownPolicies = IGNORING,
+    ) -> None:
+        """unknown: what becomes of readings of sensors and assets that the bundle does not know."""
         self._keep_steps = keep_steps
         self.spec = bundle if isinstance(bundle, DetectorSpec) else DetectorSpec.of(bundle)
         self._limits = limits or Limits()
         samples = self.spec.grid.step_seconds if self.spec.grid.kind == "samples" else None
-        self._decoder = Decoder(self.spec.sensors, self.spec.assets, samples)
+        self._decoder = Decoder(self.spec.sensors, self.spec.assets, samples, unknown, self._limits.allowed_assets)
         self._partitions: dict[int, Partition] = {}
 
     def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome:

@@ -11,6 +11,7 @@ class Limits:
     """Both conditions of an eviction are functions of the log, so a restart evicts the same assets.
 
     Attributes:
+        allowed_assets: globs; an asset that fits none is unknown, whatever the bundle says.
         max_assets: a partition's records for more assets are dead letters (`too-many-assets`); of so many that were
             evicted it is remembered which steps were decided.
         evict_after_seconds, evict_after_records: an asset is evicted when both hold: its newest event time is this far
@@ -32,3 +33,4 @@ class Limits:
     window_lag_spans: float = 2.0
     window_bytes_per_record: float = 16.0
     window_bytes: int = 900_000
+    allowed_assets: tuple[str, ...] = ("*",)

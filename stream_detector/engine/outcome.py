@@ -1,5 +1,6 @@
 """The engine's input and output as plain values: record batches, outcomes, counts, statuses."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.messages import Alarm, DeadLetter, Score
 
 
@@ -24,10 +26,12 @@ class RecordBatch:
 
 @dataclass(slots=True)
 class Counts:
-    """Readings by what became of them: received = windowed + late + duplicate + dead_lettered.
+    """Readings by what became of them: received = windowed + late + duplicate + dead_lettered + ignored.
 
     A row or block is as many readings as it has values, a record that cannot be decoded is one, an event none. Readings
-    held aside (rule 1) are counted when they are settled; `held` is how many are held after this batch.
+    held aside (rule 1) are counted when they are settled; `held` is how many are held after this batch. `ignored` are
+    those of unknown sensors and assets, if the policies say so. `missing`: cells that hold no number although something
+    stands in them, by reason; they are readings like the others.
     """
 
     received: int = 0
@@ -35,6 +39,7 @@ class Counts:
     late: int = 0
     duplicate: int = 0
     dead_lettered: int = 0
+    ignored: int = 0
     held: int = 0
     reading_records: int = 0
     row_records: int = 0
@@ -42,6 +47,7 @@ class Counts:
     events: int = 0
     assets_refused: int = 0
     assets_evicted: int = 0
+    missing: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -116,7 +122,8 @@ class Outcome:
     """What came of one batch, in the order of the log. `snapshots`: (asset, bytes), None: an evicted one is forgotten.
 
     `alarm_timestamps_ms`: for each alarm the Kafka timestamp of the record that closed its step.
-    `event_assets`: the asset of each event. `steps`: every scored step, where the engine was told to keep them.
+    `event_assets`: the asset of each event. `unknown`: the names that were ignored.
+    `steps`: every scored step, where the engine was told to keep them.
     """
 
     alarms: list[Alarm] = field(default_factory=list)
@@ -127,6 +134,7 @@ class Outcome:
     closed: Closed = field(default_factory=Closed)
     alarm_timestamps_ms: list[int] = field(default_factory=list)
     event_assets: list[str] = field(default_factory=list)
+    unknown: UnknownNames = field(default=NONE_UNKNOWN, compare=False)
     steps: list[ScoredSteps] = field(default_factory=list, compare=False, repr=False)
 
 

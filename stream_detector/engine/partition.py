@@ -163,10 +163,11 @@ class Partition:
 
     def _conclude(self, order: HandlingOrder, result: BatchResult) -> Outcome:
         decisions, counts, batch, live = self.decider.take(), result.counts, result.batch, self.assets.by_slot
-        counts.received = counts.windowed + counts.late + counts.duplicate + counts.dead_lettered
+        counts.received = counts.windowed + counts.late + counts.duplicate + counts.dead_lettered + counts.ignored
         counts.held = sum(held.readings for held in self.assets.held())
         for found in (decisions.alarms, decisions.scores):
-            found.sort(key=lambda pair: order.index[pair[0]])
+            # A record may hold readings of several assets, and their slots are no function of the log.
+            found.sort(key=lambda pair: (order.index[pair[0]], pair[1].asset))
         result.dead_letters.sort(key=lambda pair: pair[0])
         names = {slot: asset.name for slot, asset in live.items()} if decisions.results else {}
         self.assets.unsaved |= decisions.changed
@@ -181,6 +182,7 @@ class Partition:
             counts=counts,
             closed=decisions.closed,
             event_assets=result.event_assets,
+            unknown=result.unknown,
             alarm_timestamps_ms=[batch.timestamps_ms[order.index[record]] for record, _ in decisions.alarms],
             steps=[found.of_assets(names) for found in decisions.results],
         )

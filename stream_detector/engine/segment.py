@@ -78,20 +78,28 @@ class Segment:
         decoded, result = self._decoded, self.result
         for reject in decoded.rejects:
             result.reject(self._begin + reject.index, reject.readings, reject.reason, reject.detail)
-        result.count_kinds(decoded)
+        result.count_decoded(decoded)
         if decoded.events:
             events = decoded.record[decoded.sensor == EVENT_SENSOR]
             result.event_assets += [decoded.asset[record] for record in events]
 
     def _reject_later_than_kafka(self) -> None:
         """Rule 1: no record may be much later than its Kafka timestamp."""
-        stamps = as_array(self._batch.timestamps_ms)
-        if len(stamps) != len(self._keep):
-            stamps = stamps[self._decoded.index]
+        stamps = self._stamps()
         fine = not_later(self._decoded.last_time, stamps, self._assets.furthest_ahead_seconds)
         for record in np.flatnonzero(self._keep & ~fine).tolist():
             self._reject(record, FUTURE, "later than its Kafka timestamp")
         self._keep &= fine
+
+    def _stamps(self) -> Ints:
+        """(R,) Kafka timestamps."""
+        stamps, index = self._batch.timestamps_ms, self._decoded.index
+        # A record may be there more than once, for several assets.
+        if len(stamps) == len(index) and (np.diff(index, prepend=-1) == 1).all():
+            return as_array(stamps)
+        if len(index) * 4 < len(stamps):  # on a shared bus, most records are about other things
+            return np.array([stamps[place] for place in index.tolist()], np.int64)
+        return as_array(stamps)[index]
 
     def _slots(self) -> Ints:
         """(R,) slot of each record; new assets are admitted, and a record is dropped where its asset cannot be."""

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from stream_detector.decoding.decoded import REASONS, Decoded
 from stream_detector.decoding.decoder import Decoder
+from stream_detector.decoding.notes import Notes
+from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR
 from stream_detector.messages import Block, Event, Reading, Row
 from tests.fuzz.corpus import JSON_RECORDS
@@ -23,8 +25,17 @@ SECONDS = 1_777_593_720.0
 GOOD = b'{"sensor":"x1","time":"2026-05-01T00:02:00Z","value":12.5}'
 
 
-def decode(*values: bytes | None, key: bytes | None = b"m1", assets: str = "*") -> Decoded:
-    return Decoder(SENSORS, assets).decode([key] * len(values), values)
+TOLD = UnknownPolicies("dead-letter", "dead-letter")
+
+
+def decode(
+    *values: bytes | None,
+    key: bytes | None = b"m1",
+    assets: str = "*",
+    policies: UnknownPolicies = TOLD,
+    allowed: tuple[str, ...] = ("*",),
+) -> Decoded:
+    return Decoder(SENSORS, assets, None, policies, allowed).decode([key] * len(values), values)
 
 
 def reject(value: bytes | None, **options: Any) -> tuple[str, int]:
@@ -67,19 +78,17 @@ def test_a_time_without_zone_or_outside_of_our_calendar_is_refused(time: Any) ->
         (b"\xff\xfe", "malformed", 1),
         (GOOD + GOOD, "malformed", 1),
         (b"[" + GOOD + b"]", "malformed", 1),
-        (b'{"sensor":"x1","time":0,"value":"12.5"}', "malformed", 1),
-        (b'{"sensor":"x1","time":0,"value":true}', "malformed", 1),
-        (b'{"sensor":"x1","time":0,"value":1e999}', "malformed", 1),
-        (b'{"sensor":"x1","time":0,"value":NaN}', "malformed", 1),
         (b'{"sensor":"\\ud800","time":0,"value":1}', "malformed", 1),
         (b'{"sensor":"x1","time":0}', "malformed", 1),
-        (b'{"time":0,"values":{"x1":1e999}}', "malformed", 1),
+        (b'{"sensor":"x1","time":NaN,"value":1}', "bad-time", 1),
         (b'{"sensor":"x1","time":0,"step_seconds":0,"values":[1]}', "malformed", 1),
-        (b'{"sensor":"x1","time":0,"step_seconds":1,"values":[1,"2"]}', "malformed", 1),
+        (b'{"time":NaN,"asset":"\\ud800","readings":[{"sensor":"x1","value":1}]}', "malformed", 1),
+        (b'{"time":0,"readings":[{"value":1}]}', "malformed", 1),
         (b'{"time":0,"event":""}', "malformed", 1),
         (b'{"sensor":"y","time":0,"value":1}', "unknown-sensor", 1),
         (b'{"time":0,"values":{"y":1,"z":2}}', "unknown-sensor", 2),
-        (b'{"time":0,"values":{"x1":"1","x2":true}}', "bad-value", 2),
+        (b'{"sensor":"y","value":1}', "unknown-sensor", 1),
+        (b'{"sensor":"y","time":"soon","value":[]}', "unknown-sensor", 1),
         (b'{"sensor":"y","time":0,"step_seconds":1,"values":[1,2,3]}', "unknown-sensor", 3),
         (b'{"sensor":"x1","time":7e9,"step_seconds":1e9,"values":[1,2,3]}', "bad-time", 3),
         (b'{"a":' * 50_000, "malformed", 1),
@@ -105,10 +114,80 @@ def test_the_asset_in_the_record_overrides_the_key() -> None:
 
 
 def test_a_row_loses_only_what_is_wrong_in_it() -> None:
-    decoded = decode(b'{"time":0,"values":{"x2":1,"nonsense":2,"x1":"3"}}')
+    decoded = decode(b'{"time":0,"values":{"x2":1,"nonsense":2,"other":"3"}}')
     assert (decoded.sensor.tolist(), decoded.value.tolist()) == ([1], [1.0])
     (found,) = decoded.rejects
-    assert (found.reason, found.readings, found.detail) == ("unknown-sensor", 2, "nonsense, x1")
+    assert (found.reason, found.readings, found.detail) == ("unknown-sensor", 2, "nonsense, other")
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [(b"NaN", "not-finite"), (b"-Infinity", "not-finite"), (b"1e999", "not-finite"), (b"9" * 400, "not-finite"),
+     (b'"NaN"', "not-finite"), (b"true", "boolean"), (b'"12.5"', "number-as-text"), (b'"RUNNING"', "text"),
+     (b'""', "text"), (b"[1]", "other"), (b"{}", "other")],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "record",
+    [b'{"sensor":"x1","time":7,"value":%s}', b'{"time":7,"values":{"x1":%s}}',
+     b'{"sensor":"x1","time":7,"step_seconds":1,"values":[%s]}', b'{"time":7,"readings":[{"sensor":"x1","value":%s}]}'],
+    ids=["reading", "row", "block", "several readings"],
+)  # fmt: skip
+def test_what_is_no_number_is_a_missing_cell_with_its_reason(record: bytes, cell: bytes, reason: str) -> None:
+    decoded = decode(record % cell, GOOD)
+    assert decoded.time.tolist() == [7.0, SECONDS]
+    assert np.isnan(decoded.value).tolist() == [True, False]
+    assert (decoded.missing, decoded.rejects) == ({reason: 1}, [])
+
+
+def test_a_dead_sensor_costs_a_row_nothing_but_its_own_cell() -> None:
+    decoded = decode(b'{"time":0,"values":{"x1":NaN,"x2":2.5}}')
+    np.testing.assert_array_equal(decoded.value, [np.nan, 2.5])
+    assert decoded.missing == {"not-finite": 1}
+
+
+def test_several_readings_in_a_record_stay_one_record_of_their_asset() -> None:
+    decoded = decode(
+        b'{"time":5,"readings":[{"sensor":"x2","value":2,"time":6},{"sensor":"x1","value":1},{"sensor":"y","value":0},'
+        b'{"sensor":"x1","value":3,"asset":"m2","quality":"bad"},{"sensor":"x1","value":4,"time":"soon"}]}'
+    )
+    assert (decoded.index.tolist(), decoded.asset, decoded.record.tolist()) == ([0, 0], ["m1", "m2"], [0, 0, 1])
+    assert (decoded.time.tolist(), decoded.sensor.tolist(), decoded.last_time.tolist()) == (
+        [5, 6, 5],
+        [0, 1, 0],
+        [6, 5],
+    )
+    np.testing.assert_array_equal(decoded.value, [1, 2, np.nan])
+    assert decoded.missing == {"bad-quality": 1}
+    assert [(found.index, found.reason, found.readings) for found in decoded.rejects] == [
+        (0, "unknown-sensor", 1), (0, "bad-time", 1)
+    ]  # fmt: skip
+
+
+def test_unknown_names_are_counted_and_the_newest_told() -> None:
+    others = [b'{"sensor":"other-%d","time":%d,"value":"RUNNING"}' % (number, number) for number in range(300)]
+    row = b'{"time":1,"values":{"x1":1,"extra":2}}'
+    decoded = decode(GOOD, *others, row, policies=IGNORING)
+    assert (decoded.index.tolist(), decoded.rejects) == ([0, 301], [])
+    assert (decoded.unknown.of_sensors, decoded.unknown.of_assets) == (301, 0)
+    assert set(decoded.unknown.sensors) == {"extra", *(f"other-{number}" for number in range(281, 300))}
+
+
+def test_an_asset_that_no_glob_allows_is_unknown_whatever_its_sensors() -> None:
+    allowed = ("m[1-2]", "pm-*")
+    for key, sensor in ((b"m3", "x1"), (b"m3", "y"), (b"xm-1", "x2")):
+        found = decode(
+            b'{"sensor":"%s","time":0,"value":1}' % sensor.encode(), key=key, allowed=allowed, policies=IGNORING
+        )
+        assert (len(found.index), found.unknown.of_assets, found.unknown.assets) == (0, 1, (key.decode(),))
+    assert decode(GOOD, key=b"pm-7", allowed=allowed).asset == ["pm-7"]
+
+
+def test_rows_with_columns_of_others_are_read_together() -> None:
+    rows = [b'{"time":%d,"values":{"other":1,"x2":%d,"more":"on"}}' % (number, number) for number in range(3)]
+    plain = [b'{"time":%d,"values":{"other":1,"x2":%d,"more":2}}' % (number, number) for number in range(3)]
+    for values in (rows, plain):
+        decoded = decode(*values, policies=IGNORING)
+        assert (decoded.value.tolist(), decoded.sensor.tolist(), decoded.unknown.of_sensors) == ([0, 1, 2], [1] * 3, 6)
 
 
 def test_null_and_bad_quality_are_missing() -> None:
@@ -198,10 +277,11 @@ def test_it_accepts_what_the_public_messages_accept(message: dict[str, Any]) -> 
     assert all(math.isfinite(time) for time in decoded.time)
     assert not np.isinf(decoded.value).any()
     if len(decoded.index):
-        assert _messages_accept(value) or decoded.rejects, "only a row may lose some of its values"
+        assert _messages_accept(value) or decoded.missing, "only what is no number may be missing"
     elif _messages_accept(value) and not isinstance(message.get("event"), str):
         # Refused though the form is right: the time, or a message of several kinds of which the first one counts.
-        assert decoded.rejects or message["values"] in ({}, []) or "value" in message
+        refused = decoded.rejects or decoded.unknown.readings
+        assert refused or message["values"] in ({}, []) or "value" in message
 
 
 _KEYS: list[bytes | None] = [b"m1", b"m2", b"other", b"\xff", b"", None]
@@ -211,7 +291,9 @@ _ODD: list[bytes | None] = [
     b'{"sensor":"x1","time":4,"value":1,"asset":null,"quality":"good"}',
     b'{"sensor":"x1","time":5,"value":7,"unit":"C"}',
     b'{"sensor":"x1","time":5,"value":7,"quality":"bad"}', b'{"sensor":"y","time":5,"value":7}',
-    b'{"sensor":"x1","time":6}',
+    b'{"sensor":"x1","time":6}', b'{"sensor":"y"}', b'{"sensor":"y","time":5,"value":"on","asset":"m1"}',
+    b'{"sensor":"x1","time":5,"value":NaN}', b'{"sensor":"y","time":5,"value":NaN}', b'{"sensor":"y","asset":"other"}',
+    b'{"time":5,"readings":[{"sensor":"x1","value":1},{"sensor":"y","value":1},{"sensor":"x2","value":2,"asset":"m1"}]}',
     b'{"sensor":"x1","time":"soon","value":1}', b'{"sensor":"x1","time":1e300,"value":1}', *JSON_RECORDS,
 ]  # fmt: skip
 
@@ -220,9 +302,10 @@ _ODD: list[bytes | None] = [
 @given(
     st.lists(st.tuples(st.integers(0, 999), st.sampled_from(_KEYS), st.sampled_from(_ODD)), max_size=40),
     st.sampled_from([0, 30, 970, 1000]),
+    st.builds(UnknownPolicies, st.sampled_from(["ignore", "dead-letter"]), st.sampled_from(["ignore", "dead-letter"])),
 )
 def test_plain_readings_on_their_short_way_are_what_they_are_on_the_long_one(
-    drawn: list[tuple[int, bytes | None, bytes | None]], odd_per_mille: int
+    drawn: list[tuple[int, bytes | None, bytes | None]], odd_per_mille: int, policies: UnknownPolicies
 ) -> None:
     records: list[tuple[bytes | None, bytes | None]] = [
         (key if number < odd_per_mille else b"m1", odd)
@@ -231,11 +314,15 @@ def test_plain_readings_on_their_short_way_are_what_they_are_on_the_long_one(
         for number, key, odd in drawn
     ]
     keys, values = [key for key, _ in records], [value for _, value in records]
-    short = Decoder(SENSORS, "m*").decode(keys, values)
-    long = Decoder(SENSORS, "m*")._decode_any(keys, values)
+    short = Decoder(SENSORS, "m*", None, policies).decode(keys, values)
+    notes = Notes(policies)
+    long = notes.write_to(Decoder(SENSORS, "m*", None, policies)._decode_any(keys, values, np.arange(len(keys)), notes))
     for column in ("index", "last_time", "record", "sensor", "time", "value"):
         np.testing.assert_array_equal(getattr(short, column), getattr(long, column), column)
     assert (short.asset, short.rows, short.blocks, short.events) == (long.asset, long.rows, long.blocks, long.events)
+    assert (short.missing, short.unknown.of_sensors, short.unknown.of_assets) == (
+        long.missing, long.unknown.of_sensors, long.unknown.of_assets
+    )  # fmt: skip
     by_place = [sorted(found.rejects, key=lambda reject: reject.index) for found in (short, long)]
     assert by_place[0] == by_place[1]
 

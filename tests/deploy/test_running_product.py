@@ -143,7 +143,7 @@ def test_the_running_product_exposes_what_the_docs_list(product: Product) -> Non
 
 
 def test_the_accounting_of_readings_closes(product: Product) -> None:
-    parts = "late|duplicate|windowed|dead_lettered"
+    parts = "late|duplicate|windowed|dead_lettered|ignored"
     received = query(product, "sum by (partition) (stream_detector_readings_received_total)")
     for one in received:
         partition = one["metric"]["partition"]

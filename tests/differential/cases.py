@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from stream_detector.bundle.bundle import Bundle
+from stream_detector.decoding.unknown_names import UnknownPolicies
 from stream_detector.detection.models.registry import KINDS
 from stream_detector.engine.detector_spec import DetectorSpec
 from tests.differential.comparisons import (
@@ -53,7 +54,8 @@ Comparison = tuple[str, Callable[[], object]]
 def _engine_comparisons(rng: random.Random, seed: int) -> Iterator[Comparison]:
     spec = random_spec(rng)
     log = random_log(rng, spec.grid, spec.sensors, rng.choice([20, 40, 40, 60, 80, 150]))
-    yield from _of_log(Case(seed, spec, random_limits(rng, spec.grid.step_seconds), log))
+    policies = UnknownPolicies(rng.choice(["ignore", "dead-letter"]), rng.choice(["ignore", "dead-letter"]))
+    yield from _of_log(Case(seed, spec, random_limits(rng, spec.grid.step_seconds), log, policies))
     table = random_table(rng, spec, rng.choice([20, 60]), widest_gap_steps=20)
     cuts = [rng.randrange(100) for _ in range(4)]
     yield "offline", lambda: stream_agrees_with_offline(spec, table, cuts)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch
 from stream_detector.engine.offline import ScoredFrame, score_frame
@@ -17,7 +18,7 @@ from tests.engine.naive_engine import NaiveEngine
 from tests.engine.test_engine import Record, batches, check_equal, check_low, check_restart
 
 SENT = ("alarms", "scores", "dead_letters")
-COUNTED = ("received", "windowed", "late", "duplicate", "dead_lettered")
+COUNTED = ("received", "windowed", "late", "duplicate", "dead_lettered", "ignored")
 EACH_RECORD = 40
 """Logs so long are read one record at a time; longer ones are cut in so many places."""
 
@@ -42,6 +43,10 @@ class Case:
     spec: DetectorSpec
     limits: Limits
     log: list[Record]
+    policies: UnknownPolicies = IGNORING
+
+    def engine(self) -> Engine:
+        return Engine(self.spec, self.limits, unknown=self.policies)
 
     @property
     def rng(self) -> random.Random:
@@ -52,7 +57,7 @@ class Case:
 def agrees_with_its_twin(case: Case) -> None:
     rng = case.rng
     cuts = [rng.randrange(len(case.log)) for _ in range(rng.choice([0, 3, 10, 40]))]
-    engine, twin = Engine(case.spec, case.limits), NaiveEngine(case.spec, case.limits)
+    engine, twin = case.engine(), NaiveEngine(case.spec, case.limits, case.policies)
     for batch in batches(case.log, cuts):
         check_equal(engine.process(batch, publish_scores=True), twin.process(batch), twin)
         check_low(engine.low(0), twin.low(), case.limits)
@@ -95,7 +100,7 @@ ENGINE_COMPARISONS: tuple[Callable[[Case], None], ...] = (
 
 
 def _undisturbed(case: Case, cuts: list[int]) -> dict[str, Any]:
-    engine = Engine(case.spec, case.limits)
+    engine = case.engine()
     return _summed(engine.process(batch, publish_scores=True) for batch in batches(case.log, cuts))
 
 
@@ -115,7 +120,7 @@ def _chain(case: Case, *, may_crash_between: bool) -> dict[str, Any]:
     pending: dict[str, bytes | None] = {}
     sent: list[Outcome] = []
     committed = position = low = restarts = 0
-    engine = Engine(case.spec, case.limits)
+    engine = case.engine()
 
     def luckless(share: float) -> bool:
         return restarts < MOST_RESTARTS and rng.random() < share
@@ -123,7 +128,7 @@ def _chain(case: Case, *, may_crash_between: bool) -> dict[str, Any]:
     def restart() -> None:
         nonlocal engine, position, restarts
         restarts += 1
-        engine = Engine(case.spec, case.limits)
+        engine = case.engine()
         engine.restore(0, dict(kept), silent_until=committed)
         position = low
         pending.clear()

@@ -1,10 +1,9 @@
 """Random logs: what several assets send in every form, and everything that goes wrong with it on the way."""
 
+import json
 import random
 from dataclasses import dataclass, replace
 from typing import Any
-
-import orjson
 
 from stream_detector.detection.config import GridConfig
 from stream_detector.engine.limits import Limits
@@ -12,6 +11,8 @@ from tests.engine.test_engine import Record
 
 EPOCH = 1.7e9
 POISON = (None, b"", b"{nonsense", b"[1, 2]", b'"text"', b"\xff\xfe", b"{}")
+WORDS: tuple[Any, ...] = (float("nan"), float("inf"), True, "12.5", "RUNNING")
+"""What stands where a number ought to be."""
 HUGE = (1e7, 1e154, -1e300)
 MISSING = 0.08
 """Share of cells without a value."""
@@ -24,6 +25,8 @@ class Weather:
     odd: float
     event: float
     gap: float
+    foreign: float
+    fanned: float
     jittered: bool
     may_fall_silent: bool
 
@@ -33,6 +36,8 @@ class Weather:
             odd=rng.choice([0.0, 0.05, 0.2, 0.4]),
             event=rng.choice([0.01, 0.05, 0.15]),
             gap=rng.choice([0.005, 0.03]),
+            foreign=rng.choice([0.0, 0.0, 0.1, 0.6]),
+            fanned=rng.choice([0.0, 0.0, 0.2]),
             jittered=rng.random() < 0.3,
             may_fall_silent=rng.random() < 0.3,
         )
@@ -50,6 +55,8 @@ def random_limits(rng: random.Random, step_seconds: float) -> Limits:
             Limits(max_assets=3, evict_after_seconds=20 * step_seconds, evict_after_records=60, slack_steps=5),
         ]
     )
+    if rng.random() < 0.3:
+        limits = replace(limits, allowed_assets=("m0", "m[!1]"))
     if rng.random() < 0.5:
         return limits
     return replace(
@@ -90,7 +97,8 @@ def random_log(rng: random.Random, grid: GridConfig, sensors: tuple[str, ...], l
         ahead = 0.0 if rng.random() < 0.02 else 1e6 * max(1.0, step / 60)
         stamp = int((begin + pace[asset] * step / parts_of_a_step + ahead) * 1000)
         alive = [name for index, name in enumerate(sensors) if index not in dead[asset]]
-        value: bytes | None = orjson.dumps(_message(rng, weather, grid, time, sensors, alive))
+        # Not orjson: some producers write NaN, which is no JSON.
+        value: bytes | None = json.dumps(_message(rng, weather, grid, time, sensors, alive)).encode()
         key: bytes | None = f"m{asset}".encode()
         fate = rng.random()
         if fate < weather.odd / 6:
@@ -103,6 +111,20 @@ def random_log(rng: random.Random, grid: GridConfig, sensors: tuple[str, ...], l
     return log
 
 
+def _item(
+    rng: random.Random, time: float, step_seconds: float, sensors: tuple[str, ...], number: Any
+) -> dict[str, Any]:
+    """One of several readings in a record."""
+    item: dict[str, Any] = {"sensor": rng.choice([*sensors, "other"]), "value": number}
+    if rng.random() < 0.5:
+        item["time"] = time + rng.choice([-1, 0, 0.5, 1]) * step_seconds
+    if rng.random() < 0.2:
+        item["asset"] = rng.choice(["m0", "m1", "m2"])
+    if rng.random() < 0.05:
+        item["quality"] = "bad"
+    return item
+
+
 def _message(
     rng: random.Random,
     weather: Weather,
@@ -111,7 +133,9 @@ def _message(
     sensors: tuple[str, ...],
     alive: list[str],
 ) -> dict[str, Any]:
-    def number() -> float | None:
+    def number() -> Any:
+        if rng.random() < weather.odd / 20:
+            return rng.choice(WORDS)
         if rng.random() < weather.odd / 100:
             return rng.choice(HUGE)
         return None if rng.random() < MISSING else round(rng.gauss(0, 3), 3)
@@ -120,6 +144,10 @@ def _message(
         time = rng.choice([1e300, -1e12, 8e9])
     kind = rng.random()
     message: dict[str, Any] = {"time": time}
+    if rng.random() < weather.foreign:
+        return message | {"sensor": rng.choice(["other", "things"]), "value": number()}
+    if rng.random() < weather.fanned:
+        return message | {"readings": [_item(rng, time, grid.step_seconds, sensors, number()) for _ in range(5)]}
     if rng.random() < weather.event:
         return message | {"event": "break"}
     if kind < 0.5 and alive:

@@ -6,12 +6,15 @@ It follows the rules of docs/event-time.md word by word and is as slow as they s
 
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
 from stream_detector.decoding.event_times import EARLIEST, LATEST
+from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.detection.head.head import StepInput
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
@@ -33,6 +36,8 @@ class Found:
     late: int = 0
     duplicate: int = 0
     dead_lettered: int = 0
+    ignored: int = 0
+    missing: Counter[str] = field(default_factory=Counter)
     held: int = 0
 
 
@@ -59,8 +64,21 @@ class Asset:
     changed: bool = True
 
 
+def cell(found: Any, quality: str = "good") -> tuple[float | None, str | None]:
+    if quality != "good":
+        return None, "bad-quality"
+    if isinstance(found, str):
+        return None, "number-as-text" if found.replace(".", "").isdecimal() else "text"
+    if isinstance(found, bool):
+        return None, "boolean"
+    if found is None or math.isfinite(found):
+        return found, None
+    return None, "not-finite"
+
+
 class NaiveEngine:
-    def __init__(self, rules: DetectorSpec, limits: Limits) -> None:
+    def __init__(self, rules: DetectorSpec, limits: Limits, policies: UnknownPolicies = IGNORING) -> None:
+        self.policies = policies
         self.rules = rules
         self.limits = limits
         self.assets: dict[str, Asset] = {}
@@ -132,6 +150,12 @@ class NaiveEngine:
         self.out.dead_letters.append((offset, reason))
         self.out.dead_lettered += readings
 
+    def unknown(self, offset: int, reason: str, readings: int) -> None:
+        if (self.policies.sensors if reason == "unknown-sensor" else self.policies.assets) == "dead-letter":
+            self.dead_letter(offset, reason, readings)
+        else:
+            self.out.ignored += readings
+
     def record(self, offset: int, key: bytes | None, value: bytes | None, timestamp: int) -> None:
         if value is None:
             return self.dead_letter(offset, "tombstone", 1)
@@ -141,37 +165,85 @@ class NaiveEngine:
             return self.dead_letter(offset, "malformed", 1)
         if not isinstance(message, dict) or "time" not in message:
             return self.dead_letter(offset, "malformed", 1)
-        readings: list[tuple[int | None, float, float | None]] = []
+        key_name = message.get("asset") or (key or b"").decode()
+        if "readings" in message:
+            return self.several(offset, message, key_name, timestamp)
+        readings: list[tuple[str | None, float, float | None]] = []
         time = message["time"]
+        reasons: list[str | None] = []
         if "event" in message:
             readings.append((None, time, None))
         elif "value" in message:
-            good = message.get("quality", "good") == "good"
-            readings.append((message["sensor"], time, message["value"] if good else None))
+            number, reason = cell(message["value"], message.get("quality", "good"))
+            readings.append((message["sensor"], time, number))
+            reasons.append(reason)
         elif "step_seconds" in message:
             for index, sample in enumerate(message["values"]):
-                readings.append((message["sensor"], time + index * message["step_seconds"], sample))
+                number, reason = cell(sample)
+                readings.append((message["sensor"], time + index * message["step_seconds"], number))
+                reasons.append(reason)
         else:
-            readings += [(sensor, time, number) for sensor, number in message["values"].items()]
+            for sensor, sample in message["values"].items():
+                number, reason = cell(sample)
+                readings.append((sensor, time, number))
+                reasons.append(reason)
         count = 0 if "event" in message else len(readings)
-        name = message.get("asset") or (key or b"").decode()
+        name, names = key_name, self.rules.sensors
+        if name and not self.is_ours(name):
+            return self.unknown(offset, "unknown-asset", count)
+        unknown = [reading for reading in readings if reading[0] is not None and reading[0] not in names]
+        if unknown and len(unknown) == len(readings):
+            return self.unknown(offset, "unknown-sensor", count)
+        if not readings:
+            return None
         if not name:
             return self.dead_letter(offset, "bad-key", count)
         if not EARLIEST <= to_epoch_seconds(time) < LATEST:
             return self.dead_letter(offset, "bad-time", count)
-        names = self.rules.sensors
-        unknown = [reading for reading in readings if reading[0] is not None and reading[0] not in names]
         if unknown:
-            self.dead_letter(offset, "unknown-sensor", len(unknown))
+            self.unknown(offset, "unknown-sensor", len(unknown))
         known = [
             (None if sensor is None else names.index(sensor), at, number)
             for sensor, at, number in readings
             if sensor is None or sensor in names
         ]
-        if not known:
-            return None
-        if "event" not in message:
-            count = len(known)
+        for (sensor, _, _), reason in zip(readings, reasons, strict=False):
+            if sensor in names and reason is not None:
+                self.out.missing[reason] += 1
+        return self.take(offset, name, known, timestamp)
+
+    def is_ours(self, name: str) -> bool:
+        return any(fnmatchcase(name, glob) for glob in self.limits.allowed_assets)
+
+    def several(self, offset: int, message: dict[str, Any], key_name: str, timestamp: int) -> None:
+        """Several readings in one record: those of an asset are a record of it, in the order of their times."""
+        by_asset: dict[str, list[tuple[int | None, float, float | None]]] = {}
+        refused: Counter[str] = Counter()
+        of_sensors = 0
+        for item in message["readings"]:
+            name, time = item.get("asset") or key_name, item.get("time", message["time"])
+            number, reason = cell(item["value"], item.get("quality", "good"))
+            if name and not self.is_ours(name):
+                self.unknown(offset, "unknown-asset", 1)
+            elif item["sensor"] not in self.rules.sensors:
+                of_sensors += 1
+            elif not EARLIEST <= to_epoch_seconds(time) < LATEST:
+                refused["bad-time"] += 1
+            elif not name:
+                refused["bad-key"] += 1
+            else:
+                by_asset.setdefault(name, []).append((self.rules.sensors.index(item["sensor"]), time, number))
+                if reason is not None:
+                    self.out.missing[reason] += 1
+        if of_sensors:
+            self.unknown(offset, "unknown-sensor", of_sensors)
+        for why, count in refused.items():
+            self.dead_letter(offset, why, count)
+        for name, known in sorted(by_asset.items()):
+            self.take(offset, name, sorted(known, key=lambda reading: reading[1]), timestamp)
+
+    def take(self, offset: int, name: str, known: list[tuple[int | None, float, float | None]], timestamp: int) -> None:
+        count = sum(sensor is not None for sensor, _, _ in known)
         last = max(at for _, at, _ in known)
         if last > timestamp / 1000 + self.furthest_ahead:
             return self.dead_letter(offset, "future", count)

@@ -192,10 +192,12 @@ def check_snapshot(data: bytes | None, wanted: dict[str, Any] | None) -> None:
 def check_equal(outcome: Outcome, found: Found, twin: NaiveEngine) -> None:
     counts = outcome.counts
     assert [(letter.offset, letter.reason) for letter in outcome.dead_letters] == found.dead_letters
-    assert (counts.windowed, counts.late, counts.duplicate, counts.dead_lettered, counts.held) == (
-        found.windowed, found.late, found.duplicate, found.dead_lettered, found.held
+    assert (counts.windowed, counts.late, counts.duplicate, counts.dead_lettered, counts.ignored, counts.held) == (
+        found.windowed, found.late, found.duplicate, found.dead_lettered, found.ignored, found.held
     )  # fmt: skip
-    assert counts.received == counts.windowed + counts.late + counts.duplicate + counts.dead_lettered
+    assert counts.missing == found.missing
+    fates = counts.windowed + counts.late + counts.duplicate + counts.dead_lettered + counts.ignored
+    assert counts.received == fates
     assert [
         (score.asset, score.time, score.score, score.alarm, score.degraded) for score in outcome.scores
     ] == found.scores
@@ -319,7 +321,7 @@ def check_restart(
         return [each for _, outcome in pairs for each in getattr(outcome, what)]
 
     if beyond == 0:
-        for count in ("received", "windowed", "late", "duplicate", "dead_lettered"):
+        for count in ("received", "windowed", "late", "duplicate", "dead_lettered", "ignored"):
             totals = [sum(getattr(outcome.counts, count) for _, outcome in pairs) for pairs in (found, wanted)]
             assert totals[0] == totals[1], count
     # What the snapshots cover was acknowledged before they were, and need not be said again.

@@ -33,7 +33,7 @@ from tests.support.properties import examples
 
 few = settings(max_examples=examples(15), suppress_health_check=[HealthCheck.too_slow])
 KINDS = ("alarms", "scores", "dead_letters")
-COUNTS = ("received", "windowed", "late", "duplicate", "dead_lettered")
+COUNTS = ("received", "windowed", "late", "duplicate", "dead_lettered", "ignored")
 
 
 class Restarted:

@@ -102,7 +102,8 @@ def record(data: bytes) -> None:
     alone = decoder.decode([b"machine-1"], [data])
     among = decoder.decode([b"machine-1"] * 3, [GOOD[0], data, GOOD[1]])
     assert {0, 2} <= set(among.index.tolist())
-    if 1 not in among.index and not among.rejects:
+    assert alone.unknown == among.unknown
+    if 1 not in among.index and not among.rejects and not among.unknown.readings:
         assert not orjson.loads(data)["values"], "a record with readings is neither used nor refused"
     assert (len(alone.index) == 1) == (1 in among.index)
     assert [(reject.reason, reject.readings) for reject in alone.rejects] == [

@@ -50,7 +50,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"ports"},
         {"transport"},
         {"offsets"},
-        {"dead_letter_rate", "health", "lifecycle", "pipeline", "start_clock"},
+        {"dead_letter_rate", "health", "lifecycle", "pipeline", "start_clock", "unknown_watch"},
         {"housekeeping"},
         {"worker"},
         {"composition"},

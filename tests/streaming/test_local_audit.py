@@ -17,6 +17,7 @@ from stream_detector.streaming.audit.audit import audit_log
 from stream_detector.streaming.audit.report import Audit
 from stream_detector.streaming.audit.topics import AuditTopics
 from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets, local_groups, local_topics
+from stream_detector.streaming.readers.translation import policies_of
 from tests.support.event_loop import in_event_loop
 from tests.support.local_workers import SETTINGS, Plant, until
 from tests.support.plant import make_log, small_bundle
@@ -50,7 +51,7 @@ async def audit(plant: Plant, bundle: Bundle) -> Audit:
         return AuditTopics(settings, LocalConsumer(broker), topics, committed, groups)
 
     def new_engine(limits: Limits) -> Engine:
-        return Engine(bundle, limits)
+        return Engine(bundle, limits, unknown=policies_of(plant.settings))
 
     return await audit_log(plant.settings, new_engine, bundle.manifest.bundle_id, open_topics=open_topics)
 
@@ -74,6 +75,39 @@ async def test_what_a_worker_published_is_accounted_for(bundle: Bundle) -> None:
     assert found.alarms == len(plant.alarms()) > 5
     assert found.dead_letters == len(plant.broker.values(LETTERS)) > 0
     assert sum(partition.received for partition in found.partitions) > 500
+
+
+@pytest.mark.parametrize("policy", ["ignore", "dead-letter"])
+@in_event_loop
+async def test_a_shared_bus_is_accounted_for_under_either_policy(bundle: Bundle, policy: str) -> None:
+    settings = SETTINGS.model_copy(
+        update={
+            "unknown_sensors": policy,
+            "unknown_assets": policy,
+            "allowed_assets": "m*",
+            "dead_letters_per_second": 1e9,
+        }
+    )
+    others = [
+        (key, json.dumps({"sensor": sensor, "time": 1.7e9 + number, "value": 1}).encode())
+        for number in range(100)
+        for key, sensor in ((b"m0", f"other-{number}"), (b"boiler-%d" % number, "s1"))
+    ]
+    plant = Plant(partitions=2, settings=settings)
+    plant.send(LOG)
+    for key, value in others:
+        plant.broker.append(settings.topic_readings, value, key, 0)
+    worker = plant.worker(bundle)
+    running = asyncio.create_task(worker.run())
+    await until(plant.caught_up)
+    worker.stop()
+    assert await running == 0
+    found = await audit(plant, bundle)
+    assert found.good
+    ignored = sum(partition.ignored for partition in found.partitions)
+    assert (ignored >= 200, found.dead_letters >= 200) == (policy == "ignore", policy == "dead-letter")
+    # The alarms are those of a bus of its own.
+    assert plant.alarms() == (await processed(bundle)).alarms()
 
 
 @in_event_loop

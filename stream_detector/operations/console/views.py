@@ -131,11 +131,21 @@ class LedgerView:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownView:
+    """Readings on the bus that are about other things than the bundle, and the newest of their names."""
+
+    readings: int = 0
+    sensors: Sequence[str] = ()
+    assets: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerView:
     """The detector itself. `notice` says what an operator must know, e.g. that history is being read back.
 
     `records` says what is known of alarms and answers: `reading` = their topics have not been read to the end yet, so
     one may be missing; `live`; `lost` = the brokers do not answer, so newer ones cannot be seen.
+    `unknown`: what the policies for unknown names passed over.
     """
 
     instance: str
@@ -146,6 +156,7 @@ class WorkerView:
     ready: bool
     notice: str | None = None
     records: RecordsState = "live"
+    unknown: UnknownView = field(default_factory=UnknownView)
 
 
 class ConsoleSource(Protocol):

@@ -14,6 +14,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from stream_detector.decoding.decoded import UNKNOWN_ASSET, UNKNOWN_SENSOR
 from stream_detector.engine.limits import Limits
 from stream_detector.errors import BrokerError, UsageError
 from stream_detector.messages import Alarm, DeadLetter
@@ -110,6 +111,13 @@ async def _audit(settings: Settings, reader: AuditTopics, engines: Mapping[str, 
     alarms = [body for body in await reader.values(settings.topic_alarms, Alarm) if body["bundle"] in engines]
     letters = await reader.values(settings.topic_dead_letters, DeadLetter)
     letters = [body for body in letters if body["topic"] == settings.topic_readings]
+    # Under another policy than before, what was a dead letter then is none now.
+    ignored = {
+        reason
+        for reason, policy in ((UNKNOWN_SENSOR, settings.unknown_sensors), (UNKNOWN_ASSET, settings.unknown_assets))
+        if policy != "dead-letter"
+    }
+    letters = [body for body in letters if body["reason"] not in ignored]
     for tp in readings:
         begin, end = await reader.ends(tp)
         mine = PartitionAudit(tp.partition, begin, committed.get(tp), end)

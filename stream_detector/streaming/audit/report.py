@@ -26,6 +26,7 @@ class PartitionAudit:
     late: int = 0
     duplicate: int = 0
     dead_lettered: int = 0
+    ignored: int = 0
     held: int = 0
 
     def add(self, counts: Counts) -> None:
@@ -34,11 +35,12 @@ class PartitionAudit:
         self.late += counts.late
         self.duplicate += counts.duplicate
         self.dead_lettered += counts.dead_lettered
+        self.ignored += counts.ignored
         self.held = counts.held
 
     @property
     def balanced(self) -> bool:
-        return self.received == self.windowed + self.late + self.duplicate + self.dead_lettered
+        return self.received == self.windowed + self.late + self.duplicate + self.dead_lettered + self.ignored
 
 
 @dataclass(frozen=True)

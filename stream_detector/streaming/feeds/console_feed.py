@@ -18,13 +18,14 @@ from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
 from stream_detector.bundle.manifest import Manifest
+from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.engine.outcome import AssetStatus, ScoredSteps
 from stream_detector.errors import BrokerError
 from stream_detector.messages import Alarm, AlarmStateChange, Feedback, LoggedEvent, Score, from_iso
 from stream_detector.operations.console.guard import Guard
 from stream_detector.operations.console.history import MAX_ASSETS, History
 from stream_detector.operations.console.server import add_console
-from stream_detector.operations.console.views import RecordsState, Sample, SensorShare, WorkerView
+from stream_detector.operations.console.views import RecordsState, Sample, SensorShare, UnknownView, WorkerView
 from stream_detector.operations.record_guard import RecordGuard, asset_of, read_message
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.feedback import send_feedback
@@ -74,6 +75,8 @@ class ConsoleFeed:
         self._steps_left = MOST_STEPS
         self._records_read = False
         self._answered_at = -math.inf
+        self.unknown: Callable[[], UnknownNames] = lambda: NONE_UNKNOWN
+        """What was passed over since the start."""
         self.history = History(self._worker, self._send, ledger_days=settings.console_ledger_days)
 
     def serve(self, app: web.Application) -> None:
@@ -121,7 +124,12 @@ class ConsoleFeed:
             ready=reason is None,
             notice=notice,
             records=self._records(),
+            unknown=self._unknown(),
         )
+
+    def _unknown(self) -> UnknownView:
+        seen = self.unknown()
+        return UnknownView(seen.readings, seen.sensors, seen.assets)
 
     def _records(self) -> RecordsState:
         if not self._records_read:

@@ -7,6 +7,7 @@ that the others saw.
 from collections.abc import Sequence
 
 from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.decoding.unknown_names import UnknownPolicies
 from stream_detector.engine.outcome import RecordBatch
 from stream_detector.settings import Settings
 
@@ -21,6 +22,11 @@ def mapping_of(settings: Settings) -> FieldMapping | None:
     if mapping_file is None or settings.sensor_assets_file is not None:
         return None
     return FieldMapping.load(mapping_file)
+
+
+def policies_of(settings: Settings) -> UnknownPolicies:
+    """What becomes of names on the bus that the bundle does not know."""
+    return UnknownPolicies(settings.unknown_sensors, settings.unknown_assets)
 
 
 class Translation:

@@ -11,16 +11,21 @@ from stream_detector.engine.limits import Limits
 from stream_detector.errors import UsageError
 from stream_detector.settings import Settings
 
-SHARED = ("max_assets", "evict_after_seconds", "evict_after_records")
+SHARED = ("max_assets", "evict_after_seconds", "evict_after_records", "allowed_assets")
 """The other limits bound memory alone and change no result."""
 
 
 def limits_of(settings: Settings) -> Limits:
     """The limits that the environment sets."""
-    return Limits(**{name: getattr(settings, name) for name in SHARED})
+    return Limits(
+        max_assets=settings.max_assets,
+        evict_after_seconds=settings.evict_after_seconds,
+        evict_after_records=settings.evict_after_records,
+        allowed_assets=settings.globs_of_assets,
+    )
 
 
-def limits_to_json(limits: Limits) -> dict[str, float]:
+def limits_to_json(limits: Limits) -> dict[str, Any]:
     """Those that are written down.
 
     >>> limits_from_json(limits_to_json(Limits(max_assets=7))).max_assets
@@ -35,7 +40,14 @@ def limits_from_json(body: Mapping[str, Any]) -> Limits:
         max_assets=int(body["max_assets"]),
         evict_after_seconds=float(body["evict_after_seconds"]),
         evict_after_records=int(body["evict_after_records"]),
+        # Groups of before knew no such limit.
+        allowed_assets=tuple(map(str, body.get("allowed_assets", Limits().allowed_assets))),
     )
+
+
+def _shown(limits: Limits, name: str) -> str:
+    value = getattr(limits, name)
+    return ",".join(value) if isinstance(value, tuple) else f"{value:.12g}"
 
 
 def require_same_limits(settings: Settings, theirs: Limits | None) -> None:
@@ -44,7 +56,7 @@ def require_same_limits(settings: Settings, theirs: Limits | None) -> None:
     if theirs is None or theirs == own:
         return
     differing = "; ".join(
-        f"{Settings.variable(name)} is {getattr(own, name):.12g} here and {getattr(theirs, name):.12g} in the group"
+        f"{Settings.variable(name)} is {_shown(own, name)} here and {_shown(theirs, name)} in the group"
         for name in SHARED
         if getattr(own, name) != getattr(theirs, name)
     )

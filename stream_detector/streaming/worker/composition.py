@@ -21,7 +21,7 @@ from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.clients.producer import ConfirmedProducer, open_producer
 from stream_detector.streaming.feeds.console_feed import ConsoleFeed
 from stream_detector.streaming.readers.log_reader import LogReader, open_log_reader
-from stream_detector.streaming.readers.translation import mapping_of
+from stream_detector.streaming.readers.translation import mapping_of, policies_of
 from stream_detector.streaming.sources.repartition import Repartition, read_map
 from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.topics import topics
@@ -80,7 +80,7 @@ def build_worker(
     guard = RecordGuard(lambda topic, reason: metrics.console_skipped.labels(topic, reason).inc())
     console = ConsoleFeed(settings, manifest, lifecycle.why_not_ready, guard) if settings.console else None
     producer = ConfirmedProducer(settings, open_producer, clock)
-    engine = engine or Engine(bundle, limits_of(settings), keep_steps=settings.console)
+    engine = engine or Engine(bundle, limits_of(settings), keep_steps=settings.console, unknown=policies_of(settings))
 
     def log() -> LogReader:
         return open_log(settings)
@@ -104,6 +104,8 @@ def build_worker(
         field_mapping=mapping,
         clock=clock,
     )
+    if console is not None:
+        console.unknown = lambda: pipeline.unknown.seen
     server = MetricsServer(
         settings,
         recorder.metrics.registry,

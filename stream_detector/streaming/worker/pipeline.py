@@ -16,7 +16,7 @@ from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import BurstSender, Outgoing
-from stream_detector.streaming.readers.translation import Translation
+from stream_detector.streaming.readers.translation import Translation, policies_of
 from stream_detector.streaming.state.group_facts import Departure, fact_message
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import snapshot_message
@@ -29,6 +29,7 @@ from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledg
 from stream_detector.streaming.worker.ports import Clock, DetectionEngine, PipelineObserver
 from stream_detector.streaming.worker.transport.fetched import Fetched, parts_of
 from stream_detector.streaming.worker.transport.offset_keeper import CommittedOffsets
+from stream_detector.streaming.worker.unknown_watch import UnknownWatch
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class Pipeline:
         self._on_steps = on_steps
         self._translation = Translation(field_mapping)
         self._clock = clock
+        self.unknown = UnknownWatch(policies_of(settings), clock)
         self._dead_letter_rate = DeadLetterRate(settings.dead_letters_per_second, clock)
         self._epoch = 0
         self._revocations = 0
@@ -99,6 +101,7 @@ class Pipeline:
         """Process one fetch; returns when its alarms are acknowledged.
 
         Raises:
+            UnknownNameError: it speaks of a name that the bundle does not know, and that is called a fault.
             StalledError: the fetch does not start where the last one ended, or the brokers acknowledge nothing.
         """
         async with self._handling:
@@ -192,6 +195,7 @@ class Pipeline:
         )
         started = self._clock()
         outcome = self._engine.process(batch, self.settings.publish_scores)
+        self.unknown.saw(outcome.unknown)
         self._observer.scored(fetched.partition, outcome, self._clock() - started)
         if self._on_steps is not None:
             self._on_steps(outcome.steps)

@@ -4,12 +4,14 @@ import asyncio
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.decoding.unknown_names import UnknownNames
 from stream_detector.engine.outcome import Outcome, RecordBatch
-from stream_detector.errors import StalledError
+from stream_detector.errors import StalledError, UnknownNameError
 from stream_detector.streaming.clients.producer import Burst, Outgoing
 from stream_detector.streaming.local.broker import EVERY_TOPIC, Sent
 from stream_detector.streaming.worker import pipeline as pipeline_module
@@ -429,6 +431,37 @@ async def test_records_of_others_are_translated_before_the_engine_sees_them() ->
     fetch.columns.values[:] = [b'{"ts":1700000000,"tag":"s1","val":2.5}']
     await rig.pipeline.handle(fetch)
     assert json.loads(rig.engine.batches[0].values[0] or b"") == {"time": 1700000000, "sensor": "s1", "value": 2.5}
+
+
+UNKNOWN = UnknownNames(3, 1, ("oven\x1b[2J", "x9"), ("pm-9",))
+
+
+@in_event_loop
+async def test_names_that_the_bundle_does_not_know_are_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    rig = await rig_with(Outcome(unknown=UNKNOWN))
+    for start in range(10, 20, 2):
+        await rig.pipeline.handle(fetched(start, start + 2))
+    said = [message for message in caplog.messages if "ignored" in message]
+    (line,) = said
+    assert line == (
+        "ignored since the start: 3 readings of unknown sensors, the newest 'oven\\x1b[2J', 'x9'; "
+        "1 readings of unknown assets, the newest 'pm-9'"
+    )
+    assert (rig.pipeline.unknown.seen.of_sensors, rig.pipeline.unknown.seen.assets) == (15, ("pm-9",))
+
+
+@pytest.mark.parametrize(("setting", "name"), [("unknown_sensors", "x9"), ("unknown_assets", "pm-9")])
+@in_event_loop
+async def test_where_unknown_names_are_a_fault_the_batch_is_not_done(setting: str, name: str) -> None:
+    settings = SETTINGS.model_copy(update={setting: "fail"})
+    outcome = replace(outcome_with(alarms=1), unknown=UNKNOWN)
+    rig = await Rig(engine=ScriptedEngine(lambda _: outcome), settings=settings).start()
+    rig.own()
+    with pytest.raises(UnknownNameError, match=name):
+        await rig.pipeline.handle(fetched())
+    assert rig.pipeline.partitions[0].processed == 10
+    assert not rig.broker.values(ALARMS)
 
 
 @in_event_loop

@@ -152,8 +152,20 @@ function connection() {
   else notice(state.worker.notice ?? (ready ? null : "The detector is not ready yet: it reads its windows back."));
 }
 
+/** What the bus carries beside the bundle's sensors and assets: counted, and named to whoever asks. */
+function ignored() {
+  const { readings, sensors, assets } = state.worker?.unknown ?? { readings: 0, sensors: [], assets: [] };
+  byId("ignored").hidden = readings === 0;
+  const count = `${readings.toLocaleString("en")} readings ignored: sensors or assets that the bundle does not know`;
+  if (byId("ignored-count").textContent !== count) byId("ignored-count").textContent = count;
+  const parts = [sensors.length && `sensors ${sensors.join(", ")}`, assets.length && `assets ${assets.join(", ")}`];
+  const names = `The newest: ${parts.filter(Boolean).join("; ")}`;
+  if (byId("ignored-names").textContent !== names) byId("ignored-names").textContent = names;
+}
+
 function tick() {
   connection();
+  ignored();
   figures();
   drawAssets(state.assets, page);
   const aside = page.allSetAside().map((entry) => entry.asset).join("\n");

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import Gauge
 
 from stream_detector.bundle.manifest import Manifest
+from stream_detector.decoding.cells import CELL_REASONS
 from stream_detector.detection.drift import DriftMeter, ScoreReference
 from stream_detector.engine.outcome import AssetStatus, Outcome
 from stream_detector.messages import from_iso
@@ -51,6 +52,8 @@ class MetricsRecorder:
         metrics.bundle_sensors.set(len(manifest.sensors))
         metrics.bundle_step.set(manifest.grid.step_seconds)
         metrics.bundle_loaded.set(wall_clock())
+        for reason in CELL_REASONS:
+            metrics.missing_cells.labels(reason)
         if manifest.training.until_time is not None:
             metrics.bundle_trained.set(manifest.training.until_time)
 
@@ -63,6 +66,11 @@ class MetricsRecorder:
         metrics.late.labels(label).inc(counts.late)
         metrics.duplicate.labels(label).inc(counts.duplicate)
         metrics.dead_lettered.labels(label).inc(counts.dead_lettered)
+        metrics.ignored.labels(label).inc(counts.ignored)
+        metrics.unknown.labels("sensor").inc(outcome.unknown.of_sensors)
+        metrics.unknown.labels("asset").inc(outcome.unknown.of_assets)
+        for reason, count in counts.missing.items():
+            metrics.missing_cells.labels(reason).inc(count)
         metrics.held.labels(label).set(counts.held)
         metrics.records.labels("reading").inc(counts.reading_records)
         metrics.records.labels("row").inc(counts.row_records)
@@ -107,6 +115,7 @@ class MetricsRecorder:
         for number in partitions:
             for counter in (
                 metrics.received, metrics.windowed, metrics.late, metrics.duplicate, metrics.dead_lettered,
+                metrics.ignored,
             ):  # fmt: skip
                 counter.labels(str(number))
 

@@ -1,6 +1,7 @@
 """What a batch, a commit, a plan and the assets leave in the Prometheus metrics."""
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stream_detector.bundle.manifest import Manifest
+from stream_detector.decoding.unknown_names import UnknownNames
 from stream_detector.engine.outcome import AssetStatus, Closed, Counts, Outcome
 from stream_detector.metrics import WorkerMetrics
 from stream_detector.streaming.worker.health.watchdog import Observation, PartitionObservation
@@ -48,20 +50,28 @@ def status(asset: str = "m", **changes: Any) -> AssetStatus:
 def test_every_reading_of_a_batch_is_counted_as_what_became_of_it(manifest: Manifest) -> None:
     recorded = Recorded(manifest)
     counts = Counts(
-        received=15, windowed=5, late=4, duplicate=3, dead_lettered=3, held=2, reading_records=6, row_records=7,
-        block_records=8, events=9, assets_refused=1,
+        received=22, windowed=5, late=4, duplicate=3, dead_lettered=3, ignored=7, held=2, reading_records=6,
+        row_records=7, block_records=8, events=9, assets_refused=1, missing=Counter({"text": 2}),
     )  # fmt: skip
     closed = Closed(scored=10, warming_up=11, off_stride=12, masked=13, event=14, ratios=[np.array([0.5, 2.5])])
     outcome = Outcome(
-        counts=counts, closed=closed, dead_letters=[make_letter(), make_letter(1)], event_assets=["m", "m", "n"]
+        counts=counts,
+        closed=closed,
+        dead_letters=[make_letter(), make_letter(1)],
+        event_assets=["m", "m", "n"],
+        unknown=UnknownNames(of_sensors=4, of_assets=3),
     )
     recorded.recorder.scored(3, outcome, 0.02)
     recorded.recorder.scored(3, outcome, 0.02)
     found = {
         name: recorded.value(f"readings_{name}", partition="3")
-        for name in ("received_total", "windowed_total", "late_total", "duplicate_total", "dead_lettered_total", "held")
-    }
-    assert list(found.values()) == [30, 10, 8, 6, 6, 2]
+        for name in ("received_total", "windowed_total", "late_total", "duplicate_total", "dead_lettered_total",
+                     "ignored_total", "held")
+    }  # fmt: skip
+    assert list(found.values()) == [44, 10, 8, 6, 6, 14, 2]
+    assert [recorded.value("unknown_readings_total", kind=kind) for kind in ("sensor", "asset")] == [8, 6]
+    assert recorded.value("cells_missing_total", reason="text") == 4
+    assert recorded.value("cells_missing_total", reason="boolean") == 0
     assert [recorded.value("records_total", kind=kind) for kind in ("reading", "row", "block", "event")] == [
         12, 14, 16, 18,
     ]  # fmt: skip

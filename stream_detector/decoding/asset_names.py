@@ -1,0 +1,75 @@
+"""The name of the asset that a record is about, from its key or its own field, and whether it is one of ours."""
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from fnmatch import translate
+
+from stream_detector.decoding.decoded import BAD_KEY, UNKNOWN_ASSET, RefusedError
+
+LONGEST_ASSET = 249
+"""Characters of an asset's name; as long as the name of a Kafka topic may be."""
+
+CACHED_ASSETS = 100_000
+
+Name = bytes | str | None
+
+
+class AssetNames:
+    """Names of records to assets; most come many times, so both kinds are remembered.
+
+    Attributes:
+        known: the asset of each name that was asked for. strangers: the names of other people's assets.
+    """
+
+    def __init__(self, globs: str, allowed: Iterable[str] = ("*",)) -> None:
+        """globs: of the bundle. allowed: globs of which one must fit too."""
+        self.known: dict[Name, str] = {}
+        self.strangers: set[Name] = set()
+        self._of_bundle = re.compile(translate(globs)).match
+        self._allowed = re.compile("|".join(map(translate, allowed))).match
+
+    def all_or_none(self, names: Sequence[Name]) -> list[str] | None:
+        """The asset of each; None where one has none that we may use."""
+        assets = list(map(self.known.get, names))
+        if not all(assets):
+            if len(self.known) >= CACHED_ASSETS:
+                self.known.clear()
+            for name in set(names) - self.known.keys() - self.strangers:
+                with suppress(RefusedError):
+                    self.of(name)
+            assets = list(map(self.known.get, names))
+        return assets if all(assets) else None  # type: ignore[return-value]
+
+    def of(self, name: Name) -> str:
+        """The asset. RefusedError where there is no name, or it is not one of ours."""
+        found = self.known.get(name)
+        if found is not None:
+            return found
+        if not name:
+            raise RefusedError(BAD_KEY, "the record has neither a key nor an asset")
+        try:
+            text = name.decode() if isinstance(name, bytes) else name
+        except UnicodeDecodeError as error:
+            raise RefusedError(BAD_KEY, f"the key is not UTF-8: {error.reason}") from error
+        if len(text) > LONGEST_ASSET:
+            raise RefusedError(BAD_KEY, f"the asset's name has {len(text)} characters, at most {LONGEST_ASSET} may be")
+        if not (self._of_bundle(text) and self._allowed(text)):
+            if len(self.strangers) >= CACHED_ASSETS:
+                self.strangers.clear()
+            self.strangers.add(name)
+            raise RefusedError(UNKNOWN_ASSET, f"{text[:40]!r} is not an asset of this bundle")
+        self.known[name] = text
+        return text
+
+    def is_stranger(self, name: Name) -> bool:
+        """Whether it names an asset, and that is none of ours."""
+        if name in self.known or not name:
+            return False
+        if name in self.strangers:
+            return True
+        try:
+            self.of(name)
+        except RefusedError as refusal:
+            return refusal.reason == UNKNOWN_ASSET
+        return False
