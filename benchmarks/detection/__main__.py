@@ -1,7 +1,7 @@
 """`python -m benchmarks.detection NAME --data FOLDER [--seed N] [--json FILE]`: prints the set's table.
 
 FOLDER holds the public data as its README names them (skab/, batadal/, gecco2018/, tep/, cwru/, ecg5000/, secom/,
-airquality/, papermill/), or is the set's own folder.
+airquality/, papermill/, bearings_ims/), or is the set's own folder.
 """
 
 import argparse
@@ -11,10 +11,11 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.detection.judge import table
+from benchmarks.detection.judge import Report, table
 from stream_detector.errors import StreamDetectorError
 
 FOLDERS = {
+    "bearing-life": "bearings_ims",
     "bearings": "cwru",
     "chemical-plant": "tep",
     "drinking-water": "gecco2018",
@@ -40,14 +41,15 @@ def main() -> int:
     run = import_module(f"benchmarks.detection.{arguments.name.replace('-', '_')}").run
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            tables = run(folder, arguments.seed, Path(scratch))
+            found = run(folder, arguments.seed, Path(scratch))
         except StreamDetectorError as error:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_code
-    for title, rows in tables.items():
+    report = found if isinstance(found, Report) else Report(found, found)
+    for title, rows in report.tables.items():
         print(f"\n{title}\n\n{table(rows)}")
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(tables, indent=1) + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(report.document, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

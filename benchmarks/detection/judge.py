@@ -17,6 +17,17 @@ Scores = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
+Tables = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a set's `run` gives where its JSON is more than its tables. `document`: the figures by their own names."""
+
+    tables: Tables
+    document: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Errors:
     """Counts of decisions; the rates are None where there is nothing to take a share of."""

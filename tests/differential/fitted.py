@@ -87,6 +87,7 @@ def random_options(rng: random.Random, kind: str) -> dict[str, Any]:
             **output,
         },
         "sensor-regressors": {"lags": rng.choice([0, 1, 3]), "hidden": rng.choice([1, 4, 16])},
+        "neighbours": {"crosstalk": rng.choice([0.0, 0.1]), "running": rng.choice([0.0, 0.5])},
         "tail-deviation": {"quantile": rng.choice([0.9, 0.999])},
     }[kind]
 

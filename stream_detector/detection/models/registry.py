@@ -23,6 +23,7 @@ KINDS: dict[str, str] = {
     "logistic-classifier": "stream_detector.detection.models.logistic_classifier:LogisticClassifier",
     "lstm-autoencoder": "stream_detector.detection.models.lstm_autoencoder:LstmAutoencoder",
     "mahalanobis": "stream_detector.detection.models.mahalanobis:Mahalanobis",
+    "neighbours": "stream_detector.detection.models.neighbours:Neighbours",
     "principal-components": "stream_detector.detection.models.principal_components:PrincipalComponents",
     "projected-lstm-autoencoder": "stream_detector.detection.models.projected_autoencoder:ProjectedAutoencoder",
     "recurrent-autoencoder": "stream_detector.detection.models.recurrent_autoencoder:RecurrentAutoencoder",

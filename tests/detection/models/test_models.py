@@ -152,6 +152,57 @@ def test_tail_deviation_puts_quiet_and_jumpy_sensors_on_one_footing() -> None:
     assert (score > 1).mean() < 0.01 * SENSORS
 
 
+def neighbours(**options: Any) -> Model:
+    """Of four sensors with the levels 1, 2, 3 and 2, windows of 6 steps."""
+    model = build(ModelConfig(kind="neighbours", options=options), 6, 4)
+    windows = np.tile(np.array([1, 2, 3, 2], np.float32), (20, 6, 1))
+    assert isinstance(model, Learner)
+    model.learn(windows, known_of(windows), np.zeros(20, bool), seed=0)
+    return model
+
+
+@pytest.mark.parametrize("shared", ["added", "multiplied"])
+def test_what_all_neighbours_rise_by_is_no_error_and_what_one_rises_by_is(shared: str) -> None:
+    levels = np.tile(np.array([1, 2, 3, 2], np.float32), (2, 6, 1))
+    windows = levels + 0.5 if shared == "added" else levels * 1.25
+    windows[1, :, 3] += 0.4
+    output = run_in_batches(neighbours(crosstalk=0.0), windows, known_of(windows))
+    assert output.errors == pytest.approx(np.array([[0, 0, 0, 0], [0, 0, 0, 0.2]]), abs=1e-6)
+    assert output.score == pytest.approx([0, 0.2], abs=1e-6)
+    assert output.reconstruction is not None
+    assert output.reconstruction[1, 0, 3] == pytest.approx(2.5)
+
+
+def test_what_reaches_a_neighbour_of_a_loud_sensor_is_no_error() -> None:
+    windows = np.tile(np.array([1, 2, 3, 2], np.float32), (1, 6, 1))
+    windows[0, :, 2] += 4.0
+    windows[0, :, 1] += 0.4
+    errors = run_in_batches(neighbours(crosstalk=0.1), windows, known_of(windows)).errors
+    assert errors == pytest.approx(np.array([[0, 0, 1.98, 0]]), abs=1e-6)
+
+
+def test_neighbours_leave_out_the_steps_at_which_the_machine_stands_still() -> None:
+    windows = np.tile(np.array([1, 2, 3, 2], np.float32), (1, 6, 1))
+    windows[0, :, 2] += 0.8
+    windows[0, 1:5] = 0.01
+    known = known_of(windows)
+    seen = run_in_batches(neighbours(running=0.5, least_known=0.3, crosstalk=0.0), windows, known).score
+    assert seen == pytest.approx([0.4], abs=1e-6)
+    assert run_in_batches(neighbours(crosstalk=0.0), windows, known).score == pytest.approx([0.0], abs=0.01)
+    assert run_in_batches(neighbours(running=0.5, least_known=0.5), windows, known).score == [0.0]
+
+
+def test_neighbours_look_at_the_newest_known_steps_however_far_apart() -> None:
+    windows = np.tile(np.array([1, 2, 3, 2], np.float32), (1, 6, 1))
+    windows[0, [0, 3, 5], 2] += 0.8
+    known = known_of(windows)
+    known[0, [1, 2, 4]] = False
+    windows[~known] = 0.0
+    assert run_in_batches(neighbours(newest=3, crosstalk=0.0), windows, known).score == pytest.approx([0.4], abs=1e-6)
+    known[0, 3] = False
+    assert run_in_batches(neighbours(newest=5, crosstalk=0.0), windows, known).score == [0.0]
+
+
 def test_the_logistic_classifier_finds_a_failing_side_and_a_failing_size() -> None:
     rng = np.random.default_rng(7)
     rows = rng.standard_normal((3000, 4))
