@@ -134,7 +134,7 @@ POISON: tuple[bytes | None, ...] = (
     b"{",
     b"\xff\xfe",
     b"[1, 2, 3]",
-    b'{"sensor":"s1","time":true,"value":2.5}',
+    b'{"sensor":{"name":"s1"},"time":1700000000,"value":2.5}',
     b'{"sensor":["s1"],"time":1700000000,"value":1}',
     b'{"sensor":"nobody","time":1700000000,"value":1}',
     b'{"sensor":"s1","time":1e300,"value":1}',

@@ -107,9 +107,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if consumer._closed or fetcher._closed:  # noqa: SLF001 - as aiokafka's getmany asks
             raise ConsumerStoppedError
         most = self.settings.max_poll_records
+        with_headers = self.settings.field_mapping_file is not None
         try:
             with fetcher._subscriptions.fetch_context():  # noqa: SLF001 - as aiokafka's getmany holds it
-                drained = await drain(fetcher, active_partitions, timeout, most)
+                drained = await drain(fetcher, active_partitions, timeout, most, with_headers)
         except NoOffsetForPartitionError:
             return {}  # assigned, and the seek is still to come
         except OffsetOutOfRangeError as error:
