@@ -57,7 +57,7 @@ check: lint types test ## format, lint, types and all tests: what CI runs
 kafka: $(STAMP) ## start a real Kafka broker for your own tries; Ctrl-C ends it
 	$(BIN)/python -m tests.programs.kafka
 
-dist: $(STAMP) ## build a wheel, install it into an empty environment, run both commands from there
+dist: $(STAMP) ## build a wheel, install it into empty environments with and without the trainer, run its commands
 	@$(CHOOSE_TORCH); $(BIN)/python -m tests.programs.wheel
 
 dashboards: $(STAMP) ## write the Grafana dashboards from deploy/grafana/*.py
