@@ -173,10 +173,10 @@ class Decoder:
         sensor = indices_or_none(self._sensors, [message.sensor for message in messages])  # type: ignore[misc]
         if sensor is None:
             return None
-        value = floats_or_none([message.value for message in messages])
-        time, assets = self._times.all_or_none(times), self._assets.all_or_none(names)
-        if value is None or time is None or assets is None:
+        converted = self._convert_or_none([message.value for message in messages], times, names)
+        if converted is None:
             return None
+        value, time, assets = converted
         qualities = [message.quality for message in messages]
         if qualities.count("good") != len(messages):
             bad = [quality != "good" for quality in qualities]
@@ -203,16 +203,23 @@ class Decoder:
         rows = map(list, map(dict.values, values))
         cells = map(layout.known, rows) if layout.unknown else rows
         # One conversion for all: None becomes NaN.
-        value = floats_or_none(list(chain.from_iterable(cells)))
-        time, assets = self._times.all_or_none(times), self._assets.all_or_none(names)
-        if value is None or time is None or assets is None:
+        converted = self._convert_or_none(list(chain.from_iterable(cells)), times, names)
+        if converted is None:
             return None
+        value, time, assets = converted
         if layout.unknown:
             for place in index.tolist():
                 notes.unknown_sensors(place, layout.unknown)
         record = np.repeat(np.arange(len(messages)), len(layout.sensors))
         sensor = np.tile(layout.sensors, len(messages))
         return Decoded(index, assets, time, record, sensor, time[record], value, rows=len(messages))
+
+    def _convert_or_none(
+        self, cells: list[Any], times: list[str | float], names: Sequence[Name]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]] | None:
+        """Values (N,), and of each record its time (epoch seconds) and its asset; None where one is not good."""
+        value, time, assets = floats_or_none(cells), self._times.all_or_none(times), self._assets.all_or_none(names)
+        return None if value is None or time is None or assets is None else (value, time, assets)
 
     def _decode_mixed(
         self,

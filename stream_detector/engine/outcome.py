@@ -24,14 +24,13 @@ class RecordBatch:
     timestamps_ms: Sequence[int]
 
 
-@dataclass(slots=True)
-class Counts:
+@dataclass(slots=True, kw_only=True)
+class ReadingCounts:
     """Readings by what became of them: received = windowed + late + duplicate + dead_lettered + ignored.
 
     A row or block is as many readings as it has values, a record that cannot be decoded is one, an event none. Readings
     held aside (rule 1) are counted when they are settled; `held` is how many are held after this batch. `ignored` are
-    those of unknown sensors and assets, if the policies say so. `missing`: cells that hold no number although something
-    stands in them, by reason; they are readings like the others.
+    those of unknown sensors and assets, if the policies say so.
     """
 
     received: int = 0
@@ -41,6 +40,21 @@ class Counts:
     dead_lettered: int = 0
     ignored: int = 0
     held: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Readings of which it is known what became of them."""
+        return self.windowed + self.late + self.duplicate + self.dead_lettered + self.ignored
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts(ReadingCounts):
+    """Counts of one batch.
+
+    `missing`: cells that hold no number although something stands in them, by reason; they are readings like the
+    others.
+    """
+
     reading_records: int = 0
     row_records: int = 0
     block_records: int = 0

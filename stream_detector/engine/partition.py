@@ -163,7 +163,7 @@ class Partition:
 
     def _conclude(self, order: HandlingOrder, result: BatchResult) -> Outcome:
         decisions, counts, batch, live = self.decider.take(), result.counts, result.batch, self.assets.by_slot
-        counts.received = counts.windowed + counts.late + counts.duplicate + counts.dead_lettered + counts.ignored
+        counts.received = counts.settled
         counts.held = sum(held.readings for held in self.assets.held())
         for found in (decisions.alarms, decisions.scores):
             # A record may hold readings of several assets, and their slots are no function of the log.

@@ -57,11 +57,17 @@ class Plant:
                 self.settings.topic_readings, record.value, record.key, record.partition % self.partitions
             )
 
-    def worker(self, bundle: Bundle, engine: DetectionEngine | None = None, **changes: Any) -> Worker:
+    def worker(
+        self,
+        bundle: Bundle,
+        engine: DetectionEngine | None = None,
+        stream: type[LocalStream] = LocalStream,
+        **changes: Any,
+    ) -> Worker:
         """A worker of the group; the changes are arguments of `build_worker`."""
 
         def open_stream(settings: Settings, pipeline: Pipeline) -> LocalStream:
-            self.streams.append(LocalStream(settings, pipeline, self.group))
+            self.streams.append(stream(settings, pipeline, self.group))
             return self.streams[-1]
 
         def open_log(settings: Settings) -> LogReader:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stream_detector.engine.alarm_messages import withdrawn
-from stream_detector.engine.outcome import Counts, Outcome
+from stream_detector.engine.outcome import Outcome, ReadingCounts
 from stream_detector.messages import Alarm, to_bytes
 from stream_detector.streaming.audit.rounding import Verdict, best, compare_contents
 
@@ -14,22 +14,15 @@ AlarmKey = tuple[str, str]
 
 
 @dataclass
-class PartitionAudit:
-    """One partition of the readings. Offsets name the next record."""
+class PartitionAudit(ReadingCounts):
+    """One partition of the readings, and the counts of all its batches. Offsets name the next record."""
 
     partition: int
     begin: int
     committed: int | None
     end: int
-    received: int = 0
-    windowed: int = 0
-    late: int = 0
-    duplicate: int = 0
-    dead_lettered: int = 0
-    ignored: int = 0
-    held: int = 0
 
-    def add(self, counts: Counts) -> None:
+    def add(self, counts: ReadingCounts) -> None:
         self.received += counts.received
         self.windowed += counts.windowed
         self.late += counts.late
@@ -40,7 +33,7 @@ class PartitionAudit:
 
     @property
     def balanced(self) -> bool:
-        return self.received == self.windowed + self.late + self.duplicate + self.dead_lettered + self.ignored
+        return self.received == self.settled
 
 
 @dataclass(frozen=True)

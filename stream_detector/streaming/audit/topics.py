@@ -114,7 +114,6 @@ class AuditTopics:
             [record.key for record in records],
             [record.value for record in records],
             [record.timestamp for record in records],
-            [record.headers for record in records],
         )
 
 

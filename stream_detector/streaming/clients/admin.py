@@ -10,16 +10,12 @@ REQUEST_MILLISECONDS = 15_000
 
 
 async def open_admin(settings: Settings) -> KafkaAdmin:
-    """A started admin client; whoever opens it closes it. Of one that cannot be started nothing is left open.
+    """A started admin client; whoever opens it closes it.
 
     Raises:
         KafkaError: the brokers cannot be reached.
     """
     admin = AIOKafkaAdminClient(**aiokafka_options(settings), request_timeout_ms=REQUEST_MILLISECONDS)
-    try:
-        await admin.start()
-    except BaseException:
-        await admin.close()
-        raise
+    await admin.start()
     opened: KafkaAdmin = admin
     return opened

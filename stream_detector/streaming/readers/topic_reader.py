@@ -15,7 +15,6 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
-from stream_detector.decoding.field_mapping import Headers
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import FollowingConsumer, TopicPartition
@@ -39,7 +38,6 @@ class TopicRecord:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    headers: Headers = ()
 
 
 class TopicReader:
@@ -179,15 +177,7 @@ class TopicReader:
     async def _batch(self, quiet_seconds: float = POLL_SECONDS) -> list[TopicRecord]:
         found = await self._consumer.getmany(timeout_ms=round(quiet_seconds * 1000))
         return [
-            TopicRecord(
-                record.topic,
-                record.partition,
-                record.offset,
-                record.timestamp,
-                record.key,
-                record.value,
-                record.headers,
-            )
+            TopicRecord(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value)
             for records in found.values()
             for record in records
         ]

@@ -191,13 +191,7 @@ class Pipeline:
     async def _handle_records(self, fetched: Fetched, unacknowledged: Unacknowledged) -> None:
         columns = fetched.columns
         batch = self._translation.batch(
-            fetched.topic,
-            fetched.partition,
-            columns.offsets,
-            columns.keys,
-            columns.values,
-            columns.timestamps_ms,
-            columns.headers,
+            fetched.topic, fetched.partition, columns.offsets, columns.keys, columns.values, columns.timestamps_ms
         )
         started = self._clock()
         outcome = self._engine.process(batch, self.settings.publish_scores)

@@ -353,7 +353,7 @@ async def test_a_stalled_worker_leaves_its_group_and_ends_with_75(bundle: Bundle
     worker = plant.worker(
         bundle,
         settings=SETTINGS.model_copy(update={"rebalance_stall_seconds": 0.1}),
-        open_stream=lambda settings, pipeline: StuckStream(settings, pipeline, plant.group),
+        stream=StuckStream,
     )
     assert await worker.run() == 75
     assert "no assignment for" in str(worker.lifecycle.error)
@@ -381,9 +381,7 @@ class CrashingStream(LocalStream):
 @in_event_loop
 async def test_a_framework_that_crashes_ends_the_worker_with_70(bundle: Bundle) -> None:
     plant = Plant()
-    worker = plant.worker(
-        bundle, open_stream=lambda settings, pipeline: CrashingStream(settings, pipeline, plant.group)
-    )
+    worker = plant.worker(bundle, stream=CrashingStream)
     assert await worker.run() == 70
     assert str(worker.lifecycle.error) == "the framework fell over"
 
@@ -443,9 +441,7 @@ class UnstartableStream(LocalStream):
 @in_event_loop
 async def test_a_broker_that_goes_away_during_the_start_ends_the_worker_with_75(bundle: Bundle) -> None:
     plant = Plant()
-    worker = plant.worker(
-        bundle, open_stream=lambda settings, pipeline: UnstartableStream(settings, pipeline, plant.group)
-    )
+    worker = plant.worker(bundle, stream=UnstartableStream)
     assert await worker.run() == 75
 
 

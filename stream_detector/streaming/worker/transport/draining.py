@@ -24,7 +24,6 @@ async def drain(
     partitions: Collection[TopicPartition],
     timeout: float | None,  # noqa: ASYNC109 - theirs
     most: int,
-    with_headers: bool = False,
 ) -> dict[TopicPartition, Columns]:
     """What is there of these partitions, about `most` records; waits up to `timeout` seconds for some.
 
@@ -34,7 +33,7 @@ async def drain(
     while True:
         if fetcher._subscriptions.reassignment_in_progress:
             await fetcher._subscriptions.wait_for_assignment()
-        drained = _drain_now(fetcher, partitions, most, with_headers)
+        drained = _drain_now(fetcher, partitions, most)
         if drained or not timeout:
             return drained
         waiter = fetcher._create_fetch_waiter()
@@ -45,9 +44,7 @@ async def drain(
         waiter.result()  # raises what the broker refused
 
 
-def _drain_now(
-    fetcher: Fetcher, partitions: Collection[TopicPartition], most: int, with_headers: bool
-) -> dict[TopicPartition, Columns]:
+def _drain_now(fetcher: Fetcher, partitions: Collection[TopicPartition], most: int) -> dict[TopicPartition, Columns]:
     drained: dict[TopicPartition, Columns] = {}
     for partition in list(fetcher._records):
         if partitions and partition not in partitions:
@@ -62,7 +59,7 @@ def _drain_now(
             fetcher._notify(fetcher._wait_consume_future)
             result.check_raise()
             continue
-        columns = _take(result, partition, most, with_headers)
+        columns = _take(result, partition, most)
         if not result.has_more():
             del fetcher._records[partition]
             fetcher._notify(fetcher._wait_consume_future)
@@ -74,7 +71,7 @@ def _drain_now(
     return drained
 
 
-def _take(result: FetchResult, partition: TopicPartition, most: int, with_headers: bool = False) -> Columns:
+def _take(result: FetchResult, partition: TopicPartition, most: int) -> Columns:
     if not result.check_assignment(partition) or not result.has_more():
         return Columns()
     source = result._partition_records
@@ -86,7 +83,7 @@ def _take(result: FetchResult, partition: TopicPartition, most: int, with_header
     result._update_position()
     if not source._records.has_next():
         result._partition_records = None
-    return _columns(records, with_headers)
+    return _columns(records)
 
 
 def _next_batch(source: PartitionRecords) -> list[Any]:
@@ -111,7 +108,7 @@ def _next_batch(source: PartitionRecords) -> list[Any]:
     return records
 
 
-def _columns(records: list[Any], with_headers: bool) -> Columns:
+def _columns(records: list[Any]) -> Columns:
     if not records:
         return Columns()
     first, last = records[0].offset, records[-1].offset
@@ -121,5 +118,4 @@ def _columns(records: list[Any], with_headers: bool) -> Columns:
         [record.key for record in records],
         [record.value for record in records],
         [record.timestamp for record in records],
-        [record.headers for record in records] if with_headers else [],
     )
