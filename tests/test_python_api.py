@@ -28,14 +28,14 @@ def detector(tmp_path) -> Detector:
     return Detector.load(tmp_path / "bundle")
 
 
-def test_every_example_of_the_page_gives_what_it_says(fitted_plant, monkeypatch):
+def test_every_example_of_the_page_gives_what_it_says(fitted_plant, monkeypatch) -> None:
     monkeypatch.chdir(fitted_plant)
     options = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
     failed, tried = doctest.testfile(str(PAGE), module_relative=False, optionflags=options)
     assert (failed, tried > 10) == (0, True)
 
 
-def test_every_row_with_a_full_window_is_scored_under_its_own_label(detector):
+def test_every_row_with_a_full_window_is_scored_under_its_own_label(detector) -> None:
     table = frame()
     scores = detector.score(table)
     assert scores.index.equals(table.index[STEPS - 1 :])
@@ -43,7 +43,7 @@ def test_every_row_with_a_full_window_is_scored_under_its_own_label(detector):
     assert (scores["alarm"] == (scores["score"] > scores["threshold"])).all()
 
 
-def test_times_as_stamps_text_or_epoch_seconds_and_as_index_or_column_are_the_same(detector):
+def test_times_as_stamps_text_or_epoch_seconds_and_as_index_or_column_are_the_same(detector) -> None:
     table = frame()
     expected = detector.score(table)["score"].to_numpy()
     seconds = table.index.astype("datetime64[s, UTC]").astype("int64")
@@ -53,7 +53,7 @@ def test_times_as_stamps_text_or_epoch_seconds_and_as_index_or_column_are_the_sa
         assert np.array_equal(detector.score(table.set_axis(times, axis=0))["score"], expected)
 
 
-def test_a_gap_and_an_event_start_a_new_window(detector):
+def test_a_gap_and_an_event_start_a_new_window(detector) -> None:
     table = frame(12)
     with_gap = table.drop(table.index[5])
     assert detector.score(with_gap).index.equals(table.index[[3, 4, 9, 10, 11]])
@@ -61,7 +61,7 @@ def test_a_gap_and_an_event_start_a_new_window(detector):
     assert with_event.index.equals(table.index[[3, 4, 9, 10, 11]])
 
 
-def test_samples_need_no_times(tmp_path):
+def test_samples_need_no_times(tmp_path) -> None:
     grid, window = GridConfig(kind="table", step_seconds=1), WindowConfig(steps=1)
     windows = small_windows()[:, -1:]
     write_small_bundle(tmp_path / "bundle", windows=windows, grid=grid, window=window)
@@ -79,14 +79,14 @@ def test_samples_need_no_times(tmp_path):
         (lambda table: table.set_axis(["soon"] * len(table), axis=0), "neither timestamps nor epoch seconds"),
     ],
 )
-def test_a_mistake_in_a_frame_is_named(detector, spoil, said):
+def test_a_mistake_in_a_frame_is_named(detector, spoil, said) -> None:
     with pytest.raises(DataError, match=said):
         detector.score(spoil(frame()))
     with pytest.raises(DataError, match="no time column 'when'"):
         detector.score(frame(), time="when")
 
 
-def test_the_package_offers_the_detector_and_nothing_that_is_not_there():
+def test_the_package_offers_the_detector_and_nothing_that_is_not_there() -> None:
     assert stream_detector.__all__ == ["Detector"]
     with pytest.raises(AttributeError, match="no attribute 'Detectors'"):
         _ = stream_detector.Detectors

@@ -32,7 +32,7 @@ def naive_match(alarms, events, lead):
 
 
 @given(alarms, events, leads)
-def test_the_fast_match_agrees_with_looking_at_every_lead_step(alarms, events, lead):
+def test_the_fast_match_agrees_with_looking_at_every_lead_step(alarms, events, lead) -> None:
     match = match_events(np.array(alarms).reshape(-1, 2), events, lead)
     caught_by, lead_steps, useful = naive_match(alarms, events, lead)
     assert match.caught.tolist() == [i >= 0 for i in caught_by]
@@ -43,50 +43,50 @@ def test_the_fast_match_agrees_with_looking_at_every_lead_step(alarms, events, l
 
 
 @given(alarms, events, leads, st.randoms())
-def test_the_order_of_alarms_and_events_does_not_change_the_cost(alarms, events, lead, random):
+def test_the_order_of_alarms_and_events_does_not_change_the_cost(alarms, events, lead, random) -> None:
     cost = event_cost(alarms, events, lead, PAPER_MILL).cost
     random.shuffle(alarms)
     random.shuffle(events)
     assert event_cost(alarms, events, lead, PAPER_MILL).cost == cost
 
 
-def test_an_alarm_two_steps_ahead_turns_a_hundred_into_five():
+def test_an_alarm_two_steps_ahead_turns_a_hundred_into_five() -> None:
     cost = event_cost([(8, 10)], [10], NEXT_TWO, PAPER_MILL)
     assert (cost.never_cost, cost.cost) == (100.0, 5.0)
     assert cost.match.lead_steps.tolist() == [2]
 
 
 @pytest.mark.parametrize(("raised", "cleared"), [(7, 8), (10, 12)])
-def test_an_alarm_that_ended_before_the_lead_steps_or_began_after_them_catches_nothing(raised, cleared):
+def test_an_alarm_that_ended_before_the_lead_steps_or_began_after_them_catches_nothing(raised, cleared) -> None:
     cost = event_cost([(raised, cleared)], [10], NEXT_TWO, PAPER_MILL)
     assert cost.cost == 105.0
 
 
-def test_a_long_alarm_is_paid_once_and_one_raised_anew_is_paid_again():
+def test_a_long_alarm_is_paid_once_and_one_raised_anew_is_paid_again() -> None:
     assert event_cost([(0, 30)], [10], NEXT_TWO, PAPER_MILL).cost == 5.0
     assert event_cost([(4, 6), (6, 8), (8, 10)], [10], NEXT_TWO, PAPER_MILL).cost == 15.0
 
 
-def test_one_alarm_may_catch_two_events():
+def test_one_alarm_may_catch_two_events() -> None:
     assert event_cost([(8, 12)], [10, 12], NEXT_TWO, PAPER_MILL).cost == 5.0
 
 
-def test_a_useful_alarm_may_have_another_price_than_a_false_one():
+def test_a_useful_alarm_may_have_another_price_than_a_false_one() -> None:
     costs = CostConfig(tn=0, fp=5, fn=100, tp=20)
     assert event_cost([(8, 10), (30, 32)], [10], NEXT_TWO, costs).alarm_costs.tolist() == [20.0, 5.0]
 
 
-def test_without_alarms_the_cost_is_that_of_never_alarming():
+def test_without_alarms_the_cost_is_that_of_never_alarming() -> None:
     cost = event_cost([], [3, 9], NEXT_TWO, PAPER_MILL)
     assert cost.cost == cost.never_cost == 200.0
 
 
-def test_an_alarm_that_is_never_up_is_refused():
+def test_an_alarm_that_is_never_up_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one step"):
         match_events([(5, 5)], [6], NEXT_TWO)
 
 
-def test_the_interval_holds_the_saving_and_repeats_with_its_seed():
+def test_the_interval_holds_the_saving_and_repeats_with_its_seed() -> None:
     cost, never = [100, 60, 20, 90, 40, 70], [100, 100, 100, 100, 100, 100]
     interval = saving_interval(cost, never)
     assert interval == saving_interval(cost, never)
@@ -96,11 +96,11 @@ def test_the_interval_holds_the_saving_and_repeats_with_its_seed():
     assert interval.low < 1 - sum(cost) / sum(never) < interval.high
 
 
-def test_days_that_are_all_alike_leave_no_doubt():
+def test_days_that_are_all_alike_leave_no_doubt() -> None:
     interval = saving_interval([50, 50, 50], [100, 100, 100])
     assert interval == Interval(0.5, 0.5)
 
 
 @pytest.mark.parametrize(("cost", "never"), [([], []), ([5.0], [100.0]), ([5.0, 5.0], [0.0, 0.0])])
-def test_there_is_no_interval_without_two_days_and_an_event(cost, never):
+def test_there_is_no_interval_without_two_days_and_an_event(cost, never) -> None:
     assert saving_interval(cost, never) == Interval(None, None)

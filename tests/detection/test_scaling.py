@@ -40,26 +40,26 @@ def naive_instance(window):
 
 
 @given(WINDOWS, st.integers(1, 4))
-def test_the_moving_average_is_the_mean_of_what_is_known(windows, steps):
+def test_the_moving_average_is_the_mean_of_what_is_known(windows, steps) -> None:
     np.testing.assert_allclose(moving_average(windows, steps), naive_moving_average(windows, steps), atol=1e-9)
 
 
 @given(WINDOWS, st.integers(1, 3))
-def test_differences_are_of_neighbouring_averages(windows, steps):
+def test_differences_are_of_neighbouring_averages(windows, steps) -> None:
     moved = transform(TransformConfig(kind="differences", smooth_steps=steps), windows)
     expected = np.diff(naive_moving_average(windows, steps), axis=1)
     np.testing.assert_allclose(moved.values, expected, atol=1e-9)
 
 
 @given(WINDOWS)
-def test_instance_normalisation_uses_each_window_by_itself(windows):
+def test_instance_normalisation_uses_each_window_by_itself(windows) -> None:
     moved = transform(TransformConfig(kind="instance"), windows)
     for window, found in zip(windows, moved.values, strict=True):
         np.testing.assert_allclose(found, naive_instance(window), rtol=1e-6, atol=1e-6)
 
 
 @given(WINDOWS, st.sampled_from(KINDS), st.integers(1, 3))
-def test_the_newest_step_can_be_told_in_sensor_units_again(windows, kind, steps):
+def test_the_newest_step_can_be_told_in_sensor_units_again(windows, kind, steps) -> None:
     moved = transform(TransformConfig(kind=kind, smooth_steps=steps), windows)
     assert moved.values.shape[1] == transformed_steps(TransformConfig(kind=kind, smooth_steps=steps), windows.shape[1])
     newest = moved.offset + moved.factor * moved.values[:, -1]
@@ -71,7 +71,7 @@ def test_the_newest_step_can_be_told_in_sensor_units_again(windows, kind, steps)
 
 
 @given(WINDOWS, st.sampled_from(KINDS), st.integers(1, 3), st.randoms(use_true_random=False))
-def test_a_window_transforms_to_the_same_bits_in_any_batch(windows, kind, steps, random):
+def test_a_window_transforms_to_the_same_bits_in_any_batch(windows, kind, steps, random) -> None:
     config = TransformConfig(kind=kind, smooth_steps=steps)
     together = transform(config, windows)
     chosen = random.sample(range(len(windows)), random.randint(1, len(windows)))
@@ -81,18 +81,18 @@ def test_a_window_transforms_to_the_same_bits_in_any_batch(windows, kind, steps,
     assert np.array_equal(apart.factor, together.factor[chosen], equal_nan=True)
 
 
-def test_standard_scales_to_mean_0_and_deviation_1_and_ignores_unknown_values():
+def test_standard_scales_to_mean_0_and_deviation_1_and_ignores_unknown_values() -> None:
     values = np.array([[1.0, np.nan], [3.0, 5.0], [np.nan, 7.0]])
     scaled = Scaler.learn(ScalerConfig(kind="standard"), values).apply(values)
     np.testing.assert_allclose(scaled, [[-1, np.nan], [1, -1], [np.nan, 1]])
 
 
-def test_minmax_scales_to_0_and_1():
+def test_minmax_scales_to_0_and_1() -> None:
     values = np.array([[2.0], [6.0], [3.0]])
     np.testing.assert_allclose(Scaler.learn(ScalerConfig(kind="minmax"), values).apply(values).ravel(), [0, 1, 0.25])
 
 
-def test_robust_is_not_moved_by_an_outlier_and_equals_standard_on_a_normal_sensor():
+def test_robust_is_not_moved_by_an_outlier_and_equals_standard_on_a_normal_sensor() -> None:
     values = np.random.default_rng(0).normal(10, 2, size=(20_000, 1))
     clean = Scaler.learn(ScalerConfig(kind="robust"), values)
     values[0] = 1e9
@@ -100,18 +100,18 @@ def test_robust_is_not_moved_by_an_outlier_and_equals_standard_on_a_normal_senso
     assert clean.scale[0] == pytest.approx(2, rel=0.03)
 
 
-def test_robust_falls_back_to_the_deviation_where_half_of_the_values_are_equal():
+def test_robust_falls_back_to_the_deviation_where_half_of_the_values_are_equal() -> None:
     values = np.concatenate([np.zeros(90), np.ones(10)])[:, None]
     assert Scaler.learn(ScalerConfig(kind="robust"), values).scale[0] == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("kind", ["standard", "minmax", "robust", "none"])
-def test_a_constant_or_unknown_sensor_keeps_the_scale_1(kind):
+def test_a_constant_or_unknown_sensor_keeps_the_scale_1(kind) -> None:
     values = np.array([[5.1, np.nan], [5.1, np.nan], [5.1, np.nan]])
     assert Scaler.learn(ScalerConfig(kind=kind), values).scale.tolist() == [1.0, 1.0]
 
 
-def test_the_clip_bounds_scaled_values_and_leaves_unknown_ones_unknown():
+def test_the_clip_bounds_scaled_values_and_leaves_unknown_ones_unknown() -> None:
     scaler = Scaler(np.zeros(1), np.ones(1), clip=3.0)
     np.testing.assert_array_equal(scaler.apply(np.array([[9.0], [-9.0], [1.0], [np.nan]])).ravel(), [3, -3, 1, np.nan])
 
@@ -119,6 +119,6 @@ def test_the_clip_bounds_scaled_values_and_leaves_unknown_ones_unknown():
 @given(
     npst.arrays(np.float64, (6, 2), elements=st.floats(-1e3, 1e3)), st.sampled_from(["standard", "minmax", "robust"])
 )
-def test_inverting_undoes_applying(values, kind):
+def test_inverting_undoes_applying(values, kind) -> None:
     scaler = Scaler.learn(ScalerConfig(kind=kind), values)
     np.testing.assert_allclose(scaler.invert(scaler.apply(values)), values, atol=1e-6)

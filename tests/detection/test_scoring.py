@@ -19,7 +19,7 @@ IDENTITY = Scaler(np.zeros(SENSORS), np.ones(SENSORS))
 class Draws:
     """A model that draws the same value into the newest `steps` steps of every window."""
 
-    def __init__(self, value=0.0, steps=None):
+    def __init__(self, value=0.0, steps=None) -> None:
         self.value, self.steps = value, steps
 
     def run(self, windows, known):
@@ -29,14 +29,14 @@ class Draws:
     def arrays(self):
         return {}
 
-    def restore(self, arrays):
+    def restore(self, arrays) -> None:
         pass
 
 
 class Answers(Draws):
     """A model with errors or a score of its own."""
 
-    def __init__(self, **output):
+    def __init__(self, **output) -> None:
         self.output = output
 
     def run(self, windows, known):
@@ -74,7 +74,7 @@ def random_windows(seed, count, steps=5):
     st.sampled_from(["mean", "newest"]),
     st.sampled_from(["mean", "max"]),
 )
-def test_errors_and_score_equal_a_loop_over_the_known_cells(seed, error, steps, sensors):
+def test_errors_and_score_equal_a_loop_over_the_known_cells(seed, error, steps, sensors) -> None:
     config = ScoreConfig(error=error, steps=steps, sensors=sensors)
     windows = random_windows(seed, 4)
     scored = Scorer(TransformConfig(), IDENTITY, Draws(0.5), config).score(windows)
@@ -85,20 +85,20 @@ def test_errors_and_score_equal_a_loop_over_the_known_cells(seed, error, steps, 
         assert score == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_masked_cell_changes_no_error_whatever_the_model_draws_there():
+def test_a_masked_cell_changes_no_error_whatever_the_model_draws_there() -> None:
     windows = np.ones((1, 5, SENSORS))
     windows[0, 2, 1] = np.nan
     assert scorer(Draws(1.0)).score(windows).attribution.tolist() == [[0, 0, 0]]
     assert scorer(Draws(3.0)).score(windows).attribution.tolist() == [[4, 4, 4]]
 
 
-def test_a_model_may_draw_the_newest_steps_alone():
+def test_a_model_may_draw_the_newest_steps_alone() -> None:
     windows = np.zeros((1, 5, SENSORS))
     windows[0, -2:] = 2.0
     assert scorer(Draws(0.0, steps=2)).score(windows).score.tolist() == [4.0]
 
 
-def test_a_score_or_errors_of_the_models_own_are_taken_over():
+def test_a_score_or_errors_of_the_models_own_are_taken_over() -> None:
     windows = np.zeros((2, 5, SENSORS))
     windows[1, :, 0] = np.nan
     own_errors = scorer(Answers(errors=lambda w: (len(w), w.shape[2]))).score(windows)
@@ -109,7 +109,7 @@ def test_a_score_or_errors_of_the_models_own_are_taken_over():
     assert np.isnan(own_score.expected).all()
 
 
-def test_the_expected_value_is_in_sensor_units():
+def test_the_expected_value_is_in_sensor_units() -> None:
     windows = np.full((1, 4, SENSORS), 20.0)
     scaler = Scaler(np.full(SENSORS, 10.0), np.full(SENSORS, 5.0))
     levels = scorer(Draws(1.0), scaler=scaler).score(windows)
@@ -118,7 +118,7 @@ def test_the_expected_value_is_in_sensor_units():
     assert differences.expected.tolist() == [[35, 35, 35]]
 
 
-def test_an_absurd_reading_gives_a_large_finite_score():
+def test_an_absurd_reading_gives_a_large_finite_score() -> None:
     windows = np.zeros((1, 4, SENSORS))
     windows[0, -1, 0] = 1e300
     score = scorer(Draws(0.0)).score(windows).score
@@ -126,7 +126,7 @@ def test_an_absurd_reading_gives_a_large_finite_score():
     assert score[0] > 1e9
 
 
-def test_no_windows_give_no_scores():
+def test_no_windows_give_no_scores() -> None:
     scored = scorer(Draws()).score(np.empty((0, 4, SENSORS)))
     assert scored.score.shape == (0,)
     assert scored.attribution.shape == scored.expected.shape == (0, SENSORS)
@@ -135,7 +135,7 @@ def test_no_windows_give_no_scores():
 @pytest.mark.parametrize("hidden", [[2], [16, 8], [32, 16]])
 @settings(max_examples=examples(25))
 @given(seed=st.integers(0, 10_000))
-def test_a_window_scores_the_same_bits_in_every_batch_and_order(hidden, seed):
+def test_a_window_scores_the_same_bits_in_every_batch_and_order(hidden, seed) -> None:
     generator = np.random.default_rng(seed)
     model = build(ModelConfig(options={"hidden": hidden}), 5, SENSORS)
     assert isinstance(model, Network)
@@ -155,7 +155,7 @@ def test_a_window_scores_the_same_bits_in_every_batch_and_order(hidden, seed):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("kind", ["levels", "differences", "centred", "instance"])
 @pytest.mark.parametrize("value", [1e154, 1e300, 1.7e308])
-def test_a_reading_that_no_arithmetic_bears_gives_a_finite_score_and_no_infinite_expectation(kind, value):
+def test_a_reading_that_no_arithmetic_bears_gives_a_finite_score_and_no_infinite_expectation(kind, value) -> None:
     windows = random_windows(7, 4)
     windows[1, 2] = windows[2, -1] = value
     scored = scorer(Draws(0.3), TransformConfig(kind=kind, smooth_steps=2)).score(windows)

@@ -55,7 +55,7 @@ def backtest_cost(folder, file, since, until):
 
 def test_the_ledger_of_the_replayed_days_costs_what_the_backtest_says(
     kafka, unique_name, bundle, tmp_path, monkeypatch
-):
+) -> None:
     folder, file = bundle
     for name in TOPICS:
         policy = "compact" if name == "state" else "delete"

@@ -15,7 +15,7 @@ class MemoryAlarmLog:
         self._position = 0
         self._accepted = 0
 
-    def append(self, *alarms, timestamp=0.0):
+    def append(self, *alarms, timestamp=0.0) -> None:
         for alarm in alarms:
             self.records.append(AlarmRecord(alarm, timestamp, "alarms", 0, len(self.records)))
 
@@ -28,10 +28,10 @@ class MemoryAlarmLog:
         self._position += len(found)
         return found
 
-    def accept(self, record):
+    def accept(self, record) -> None:
         self._accepted = record.offset + 1
 
-    async def commit(self, untold):
+    async def commit(self, untold) -> None:
         self.committed, self.untold = self._accepted, set(untold)
 
     answered_at = 0.0
@@ -43,13 +43,13 @@ class MemoryAlarmLog:
 class FakeReceiver:
     """Keeps what it is told; refuses the next `refusals` attempts, and the alarms in `never` for good."""
 
-    def __init__(self, name="fake", repeat_seconds=None):
+    def __init__(self, name="fake", repeat_seconds=None) -> None:
         self.name, self.repeat_seconds = name, repeat_seconds
         self.got = []
         self.refusals = 0
         self.never = set()
 
-    async def deliver(self, notifications):
+    async def deliver(self, notifications) -> None:
         if self.never & {notification.alarm.id for notification in notifications}:
             raise RefusedError("400: too long")
         if self.refusals:

@@ -12,7 +12,7 @@ class HttpReceiver:
     `never`: texts that it answers with 400 wherever they stand in a body.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.accepted = []
         self.attempts = 0
         self.mode = "ok"
@@ -23,18 +23,18 @@ class HttpReceiver:
         self.start()
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/alarms"
 
     @property
     def bodies(self):
         return [json.loads(body) for _, body in self.accepted]
 
-    def start(self):
+    def start(self) -> None:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.attempts += 1
                 if receiver.mode == "hang":
@@ -49,7 +49,7 @@ class HttpReceiver:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, *_):
+            def log_message(self, *_) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
@@ -58,7 +58,7 @@ class HttpReceiver:
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def stop(self):
+    def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
 

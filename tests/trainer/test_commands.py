@@ -26,7 +26,7 @@ def fit(folder: Path, out: str, *more: str) -> int:
     return main(["fit", *files, *more])
 
 
-def test_fit_writes_a_bundle_that_loads_and_a_report_beside_it(plant):
+def test_fit_writes_a_bundle_that_loads_and_a_report_beside_it(plant) -> None:
     bundle = load_bundle(plant / "bundle")
     assert bundle.manifest.recipe == "small"
     assert bundle.manifest.training.epochs == 3
@@ -37,13 +37,13 @@ def test_fit_writes_a_bundle_that_loads_and_a_report_beside_it(plant):
     assert 'src="http' not in report
 
 
-def test_the_same_seed_gives_the_same_bundle_and_another_seed_another(plant, capsys):
+def test_the_same_seed_gives_the_same_bundle_and_another_seed_another(plant, capsys) -> None:
     assert fit(plant, "again") == fit(plant, "other", "--seed", "9") == 0
     bundles = [load_bundle(plant / name).manifest.bundle_id for name in ("bundle", "again", "other")]
     assert bundles[0] == bundles[1] != bundles[2]
 
 
-def test_score_writes_one_line_a_scorable_row_that_reads_back_exactly(plant, capsys):
+def test_score_writes_one_line_a_scorable_row_that_reads_back_exactly(plant, capsys) -> None:
     out = plant / "scores.csv"
     assert (
         main(["score", "--bundle", str(plant / "bundle"), "--data", str(plant / "history.csv"), "--out", str(out)]) == 0
@@ -62,7 +62,7 @@ def test_score_writes_one_line_a_scorable_row_that_reads_back_exactly(plant, cap
     assert [moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in found["time"]] == table["time"].tolist()
 
 
-def test_score_gives_errors_per_sensor_where_asked_and_writes_parquet(plant):
+def test_score_gives_errors_per_sensor_where_asked_and_writes_parquet(plant) -> None:
     out = plant / "scores.parquet"
     files = ("--bundle", str(plant / "bundle"), "--data", str(plant / "history.csv"), "--out", str(out))
     assert main(["score", *files, "--errors"]) == 0
@@ -71,7 +71,7 @@ def test_score_gives_errors_per_sensor_where_asked_and_writes_parquet(plant):
     assert [name for name in table.columns if name.startswith("error:")] == [f"error:{name}" for name in sensors]
 
 
-def test_evaluate_judges_on_rows_that_nothing_was_chosen_on_and_says_so(plant, capsys):
+def test_evaluate_judges_on_rows_that_nothing_was_chosen_on_and_says_so(plant, capsys) -> None:
     files = ("--bundle", str(plant / "bundle"), "--data", str(plant / "history.csv"))
     assert main(["evaluate", *files, "--json", str(plant / "e.json"), "--report", str(plant / "e.html")]) == 0
     assert "nothing was chosen on" in capsys.readouterr().out
@@ -84,7 +84,7 @@ def test_evaluate_judges_on_rows_that_nothing_was_chosen_on_and_says_so(plant, c
     assert json.loads((plant / "all.json").read_text())["rows"] > found["rows"]
 
 
-def test_the_threshold_can_be_chosen_on_a_file_of_its_own(plant, capsys):
+def test_the_threshold_can_be_chosen_on_a_file_of_its_own(plant, capsys) -> None:
     write(simulate(Simulation(days=3, seed=4)), plant / "validation.csv")
     assert fit(plant, "validated", "--validation", str(plant / "validation.csv")) == 0
     first, second = (load_bundle(plant / name).manifest for name in ("bundle", "validated"))
@@ -111,20 +111,20 @@ def test_the_threshold_can_be_chosen_on_a_file_of_its_own(plant, capsys):
         ("frobnicate", "No such command"),
     ],
 )
-def test_a_users_mistake_ends_with_code_2_one_message_and_no_traceback(plant, capsys, arguments, said):
+def test_a_users_mistake_ends_with_code_2_one_message_and_no_traceback(plant, capsys, arguments, said) -> None:
     assert main(arguments.format(plant=plant).split()) == 2
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
 
 
-def test_a_fault_of_our_own_ends_with_code_70(plant, monkeypatch, capsys):
+def test_a_fault_of_our_own_ends_with_code_70(plant, monkeypatch, capsys) -> None:
     monkeypatch.setattr("trainer.recipe.recipe_names", lambda: 1 / 0)
     assert main(["recipes"]) == 70
     assert "fault of the trainer itself" in capsys.readouterr().err
 
 
-def test_recipes_lists_all_and_prints_one(capsys, tmp_path):
+def test_recipes_lists_all_and_prints_one(capsys, tmp_path) -> None:
     assert main(["recipes", "--json", str(tmp_path / "r.json")]) == 0
     assert "paper-mill" in capsys.readouterr().out
     assert "paper-mill" in [recipe["name"] for recipe in json.loads((tmp_path / "r.json").read_text())]
@@ -132,7 +132,7 @@ def test_recipes_lists_all_and_prints_one(capsys, tmp_path):
     assert 'drop_columns = ["x61"]' in capsys.readouterr().out
 
 
-def test_help_needs_none_of_the_slow_libraries():
+def test_help_needs_none_of_the_slow_libraries() -> None:
     script = (
         "import sys\nfrom trainer.__main__ import main\ncode = main(['--help'])\n"
         "slow = {'torch', 'pandas', 'plotly', 'sklearn', 'scipy', 'faust'} & set(sys.modules)\n"

@@ -21,12 +21,12 @@ def mill(shared_data, recipe) -> Dataset:
     return data.take(np.arange(len(data)) < 1400)
 
 
-def test_the_sensor_that_tells_the_break_is_no_input(mill, recipe):
+def test_the_sensor_that_tells_the_break_is_no_input(mill, recipe) -> None:
     assert "x61" not in mill.sensors
     assert not any("x61" in name for name in recipe_features(recipe, mill.sensors).names)
 
 
-def test_taking_later_rows_away_changes_no_feature(mill, recipe):
+def test_taking_later_rows_away_changes_no_feature(mill, recipe) -> None:
     def features(data):
         return read_rows(data, recipe.grid, recipe.window, recipe.lead, recipe_features(recipe, data.sensors)).features
 
@@ -35,7 +35,7 @@ def test_taking_later_rows_away_changes_no_feature(mill, recipe):
         np.testing.assert_array_equal(features(mill.take(np.arange(len(mill)) < rows)), whole[:rows])
 
 
-def test_every_row_that_is_no_break_is_scored(mill, recipe):
+def test_every_row_that_is_no_break_is_scored(mill, recipe) -> None:
     rows = read_rows(mill, recipe.grid, recipe.window, recipe.lead, recipe_features(recipe, mill.sensors))
     assert rows.scorable.sum() == (~mill.events).sum()
     assert rows.event.sum() == mill.events.sum()

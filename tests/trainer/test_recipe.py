@@ -17,13 +17,13 @@ SMALL = 'title = "Small"\n[grid]\nstep_seconds = 120\n[window]\nsteps = 4\n'
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_that_comes_along_is_valid(name):
+def test_every_recipe_that_comes_along_is_valid(name) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.title
 
 
-def test_the_paper_mill_recipe_is_what_the_mill_asked_for():
+def test_the_paper_mill_recipe_is_what_the_mill_asked_for() -> None:
     recipe = load_recipe("paper-mill")
     assert (recipe.costs.tn, recipe.costs.fp, recipe.costs.fn, recipe.costs.tp) == (0, 5, 100, 5)
     assert (recipe.lead.from_steps, recipe.lead.until_steps, recipe.grid.step_seconds) == (1, 2, 120)
@@ -32,7 +32,7 @@ def test_the_paper_mill_recipe_is_what_the_mill_asked_for():
     assert (recipe.split.by, recipe.threshold.policy, recipe.model.kind) == ("time", "cost-optimal", "lstm-autoencoder")
 
 
-def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path):
+def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path) -> None:
     path = tmp_path / "my-plant.toml"
     path.write_text(SMALL)
     assert load_recipe(str(path)).name == "my-plant"
@@ -64,13 +64,13 @@ def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path):
         (SMALL + "[train]\nepochs = inf\n", "train.epochs"),
     ],
 )
-def test_a_mistake_in_a_recipe_is_named_with_its_key(text, said):
+def test_a_mistake_in_a_recipe_is_named_with_its_key(text, said) -> None:
     with pytest.raises(RecipeError, match="recipe mine") as raised:
         parse_recipe(text, "mine")
     assert said in str(raised.value)
 
 
-def test_an_unknown_recipe_is_answered_with_those_that_exist():
+def test_an_unknown_recipe_is_answered_with_those_that_exist() -> None:
     with pytest.raises(RecipeError, match=r"no recipe 'papermill'; known are .*paper-mill"):
         load_recipe("papermill")
     with pytest.raises(RecipeError, match="cannot be read"):
@@ -78,7 +78,7 @@ def test_an_unknown_recipe_is_answered_with_those_that_exist():
 
 
 @pytest.mark.parametrize("by", ["time", "random"])
-def test_the_parts_of_a_split_are_disjoint_whole_and_the_same_each_time(by):
+def test_the_parts_of_a_split_are_disjoint_whole_and_the_same_each_time(by) -> None:
     split = split_rows(SplitConfig(by=by, train=0.5, validation=0.3), 100, seed=4)
     assert (split.train.astype(int) + split.validation + split.test == 1).all()
     assert (split.train.sum(), split.validation.sum(), split.test.sum()) == (50, 30, 20)
@@ -86,7 +86,7 @@ def test_the_parts_of_a_split_are_disjoint_whole_and_the_same_each_time(by):
     assert (split.test == again.test).all()
 
 
-def test_a_split_by_time_never_learns_from_what_comes_later():
+def test_a_split_by_time_never_learns_from_what_comes_later() -> None:
     split = split_rows(SplitConfig(by="time"), 50, seed=1)
     assert split.train.nonzero()[0].max() < split.validation.nonzero()[0].min()
     assert split.validation.nonzero()[0].max() < split.test.nonzero()[0].min()
@@ -109,7 +109,7 @@ def said_by(text):
     return set(re.findall(r"[a-z][a-z0-9_]*(?:-[a-z0-9]+)*", text))
 
 
-def test_the_page_on_recipes_names_every_key_and_every_word_that_a_key_takes():
+def test_the_page_on_recipes_names_every_key_and_every_word_that_a_key_takes() -> None:
     page = (DOCS / "recipes.md").read_text("utf-8")
     tables = " ".join(line for line in page.splitlines() if line.startswith(("| `", "`costs.", "`head.", "## ")))
     words = {word for word in {*words_of(Recipe), *words_of(CalibratedOptions)} if word[0].isalpha()}
@@ -117,13 +117,13 @@ def test_the_page_on_recipes_names_every_key_and_every_word_that_a_key_takes():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_page_on_recipes_names_every_option_of_a_model_in_the_row_of_the_model(kind):
+def test_the_page_on_recipes_names_every_option_of_a_model_in_the_row_of_the_model(kind) -> None:
     module, name = KINDS[kind].split(":")
     (row,) = re.findall(rf"^\| `{kind}` \|.*$", (DOCS / "recipes.md").read_text("utf-8"), re.MULTILINE)
     assert set(words_of(getattr(import_module(module), name).Options)) <= said_by(row)
 
 
-def test_the_recipe_on_the_page_is_a_whole_one():
+def test_the_recipe_on_the_page_is_a_whole_one() -> None:
     page = (DOCS / "recipes.md").read_text("utf-8")
     recipe = parse_recipe(page.split("```toml\n")[1].split("```")[0], "pump")
     assert recipe.costs.fn == 80

@@ -10,7 +10,7 @@ BURSTS = CONFIG.model_copy(update={"bursts": BurstConfig(half_life_days=0.25, sh
 STEP = 120.0
 
 
-def test_the_offset_makes_expected_and_observed_agree():
+def test_the_offset_makes_expected_and_observed_agree() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(-4, 1, size=5000)
     positive = rng.random(5000) < sigmoid(logits + 1.2)
@@ -47,7 +47,7 @@ def naive_correction(predictions, events, now, config):
 
 
 @pytest.mark.parametrize("config", [CONFIG, BURSTS], ids=["slow", "with bursts"])
-def test_the_correction_agrees_with_the_sum_over_all_predictions(config):
+def test_the_correction_agrees_with_the_sum_over_all_predictions(config) -> None:
     rng = np.random.default_rng(4)
     tracker = RateTracker(config, LEAD)
     state = tracker.fresh()
@@ -65,7 +65,7 @@ def test_the_correction_agrees_with_the_sum_over_all_predictions(config):
     assert len(state.event_steps) <= LEAD.until_steps + 1
 
 
-def test_no_label_counts_before_its_lead_window_is_over():
+def test_no_label_counts_before_its_lead_window_is_over() -> None:
     tracker = RateTracker(CONFIG, LEAD)
     state = tracker.fresh()
     tracker.advance(state, 0, 0.0, event=False)
@@ -76,7 +76,7 @@ def test_no_label_counts_before_its_lead_window_is_over():
     assert (state.observed > 0).all()
 
 
-def test_more_events_than_expected_raise_the_probability_and_fewer_lower_it():
+def test_more_events_than_expected_raise_the_probability_and_fewer_lower_it() -> None:
     corrections = []
     for every in (10, 10_000):
         tracker = RateTracker(CONFIG, LEAD)
@@ -91,7 +91,7 @@ def test_more_events_than_expected_raise_the_probability_and_fewer_lower_it():
     assert corrections[1] < -0.1
 
 
-def test_a_burst_raises_the_probability_at_once_and_a_long_silence_lowers_it_to_a_floor():
+def test_a_burst_raises_the_probability_at_once_and_a_long_silence_lowers_it_to_a_floor() -> None:
     tracker = RateTracker(BURSTS.model_copy(update={"weight": 0.0}), LEAD)
     state = tracker.fresh()
     found = {}
@@ -106,6 +106,6 @@ def test_a_burst_raises_the_probability_at_once_and_a_long_silence_lowers_it_to_
     assert found[2913] > found[2999]
 
 
-def test_sigmoid_does_not_overflow():
+def test_sigmoid_does_not_overflow() -> None:
     with np.errstate(all="raise", under="ignore"):
         assert sigmoid(np.array([-1e4, 0.0, 1e4])).tolist() == [0.0, 0.5, 1.0]

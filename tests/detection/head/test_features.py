@@ -37,7 +37,7 @@ def naive_scale(column, until, config, breaks):
 
 @settings(max_examples=examples(30))
 @given(st.integers(0, 10_000), st.sets(st.integers(1, 39), max_size=4))
-def test_features_agree_with_their_definition_written_out(seed, starts):
+def test_features_agree_with_their_definition_written_out(seed, starts) -> None:
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(40, 3)).cumsum(axis=0)
     values[rng.random(values.shape) < 0.05] = np.nan
@@ -56,7 +56,7 @@ def test_features_agree_with_their_definition_written_out(seed, starts):
                 np.testing.assert_allclose(list(own), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_no_difference_crosses_a_gap_or_an_event():
+def test_no_difference_crosses_a_gap_or_an_event() -> None:
     values = np.array(
         [[0.0, 1, 0], [1, 1, 1], [2, 1, 3], [900, 1, 900], [901, 1, 902], [5000, 1, 5000], [5001, 1, 5001]]
     )
@@ -68,7 +68,7 @@ def test_no_difference_crosses_a_gap_or_an_event():
     assert np.isfinite(found[4][features.names.index("size 1 a")])  # the event's own step belongs to the run it ends
 
 
-def test_an_event_counts_only_from_the_next_step_on():
+def test_an_event_counts_only_from_the_next_step_on() -> None:
     features = Features(CONFIG, SENSORS)
     found, _ = walk(features, np.zeros((4, 3)), events=(1,))
     since, counted = features.names.index("since event"), features.names.index("events in 1 h")
@@ -77,7 +77,7 @@ def test_an_event_counts_only_from_the_next_step_on():
     assert found[2][since] == pytest.approx(np.log1p(2 / 10))
 
 
-def test_a_wild_jump_moves_the_scale_by_a_limited_amount():
+def test_a_wild_jump_moves_the_scale_by_a_limited_amount() -> None:
     values = np.zeros((200, 3))
     values[:, 0] = np.arange(200) % 2
     calm = walk(Features(CONFIG, SENSORS), values)[1].scale[0]
@@ -85,7 +85,7 @@ def test_a_wild_jump_moves_the_scale_by_a_limited_amount():
     assert walk(Features(CONFIG, SENSORS), values[:152])[1].scale[0] < calm * 4
 
 
-def test_a_missing_sensor_leaves_the_others_as_they_are():
+def test_a_missing_sensor_leaves_the_others_as_they_are() -> None:
     rng = np.random.default_rng(1)
     values = rng.normal(size=(30, 3)).cumsum(axis=0)
     features = Features(CONFIG, SENSORS)
@@ -97,7 +97,7 @@ def test_a_missing_sensor_leaves_the_others_as_they_are():
     assert np.isnan(holed[-1][features.names.index("size 1 b")])
 
 
-def test_the_grade_has_no_differences_and_its_clock_starts_with_a_change():
+def test_the_grade_has_no_differences_and_its_clock_starts_with_a_change() -> None:
     features = Features(CONFIG, SENSORS)
     assert not any(name.endswith(" grade") for name in features.names[: -len(NAMES)])
     assert features.sensor_of[features.names.index("grade")] == NO_SENSOR
@@ -109,12 +109,12 @@ def test_the_grade_has_no_differences_and_its_clock_starts_with_a_change():
     assert found[3][since] == 0
 
 
-def test_an_unknown_grade_sensor_is_refused():
+def test_an_unknown_grade_sensor_is_refused() -> None:
     with pytest.raises(ValueError, match="x9"):
         Features(FeatureConfig(grade="x9"), SENSORS)
 
 
-def test_without_a_clock_the_other_features_stay_as_they_are():
+def test_without_a_clock_the_other_features_stay_as_they_are() -> None:
     rng = np.random.default_rng(8)
     values, events = rng.normal(size=(40, 3)), {11, 12, 30}
     with_clock = Features(CONFIG, SENSORS)
@@ -125,7 +125,7 @@ def test_without_a_clock_the_other_features_stay_as_they_are():
     assert len(without.sensor_of) == len(without.movement) == len(without.names)
 
 
-def test_movement_marks_what_only_grows_when_a_sensor_moves_more():
+def test_movement_marks_what_only_grows_when_a_sensor_moves_more() -> None:
     features = Features(CONFIG, SENSORS)
     calm = walk(features, np.tile([[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]], (20, 1)))[0][-1]
     wild = np.tile([[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]], (20, 1))

@@ -28,17 +28,17 @@ def boosted():
     return model, Boosted(forest, 1.0, base), inputs
 
 
-def test_arrays_say_what_scikit_learn_says(learnt):
+def test_arrays_say_what_scikit_learn_says(learnt) -> None:
     model, forest, inputs = learnt
     np.testing.assert_allclose(forest.leaves(inputs).mean(axis=1), model.predict_proba(inputs)[:, 1], rtol=1e-12)
 
 
-def test_arrays_say_what_boosting_says(boosted):
+def test_arrays_say_what_boosting_says(boosted) -> None:
     model, member, inputs = boosted
     np.testing.assert_allclose(member.logits(inputs), exact_logit(model.predict_proba(inputs)[:, 1]), rtol=1e-9)
 
 
-def test_the_parts_of_a_boosted_explanation_add_up_to_the_logit(boosted):
+def test_the_parts_of_a_boosted_explanation_add_up_to_the_logit(boosted) -> None:
     _, member, inputs = boosted
     beginning = member.forest.value[member.forest.roots].sum() + member.shift
     batch = member.logits(inputs[:50])
@@ -48,7 +48,7 @@ def test_the_parts_of_a_boosted_explanation_add_up_to_the_logit(boosted):
         assert beginning + parts.sum() == pytest.approx(own, abs=1e-9)
 
 
-def test_a_rising_sensor_never_lowers_what_boosted_trees_say():
+def test_a_rising_sensor_never_lowers_what_boosted_trees_say() -> None:
     rng = np.random.default_rng(5)
     inputs = rng.normal(size=(800, 3)).astype(np.float32)
     target = rng.random(800) < 1 / (1 + np.exp(2 - inputs[:, 0] + inputs[:, 1]))  # sensor 1 calms
@@ -63,7 +63,7 @@ def test_a_rising_sensor_never_lowers_what_boosted_trees_say():
     assert (slopes[False] < -1e-6).any(), "without the constraint it follows what it saw"
 
 
-def test_a_row_alone_gets_what_it_gets_in_a_batch(learnt):
+def test_a_row_alone_gets_what_it_gets_in_a_batch(learnt) -> None:
     _, forest, inputs = learnt
     member = Averaged(forest, 1.0, -0.2)
     batch = member.logits(inputs[:50])
@@ -71,7 +71,7 @@ def test_a_row_alone_gets_what_it_gets_in_a_batch(learnt):
     assert [member.explain(row)[0] for row in inputs[:50]] == batch.tolist()
 
 
-def test_the_parts_of_an_explanation_add_up(learnt):
+def test_the_parts_of_an_explanation_add_up(learnt) -> None:
     _, forest, inputs = learnt
     member = Averaged(forest, 1.0, 0.0)
     beginning = logit(forest.value[forest.roots].mean())
@@ -80,7 +80,7 @@ def test_the_parts_of_an_explanation_add_up(learnt):
         assert beginning + parts.sum() == pytest.approx(own, abs=1e-9)
 
 
-def test_a_forest_survives_its_arrays_and_refuses_broken_ones(learnt):
+def test_a_forest_survives_its_arrays_and_refuses_broken_ones(learnt) -> None:
     _, forest, inputs = learnt
     again = Forest.restore(forest.arrays(), 7)
     np.testing.assert_array_equal(again.leaves(inputs), forest.leaves(inputs))
@@ -96,7 +96,7 @@ def test_a_forest_survives_its_arrays_and_refuses_broken_ones(learnt):
         Forest.restore(outside, 7)
 
 
-def test_an_ensemble_explains_its_logit_and_survives_its_arrays(learnt, boosted):
+def test_an_ensemble_explains_its_logit_and_survives_its_arrays(learnt, boosted) -> None:
     _, forest, inputs = learnt
     adding = boosted[1].forest
     rng = np.random.default_rng(0)

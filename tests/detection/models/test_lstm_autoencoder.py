@@ -43,14 +43,14 @@ def naive_autoencoder(model, window):
 
 @pytest.mark.parametrize("hidden", [(4,), (5, 2), (6, 4, 2)])
 @pytest.mark.parametrize("output", ["linear", "sigmoid"])
-def test_the_network_is_what_its_equations_say(hidden, output):
+def test_the_network_is_what_its_equations_say(hidden, output) -> None:
     model = LstmAutoencoder(LstmAutoencoder.Options(hidden=hidden, output=output), STEPS, SENSORS)
     windows = np.random.default_rng(2).normal(size=(BATCH_WINDOWS, STEPS, SENSORS)).astype(np.float32)
     for window, drawn in zip(windows, model.infer(windows), strict=True):
         np.testing.assert_allclose(drawn, naive_autoencoder(model, window), atol=1e-5)
 
 
-def test_the_decoder_mirrors_the_encoder():
+def test_the_decoder_mirrors_the_encoder() -> None:
     assert layer_sizes(60, (32, 16)) == {
         "encoder.0": (60, 32), "encoder.1": (32, 16), "decoder.0": (16, 16), "decoder.1": (16, 32),
     }  # fmt: skip

@@ -25,7 +25,7 @@ def shelve(at=0, until=100, asset="pm-1"):
     return make_feedback("shelve", at=at, until=at_step(until), reason="sensor x7 is being calibrated", asset=asset)
 
 
-def test_an_alarm_that_is_acknowledged_and_then_clears_is_over():
+def test_an_alarm_that_is_acknowledged_and_then_clears_is_over() -> None:
     book = AlarmBook()
     changes = (
         raise_at(book, 1)
@@ -45,7 +45,7 @@ def test_an_alarm_that_is_acknowledged_and_then_clears_is_over():
     assert book.open_alarms() == []
 
 
-def test_an_alarm_that_clears_unseen_waits_until_somebody_has_seen_it():
+def test_an_alarm_that_clears_unseen_waits_until_somebody_has_seen_it() -> None:
     book = AlarmBook()
     raise_at(book, 1)
     assert states(clear_at(book, 1, 3)) == [("1", "unacknowledged", "returned")]
@@ -54,7 +54,7 @@ def test_an_alarm_that_clears_unseen_waits_until_somebody_has_seen_it():
     ]
 
 
-def test_who_judges_an_alarm_has_seen_it():
+def test_who_judges_an_alarm_has_seen_it() -> None:
     book = AlarmBook()
     raise_at(book, 1)
     assert states(book.take_feedback(make_feedback("false-alarm", make_alarm(1).id, at=2))) == [
@@ -62,7 +62,7 @@ def test_who_judges_an_alarm_has_seen_it():
     ]
 
 
-def test_shelving_sets_the_asset_and_its_alarms_aside_until_it_ends():
+def test_shelving_sets_the_asset_and_its_alarms_aside_until_it_ends() -> None:
     book = AlarmBook()
     raise_at(book, 1)
     assert states(book.take_feedback(shelve(at=2, until=10))) == [
@@ -79,13 +79,13 @@ def test_shelving_sets_the_asset_and_its_alarms_aside_until_it_ends():
     assert book.suppression("pm-1") is None
 
 
-def test_shelving_one_asset_leaves_the_others_alone():
+def test_shelving_one_asset_leaves_the_others_alone() -> None:
     book = AlarmBook()
     book.take_feedback(shelve(asset="pm-2"))
     assert states(raise_at(book, 1)) == [("1", "normal", "unacknowledged")]
 
 
-def test_out_of_service_has_no_end_but_being_put_back():
+def test_out_of_service_has_no_end_but_being_put_back() -> None:
     book = AlarmBook()
     book.take_feedback(make_feedback("out-of-service", at=1, reason="rebuild"))
     assert book.tick(MIDNIGHT + 1e9) == []
@@ -94,14 +94,14 @@ def test_out_of_service_has_no_end_but_being_put_back():
     assert states(book.take_feedback(make_feedback("in-service", at=3))) == [(None, "out-of-service", "normal")]
 
 
-def test_shelving_what_is_out_of_service_would_end_its_rest_and_is_ignored():
+def test_shelving_what_is_out_of_service_would_end_its_rest_and_is_ignored() -> None:
     book = AlarmBook()
     book.take_feedback(make_feedback("out-of-service", at=1, reason="rebuild"))
     assert book.take_feedback(shelve(at=2, until=5)) == []
     assert book.suppressed_assets("out-of-service") == ["pm-1"]
 
 
-def test_an_acknowledged_alarm_that_comes_back_from_the_shelf_must_be_seen_again():
+def test_an_acknowledged_alarm_that_comes_back_from_the_shelf_must_be_seen_again() -> None:
     book = AlarmBook()
     raise_at(book, 1)
     book.take_feedback(make_feedback("acknowledge", make_alarm(1).id, at=2))
@@ -109,20 +109,20 @@ def test_an_acknowledged_alarm_that_comes_back_from_the_shelf_must_be_seen_again
     assert states(book.take_feedback(make_feedback("unshelve", at=5)))[0] == ("1", "shelved", "unacknowledged")
 
 
-def test_what_was_said_earlier_but_comes_later_does_not_undo_what_was_said_last():
+def test_what_was_said_earlier_but_comes_later_does_not_undo_what_was_said_last() -> None:
     book = AlarmBook()
     book.take_feedback(shelve(at=5, until=50))
     assert book.take_feedback(make_feedback("unshelve", at=4)) == []
     assert book.suppressed_assets("shelved") == ["pm-1"]
 
 
-def test_feedback_that_is_ahead_of_its_alarm_waits_for_it():
+def test_feedback_that_is_ahead_of_its_alarm_waits_for_it() -> None:
     book = AlarmBook()
     assert book.take_feedback(make_feedback("acknowledge", make_alarm(1).id, at=2)) == []
     assert states(raise_at(book, 1)) == [("1", "normal", "unacknowledged"), ("1", "unacknowledged", "acknowledged")]
 
 
-def test_a_renewed_alarm_goes_on_as_acknowledged_as_it_was_and_the_old_one_is_over():
+def test_a_renewed_alarm_goes_on_as_acknowledged_as_it_was_and_the_old_one_is_over() -> None:
     book = AlarmBook()
     raise_at(book, 1)
     book.take_feedback(make_feedback("acknowledge", make_alarm(1).id, at=2))
@@ -132,7 +132,7 @@ def test_a_renewed_alarm_goes_on_as_acknowledged_as_it_was_and_the_old_one_is_ov
     assert book.open_alarms() == []
 
 
-def test_a_renewal_nobody_has_seen_leaves_one_alarm_to_acknowledge():
+def test_a_renewal_nobody_has_seen_leaves_one_alarm_to_acknowledge() -> None:
     book = AlarmBook()
     raise_at(book, 1)
     clear_at(book, 1, 3)
@@ -140,7 +140,7 @@ def test_a_renewal_nobody_has_seen_leaves_one_alarm_to_acknowledge():
 
 
 @pytest.mark.parametrize("rest", [0, 1])
-def test_an_episode_that_is_renewed_over_and_over_stands_but_does_not_chatter(rest):
+def test_an_episode_that_is_renewed_over_and_over_stands_but_does_not_chatter(rest) -> None:
     book = AlarmBook()
     health = AlarmHealth(book, HealthLimits(standing_seconds=600, chattering_raises=3, chattering_seconds=3_600))
     for step in range(1, 26, 2 + rest):
@@ -154,7 +154,7 @@ def test_an_episode_that_is_renewed_over_and_over_stands_but_does_not_chatter(re
         assert (figures.chattering, figures.standing, figures.unacknowledged) == (0, 0, 1)
 
 
-def test_an_alarm_after_which_steps_went_without_cover_is_one_of_its_own():
+def test_an_alarm_after_which_steps_went_without_cover_is_one_of_its_own() -> None:
     book = AlarmBook()
     raise_at(book, 1)
     clear_at(book, 1, 3)
@@ -189,7 +189,7 @@ def play(book, given):
 
 
 @given(inputs)
-def test_every_change_is_published_so_that_the_published_changes_give_the_same_book(given):
+def test_every_change_is_published_so_that_the_published_changes_give_the_same_book(given) -> None:
     book, copy = AlarmBook(), AlarmBook()
     changes = play(book, given)
     copy.restore(changes)
@@ -205,7 +205,7 @@ def test_every_change_is_published_so_that_the_published_changes_give_the_same_b
 
 
 @given(inputs)
-def test_taking_each_message_twice_changes_nothing(given):
+def test_taking_each_message_twice_changes_nothing(given) -> None:
     once, twice = AlarmBook(), AlarmBook()
     changes = play(once, given)
     again = []
@@ -229,15 +229,15 @@ def test_taking_each_message_twice_changes_nothing(given):
         ({"probability": None}, "medium"),
     ],
 )
-def test_the_priority_follows_the_cost_at_stake(changes, expected):
+def test_the_priority_follows_the_cost_at_stake(changes, expected) -> None:
     assert priority_of(make_alarm(1, **changes)) == expected
 
 
-def test_the_health_figures_count_what_an_operator_has_to_cope_with():
+def test_the_health_figures_count_what_an_operator_has_to_cope_with() -> None:
     book = AlarmBook()
     health = AlarmHealth(book, HealthLimits(standing_seconds=600, chattering_raises=3, chattering_seconds=1_800))
 
-    def take(alarm: Alarm, now):
+    def take(alarm: Alarm, now) -> None:
         book.take_alarm(alarm, now)
         if alarm.state == "raised":
             health.note_raised(alarm.asset, alarm.id, from_iso(alarm.raised_at))

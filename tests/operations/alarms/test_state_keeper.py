@@ -18,7 +18,7 @@ from tests.support.messages import MIDNIGHT, at_step, make_alarm, make_feedback
 class MemoryStateLog:
     """Hands out `inputs` from the committed place on; keeps what is published. `broken`: publishing fails."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.inputs, self.published, self.committed, self.broken = [], [], 0, False
 
     async def restore(self):
@@ -36,12 +36,12 @@ class MemoryStateLog:
         self.position = len(self.inputs)
         return found
 
-    async def publish(self, changes):
+    async def publish(self, changes) -> None:
         if self.broken:
             raise ConnectionError
         self.published += changes
 
-    async def commit(self):
+    async def commit(self) -> None:
         self.committed = self.position
 
 
@@ -53,11 +53,11 @@ def start(log, now=MIDNIGHT):
     return keeper, lambda name: registry.get_sample_value(f"stream_detector_forwarder_{name}")
 
 
-def take(log, *messages):
+def take(log, *messages) -> None:
     log.inputs += [StateInput(message, MIDNIGHT, AlarmRecord(None, MIDNIGHT, "t", 0, 0)) for message in messages]
 
 
-def test_changes_are_published_before_the_progress_is_kept_and_repeated_after_a_crash():
+def test_changes_are_published_before_the_progress_is_kept_and_repeated_after_a_crash() -> None:
     log = MemoryStateLog()
     take(log, make_alarm(1))
     log.broken = True
@@ -71,7 +71,7 @@ def test_changes_are_published_before_the_progress_is_kept_and_repeated_after_a_
     assert ([change.state for change in log.published], log.committed) == (["unacknowledged"], 1)
 
 
-def test_what_was_published_but_not_committed_is_not_published_again():
+def test_what_was_published_but_not_committed_is_not_published_again() -> None:
     log = MemoryStateLog()
     take(log, make_alarm(1), make_feedback("acknowledge", make_alarm(1).id, at=2))
     keeper, _ = start(log)
@@ -82,7 +82,7 @@ def test_what_was_published_but_not_committed_is_not_published_again():
     assert [change.state for change in log.published] == ["unacknowledged", "acknowledged"]
 
 
-def test_the_figures_are_shown_and_a_restart_brings_them_back():
+def test_the_figures_are_shown_and_a_restart_brings_them_back() -> None:
     log = MemoryStateLog()
     shelve = make_feedback("shelve", asset="pm-2", until=at_step(99), reason="calibration")
     take(log, make_alarm(1), shelve)
@@ -100,7 +100,7 @@ class Killed(BaseException):
 class CrashingLog(MemoryStateLog):
     """Hands out so many inputs at a time; the process dies after so many publishes, again and again."""
 
-    def __init__(self, batch, lives):
+    def __init__(self, batch, lives) -> None:
         super().__init__()
         self.batch, self.lives = batch, list(lives)
 
@@ -109,7 +109,7 @@ class CrashingLog(MemoryStateLog):
         self.position += len(found)
         return found
 
-    async def publish(self, changes):
+    async def publish(self, changes) -> None:
         for change in changes:
             if self.lives:
                 if self.lives[0] == 0:
@@ -171,7 +171,7 @@ def as_inputs(given):
 @example([("raise", 1), ("shelve", 1)], 5, [2])
 @example([("raise", 1), ("shelve", 1), ("unshelve", 1)], 5, [4])
 @example([("acknowledge", 1), ("raise", 1)], 1, [1])
-def test_states_are_the_same_whenever_the_keeper_is_killed_between_two_publishes(given, batch, lives):
+def test_states_are_the_same_whenever_the_keeper_is_killed_between_two_publishes(given, batch, lives) -> None:
     inputs = as_inputs(given)
     undisturbed, log = CrashingLog(batch, []), CrashingLog(batch, lives)
     expected = as_told(run(undisturbed, inputs))

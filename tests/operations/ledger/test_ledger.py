@@ -22,34 +22,34 @@ def of(*messages):
     return report(fill(Ledger(), *messages))
 
 
-def test_a_break_two_steps_after_the_alarm_is_caught_with_four_minutes_of_lead():
+def test_a_break_two_steps_after_the_alarm_is_caught_with_four_minutes_of_lead() -> None:
     total = of(make_alarm(8), make_alarm(8, 10), make_event(10)).total
     assert (total.events, total.caught, total.missed, total.alarms, total.false_alarms) == (1, 1, 0, 1, 0)
     assert (total.cost, total.never_cost, total.saved, total.saving) == (5.0, 100.0, 95.0, 0.95)
     assert total.lead_minutes == (4.0,)
 
 
-def test_a_break_anywhere_inside_its_step_belongs_to_that_step():
+def test_a_break_anywhere_inside_its_step_belongs_to_that_step() -> None:
     assert of(make_alarm(8, 10), make_event(10.99)).total.caught == 1
     assert of(make_alarm(8, 10), make_event(12.01)).total.caught == 0
 
 
-def test_a_break_without_an_alarm_is_missed_and_an_alarm_without_a_break_is_false():
+def test_a_break_without_an_alarm_is_missed_and_an_alarm_without_a_break_is_false() -> None:
     total = of(make_alarm(100, 102), make_event(10)).total
     assert (total.missed, total.false_alarms, total.cost) == (1, 1, 105.0)
 
 
-def test_an_alarm_still_up_is_paid_for_but_not_yet_false():
+def test_an_alarm_still_up_is_paid_for_but_not_yet_false() -> None:
     total = of(make_alarm(8)).total
     assert (total.open_alarms, total.false_alarms, total.cost) == (1, 0, 5.0)
 
 
-def test_an_alarm_that_was_never_cleared_does_not_catch_what_comes_later():
+def test_an_alarm_that_was_never_cleared_does_not_catch_what_comes_later() -> None:
     assert of(make_alarm(8), make_event(10)).total.caught == 1
     assert of(make_alarm(8), make_event(500)).total.caught == 0
 
 
-def test_a_corrected_event_counts_once_at_its_new_time():
+def test_a_corrected_event_counts_once_at_its_new_time() -> None:
     logged = make_event(10, id="e1", logged_at=1.0)
     corrected = make_event(20, id="e1", logged_at=2.0)
     for order in ((logged, corrected), (corrected, logged), (corrected, logged, corrected, logged)):
@@ -57,41 +57,41 @@ def test_a_corrected_event_counts_once_at_its_new_time():
         assert (total.events, total.caught) == (1, 1)
 
 
-def test_a_retracted_event_never_happened():
+def test_a_retracted_event_never_happened() -> None:
     assert of(make_event(10, id="e1"), make_event(10, id="e1", logged_at=5.0, retracted=True)).total.events == 0
     assert of(make_event(10, retracted=True), make_event(10)).total.events == 0
 
 
-def test_the_same_break_logged_by_two_people_within_one_step_is_one_break():
+def test_the_same_break_logged_by_two_people_within_one_step_is_one_break() -> None:
     assert of(make_alarm(8, 10), make_event(10), make_event(10.5, "sheet break")).total.events == 1
 
 
-def test_events_that_cost_nothing_can_be_left_out():
+def test_events_that_cost_nothing_can_be_left_out() -> None:
     ledger = fill(Ledger(event_names={"break"}), make_event(10), make_event(50, "grade change"))
     assert report(ledger).total.events == 1
 
 
-def test_the_event_names_its_asset_or_the_key_does():
+def test_the_event_names_its_asset_or_the_key_does() -> None:
     ledger = Ledger()
     ledger.add_event("pm-1", make_event(10))
     ledger.add_event("some-key", make_event(10, asset="pm-2"))
     assert ledger.assets == ["pm-1", "pm-2"]
 
 
-def test_events_before_any_alarm_have_the_default_price_and_no_bundle():
+def test_events_before_any_alarm_have_the_default_price_and_no_bundle() -> None:
     ledger = fill(Ledger(default_costs=Costs(fn=70.0)), make_event(10))
     assert report(ledger).total.never_cost == 70.0
     assert list(report(ledger).by_bundle) == [UNKNOWN_BUNDLE]
 
 
-def test_a_missed_break_is_booked_on_the_bundle_that_was_in_service():
+def test_a_missed_break_is_booked_on_the_bundle_that_was_in_service() -> None:
     by_bundle = of(
         make_alarm(8, 10, bundle="old"), make_alarm(300, 302, bundle="new"), make_event(100), make_event(400)
     ).by_bundle
     assert (by_bundle["old"].missed, by_bundle["new"].missed) == (1, 1)
 
 
-def test_bundles_with_other_steps_and_leads_are_matched_on_their_own_grid():
+def test_bundles_with_other_steps_and_leads_are_matched_on_their_own_grid() -> None:
     slow = make_alarm(
         5,
         10,
@@ -105,7 +105,7 @@ def test_bundles_with_other_steps_and_leads_are_matched_on_their_own_grid():
     assert of(slow, make_event(14.5)).total.caught == 1
 
 
-def test_the_newest_judgement_is_kept_beside_the_cost_and_does_not_change_it():
+def test_the_newest_judgement_is_kept_beside_the_cost_and_does_not_change_it() -> None:
     alarm = make_alarm(8, 10)
     judged = of(alarm, make_feedback("real", alarm.id, at=9), make_feedback("false-alarm", alarm.id, at=8))
     assert (judged.total.judged_real, judged.total.judged_false) == (1, 0)
@@ -113,7 +113,7 @@ def test_the_newest_judgement_is_kept_beside_the_cost_and_does_not_change_it():
     assert judged.alarms[0].feedback == "real"
 
 
-def test_periods_add_up_even_where_the_cut_lies_between_alarm_and_break():
+def test_periods_add_up_even_where_the_cut_lies_between_alarm_and_break() -> None:
     ledger = fill(Ledger(), make_alarm(8, 10), make_event(10), make_alarm(100, 102))
     cut = MIDNIGHT + 9 * STEP_SECONDS
     before, after = report(ledger, until=cut), report(ledger, since=cut)
@@ -121,23 +121,23 @@ def test_periods_add_up_even_where_the_cut_lies_between_alarm_and_break():
     assert before.total.cost + after.total.cost == report(ledger).total.cost
 
 
-def test_days_are_booked_in_utc_by_event_time():
+def test_days_are_booked_in_utc_by_event_time() -> None:
     days = of(make_alarm(STEPS_A_DAY - 1, STEPS_A_DAY + 1), make_event(STEPS_A_DAY + 1)).by_day
     assert (days["2026-05-01"].cost, days["2026-05-02"].cost) == (5.0, 0.0)
 
 
-def test_one_event_in_a_wrong_century_does_not_break_the_interval():
+def test_one_event_in_a_wrong_century_does_not_break_the_interval() -> None:
     total = of(make_event(10), make_event(10, time="0002-01-01T00:00:00Z"), make_alarm(8, 10)).total
     assert total.events == 2
 
 
-def test_a_report_can_be_confined_to_an_asset():
+def test_a_report_can_be_confined_to_an_asset() -> None:
     ledger = fill(Ledger(), make_alarm(8, 10), make_alarm(8, 10, asset="pm-2"))
     assert report(ledger, asset="pm-2").total.alarms == 1
     assert report(ledger, asset="pm-9").total.saving is None
 
 
-def test_an_alarm_that_contradicts_itself_is_refused():
+def test_an_alarm_that_contradicts_itself_is_refused() -> None:
     with pytest.raises(ValueError, match="until_steps"):
         Ledger().add_alarm(make_alarm(8, expected_until="2026-05-01T00:00:00Z"))
     with pytest.raises(ValueError, match="zone"):
@@ -149,7 +149,7 @@ event_steps = st.lists(st.integers(0, 70), max_size=8, unique=True)
 
 
 @given(alarms, event_steps)
-def test_the_ledger_prices_as_the_backtest_does(alarms, event_steps):
+def test_the_ledger_prices_as_the_backtest_does(alarms, event_steps) -> None:
     ledger = fill(Ledger(), *(make_alarm(r, r + n) for r, n in alarms), *(make_event(s) for s in event_steps))
     intervals = [(raised, raised + length) for raised, length in alarms]
     priced = event_cost(intervals, event_steps, LeadConfig(from_steps=1, until_steps=2), CostConfig())
@@ -164,7 +164,7 @@ def test_the_ledger_prices_as_the_backtest_does(alarms, event_steps):
     st.lists(st.tuples(st.integers(0, 70), st.integers(0, 3), st.integers(0, 9), st.booleans()), max_size=8),
     st.randoms(),
 )
-def test_the_order_of_arrival_and_repeats_change_not_a_byte(alarms, logged, random):
+def test_the_order_of_arrival_and_repeats_change_not_a_byte(alarms, logged, random) -> None:
     messages = [make_alarm(r) for r, _ in alarms] + [make_alarm(r, r + n) for r, n in alarms]
     messages += [make_event(step, id=str(i), logged_at=float(at), retracted=gone) for step, i, at, gone in logged]
     messages += [
@@ -177,7 +177,7 @@ def test_the_order_of_arrival_and_repeats_change_not_a_byte(alarms, logged, rand
     assert orjson.dumps(of(*again).to_json()) == once
 
 
-def test_what_was_asked_for_in_between_does_not_change_the_answer():
+def test_what_was_asked_for_in_between_does_not_change_the_answer() -> None:
     ledger = Ledger()
     messages = [make_alarm(8), make_event(10), make_alarm(8, 10), make_feedback("real", make_alarm(8).id)]
     for message in messages:
@@ -186,7 +186,7 @@ def test_what_was_asked_for_in_between_does_not_change_the_answer():
     assert report(ledger) == of(*messages)
 
 
-def test_old_entries_can_be_forgotten():
+def test_old_entries_can_be_forgotten() -> None:
     ledger = fill(Ledger(), make_alarm(8, 10), make_event(10), make_alarm(STEPS_A_DAY, STEPS_A_DAY + 2))
     report(ledger)
     ledger.forget_before(MIDNIGHT + 86_400)
@@ -194,7 +194,7 @@ def test_old_entries_can_be_forgotten():
     assert report(ledger).total.events == 0
 
 
-def test_the_gauges_follow_the_ledger_and_a_correction_takes_back_what_was_shown():
+def test_the_gauges_follow_the_ledger_and_a_correction_takes_back_what_was_shown() -> None:
     registry = CollectorRegistry()
     ledger = Ledger()
     gauges = LedgerGauges(ledger, LedgerMetrics(registry))
@@ -212,7 +212,7 @@ def test_the_gauges_follow_the_ledger_and_a_correction_takes_back_what_was_shown
     assert registry.get_sample_value("stream_detector_ledger_lead_seconds_count") == 1
 
 
-def test_gauges_are_bounded_however_many_assets_there_are():
+def test_gauges_are_bounded_however_many_assets_there_are() -> None:
     registry = CollectorRegistry()
     ledger = Ledger()
     gauges = LedgerGauges(ledger, LedgerMetrics(registry), max_assets=2)
@@ -225,7 +225,7 @@ def test_gauges_are_bounded_however_many_assets_there_are():
     )
 
 
-def test_the_table_on_a_terminal_shows_every_day_whole():
+def test_the_table_on_a_terminal_shows_every_day_whole() -> None:
     ledger = fill(Ledger(), make_alarm(8, 10), make_event(10), make_event(10 + STEPS_A_DAY))
     console = Console(width=80, file=StringIO())
     print_report(report(ledger), console)

@@ -21,7 +21,7 @@ AT_ONCE = RetryPolicy(first_seconds=0.0, longest_seconds=0.0, jitter_seconds=0.0
 class Bench:
     """A delivery with a log in memory, a clock set by hand, and restarts."""
 
-    def __init__(self, receiver=None, batch=100):
+    def __init__(self, receiver=None, batch=100) -> None:
         self.log = MemoryAlarmLog(batch)
         self.receiver = receiver or FakeReceiver()
         self.book = AlarmBook()
@@ -30,14 +30,14 @@ class Bench:
         self.metrics = ForwarderMetrics(self.registry)
         self.start()
 
-    def start(self):
+    def start(self) -> None:
         self.delivery = Delivery(
             self.receiver, self.log, self.book, WRITER, self.metrics, AT_ONCE, 86_400.0, lambda: self.now
         )
         self.restored = False
 
     def run(self, steps=1):
-        async def go():
+        async def go() -> None:
             if not self.restored:
                 await self.delivery.restore()
                 self.restored = True
@@ -53,7 +53,7 @@ class Bench:
         )
 
 
-def test_an_alarm_is_told_when_raised_and_when_cleared_and_then_committed():
+def test_an_alarm_is_told_when_raised_and_when_cleared_and_then_committed() -> None:
     bench = Bench()
     alarm = make_alarm(1)
     bench.log.append(alarm, make_alarm(1, 3))
@@ -61,14 +61,14 @@ def test_an_alarm_is_told_when_raised_and_when_cleared_and_then_committed():
     assert (bench.log.committed, bench.counted("notifications_accepted")) == (2, 2)
 
 
-def test_repeats_in_the_log_are_told_once():
+def test_repeats_in_the_log_are_told_once() -> None:
     bench = Bench(batch=1)
     bench.log.append(*[make_alarm(1), make_alarm(1, 3)] * 3)
     assert len(bench.run(steps=6)) == 2
     assert bench.log.committed == 6
 
 
-def test_a_receiver_that_refuses_gets_everything_in_order_later():
+def test_a_receiver_that_refuses_gets_everything_in_order_later() -> None:
     bench = Bench()
     bench.receiver.refusals = 7
     bench.log.append(make_alarm(1), make_alarm(1, 3), make_alarm(5))
@@ -76,13 +76,13 @@ def test_a_receiver_that_refuses_gets_everything_in_order_later():
     assert bench.counted("notification_failures") == 7
 
 
-def test_a_receiver_that_hangs_does_not_keep_another_waiting_and_loses_nothing():
+def test_a_receiver_that_hangs_does_not_keep_another_waiting_and_loses_nothing() -> None:
     class Hanging(FakeReceiver):
-        async def deliver(self, notifications):
+        async def deliver(self, notifications) -> None:
             await self.released.wait()
             await super().deliver(notifications)
 
-    async def go():
+    async def go() -> None:
         hanging, healthy = Bench(Hanging("hanging")), Bench(FakeReceiver("healthy"))
         hanging.receiver.released = asyncio.Event()
         for bench in (hanging, healthy):
@@ -105,9 +105,9 @@ def test_a_receiver_that_hangs_does_not_keep_another_waiting_and_loses_nothing()
     asyncio.run(go())
 
 
-def test_a_stop_in_the_middle_of_a_batch_commits_what_was_accepted_and_no_more():
+def test_a_stop_in_the_middle_of_a_batch_commits_what_was_accepted_and_no_more() -> None:
     class Stuck(FakeReceiver):
-        async def deliver(self, notifications):
+        async def deliver(self, notifications) -> None:
             if len(self.got) == 2:
                 await asyncio.Event().wait()
             await super().deliver(notifications)
@@ -129,15 +129,15 @@ def test_a_stop_in_the_middle_of_a_batch_commits_what_was_accepted_and_no_more()
     assert bench.run() == [(make_alarm(3).id, "raised"), (make_alarm(4).id, "raised")]
 
 
-def shelve(bench, until=10):
+def shelve(bench, until=10) -> None:
     bench.book.take_feedback(make_feedback("shelve", at=0, until=at_step(until), reason="calibration"))
 
 
-def unshelve(bench):
+def unshelve(bench) -> None:
     bench.book.take_feedback(make_feedback("unshelve", at=1))
 
 
-def test_a_shelved_alarm_is_told_when_it_comes_back_and_still_is_up():
+def test_a_shelved_alarm_is_told_when_it_comes_back_and_still_is_up() -> None:
     bench = Bench()
     shelve(bench)
     bench.log.append(make_alarm(1), make_alarm(2), make_alarm(2, 4))
@@ -147,7 +147,7 @@ def test_a_shelved_alarm_is_told_when_it_comes_back_and_still_is_up():
     assert bench.run() == [(make_alarm(1).id, "raised")]
 
 
-def test_an_alarm_held_back_by_a_shelf_survives_a_restart():
+def test_an_alarm_held_back_by_a_shelf_survives_a_restart() -> None:
     bench = Bench()
     shelve(bench)
     bench.log.append(make_alarm(1))
@@ -159,7 +159,7 @@ def test_an_alarm_held_back_by_a_shelf_survives_a_restart():
     assert len(bench.run()) == 1
 
 
-def test_shelving_takes_an_alarm_back_and_its_return_has_another_key():
+def test_shelving_takes_an_alarm_back_and_its_return_has_another_key() -> None:
     bench = Bench()
     bench.log.append(make_alarm(1))
     bench.run()
@@ -171,7 +171,7 @@ def test_shelving_takes_an_alarm_back_and_its_return_has_another_key():
     assert len({notification.key for notification in bench.receiver.got}) == 3
 
 
-def test_a_receiver_that_forgets_is_reminded_of_what_is_up_also_after_a_restart():
+def test_a_receiver_that_forgets_is_reminded_of_what_is_up_also_after_a_restart() -> None:
     bench = Bench(FakeReceiver(repeat_seconds=60.0))
     bench.log.append(make_alarm(1), make_alarm(2), make_alarm(2, 4), timestamp=1_000.0)
     bench.run()
@@ -183,7 +183,7 @@ def test_a_receiver_that_forgets_is_reminded_of_what_is_up_also_after_a_restart(
     assert bench.run() == [(make_alarm(1).id, "raised")] * 2
 
 
-def test_an_alarm_whose_detector_is_gone_is_not_repeated_for_ever():
+def test_an_alarm_whose_detector_is_gone_is_not_repeated_for_ever() -> None:
     bench = Bench(FakeReceiver(repeat_seconds=60.0))
     bench.log.append(make_alarm(1), timestamp=1_000.0)
     bench.run()
@@ -192,14 +192,14 @@ def test_an_alarm_whose_detector_is_gone_is_not_repeated_for_ever():
     assert bench.run() == []
 
 
-def test_a_record_that_is_no_alarm_is_passed_over():
+def test_a_record_that_is_no_alarm_is_passed_over() -> None:
     bench = Bench()
     bench.log.append(None, make_alarm(1))
     assert len(bench.run()) == 1
     assert bench.log.committed == 2
 
 
-def test_an_alarm_that_the_receiver_refuses_for_good_does_not_keep_the_next_ones_from_people(caplog):
+def test_an_alarm_that_the_receiver_refuses_for_good_does_not_keep_the_next_ones_from_people(caplog) -> None:
     bench = Bench()
     bad = make_alarm(1)
     bench.receiver.never = {bad.id}
@@ -210,7 +210,7 @@ def test_an_alarm_that_the_receiver_refuses_for_good_does_not_keep_the_next_ones
     assert f"refuses alarm {bad.id}" in caplog.text
 
 
-def test_of_many_reminders_only_the_one_that_is_refused_is_left_out():
+def test_of_many_reminders_only_the_one_that_is_refused_is_left_out() -> None:
     bench = Bench(FakeReceiver(repeat_seconds=60.0))
     bench.log.append(*(make_alarm(step) for step in (1, 2, 3)), timestamp=1_000.0)
     bench.run()
@@ -223,9 +223,9 @@ def test_of_many_reminders_only_the_one_that_is_refused_is_left_out():
 @pytest.mark.parametrize(
     ("asked", "waited"), [(None, [1.0, 2.0, 4.0, 8.0, 10.0]), (7.0, [7.0, 7.0, 7.0, 8.0, 10.0]), (60.0, [60.0] * 5)]
 )
-def test_waits_grow_and_are_as_long_as_the_receiver_asks(monkeypatch, asked, waited):
+def test_waits_grow_and_are_as_long_as_the_receiver_asks(monkeypatch, asked, waited) -> None:
     class Busy(FakeReceiver):
-        async def deliver(self, notifications):
+        async def deliver(self, notifications) -> None:
             if self.refusals:
                 self.refusals -= 1
                 raise DeliveryError("429", asked)
@@ -233,7 +233,7 @@ def test_waits_grow_and_are_as_long_as_the_receiver_asks(monkeypatch, asked, wai
 
     slept = []
 
-    async def sleep(seconds):
+    async def sleep(seconds) -> None:
         slept.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
@@ -245,7 +245,7 @@ def test_waits_grow_and_are_as_long_as_the_receiver_asks(monkeypatch, asked, wai
     assert slept == waited
 
 
-def test_an_alarm_that_comes_back_after_a_restart_has_a_key_that_was_not_seen():
+def test_an_alarm_that_comes_back_after_a_restart_has_a_key_that_was_not_seen() -> None:
     bench = Bench()
     bench.log.append(make_alarm(1))
     bench.run()
@@ -282,11 +282,11 @@ class Mortal(FakeReceiver):
 class UncommittedLog(MemoryAlarmLog):
     """Some of the commits are never made."""
 
-    def __init__(self, batch, skipped):
+    def __init__(self, batch, skipped) -> None:
         super().__init__(batch)
         self.skipped, self.commits = skipped, 0
 
-    async def commit(self, untold):
+    async def commit(self, untold) -> None:
         self.commits += 1
         if self.commits not in self.skipped:
             await super().commit(untold)
@@ -299,13 +299,13 @@ inputs = st.lists(
 
 @given(inputs, st.integers(1, 3), st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=5),
        st.sets(st.integers(1, 12)))  # fmt: skip
-def test_whenever_the_forwarder_is_killed_every_alarm_that_should_be_told_is_told(given, batch, lives, skipped):
+def test_whenever_the_forwarder_is_killed_every_alarm_that_should_be_told_is_told(given, batch, lives, skipped) -> None:
     bench = Bench(Mortal(), batch)
     bench.log = UncommittedLog(batch, skipped)
     bench.receiver.lives = list(lives)
     bench.start()
 
-    def run():
+    def run() -> None:
         while True:
             try:
                 bench.run(steps=3)

@@ -10,7 +10,7 @@ from stream_detector.operations.signing import sign, verify
 from tests.support.messages import MIDNIGHT, make_alarm
 
 
-def test_the_english_text_says_when_how_likely_why_and_what_to_do():
+def test_the_english_text_says_when_how_likely_why_and_what_to_do() -> None:
     alarm = make_alarm(
         300,
         top_sensors=[
@@ -28,7 +28,7 @@ def test_the_english_text_says_when_how_likely_why_and_what_to_do():
     assert texts["description"].splitlines()[0] == "When: 2026-05-01, 10:02 to 10:04 (UTC)"
 
 
-def test_the_korean_text_is_korean_and_in_the_plants_time():
+def test_the_korean_text_is_korean_and_in_the_plants_time() -> None:
     texts = Writer("ko", ZoneInfo("Asia/Seoul")).write(make_alarm(300), "raised").texts
     assert texts["summary"] == "pm-1: 19:02~19:04 사이에 이상 발생 예상, 확률 12 %"
     assert texts["why"] == "x7 현재값 12.5, 예상값 10.25 (근거의 60 %)"
@@ -41,7 +41,7 @@ def test_the_korean_text_is_korean_and_in_the_plants_time():
     "changes", [{}, {"probability": None}, {"top_sensors": []}, {"recipe": "lstm"}, {"costs": make_alarm(1).costs}]
 )
 @pytest.mark.parametrize("state", ["raised", "cleared", "suppressed"])
-def test_every_text_is_complete_whatever_is_unknown(language, changes, state):
+def test_every_text_is_complete_whatever_is_unknown(language, changes, state) -> None:
     notification = Writer(language).write(make_alarm(300, **changes), state, MIDNIGHT + 36_600, "calibration")
     for text in notification.texts.values():
         assert text
@@ -49,7 +49,7 @@ def test_every_text_is_complete_whatever_is_unknown(language, changes, state):
         assert "{" not in text
 
 
-def test_a_plant_may_replace_a_single_template(tmp_path):
+def test_a_plant_may_replace_a_single_template(tmp_path) -> None:
     (tmp_path / "ko").mkdir()
     (tmp_path / "ko" / "action.j2").write_text("{{ asset }}: call the shift leader")
     texts = Writer("ko", folder=tmp_path).write(make_alarm(300), "raised").texts
@@ -58,14 +58,14 @@ def test_a_plant_may_replace_a_single_template(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{{ nothing_of_that_name }}", "{% if %}"])
-def test_a_template_that_cannot_be_used_is_a_mistake_of_the_user(tmp_path, content):
+def test_a_template_that_cannot_be_used_is_a_mistake_of_the_user(tmp_path, content) -> None:
     (tmp_path / "en").mkdir()
     (tmp_path / "en" / "why.j2").write_text(content)
     with pytest.raises(UsageError, match="template"):
         Writer("en", folder=tmp_path)
 
 
-def test_a_template_that_fails_on_one_alarm_does_not_keep_it_from_people(tmp_path):
+def test_a_template_that_fails_on_one_alarm_does_not_keep_it_from_people(tmp_path) -> None:
     (tmp_path / "ko").mkdir()
     (tmp_path / "ko" / "why.j2").write_text("{{ 1 / top_sensors | length }}")
     notification = Writer("ko", folder=tmp_path).write(make_alarm(300, top_sensors=[]), "raised")
@@ -73,12 +73,12 @@ def test_a_template_that_fails_on_one_alarm_does_not_keep_it_from_people(tmp_pat
     assert notification.key == f"{make_alarm(300).id}:raised"
 
 
-def test_an_unknown_language_names_those_that_are_shipped():
+def test_an_unknown_language_names_those_that_are_shipped() -> None:
     with pytest.raises(UsageError, match="en, ko"):
         Writer("tlh")
 
 
-def test_the_labels_stay_the_same_from_raised_to_cleared():
+def test_the_labels_stay_the_same_from_raised_to_cleared() -> None:
     writer, alarm = Writer(), make_alarm(300, probability=0.5)
     raised = to_alert(writer.write(alarm, "raised"), MIDNIGHT + 40_000)
     cleared = to_alert(writer.write(alarm, "cleared", MIDNIGHT + 36_600), MIDNIGHT + 40_000)
@@ -88,12 +88,12 @@ def test_the_labels_stay_the_same_from_raised_to_cleared():
     assert (cleared["startsAt"], cleared["endsAt"]) == ("2026-05-01T10:00:00Z", "2026-05-01T10:10:00Z")
 
 
-def test_a_plant_clock_that_is_ahead_gives_no_end_in_the_future_and_none_before_the_start():
+def test_a_plant_clock_that_is_ahead_gives_no_end_in_the_future_and_none_before_the_start() -> None:
     alert = to_alert(Writer().write(make_alarm(300), "cleared", MIDNIGHT + 36_600), MIDNIGHT)
     assert alert["startsAt"] == alert["endsAt"] == "2026-05-01T00:00:00Z"
 
 
-def test_a_signature_holds_for_this_body_this_secret_and_a_while():
+def test_a_signature_holds_for_this_body_this_secret_and_a_while() -> None:
     headers = sign(b"secret", b"body", 1_000.0)
     assert verify(b"secret", b"body", headers, 1_100.0)
     assert not verify(b"secret", b"bodY", headers, 1_100.0)
@@ -104,7 +104,7 @@ def test_a_signature_holds_for_this_body_this_secret_and_a_while():
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_two_plants_with_machines_of_the_same_name_are_told_apart(language):
+def test_two_plants_with_machines_of_the_same_name_are_told_apart(language) -> None:
     ulsan, pohang = (Writer(language, site=site).write(make_alarm(300), "raised") for site in ("ulsan", "pohang"))
     assert ulsan.texts["summary"].startswith("ulsan, pm-1: ")
     assert ulsan.key != pohang.key
@@ -112,7 +112,7 @@ def test_two_plants_with_machines_of_the_same_name_are_told_apart(language):
     assert to_alert(pohang, MIDNIGHT)["labels"]["site"] == "pohang"
 
 
-def test_without_a_site_labels_and_keys_stay_as_they_are():
+def test_without_a_site_labels_and_keys_stay_as_they_are() -> None:
     notification = Writer().write(make_alarm(300), "raised")
     assert set(to_alert(notification, MIDNIGHT)["labels"]) == {"alertname", "asset", "severity", "bundle", "recipe"}
     assert notification.key == f"{notification.alarm.id}:raised"

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Never
 
 import aiohttp
 import pytest
@@ -14,8 +15,8 @@ from tests.support.paths import DEPLOY
 CONFIGURATION = DEPLOY / "alertmanager" / "alertmanager.yml"
 
 
-def deliver(make, *notifications, timeout_seconds=5.0):
-    async def go():
+def deliver(make, *notifications, timeout_seconds=5.0) -> None:
+    async def go() -> None:
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             receiver = make(session)
@@ -25,14 +26,14 @@ def deliver(make, *notifications, timeout_seconds=5.0):
     asyncio.run(go())
 
 
-def test_a_webhook_that_hangs_is_given_up_in_time():
+def test_a_webhook_that_hangs_is_given_up_in_time() -> None:
     with HttpReceiver() as receiver:
         receiver.mode = "hang"
         with pytest.raises(DeliveryError, match="Timeout"):
             deliver(lambda s: Webhook(s, receiver.url), Writer().write(make_alarm(1), "raised"), timeout_seconds=0.3)
 
 
-def test_a_receiver_that_is_not_there_or_refuses_says_so():
+def test_a_receiver_that_is_not_there_or_refuses_says_so() -> None:
     notification = Writer().write(make_alarm(1), "raised")
     with HttpReceiver() as receiver:
         receiver.mode = "refuse"
@@ -55,7 +56,9 @@ def test_a_receiver_that_is_not_there_or_refuses_says_so():
         (503, {"Retry-After": "soon"}, DeliveryError, None),
     ],
 )
-def test_a_refusal_of_the_content_is_told_from_one_that_would_meet_every_alarm(status, headers, kind, wait_seconds):
+def test_a_refusal_of_the_content_is_told_from_one_that_would_meet_every_alarm(
+    status, headers, kind, wait_seconds
+) -> None:
     async def go():
         async def answer(_):
             return web.Response(status=status, headers=headers)
@@ -77,9 +80,9 @@ def test_a_refusal_of_the_content_is_told_from_one_that_would_meet_every_alarm(s
     assert (type(error), error.wait_seconds) == (kind, wait_seconds)
 
 
-def test_a_redirect_is_no_acceptance():
-    async def go():
-        async def elsewhere(_):
+def test_a_redirect_is_no_acceptance() -> None:
+    async def go() -> None:
+        async def elsewhere(_) -> Never:
             raise web.HTTPFound("/login")
 
         async def login(_):
@@ -102,7 +105,7 @@ def test_a_redirect_is_no_acceptance():
 
 @pytest.mark.prometheus
 @pytest.mark.slow
-def test_an_alarm_of_last_year_replayed_today_is_told_and_cleared_by_alertmanager():
+def test_an_alarm_of_last_year_replayed_today_is_told_and_cleared_by_alertmanager() -> None:
     if reason := monitoring.why_no_monitoring():
         pytest.skip(reason)
     writer, alarm = Writer(), make_alarm(1)
@@ -117,7 +120,7 @@ def test_an_alarm_of_last_year_replayed_today_is_told_and_cleared_by_alertmanage
 
 @pytest.mark.prometheus
 @pytest.mark.slow
-def test_alertmanager_takes_every_text_in_every_language():
+def test_alertmanager_takes_every_text_in_every_language() -> None:
     if reason := monitoring.why_no_monitoring():
         pytest.skip(reason)
     with monitoring.Alertmanager(CONFIGURATION) as running:

@@ -19,31 +19,31 @@ from tests.support.messages import make_alarm
 
 
 @pytest.mark.parametrize("module", [forwarder_process, moment, notification, ledger, receivers])
-def test_the_examples_in_the_docstrings_hold(module):
+def test_the_examples_in_the_docstrings_hold(module) -> None:
     assert doctest.testmod(module).failed == 0
 
 
-def test_two_webhooks_of_one_host_keep_progress_of_their_own():
+def test_two_webhooks_of_one_host_keep_progress_of_their_own() -> None:
     names = {forwarder_process._name("webhook", f"https://hooks.example/{path}") for path in ("a", "b", "a?x=1", "")}
     assert len(names) == 4
     assert not any("/a" in name for name in names)
 
 
 class FakeCommittedLog:
-    def __init__(self, records):
+    def __init__(self, records) -> None:
         self.metadata, self.committed, self._records = {0: ""}, "", records
 
     async def before(self, seconds):
         return self._records
 
-    async def commit(self, metadata=""):
+    async def commit(self, metadata="") -> None:
         self.metadata = {0: metadata}
 
 
 class FakeRecord:
     topic, partition, timestamp = "alarms", 0, 1_000
 
-    def __init__(self, offset, value):
+    def __init__(self, offset, value) -> None:
         self.offset, self.value = offset, value
 
 
@@ -54,7 +54,7 @@ async def round_trip(untold):
     return log._committed.metadata[0], (await log.restore()).untold
 
 
-def test_alarms_held_back_travel_in_the_commit_and_too_many_stand_for_all():
+def test_alarms_held_back_travel_in_the_commit_and_too_many_stand_for_all() -> None:
     few = {make_alarm(1).id, make_alarm(3).id}
     assert asyncio.run(round_trip(few)) == (json.dumps(sorted(few), separators=(",", ":")), few)
     many = {f"{number:024d}" for number in range(1_000)}
@@ -64,7 +64,7 @@ def test_alarms_held_back_travel_in_the_commit_and_too_many_stand_for_all():
     assert asyncio.run(round_trip(set())) == ("", set())
 
 
-def test_changes_of_an_asset_are_told_from_those_of_an_alarm_by_their_bytes():
+def test_changes_of_an_asset_are_told_from_those_of_an_alarm_by_their_bytes() -> None:
     fields = {
         "asset": "pm-1",
         "state": "shelved",
@@ -77,15 +77,15 @@ def test_changes_of_an_asset_are_told_from_those_of_an_alarm_by_their_bytes():
     assert OF_ASSET not in to_bytes(AlarmStateChange(alarm="a1", **fields))
 
 
-def test_a_record_that_is_no_alarm_is_passed_over_with_its_place():
+def test_a_record_that_is_no_alarm_is_passed_over_with_its_place() -> None:
     guard = RecordGuard()
     log = KafkaAlarmLog(FakeCommittedLog([FakeRecord(7, b"junk")]), "alarms", 60.0, guard)
     [record] = asyncio.run(log.restore()).records
     assert (record.alarm, record.offset, record.timestamp, guard.skipped) == (None, 7, 1.0, 1)
 
 
-def test_a_part_that_the_kafka_client_breaks_off_ends_the_forwarder_and_not_in_silence():
-    async def broken_off():
+def test_a_part_that_the_kafka_client_breaks_off_ends_the_forwarder_and_not_in_silence() -> None:
+    async def broken_off() -> None:
         future = asyncio.get_running_loop().create_future()
         future.cancel()
         await future
@@ -103,11 +103,11 @@ def test_a_part_that_the_kafka_client_breaks_off_ends_the_forwarder_and_not_in_s
     assert asyncio.run(stopped())
 
 
-def test_a_call_that_the_kafka_client_breaks_off_is_made_again(monkeypatch):
+def test_a_call_that_the_kafka_client_breaks_off_is_made_again(monkeypatch) -> None:
     monkeypatch.setattr(committed_log, "RETRY_SECONDS", 0.0)
     outcomes = [asyncio.CancelledError(), TimeoutError(), None]
 
-    async def commit():
+    async def commit() -> str:
         outcome = outcomes.pop(0)
         if outcome is not None:
             raise outcome

@@ -7,7 +7,7 @@ from tests.support.topics import records_of
 
 
 @pytest.mark.kafka
-def test_feedback_from_the_command_line_reaches_its_topic(kafka, unique_name, monkeypatch, capsys):
+def test_feedback_from_the_command_line_reaches_its_topic(kafka, unique_name, monkeypatch, capsys) -> None:
     create_topic(kafka.bootstrap, unique_name)
     monkeypatch.setenv("STREAM_DETECTOR_TOPIC_FEEDBACK", unique_name)
     arguments = ["shelve", "--asset", "pm-1", "--for", "8h", "--reason", "calibration", "--who", "shift leader"]
@@ -31,6 +31,6 @@ def test_feedback_from_the_command_line_reaches_its_topic(kafka, unique_name, mo
         (["forget"], "acknowledge"),
     ],
 )
-def test_incomplete_feedback_is_refused_with_what_is_missing(arguments, wanted, capsys):
+def test_incomplete_feedback_is_refused_with_what_is_missing(arguments, wanted, capsys) -> None:
     assert main(["feedback", *arguments, "--asset", "pm-1"]) == 2
     assert wanted in capsys.readouterr().err

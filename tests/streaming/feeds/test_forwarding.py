@@ -34,7 +34,7 @@ ALERTMANAGER_CONFIG = DEPLOY / "alertmanager" / "alertmanager.yml"
 class Forwarder:
     """`stream-detector forward` on topics of its own; it can be killed and started again."""
 
-    def __init__(self, bootstrap, name, folder, **settings):
+    def __init__(self, bootstrap, name, folder, **settings) -> None:
         self.bootstrap, self.folder = bootstrap, folder
         self.topics = {part: f"{name}-{part}" for part in ("alarms", "feedback", "events", "alarm_states")}
         for topic in self.topics.values():
@@ -101,7 +101,7 @@ class Forwarder:
             if line.startswith(f"stream_detector_{name}")
         }
 
-    def send(self, part, *messages):
+    def send(self, part, *messages) -> None:
         for message in messages:
             self.producer.produce(self.topics[part], to_bytes(message), key=message.asset.encode())
         assert self.producer.flush(20) == 0
@@ -114,7 +114,7 @@ class Forwarder:
         consumer.close()
         return [AlarmStateChange.model_validate_json(message.value()) for message in found]
 
-    def kill(self):
+    def kill(self) -> None:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
@@ -153,7 +153,7 @@ def ids(receiver):
     return [(body["alarm"]["id"], body["status"]) for body in receiver.bodies]
 
 
-def test_a_webhook_gets_signed_texts_in_korean_within_seconds(forwarder, tmp_path):
+def test_a_webhook_gets_signed_texts_in_korean_within_seconds(forwarder, tmp_path) -> None:
     (tmp_path / "secret").write_text("a secret\n")
     with HttpReceiver() as receiver:
         running = forwarder(
@@ -170,7 +170,7 @@ def test_a_webhook_gets_signed_texts_in_korean_within_seconds(forwarder, tmp_pat
         assert running.stop() == 0
 
 
-def test_a_receiver_that_fails_hangs_and_comes_back_loses_nothing_and_holds_up_nobody(forwarder):
+def test_a_receiver_that_fails_hangs_and_comes_back_loses_nothing_and_holds_up_nobody(forwarder) -> None:
     with HttpReceiver() as broken, HttpReceiver() as healthy:
         running = forwarder(WEBHOOK_URLS=f"{broken.url},{healthy.url}")
         alarms = [make_alarm(step, asset=f"pm-{step % 3}") for step in range(12)]
@@ -195,7 +195,7 @@ def test_a_receiver_that_fails_hangs_and_comes_back_loses_nothing_and_holds_up_n
         until(lambda: running.metric("forwarder_pending")["stream_detector_forwarder_pending_alarms"] == 0)
 
 
-def test_a_kill_while_the_receiver_is_down_loses_nothing(forwarder):
+def test_a_kill_while_the_receiver_is_down_loses_nothing(forwarder) -> None:
     with HttpReceiver() as receiver:
         running = forwarder(WEBHOOK_URLS=receiver.url)
         running.send("alarms", make_alarm(1))
@@ -218,7 +218,7 @@ def test_a_kill_while_the_receiver_is_down_loses_nothing(forwarder):
 
 
 @pytest.mark.prometheus
-def test_alertmanager_holds_an_alarm_past_its_resolve_time_and_clears_it(forwarder):
+def test_alertmanager_holds_an_alarm_past_its_resolve_time_and_clears_it(forwarder) -> None:
     if reason := why_no_monitoring():
         pytest.skip(reason)
     now = datetime.now(UTC).timestamp()
@@ -252,7 +252,7 @@ def _end(alertmanager):
     return max((from_iso(alert["endsAt"]) for alert in alertmanager.alerts()), default=0.0)
 
 
-def test_states_are_events_with_who_when_and_why_and_a_shelf_outlives_a_restart(forwarder):
+def test_states_are_events_with_who_when_and_why_and_a_shelf_outlives_a_restart(forwarder) -> None:
     with HttpReceiver() as receiver:
         running = forwarder(WEBHOOK_URLS=receiver.url)
         now = time.time()
@@ -282,11 +282,11 @@ def test_states_are_events_with_who_when_and_why_and_a_shelf_outlives_a_restart(
         assert running.changes()[0].why == "x7 is being calibrated"
 
 
-def test_no_record_that_anybody_writes_keeps_the_next_alarm_from_people(forwarder, kafka, capsys, monkeypatch):
+def test_no_record_that_anybody_writes_keeps_the_next_alarm_from_people(forwarder, kafka, capsys, monkeypatch) -> None:
     with HttpReceiver() as receiver:
         running = forwarder(WEBHOOK_URLS=receiver.url)
 
-        def poison():
+        def poison() -> None:
             for part in running.topics:
                 for number, value in enumerate(OPERATIONS_RECORDS):
                     running.producer.produce(running.topics[part], value, key=b"pm-1", partition=number % 2)
@@ -313,7 +313,7 @@ def test_no_record_that_anybody_writes_keeps_the_next_alarm_from_people(forwarde
     assert "pm-9" in capsys.readouterr().out
 
 
-def test_an_alarm_that_the_receiver_refuses_for_good_holds_up_none_of_the_next(forwarder):
+def test_an_alarm_that_the_receiver_refuses_for_good_holds_up_none_of_the_next(forwarder) -> None:
     with HttpReceiver() as receiver:
         receiver.never = [make_alarm(1).id]
         running = forwarder(WEBHOOK_URLS=receiver.url)
@@ -324,7 +324,7 @@ def test_an_alarm_that_the_receiver_refuses_for_good_holds_up_none_of_the_next(f
         assert f"refuses alarm {make_alarm(1).id}" in running.log
 
 
-def test_an_alarm_held_back_is_told_though_partitions_were_added_and_the_forwarder_was_killed(forwarder, kafka):
+def test_an_alarm_held_back_is_told_though_partitions_were_added_and_the_forwarder_was_killed(forwarder, kafka) -> None:
     with HttpReceiver() as receiver:
         running = forwarder(WEBHOOK_URLS=receiver.url)
         now = time.time()
@@ -365,7 +365,7 @@ def committed_notes(running):
     return with_admin(running.bootstrap, ask)
 
 
-def test_two_forwarders_by_mistake_tell_each_alarm_once_or_twice_and_their_states_agree(forwarder, tmp_path):
+def test_two_forwarders_by_mistake_tell_each_alarm_once_or_twice_and_their_states_agree(forwarder, tmp_path) -> None:
     with HttpReceiver() as receiver:
         first = forwarder(WEBHOOK_URLS=receiver.url)
         (tmp_path / "second").mkdir()
@@ -401,7 +401,7 @@ def test_two_forwarders_by_mistake_tell_each_alarm_once_or_twice_and_their_state
         }
 
 
-def test_in_an_outage_it_says_that_it_is_blind_and_does_not_fill_the_log(own_kafka, unique_name, tmp_path):
+def test_in_an_outage_it_says_that_it_is_blind_and_does_not_fill_the_log(own_kafka, unique_name, tmp_path) -> None:
     with HttpReceiver() as receiver:
         running = Forwarder(own_kafka.bootstrap, unique_name, tmp_path, WEBHOOK_URLS=receiver.url).start()
         try:
@@ -421,7 +421,7 @@ def test_in_an_outage_it_says_that_it_is_blind_and_does_not_fill_the_log(own_kaf
             running.kill()
 
 
-def test_the_ledger_shows_in_the_metrics(forwarder):
+def test_the_ledger_shows_in_the_metrics(forwarder) -> None:
     with HttpReceiver() as receiver:
         running = forwarder(WEBHOOK_URLS=receiver.url)
         running.send("alarms", make_alarm(8), make_alarm(8, 10))
@@ -432,7 +432,7 @@ def test_the_ledger_shows_in_the_metrics(forwarder):
         until(lambda: running.metric("ledger_saved").get('stream_detector_ledger_saved{asset="pm-1"}') == 95.0)
 
 
-def test_a_broker_that_goes_away_and_comes_back_costs_no_alarm(own_kafka, unique_name, tmp_path):
+def test_a_broker_that_goes_away_and_comes_back_costs_no_alarm(own_kafka, unique_name, tmp_path) -> None:
     with HttpReceiver() as receiver:
         running = Forwarder(own_kafka.bootstrap, unique_name, tmp_path, WEBHOOK_URLS=receiver.url).start()
         try:
@@ -455,7 +455,7 @@ def test_a_broker_that_goes_away_and_comes_back_costs_no_alarm(own_kafka, unique
 
 
 @pytest.mark.parametrize(("settings", "wanted"), [({}, "no receiver is named"), ({"LANGUAGE": "tlh"}, "en, ko")])
-def test_a_mistake_in_the_settings_is_told_in_a_sentence(settings, wanted):
+def test_a_mistake_in_the_settings_is_told_in_a_sentence(settings, wanted) -> None:
     environment = {
         **os.environ,
         "STREAM_DETECTOR_BOOTSTRAP": "127.0.0.1:1",

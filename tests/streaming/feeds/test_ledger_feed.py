@@ -21,7 +21,7 @@ def record(topic, value, key=b"pm-1"):
     return TopicRecord(topic, 0, 0, 0, key, value)
 
 
-def test_records_that_are_no_messages_are_counted_and_change_nothing():
+def test_records_that_are_no_messages_are_counted_and_change_nothing() -> None:
     feed = LedgerFeed(Ledger(), SETTINGS)
     bad = [b"", b"{}", b"\xff", b'{"time":1e300,"event":"break"}', b'{"time":"2026-05-01T00:00:00","event":"break"}']
     touched = feed.take(record(topic, value) for value in bad for topic in feed.topics)
@@ -30,7 +30,7 @@ def test_records_that_are_no_messages_are_counted_and_change_nothing():
     assert (feed.guard.skipped, touched, feed.ledger.assets) == (len(bad) * 3 + 2, set(), [])
 
 
-def test_a_tombstone_is_no_fault():
+def test_a_tombstone_is_no_fault() -> None:
     feed = LedgerFeed(Ledger(), SETTINGS)
     feed.take([record(SETTINGS.topic_alarms, None)])
     assert feed.guard.skipped == 0
@@ -45,7 +45,7 @@ def topics(kafka, unique_name, monkeypatch):
     return names
 
 
-def send(bootstrap, topic, messages):
+def send(bootstrap, topic, messages) -> None:
     producer = Producer({"bootstrap.servers": bootstrap})
     for message in messages:
         producer.produce(topic, to_bytes(message), key=(message.asset or "pm-1").encode())
@@ -53,7 +53,7 @@ def send(bootstrap, topic, messages):
 
 
 @pytest.mark.kafka
-def test_the_command_rebuilds_the_same_ledger_from_topics_in_any_order(kafka, topics, tmp_path, capsys):
+def test_the_command_rebuilds_the_same_ledger_from_topics_in_any_order(kafka, topics, tmp_path, capsys) -> None:
     alarms = [make_alarm(r, asset=a) for r in range(0, 400, 20) for a in ("pm-1", "pm-2")]
     alarms += [make_alarm(r, r + 2, asset=a) for r in range(0, 400, 20) for a in ("pm-1", "pm-2")]
     events = [make_event(step, asset=a) for step in range(2, 400, 50) for a in ("pm-1", "pm-2")]
@@ -85,7 +85,7 @@ def test_the_command_rebuilds_the_same_ledger_from_topics_in_any_order(kafka, to
 
 
 @pytest.mark.kafka
-def test_a_topic_that_does_not_exist_is_named_and_read_as_empty(kafka, unique_name, monkeypatch, capsys):
+def test_a_topic_that_does_not_exist_is_named_and_read_as_empty(kafka, unique_name, monkeypatch, capsys) -> None:
     monkeypatch.setenv("STREAM_DETECTOR_TOPIC_EVENTS", unique_name)
     assert main(["ledger", "--bootstrap", kafka.bootstrap]) == 0
     assert f"{unique_name} does not exist" in capsys.readouterr().err
@@ -99,7 +99,7 @@ def test_a_topic_that_does_not_exist_is_named_and_read_as_empty(kafka, unique_na
         (["--bootstrap", "127.0.0.1:1"], "cannot read"),
     ],
 )
-def test_a_mistake_is_explained_without_a_traceback(arguments, wanted, capsys):
+def test_a_mistake_is_explained_without_a_traceback(arguments, wanted, capsys) -> None:
     assert main(["ledger", *arguments]) in (1, 2)
     error = capsys.readouterr().err
     assert wanted in error

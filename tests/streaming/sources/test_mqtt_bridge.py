@@ -20,7 +20,7 @@ from tests.support.topics import records_of
 BY_TOPIC = {"topic_pattern": "plant/(?P<asset>[^/]+)/(?P<sensor>[^/]+)", "time": "ts", "value": "v"}
 
 
-def test_the_asset_of_a_message_comes_from_it_or_its_topic_or_the_sensors_map_or_the_command():
+def test_the_asset_of_a_message_comes_from_it_or_its_topic_or_the_sensors_map_or_the_command() -> None:
     def key(mapping, topic, payload):
         route = Route(FieldMapping(**mapping), {"x7": "pm-7"}, "pm-1")
         return route.record(topic, json.dumps(payload).encode(), 0.0)[0]
@@ -31,7 +31,7 @@ def test_the_asset_of_a_message_comes_from_it_or_its_topic_or_the_sensors_map_or
     assert key({}, "any", {"time": 1, "sensor": "x8", "value": 1.0}) == b"pm-1"
 
 
-def test_what_cannot_be_understood_goes_as_it_is():
+def test_what_cannot_be_understood_goes_as_it_is() -> None:
     assert Route(FieldMapping(), {}, "pm-1").record("any", b"\xff no json", 0.0) == (b"pm-1", b"\xff no json")
 
 
@@ -39,12 +39,12 @@ NO_ADDRESSES = ["localhost:1883", "http://localhost", "mqtt://", "mqtt://host:po
 
 
 @pytest.mark.parametrize("url", NO_ADDRESSES)
-def test_an_address_that_is_none_is_refused(url):
+def test_an_address_that_is_none_is_refused(url) -> None:
     with pytest.raises(UsageError):
         MqttAddress.parse(url)
 
 
-def test_an_address_has_the_usual_port_and_its_password_in_a_file(tmp_path):
+def test_an_address_has_the_usual_port_and_its_password_in_a_file(tmp_path) -> None:
     (tmp_path / "password").write_text("a secret\n")
     assert MqttAddress.parse("mqtt://broker") == MqttAddress("broker", 1883, tls=False)
     found = MqttAddress.parse("mqtts://me@broker", tmp_path / "password")
@@ -54,7 +54,7 @@ def test_an_address_has_the_usual_port_and_its_password_in_a_file(tmp_path):
 class Mosquitto:
     """A real broker that keeps its sessions on disk."""
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder) -> None:
         self.port = free_port()
         self._program = program
         self._config = folder / "mosquitto.conf"
@@ -86,7 +86,7 @@ class Mosquitto:
         self._process.terminate()
         self._process.wait(10)
 
-    def publish(self, topic, *payloads, retain=False):
+    def publish(self, topic, *payloads, retain=False) -> None:
         for payload in payloads:
             content = payload if isinstance(payload, bytes) else json.dumps(payload)
             self.client.publish(topic, content, qos=1, retain=retain).wait_for_publish(10)
@@ -136,7 +136,9 @@ def bridge(kafka, unique_name, mosquitto, tmp_path):
 
 
 @pytest.mark.kafka
-def test_readings_come_through_under_their_asset_and_a_killed_bridge_loses_none(kafka, unique_name, mosquitto, bridge):
+def test_readings_come_through_under_their_asset_and_a_killed_bridge_loses_none(
+    kafka, unique_name, mosquitto, bridge
+) -> None:
     first = bridge()
     mosquitto.publish("plant/pm-1/x7", *({"ts": 1_777_636_800 + n, "v": float(n)} for n in range(20)))
     assert len({record.value for record in records_of(kafka.bootstrap, unique_name, 20)}) == 20

@@ -98,7 +98,7 @@ class ByRule:
         )
 
 
-def test_a_method_that_peeks_one_row_ahead_is_caught(recipe):
+def test_a_method_that_peeks_one_row_ahead_is_caught(recipe) -> None:
     data = file_of(events=EVENTS)
     folds = plan_folds(data, None, "1d")
     assert run_backtest([ByRule(recipe)], data, folds)[0].saving > 0
@@ -106,7 +106,7 @@ def test_a_method_that_peeks_one_row_ahead_is_caught(recipe):
         run_backtest([ByRule(recipe, peeks=True)], data, folds)
 
 
-def test_a_head_whose_features_peek_one_row_ahead_is_caught(recipe):
+def test_a_head_whose_features_peek_one_row_ahead_is_caught(recipe) -> None:
     class Peeking(HeadMethod):
         def prepare(self, dataset):
             rows = super().prepare(dataset)
@@ -117,7 +117,7 @@ def test_a_head_whose_features_peek_one_row_ahead_is_caught(recipe):
         run_backtest([Peeking(recipe)], data, plan_folds(data, None, "1d"))
 
 
-def test_every_miss_and_every_alarm_is_priced(recipe):
+def test_every_miss_and_every_alarm_is_priced(recipe) -> None:
     """Sensor 0 jumps in the row before each of 24 events, once more for nothing, and one event comes unannounced."""
     data = file_of(events=EVENTS)
     data.values[2000, 0] += 50
@@ -140,7 +140,7 @@ def test_every_miss_and_every_alarm_is_priced(recipe):
     assert numbers["false_alarms_per_day"] * len(numbers["per_day"]) == pytest.approx(1)
 
 
-def test_an_alarm_of_two_steps_is_paid_for_again_after_them():
+def test_an_alarm_of_two_steps_is_paid_for_again_after_them() -> None:
     episode = EpisodeConfig(hold_steps=2, max_steps=2)
     steps = np.arange(12)
     above = np.array([0, 1, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0], bool)
@@ -152,7 +152,7 @@ def test_an_alarm_of_two_steps_is_paid_for_again_after_them():
     assert episodes(steps[:0], above[:0], run[:0], episode).shape == (0, 2)
 
 
-def test_a_rest_of_the_leads_length_costs_fewer_alarms_and_leaves_no_event_without_cover():
+def test_a_rest_of_the_leads_length_costs_fewer_alarms_and_leaves_no_event_without_cover() -> None:
     steps, run = np.arange(40), np.zeros(40, np.int64)
     above = steps % 20 < 13
     lead = LeadConfig(from_steps=1, until_steps=2)
@@ -171,7 +171,7 @@ def test_a_rest_of_the_leads_length_costs_fewer_alarms_and_leaves_no_event_witho
     assert episodes(steps[:5], above[:5], run[:5], resting).tolist() == [[0, 2], [2, 4]]
 
 
-def test_an_event_without_a_scored_row_before_it_is_missed_and_reported(recipe):
+def test_an_event_without_a_scored_row_before_it_is_missed_and_reported(recipe) -> None:
     data = file_of(events=EVENTS)
     method = ByRule(recipe)
     folds = plan_folds(data, "1200", "1d")
@@ -184,7 +184,7 @@ def test_an_event_without_a_scored_row_before_it_is_missed_and_reported(recipe):
     assert worth.as_json()["caught"] == sum(e >= 1200 for e in EVENTS) - 1
 
 
-def test_words_say_that_no_saving_is_shown_where_the_interval_contains_zero(recipe):
+def test_words_say_that_no_saving_is_shown_where_the_interval_contains_zero(recipe) -> None:
     data = file_of(events=EVENTS)
     sure = run_backtest([ByRule(recipe)], data, plan_folds(data, None, "1d"))[0]
     assert not any("no saving is shown" in line for line in in_words(sure))
@@ -194,7 +194,7 @@ def test_words_say_that_no_saving_is_shown_where_the_interval_contains_zero(reci
     assert any("no saving is shown" in line or "cost more than they save" in line for line in in_words(unsure))
 
 
-def test_words_say_how_long_an_alarm_may_last_where_it_is_not_one_length(recipe):
+def test_words_say_how_long_an_alarm_may_last_where_it_is_not_one_length(recipe) -> None:
     data = file_of(events=EVENTS)
     folds = plan_folds(data, None, "1d")
     assert not any("as long as" in line for line in in_words(run_backtest([ByRule(recipe)], data, folds)[0]))
@@ -205,7 +205,7 @@ def test_words_say_how_long_an_alarm_may_last_where_it_is_not_one_length(recipe)
     assert rows / 30 * 5 <= worth.always_cost <= rows / 30 * 5 + 5 * len(worth.days)
 
 
-def test_a_paired_difference_with_itself_is_nothing(recipe):
+def test_a_paired_difference_with_itself_is_nothing(recipe) -> None:
     data = file_of(events=EVENTS)
     folds = plan_folds(data, None, "1d")
     first, again = run_backtest([ByRule(recipe), ByRule(recipe)], data, folds)
@@ -213,7 +213,7 @@ def test_a_paired_difference_with_itself_is_nothing(recipe):
     assert (pair["saving_difference"], pair["low"], pair["high"]) == (0.0, 0.0, 0.0)
 
 
-def test_a_report_says_which_of_two_recipes_saves_less(recipe):
+def test_a_report_says_which_of_two_recipes_saves_less(recipe) -> None:
     data = file_of(events=EVENTS)
     folds = plan_folds(data, None, "1d")
     good, idle = ByRule(recipe), ByRule(recipe.model_copy(update={"name": "idle"}), lowest=1e9)
@@ -225,7 +225,7 @@ def test_a_report_says_which_of_two_recipes_saves_less(recipe):
     assert "no difference is shown" in same
 
 
-def test_the_backtest_says_what_a_bundle_fitted_at_the_origin_says(recipe, tmp_path):
+def test_the_backtest_says_what_a_bundle_fitted_at_the_origin_says(recipe, tmp_path) -> None:
     """The fold's probabilities are those of `trainer fit` on the past and the running detector after it."""
     data = file_of(events=EVENTS)
     begin = EVENTS[15] + 1  # the first row of a run
@@ -241,7 +241,7 @@ def test_the_backtest_says_what_a_bundle_fitted_at_the_origin_says(recipe, tmp_p
     assert np.argmax(loudest) == 0
 
 
-def test_processes_give_what_one_gives(recipe):
+def test_processes_give_what_one_gives(recipe) -> None:
     data = file_of(events=EVENTS)
     folds = plan_folds(data, "3000", "1d")
     method = method_of(recipe)
@@ -249,7 +249,7 @@ def test_processes_give_what_one_gives(recipe):
     np.testing.assert_array_equal(one.scored.level, two.scored.level)
 
 
-def test_folds_fall_on_whole_days_whatever_the_start():
+def test_folds_fall_on_whole_days_whatever_the_start() -> None:
     data = file_of(rows=3000)
     folds = plan_folds(data, None, "1d")
     assert all(fold.begin % DAY == 0 for fold in folds)
@@ -261,29 +261,29 @@ def test_folds_fall_on_whole_days_whatever_the_start():
 
 
 @pytest.mark.parametrize("start", ["0", "99999", "yesterday", "2300-01-01"])
-def test_a_start_outside_the_file_is_a_usage_error(start):
+def test_a_start_outside_the_file_is_a_usage_error(start) -> None:
     with pytest.raises(UsageError, match="start"):
         plan_folds(file_of(rows=2000), start, "1d")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1d", DAY), ("12h", DAY / 2), ("2w", 14 * DAY)])
-def test_retrain_intervals_are_read(text, seconds):
+def test_retrain_intervals_are_read(text, seconds) -> None:
     assert retrain_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "d", "0d", "-1d", "3", "nand"])
-def test_other_retrain_intervals_are_refused(text):
+def test_other_retrain_intervals_are_refused(text) -> None:
     with pytest.raises(UsageError, match="12h"):
         retrain_seconds(text)
 
 
-def test_a_file_without_events_is_refused(recipe):
+def test_a_file_without_events_is_refused(recipe) -> None:
     data = file_of()
     with pytest.raises(DataError, match="no events"):
         run_backtest([ByRule(recipe)], data, plan_folds(data, None, "1d"))
 
 
-def test_stress_protocols_change_rates_and_order_and_nothing_else():
+def test_stress_protocols_change_rates_and_order_and_nothing_else() -> None:
     data = file_of(events=EVENTS)
     start = float(data.times[1800])
     before = int(data.events[data.times < start].sum())
@@ -305,7 +305,7 @@ def test_stress_protocols_change_rates_and_order_and_nothing_else():
     np.testing.assert_array_equal(reversed_twice.values, data.values)
 
 
-def test_the_command_writes_numbers_and_a_report(recipe, tmp_path, capsys):
+def test_the_command_writes_numbers_and_a_report(recipe, tmp_path, capsys) -> None:
     history = simulate(Simulation(days=4, seed=2))
     columns = ["time", "y", *list(history.columns[2:8])]
     history[columns].to_csv(tmp_path / "plant.csv", index=False)
@@ -341,7 +341,7 @@ def test_the_command_writes_numbers_and_a_report(recipe, tmp_path, capsys):
     assert "cost" in capsys.readouterr().out
 
 
-def test_a_recipe_without_a_head_takes_part(tmp_path):
+def test_a_recipe_without_a_head_takes_part(tmp_path) -> None:
     loaded = load_recipe("paper-mill-dense")
     quick = loaded.model_copy(update={"train": loaded.train.model_copy(update={"epochs": 2})})
     data = file_of(events=EVENTS)
@@ -352,7 +352,7 @@ def test_a_recipe_without_a_head_takes_part(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_backtest_that_is_ended_leaves_no_process_behind(tmp_path, number):
+def test_a_backtest_that_is_ended_leaves_no_process_behind(tmp_path, number) -> None:
     history = simulate(Simulation(days=4, seed=2))
     history[["time", "y", *list(history.columns[2:8])]].to_csv(tmp_path / "plant.csv", index=False)
     # So many trees that every worker is in the middle of a fit for minutes.

@@ -47,39 +47,39 @@ def machine_logs(draw):
 
 
 @given(machine_logs())
-def test_no_window_spans_a_gap_or_an_event_and_none_is_made_up_or_lost(log):
+def test_no_window_spans_a_gap_or_an_event_and_none_is_made_up_or_lost(log) -> None:
     steps, events = log
     examples = cut(dataset(steps, events))
     assert examples.rows.tolist() == naive_rows(steps, events, 3)
 
 
-def test_a_window_holds_its_own_rows_in_order():
+def test_a_window_holds_its_own_rows_in_order() -> None:
     data = dataset(range(10))
     examples = cut(data)
     for window, row in zip(examples.windows, examples.rows, strict=True):
         np.testing.assert_array_equal(window, data.values[row - 2 : row + 1])
 
 
-def test_the_two_rows_before_a_break_call_for_an_alarm_and_the_break_itself_has_no_window():
+def test_the_two_rows_before_a_break_call_for_an_alarm_and_the_break_itself_has_no_window() -> None:
     examples = cut(dataset(range(10), [row == 7 for row in range(10)]))
     assert examples.rows[examples.positive].tolist() == [5, 6]
     assert 7 not in examples.rows
     assert examples.normal.tolist() == [not positive for positive in examples.positive]
 
 
-def test_a_window_with_an_anomalous_row_inside_is_not_learnt_from():
+def test_a_window_with_an_anomalous_row_inside_is_not_learnt_from() -> None:
     examples = cut(dataset(range(10), [row == 4 for row in range(10)], mark_events=False))
     assert examples.rows[examples.positive].tolist() == [4]
     assert examples.rows[~examples.normal].tolist() == [4, 5, 6]
 
 
-def test_a_file_without_labels_is_all_normal():
+def test_a_file_without_labels_is_all_normal() -> None:
     examples = cut(dataset(range(5)))
     assert examples.positive is None
     assert examples.normal.all()
 
 
-def test_in_a_table_every_row_is_a_window_of_its_own():
+def test_in_a_table_every_row_is_a_window_of_its_own() -> None:
     data = dataset(range(4), [False, True, False, False], mark_events=False)
     examples = cut_examples(data, GridConfig(kind="table", step_seconds=1), WindowConfig(steps=1), LeadConfig())
     assert examples.rows.tolist() == [0, 1, 2, 3]
@@ -88,7 +88,7 @@ def test_in_a_table_every_row_is_a_window_of_its_own():
 
 
 @pytest.mark.parametrize("until", [1, 3])
-def test_the_lead_window_says_how_far_ahead_an_alarm_is_right(until):
+def test_the_lead_window_says_how_far_ahead_an_alarm_is_right(until) -> None:
     examples = cut(
         dataset(range(12), [row == 10 for row in range(12)]), lead=LeadConfig(from_steps=1, until_steps=until)
     )

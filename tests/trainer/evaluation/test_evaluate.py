@@ -21,7 +21,7 @@ def scored(score, positive):
 
 
 @given(st.integers(0, 10_000))
-def test_the_numbers_are_those_of_sklearn(seed):
+def test_the_numbers_are_those_of_sklearn(seed) -> None:
     generator = np.random.default_rng(seed)
     positive = np.append([True, False], generator.random(40) < 0.4)
     score = np.append([0.9, 0.8], generator.integers(0, 8, 40) / 8)
@@ -35,7 +35,7 @@ def test_the_numbers_are_those_of_sklearn(seed):
     assert found.f1 == pytest.approx(f1_score(positive, alarm))
 
 
-def test_rates_costs_and_saving_follow_their_definitions():
+def test_rates_costs_and_saving_follow_their_definitions() -> None:
     found = evaluate_rows(scored([0.9, 0.9, 0.1, 0.1, 0.9], [True, True, True, False, False]), MANIFEST)
     assert found.confusion == [[1, 1], [1, 2]]
     assert (found.frr, found.far, found.ie) == (pytest.approx(1 / 2), pytest.approx(1 / 3), pytest.approx(5 / 12))
@@ -43,18 +43,18 @@ def test_rates_costs_and_saving_follow_their_definitions():
     assert found.saving == pytest.approx(1 - 115 / 300)
 
 
-def test_without_labels_everything_that_needs_them_is_null():
+def test_without_labels_everything_that_needs_them_is_null() -> None:
     found = evaluate_rows(scored([0.9], None), MANIFEST).as_json()
     wanted = {"threshold": 0.5, "threshold_policy": "fixed", "rows": 1}
     assert {name: value for name, value in found.items() if value is not None} == wanted
     assert "without labels nothing can be said" in " ".join(in_words(evaluate_rows(scored([0.9], None), MANIFEST)))
 
 
-def test_without_rows_the_words_send_to_the_backtest():
+def test_without_rows_the_words_send_to_the_backtest() -> None:
     assert "No rows were kept aside" in in_words(evaluate_rows(scored([], []), MANIFEST))[0]
 
 
-def test_without_positives_or_alarms_ratios_are_null_and_nothing_divides_by_zero():
+def test_without_positives_or_alarms_ratios_are_null_and_nothing_divides_by_zero() -> None:
     found = evaluate_rows(scored([0.1, 0.2], [False, False]), MANIFEST)
     assert (found.auroc, found.recall, found.precision, found.far, found.saving) == (None, None, None, None, None)
     assert found.frr == 0
@@ -71,5 +71,5 @@ def test_without_positives_or_alarms_ratios_are_null_and_nothing_divides_by_zero
         ),
     ],
 )
-def test_the_words_say_whether_it_pays(score, said):
+def test_the_words_say_whether_it_pays(score, said) -> None:
     assert said in " ".join(in_words(evaluate_rows(scored(score, [True, False, False]), MANIFEST)))

@@ -48,7 +48,7 @@ def every_threshold(scores):
 
 
 @given(labelled_scores())
-def test_the_curve_counts_what_each_threshold_does(data):
+def test_the_curve_counts_what_each_threshold_does(data) -> None:
     scores, positives = data
     curve = operating_curve(scores, positives)
     for threshold, tp, fp, cost in zip(curve.thresholds, curve.tp, curve.fp, curve.cost(COSTS), strict=True):
@@ -58,7 +58,7 @@ def test_the_curve_counts_what_each_threshold_does(data):
 
 
 @given(labelled_scores())
-def test_cost_optimal_is_the_cheapest_of_all_and_of_equals_the_highest(data):
+def test_cost_optimal_is_the_cheapest_of_all_and_of_equals_the_highest(data) -> None:
     scores, positives = data
     found = choose("cost-optimal", scores, positives).value
     costs = {threshold: naive_cost(scores, positives, threshold) for threshold in every_threshold(scores)}
@@ -69,7 +69,7 @@ def test_cost_optimal_is_the_cheapest_of_all_and_of_equals_the_highest(data):
     )
 
 
-def test_where_no_alarm_pays_cost_optimal_raises_none_and_says_so():
+def test_where_no_alarm_pays_cost_optimal_raises_none_and_says_so() -> None:
     scores = np.arange(1000.0)
     positives = scores == 0
     record = choose("cost-optimal", scores, positives)
@@ -78,7 +78,7 @@ def test_where_no_alarm_pays_cost_optimal_raises_none_and_says_so():
 
 
 @given(labelled_scores())
-def test_max_f1_is_the_best_of_a_thousand_grid_points(data):
+def test_max_f1_is_the_best_of_a_thousand_grid_points(data) -> None:
     scores, positives = data
     found = choose("max-f1", scores, positives).value
 
@@ -90,7 +90,7 @@ def test_max_f1_is_the_best_of_a_thousand_grid_points(data):
 
 
 @given(labelled_scores())
-def test_precision_and_recall_are_nowhere_closer_than_where_they_cross(data):
+def test_precision_and_recall_are_nowhere_closer_than_where_they_cross(data) -> None:
     scores, positives = data
     found = choose("precision-equals-recall", scores, positives).value
 
@@ -103,7 +103,7 @@ def test_precision_and_recall_are_nowhere_closer_than_where_they_cross(data):
 
 
 @given(labelled_scores(), st.floats(0.5, 3))
-def test_mean_plus_std_is_of_the_normal_scores_alone(data, k):
+def test_mean_plus_std_is_of_the_normal_scores_alone(data, k) -> None:
     scores, positives = data
     normal = [score for score, positive in zip(scores, positives, strict=True) if not positive]
     mean = sum(normal) / len(normal)
@@ -111,20 +111,20 @@ def test_mean_plus_std_is_of_the_normal_scores_alone(data, k):
     assert choose("mean-plus-std", scores, positives, k=k).value == pytest.approx(mean + k * deviation)
 
 
-def test_a_quantile_is_of_the_normal_scores_and_times_the_factor():
+def test_a_quantile_is_of_the_normal_scores_and_times_the_factor() -> None:
     scores = np.append(np.arange(101.0), 1e6)
     positives = scores > 1e5
     assert choose("quantile", scores, positives, quantile=0.9, factor=1.5).value == pytest.approx(135)
 
 
 @given(st.integers(1, 9), st.integers(0, 5))
-def test_a_rate_of_false_alarms_is_kept_to_and_used_up(days, rate):
+def test_a_rate_of_false_alarms_is_kept_to_and_used_up(days, rate) -> None:
     scores = np.random.default_rng(days).permutation(days * DAY_OF_STEPS).astype(np.float64)
     threshold = choose("quantile", scores, None, false_alarms_per_day=rate + 0.5).value
     assert (scores > threshold).sum() == int((rate + 0.5) * days)
 
 
-def test_a_fixed_threshold_and_the_exact_one_of_a_probability_need_no_data():
+def test_a_fixed_threshold_and_the_exact_one_of_a_probability_need_no_data() -> None:
     nothing = np.empty(0)
     assert choose("fixed", nothing, None, value=2.5).value == 2.5
     assert choose("probability", nothing, None).value == pytest.approx(0.05)
@@ -132,13 +132,13 @@ def test_a_fixed_threshold_and_the_exact_one_of_a_probability_need_no_data():
 
 @pytest.mark.parametrize("policy", ["cost-optimal", "max-f1", "precision-equals-recall"])
 @pytest.mark.parametrize("positives", [None, np.zeros(5, bool), np.ones(5, bool)])
-def test_a_policy_that_needs_both_classes_says_what_it_found(policy, positives):
+def test_a_policy_that_needs_both_classes_says_what_it_found(policy, positives) -> None:
     with pytest.raises(DataError, match="needs normal and anomalous steps in the validation part, found"):
         choose(policy, np.arange(5.0), positives)
 
 
 @pytest.mark.parametrize("policy", ["mean-plus-std", "quantile"])
-def test_without_any_window_or_normal_step_nothing_is_chosen(policy):
+def test_without_any_window_or_normal_step_nothing_is_chosen(policy) -> None:
     with pytest.raises(DataError, match="no full window"):
         choose(policy, np.empty(0), None)
     with pytest.raises(DataError, match="needs normal steps"):

@@ -37,7 +37,7 @@ def naive_adam(gradients, rate, first_decay=0.9, second_decay=0.999, epsilon=1e-
     return value
 
 
-def test_adam_moves_as_the_paper_says():
+def test_adam_moves_as_the_paper_says() -> None:
     parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
     optimizer = Adam([parameter], 0.1)
     gradients = [3.0, -1.0, 0.5, 0.0, 2.0]
@@ -48,14 +48,14 @@ def test_adam_moves_as_the_paper_says():
     assert abs(parameter.item() - naive_adam(gradients, 0.1)) < 1e-12
 
 
-def test_training_lowers_the_loss_and_reports_each_epoch():
+def test_training_lowers_the_loss_and_reports_each_epoch() -> None:
     seen = []
     losses = train(network(), waves(), on_epoch=lambda *numbers: seen.append(numbers), epochs=12)
     assert losses.holdout[losses.best] < 0.8 * losses.holdout[0]
     assert [epoch for epoch, _, _ in seen] == list(range(1, len(losses.train) + 1))
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     models = [network(), network(), network()]
     for model, seed in zip(models, (5, 5, 6), strict=True):
         train(model, waves(), seed=seed)
@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     assert any(not np.array_equal(first[name], other[name]) for name in first)
 
 
-def test_training_stops_early_and_keeps_the_weights_of_the_best_epoch():
+def test_training_stops_early_and_keeps_the_weights_of_the_best_epoch() -> None:
     windows = waves()
     windows[-12:] *= -40  # what is held out looks like nothing that is learnt
     model = network()
@@ -75,7 +75,7 @@ def test_training_stops_early_and_keeps_the_weights_of_the_best_epoch():
     assert model.loss(held_out, known, labels, "squared").item() == losses.holdout[losses.best]
 
 
-def test_masked_cells_teach_nothing():
+def test_masked_cells_teach_nothing() -> None:
     windows, known = waves(), np.ones((120, STEPS, SENSORS), bool)
     known[:, 1, 0] = False
     windows[:, 1, 0] = 0.0
