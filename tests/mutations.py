@@ -66,9 +66,8 @@ MUTATIONS = (
     # -- acknowledged, then committed ----------------------------------------------------------------------------------
     Mutation(
         "alarms are sent and not waited for", PIPELINE,
-        "            await self._send([alarm_message(self.settings, number, alarm) for alarm in outcome.alarms])\n",
-        "            messages = [alarm_message(self.settings, number, alarm) for alarm in outcome.alarms]\n"
-        "            await self._producer.enqueue(messages)\n",
+        "            await self._send(alarms)\n",
+        "            await self._producer.enqueue(alarms)\n",
         OF_PIPELINE,
     ),
     Mutation(
@@ -128,7 +127,7 @@ MUTATIONS = (
     ),
     Mutation(
         "snapshots that come while others are on their way are lost", PIPELINE,
-        "        unacknowledged.renew(", "        Unacknowledged().renew(",
+        "progress.unacknowledged.renew(outcome.snapshots, until)", "Unacknowledged().renew(outcome.snapshots, until)",
         OF_PIPELINE,
     ),
     Mutation(
@@ -268,8 +267,8 @@ MUTATIONS = (
     ),
     Mutation(
         "snapshots of another bundle are taken", STATE,
-        "            if bundle == bundle_id and snapshot.position > position",
-        "            if snapshot.position > position",
+        "if (bundle, its) == (bundle_id, term)",
+        "if its == term",
         OF_READER,
     ),
     Mutation(

@@ -14,17 +14,22 @@ ALARM_ID_DIGITS = 24
 
 
 class AlarmMessages:
-    """Writes alarms and scores; the same decision is always the same message."""
+    """Writes alarms and scores; the same decision is always the same message.
 
-    def __init__(self, spec: DetectorSpec, steps: Steps) -> None:
+    `id_term`: counts the changes of bundle in the partition. What a bundle said and could not commit before another one
+    took over was withdrawn; should it come back and decide anew on the same steps, those are other alarms.
+    """
+
+    def __init__(self, spec: DetectorSpec, steps: Steps, id_term: int = 0) -> None:
         self._spec = spec
+        self._term = f"\0{id_term}" if id_term else ""
         self._steps = steps
         self._costs = Costs(**spec.costs.model_dump())
 
     def raised(self, asset: str, step: int, found: ScoredSteps, place: int) -> Alarm:
-        """The alarm that result `place` raises at `step`; its id is a function of asset, step and bundle."""
+        """The alarm that result `place` raises at `step`; its id is a function of asset, step, bundle, term."""
         spec = self._spec
-        name = f"{asset}\0{step}\0{spec.bundle_id}".encode()
+        name = f"{asset}\0{step}\0{spec.bundle_id}{self._term}".encode()
         return Alarm(
             id=hashlib.sha256(name).hexdigest()[:ALARM_ID_DIGITS],
             asset=asset,

@@ -52,17 +52,17 @@ class DecisionState:
 
 
 class Decider:
-    """Decides for the slots of one grid. `keep_results`: decisions hold every scored step."""
+    """Decides for the slots of one grid. `keep_results`: decisions hold every scored step. `id_term`: as there."""
 
     def __init__(
-        self, spec: DetectorSpec, grid: Grid, publish_scores: bool = False, keep_results: bool = False
+        self, spec: DetectorSpec, grid: Grid, publish_scores: bool = False, keep_results: bool = False, id_term: int = 0
     ) -> None:
         self.publish_scores = publish_scores
         self.states: dict[int, DecisionState] = {}
         self._spec = spec
         self._keep_results = keep_results
         self._grid = grid
-        self._messages = AlarmMessages(spec, grid.steps)
+        self._messages = AlarmMessages(spec, grid.steps, id_term)
         self._pending: list[tuple[Closings, Floats]] = []
         self._pending_bytes = 0
         self._decisions = Decisions()

@@ -59,16 +59,16 @@ class Engine:
         """The oldest offset that live state still needs; None where nothing is held."""
         return self._partitions[partition].low() if partition in self._partitions else None
 
-    def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0) -> None:
+    def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0, id_term: int = 0) -> None:
         """Begin a partition anew, before its first batch.
 
         snapshots: of all its assets, as last acknowledged. silent_until: the committed offset; the log is to be read
         from `low`, and records below this offset rebuild state and have no other effect. A damaged snapshot counts as
-        none.
+        none. id_term: counts the changes of bundle in this partition; it goes into the ids of alarms.
         """
         known = {asset: snapshot for asset, data in snapshots.items() if (snapshot := load(data)) is not None}
         self._partitions[partition] = Partition(
-            self.spec, self._decoder, self._limits, known, silent_until, self._keep_steps
+            self.spec, self._decoder, self._limits, known, silent_until, self._keep_steps, id_term
         )
 
     def retire(self, topic: str, partition: int, asset: str, offset: int) -> Outcome:

@@ -36,7 +36,7 @@ SEGMENT_BYTES = 8 * 2**20
 class Partition:
     """Live state of one partition. `silent_until`: records below this offset rebuild state and have no other effect.
 
-    `keep_steps`: outcomes tell every scored step.
+    `keep_steps`: outcomes tell every scored step. `id_term`: goes into the ids of alarms.
     """
 
     def __init__(
@@ -47,10 +47,11 @@ class Partition:
         known: Mapping[str, Snapshot],
         silent_until: int,
         keep_steps: bool,
+        id_term: int = 0,
     ) -> None:
         self.spec = spec
         self.grid = Grid(spec.grid, spec.window, len(spec.sensors), limits.slack_steps, limits.slack_cells)
-        self.decider = Decider(spec, self.grid, keep_results=keep_steps)
+        self.decider = Decider(spec, self.grid, keep_results=keep_steps, id_term=id_term)
         self.assets = Assets(
             self.grid, limits, spec.grid.furthest_ahead_seconds, known, silent_until, on_admit=self.decider.admit
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,20 @@ from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.engine.engine import Engine
 from stream_detector.engine.limits import Limits
 from stream_detector.errors import BrokerError, UsageError
+from stream_detector.messages import Alarm
 from stream_detector.settings import Settings
-from stream_detector.streaming.audit.audit import audit_log
+from stream_detector.streaming.audit.audit import audit_log, services
 from stream_detector.streaming.audit.report import Audit
 from stream_detector.streaming.audit.topics import AuditTopics
+from stream_detector.streaming.local.broker import EVERY_TOPIC
 from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets, local_groups, local_topics
 from stream_detector.streaming.readers.translation import policies_of
+from stream_detector.streaming.state.group_facts import BundleSwitch, fact_message
 from tests.support.event_loop import in_event_loop
 from tests.support.local_workers import SETTINGS, Plant, until
 from tests.support.plant import make_log, small_bundle
+from tests.support.state_topic import SETTINGS as STATE_SETTINGS
+from tests.support.state_topic import StateTopic
 
 LOG = make_log(7, steps=60)
 ALARMS, LETTERS = SETTINGS.topic_alarms, SETTINGS.topic_dead_letters
@@ -43,7 +49,7 @@ async def processed(bundle: Bundle, settings: Settings = SETTINGS) -> Plant:
     return plant
 
 
-async def audit(plant: Plant, bundle: Bundle) -> Audit:
+async def audit(plant: Plant, bundle: Bundle, *others: Bundle) -> Audit:
     def open_topics(settings: Settings) -> AuditTopics:
         committed = partial(LocalGroupOffsets(plant.broker).read, settings.group)
         broker = plant.broker
@@ -53,7 +59,8 @@ async def audit(plant: Plant, bundle: Bundle) -> Audit:
     def new_engine(limits: Limits) -> Engine:
         return Engine(bundle, limits, unknown=policies_of(plant.settings))
 
-    return await audit_log(plant.settings, new_engine, bundle.manifest.bundle_id, open_topics=open_topics)
+    engines = {other.manifest.bundle_id: partial(Engine, other) for other in others}
+    return await audit_log(plant.settings, new_engine, bundle.manifest.bundle_id, engines, open_topics)
 
 
 def tamper(plant: Plant, topic: str, place: int, **changes: Any) -> None:
@@ -207,3 +214,47 @@ async def test_brokers_that_are_away_are_told(bundle: Bundle) -> None:
     plant.broker.up = False
     with pytest.raises(BrokerError, match="local:1 cannot be read"):
         await audit(plant, bundle)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@in_event_loop
+async def test_bundles_that_take_turns_under_kills_say_nothing_that_an_audit_cannot_follow(
+    bundle: Bundle, tmp_path: Path, seed: int
+) -> None:
+    other = load_bundle(small_bundle(tmp_path / "other", threshold=2.76))
+    rng, plant = random.Random(seed), Plant(partitions=2)
+    plant.send(LOG)
+    for number in range(8):
+        plant.broker.hold = EVERY_TOPIC if rng.random() < 0.5 else ()
+        running = asyncio.create_task(plant.worker((bundle, other)[number % 2]).run())
+        for _ in range(rng.randint(1, 60)):
+            await asyncio.sleep(0.002)
+            plant.broker.acknowledge([sent for sent in plant.broker.held if rng.random() < 0.7])
+        if plant.streams:
+            plant.streams[-1].kill()
+        running.cancel()
+        plant.broker.held.clear()
+    plant.broker.hold = ()
+    worker = plant.worker(bundle)
+    running = asyncio.create_task(worker.run())
+    await until(plant.caught_up)
+    worker.stop()
+    assert await running == 0
+    found = await audit(plant, bundle, other)
+    assert found.good, (found.alarms_lost, found.alarms_different, found.alarms_invented)
+    said: dict[tuple[str, str], bytes] = {}
+    for value in plant.alarms():
+        alarm = Alarm.model_validate_json(value)
+        assert said.setdefault((alarm.id, alarm.state), value) == value, "one alarm, two contents"
+
+
+def test_what_was_decided_anew_counts_as_decided_by_whoever_did_so_last() -> None:
+    topic = StateTopic()
+    switches = [
+        BundleSwitch(0, 0, "A"),
+        BundleSwitch(0, 100, "B", 60, None, 1, 1),
+        BundleSwitch(0, 50, "A", 9, None, 2, 2),
+    ]
+    topic.write([fact_message(STATE_SETTINGS, switch) for switch in switches])
+    found = services(topic.read(), "A", 0, 300)
+    assert [(each.bundle_id, each.begin, each.end) for each in found] == [("A", 0, 50), ("B", 100, 100), ("A", 50, 300)]

@@ -46,7 +46,7 @@ class ScriptedEngine:
     def low(self, partition: int) -> int | None:
         return self.oldest
 
-    def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0) -> None:
+    def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0, id_term: int = 0) -> None:
         self.restored.append((partition, dict(snapshots), silent_until))
 
     def forget(self, partition: int) -> None:

@@ -49,9 +49,9 @@ class StateTopic:
             number, self.end = self.end, self.end + 1
             self.records.append(Record(message.topic, 0, number, number, message.key, message.value, message.headers))
 
-    def snapshot(self, bundle: str, asset: str, until: int, alarm: Alarm | None = None) -> None:
+    def snapshot(self, bundle: str, asset: str, until: int, alarm: Alarm | None = None, term: int = 0) -> None:
         data = dump(Snapshot(since=0, until=until, alarm=None if alarm is None else to_bytes(alarm)))
-        self.write([snapshot_message(SETTINGS, bundle, 0, asset, data, until)])
+        self.write([snapshot_message(SETTINGS, bundle, 0, asset, data, until, term)])
 
     def compact(self) -> None:
         """Of each key the last record stays, as the cleaner leaves it."""

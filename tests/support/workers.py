@@ -225,7 +225,7 @@ def alarms_of(
         body = json.loads(record.value)
         key = body["id"], body["state"]
         same = found.get(key, record.value) == record.value or may_differ(record.value)
-        assert same, f"alarm {key} came with two contents"
+        assert same, f"alarm {key} came with two contents: {found[key]!r} and {record.value!r}"
         found[key] = record.value
     return found
 

@@ -9,7 +9,7 @@ Where bundles took turns, each range of offsets is judged with the bundle that d
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -39,33 +39,34 @@ NewEngine = Callable[[Limits], DetectionEngine]
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A bundle decides about the readings `begin .. end`. `low`, `limits`: as in `BundleSwitch`. `last`: nobody follows
-    yet."""
+    """A bundle decides about the readings `begin .. end`; of none where it could commit nothing.
+
+    `low`, `limits`, `id_term`: as in `BundleSwitch`. `last`: nobody follows yet.
+    """
 
     bundle_id: str
     begin: int
     end: int
     low: int | None
     limits: Limits | None
+    id_term: int
     last: bool
 
 
 def services(state: PartitionState, bundle_id: str, begin: int, end: int) -> list[Service]:
-    """Who decided what, in order; where nobody wrote it down, `bundle_id` decided everything."""
+    """Who decided what, in order; where nobody wrote it down, `bundle_id` decided everything.
+
+    What was decided anew, since the offsets were set back or lost, counts as decided by whoever did so last.
+    """
     switches = state.switches or [BundleSwitch(0, begin, bundle_id)]
-    ends = [switch.offset for switch in switches[1:]] + [end]
-    return [
-        Service(
-            switch.bundle_id,
-            max(switch.offset, begin),
-            max(until, begin),
-            switch.low,
-            switch.limits,
-            number == len(switches),
-        )
-        for number, (switch, until) in enumerate(zip(switches, ends, strict=True), 1)
-        if until > begin or number == len(switches)
-    ]
+    untils = list(accumulate(reversed([*(switch.offset for switch in switches[1:]), end]), min))[::-1]
+    found = []
+    for number, (switch, until) in enumerate(zip(switches, untils, strict=True), 1):
+        since = max(switch.offset, begin)
+        last = number == len(switches)
+        until = max(until, since)
+        found.append(Service(switch.bundle_id, since, until, switch.low, switch.limits, switch.id_term, last))
+    return found
 
 
 async def audit_log(
@@ -163,8 +164,8 @@ async def _audit_service(
 ) -> None:
     """Leaves the engine as it is at the end of the service."""
     begin, until = service.begin, min(mine.committed or 0, service.end)
+    engine.restore(tp.partition, {}, 0 if service.low is None else begin, service.id_term)
     if service.low is not None:
-        engine.restore(tp.partition, {}, begin)
         begin = min(max(service.low, mine.begin), begin)
     complete = mine.begin == 0
     gone = [departure for departure in departures if service.begin < departure.offset <= service.end]

@@ -5,11 +5,11 @@ its key, which begins with the group and the kind of the fact.
 
 | key | value | meaning |
 |---|---|---|
-| `[group, "bundle", partition, offset]` | `{"bundle": id, "low": offset or null, "limits": {...}}` | `BundleSwitch` |
+| `[group, "bundle", partition, offset, term]` | `{"bundle", "low", "limits", "ids"}` | `BundleSwitch` |
 | `[group, "moved", partition, asset, offset]` | `{}` | `Departure` |
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,9 @@ class BundleSwitch:
 
     `low`: from there its windows were first read, in silence; None = it began aloud, with nothing before it.
     `limits`: those that hold for assets meanwhile; None = not written down.
+    `term`: counts the switches of the partition, those to the same offset included; snapshots and alarms name theirs.
+    `id_term`: the term that goes into the ids of alarms, so that no alarm of a bundle that comes back has the id of one
+    that it raised before and could not commit. A group that has always run one bundle stays at 0.
     """
 
     partition: int
@@ -34,6 +37,8 @@ class BundleSwitch:
     bundle_id: str
     low: int | None = None
     limits: Limits | None = None
+    term: int = 0
+    id_term: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +52,32 @@ class Departure:
 
 Fact = BundleSwitch | Departure
 
+
+def newest_switch(facts: Iterable[Fact]) -> BundleSwitch | None:
+    """The one that holds now."""
+    switches = [fact for fact in facts if isinstance(fact, BundleSwitch)]
+    return max(switches, key=lambda switch: (switch.term, switch.offset), default=None)
+
+
 FactKey = tuple[str, int, *tuple[int | str, ...]]
 """(kind, partition, what it is about...)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FactRecord:
-    """A fact as it lies in the log; `fact` None = it was taken back. `position`: its offset in the topic of state."""
+    """A fact as it lies in the log; `fact` None = it was taken back. `position`: its offset in the topic of state.
+    `timestamp_ms`: when it was written (epoch)."""
 
     key: FactKey
     fact: Fact | None
     position: int
+    timestamp_ms: int = 0
 
 
 def key_of(fact: Fact) -> FactKey:
     if isinstance(fact, BundleSwitch):
-        return "bundle", fact.partition, fact.offset
+        term = (fact.term,) if fact.term else ()
+        return "bundle", fact.partition, fact.offset, *term
     return "moved", fact.partition, fact.asset, fact.offset
 
 
@@ -76,7 +91,7 @@ def _body(fact: Fact) -> dict[str, Any]:
     if isinstance(fact, Departure):
         return {}
     limits = None if fact.limits is None else limits_to_json(fact.limits)
-    return {"bundle": fact.bundle_id, "low": fact.low, "limits": limits}
+    return {"bundle": fact.bundle_id, "low": fact.low, "limits": limits, "ids": fact.id_term}
 
 
 def is_fact(key: bytes | None) -> bool:
@@ -84,7 +99,9 @@ def is_fact(key: bytes | None) -> bool:
     return (key or b"").count(b",") > 1 and len(_parts(key)) > 2
 
 
-def parse_fact(key: bytes | None, value: bytes | None, position: int, group: str) -> FactRecord | None:
+def parse_fact(
+    key: bytes | None, value: bytes | None, position: int, group: str, timestamp_ms: int = 0
+) -> FactRecord | None:
     """What `fact_message` wrote for this group; None for any other record, e.g. a fact of a later version."""
     try:
         owner, kind, partition, *about = _parts(key)
@@ -93,7 +110,7 @@ def parse_fact(key: bytes | None, value: bytes | None, position: int, group: str
         fact = READ[kind](partition, about, orjson.loads(value)) if value is not None else None
     except (KeyError, TypeError, ValueError):
         return None
-    return FactRecord((kind, partition, *about), fact, position)
+    return FactRecord((kind, partition, *about), fact, position, timestamp_ms)
 
 
 def _parts(key: bytes | None) -> list[Any]:
@@ -105,13 +122,15 @@ def _parts(key: bytes | None) -> list[Any]:
 
 
 def _switch(partition: int, about: Sequence[Any], body: Mapping[str, Any]) -> Fact:
-    (offset,), low, limits = about, body["low"], body.get("limits")
+    (offset, *term), low, limits = about, body["low"], body.get("limits")
     return BundleSwitch(
         partition,
         int(offset),
         str(body["bundle"]),
         None if low is None else int(low),
         None if limits is None else limits_from_json(limits),
+        int(term[0]) if term else 0,
+        int(body.get("ids", 0)),
     )
 
 

@@ -30,9 +30,9 @@ class PartitionState:
     group: str
     end: int
     until: int = 0
-    _newest: dict[tuple[str, str], SnapshotRecord] = field(default_factory=dict)
-    """{(bundle, asset): the snapshot that covers most}, not the one written last: a worker that was suspended may write
-    long after its successor."""
+    _newest: dict[tuple[str, int, str], SnapshotRecord] = field(default_factory=dict)
+    """{(bundle, term, asset): the snapshot that covers most}, not the one written last: a worker that was suspended may
+    write long after its successor."""
     _last: dict[str, SnapshotRecord] = field(default_factory=dict)
     """{asset: the snapshot written last}: the one that compaction leaves."""
     _facts: dict[FactKey, FactRecord] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class PartitionState:
     def take(self, records: Iterable[KafkaRecord]) -> None:
         for record in records:
             if is_fact(record.key):
-                fact = parse_fact(record.key, record.value, record.offset, self.group)
+                fact = parse_fact(record.key, record.value, record.offset, self.group, record.timestamp)
                 if fact is not None:
                     self._facts[fact.key] = fact
                 continue
@@ -48,7 +48,7 @@ class PartitionState:
             if snapshot is None or snapshot.group != self.group or snapshot.offset > self.end:
                 continue
             self._last[snapshot.asset] = snapshot
-            key = snapshot.bundle_id, snapshot.asset
+            key = snapshot.bundle_id, snapshot.term, snapshot.asset
             if key not in self._newest or snapshot.offset >= self._newest[key].offset:
                 self._newest[key] = snapshot
 
@@ -74,9 +74,9 @@ class PartitionState:
 
     @property
     def switches(self) -> list[BundleSwitch]:
-        """Of bundles, by the offset from which on they decide."""
+        """Of bundles, in the order in which they were made."""
         found = [fact for fact in self.facts if isinstance(fact, BundleSwitch)]
-        return sorted(found, key=lambda switch: switch.offset)
+        return sorted(found, key=lambda switch: (switch.term, switch.offset))
 
     @property
     def departures(self) -> list[Departure]:
@@ -84,7 +84,7 @@ class PartitionState:
         return [fact for fact in self.facts if isinstance(fact, Departure)]
 
     def live(self) -> list[SnapshotRecord]:
-        """The newest snapshot of each asset and bundle, without those that were taken back."""
+        """The newest snapshot of each asset, bundle and term, without those that were taken back."""
         return [snapshot for snapshot in self._newest.values() if snapshot.data is not None]
 
     def last_written(self, asset: str) -> SnapshotRecord | None:
@@ -93,18 +93,15 @@ class PartitionState:
 
     def written_before(self, switch: BundleSwitch) -> list[SnapshotRecord]:
         """The live snapshots that an earlier bundle left behind, or an earlier service of the same one."""
-        position = self._position(switch)
-        return [snapshot for snapshot in self.live() if snapshot.position < position]
+        return [snapshot for snapshot in self.live() if snapshot.term < switch.term]
 
     def of_service(self, switch: BundleSwitch | None, bundle_id: str | None) -> dict[str, SnapshotRecord]:
-        """{asset: newest snapshot, None data included} that the bundle has written since the switch; None = ever."""
-        position = -1 if switch is None else self._position(switch)
+        """{asset: newest snapshot, None data included} that the bundle has written in the switch's term; None = 0."""
+        term = 0 if switch is None else switch.term
         return {
-            asset: snapshot
-            for (bundle, asset), snapshot in self._newest.items()
-            if bundle == bundle_id and snapshot.position > position
+            asset: found for (bundle, its, asset), found in self._newest.items() if (bundle, its) == (bundle_id, term)
         }
 
-    def _position(self, switch: BundleSwitch) -> int:
-        record = next((r for r in self._facts.values() if r.fact == switch), None)
-        return -1 if record is None else record.position
+    def written_ms(self, switch: BundleSwitch) -> int | None:
+        """When the switch was written down (epoch milliseconds)."""
+        return next((record.timestamp_ms for record in self._facts.values() if record.fact == switch), None)

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 class SnapshotRecord:
     """One asset's decision state after all readings below `offset`; `data` None = the asset is gone.
 
-    `position`, `timestamp_ms`: of the record in the topic of state.
+    `term`: in which it was written (`BundleSwitch`). `timestamp_ms`: of the record in the topic of state.
     """
 
     group: str
@@ -24,12 +24,12 @@ class SnapshotRecord:
     asset: str
     offset: int
     data: bytes | None
-    position: int = 0
+    term: int = 0
     timestamp_ms: int = -1
 
 
 def snapshot_message(
-    settings: Settings, bundle_id: str, partition: int, asset: str, data: bytes | None, offset: int
+    settings: Settings, bundle_id: str, partition: int, asset: str, data: bytes | None, offset: int, term: int = 0
 ) -> Outgoing:
     """A snapshot of an asset's decision state that covers all records below `offset`; None removes it.
 
@@ -40,7 +40,7 @@ def snapshot_message(
         orjson.dumps([settings.group, asset]),
         data,
         partition,
-        (("offset", str(offset).encode()), ("bundle", bundle_id.encode())),
+        (("offset", str(offset).encode()), ("bundle", bundle_id.encode()), ("term", str(term).encode())),
     )
 
 
@@ -55,7 +55,7 @@ def read_snapshot(record: KafkaRecord) -> SnapshotRecord | None:
             asset,
             int(headers["offset"]),
             record.value,
-            record.offset,
+            int(headers.get("term", b"0")),
             record.timestamp,
         )
     except (orjson.JSONDecodeError, TypeError, ValueError, KeyError):

@@ -17,7 +17,7 @@ from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import BurstSender, Outgoing
 from stream_detector.streaming.readers.translation import Translation, policies_of
-from stream_detector.streaming.state.group_facts import Departure, fact_message
+from stream_detector.streaming.state.group_facts import Departure, fact_message, newest_switch
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import snapshot_message
 from stream_detector.streaming.worker.dead_letter_rate import DeadLetterRate
@@ -118,7 +118,7 @@ class Pipeline:
             was_rebuilding = progress.rebuilding
             for part in parts_of(fetched, {departure.offset for departure in progress.departures}):
                 if len(part.columns):
-                    await self._handle_records(part, progress.unacknowledged)
+                    await self._handle_records(part, progress)
                     progress.newest_ms = int(part.columns.timestamps_ms[-1])
                 progress.processed = part.end
                 await self._let_go(fetched.partition, progress)
@@ -147,7 +147,7 @@ class Pipeline:
             asset, offset = departure.asset, departure.offset
             progress.departures.remove(departure)
             outcome = self._engine.retire(self.settings.topic_readings, number, asset, offset)
-            await self._publish(number, outcome, progress.processed, progress.unacknowledged)
+            await self._publish(number, outcome, progress.processed, progress)
             log.info("partition %d: asset %s lives in another partition since offset %d", number, asset, offset)
 
     async def mend(
@@ -188,7 +188,7 @@ class Pipeline:
         """True while a partition rebuilds its windows."""
         return any(progress.rebuilding for progress in self.partitions.values())
 
-    async def _handle_records(self, fetched: Fetched, unacknowledged: Unacknowledged) -> None:
+    async def _handle_records(self, fetched: Fetched, progress: PartitionProgress) -> None:
         columns = fetched.columns
         batch = self._translation.batch(
             fetched.topic, fetched.partition, columns.offsets, columns.keys, columns.values, columns.timestamps_ms
@@ -199,29 +199,32 @@ class Pipeline:
         self._observer.scored(fetched.partition, outcome, self._clock() - started)
         if self._on_steps is not None:
             self._on_steps(outcome.steps)
-        await self._publish(fetched.partition, outcome, fetched.end, unacknowledged)
+        await self._publish(fetched.partition, outcome, fetched.end, progress)
 
-    async def _publish(self, number: int, outcome: Outcome, until: int, unacknowledged: Unacknowledged) -> None:
+    async def _publish(self, number: int, outcome: Outcome, until: int, progress: PartitionProgress) -> None:
         """Alarms are acknowledged on return; the rest is on its way, or waits for the flush."""
         if outcome.alarms:
-            await self._send([alarm_message(self.settings, number, alarm) for alarm in outcome.alarms])
+            alarms = [alarm_message(self.settings, number, progress.term, alarm) for alarm in outcome.alarms]
+            await self._send(alarms)
             self._observer.alarms_acknowledged(outcome)
             for alarm in outcome.alarms:
                 log.info("alarm %s %s: asset %s, raised at %s", alarm.id, alarm.state, alarm.asset, alarm.raised_at)
-        await self._send_the_rest(outcome, unacknowledged)
-        unacknowledged.renew(outcome.snapshots, until)
+        await self._send_the_rest(outcome, progress.unacknowledged)
+        progress.unacknowledged.renew(outcome.snapshots, until)
 
     async def _send(self, messages: Sequence[Outgoing]) -> None:
         """Returns when they are acknowledged."""
         if not messages:
             return
-        owners = dict(self.partitions)
+        owners = {number: (progress, progress.state_end) for number, progress in self.partitions.items()}
         places = await self._producer.confirm(await self._producer.enqueue(messages))
         for message, place in zip(messages, places, strict=True):
-            owner = None if message.partition is None else owners.get(message.partition)
-            if message.topic == self.settings.topic_state and owner is not None:
-                # In the log that it knows, others may have written too, but nothing was taken away.
-                owner.state_lost |= place is not None and place < owner.state_end
+            found = None if message.partition is None else owners.get(message.partition)
+            if message.topic == self.settings.topic_state and found is not None:
+                owner, known_end = found
+                # In the log that it knows, others may have written too, but nothing was taken away. Messages that are
+                # on their way together may arrive in any order.
+                owner.state_lost |= place is not None and place < known_end
                 owner.state_end += 1
 
     async def _send_the_rest(self, outcome: Outcome, unacknowledged: Unacknowledged) -> None:
@@ -275,7 +278,13 @@ class Pipeline:
                 await self._producer.confirm(burst)
             snapshots += [
                 snapshot_message(
-                    self.settings, self._scored_by.bundle, part.number, asset, pending.data, pending.offset
+                    self.settings,
+                    self._scored_by.bundle,
+                    part.number,
+                    asset,
+                    pending.data,
+                    pending.offset,
+                    part.progress.term,
                 )
                 for asset, pending in part.unacknowledged.snapshots.items()
             ]
@@ -344,7 +353,8 @@ class Pipeline:
             self.partitions[number].epoch = self._epoch
             return
         self._engine.forget(number)
-        self._engine.restore(number, snapshots, start.silent_until)
+        switch = newest_switch(plan.facts)
+        self._engine.restore(number, snapshots, start.silent_until, 0 if switch is None else switch.id_term)
         self.partitions[number] = PartitionProgress(
             self._epoch,
             start.offset,

@@ -27,6 +27,7 @@ from stream_detector.streaming.worker.offsets.takeover import (
     begin_anew,
     go_on,
     left_behind,
+    next_term,
     read_alarm,
     service_at,
     switch_bundle,
@@ -152,7 +153,9 @@ class Planner:
     ) -> tuple[Start, Takeover]:
         settings, mine, offset = self._settings, self._scored_by.bundle, start.silent_until
         if not start.restore_snapshots:
-            return start, begin_anew(settings, number, state, mine, start.offset)
+            newest = state.switches[-1] if state.switches else None
+            published = await self._published(reader, state, state.live(), newest)
+            return start, begin_anew(settings, number, state, mine, start.offset, published)
         service = service_at(state, offset)
         if service.bundle_id == mine and service.switch is not None:
             require_same_limits(settings, service.switch.limits)
@@ -162,23 +165,30 @@ class Planner:
             switch = service.switch
         else:
             low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds)
-            switch = BundleSwitch(number, offset, mine, low, limits_of(settings))
+            switch = BundleSwitch(number, offset, mine, low, limits_of(settings), next_term(state), next_term(state))
             log.warning(
                 "partition %d: bundle %s decides from %d on, after bundle %s; its windows are read from %d, and the "
                 "alarms that are open are cleared", number, mine, offset, service.bundle_id, low,
             )  # fmt: skip
-        published = await self._published(reader, left_behind(state, service, switch))
+        before = next((each for each in reversed(state.switches) if each.term < switch.term), None)
+        published = await self._published(reader, state, left_behind(state, service, switch), before)
         taken = switch_bundle(settings, number, state, service, switch, published)
         read_from = min(max(switch.low or 0, beginning), offset)
         return replace(start, offset=read_from), taken
 
-    async def _published(self, reader: LogReader, left: Sequence[SnapshotRecord]) -> list[PublishedAlarm]:
-        """What the bundle before has said since its last snapshots: a worker that was killed leaves no newer ones."""
-        if not left:
+    async def _published(
+        self, reader: LogReader, state: PartitionState, left: Sequence[SnapshotRecord], before: BundleSwitch | None
+    ) -> list[PublishedAlarm]:
+        """What the bundle before has said since its last snapshots, or since it began where it left none: a worker that
+        was killed leaves no newer ones."""
+        known = [snapshot.timestamp_ms for snapshot in left]
+        began = None if before is None else state.written_ms(before)
+        since = max(known) if known else began
+        if since is None:
             return []
         slack_ms = 1000 * (self._settings.outage_seconds + CLOCKS_SECONDS)
-        since = max(snapshot.timestamp_ms for snapshot in left) - int(slack_ms)
-        return [alarm for record in await reader.alarms_since(since) if (alarm := read_alarm(record)) is not None]
+        alarms = await reader.alarms_since(since - int(slack_ms))
+        return [alarm for record in alarms if (alarm := read_alarm(record)) is not None]
 
     async def _trusted_ends(
         self, reader: LogReader, partitions: set[int], committed: Mapping[int, tuple[int, str]]

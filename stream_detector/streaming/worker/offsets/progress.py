@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from stream_detector.streaming.state.group_facts import Departure, Fact
+from stream_detector.streaming.state.group_facts import Departure, Fact, newest_switch
 from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
 
 
@@ -36,6 +36,12 @@ class PartitionProgress:
     """The next offset of the partition's state, as far as this worker has read and written it."""
     state_lost: bool = False
     """The topic of state is another one than the worker has written to."""
+
+    @property
+    def term(self) -> int:
+        """In which this worker decides (`BundleSwitch`)."""
+        switch = newest_switch(self.facts)
+        return 0 if switch is None else switch.term
 
     @property
     def rebuilding(self) -> bool:

@@ -6,7 +6,7 @@ words that follow from the raised alarm, and its snapshots are removed. A crash 
 same.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream_detector.engine.alarm_messages import withdrawn
@@ -15,7 +15,7 @@ from stream_detector.messages import Alarm, to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
 from stream_detector.streaming.clients.producer import Outgoing
-from stream_detector.streaming.state.group_facts import BundleSwitch, Fact, fact_message
+from stream_detector.streaming.state.group_facts import BundleSwitch, Fact, fact_message, newest_switch
 from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import SnapshotRecord, snapshot_message
@@ -23,13 +23,17 @@ from stream_detector.streaming.state.snapshots import SnapshotRecord, snapshot_m
 READINGS_PARTITION = "partition"
 """Header of an alarm: the partition of the readings that it was decided in."""
 
+TERM = "term"
+"""Header of an alarm: the term in that partition (`BundleSwitch.term`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedAlarm:
-    """An alarm as it lies in its topic; `partition` of the readings, None where its writer did not say."""
+    """As it lies in its topic; `partition` of the readings and `term` are None where its writer did not say."""
 
     alarm: Alarm
     partition: int | None
+    term: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,40 +86,56 @@ def mend_late(
     settings: Settings, bundle_id: str, number: int, state: PartitionState, facts: Sequence[Fact]
 ) -> list[Outgoing]:
     """What a worker has to write again, because another one wrote under its keys although it had lost the partition."""
-    switches = [fact for fact in facts if isinstance(fact, BundleSwitch)]
-    newest = max(switches, key=lambda switch: switch.offset, default=None)
     lost = [fact_message(settings, fact) for fact in facts if fact not in state.facts]
-    if newest is None or newest in state.facts:
-        return [*lost, *_mended(settings, number, state, state.of_service(newest, bundle_id))]
-    # Only snapshots behind the record that says since when the bundle decides count.
-    found = state.of_service(None, bundle_id).values()
-    return [*lost, *(snapshot_message(settings, bundle_id, number, s.asset, s.data, s.offset) for s in found)]
+    return [*lost, *_mended(settings, number, state, state.of_service(newest_switch(facts), bundle_id))]
 
 
 def _mended(
     settings: Settings, number: int, state: PartitionState, found: Mapping[str, SnapshotRecord]
 ) -> list[Outgoing]:
     late = [snapshot for asset, snapshot in found.items() if state.last_written(asset) is not snapshot]
-    return [snapshot_message(settings, s.bundle_id, number, s.asset, s.data, s.offset) for s in late]
+    return [_written_again(settings, number, snapshot, snapshot.data) for snapshot in late]
 
 
-def begin_anew(settings: Settings, number: int, state: PartitionState, bundle_id: str, offset: int) -> Takeover:
-    """Nothing is committed: the bundle decides from the first record on, and old facts speak of another log.
+def _written_again(settings: Settings, number: int, s: SnapshotRecord, data: bytes | None) -> Outgoing:
+    return snapshot_message(settings, s.bundle_id, number, s.asset, data, s.offset, s.term)
 
-    Alarms that it raised itself are raised again, and cleared as before; those of other bundles would stay.
+
+def begin_anew(
+    settings: Settings,
+    number: int,
+    state: PartitionState,
+    bundle_id: str,
+    offset: int,
+    published: Sequence[PublishedAlarm] = (),
+) -> Takeover:
+    """Nothing is committed: the bundle decides from the first record on.
+
+    Where it has always decided alone, its alarms are raised again and cleared as before. Otherwise they were perhaps
+    cleared by others: a new term begins, and whatever is open is cleared.
     """
-    beginning = BundleSwitch(number, offset, bundle_id, None, limits_of(settings))
-    others = [snapshot for snapshot in state.live() if snapshot.bundle_id != bundle_id]
-    taken_back: list[Fact] = [fact for fact in state.all_facts if fact != beginning]
+    facts, stale = state.all_facts, state.live()
+    alone = all(f.bundle_id == bundle_id and not f.id_term for f in facts if isinstance(f, BundleSwitch))
+    term = next_term(state)
+    beginning = BundleSwitch(number, offset, bundle_id, None, limits_of(settings), term, 0 if alone else term)
+    # An audit has to know who has said something before; a switch beyond the end speaks of another log.
+    gone = [fact for fact in facts if not isinstance(fact, BundleSwitch) or fact.offset > state.end]
+    taken_back = [fact_message(settings, fact, taken_back=True) for fact in gone]
+    own = [snapshot for snapshot in stale if alone and snapshot.bundle_id == bundle_id]
+    removed = [_written_again(settings, number, snapshot, None) for snapshot in own]
+    others = [snapshot for snapshot in stale if snapshot not in own]
     return Takeover(
         [
-            [
-                *(fact_message(settings, fact, taken_back=True) for fact in taken_back),
-                fact_message(settings, beginning),
-            ],
-            *_withdraw(settings, number, others, [], set()),
+            [fact_message(settings, beginning), *taken_back, *removed],
+            *_withdraw(settings, beginning, others, () if alone else published),
         ]
     )
+
+
+def next_term(state: PartitionState) -> int:
+    """Of whoever begins in the partition now; 0 for the first."""
+    newest = newest_switch(state.all_facts)
+    return 0 if newest is None and not state.live() else 1 + (0 if newest is None else newest.term)
 
 
 def switch_bundle(
@@ -124,7 +144,7 @@ def switch_bundle(
     state: PartitionState,
     service: Service,
     switch: BundleSwitch,
-    published: Iterable[PublishedAlarm],
+    published: Sequence[PublishedAlarm],
 ) -> Takeover:
     """Another bundle decides from `switch.offset` on; also where that was written down and not finished.
 
@@ -139,23 +159,10 @@ def switch_bundle(
     facts: list[Outgoing] = []
     stale = left_behind(state, service, switch)
     if service.switch != switch:
-        # Where an operator went back, later switches are no longer true.
-        gone = [fact for fact in state.switches if fact.offset > switch.offset]
-        facts += [fact_message(settings, fact, taken_back=True) for fact in gone]
         if service.switch is None and service.bundle_id is not None:
             facts.append(fact_message(settings, BundleSwitch(number, 0, service.bundle_id)))
         facts.append(fact_message(settings, switch))
-    assets = {snapshot.asset for snapshot in stale}
-    raised, ended = [], set()
-    for entry in published:
-        alarm = entry.alarm
-        if alarm.state == "cleared":
-            ended.add(alarm.id)
-        elif alarm.bundle != switch.bundle_id and (
-            entry.partition == number if entry.partition is not None else alarm.asset in assets
-        ):
-            raised.append(alarm)
-    bursts = [facts, *_withdraw(settings, number, stale, raised, ended)]
+    bursts = [facts, *_withdraw(settings, switch, stale, published)]
     return Takeover([burst for burst in bursts if burst], switch.low)
 
 
@@ -165,15 +172,26 @@ def left_behind(state: PartitionState, service: Service, switch: BundleSwitch) -
 
 
 def _withdraw(
-    settings: Settings, number: int, stale: Iterable[SnapshotRecord], raised: Iterable[Alarm], ended: set[str]
+    settings: Settings, switch: BundleSwitch, stale: Sequence[SnapshotRecord], published: Sequence[PublishedAlarm]
 ) -> list[list[Outgoing]]:
-    """Clear the alarms that are up, then remove the snapshots that know of them."""
-    removed = list(stale)
-    up = {alarm.id: alarm for alarm in (*map(open_alarm, removed), *raised) if alarm is not None}
+    """Clear the alarms that others than this switch's bundle left open, then remove the snapshots that know of them."""
+    number, assets = switch.partition, {snapshot.asset for snapshot in stale}
+    up = {alarm.id: alarm for alarm in map(open_alarm, stale) if alarm is not None}
+    for entry in published:
+        if entry.alarm.state == "raised" and _raised_before(entry, switch, assets):
+            up[entry.alarm.id] = entry.alarm
+    ended = {entry.alarm.id for entry in published if entry.alarm.state == "cleared"}
     return [
-        [alarm_message(settings, number, withdrawn(alarm)) for alarm in up.values() if alarm.id not in ended],
-        [snapshot_message(settings, s.bundle_id, number, s.asset, None, s.offset) for s in removed],
+        [alarm_message(settings, number, None, withdrawn(alarm)) for alarm in up.values() if alarm.id not in ended],
+        [_written_again(settings, number, snapshot, None) for snapshot in stale],
     ]
+
+
+def _raised_before(entry: PublishedAlarm, switch: BundleSwitch, assets: Collection[str]) -> bool:
+    """Whether an alarm was raised in this partition, in an earlier term."""
+    here = entry.alarm.asset in assets if entry.partition is None else entry.partition == switch.partition
+    earlier = entry.alarm.bundle != switch.bundle_id if entry.term is None else entry.term < switch.term
+    return here and earlier
 
 
 def open_alarm(snapshot: SnapshotRecord) -> Alarm | None:
@@ -182,17 +200,19 @@ def open_alarm(snapshot: SnapshotRecord) -> Alarm | None:
     return None if known is None or known.alarm is None else Alarm.model_validate_json(known.alarm)
 
 
-def alarm_message(settings: Settings, partition: int, alarm: Alarm) -> Outgoing:
-    """An alarm that was decided in a partition of the readings."""
-    headers = ((READINGS_PARTITION, str(partition).encode()),)
-    return Outgoing(settings.topic_alarms, alarm.asset.encode(), to_bytes(alarm), None, headers)
+def alarm_message(settings: Settings, partition: int, term: int | None, alarm: Alarm) -> Outgoing:
+    """An alarm that was decided in a partition of the readings; `term` None: it only ends one of an earlier term."""
+    headers = [(READINGS_PARTITION, str(partition).encode())]
+    if term is not None:
+        headers.append((TERM, str(term).encode()))
+    return Outgoing(settings.topic_alarms, alarm.asset.encode(), to_bytes(alarm), None, tuple(headers))
 
 
 def read_alarm(record: KafkaRecord) -> PublishedAlarm | None:
     """What lies in the topic of alarms; None where somebody else wrote something else there."""
     try:
-        alarm = Alarm.model_validate_json(record.value or b"")
-        partition = dict(record.headers).get(READINGS_PARTITION)
-        return PublishedAlarm(alarm, None if partition is None else int(partition))
+        alarm, headers = Alarm.model_validate_json(record.value or b""), dict(record.headers)
+        partition, term = headers.get(READINGS_PARTITION), headers.get(TERM)
+        return PublishedAlarm(alarm, None if partition is None else int(partition), None if term is None else int(term))
     except ValueError:
         return None

@@ -10,6 +10,7 @@ from stream_detector.messages import Alarm
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.state.group_facts import BundleSwitch, fact_message
 from stream_detector.streaming.state.group_limits import limits_of
+from stream_detector.streaming.worker.offsets.takeover import alarm_message
 from tests.support.messages import STEP_SECONDS, at_step, make_alarm
 from tests.support.state_topic import SETTINGS, StandingLog, StateTopic, plan_of, start_worker
 
@@ -68,11 +69,11 @@ def test_a_crash_in_the_midst_of_a_switch_repeats_what_says_the_same(bursts: int
 def test_a_bundle_that_comes_back_does_not_take_up_what_it_left_behind() -> None:
     log = after_a()
     start_worker(log, "B", 100, bursts=1)  # its old snapshots are still there
-    log.topic.snapshot("B", "m1", 140)
+    log.topic.snapshot("B", "m1", 140, term=1)
     plan = start_worker(log, "A", 140)
     assert not plan.snapshots
     assert said(log.topic.alarms) == {(OPEN.id, "cleared"): {OPEN.expected_until}}
-    log.topic.snapshot("A", "m1", 160)
+    log.topic.snapshot("A", "m1", 130, term=2)
     assert set(start_worker(log, "A", 150).snapshots) == {"m1"}
 
 
@@ -91,6 +92,45 @@ def test_what_the_bundle_before_has_raised_since_its_last_snapshot_is_cleared() 
     assert said(log.topic.alarms) == {(alarm.id, "cleared"): {alarm.expected_until} for alarm in (OPEN, late)}
 
 
+def test_what_a_bundle_has_raised_without_any_snapshot_is_cleared() -> None:
+    log = after_a()
+    start_worker(log, "B", 100)
+    raised = make_alarm(9, asset="m3", bundle="B")
+    log.topic.write([alarm_message(SETTINGS, 0, 1, raised)])  # killed before its first snapshot
+    start_worker(log, "A", 100)
+    assert (raised.id, "cleared") in said(log.topic.alarms)
+
+
+def test_every_change_of_bundle_begins_a_term_also_at_the_same_offset() -> None:
+    log = after_a()
+    for bundle in ("B", "A", "B"):
+        start_worker(log, bundle, 100)
+    switches = log.topic.read().switches
+    assert [(fact.offset, fact.bundle_id, fact.term, fact.id_term) for fact in switches] == [
+        (0, "A", 0, 0), (100, "B", 1, 1), (100, "A", 2, 2), (100, "B", 3, 3),
+    ]  # fmt: skip
+
+
+def test_an_alarm_of_the_same_bundle_in_an_earlier_term_is_cleared_though_its_clearing_was_interrupted() -> None:
+    log = after_a()
+    late = make_alarm(9, asset="m1", bundle="A")
+    log.topic.write([alarm_message(SETTINGS, 0, 0, late)])
+    start_worker(log, "B", 100, bursts=1)  # killed before it cleared anything
+    start_worker(log, "A", 100)
+    assert {(OPEN.id, "cleared"), (late.id, "cleared")} <= set(said(log.topic.alarms))
+
+
+def test_a_group_that_lost_its_offsets_and_has_run_one_bundle_raises_the_same_alarms_again() -> None:
+    log = after_a()
+    plan = start_worker(log, "A", None)
+    *_, switch = log.topic.read().switches
+    assert (switch.term, switch.id_term) == (1, 0)
+    assert not plan.snapshots
+    assert not log.topic.alarms  # nothing is cleared
+    log.topic.snapshot("A", "m1", 20, OPEN, term=1)  # covers less than what was written before
+    assert set(start_worker(log, "A", 20).snapshots) == {"m1"}
+
+
 def test_a_group_that_wrote_nothing_down_yet_is_said_to_have_run_the_bundle_of_its_snapshots() -> None:
     log = StandingLog(StateTopic(), low=60)
     log.topic.snapshot("A", "m1", 100, OPEN)
@@ -105,22 +145,26 @@ def test_a_log_that_was_made_again_takes_nothing_from_the_one_before() -> None:
     start_worker(log, "B", 100)
     plan = start_worker(log, "B", None)
     assert not plan.snapshots
-    assert [(fact.offset, fact.bundle_id, fact.low) for fact in log.topic.read().switches] == [(0, "B", None)]
+    assert [(fact.offset, fact.bundle_id, fact.low) for fact in log.topic.read().switches] == [
+        (0, "A", None),
+        (100, "B", 60),
+        (0, "B", None),
+    ]
 
 
 def test_offsets_that_an_operator_set_back_keep_the_snapshots_of_the_same_bundle() -> None:
     log = after_a()
     start_worker(log, "B", 100)
-    log.topic.snapshot("B", "m1", 200)
+    log.topic.snapshot("B", "m1", 200, term=1)
     assert set(start_worker(log, "B", 50).snapshots) == {"m1"}
 
 
-def test_another_bundle_from_an_offset_that_an_operator_set_back_takes_the_later_switches_back() -> None:
+def test_another_bundle_from_an_offset_that_an_operator_set_back_is_the_newest_switch() -> None:
     log = after_a()
     start_worker(log, "B", 100)
-    log.topic.snapshot("B", "m1", 200)
+    log.topic.snapshot("B", "m1", 200, term=1)
     start_worker(log, "C", 50)
-    assert [(fact.offset, fact.bundle_id) for fact in log.topic.read().switches] == [(0, "A"), (50, "C")]
+    assert [(fact.offset, fact.bundle_id) for fact in log.topic.read().switches] == [(0, "A"), (100, "B"), (50, "C")]
 
 
 @pytest.mark.parametrize("compacted_at_once", [True, False])
