@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stream_detector.errors import BrokerError, UsageError
+from stream_detector.errors import BrokerError, StalledError, UsageError
 from stream_detector.settings import Settings
 
 FATES = ("windowed", "late", "duplicate", "dead_lettered", "ignored")
@@ -25,6 +25,8 @@ def command(
 ) -> None:
     """Read the topics again and hold what was published against them; exit 1 if anything is lost or invented.
 
+    Workers may run meanwhile. What they have not committed after a minute cannot be judged yet: exit 75.
+
     A dead letter that the rate limit held back counts as lost here; the worker's metrics say how many those were.
     """
     if metrics is not None:
@@ -39,7 +41,8 @@ def command(
         import orjson
 
         json.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    sys.exit(0 if good else 1)
+    unsure = bool(result.get("on_the_way"))
+    sys.exit(1 if not good else StalledError.exit_code if unsure else 0)
 
 
 def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, Any]]:
@@ -75,9 +78,6 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
         f"dead letters: {audit.dead_letters:,} published, {audit.dead_letters_lost} lost, "
         f"{audit.dead_letters_invented} invented"
     )
-    for mine in audit.partitions:
-        if mine.committed is None and mine.end > mine.begin:
-            print(f"partition {mine.partition}: the group has committed nothing here yet, so nothing here is judged")
     if audit.incomplete:
         print(f"retention removed the first records of partitions {audit.incomplete}: alarms there are not compared")
     for span in audit.not_judged:
@@ -85,7 +85,13 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
             f"partition {span.partition}: offsets {span.begin:,} to {span.end:,} are not judged: bundle {span.bundle} "
             "decided them; name its folder with another --bundle"
         )
-    print("accounted for" if audit.good else "NOT accounted for")
+    for late in audit.on_the_way:
+        print(
+            f"partition {late.partition}: offsets {late.begin:,} to {late.end:,} cannot be judged yet: the group has "
+            "not committed them; audit again when its workers have caught up"
+        )
+    so_far = ", as far as it can be judged yet" if audit.on_the_way else ""
+    print(f"accounted for{so_far}" if audit.good else "NOT accounted for")
     return audit.good, audit.as_json()
 
 

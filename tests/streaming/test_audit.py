@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from stream_detector.__main__ import main
+from stream_detector.streaming.audit import audit
+from stream_detector.streaming.audit.report import Audit, OnTheWay
 from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.paths import ROOT
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, Record, make_log, small_bundle
@@ -58,6 +60,24 @@ def test_counters_that_add_up_are_accounted_for(metrics: str, capsys: pytest.Cap
 def test_a_reading_that_is_nowhere_fails_the_audit(metrics: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "--metrics", metrics]) == 1
     assert "NOT accounted for" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("lost", "code", "said"), [([], 75, "as far as it can be judged"), (["a/raised"], 1, "NOT")])
+def test_an_audit_that_cannot_judge_everything_yet_says_so(
+    lost: list[str], code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    async def found(*_: object) -> Audit:
+        return Audit(on_the_way=[OnTheWay(1, 20, 50)], alarms_lost=lost)
+
+    monkeypatch.setattr(audit, "audit_log", found)
+    out = tmp_path / "audit.json"
+    bundle = small_bundle(tmp_path / "bundle")
+    assert main(["audit", "--bundle", str(bundle), "--bootstrap", "none:1", "--json", str(out)]) == code
+    printed = capsys.readouterr().out
+    assert "partition 1: offsets 20 to 50 cannot be judged yet" in printed
+    assert said in printed
+    assert json.loads(out.read_bytes())["on_the_way"] == [{"partition": 1, "begin": 20, "end": 50}]
 
 
 def test_an_audit_needs_a_bundle_or_metrics(capsys: pytest.CaptureFixture[str]) -> None:

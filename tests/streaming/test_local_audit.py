@@ -15,7 +15,7 @@ from stream_detector.engine.limits import Limits
 from stream_detector.errors import BrokerError, UsageError
 from stream_detector.messages import Alarm
 from stream_detector.settings import Settings
-from stream_detector.streaming.audit.audit import audit_log, services
+from stream_detector.streaming.audit.audit import Patience, audit_log, services
 from stream_detector.streaming.audit.report import Audit
 from stream_detector.streaming.audit.topics import AuditTopics
 from stream_detector.streaming.local.broker import EVERY_TOPIC
@@ -29,6 +29,7 @@ from tests.support.state_topic import SETTINGS as STATE_SETTINGS
 from tests.support.state_topic import StateTopic
 
 LOG = make_log(7, steps=60)
+AT_ONCE = Patience(wait_seconds=0.0)
 ALARMS, LETTERS = SETTINGS.topic_alarms, SETTINGS.topic_dead_letters
 
 
@@ -49,7 +50,7 @@ async def processed(bundle: Bundle, settings: Settings = SETTINGS) -> Plant:
     return plant
 
 
-async def audit(plant: Plant, bundle: Bundle, *others: Bundle) -> Audit:
+async def audit(plant: Plant, bundle: Bundle, *others: Bundle, patience: Patience = AT_ONCE) -> Audit:
     def open_topics(settings: Settings) -> AuditTopics:
         committed = partial(LocalGroupOffsets(plant.broker).read, settings.group)
         broker = plant.broker
@@ -60,7 +61,7 @@ async def audit(plant: Plant, bundle: Bundle, *others: Bundle) -> Audit:
         return Engine(bundle, limits, unknown=policies_of(plant.settings))
 
     engines = {other.manifest.bundle_id: partial(Engine, other) for other in others}
-    return await audit_log(plant.settings, new_engine, bundle.manifest.bundle_id, engines, open_topics)
+    return await audit_log(plant.settings, new_engine, bundle.manifest.bundle_id, engines, open_topics, patience)
 
 
 def tamper(plant: Plant, topic: str, place: int, **changes: Any) -> None:
@@ -161,7 +162,39 @@ async def test_what_is_published_and_not_committed_yet_is_neither_lost_nor_inven
     found = await audit(plant, bundle)
     assert found.good
     tamper(plant, ALARMS, -1)
-    assert (await audit(plant, bundle)).good
+    found = await audit(plant, bundle)
+    assert found.good
+    assert [(span.partition, span.begin) for span in found.on_the_way] == [(0, 20), (1, 20)]
+
+
+@in_event_loop
+async def test_what_running_workers_have_still_to_commit_is_waited_for_and_judged(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    whole = dict(plant.broker.committed)
+    tamper(plant, ALARMS, -1)
+    for number in range(plant.partitions):
+        plant.commit_of_another(20, number=number)
+
+    async def workers_go_on(_: float) -> None:
+        plant.broker.committed = whole
+
+    found = await audit(plant, bundle, patience=Patience(sleep=workers_go_on))
+    assert not found.on_the_way
+    assert len(found.alarms_lost) == 1
+
+
+@in_event_loop
+async def test_a_group_that_commits_nothing_any_more_is_not_waited_for_long(bundle: Bundle) -> None:
+    plant, now = await processed(bundle), 0.0
+    plant.commit_of_another(20, number=0)
+
+    async def nobody_works(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    found = await audit(plant, bundle, patience=Patience(60.0, 10.0, lambda: now, nobody_works))
+    assert [(span.partition, span.begin) for span in found.on_the_way] == [(0, 20)]
+    assert 10.0 <= now < 12.0
 
 
 @in_event_loop

@@ -6,8 +6,10 @@ dead letters on the topics must be those that the log gives. A plain engine, one
 Where bundles took turns, each range of offsets is judged with the bundle that decided it, as the topic of state tells.
 """
 
+import asyncio
+import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -23,6 +25,7 @@ from stream_detector.streaming.audit.report import (
     Audit,
     Expected,
     NotJudged,
+    OnTheWay,
     PartitionAudit,
     compare_alarms,
     compare_dead_letters,
@@ -35,6 +38,24 @@ from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.worker.ports import DetectionEngine
 
 NewEngine = Callable[[Limits], DetectionEngine]
+
+WAIT_SECONDS = 60.0
+"""So long what is on its way is waited for."""
+
+STILL_SECONDS = 10.0
+"""Nobody is at work where nothing has been committed for so long."""
+
+LOOK_AGAIN_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long running workers are waited for. `clock`, `sleep`: monotonic seconds, and how to let them pass."""
+
+    wait_seconds: float = WAIT_SECONDS
+    still_seconds: float = STILL_SECONDS
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +96,11 @@ async def audit_log(
     bundle_id: str,
     others: Mapping[str, NewEngine] | None = None,
     open_topics: Callable[[Settings], AuditTopics] = open_audit_topics,
+    patience: Patience = Patience(),
 ) -> Audit:
     """Read everything again and compare, under the limits that the group has written down.
+
+    Workers may run meanwhile: all that came before the audit began is judged, once the group has committed it.
 
     Args:
         settings: names brokers, group and topics.
@@ -84,6 +108,7 @@ async def audit_log(
         bundle_id: of that bundle.
         others: the same for more bundles that the group has run; ranges of bundles that are not given are not judged.
         open_topics: makes the reader of the topics.
+        patience: how long to wait for that.
 
     Raises:
         BrokerError: the brokers cannot be reached, or the topic of readings does not exist.
@@ -93,20 +118,49 @@ async def audit_log(
     reader = open_topics(settings)
     try:
         await reader.start()
-        return await _audit(settings, reader, engines, bundle_id)
+        return await _audit(settings, reader, engines, bundle_id, patience)
     except KafkaError as error:
         raise BrokerError(f"{settings.bootstrap} cannot be read: {error}") from None
     finally:
         await reader.stop()
 
 
-async def _audit(settings: Settings, reader: AuditTopics, engines: Mapping[str, NewEngine], bundle_id: str) -> Audit:
+async def _until_committed(
+    reader: AuditTopics, readings: list[TopicPartition], patience: Patience
+) -> tuple[dict[TopicPartition, int], list[OnTheWay]]:
+    """What the group has committed when it has all that is there now, and what of that it lacks when time is over."""
+    spans = {tp: await reader.ends(tp) for tp in readings}
+    began = moved = patience.clock()
+    seen: dict[TopicPartition, int] | None = None
+    while True:
+        committed = await reader.committed(readings)
+        now = patience.clock()
+        if committed != seen:
+            seen, moved = committed, now
+        left = [
+            OnTheWay(tp.partition, max(begin, committed.get(tp, begin)), end)
+            for tp, (begin, end) in spans.items()
+            if max(begin, committed.get(tp, begin)) < end
+        ]
+        over = now - began >= patience.wait_seconds or now - moved >= patience.still_seconds
+        if not left or over or not committed:
+            return committed, left
+        await patience.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def _audit(
+    settings: Settings,
+    reader: AuditTopics,
+    engines: Mapping[str, NewEngine],
+    bundle_id: str,
+    patience: Patience,
+) -> Audit:
     audit, expected = Audit(), Expected()
     left: list[tuple[TopicPartition, DetectionEngine, Service, int]] = []
     readings = reader.partitions(settings.topic_readings)
     # Workers may be running. What was committed by now must have been published by now; and what was published by now
     # must follow from the readings that will have come by then.
-    committed = await reader.committed(readings)
+    committed, audit.on_the_way = await _until_committed(reader, readings, patience)
     if not committed:
         await _refuse_to_judge(settings, reader, readings)
     alarms = [body for body in await reader.values(settings.topic_alarms, Alarm) if body["bundle"] in engines]

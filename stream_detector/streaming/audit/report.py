@@ -49,6 +49,15 @@ class NotJudged:
         return self.partition == partition and self.begin <= offset < self.end
 
 
+@dataclass(frozen=True)
+class OnTheWay:
+    """Readings that were there when the audit began and that the group has not committed yet."""
+
+    partition: int
+    begin: int
+    end: int
+
+
 @dataclass
 class Audit:
     """`lost`: the log gives it, the topic lacks it. `different`: in content. `invented`: the log does not give it.
@@ -69,6 +78,8 @@ class Audit:
     """Partitions whose first records retention removed: their alarms cannot be given again and are not compared."""
     not_judged: list[NotJudged] = field(default_factory=list)
     """What other bundles decided than those that were given."""
+    on_the_way: list[OnTheWay] = field(default_factory=list)
+    """What cannot be judged yet, though it was waited for."""
 
     @property
     def good(self) -> bool:
