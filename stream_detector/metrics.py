@@ -145,6 +145,11 @@ class WorkerMetrics:
         )
         self.broker_answers = gauge("broker_answers", "1 while the brokers answer this worker")
         self.commit_age = gauge("commit_age_seconds", "Seconds since the last acknowledged commit")
+        self.partition_commit_age = gauge(
+            "partition_commit_age_seconds",
+            "Seconds for which processed records have waited for a commit, 0 where none waits",
+            "partition",
+        )
         self.fetch_age = gauge(
             "fetch_age_seconds", "Seconds since the broker last answered a fetch, the oldest partition"
         )

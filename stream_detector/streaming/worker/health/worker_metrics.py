@@ -45,6 +45,8 @@ class MetricsRecorder:
         self._clock = clock
         self._wall_clock = wall_clock
         self._committed_at = self._planned_at = clock()
+        self._uncommitted: dict[int, tuple[int, float]] = {}
+        """{partition: (what is committed, since when more than that is processed)}."""
         self._shown: dict[str, list[str]] = {}
         self._reference = ScoreReference.from_json(manifest.metrics.get("scores"))
         self._drift: dict[str, tuple[float, DriftMeter]] = {}
@@ -143,6 +145,21 @@ class MetricsRecorder:
                 metrics.kafka_lag_seconds.labels(str(number)).set(self._seconds_behind(partition, mine))
                 if mine.rebuild_records is not None:
                     metrics.rebuild_records.labels(str(number)).set(mine.rebuild_records)
+        self._show_commit_ages(progress)
+
+    def _show_commit_ages(self, progress: Mapping[int, PartitionProgress]) -> None:
+        """Also while the brokers are away: one partition may stand still while others are committed all the time."""
+        gauge, now = self.metrics.partition_commit_age, self._clock()
+        for number in self._uncommitted.keys() - progress.keys():
+            del self._uncommitted[number]
+            gauge.remove(str(number))
+        for number, mine in progress.items():
+            committed = mine.committed or 0
+            before, since = self._uncommitted.get(number, (committed, now))
+            if committed != before or mine.processed <= committed:
+                since = now
+            self._uncommitted[number] = committed, since
+            gauge.labels(str(number)).set(now - since)
 
     def _seconds_behind(self, partition: PartitionObservation, mine: PartitionProgress) -> float:
         # What a rebuild reads was answered for before.

@@ -131,6 +131,25 @@ def test_lag_and_ages_are_those_of_the_last_look(manifest: Manifest) -> None:
     assert (recorded.value("ready"), recorded.value("fetch_age_seconds")) == (0, 0)
 
 
+def test_a_partition_whose_commits_stand_still_is_seen_beside_one_that_is_committed(manifest: Manifest) -> None:
+    recorded, away = Recorded(manifest), Observation(False, None)
+    stuck, moving, idle = (PartitionProgress(1, 12, 0, 10) for _ in range(3))
+    idle.processed = 10
+
+    def ages() -> list[float | None]:
+        recorded.recorder.watched(away, {0: stuck, 1: moving, 2: idle}, ready=False)
+        return [recorded.value("partition_commit_age_seconds", partition=str(number)) for number in range(3)]
+
+    assert ages() == [0.0, 0.0, 0.0]
+    recorded.now += 30.0
+    moving.committed, moving.processed = 12, 20
+    assert ages() == [30.0, 0.0, 0.0]
+    recorded.now += 5.0
+    assert ages() == [35.0, 5.0, 0.0]
+    recorded.recorder.watched(away, {1: moving}, ready=False)
+    assert recorded.value("partition_commit_age_seconds", partition="0") is None
+
+
 def test_gauges_of_an_asset_come_and_go_with_it(manifest: Manifest) -> None:
     recorded = Recorded(manifest)
     recorded.recorder.assets([status("m"), status("n", watermark=40.0, warming_up=True, score=math.nan)])
