@@ -11,7 +11,7 @@ CHOOSE_TORCH = export UV_TORCH_BACKEND="$${UV_TORCH_BACKEND:-$$(echo torch | UV_
 	test "$$UV_TORCH_BACKEND" || unset UV_TORCH_BACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit properties check format lint types kafka dist bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom screenshots dashboards manifests versions clean
+.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom screenshots dashboards manifests versions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,8 +57,14 @@ check: lint types test ## format, lint, types and all tests: what CI runs
 kafka: $(STAMP) ## start a real Kafka broker for your own tries; Ctrl-C ends it
 	$(BIN)/python -m tests.programs.kafka
 
-dist: $(STAMP) ## build a wheel, install it into an empty environment, run both commands from there
+dist: $(STAMP) ## build a wheel, install it into empty environments with and without the trainer, run its commands
 	@$(CHOOSE_TORCH); $(BIN)/python -m tests.programs.wheel
+
+image: $(STAMP) ## build both container images, fit in one, raise alarms on a real broker in the other (buildah, root; IMAGE='--base NAME')
+	$(BIN)/python -m tests.programs.image $(IMAGE)
+
+fresh: $(STAMP) ## from a clone to the demo and the fast tests in a bare Debian (debootstrap, root)
+	$(BIN)/python -m tests.programs.fresh
 
 dashboards: $(STAMP) ## write the Grafana dashboards from deploy/grafana/*.py
 	$(BIN)/python -m deploy.grafana.build

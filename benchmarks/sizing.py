@@ -21,8 +21,9 @@ from stream_detector.engine.limits import Limits
 RESULTS = BENCHMARKS / "results.json"
 MEMORY = BENCHMARKS / "memory.json"
 
-BASE_MEGABYTES = 620.0
-"""Resident size of a worker that is ready and has no assets, rounded up; the endurance curve begins with it."""
+BASE_MEGABYTES = 230.0
+"""What a worker holds beside its windows, rounded up: 150 MB with 20 assets, 230 MB with 10,000, whose fetches are full
+(the workers of benchmarks/memory.json less what their windows cost)."""
 
 WINDOW_STEPS = 30
 REBUILD_STEPS = 64.0

@@ -103,6 +103,24 @@ class Row(Message):
     asset: str | None = None
 
 
+class Item(Message):
+    """One of several readings in a record; what it does not say is the record's."""
+
+    sensor: str
+    value: float | None = Field(description="null = missing")
+    time: Time | None = None
+    asset: str | None = None
+    quality: str = Field(default="good", description="anything but 'good' = missing")
+
+
+class Readings(Message):
+    """Several readings in one record, of any times; those of one asset are handled in the order of their times."""
+
+    time: Time
+    readings: list[Item]
+    asset: str | None = None
+
+
 class Block(Message):
     """Consecutive samples of one fast sensor, the first of them at `time`."""
 
@@ -279,6 +297,7 @@ PUBLIC: dict[str, type[Message]] = {
     "reading": Reading,
     "row": Row,
     "block": Block,
+    "readings": Readings,
     "event": Event,
     "alarm": Alarm,
     "score": Score,

@@ -84,7 +84,7 @@ def first_expiry(pem: bytes) -> float:
     Raises:
         ValueError: there is no certificate in it.
     """
-    from cryptography import x509  # noqa: PLC0415 - only whoever serves TLS needs it
+    from cryptography import x509
 
     return min(one.not_valid_after_utc.timestamp() for one in x509.load_pem_x509_certificates(pem))
 

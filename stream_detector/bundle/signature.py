@@ -1,8 +1,7 @@
-"""Ed25519 signatures of a bundle's manifest, which holds the hash of every other file of the bundle."""
+"""Ed25519 signatures of a bundle's manifest, which holds the hash of every other file of the bundle.
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+Most bundles are not signed: the library is imported, for 7 MB of memory, where a signature is written or demanded.
+"""
 
 from stream_detector.errors import BundleError, UsageError
 
@@ -11,6 +10,10 @@ RAW_KEY_BYTES = 32
 
 def sign(content: bytes, private_key: bytes) -> bytes:
     """Signature (64 bytes) of `content`; private_key: 32 raw bytes or PEM without a password."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         if len(private_key) == RAW_KEY_BYTES:
             key = Ed25519PrivateKey.from_private_bytes(private_key)
@@ -28,6 +31,10 @@ def sign(content: bytes, private_key: bytes) -> bytes:
 
 def verify(content: bytes, signature: bytes, public_key: bytes) -> None:
     """BundleError unless `signature` is that of `content`; public_key: 32 raw bytes or PEM, else UsageError."""
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
     try:
         if len(public_key) == RAW_KEY_BYTES:
             key = Ed25519PublicKey.from_public_bytes(public_key)

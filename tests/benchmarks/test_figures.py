@@ -11,7 +11,7 @@ from benchmarks.broker.paced import Sent
 from benchmarks.figures import TABLES, refilled
 from benchmarks.memory import Case, Cost, costs
 from benchmarks.page import PAGE, as_json, filled, markdown
-from benchmarks.sizing import Plant, row
+from benchmarks.sizing import BASE_MEGABYTES, Plant, row
 from tests.support.processes import summed
 
 MACHINE = {"cpu": "a processor", "cores": 2, "python": "3.11.7", "load_before": 0.1}
@@ -129,4 +129,4 @@ def test_the_sizing_table_adds_up_what_assets_and_sensors_cost_in_each_worker() 
     cells = row(plant, {"readings-1s": 100_000.0}, Cost(30, 2**20, 2**10), reserve=0.5)
     workers, partitions, megabytes = cells[3:6]
     assert (workers, partitions) == ("2", "4")
-    assert megabytes == f"{620 + 5_000 * (1 + 10 / 1024):,.0f} MB"
+    assert megabytes == f"{BASE_MEGABYTES + 5_000 * (1 + 10 / 1024):,.0f} MB"

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.chaos.stage import Result
-from tests.chaos.suite import Suite, short, whole, write_page
+from tests.chaos.suite import KINDS, Suite, short, whole, write_page
 from tests.support.kafka import why_no_kafka
 
 
@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, action="append", help="repeat for several runs; default: one at random")
     parser.add_argument("--short", action="store_true", help="only what runs on every push")
     parser.add_argument("--only", action="append", help="only faults whose name holds this; may be repeated")
+    parser.add_argument("--kind", choices=KINDS, help="of model, for every trial; default: they take turns")
     parser.add_argument("--first", type=int, default=0, help="begin with this trial, e.g. after an interruption")
     parser.add_argument(
         "--results", type=Path, help="append results here as JSON lines; --write sums the whole file up"
@@ -41,7 +42,7 @@ def main() -> int:
     results: list[Result] = []
     for seed in seeds:
         print(f"seed {seed} (again with: make chaos CHAOS='--seed {seed}')", flush=True)
-        with Suite(seed, lambda text: print(text, flush=True)) as suite:
+        with Suite(seed, lambda text: print(text, flush=True), arguments.kind) as suite:
             for number, fault in enumerate(short() if arguments.short else whole()):
                 wanted = arguments.only is None or any(part in fault.name for part in arguments.only)
                 if number >= arguments.first and wanted:

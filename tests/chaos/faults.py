@@ -9,10 +9,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from tests.chaos.stage import PARTITIONS, Stage, random_pause
+from tests.chaos.stage import PARTITIONS, Stage, create_readings_of, random_pause
 from tests.support.kafka import Kafka, create_topic, delete_topic, with_admin
 from tests.support.plant import make_log
-from tests.support.workers import committed_of, ends_of, produce, read_topic, topic, wait_for, with_reader
+from tests.support.workers import (
+    alarms_of,
+    committed_of,
+    dead_letters_of,
+    ends_of,
+    produce,
+    read_topic,
+    topic,
+    wait_for,
+    with_reader,
+)
+
+SESSION_SECONDS = 6.0
+"""Of the suite's workers."""
+NOTICE_SECONDS = 8.0
+"""Joining the group and the next look of a watchdog, on a machine that does much else."""
 
 
 class Fault(Protocol):
@@ -26,6 +41,8 @@ class Fault(Protocol):
     environment: Mapping[str, str]
     module: str
     times: int
+    audited: bool
+    """The product's audit must find everything, too."""
 
     def why_not(self) -> str | None:
         """The reason why it cannot be tried on this machine, or None."""
@@ -39,7 +56,13 @@ class Fault(Protocol):
     def tidy(self, folder: Path) -> None:
         """Take away what `cluster_in` made."""
 
+    def create_readings(self, stage: Stage) -> None:
+        """Make the topic of readings."""
+
     def strike(self, stage: Stage, rng: random.Random) -> list[float]: ...
+
+    def check(self, stage: Stage) -> None:
+        """What must hold beside the alarms, once everything is committed."""
 
 
 @dataclass
@@ -53,6 +76,7 @@ class PlainFault:
     seconds: ClassVar[float] = 15.0
     environment: ClassVar[Mapping[str, str]] = {}
     module: ClassVar[str] = "stream_detector"
+    audited: ClassVar[bool] = True
 
     def why_not(self) -> str | None:
         return None
@@ -64,6 +88,11 @@ class PlainFault:
         return None
 
     def tidy(self, folder: Path) -> None: ...
+
+    def create_readings(self, stage: Stage) -> None:
+        create_readings_of(stage)
+
+    def check(self, stage: Stage) -> None: ...
 
 
 @dataclass
@@ -295,6 +324,7 @@ class DeleteRebuildRange(PlainFault):
 
     name: str = "retention removes the rebuild range"
     seconds: ClassVar[float] = 20.0
+    audited: ClassVar[bool] = False
 
     def strike(self, stage: Stage, rng: random.Random) -> list[float]:
         from aiokafka.admin import RecordsToDelete
@@ -317,6 +347,7 @@ class RecreateTopic(PlainFault):
 
     name: str = "topic deleted and made again"
     seconds: ClassVar[float] = 8.0
+    audited: ClassVar[bool] = False
     environment: ClassVar[Mapping[str, str]] = {"STREAM_DETECTOR_STALL_SECONDS": "8"}
 
     def strike(self, stage: Stage, rng: random.Random) -> list[float]:
@@ -343,6 +374,59 @@ class DeleteState(PlainFault):
         recovery = [stage.recovered(lambda: delete_topic(stage.kafka.bootstrap, name))]
         recovery.append(stage.recovered(stage.workers[0].kill))
         return recovery
+
+
+@dataclass
+class DeleteAlarms(PlainFault):
+    """The topics of alarms and dead letters are deleted while readings come, and the worker is killed soon after.
+
+    What was in them is gone; all that comes afterwards must be there, also of an alarm that was raised before.
+    """
+
+    name: str = "topic of alarms deleted, then worker SIGKILL"
+    seconds: ClassVar[float] = 15.0
+    audited: ClassVar[bool] = False
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        random_pause(rng, 3.0, 6.0)
+        (worker,) = stage.workers
+        bootstrap = stage.kafka.bootstrap
+        # Nothing may be published between the last look at the topics and their end.
+        worker.send(signal.SIGSTOP)
+        time.sleep(0.5)
+        stage.seen = alarms_of(bootstrap, stage.prefix)
+        stage.letters_seen = dead_letters_of(bootstrap, stage.prefix)
+        assert stage.seen, "nothing was raised that could be lost"
+        for name in ("alarms", "dead_letters"):
+            delete_topic(bootstrap, topic(stage.prefix, name))
+        recovery = [stage.recovered(lambda: worker.send(signal.SIGCONT))]
+        random_pause(rng, 0.0, 5.0)
+        recovery.append(stage.recovered(worker.kill))
+        return recovery
+
+
+@dataclass
+class SameInstance(PlainFault):
+    """Somebody starts a second worker under the name of the first: one of them ends within its session timeout."""
+
+    name: str = "two workers under one instance name"
+    seconds: ClassVar[float] = 25.0
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        random_pause(rng, 2.0, 5.0)
+        (first,) = stage.workers
+        stage.retire(first)
+        second = stage.add_worker(start=False, instance=first.instance)
+        second.start()
+        wait_for(lambda: second.get("/healthz")[0] == 200 or not second.alive, 60, "the second has started")
+        wait_for(
+            lambda: not (first.alive and second.alive), SESSION_SECONDS + NOTICE_SECONDS,
+            "one of two workers of one name has ended",
+        )  # fmt: skip
+        ended, left = (first, second) if not first.alive else (second, first)
+        assert ended.wait() == 75, f"exit code {ended.wait()}"
+        assert "give each worker a name of its own" in ended.log_text()
+        return [stage.recovered(lambda: stage.keep(left))]
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.chaos.faults import PlainFault
-from tests.chaos.stage import Stage, random_pause
+from tests.chaos.stage import Stage, create_readings_of, random_pause
 from tests.support.kafka import Broker, Kafka
 from tests.support.workers import wait_for
 
@@ -107,17 +107,7 @@ class ClockJump(PlainFault):
         return None if _library() is not None else "no libfaketime (Debian: faketime)"
 
     def environment_in(self, folder: Path) -> Mapping[str, str]:
-        clock = folder / "clock"
-        clock.write_text("+0\n")
-        return {
-            **self.environment,
-            "LD_PRELOAD": str(_library()),
-            "FAKETIME_TIMESTAMP_FILE": str(clock),
-            # Looked at once a second; at every question for the time it would slow the worker down.
-            "FAKETIME_CACHE_DURATION": "1",
-            # A machine's monotonic clock does not jump.
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        return {**self.environment, **_under_clock(folder / "clock")}
 
     def strike(self, stage: Stage, rng: random.Random) -> list[float]:
         (worker,) = stage.workers
@@ -134,6 +124,49 @@ class ClockJump(PlainFault):
             assert ready[0] == 200, f"after a jump to {jump:+d} s: {ready}"
             assert worker.process is process, f"after a jump to {jump:+d} s the worker ended"
         return recovery
+
+
+@dataclass
+class BrokerClockJump(PlainFault):
+    """The broker's wall clock jumps ahead and back to before it was right, away from the worker's and the plant's."""
+
+    name: str = "clock of the broker jumps by hours"
+    seconds: ClassVar[float] = 10.0
+
+    def why_not(self) -> str | None:
+        return None if _library() is not None else "no libfaketime (Debian: faketime)"
+
+    def cluster_in(self, folder: Path) -> Kafka:
+        # With the library's own way to wait a JVM never sleeps.
+        return Kafka(1, environment={**_under_clock(folder / "clock"), "FAKETIME_FORCE_MONOTONIC_FIX": "0"})
+
+    def create_readings(self, stage: Stage) -> None:
+        # A broker whose clock is hours behind refuses what the plant stamps.
+        create_readings_of(stage, message_timestamp_type="LogAppendTime")
+
+    def strike(self, stage: Stage, rng: random.Random) -> list[float]:
+        (worker,) = stage.workers
+        recovery = []
+        for number in range(self.times):
+            jump = (7200, -7200, 0)[number % 3]
+            random_pause(rng, 1.0, 3.0)
+            recovery.append(stage.recovered(lambda to=jump: _set(stage.folder / "clock", to)))  # type: ignore[misc]
+            random_pause(rng, 1.0, 3.0)
+            recovery.append(stage.recovered(worker.kill))
+        return recovery
+
+
+def _under_clock(clock: Path) -> dict[str, str]:
+    """Variables of a process whose wall clock is right at first; `_set` moves it."""
+    clock.write_text("+0\n")
+    return {
+        "LD_PRELOAD": str(_library()),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        # Looked at once a second; at every question for the time it would slow the process down.
+        "FAKETIME_CACHE_DURATION": "1",
+        # A machine's monotonic clock does not jump.
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
 
 
 def _set(clock: Path, seconds: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -61,6 +62,8 @@ class Result:
     invented: int
     unaccounted: int
     recovery_seconds: list[float] = field(default_factory=list)
+    kind: str = "mahalanobis"
+    """Of the model."""
 
     @property
     def good(self) -> bool:
@@ -82,8 +85,13 @@ class Stage:
         replication: int = 1,
         environment: Mapping[str, str] | None = None,
         module: str = "stream_detector",
+        create_readings: Callable[["Stage"], None] | None = None,
     ) -> None:
         self.module = module
+        self._create_readings = create_readings or create_readings_of
+        self.seen: dict[tuple[str, str], bytes] = {}
+        """Alarms that were published and are in the topic no longer, where a fault deletes it."""
+        self.letters_seen: dict[tuple[int, int], str] = {}
         self.hurry = threading.Event()
         self.forgiven: tuple[float, float] | None = None
         """Event times between which alarms may differ, where a fault makes that right."""
@@ -109,13 +117,16 @@ class Stage:
         return topic(self.prefix, "readings")
 
     def __enter__(self) -> Self:
-        config = {"min_insync_replicas": "2"} if self.replication > 2 else {}
-        create_topic(self.kafka.bootstrap, self.readings, PARTITIONS, self.replication, **config)
+        self._create_readings(self)
         for number, worker in enumerate(self.workers):
             worker.start()
             self._wanted.add(number)
         self._supervisor.start()
-        wait_for(lambda: any(worker.get("/readyz")[0] == 200 for worker in self.workers), 300, "a worker is ready")
+        try:
+            wait_for(lambda: any(worker.get("/readyz")[0] == 200 for worker in self.workers), 150, "a worker is ready")
+        except AssertionError:
+            print(self.workers[0].log_text()[-3000:], file=sys.stderr)
+            raise
         self._sender.start()
         return self
 
@@ -128,13 +139,14 @@ class Stage:
             for worker in self.workers:
                 worker.kill()
 
-    def add_worker(self, start: bool = True) -> WorkerProcess:
-        """One more worker."""
+    def add_worker(self, start: bool = True, instance: str | None = None) -> WorkerProcess:
+        """One more worker; `instance`: its name, where it is to be another one than usual."""
         with self._lock:
             number = len(self.workers)
+            own = f"worker-{number}" if self.stable else None
             worker = WorkerProcess(
                 self.kafka.bootstrap, self.prefix, self.bundle, self.folder / f"{self.prefix}-{number}.log",
-                f"worker-{number}" if self.stable else None, self.environment, self.module,
+                instance or own, self.environment, self.module,
             )  # fmt: skip
             self.workers.append(worker)
             if start:
@@ -146,6 +158,11 @@ class Stage:
         """The supervisor shall not start it again."""
         with self._lock:
             self._wanted.discard(self.workers.index(worker))
+
+    def keep(self, worker: WorkerProcess) -> None:
+        """The supervisor shall start it again."""
+        with self._lock:
+            self._wanted.add(self.workers.index(worker))
 
     def revive(self, worker: WorkerProcess) -> None:
         with self._lock:
@@ -208,7 +225,10 @@ class Stage:
         """What is on the topics now."""
         bootstrap, forgiven = self.kafka.bootstrap, self.forgiven
         alarms = alarms_of(bootstrap, self.prefix, lambda content: forgives(forgiven, content))
-        return Truth(alarms, dead_letters_of(bootstrap, self.prefix))
+        for key, content in self.seen.items():
+            same = alarms.get(key, content) == content or forgives(forgiven, content)
+            assert same, f"alarm {key} came with two contents"
+        return Truth({**self.seen, **alarms}, {**self.letters_seen, **dead_letters_of(bootstrap, self.prefix)})
 
     def _send(self) -> None:
         log = make_log(self.load.seed, self.load.steps, self.load.assets, PARTITIONS)
@@ -223,6 +243,12 @@ class Stage:
                 for number in self._wanted:
                     if not self.workers[number].alive:
                         self.workers[number].start()
+
+
+def create_readings_of(stage: Stage, **config: str) -> None:
+    """The topic of readings as a plant has it."""
+    safe = {"min_insync_replicas": "2"} if stage.replication > 2 else {}
+    create_topic(stage.kafka.bootstrap, stage.readings, PARTITIONS, stage.replication, **{**safe, **config})
 
 
 def forgives(forgiven: tuple[float, float] | None, content: bytes) -> bool:

@@ -8,14 +8,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.chaos import faults, machine_faults
+from tests.chaos import cluster_faults, faults, machine_faults, moments, operators
 from tests.chaos.faults import Fault
 from tests.chaos.stage import Load, Result, Stage, Truth, audit, compare, undisturbed
 from tests.support.kafka import Kafka
+from tests.support.models import ALL_KINDS
 from tests.support.paths import ROOT
-from tests.support.plant import small_bundle
+from tests.support.plant import CALIBRATED, small_bundle
 
 PAGE = ROOT / "docs" / "reliability.md"
+KINDS = [*ALL_KINDS, CALIBRATED]
+"""Of the trials' models, in turn."""
+
 BEGIN, END = "<!-- table of `make chaos` -->", "<!-- end of the table -->"
 
 
@@ -41,6 +45,14 @@ def whole() -> list[Fault]:
         faults.SlowBatch(),
         machine_faults.FullDisk(),
         machine_faults.ClockJump(3),
+        machine_faults.BrokerClockJump(3),
+        cluster_faults.TooFewReplicas(2),
+        cluster_faults.UncleanElection(),
+        faults.DeleteAlarms(),
+        faults.SameInstance(),
+        moments.TerminateInPlan(3),
+        moments.KillInFlush(6),
+        operators.LedgerAgainstRebuilt(),
         faults.Mixture(4),
     ]
 
@@ -51,18 +63,22 @@ def short() -> list[Fault]:
 
 
 class Suite:
-    """Use it with `with`: keeps a broker, a cluster where one is needed, and the oracle of the seed."""
+    """Use it with `with`: keeps a broker, a cluster where one is needed, and the seed's oracle for each kind of model.
 
-    def __init__(self, seed: int, say: Callable[[str], None] = print) -> None:
+    The kinds take turns from trial to trial, and another one begins with every seed. `kind`: that of every trial.
+    """
+
+    def __init__(self, seed: int, say: Callable[[str], None] = print, kind: str | None = None) -> None:
         self.seed = seed
         self._say = say
+        self._kind = kind
         self._folder = tempfile.TemporaryDirectory(prefix="stream-detector-chaos-")
         self._clusters: dict[int, Kafka] = {}
-        self._truth: Truth | None = None
+        self._bundles: dict[str, Path] = {}
+        self._truths: dict[str, Truth] = {}
 
     def __enter__(self) -> Self:
         self.folder = Path(self._folder.name)
-        self.bundle = small_bundle(self.folder / "bundle")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,18 +92,28 @@ class Suite:
             self._clusters[brokers] = Kafka(brokers, config).start()
         return self._clusters[brokers]
 
-    @property
-    def truth(self) -> Truth:
-        if self._truth is None:
-            load = Load(self.seed)
-            self._truth = undisturbed(self.cluster(1), f"truth-{self.seed}", self.bundle, self.folder, load)
-            self._say(f"undisturbed: {len(self._truth.alarms)} alarms, {len(self._truth.dead_letters)} dead letters")
-            assert len(self._truth.alarms) > 20, "a log with few alarms proves little"
-        return self._truth
+    def kind_of(self, number: int) -> str:
+        """Of the model that the trial of this number runs."""
+        return self._kind or KINDS[(self.seed + number) % len(KINDS)]
+
+    def bundle(self, kind: str) -> Path:
+        if kind not in self._bundles:
+            self._bundles[kind] = small_bundle(self.folder / f"bundle-{kind}", kind=kind)
+        return self._bundles[kind]
+
+    def truth(self, kind: str) -> Truth:
+        if kind not in self._truths:
+            prefix = f"truth-{self.seed}-{kind}"
+            truth = undisturbed(self.cluster(1), prefix, self.bundle(kind), self.folder, Load(self.seed))
+            self._say(f"undisturbed, {kind}: {len(truth.alarms)} alarms, {len(truth.dead_letters)} dead letters")
+            assert len(truth.alarms) > 20, "a log with few alarms proves little"
+            self._truths[kind] = truth
+        return self._truths[kind]
 
     def try_fault(self, fault: Fault, number: int) -> Result:
         """One trial. The random moments come from the seed and the fault's number."""
-        truth = self.truth
+        kind = self.kind_of(number)
+        truth = self.truth(kind)
         rng = random.Random(f"{self.seed}-{number}")
         load = Load(self.seed, seconds=fault.seconds * fault.times)
         prefix = f"chaos-{self.seed}-{number}"
@@ -96,27 +122,29 @@ class Suite:
         own = fault.cluster_in(folder)
         try:
             kafka = self.cluster(fault.brokers) if own is None else own.start()
-            return self._run(fault, truth, rng, Stage(
-                kafka, prefix, self.bundle, folder, load, fault.workers, fault.stable,
-                min(3, fault.brokers), fault.environment_in(folder), fault.module,
+            return self._run(fault, number, truth, rng, Stage(
+                kafka, prefix, self.bundle(kind), folder, load, fault.workers, fault.stable,
+                min(3, fault.brokers), fault.environment_in(folder), fault.module, fault.create_readings,
             ))  # fmt: skip
         finally:
             if own is not None:
                 own.stop()
             fault.tidy(folder)
 
-    def _run(self, fault: Fault, truth: Truth, rng: random.Random, prepared: Stage) -> Result:
+    def _run(self, fault: Fault, number: int, truth: Truth, rng: random.Random, prepared: Stage) -> Result:
         started = time.monotonic()
         with prepared as stage:
             try:
                 recovery = fault.strike(stage, rng)
                 stage.settle()
+                fault.check(stage)
             except BaseException:
                 for worker in stage.workers:
                     self._say(f"--- {worker.log.name}\n{worker.log_text()[-6000:]}")
                 raise
             result = compare(self.seed, fault.name, fault.times, truth, stage.truth(), recovery, stage.forgiven)
-            if not isinstance(fault, faults.DeleteRebuildRange | faults.RecreateTopic):
+            result.kind = self.kind_of(number)
+            if fault.audited:
                 report = audit(stage)
                 result.unaccounted += 0 if report["good"] else 1
             if not result.good:
@@ -124,7 +152,8 @@ class Suite:
                     self._say(f"--- {worker.log.name}\n{worker.log_text()[-6000:]}")
         drawn = f" ({', '.join(fault.drawn)})" if isinstance(fault, faults.Mixture) else ""
         self._say(
-            f"{'ok ' if result.good else 'BAD'} {fault.name}{drawn}: {result.lost} lost, {result.different} different, "
+            f"{'ok ' if result.good else 'BAD'} {fault.name}{drawn}, {result.kind}: "
+            f"{result.lost} lost, {result.different} different, "
             f"{result.invented} invented, {result.unaccounted} unaccounted, "
             f"recovery {', '.join(f'{seconds:.1f}' for seconds in recovery)} s; {time.monotonic() - started:.0f} s"
         )

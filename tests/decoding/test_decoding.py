@@ -15,7 +15,7 @@ from stream_detector.decoding.decoder import Decoder
 from stream_detector.decoding.notes import Notes
 from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR
-from stream_detector.messages import Block, Event, Reading, Row
+from stream_detector.messages import Block, Event, Reading, Readings, Row
 from tests.fuzz.corpus import JSON_RECORDS
 from tests.support.properties import examples
 
@@ -257,7 +257,7 @@ objects = st.fixed_dictionaries(
 
 def _messages_accept(value: bytes) -> bool:
     """Whether one of the public messages does."""
-    for model in (Event, Reading, Block, Row):
+    for model in (Event, Reading, Block, Row, Readings):
         try:
             model.model_validate_json(value)
         except ValidationError:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_detector.decoding.decoder import Decoder
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
 from stream_detector.messages import Event, Reading, Row, to_epoch_seconds
@@ -11,9 +12,9 @@ from stream_detector.messages import Event, Reading, Row, to_epoch_seconds
 NOON = 1_777_636_800
 
 
-def mapped(mapping, record, topic="plant.raw", timestamp_ms=NOON * 1000):
+def mapped(mapping, record, topic="plant.raw", timestamp_ms=NOON * 1000, key=None, headers=()):
     raw = record if isinstance(record, bytes) else json.dumps(record).encode()
-    return json.loads(FieldMapping(**mapping).to_message(raw, topic, timestamp_ms))
+    return json.loads(FieldMapping(**mapping).to_message(raw, topic, timestamp_ms, key, headers))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,77 @@ def test_a_row_and_an_event_under_other_names() -> None:
 def test_a_null_value_stays_missing_and_text_that_is_no_number_stays_wrong() -> None:
     assert mapped({"time": "ts"}, {"ts": NOON, "sensor": "x7", "value": None})["value"] is None
     assert mapped({"numbers_as_text": True}, {"time": NOON, "sensor": "x7", "value": "off"})["value"] == "off"
-    assert mapped({"numbers_as_text": True}, {"time": NOON, "sensor": "x7", "value": "nan"})["value"] is None
+    assert mapped({"numbers_as_text": True}, {"time": NOON, "sensor": "x7", "value": "nan"})["value"] == "nan"
+    assert mapped({"time": "ts"}, b'{"ts": 1, "sensor": "x7", "value": NaN}')["value"] == "nan"
+
+
+UMH = {"time": "timestamp_ms", "time_unit": "ms", "key_pattern": r"umh\.v1\.(?P<asset>.+?)\._[^.]+\.(?P<sensor>.+)"}
+
+
+def test_a_unified_namespace_names_asset_and_sensor_in_the_key() -> None:
+    key = b"umh.v1.acme.seoul.paper.pm-1._historian.press.x7"
+    found = mapped(UMH, {"timestamp_ms": NOON * 1000, "value": 12.5}, topic="umh.messages", key=key)
+    assert found == {"time": NOON, "asset": "acme.seoul.paper.pm-1", "sensor": "press.x7", "value": 12.5}
+
+
+def test_levels_of_a_plant_name_the_asset_from_topic_key_headers_and_fields() -> None:
+    mapping = {
+        "topic_pattern": r"(?P<enterprise>[^.]+)\.(?P<site>[^.]+)\..*", "key_pattern": r"(?P<line>[^/]+)/(?P<tag>.+)",
+        "asset_name": "{site}.{line}.{header.cell}.{unit.id}", "sensor_name": "{enterprise}/{tag}",
+    }  # fmt: skip
+    found = mapped(
+        mapping, {"time": NOON, "value": 1, "unit": {"id": 7}}, "acme.seoul.raw", 0, b"line-2/x7", [("cell", b"c3")]
+    )
+    assert (found["asset"], found["sensor"]) == ("seoul.line-2.c3.7", "acme/x7")
+    assert "asset" not in mapped(mapping, {"time": NOON, "values": {"x": 1}}, "acme.seoul.raw", 0, b"line-2/x7")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "record"),
+    [
+        (
+            {"readings": ".", "sensor": "tagname", "time": "timestamp"},
+            [{"tagname": "x7", "timestamp": NOON, "value": 1.5}, {"tagname": "x8", "timestamp": NOON + 1, "value": 2}],
+        ),
+        (
+            {"readings": "values", "sensor": "id", "value": "v", "quality": "q", "good": [True], "time": "t",
+             "time_unit": "ms"},
+            {"values": [{"id": "x7", "v": 1.5, "q": True, "t": NOON * 1000}, {"id": "x8", "v": 2, "q": True,
+             "t": NOON * 1000 + 1000}]},
+        ),
+        (
+            {"readings": "metrics", "sensor": "name", "time": "timestamp"},
+            {"timestamp": NOON, "metrics": [{"name": "x7", "value": 1.5}, {"name": "x8", "value": 2,
+             "timestamp": NOON + 1}]},
+        ),
+    ],
+    ids=["the record itself", "values", "metrics"],
+)  # fmt: skip
+def test_an_array_of_readings_is_one_record_of_them(mapping, record) -> None:
+    found = mapped(mapping, record)
+    assert found == {
+        "time": NOON,
+        "readings": [
+            {"sensor": "x7", "time": NOON, "value": 1.5},
+            {"sensor": "x8", "time": NOON + 1, "value": 2},
+        ],
+    }
+
+
+def test_what_is_no_reading_in_an_array_is_refused_by_name_and_the_others_are_used() -> None:
+    array = [{"s": "x7", "t": NOON, "v": 1}, 7, {"s": "x7", "v": 2}, {"t": NOON, "v": 3}, {"s": "x7", "t": NOON + 1}]
+    raw = FieldMapping(readings=".", sensor="s", time="t", value="v").to_message(json.dumps(array).encode(), "t", 0)
+    decoded = Decoder(("x7",), "*").decode([b"pm-1"], [raw])
+    assert (len(decoded.index), decoded.time.tolist()) == (1, [NOON, NOON + 1])
+    assert [(reject.index, reject.reason, reject.readings) for reject in decoded.rejects] == [(0, "bad-time", 1)]
+    assert decoded.unknown.of_sensors == 2
+
+
+def test_words_and_booleans_become_the_numbers_that_the_mapping_gives_them() -> None:
+    mapping = {"words": {"RUNNING": 1, "STOPPED": 0}, "booleans": True, "values": "data"}
+    found = mapped(mapping, {"time": NOON, "data": {"a": "RUNNING", "b": True, "c": "Bad", "d": False}})
+    assert found["values"] == {"a": 1, "b": 1, "c": "Bad", "d": 0}
+    assert mapped({"words": {"ON": 2}}, {"time": NOON, "sensor": "x", "value": True})["value"] is True
 
 
 ours = {"sensor": "x7", "time": "2026-05-01T00:02:00Z", "value": 12.5}
@@ -89,9 +160,10 @@ def test_what_the_mapping_does_not_fit_is_handed_on_as_it_is(raw) -> None:
             )
         ),
         max_leaves=12,
-    )
+    ),
+    st.sampled_from([None, ".", "values"]),
 )
-def test_no_json_whatever_makes_it_fall(record) -> None:
+def test_no_json_whatever_makes_it_fall(record, readings) -> None:
     mapping = FieldMapping(
         time="ts",
         value="v",
@@ -99,6 +171,8 @@ def test_no_json_whatever_makes_it_fall(record) -> None:
         time_unit="ms",
         zone="Asia/Seoul",
         numbers_as_text=True,
+        readings=readings,
+        asset_name="{sensor}.{q.v}",
         topic_pattern="(?P<sensor>.*)",
     )
     assert isinstance(
@@ -127,6 +201,8 @@ def test_our_own_records_pass_unchanged_in_meaning_and_no_mapping_costs_nothing(
         ('{"zone": "Mars/Olympus"}', "no time zone"),
         ('{"topic_pattern": "("}', "regular expression"),
         ('{"topic_pattern": "x"}', "sensor"),
+        ('{"key_pattern": "(?P<site>.*)"}', "nothing uses the group site"),
+        ('{"words": {"ON": "one"}}', "words"),
         ("{", "cannot be read"),
         ("[]", "not usable"),
     ],

@@ -59,7 +59,8 @@ def calls() -> Iterator[Call]:
     """Every call of our programs that a manifest makes."""
     for name in OURS:
         service = SERVICES[name]
-        program, arguments = service.get("entrypoint", ["stream-detector"])[0], service["command"]
+        default = "trainer" if service["build"]["target"] == "trainer" else "stream-detector"
+        program, arguments = service.get("entrypoint", [default])[0], service["command"]
         if program == "/bin/sh":
             program, *arguments = shlex.split(arguments[0].partition(" exec ")[2])
         yield Call(f"compose {name}", program, arguments)
@@ -85,6 +86,15 @@ def parser_of(program: str, command: str) -> Any:
     app = typer.Typer(add_completion=False)
     app.command()(module.command)
     return typer.main.get_command(app)
+
+
+def test_only_the_trainers_image_is_asked_for_what_the_base_installation_leaves_out() -> None:
+    targets = {name: SERVICES[name]["build"]["target"] for name in OURS}
+    assert set(re.findall(r"^FROM \S+ AS (worker|trainer)$", DOCKERFILE, re.MULTILINE)) == set(targets.values())
+    for name in (name for name, target in targets.items() if target == "worker"):
+        words = [str(word) for word in SERVICES[name]["command"]]
+        assert "trainer" not in " ".join(words), name
+        assert [word for word in words if word.endswith((".parquet", ".xlsx"))] == [], name
 
 
 @pytest.mark.parametrize("call", list(calls()), ids=lambda call: call.where)
@@ -369,6 +379,7 @@ def test_docker_compose_accepts_the_file() -> None:
 
 def test_versions_in_the_manifests_are_the_packages_own() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert {SERVICES[name]["image"] for name in OURS} == {f"stream-detector:{version}"}
+    images = {"worker": f"stream-detector:{version}", "trainer": f"stream-detector-trainer:{version}"}
+    assert {(SERVICES[name]["build"]["target"], SERVICES[name]["image"]) for name in OURS} == set(images.items())
     kustomization = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())
     assert kustomization["images"] == [{"name": "stream-detector", "newTag": version}]

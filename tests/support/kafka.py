@@ -97,6 +97,7 @@ class Broker:
     port: int
     controller_port: int
     listeners: dict[str, int] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -121,6 +122,7 @@ class Broker:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 - it calls nothing but the kernel
             )
 
@@ -181,6 +183,7 @@ class Kafka:
         listeners: further listeners by name with their protocol, e.g. `{"CLIENT": "SASL_SSL"}`; see `address`.
         format_arguments: further arguments of the storage tool, e.g. `--add-scram SCRAM-SHA-512=[name=..,password=..]`.
         folder: where to keep data and logs; a temporary one by default, removed at the end.
+        environment: further variables of every broker's process.
     """
 
     def __init__(
@@ -190,6 +193,7 @@ class Kafka:
         listeners: Mapping[str, str] | None = None,
         format_arguments: Sequence[str] = (),
         folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._temporary = folder is None
         self.folder = Path(tempfile.mkdtemp(prefix="stream-detector-kafka-")) if folder is None else folder
@@ -203,6 +207,7 @@ class Kafka:
                 free_port(),
                 free_port(),
                 {n: free_port() for n in self._listeners},
+                environment or {},
             )
             for node in range(1, brokers + 1)
         ]

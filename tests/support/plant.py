@@ -5,14 +5,21 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from stream_detector.detection.config import HeadConfig
 
 SENSORS = tuple(f"s{number}" for number in range(1, 6))
 STEP_SECONDS = 10.0
 LATENESS_SECONDS = 30.0
 BASE = 1_700_000_000.0 - 1_700_000_000.0 % STEP_SECONDS
+
+CALIBRATED = "calibrated-head"
+HEAD_INTERCEPT = -2.0
+"""Low enough that noise is below the threshold for a part of the time."""
 
 
 def small_bundle(
@@ -20,16 +27,19 @@ def small_bundle(
 ) -> Path:
     """A bundle on a 10 s grid; its score is the distance from zero, so that noise raises alarms often.
 
-    With another `kind` of model it has learnt noise, and half of the windows of noise are above its threshold.
+    With another `kind` of model it has learnt noise, and half of the windows of noise are above its threshold. The kind
+    `CALIBRATED` has a probability head with random weights beside the score.
     """
     from stream_detector.bundle.bundle import write_bundle
     from stream_detector.bundle.manifest import ThresholdRecord
     from stream_detector.detection.config import EpisodeConfig, GridConfig, ModelConfig, ScalerConfig
-    from stream_detector.detection.models.registry import Learner, build
+    from stream_detector.detection.models.registry import Learner, build, needs_labels
     from stream_detector.detection.scaling import Scaler
     from stream_detector.detection.scoring import Scorer
     from tests.support.bundles import small_manifest
 
+    head = _some_head(sensors) if kind == CALIBRATED else None
+    kind = "mahalanobis" if kind == CALIBRATED else kind
     config = ModelConfig(kind=kind, options={})
     manifest = small_manifest(
         sensors=sensors,
@@ -48,12 +58,35 @@ def small_bundle(
         noise = np.random.default_rng(1).normal(size=(600, 4, len(sensors)))
         if isinstance(model, Learner):
             learnt = noise[:400].astype(np.float32)
-            model.learn(learnt, np.ones(learnt.shape, bool), np.zeros(len(learnt), bool), seed=0)
+            labels = (np.arange(len(learnt)) % 5 == 0) & needs_labels(model)
+            model.learn(learnt, np.ones(learnt.shape, bool), labels, seed=0)
         scores = Scorer(manifest.transform, scaler, model, manifest.score).score(noise[400:]).score
         fixed = manifest.threshold.model_copy(update={"value": float(np.median(scores))})
         manifest = manifest.model_copy(update={"threshold": fixed})
-    write_bundle(folder, manifest, model, scaler, probes)
+    if head is not None:
+        manifest = manifest.model_copy(
+            update={"head": head[0], "threshold": manifest.threshold.model_copy(update={"policy": "probability"})}
+        )
+    write_bundle(folder, manifest, model, scaler, probes, None if head is None else head[1])
     return folder
+
+
+def _some_head(sensors: tuple[str, ...]) -> tuple["HeadConfig", dict[str, Any]]:
+    """A logistic head whose clocks and rates run; (its config, its arrays)."""
+    from stream_detector.detection.config import HeadConfig, LeadConfig
+    from stream_detector.detection.head.calibrated_head import fresh_state, head_arrays, read_options
+    from stream_detector.detection.head.calibration import RateTracker
+    from stream_detector.detection.head.ensemble import Ensemble, Linear
+    from stream_detector.detection.head.features import Features
+
+    config = HeadConfig(kind="calibrated", options={"features": {"lags": [1, 3], "volatility_steps": [4]}})
+    options = read_options(config)
+    features, tracker = Features(options.features, sensors), RateTracker(options.calibration, LeadConfig())
+    size = len(features.names)
+    weights = np.random.default_rng(2).normal(scale=0.4, size=size)
+    linear = Linear(np.zeros(size), np.ones(size), weights, HEAD_INTERCEPT)
+    ensemble = Ensemble(np.zeros(size, np.float32), linear, 1.0, ())
+    return config, head_arrays(ensemble, 0.0, fresh_state(features, tracker))
 
 
 @dataclass(frozen=True)
@@ -118,7 +151,7 @@ POISON: tuple[bytes | None, ...] = (
     b"{",
     b"\xff\xfe",
     b"[1, 2, 3]",
-    b'{"sensor":"s1","time":true,"value":2.5}',
+    b'{"sensor":{"name":"s1"},"time":1700000000,"value":2.5}',
     b'{"sensor":["s1"],"time":1700000000,"value":1}',
     b'{"sensor":"nobody","time":1700000000,"value":1}',
     b'{"sensor":"s1","time":1e300,"value":1}',

@@ -94,13 +94,7 @@ class WorkerProcess:
 
     def get(self, path: str) -> tuple[int, str]:
         """(status, body) of its HTTP server; 0 where nothing answers."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
+        return fetch(self.port, path)
 
     def metric(self, name: str) -> float:
         """Sum of a metric over its labels; 0 where it is not there."""
@@ -108,6 +102,17 @@ class WorkerProcess:
 
     def log_text(self) -> str:
         return self.log.read_text(errors="replace")
+
+
+def fetch(port: int, path: str) -> tuple[int, str]:
+    """(status, body) of an HTTP server on the loopback interface; 0 where nothing answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str, each: float = 0.1) -> float:
@@ -239,10 +244,16 @@ def dead_letters_of(bootstrap: str, prefix: str) -> dict[tuple[int, int], str]:
 def committed_of(bootstrap: str, prefix: str) -> dict[int, int]:
     """Committed offsets of the readings topic."""
     wanted = topic(prefix, "readings")
+    found = committed_offsets_of(bootstrap, prefix)
+    return {number: offset for (name, number), offset in found.items() if name == wanted}
 
-    async def ask(admin: Any) -> dict[int, int]:
-        found = await admin.list_consumer_group_offsets(prefix)
-        return {tp.partition: entry.offset for tp, entry in found.items() if tp.topic == wanted and entry.offset >= 0}
+
+def committed_offsets_of(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
+    """{(topic, partition): offset} that a group has committed."""
+
+    async def ask(admin: Any) -> dict[tuple[str, int], int]:
+        found = await admin.list_consumer_group_offsets(group)
+        return {(tp.topic, tp.partition): entry.offset for tp, entry in found.items() if entry.offset >= 0}
 
     return patiently(lambda: with_admin(bootstrap, ask))
 

@@ -114,6 +114,7 @@ class AuditTopics:
             [record.key for record in records],
             [record.value for record in records],
             [record.timestamp for record in records],
+            [record.headers for record in records],
         )
 
 

@@ -10,12 +10,16 @@ REQUEST_MILLISECONDS = 15_000
 
 
 async def open_admin(settings: Settings) -> KafkaAdmin:
-    """A started admin client; whoever opens it closes it.
+    """A started admin client; whoever opens it closes it. Of one that cannot be started nothing is left open.
 
     Raises:
         KafkaError: the brokers cannot be reached.
     """
     admin = AIOKafkaAdminClient(**aiokafka_options(settings), request_timeout_ms=REQUEST_MILLISECONDS)
-    await admin.start()
+    try:
+        await admin.start()
+    except BaseException:
+        await admin.close()
+        raise
     opened: KafkaAdmin = admin
     return opened

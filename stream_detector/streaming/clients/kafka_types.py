@@ -119,10 +119,13 @@ class KafkaAdmin(Protocol):
 
 
 class KafkaProducer(Protocol):
-    """`AIOKafkaProducer`."""
+    """`producer.EndableProducer`."""
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
+    async def abandon(self) -> None:
+        """End it at once, whatever the brokers do: what is on its way has failed, and nothing is sent any more."""
+
     async def send(
         self,
         topic: str,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
 
 from stream_detector.errors import BrokerError, StalledError
 from stream_detector.settings import Settings
@@ -18,6 +18,7 @@ from stream_detector.streaming.clients.security import aiokafka_options
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
+STOP_SECONDS = 2.0
 MOST_REQUEST_BYTES = 64 * 2**20
 
 
@@ -48,9 +49,29 @@ class BurstSender(Protocol):
         """The offsets of the messages, None where the brokers did not tell."""
 
 
+class EndableProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types
+    """aiokafka's `stop` waits for the brokers; broken off, it leaves a sender behind that goes on trying."""
+
+    async def abandon(self) -> None:
+        """See `KafkaProducer`."""
+        self._closed = True
+        self._message_accumulator.fail_all(ProducerClosed())
+        sender = self._sender.sender_task
+        if sender is not None:
+            # What it would do is done, and it fails at it without transactions.
+            sender.remove_done_callback(self._sender._fail_all)  # noqa: SLF001 - aiokafka can end no client at once
+            sender.cancel()
+        # The requests that the sender waits for end with their connections.
+        await self.client.close()
+        if sender is not None:
+            await asyncio.wait([sender], timeout=STOP_SECONDS)
+            if sender.done() and not sender.cancelled():
+                sender.exception()  # looked at, or asyncio would log it
+
+
 def open_producer(settings: Settings) -> KafkaProducer:
     """A producer of the brokers that the settings name, not started: every replica acknowledges, once and in order."""
-    made: KafkaProducer = AIOKafkaProducer(
+    made: KafkaProducer = EndableProducer(
         **aiokafka_options(settings),
         client_id=f"stream-detector-{settings.instance or 'worker'}",
         acks="all",
@@ -91,7 +112,11 @@ class ConfirmedProducer:
     async def start(self) -> None:
         """Raises KafkaError when the brokers cannot be reached."""
         producer = self._open_producer(self._settings)
-        await producer.start()
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.abandon()
+            raise
         self._producer = producer
 
     async def stop(self) -> None:
@@ -157,9 +182,10 @@ class ConfirmedProducer:
             self._producer = None
             if broken is not None:
                 try:
-                    await asyncio.wait_for(broken.stop(), 2)
+                    await asyncio.wait_for(broken.stop(), STOP_SECONDS)
                 except (KafkaError, TimeoutError):
                     log.debug("the broken producer did not stop in time")
+                    await broken.abandon()
             try:
                 await self.start()
             except KafkaError as error:

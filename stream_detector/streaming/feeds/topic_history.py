@@ -8,15 +8,19 @@ people judged real although no event followed counts as one too: what was preven
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import orjson
+from msgspec import UNSET, MsgspecError
 from numpy.typing import NDArray
 
+from stream_detector.decoding.cells import number_or_reason
 from stream_detector.decoding.decoded import RefusedError
 from stream_detector.decoding.event_times import EventTimes
+from stream_detector.decoding.record_formats import loose_record
 from stream_detector.errors import DataError
-from stream_detector.messages import LoggedEvent, Reading, Row
+from stream_detector.messages import LoggedEvent
 from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.record_guard import RecordGuard, UnusableError, asset_of
 from stream_detector.settings import Settings
@@ -89,26 +93,35 @@ class HistoryCollector:
                 self._take_reading(record)
 
     def _take_reading(self, record: TopicRecord) -> None:
-        value = self._translation.value(record.value, record.topic, record.timestamp_ms)
-        found = orjson.loads(value or b"")
-        if not isinstance(found, dict):
-            raise UnusableError("malformed", "it is no JSON object")
-        if found.get("event") is not None:
-            event = LoggedEvent.model_validate(found)
+        value = self._translation.value(record.value, record.topic, record.timestamp_ms, record.key, record.headers)
+        try:
+            found = loose_record(value or b"")
+        except (MsgspecError, ValueError, OverflowError, RecursionError) as error:
+            raise UnusableError("malformed", str(error)) from None
+        if found.event is not None:
+            event = LoggedEvent.model_validate(orjson.loads(value or b""))
             self._feed.ledger.add_event(asset_of(event.asset, record.key), event)
             return
-        if "step_seconds" in found:
+        if found.readings is not None:
+            for item in sorted(found.readings, key=lambda item: self._time(item.time or found.time)):
+                owner, time = asset_of(item.asset or found.asset, record.key), self._time(item.time or found.time)
+                self._add(owner, time, item.sensor, item.value, item.quality)
+            return
+        asset, time = asset_of(found.asset, record.key), self._time(found.time)
+        if found.sensor is not None and found.value is not UNSET:
+            self._add(asset, time, found.sensor, found.value, found.quality)
+        elif isinstance(found.values, dict):
+            for sensor, cell in found.values.items():
+                self._add(asset, time, sensor, cell)
+        elif isinstance(found.values, list):
             raise UnusableError("malformed", "blocks of samples are not read as a table")
-        if found.get("values"):
-            message: Row | Reading = (row := Row.model_validate(found))
-            readings = row.values
         else:
-            message = one = Reading.model_validate(found)
-            readings = {one.sensor: one.value if one.quality == "good" else None}
-        asset, time = asset_of(message.asset, record.key), self._time(message.time)
-        cells = self._cells.setdefault(asset, _Cells())
-        for sensor, number in readings.items():
-            cells.add(time, sensor, np.nan if number is None else number)
+            raise UnusableError("malformed", "neither a reading (sensor, value) nor a row (values) or event")
+
+    def _add(self, asset: str, time: float, sensor: str, cell: Any, quality: str = "good") -> None:
+        """What is no number is a missing cell, as online."""
+        number = number_or_reason(cell)[0] if quality == "good" else None
+        self._cells.setdefault(asset, _Cells()).add(time, sensor, np.nan if number is None else number)
 
     def _time(self, time: str | float) -> float:
         try:

@@ -94,7 +94,7 @@ class LocalProducer:
 
     def __init__(self, broker: LocalBroker) -> None:
         self._broker = broker
-        self.started = False
+        self.started = self.abandoned = False
 
     async def start(self) -> None:
         self._broker.answer()
@@ -102,6 +102,9 @@ class LocalProducer:
 
     async def stop(self) -> None:
         self.started = False
+
+    async def abandon(self) -> None:
+        self.started, self.abandoned = False, True
 
     async def send(
         self,

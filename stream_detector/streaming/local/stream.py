@@ -161,4 +161,5 @@ def _columns(records: list[LocalRecord]) -> Columns:
         [record.key for record in records],
         [record.value for record in records],
         [record.timestamp for record in records],
+        [record.headers for record in records],
     )

@@ -15,6 +15,7 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
+from stream_detector.decoding.field_mapping import Headers
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import FollowingConsumer, TopicPartition
@@ -38,6 +39,7 @@ class TopicRecord:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+    headers: Headers = ()
 
 
 class TopicReader:
@@ -177,7 +179,15 @@ class TopicReader:
     async def _batch(self, quiet_seconds: float = POLL_SECONDS) -> list[TopicRecord]:
         found = await self._consumer.getmany(timeout_ms=round(quiet_seconds * 1000))
         return [
-            TopicRecord(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value)
+            TopicRecord(
+                record.topic,
+                record.partition,
+                record.offset,
+                record.timestamp,
+                record.key,
+                record.value,
+                record.headers,
+            )
             for records in found.values()
             for record in records
         ]

@@ -5,8 +5,9 @@ that the others saw.
 """
 
 from collections.abc import Sequence
+from itertools import repeat
 
-from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.decoding.field_mapping import FieldMapping, Headers
 from stream_detector.decoding.unknown_names import UnknownPolicies
 from stream_detector.engine.outcome import RecordBatch
 from stream_detector.settings import Settings
@@ -35,9 +36,11 @@ class Translation:
     def __init__(self, mapping: FieldMapping | None) -> None:
         self._mapping = None if mapping is None or mapping.is_identity else mapping
 
-    def value(self, value: bytes | None, topic: str, timestamp_ms: int) -> bytes | None:
+    def value(
+        self, value: bytes | None, topic: str, timestamp_ms: int, key: bytes | None = None, headers: Headers = ()
+    ) -> bytes | None:
         """One record's value; a tombstone stays one."""
-        return value if self._mapping is None else self._mapping.to_message(value, topic, timestamp_ms)
+        return value if self._mapping is None else self._mapping.to_message(value, topic, timestamp_ms, key, headers)
 
     def batch(
         self,
@@ -47,8 +50,10 @@ class Translation:
         keys: Sequence[bytes | None],
         values: Sequence[bytes | None],
         timestamps_ms: Sequence[int],
+        headers: Sequence[Headers] = (),
     ) -> RecordBatch:
-        """Fetched records of one partition, as the engine takes them."""
+        """Fetched records of one partition, as the engine takes them; no headers: none was looked at."""
         if self._mapping is not None:
-            values = [self.value(*record) for record in zip(values, [topic] * len(values), timestamps_ms, strict=True)]
+            columns = (values, repeat(topic), timestamps_ms, keys, headers or repeat(()))
+            values = [self.value(*record) for record in zip(*columns, strict=False)]
         return RecordBatch(topic, partition, offsets, keys, values, timestamps_ms)

@@ -42,6 +42,14 @@ class _Names(msgspec.Struct, gc=False):
     values: dict[str, Any] | None = None
 
 
+class _Array(msgspec.Struct, gc=False):
+    """Several readings in a record."""
+
+    time: str | float
+    readings: list[msgspec.Raw]
+    asset: str | None = None
+
+
 def read_map(file: Path) -> dict[str, str]:
     """{sensor: asset} from a JSON file.
 
@@ -109,6 +117,8 @@ class Repartition:
         self._mapping = None if mapping is None or mapping.is_identity else mapping
         self._keys = {sensor: asset.encode() for sensor, asset in assets.items()}
         self._decoder = msgspec.json.Decoder(_Names)
+        self._array_decoder = msgspec.json.Decoder(_Array)
+        self._encoder = msgspec.json.Encoder()
         self._open_consumer = open_consumer
         self._open_producer = open_producer
 
@@ -137,7 +147,9 @@ class Repartition:
         try:
             while True:
                 fetched = await consumer.getmany(timeout_ms=POLL_MILLISECONDS)
-                messages = [self._rekeyed(record) for records in fetched.values() for record in records]
+                messages = [
+                    message for records in fetched.values() for record in records for message in self._rekeyed(record)
+                ]
                 if messages:
                     await producer.confirm(await producer.enqueue(messages))
                     await self._commit(consumer)
@@ -145,11 +157,30 @@ class Repartition:
             await consumer.stop()
             await producer.stop()
 
-    def _rekeyed(self, record: KafkaRecord) -> Outgoing:
-        value = record.value
+    def _rekeyed(self, record: KafkaRecord) -> list[Outgoing]:
+        """The record under its asset; several where it holds readings of several assets."""
+        value, topic = record.value, self._settings.topic_readings
         if self._mapping is not None:
-            value = self._mapping.to_message(value, record.topic, record.timestamp)
-        return Outgoing(self._settings.topic_readings, self.key_of(record.key, value) or b"", value)
+            value = self._mapping.to_message(value, record.topic, record.timestamp, record.key, record.headers)
+        by_asset = self._split(record.key, value) if b'"readings"' in (value or b"") else {}
+        if by_asset:
+            return [Outgoing(topic, key or b"", body) for key, body in by_asset.items()]
+        return [Outgoing(topic, self.key_of(record.key, value) or b"", value)]
+
+    def _split(self, key: bytes | None, value: bytes | None) -> dict[bytes | None, bytes]:
+        """Several readings in a record, by the assets that they belong to; empty where it holds no such thing."""
+        try:
+            found = self._array_decoder.decode(value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return {}
+        parts: dict[bytes | None, list[msgspec.Raw]] = {}
+        for raw in found.readings:
+            names = self._decoder.decode(raw)
+            asset = names.asset or found.asset
+            owner = asset.encode() if asset else self._keys.get(names.sensor or "", key)
+            parts.setdefault(owner, []).append(raw)
+        head = {"time": found.time} | ({} if found.asset is None else {"asset": found.asset})
+        return {owner: self._encoder.encode(head | {"readings": readings}) for owner, readings in parts.items()}
 
     async def _commit(self, consumer: RekeyingConsumer) -> None:
         try:

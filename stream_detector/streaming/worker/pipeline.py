@@ -191,7 +191,13 @@ class Pipeline:
     async def _handle_records(self, fetched: Fetched, progress: PartitionProgress) -> None:
         columns = fetched.columns
         batch = self._translation.batch(
-            fetched.topic, fetched.partition, columns.offsets, columns.keys, columns.values, columns.timestamps_ms
+            fetched.topic,
+            fetched.partition,
+            columns.offsets,
+            columns.keys,
+            columns.values,
+            columns.timestamps_ms,
+            columns.headers,
         )
         started = self._clock()
         outcome = self._engine.process(batch, self.settings.publish_scores)

@@ -13,7 +13,13 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.commit import OffsetFetchResponse_v1, OffsetFetchResponse_v3
 
-from stream_detector.streaming.clients.committed_offsets import committed_offsets, own_committed_offsets
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients.committed_offsets import (
+    AdminGroupOffsets,
+    committed_offsets,
+    own_committed_offsets,
+)
+from tests.support.event_loop import in_event_loop
 
 UNKNOWN_TOPIC, LOADING, NOT_COORDINATOR, NOT_ALLOWED = 3, 14, 16, 30
 PARTITIONS = [TopicPartition("alarms", 1), TopicPartition("alarms", 0), TopicPartition("feedback", 0)]
@@ -107,3 +113,23 @@ def test_a_consumer_waits_until_its_coordinator_holds_the_group_and_looks_for_th
 def test_a_consumer_that_may_not_ask_does_not_ask_for_ever() -> None:
     with pytest.raises(GroupAuthorizationFailedError):
         asyncio.run(own_committed_offsets(Consumer(NOT_ALLOWED), PARTITIONS))
+
+
+@in_event_loop
+async def test_of_a_connection_that_cannot_be_opened_nothing_stays_open() -> None:
+    """The broker takes the connection and does not say what it can."""
+    ended = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1024):
+            pass
+        ended.set()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    offsets = AdminGroupOffsets(Settings(bootstrap=f"127.0.0.1:{port}"))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(offsets.read("group", PARTITIONS), 0.2)
+    await asyncio.wait_for(ended.wait(), 2.0)
+    server.close()

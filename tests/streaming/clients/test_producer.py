@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from stream_detector.errors import BrokerError, StalledError
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.producer import ConfirmedProducer, Outgoing
+from stream_detector.streaming.clients import producer
+from stream_detector.streaming.clients.embedded import EmbeddedBroker
+from stream_detector.streaming.clients.producer import ConfirmedProducer, EndableProducer, Outgoing
 from stream_detector.streaming.local.broker import EVERY_TOPIC, LocalBroker
 from stream_detector.streaming.local.clients import LocalProducer
 from tests.support.event_loop import in_event_loop, settle
@@ -22,13 +24,14 @@ class Rig:
     def __init__(self) -> None:
         self.broker = LocalBroker()
         self.clients: list[LocalProducer] = []
+        self.kind = LocalProducer
         self.now = 0.0
         self.producer = ConfirmedProducer(
             Settings(bootstrap="local:1", outage_seconds=5.0), self.open, clock=lambda: self.now
         )
 
     def open(self, _: Settings) -> LocalProducer:
-        self.clients.append(LocalProducer(self.broker))
+        self.clients.append(self.kind(self.broker))
         return self.clients[-1]
 
 
@@ -66,6 +69,55 @@ async def test_a_burst_of_which_one_message_expired_is_sent_again_by_another_cli
     await confirming
     assert rig.broker.values(TOPIC) == [b"1", b"1", b"2"]
     assert [client.started for client in rig.clients] == [False, True]
+
+
+class Hanging(LocalProducer):
+    """Its brokers do not answer any more, so it never stops by itself."""
+
+    async def stop(self) -> None:
+        await asyncio.Event().wait()
+
+
+@in_event_loop
+async def test_a_broken_client_that_does_not_stop_is_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer, "STOP_SECONDS", 0.01)
+    rig = Rig()
+    rig.kind = Hanging
+    await rig.producer.start()
+    rig.broker.hold = EVERY_TOPIC
+    confirming = asyncio.create_task(rig.producer.confirm(await rig.producer.enqueue(messages(b"1"))))
+    await settle()
+    lost = rig.broker.held.pop()
+    rig.broker.hold = ()
+    lost.expire()
+    await confirming
+    assert [client.started for client in rig.clients] == [False, True]
+
+
+@in_event_loop
+async def test_a_client_that_is_ended_at_once_leaves_nothing_behind() -> None:
+    """aiokafka's own `stop`, broken off, would leave a sender that tries for ever, and connections."""
+    before = asyncio.all_tasks()
+    with EmbeddedBroker() as broker:
+        broker.create_topics([TOPIC])
+        client = EndableProducer(bootstrap_servers=broker.bootstrap, acks="all", enable_idempotence=True)
+        await client.start()
+        await client.send_and_wait(TOPIC, b"0")
+    on_its_way = await client.send(TOPIC, b"1")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(client.stop(), 0.1)
+    await client.abandon()
+    assert isinstance(on_its_way.exception(), KafkaError)
+    assert asyncio.all_tasks() == before
+
+
+@in_event_loop
+async def test_a_client_that_cannot_be_started_is_ended_too() -> None:
+    rig = Rig()
+    rig.broker.up = False
+    with pytest.raises(KafkaError):
+        await rig.producer.start()
+    assert rig.clients[0].abandoned
 
 
 @in_event_loop

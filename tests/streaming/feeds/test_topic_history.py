@@ -66,10 +66,27 @@ def test_an_event_between_two_readings_has_a_row_of_its_own() -> None:
 
 
 def test_what_is_no_reading_is_counted_and_passed_over() -> None:
-    bad = [None, b"", b"[]", b"{}", b'{"sensor":"x1","time":0,"value":"12"}', b'{"sensor":"x1","time":0,"value":true}']
+    bad = [None, b"", b"[]", b"{}", b'{"sensor":"x1","value":1}', b'{"sensor":"x1","time":"soon","value":1}']
     bad.append(b'{"sensor":"x1","time":0,"step_seconds":1,"values":[1]}')
     history = collect(*((SETTINGS.topic_readings, value) for value in bad), reading("x1", 0, 1.0)).history()
     assert (history.unusable, len(history.times)) == (len(bad), 1)
+
+
+def test_what_is_no_number_is_missing_as_it_is_online() -> None:
+    row = b'{"time": 60, "values": {"x1": NaN, "x2": "Bad", "x3": true, "x4": 4}}'
+    history = collect(reading("x1", 0, "12"), (SETTINGS.topic_readings, row)).history()
+    np.testing.assert_array_equal(history.values, [[np.nan] * 4, [np.nan, np.nan, np.nan, 4.0]])
+    assert history.unusable == 0
+
+
+def test_several_readings_in_a_record_are_read_one_by_one() -> None:
+    items = [
+        {"sensor": "x2", "value": 2, "time": 60},
+        {"sensor": "x1", "value": 1},
+        {"sensor": "x1", "value": 9, "asset": "b"},
+    ]
+    history = collect((SETTINGS.topic_readings, {"time": 0, "readings": items})).history("pm-1")
+    assert (history.times.tolist(), set(history.sensors)) == ([0.0, 60.0], {"x1", "x2"})
 
 
 def test_a_period_and_an_asset_can_be_chosen() -> None:
@@ -95,12 +112,6 @@ def test_what_re_keying_has_translated_already_is_not_translated_again(tmp_path)
     record = (settings.topic_readings, {"sensor": "x1", "time": 60, "value": 2.0, "ts": 3.0, "v": 4.0})
     history = collect(record, settings=settings).history()
     assert (history.times.tolist(), history.values.tolist()) == ([60.0], [[2.0]])
-
-
-def test_a_row_with_one_value_that_is_none_changes_nothing() -> None:
-    bad = (SETTINGS.topic_readings, {"time": 0, "values": {"x1": 1.0, "x2": "one"}})
-    history = collect(bad, reading("x1", 60, 2.0)).history()
-    assert (history.sensors, history.times.tolist(), history.unusable) == (("x1",), [60.0], 1)
 
 
 @pytest.mark.kafka

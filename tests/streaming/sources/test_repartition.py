@@ -20,6 +20,7 @@ from tests.support.kafka import Kafka, create_topic
 from tests.support.topics import records_of
 
 SETTINGS = Settings(bootstrap="local:1")
+TP = TopicPartition(SETTINGS.topic_readings, 0)
 
 
 @pytest.fixture
@@ -73,6 +74,24 @@ class UnkeyedConsumer(LocalConsumer):
 
 def rekeying(broker: LocalBroker, consumer: UnkeyedConsumer, mapping: FieldMapping | None = None) -> Repartition:
     return Repartition(SETTINGS, {"s1": "pump"}, mapping, lambda _: consumer, lambda _: LocalProducer(broker))
+
+
+@in_event_loop
+async def test_a_record_of_several_machines_goes_to_each_of_them_before_it_is_done() -> None:
+    broker = LocalBroker()
+    mapping = FieldMapping(readings=".", key_pattern="(?P<sensor>site-.*)", asset_name="{machine}")
+    array = [{"sensor": "s1", "time": 1, "value": 2}, {"sensor": "x", "machine": "mill", "time": 2, "value": 3}]
+    broker.append(SETTINGS.topic_unkeyed, json.dumps(array).encode(), b"gateway", 0)
+    consumer = UnkeyedConsumer(broker)
+    running = asyncio.create_task(rekeying(broker, consumer, mapping).run())
+    await settle()
+    sent = {record.key: json.loads(record.value or b"") for record in broker.between(TP, 0)[0]}
+    assert sent == {
+        b"pump": {"time": 1, "readings": [{"sensor": "s1", "time": 1, "value": 2}]},
+        b"mill": {"time": 1, "readings": [{"sensor": "x", "time": 2, "value": 3, "asset": "mill"}]},
+    }
+    assert consumer.commits[-1] == 1
+    running.cancel()
 
 
 @in_event_loop

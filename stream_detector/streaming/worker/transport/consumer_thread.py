@@ -85,11 +85,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         self.positions.clear()
         self.epochs.clear()
+        assigned = consumer.assignment()
         for partition, (offset, epoch) in plan.items():
+            if partition not in assigned:
+                continue  # taken away since it was planned; the rebalance plans anew
             consumer.seek(partition, offset)
             self.positions[partition] = offset
             self.epochs[partition] = epoch
-        for partition in consumer.assignment() - plan.keys():
+        for partition in assigned - plan.keys():
             # Not to be read for now; without any position the client would ask for one again and again.
             consumer.seek(partition, 0)
             consumer.pause(partition)
@@ -107,9 +110,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if consumer._closed or fetcher._closed:  # noqa: SLF001 - as aiokafka's getmany asks
             raise ConsumerStoppedError
         most = self.settings.max_poll_records
+        with_headers = self.settings.field_mapping_file is not None
         try:
             with fetcher._subscriptions.fetch_context():  # noqa: SLF001 - as aiokafka's getmany holds it
-                drained = await drain(fetcher, active_partitions, timeout, most)
+                drained = await drain(fetcher, active_partitions, timeout, most, with_headers)
         except NoOffsetForPartitionError:
             return {}  # assigned, and the seek is still to come
         except OffsetOutOfRangeError as error:

@@ -24,6 +24,7 @@ async def drain(
     partitions: Collection[TopicPartition],
     timeout: float | None,  # noqa: ASYNC109 - theirs
     most: int,
+    with_headers: bool = False,
 ) -> dict[TopicPartition, Columns]:
     """What is there of these partitions, about `most` records; waits up to `timeout` seconds for some.
 
@@ -33,7 +34,7 @@ async def drain(
     while True:
         if fetcher._subscriptions.reassignment_in_progress:
             await fetcher._subscriptions.wait_for_assignment()
-        drained = _drain_now(fetcher, partitions, most)
+        drained = _drain_now(fetcher, partitions, most, with_headers)
         if drained or not timeout:
             return drained
         waiter = fetcher._create_fetch_waiter()
@@ -44,7 +45,9 @@ async def drain(
         waiter.result()  # raises what the broker refused
 
 
-def _drain_now(fetcher: Fetcher, partitions: Collection[TopicPartition], most: int) -> dict[TopicPartition, Columns]:
+def _drain_now(
+    fetcher: Fetcher, partitions: Collection[TopicPartition], most: int, with_headers: bool
+) -> dict[TopicPartition, Columns]:
     drained: dict[TopicPartition, Columns] = {}
     for partition in list(fetcher._records):
         if partitions and partition not in partitions:
@@ -59,7 +62,7 @@ def _drain_now(fetcher: Fetcher, partitions: Collection[TopicPartition], most: i
             fetcher._notify(fetcher._wait_consume_future)
             result.check_raise()
             continue
-        columns = _take(result, partition, most)
+        columns = _take(result, partition, most, with_headers)
         if not result.has_more():
             del fetcher._records[partition]
             fetcher._notify(fetcher._wait_consume_future)
@@ -71,7 +74,7 @@ def _drain_now(fetcher: Fetcher, partitions: Collection[TopicPartition], most: i
     return drained
 
 
-def _take(result: FetchResult, partition: TopicPartition, most: int) -> Columns:
+def _take(result: FetchResult, partition: TopicPartition, most: int, with_headers: bool = False) -> Columns:
     if not result.check_assignment(partition) or not result.has_more():
         return Columns()
     source = result._partition_records
@@ -83,7 +86,7 @@ def _take(result: FetchResult, partition: TopicPartition, most: int) -> Columns:
     result._update_position()
     if not source._records.has_next():
         result._partition_records = None
-    return _columns(records)
+    return _columns(records, with_headers)
 
 
 def _next_batch(source: PartitionRecords) -> list[Any]:
@@ -108,7 +111,7 @@ def _next_batch(source: PartitionRecords) -> list[Any]:
     return records
 
 
-def _columns(records: list[Any]) -> Columns:
+def _columns(records: list[Any], with_headers: bool) -> Columns:
     if not records:
         return Columns()
     first, last = records[0].offset, records[-1].offset
@@ -118,4 +121,5 @@ def _columns(records: list[Any]) -> Columns:
         [record.key for record in records],
         [record.value for record in records],
         [record.timestamp for record in records],
+        [record.headers for record in records] if with_headers else [],
     )

@@ -5,6 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from stream_detector.decoding.field_mapping import Headers
+
 
 @dataclass(slots=True)
 class Columns:
@@ -14,6 +16,8 @@ class Columns:
     keys: list[bytes | None] = field(default_factory=list)
     values: list[bytes | None] = field(default_factory=list)
     timestamps_ms: list[int] = field(default_factory=list)
+    headers: list[Headers] = field(default_factory=list)
+    """Of each record; none where nobody asks for them."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -44,6 +48,12 @@ def parts_of(fetched: Fetched, cuts: Collection[int]) -> list[Fetched]:
     columns, parts = fetched.columns, []
     for start, end in pairwise([fetched.start, *inside, fetched.end]):
         span = slice(bisect_left(columns.offsets, start), bisect_left(columns.offsets, end))
-        part = Columns(columns.offsets[span], columns.keys[span], columns.values[span], columns.timestamps_ms[span])
+        part = Columns(
+            columns.offsets[span],
+            columns.keys[span],
+            columns.values[span],
+            columns.timestamps_ms[span],
+            columns.headers[span],
+        )
         parts.append(replace(fetched, start=start, end=end, columns=part))
     return parts

@@ -90,6 +90,7 @@ def test_a_group_refuses_a_worker_on_a_processor_that_rounds_otherwise(
         asyncio.run(_commit_as_another(kafka.bootstrap, unique_name, readings, bundle_id))
         assert worker.start().wait(60) == 2
         assert "whose scores round otherwise" in worker.log_text()
+        assert "Traceback" not in worker.log_text(), worker.log_text()
         worker.environment = {"STREAM_DETECTOR_MIXED_PROCESSORS": "accept"}
         worker.start()
         produce(kafka.bootstrap, readings, make_log(6, steps=20, partitions=1))

@@ -113,13 +113,14 @@ def test_the_columns_hold_what_the_stock_reader_gives_one_by_one(
     batches, aborted, offset = log
     raw = b"".join(batch.to_bytes() for batch in batches)
     stock, stock_assignment = result_of(raw, aborted, offset)
-    expected = [(r.offset, r.key, r.value, r.timestamp) for r in stock.getall()]
+    expected = [(r.offset, r.key, r.value, r.timestamp, r.headers) for r in stock.getall()]
 
     ours, assignment = result_of(raw, aborted, offset)
     found: list[tuple[Any, ...]] = []
     while ours.has_more():
-        columns = _take(ours, PARTITION, most)
-        rows = list(zip(columns.offsets, columns.keys, columns.values, columns.timestamps_ms, strict=True))
+        columns = _take(ours, PARTITION, most, with_headers=True)
+        fields = (columns.offsets, columns.keys, columns.values, columns.timestamps_ms, map(tuple, columns.headers))
+        rows = list(zip(*fields, strict=True))
         assert all(row[0] < assignment.position for row in rows)
         found += rows
 

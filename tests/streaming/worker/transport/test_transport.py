@@ -437,6 +437,13 @@ async def test_a_new_plan_forgets_the_positions_of_the_old_one(monkeypatch: pyte
 
 
 @in_event_loop
+async def test_a_partition_that_was_taken_away_while_it_was_planned_is_not_sought() -> None:
+    kafka = Kafka([NAME])
+    await BareThread(kafka).seek_to({TopicPartition(READINGS, 1): (20, 1), NAME: (10, 1)})
+    assert kafka.sought == [(NAME, 10)]
+
+
+@in_event_loop
 async def test_nothing_is_fetched_of_what_is_not_assigned_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka = Kafka()
     thread = BareThread(kafka)
