@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable
 
 from stream_detector.errors import StreamDetectorError
+from stream_detector.names import printable
 
 EXIT_SOFTWARE = 70
 """A fault of ours (sysexits' EX_SOFTWARE)."""
@@ -17,7 +18,7 @@ def run_command(command: Callable[[], object], program: str) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except StreamDetectorError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error: " + "\n".join(map(printable, str(error).split("\n"))), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

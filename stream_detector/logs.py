@@ -12,6 +12,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
+from stream_detector.names import printable
+
 NOISY = {
     # The framework logs its everyday steps, under the names of our subclasses too.
     "faust": logging.WARNING,
@@ -82,6 +84,11 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - theirs
+        # A name that somebody put on the bus must not look like a line of ours.
+        record.message = printable(record.message)
+        return super().formatMessage(record)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
         return datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(timespec="milliseconds")

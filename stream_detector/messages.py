@@ -8,7 +8,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 MILLISECONDS_FROM = 1e11
 """A numeric time at or above this is epoch milliseconds, below it epoch seconds."""
@@ -147,6 +155,8 @@ class LoggedEvent(Event):
     """
 
     id: str | None = Field(default=None, description="names the event, so that a later record can correct it")
+    until: Time | None = Field(default=None, description="end of a state that began at `time`; null = a moment")
+    ongoing: bool = Field(default=False, description="true: a state that has begun and goes on")
     logged_at: Time | None = Field(default=None, description="when this version was written; the newest one counts")
     retracted: bool = Field(default=False, description="true: it never happened")
     who: str | None = None
@@ -190,6 +200,17 @@ class Alarm(Message):
     step_seconds: float = Field(
         gt=0, description="the grid's step, so that a reader can tell which steps the alarm was up on"
     )
+    marks: Literal["events", "states"] = Field(
+        default="events", description="states: it says that something is wrong now, not that an event is to come"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The bytes of an alarm that announces an event are what they were before there was another kind.
+        body: dict[str, Any] = write(self)
+        if self.marks == "events":
+            body.pop("marks", None)
+        return body
 
 
 class Score(Message):

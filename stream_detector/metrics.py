@@ -195,6 +195,12 @@ class LedgerMetrics:
         self.lead = Histogram(
             f"{PREFIX}_ledger_lead_seconds", "Lead time of caught events", buckets=LEAD_BUCKETS, registry=registry
         )
+        self.delay = Histogram(
+            f"{PREFIX}_ledger_delay_seconds",
+            "Time from the beginning of a state to the alarm that found it, 0 where that came first",
+            buckets=LEAD_BUCKETS,
+            registry=registry,
+        )
 
 
 class ForwarderMetrics:

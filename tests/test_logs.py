@@ -42,3 +42,8 @@ def test_messages_about_two_assets_are_two_messages_and_infos_are_never_held_bac
     assert repeats.filter(record("asset %s", "pm-1"))
     assert repeats.filter(record("asset %s", "pm-2"))
     assert all(repeats.filter(record("alarm", level=logging.INFO)) for _ in range(3))
+
+
+def test_a_name_in_a_message_cannot_fake_a_line() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "asset %s", ("pm\n2026-01-01 INFO all is well\x1b[2J",), None)
+    assert TextFormatter().format(record).endswith(r"asset pm\n2026-01-01 INFO all is well\x1b[2J")

@@ -89,6 +89,12 @@ class Manifest(Config):
         return self
 
     @property
+    def marks_states(self) -> bool:
+        """Whether its recipe's labels mark states (anomalous rows), or nothing is labelled, rather than events."""
+        data = self.recipe_source.get("data")
+        return isinstance(data, dict) and data.get("labels_mark") == "states"
+
+    @property
     def alarm_threshold(self) -> float:
         """An alarm needs a score above this, or with a head a probability, whose threshold follows from the costs."""
         return self.threshold.value if self.head is None else self.costs.probability_threshold

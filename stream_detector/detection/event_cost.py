@@ -1,9 +1,10 @@
 """Prices a set of alarms event by event: the one rule that the backtest and the ledger share.
 
 An alarm raised at step r and cleared at step c is up on the steps [r, c). An event in step e is caught if an alarm is
-up on one of the steps [e - until_steps, e - from_steps]. Every missed event costs `fn`; every alarm is paid for once,
-however long it is up: `tp` if it caught an event, else `fp`. Never alarming costs `fn` an event. True negatives are
-free here: only events and alarms count.
+up on one of the steps [e - until_steps, e - from_steps]; a state that begins in step e and lasts to step l is found if
+one is up on [e - until_steps, l], for an alarm within it is what a detector of states is for. Every missed event costs
+`fn`; every alarm is paid for once, however long it is up: `tp` if it caught an event, else `fp`. Never alarming costs
+`fn` an event. True negatives are free here: only events and alarms count.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class EventMatch:
 
     Attributes:
         caught_by: (M,) index of the earliest alarm that caught the event, -1 where it was missed.
-        lead_steps: (M,) steps from that alarm's raising to the event, -1 where it was missed.
+        lead_steps: (M,) steps from that alarm's raising to the event, -1 where it was missed; below 0 within a state.
         useful: (N,) whether the alarm caught an event.
     """
 
@@ -51,13 +52,16 @@ class EventCost:
         return float(self.event_costs.sum() + self.alarm_costs.sum())
 
 
-def match_events(alarm_intervals: ArrayLike, event_steps: ArrayLike, lead: LeadConfig) -> EventMatch:
+def match_events(
+    alarm_intervals: ArrayLike, event_steps: ArrayLike, lead: LeadConfig, last_steps: ArrayLike | None = None
+) -> EventMatch:
     """Matches alarms with events in O((N + M) log(N + M)); the input may have any order and alarms may overlap.
 
     Args:
         alarm_intervals: (N, 2) steps, raised (inclusive) and cleared (exclusive); an alarm is up for at least one step.
         event_steps: (M,) the steps that the events lie in.
         lead: how far ahead an alarm speaks.
+        last_steps: (M,) the last steps of states; the step of the event itself where it is none. None: there is none.
 
     Raises:
         ValueError: an alarm is cleared at or before the step that raised it.
@@ -77,16 +81,23 @@ def match_events(alarm_intervals: ArrayLike, event_steps: ArrayLike, lead: LeadC
     raised, still_up_until = intervals[order, 0], np.maximum.accumulate(intervals[order, 1])
     place = np.searchsorted(still_up_until, events - lead.until_steps, side="right")
     found = place < len(order)
-    found[found] = raised[place[found]] <= events[found] - lead.from_steps
+    last = events - lead.from_steps
+    if last_steps is not None:
+        ends = np.asarray(last_steps, dtype=np.int64).reshape(-1)
+        last = np.where(ends > events, np.maximum(ends, last), last)
+    found[found] = raised[place[found]] <= last[found]
     caught_by = np.full(len(events), NOT_CAUGHT, dtype=np.int64)
     caught_by[found] = order[place[found]]
     lead_steps = np.full(len(events), NOT_CAUGHT, dtype=np.int64)
     lead_steps[found] = events[found] - raised[place[found]]
 
-    in_order = np.sort(events)
-    first_ahead = np.searchsorted(in_order, intervals[:, 0] + lead.from_steps, side="left")
-    after_last = np.searchsorted(in_order, intervals[:, 1] - 1 + lead.until_steps, side="right")
-    return EventMatch(caught_by, lead_steps, useful=first_ahead < after_last)
+    # Of the events that begin early enough for an alarm, the one that lasts longest decides.
+    by_begin = np.argsort(events, kind="stable")
+    lasting = np.maximum.accumulate(last[by_begin])
+    early_enough = np.searchsorted(events[by_begin], intervals[:, 1] - 1 + lead.until_steps, side="right")
+    useful = early_enough > 0
+    useful[useful] = lasting[early_enough[useful] - 1] >= intervals[useful, 0]
+    return EventMatch(caught_by, lead_steps, useful=useful)
 
 
 def event_cost(alarm_intervals: ArrayLike, event_steps: ArrayLike, lead: LeadConfig, costs: CostConfig) -> EventCost:

@@ -45,6 +45,7 @@ class AlarmMessages:
             recipe=spec.recipe,
             costs=self._costs,
             step_seconds=spec.grid.step_seconds,
+            marks=spec.marks,
         )
 
     def cleared(self, alarm: Alarm, step: int) -> Alarm:

@@ -1,7 +1,7 @@
 """A detector as plain values: the part of a bundle that the engine uses."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,10 @@ class WindowScorer(Protocol):
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """One detector. `threshold` applies to the score, or to the probability where there is a head."""
+    """One detector. `threshold` applies to the score, or to the probability where there is a head.
+
+    `marks`: what its alarms are about: events that are to come, or states that last.
+    """
 
     bundle_id: str
     recipe: str
@@ -34,6 +37,7 @@ class DetectorSpec:
     threshold: float
     scorer: WindowScorer
     head: Head | None = None
+    marks: Literal["events", "states"] = "events"
 
     @classmethod
     def of(cls, bundle: Bundle) -> "DetectorSpec":
@@ -51,4 +55,5 @@ class DetectorSpec:
             threshold=manifest.alarm_threshold,
             scorer=bundle.scorer,
             head=bundle.head,
+            marks="states" if manifest.marks_states else "events",
         )

@@ -17,11 +17,13 @@ leads = st.tuples(st.integers(0, 3), st.integers(0, 4)).map(
 )
 
 
-def naive_match(alarms, events, lead):
-    """The rule as it is written: look at every lead step of every event."""
+def naive_match(alarms, events, lead, lengths=None):
+    """The rule as it is written: look at every lead step of every event, and at every step of a state."""
     caught_by, lead_steps, useful = [], [], [False] * len(alarms)
-    for event in events:
-        lead_window = range(event - lead.until_steps, event - lead.from_steps + 1)
+    for event, length in zip(events, lengths or [0] * len(events), strict=True):
+        lead_window = {*range(event - lead.until_steps, event - lead.from_steps + 1)}
+        if length:
+            lead_window |= {*range(event - lead.until_steps, event + length + 1)}
         catching = [i for i, (raised, cleared) in enumerate(alarms) if any(raised <= s < cleared for s in lead_window)]
         for i in catching:
             useful[i] = True
@@ -40,6 +42,19 @@ def test_the_fast_match_agrees_with_looking_at_every_lead_step(alarms, events, l
     assert match.useful.tolist() == useful
     # Which of two alarms raised at the same step is named does not matter, as long as it is one of those.
     assert [alarms[i][0] for i in match.caught_by if i >= 0] == [alarms[i][0] for i in caught_by if i >= 0]
+
+
+@given(alarms, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=8), leads)
+def test_a_state_is_found_by_an_alarm_before_or_within_it(alarms, states, lead) -> None:
+    begins, lengths = [begin for begin, _ in states], [length for _, length in states]
+    lasts = [begin + length for begin, length in states]
+    match = match_events(np.array(alarms).reshape(-1, 2), begins, lead, lasts)
+    caught_by, lead_steps, useful = naive_match(alarms, begins, lead, lengths)
+    assert match.caught.tolist() == [i >= 0 for i in caught_by]
+    assert match.useful.tolist() == useful
+    assert match.lead_steps[match.caught].tolist() == [
+        step for step, i in zip(lead_steps, caught_by, strict=True) if i >= 0
+    ]
 
 
 @given(alarms, events, leads, st.randoms())

@@ -18,6 +18,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
             "logs",
             "messages",
             "metrics",
+            "names",
             "process_metrics",
             "settings",
             "time_options",

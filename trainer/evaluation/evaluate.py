@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.detection.config import CostConfig
+from stream_detector.operations.notify.alarm_text import span
 from trainer.evaluation.scored import ScoredRows
+from trainer.evaluation.states import StateFigures, judge
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Evaluation:
         auroc: of the score (with a head: of the probability); `auroc_of_decisions` of the alarms alone, 1 - ie.
         confusion: [[tn, fp], [fn, tp]].
         cost, never_cost: of these decisions, and of never alarming; saving: 1 - cost / never_cost.
+        states: which labelled states were found, as the ledger counts them; None where labels mark none.
     """
 
     rows: int
@@ -43,6 +46,7 @@ class Evaluation:
     cost: float | None
     never_cost: float | None
     saving: float | None
+    states: StateFigures | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values under the attributes' names."""
@@ -80,7 +84,14 @@ def evaluate_rows(scored: ScoredRows, manifest: Manifest) -> Evaluation:
         cost=cost,
         never_cost=never,
         saving=None if never <= 0 else 1 - cost / never,
+        states=_judged_states(scored),
     )
+
+
+def _judged_states(scored: ScoredRows) -> StateFigures | None:
+    if scored.states is None or scored.times is None:
+        return None
+    return judge(scored.states, scored.alarms, float(scored.times.min()), float(scored.times.max()))
 
 
 def total_cost(costs: CostConfig, tn: int, fp: int, fn: int, tp: int) -> float:
@@ -126,9 +137,24 @@ def in_words(evaluation: Evaluation) -> list[str]:
             f"Area under ROC {evaluation.auroc:.3f} (chance: 0.5), average precision "
             f"{evaluation.average_precision:.3f} (chance: {(tp + fn) / evaluation.rows:.3f})."
         )
-    if evaluation.saving is not None and evaluation.cost is not None and evaluation.never_cost is not None:
+    if evaluation.states is not None:
+        lines += _states(evaluation.states)
+    elif evaluation.saving is not None and evaluation.cost is not None and evaluation.never_cost is not None:
         lines.append(_money(evaluation.cost, evaluation.never_cost, evaluation.saving, alarms=tp + fp))
     return lines
+
+
+def _states(found: StateFigures) -> list[str]:
+    """As the ledger counts: a state is found once, and an alarm is paid for once."""
+    delay = found.median_delay_seconds
+    when = "" if delay is None else f", half of them within {span(max(0.0, delay))} of their beginning"
+    counts = f"{found.alarms:,} alarms, {found.false_alarms:,} of them outside of any state"
+    words = [f"{found.found:,} of {found.states:,} labelled states found{when}; {counts}."]
+    if found.never_cost > 0:
+        sums = f"cost {found.cost:,.0f} against {found.never_cost:,.0f} without alarms"
+        saving = 1 - found.cost / found.never_cost
+        words.append(f"By states it {'saves' if saving > 0 else 'does not pay:'} {saving:.1%}: {sums}.")
+    return words
 
 
 def _money(cost: float, never: float, saving: float, alarms: int) -> str:

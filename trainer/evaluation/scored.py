@@ -1,5 +1,6 @@
 """Scores of a file by a bundle, row by row: what `score` writes, `evaluate` judges and reports draw."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +9,10 @@ from numpy.typing import NDArray
 
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.engine.offline import score_frame
+from stream_detector.messages import Alarm
 from trainer.data.dataset import Dataset
 from trainer.data.examples import row_positives
+from trainer.evaluation.states import states_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class ScoredRows:
         threshold: (B,) of the score, or with a head of the probability.
         attribution: (B, F) what each sensor adds: its error, or with a head its part in the probability.
         positive: (B,) an alarm would be right; None where that is not known.
+        times: (B,) epoch seconds. alarms: of the whole file, raised and cleared. states: first and last time of each
+            state in the file; None where labels mark none.
     """
 
     rows: NDArray[np.int64]
@@ -31,6 +36,9 @@ class ScoredRows:
     threshold: NDArray[np.float64]
     attribution: NDArray[np.floating[Any]]
     positive: NDArray[np.bool_] | None = None
+    times: NDArray[np.float64] | None = None
+    alarms: Sequence[Alarm] = ()
+    states: Sequence[tuple[float, float]] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,6 +63,9 @@ class ScoredRows:
             self.threshold[chosen],
             self.attribution[chosen],
             None if self.positive is None else self.positive[chosen],
+            None if self.times is None else self.times[chosen],
+            self.alarms,
+            self.states,
         )
 
 
@@ -78,6 +89,9 @@ def score_dataset(bundle: Bundle, dataset: Dataset) -> ScoredRows:
         np.full(len(rows), manifest.alarm_threshold),
         frame.steps.attribution,
         None if positive is None else positive[rows],
+        dataset.times[rows],
+        frame.alarms,
+        None if dataset.labels is None or dataset.labels_mark_events else states_of(dataset.times, dataset.labels),
     )
     # A head may have nothing to say yet of a step that was scored.
     return found.take(np.isfinite(found.level))

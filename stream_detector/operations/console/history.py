@@ -312,6 +312,7 @@ class History:
                         "event": event.event,
                         "caught": event.caught_by is not None,
                         "lead_seconds": event.lead_seconds,
+                        "state": event.until is not None,
                     }
                     for event in newest
                 ],
@@ -345,5 +346,9 @@ def _alarm_order(alarm: Alarm) -> tuple[bool, float, str]:
 
 def _tally(tally: Tally) -> dict[str, Any]:
     found = asdict(tally)
-    leads = found.pop("lead_minutes")
-    return {**found, "median_lead_minutes": leads[len(leads) // 2] if leads else None}
+    leads, delays = found.pop("lead_minutes"), found.pop("delay_minutes")
+    return {
+        **found,
+        "median_lead_minutes": leads[len(leads) // 2] if leads else None,
+        "median_delay_minutes": delays[len(delays) // 2] if delays else None,
+    }

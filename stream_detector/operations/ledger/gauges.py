@@ -50,6 +50,10 @@ class LedgerGauges:
     def _observe_lead(self, event: EventEntry) -> None:
         # A histogram only grows: an event counts when first seen caught, and a later correction does not take it back.
         identity = (event.asset, event.time)
-        if event.lead_seconds is not None and identity not in self._observed:
-            self._observed.add(identity)
+        if event.lead_seconds is None or identity in self._observed:
+            return
+        self._observed.add(identity)
+        if event.until is None:
             self._metrics.lead.observe(event.lead_seconds)
+        else:
+            self._metrics.delay.observe(max(0.0, -event.lead_seconds))

@@ -25,6 +25,8 @@ UNKNOWN_BUNDLE = "unknown"
 SHORTEST_STEP_SECONDS = 1e-6
 """Steps since the epoch stay 64-bit integers."""
 
+FARTHEST_STEP = 2**62
+
 HIGHEST_COST = 1e15
 
 Judgement = Literal["real", "false-alarm"]
@@ -32,7 +34,11 @@ Judgement = Literal["real", "false-alarm"]
 
 @dataclass(frozen=True, slots=True)
 class EventEntry:
-    """One event as it is known now. `time` is epoch seconds; `lead_seconds` starts at the alarm that caught it."""
+    """One event as it is known now. `time` is epoch seconds; `lead_seconds` starts at the alarm that caught it.
+
+    `until`: end of a state, +inf while it goes on; None for a moment. A state may be found after it began: then
+    `lead_seconds` is below 0, and its absolute value the delay.
+    """
 
     asset: str
     time: float
@@ -42,6 +48,7 @@ class EventEntry:
     lead_seconds: float | None
     cost: float
     never_cost: float
+    until: float | None = None
 
     @property
     def day(self) -> date:
@@ -154,7 +161,9 @@ class Ledger:
         for asset in self.assets:
             alarms, events = self._alarms[asset], self._events[asset]
             old_alarms = [key for key, raised in alarms.items() if raised.raised_at < time]
-            old_events = [key for key, event in events.items() if to_epoch_seconds(event.time) < time]
+            old_events = [
+                key for key, event in events.items() if (end_of(event) or to_epoch_seconds(event.time)) < time
+            ]
             for alarm_id in old_alarms:
                 del alarms[alarm_id]
                 self._feedback.pop(alarm_id, None)
@@ -182,7 +191,8 @@ class Ledger:
         useful: set[str] = set()
         for (step_seconds, lead), group in history.by_grid().items():
             steps = [step_of(time, step_seconds) for time, _ in events]
-            match = match_events([raised.steps_up for raised in group], steps, lead)
+            lasts = [last_step(event, step, step_seconds) for (_, event), step in zip(events, steps, strict=True)]
+            match = match_events([raised.steps_up for raised in group], steps, lead, lasts)
             useful.update(raised.alarm.id for raised, caught in zip(group, match.useful, strict=True) if caught)
             for place, index in enumerate(match.caught_by.tolist()):
                 if index != NOT_CAUGHT:
@@ -227,6 +237,7 @@ class Ledger:
             lead_seconds=catcher.lead_seconds(time) if catcher else None,
             cost=0.0 if catcher else costs.fn,
             never_cost=costs.fn,
+            until=end_of(event),
         )
 
     def _alarm_entry(self, raised: "Raised", useful: bool) -> AlarmEntry:
@@ -293,6 +304,21 @@ class History:
         for raised in self.alarms:
             groups[raised.alarm.step_seconds, raised.lead].append(raised)
         return groups
+
+
+def end_of(event: LoggedEvent) -> float | None:
+    """End of a state, epoch seconds, +inf while it goes on; None where the event is a moment."""
+    if event.until is None:
+        return math.inf if event.ongoing else None
+    return max(to_epoch_seconds(event.until), to_epoch_seconds(event.time))
+
+
+def last_step(event: LoggedEvent, step: int, step_seconds: float) -> int:
+    """The last step of a state that begins in `step`; that step itself for a moment."""
+    end = end_of(event)
+    if end is None:
+        return step
+    return FARTHEST_STEP if end == math.inf else max(step, step_of(end, step_seconds))
 
 
 def step_of(time: float, step_seconds: float) -> int:

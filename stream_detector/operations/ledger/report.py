@@ -20,7 +20,9 @@ class Tally:
     """Events and alarms added up; costs in the plant's currency units.
 
     `saving` is relative, `1 - cost / never_cost`, and None without events; `saving_low` and `saving_high` are its 95
-    % interval over days, None where there are fewer than two days. An alarm that is `open` is neither useful nor
+    % interval over days, None where there are fewer than two days. A state that was found counts as caught;
+    `lead_minutes` are those of events, `delay_minutes` those from the beginning of each found state, below 0 where the
+    alarm came first. An alarm that is `open` is neither useful nor
     false yet, but paid for.
     """
 
@@ -39,6 +41,7 @@ class Tally:
     saving_low: float | None
     saving_high: float | None
     lead_minutes: tuple[float, ...]
+    delay_minutes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class LedgerReport:
                     "asset": event.asset,
                     "time": to_iso(event.time),
                     "event": event.event,
+                    "until": None if event.until is None or event.until == math.inf else to_iso(event.until),
                     "bundle": event.bundle,
                     "caught_by": event.caught_by,
                     "lead_minutes": None if event.lead_seconds is None else event.lead_seconds / SECONDS_PER_MINUTE,
@@ -142,7 +146,18 @@ def tally(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry]) -> Tally:
         saving_low=interval.low,
         saving_high=interval.high,
         lead_minutes=tuple(
-            sorted(event.lead_seconds / SECONDS_PER_MINUTE for event in events if event.lead_seconds is not None)
+            sorted(
+                event.lead_seconds / SECONDS_PER_MINUTE
+                for event in events
+                if event.lead_seconds is not None and event.until is None
+            )
+        ),
+        delay_minutes=tuple(
+            sorted(
+                -event.lead_seconds / SECONDS_PER_MINUTE
+                for event in events
+                if event.lead_seconds is not None and event.until is not None
+            )
         ),
     )
 

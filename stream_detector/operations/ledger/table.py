@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from stream_detector.names import printable
 from stream_detector.operations.ledger.report import LedgerReport, Tally
 
 COLUMNS = ("events", "caught", "missed", "alarms", "false", "cost", "never", "saved", "saving")
@@ -27,17 +29,18 @@ def print_report(report: LedgerReport, console: Console | None = None) -> None:
     for group in groups:
         if len(group) > 1:
             for name, tally in group.items():
-                table.add_row(name, *_cells(tally))
+                table.add_row(Text(printable(name)), *_cells(tally))
             table.add_section()
     table.add_row("all", *_cells(total), style="bold")
     console.print(table)
     if total.saving_low is not None and total.saving_high is not None:
         console.print(f"saving: 95 % interval over days {total.saving_low:.1%} to {total.saving_high:.1%}")
-    if total.lead_minutes:
-        leads = total.lead_minutes
-        console.print(
-            f"lead of caught events: median {statistics.median(leads):g} min, {leads[0]:g} to {leads[-1]:g} min"
-        )
+    for words, minutes in (
+        ("lead of caught events", total.lead_minutes),
+        ("delay of found states", total.delay_minutes),
+    ):
+        if minutes:
+            console.print(f"{words}: median {statistics.median(minutes):g} min, {minutes[0]:g} to {minutes[-1]:g} min")
     if total.open_alarms:
         console.print(f"alarms still up: {total.open_alarms} (paid for, not yet called false)")
     if total.judged_real or total.judged_false:

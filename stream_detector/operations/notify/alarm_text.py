@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from stream_detector.messages import Alarm, TopSensor, from_iso
+from stream_detector.names import printable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -30,7 +31,7 @@ def span(seconds: float) -> str:
 
 def sensors_in_words(top: list[TopSensor], most: int = 3) -> str:
     """`press_draw 41 %, felt_vacuum 22 %`: whose readings the alarm is about, and how much of it each explains."""
-    return ", ".join(f"{sensor.sensor} {sensor.share:.0%}".replace("%", " %") for sensor in top[:most])
+    return ", ".join(f"{printable(sensor.sensor)} {100 * sensor.share:.0f} %" for sensor in top[:most])
 
 
 def strength(alarm: Alarm) -> str:
@@ -48,14 +49,15 @@ def alarm_line(alarm: Alarm) -> "Text":
     if alarm.state == "raised":
         line.append(moment(alarm.raised_at, date=True), style="bold")
         line.append("  RAISED   ", style="bold red")
-        line.append(alarm.asset, style="bold")
-        line.append(f"  expect it {moment(alarm.expected_from)} to {moment(alarm.expected_until)}  ")
+        line.append(printable(alarm.asset), style="bold")
+        when = f"expect it {moment(alarm.expected_from)} to {moment(alarm.expected_until)}"
+        line.append(f"  {'anomalous now' if alarm.marks == 'states' else when}  ")
         line.append(strength(alarm), style="yellow")
         line.append(f"  {sensors_in_words(alarm.top_sensors)}")
     else:
         cleared_at = alarm.cleared_at or alarm.raised_at
         line.append(moment(cleared_at, date=True), style="bold")
         line.append("  cleared  ", style="green")
-        line.append(alarm.asset, style="bold")
+        line.append(printable(alarm.asset), style="bold")
         line.append(f"  up for {span(from_iso(cleared_at) - from_iso(alarm.raised_at))}", style="dim")
     return line

@@ -15,6 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from stream_detector.errors import UsageError
 from stream_detector.messages import Alarm, Costs, Priority, TopSensor, from_iso
+from stream_detector.names import printable
 from stream_detector.operations.alarms.priority import expected_loss, priority_of
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class Writer:
                     state,
                     priority_of(alarm),
                     ended_at,
-                    {**texts, "summary": f"{alarm.asset}: alarm {state}"},
+                    {**texts, "summary": f"{printable(alarm.asset)}: alarm {state}"},
                     self._key(alarm, state, again),
                     self._site,
                 )
@@ -162,6 +163,9 @@ class Writer:
         expected_from = self._local(from_iso(alarm.expected_from))
         return {
             **alarm.model_dump(),
+            "marks": alarm.marks,
+            "asset": printable(alarm.asset),
+            "top_sensors": [{**top.model_dump(), "sensor": printable(top.sensor)} for top in alarm.top_sensors],
             "site": self._site,
             "state": state,
             "expected_date": expected_from.strftime("%Y-%m-%d"),

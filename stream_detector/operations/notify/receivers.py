@@ -13,7 +13,8 @@ from stream_detector.operations.alarms.priority import SEVERITIES
 from stream_detector.operations.notify.notification import Notification
 from stream_detector.operations.signing import sign
 
-ALERT_NAME = "PlantEventExpected"
+ALERT_NAMES = {"events": "PlantEventExpected", "states": "PlantStateAnomalous"}
+"""By what an alarm marks."""
 REASON_CHARACTERS = 300
 
 NOT_ABOUT_THE_CONTENT = {401, 402, 403, 404, 405, 407, 408, 410, 421, 423, 425, 429}
@@ -143,7 +144,7 @@ def to_alert(notification: Notification, now: float) -> dict[str, Any]:
     alarm = notification.alarm
     alert: dict[str, Any] = {
         "labels": {
-            "alertname": ALERT_NAME,
+            "alertname": ALERT_NAMES[notification.alarm.marks],
             "asset": alarm.asset,
             "severity": SEVERITIES[notification.priority],
             "bundle": alarm.bundle,

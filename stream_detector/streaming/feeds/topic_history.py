@@ -21,6 +21,7 @@ from stream_detector.decoding.event_times import EventTimes
 from stream_detector.decoding.record_formats import loose_record
 from stream_detector.errors import DataError
 from stream_detector.messages import LoggedEvent
+from stream_detector.names import listed
 from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.record_guard import RecordGuard, UnusableError, asset_of
 from stream_detector.settings import Settings
@@ -137,12 +138,12 @@ class HistoryCollector:
         """
         topic = self._settings.topic_readings
         if asset is None and len(self._cells) > 1:
-            some = ", ".join(sorted(self._cells)[:10])
+            some = listed(sorted(self._cells))
             raise DataError(f"{topic} holds {len(self._cells)} assets; choose one with --asset: {some}")
         name = asset if asset is not None else next(iter(self._cells), "")
         cells = self._cells.get(name)
         if cells is None:
-            found = ", ".join(sorted(self._cells)[:10]) or "nothing"
+            found = listed(sorted(self._cells)) or "nothing"
             raise DataError(f"{topic} holds no readings of {name or 'any asset'}; it holds {found}")
         times = np.array(cells.times)
         inside = (times >= (-np.inf if since is None else since)) & (times < (np.inf if until is None else until))

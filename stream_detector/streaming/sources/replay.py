@@ -119,6 +119,15 @@ def encode_event(moment: float, event: str) -> bytes:
     return orjson.dumps({"time": to_iso(moment), "event": event})
 
 
+def encode_state(begin: float, last: float | None, event: str, asset: str) -> bytes:
+    """A state for the ledger: that it began, or with its last row that it is over."""
+    body = {"time": to_iso(begin), "event": event, "id": f"{asset} {event} {to_iso(begin)}"}
+    if last is None:
+        return orjson.dumps(body | {"ongoing": True, "logged_at": to_iso(begin)})
+    # Two records may carry one time where a state is a single row; the later one must count.
+    return orjson.dumps(body | {"until": to_iso(last), "logged_at": to_iso(last + 1e-3)})
+
+
 def reading_prefixes(sensors: tuple[str, ...]) -> list[bytes]:
     return [b'{"sensor":%s,"time":' % orjson.dumps(name) for name in sensors]
 
@@ -176,7 +185,7 @@ class Replay:
         form: "readings" = one message a sensor and row; "rows" = one message a row.
         event: what a labelled row is called in its event; None = send no events.
         labels_are_states: labels mark anomalous rows, not events: windows go on through them, so the topic of readings
-            gets no event, and the topic of events one where a state begins.
+            gets no event, and the topic of events one where a state begins, and a correction of it where it ends.
         speed: event time over wall clock, e.g. 720 plays a day in two minutes; None = as fast as possible.
         progress: called now and then with what was sent so far.
     """
@@ -199,12 +208,11 @@ class Replay:
         self._history, self._producer, self._key = history, producer, asset.encode()
         self._topic, self._event_topic = topic, event_topic
         self._form, self._event, self._speed = form, event, speed
-        self._states = labels_are_states
-        if labels_are_states and history.labels is not None:
-            began = history.labels & ~np.concatenate([[False], history.labels[:-1]])
-            self._history = replace(history, labels=began)
+        self._states = labels_are_states and event is not None and history.labels is not None
+        self._asset = asset
         self._disorder, self._clock = disorder, clock
         self._stopped = False
+        self._began = 0.0
         self.on_progress = progress
         self.sent = Sent()
 
@@ -249,12 +257,29 @@ class Replay:
         make: Any = row_prefixes if self._form == "rows" else reading_prefixes
         prefixes = make(self._history.sensors)
         for row in range(len(self._history)):
-            yield records_of_row(self._history, row, self._form, prefixes, self._event)
+            records = records_of_row(self._history, row, self._form, prefixes, None if self._states else self._event)
+            yield [*self._changes_of_state(row), *records] if self._states else records
+
+    def _changes_of_state(self, row: int) -> list[Record]:
+        """Records that a state begins with this row, or has ended with the one before it or with the file."""
+        labels, times = self._history.labels, self._history.times
+        assert labels is not None
+        assert self._event is not None
+        records = []
+        before = row > 0 and bool(labels[row - 1])
+        if labels[row] and not before:
+            self._began = float(times[row])
+            records.append(encode_state(self._began, None, self._event, self._asset))
+        elif before and not labels[row]:
+            records.append(encode_state(self._began, float(times[row - 1]), self._event, self._asset))
+        if labels[row] and row == len(times) - 1:
+            records.append(encode_state(self._began, float(times[row]), self._event, self._asset))
+        return [Record(float(times[row]), value, 0, event=True) for value in records]
 
     def _send(self, record: Record) -> None:
         if record.event:
             self._produce(self._event_topic, record.value)
-            self.sent.events += 1
+            self.sent.events += not (self._states and b'"until"' in record.value)
             if self._states:
                 return
         self._produce(self._topic, record.value)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames, UnknownPolicies
 from stream_detector.errors import UnknownNameError
+from stream_detector.names import listed
 from stream_detector.streaming.worker.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -63,5 +64,4 @@ class UnknownWatch:
 
 def _listed(names: Sequence[str]) -> str:
     """The names as data: what is no printable character is written as its escape."""
-    more = ", ..." if len(names) > SHOWN else ""
-    return ", ".join(ascii(name) if not name.isprintable() else repr(name) for name in names[:SHOWN]) + more
+    return listed([f"'{name}'" for name in names], SHOWN)

@@ -15,7 +15,16 @@ from stream_detector.operations.ledger.gauges import LedgerGauges
 from stream_detector.operations.ledger.ledger import UNKNOWN_BUNDLE, Ledger
 from stream_detector.operations.ledger.report import report
 from stream_detector.operations.ledger.table import print_report
-from tests.support.messages import MIDNIGHT, STEP_SECONDS, STEPS_A_DAY, fill, make_alarm, make_event, make_feedback
+from tests.support.messages import (
+    MIDNIGHT,
+    STEP_SECONDS,
+    STEPS_A_DAY,
+    at_step,
+    fill,
+    make_alarm,
+    make_event,
+    make_feedback,
+)
 
 
 def of(*messages):
@@ -234,3 +243,36 @@ def test_the_table_on_a_terminal_shows_every_day_whole() -> None:
         assert wanted in text
     print_report(report(Ledger()), console)
     assert "no alarms and no events" in console.file.getvalue()
+
+
+def test_a_state_is_found_by_an_alarm_within_it_and_its_delay_told() -> None:
+    state = make_event(100, id="s", until=at_step(130), logged_at=2.0)
+    total = of(make_alarm(103, 110), make_alarm(140, 142), state).total
+    assert (total.caught, total.false_alarms, total.lead_minutes, total.delay_minutes) == (1, 1, (), (6.0,))
+    output = StringIO()
+    print_report(of(make_alarm(103, 110), state), Console(file=output, width=200))
+    assert "delay of found states: median 6 min" in output.getvalue()
+
+
+def test_a_state_that_goes_on_makes_no_alarm_false() -> None:
+    begun = make_event(100, id="s", ongoing=True, logged_at=1.0)
+    ended = make_event(100, id="s", until=at_step(104), logged_at=2.0)
+    assert of(make_alarm(150, 160), begun).total.false_alarms == 0
+    assert of(make_alarm(150, 160), begun, ended).total.false_alarms == 1
+
+
+def test_the_delay_of_states_has_a_histogram_of_its_own() -> None:
+    registry = CollectorRegistry()
+    ledger = fill(Ledger(), make_alarm(103, 110), make_event(100, until=at_step(130)))
+    LedgerGauges(ledger, LedgerMetrics(registry)).update({"pm-1"})
+    assert registry.get_sample_value("stream_detector_ledger_delay_seconds_sum") == 360.0
+    assert registry.get_sample_value("stream_detector_ledger_lead_seconds_count") == 0
+
+
+@pytest.mark.parametrize("name", ["Pump [/a]", "Pump [red]", "pump\x1b[2J", "pump\nall  9 9 9"])
+def test_names_of_machines_are_data_in_the_table(name) -> None:
+    output = StringIO()
+    print_report(of(make_alarm(8, 10, asset=name), make_alarm(8, 10)), Console(file=output, width=200))
+    assert "\x1b[2J" not in output.getvalue()
+    assert len(output.getvalue().splitlines()) == 4
+    assert name.encode("unicode_escape").decode() in output.getvalue()

@@ -98,6 +98,13 @@ def test_a_period_and_an_asset_can_be_chosen() -> None:
             collector.history(*arguments)
 
 
+def test_a_key_as_long_as_a_book_is_named_by_its_beginning() -> None:
+    collector = collect(reading("x1", 0, 1.0), reading("x1", 0, 1.0, asset="k" * 50_000))
+    with pytest.raises(DataError) as refused:
+        collector.history()
+    assert len(str(refused.value)) < 300
+
+
 def test_a_field_mapping_applies_to_history_as_it_does_online(tmp_path) -> None:
     (tmp_path / "mapping.json").write_text('{"time": "ts", "value": "v"}')
     settings = Settings(field_mapping_file=tmp_path / "mapping.json")

@@ -1,6 +1,7 @@
 """Replaying a historian's file: what is sent, in which order, at which speed."""
 
 import json
+import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_detector.__main__ import main
+from stream_detector.engine.engine import Engine
+from stream_detector.engine.outcome import RecordBatch
 from stream_detector.errors import BrokerError, UsageError
 from stream_detector.historian import History
-from stream_detector.messages import Event, Reading, Row
+from stream_detector.messages import Event, LoggedEvent, Reading, Row
+from stream_detector.operations.ledger.ledger import Ledger
+from stream_detector.operations.ledger.report import report
 from stream_detector.streaming.clients.embedded import EmbeddedBroker
 from stream_detector.streaming.sources.replay import Disorder, Replay
 from tests.support.kafka import ExistingKafka, Kafka, create_topic
+from trainer.data.dataset import Dataset
+from trainer.fitting.fit import fit_recipe
+from trainer.recipe import Recipe
 
 FIRST = 1_777_593_600.0  # 2026-05-01T00:00:00Z
 
@@ -105,10 +113,52 @@ def test_values_arrive_as_the_very_same_floats(values: list[float], rows: bool) 
     assert got == values
 
 
-def test_labelled_states_send_no_event_that_would_end_a_window_and_one_log_entry_where_a_state_begins() -> None:
+def test_labelled_states_send_no_event_that_would_end_a_window_but_their_beginnings_and_ends_for_the_ledger() -> None:
     sent = replayed(history(rows=6, breaks=(1, 2, 3, 5)), labels_are_states=True)
-    events = [(topic, message["time"][14:16]) for topic, message in sent if "event" in message]
-    assert events == [("events", "02"), ("events", "10")]
+    events = [(topic, LoggedEvent.model_validate(message)) for topic, message in sent if "event" in message]
+    assert {topic for topic, _ in events} == {"events"}
+    assert [
+        (str(event.time)[14:16], event.ongoing, None if event.until is None else str(event.until)[14:16])
+        for _, event in events
+    ] == [("02", True, None), ("02", False, "06"), ("10", True, None), ("10", False, "10")]
+    ledger = Ledger()
+    for _, event in reversed(events):
+        ledger.add_event("pm1", event)
+    assert [entry.until for entry in ledger.account("pm1").events] == [FIRST + 360.0, FIRST + 600.0]
+
+
+def test_a_detector_of_states_is_worth_in_the_ledger_what_fit_promised(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    rows = 2_400
+    labels = np.zeros(rows, np.bool_)
+    for begin in range(150, rows, 150):
+        labels[begin : begin + 30] = True
+    values = rng.normal(size=(rows, 2)) + 4.0 * labels[:, None]
+    data = History(tmp_path / "states.csv", FIRST + 60.0 * np.arange(rows), ("a", "b"), values, labels)
+    recipe = Recipe.model_validate({"name": "states",
+        "title": "states", "data": {"label_column": "y"}, "grid": {"step_seconds": 60}, "window": {"steps": 4},
+        "model": {"kind": "mahalanobis"}, "threshold": {"policy": "quantile", "quantile": 0.99},
+    })  # fmt: skip
+    dataset = Dataset("states.csv", "0" * 64, ("a", "b"), data.times, values, labels, labels_mark_events=False)
+    fitted = fit_recipe(recipe, dataset, tmp_path / "bundle")
+    promised = fitted.evaluation.states
+    assert promised is not None
+    assert promised.found == promised.states >= 2
+    sent, ledger, engine = replayed(data, labels_are_states=True), Ledger(), Engine(fitted.bundle)
+    for topic, message in sent:
+        if topic == "events":
+            ledger.add_event("pm1", LoggedEvent.model_validate(message))
+    values_sent = [json.dumps(message).encode() for topic, message in sent if topic == "readings"]
+    count = len(values_sent)
+    outcome = engine.process(RecordBatch("readings", 0, range(count), [b"pm1"] * count, values_sent, [-1] * count))
+    for alarm in outcome.alarms:
+        assert alarm.marks == "states"
+        ledger.add_alarm(alarm)
+    judged = data.times[fitted.test.rows]
+    found = report(ledger, float(judged.min()), float(judged.max()) + 1e-3).total
+    assert (found.events, found.caught, found.false_alarms) == (promised.states, promised.found, promised.false_alarms)
+    assert 60 * statistics.median(found.delay_minutes) == promised.median_delay_seconds
+    assert found.saved == promised.never_cost - promised.cost
 
 
 def test_no_event_is_sent_when_none_is_wanted_or_the_file_has_no_labels() -> None:

@@ -8,7 +8,7 @@ const between = (tally) =>
   tally.saving_low === null || tally.saving_high === null ? null : `95 %: ${percent(tally.saving_low)} to ${percent(tally.saving_high)}`;
 
 function row(name, tally) {
-  return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, tally.caught), h("td", {}, tally.missed), h("td", {}, tally.false_alarms), h("td", {}, lead(tally.median_lead_minutes)), h("td", {}, money(tally.cost)), h("td", {}, money(tally.saved)), h("td", { title: between(tally) ?? "" }, tally.saving === null ? "–" : percent(tally.saving)));
+  return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, tally.caught), h("td", {}, tally.missed), h("td", {}, tally.false_alarms), h("td", {}, tally.median_lead_minutes === null && tally.median_delay_minutes !== null ? `found after ${lead(tally.median_delay_minutes)}` : lead(tally.median_lead_minutes)), h("td", {}, money(tally.cost)), h("td", {}, money(tally.saved)), h("td", { title: between(tally) ?? "" }, tally.saving === null ? "–" : percent(tally.saving)));
 }
 
 export function drawLedger(ledger, page) {
@@ -26,7 +26,7 @@ export function drawLedger(ledger, page) {
       {},
       h("span", {}, time(event.time, page.now())),
       h("span", {}, `${event.asset}: ${event.event}`),
-      event.caught ? h("span", { class: "caught" }, `✓ caught, ${lead(event.lead_seconds / 60)} ahead`) : h("span", { class: "missed" }, "✕ missed"),
+      event.caught ? h("span", { class: "caught" }, event.lead_seconds < 0 || event.state ? `✓ found ${lead(Math.abs(event.lead_seconds) / 60)} ${event.lead_seconds > 0 ? "ahead" : "after it began"}` : `✓ caught, ${lead(event.lead_seconds / 60)} ahead`) : h("span", { class: "missed" }, "✕ missed"),
     ),
   );
   byId("event-none").hidden = ledger.events.length > 0;

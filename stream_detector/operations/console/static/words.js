@@ -49,6 +49,7 @@ export function stateText(asset) {
 
 /** "pm-1: event expected 14:06 to 14:10" */
 export function whatText(alarm, now) {
+  if (alarm.marks === "states") return `${alarm.asset}: anomalous since ${time(seconds(alarm.raised_at), now)}`;
   const from = time(seconds(alarm.expected_from), now);
   const until = time(seconds(alarm.expected_until), now);
   return `${alarm.asset}: event ${alarm.state === "raised" ? "expected" : "was expected"} ${from} to ${until}`;
