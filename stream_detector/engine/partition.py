@@ -26,7 +26,7 @@ from stream_detector.engine.handling_order import HandlingOrder, as_array
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.outcome import Outcome, RecordBatch
 from stream_detector.engine.segment import Segment
-from stream_detector.engine.snapshots import Snapshot, dump
+from stream_detector.engine.snapshots import Snapshot, dump, most_window_bytes
 from stream_detector.messages import to_bytes
 
 SEGMENT_BYTES = 8 * 2**20
@@ -57,7 +57,7 @@ class Partition:
         )
         self._intake = Intake(self.grid)
         self._decoder = decoder
-        self._limits = limits
+        self._most_window_bytes = most_window_bytes(spec, limits)
         self._silent_until = silent_until
         self._previous_offset = silent_until - 1 if silent_until else None
 
@@ -226,7 +226,7 @@ class Partition:
         )
         data = pack(windows)
         assets.kept.wrote(len(data))
-        if len(data) + len(self.decider.dump_head(self.decider.states[slot]) or b"") > self._limits.window_bytes:
+        if len(data) + len(self.decider.dump_head(self.decider.states[slot]) or b"") > self._most_window_bytes:
             assets.kept.is_too_large(slot, processed)
             return
         assets.kept.keep(slot, processed, data)

@@ -2,8 +2,10 @@
 
 import msgspec
 
+from stream_detector.detection.grid.grid import Grid
 from stream_detector.engine.clock_guard import AGREEING, MOST_REFUSED
 from stream_detector.engine.detector_spec import DetectorSpec
+from stream_detector.engine.limits import Limits
 from stream_detector.messages import Alarm
 
 VERSION = 1
@@ -16,6 +18,12 @@ WORDS_BYTES = 16_384
 
 WAITING_BYTES = 64
 """Of an expectation that a head keeps until its lead window is over."""
+
+BESIDE_RING_BYTES = 65_536
+"""Of what an asset's windows hold beside the ring: positions, and a few records that are held aside."""
+
+LATEST_BYTES = 64
+"""Of what the newest score says of one sensor."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,9 +78,23 @@ def load(data: bytes) -> Snapshot | None:
     return snapshot if snapshot.version == VERSION else None
 
 
-def largest_bytes(spec: DetectorSpec, window_bytes: int) -> int:
-    """No snapshot of this detector's assets is larger. `window_bytes`: of the limits; head and windows share them."""
-    head = 0 if spec.head is None else len(spec.head.dump(spec.head.fresh()))
-    waiting = WAITING_BYTES * (spec.lead.until_steps + 1)
+def most_window_bytes(spec: DetectorSpec, limits: Limits) -> int:
+    """Head and windows of an asset that are larger together are not kept in its snapshot.
+
+    A full ring fits, unless the limits say less; records that are held aside may be too much.
+    """
+    grid = Grid(spec.grid, spec.window, len(spec.sensors), limits.slack_steps, limits.slack_cells)
+    beside = BESIDE_RING_BYTES + LATEST_BYTES * len(spec.sensors)
+    return min(limits.window_bytes, grid.slot_bytes + beside + _head_bytes(spec))
+
+
+def largest_bytes(spec: DetectorSpec, limits: Limits) -> int:
+    """No snapshot of this detector's assets is larger."""
     names = 8 * max((len(sensor.encode()) for sensor in spec.sensors), default=0)
-    return WORDS_BYTES + names + max(head, window_bytes) + waiting + NUMBER_BYTES * (MOST_REFUSED + AGREEING)
+    head_and_windows = max(_head_bytes(spec), most_window_bytes(spec, limits))
+    return WORDS_BYTES + names + head_and_windows + NUMBER_BYTES * (MOST_REFUSED + AGREEING)
+
+
+def _head_bytes(spec: DetectorSpec) -> int:
+    head = 0 if spec.head is None else len(spec.head.dump(spec.head.fresh()))
+    return head + WAITING_BYTES * (spec.lead.until_steps + 1)

@@ -77,6 +77,11 @@ class Grid:
         self.opened_offset = self._resized(self.opened_offset, self._opened_ring)
         self._point_flat()
 
+    @property
+    def slot_bytes(self) -> int:
+        """Of the cells of one slot: value, whether it is reported, and where the grid closes by watermark its time."""
+        return self.ring * (self.sensors * (9 if self.complete else 17) + 1)
+
     def _resized(self, rings: NDArray[T], length: int) -> NDArray[T]:
         """Rings of `length` rows for all slots, with the newest of what these held."""
         # Fresh pages are not touched until a slot is admitted, so doubling does not double the resident memory.

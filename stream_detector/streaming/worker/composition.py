@@ -147,7 +147,7 @@ def _sources(settings: Settings) -> tuple[Repartition | None, FieldMapping | Non
 
 def needs_of(bundle: Bundle, settings: Settings) -> TopicNeeds:
     """What the bundle asks of the topics under these settings."""
-    largest = largest_bytes(DetectorSpec.of(bundle), limits_of(settings).window_bytes)
+    largest = largest_bytes(DetectorSpec.of(bundle), limits_of(settings))
     return TopicNeeds(rewind_seconds(bundle.manifest), largest)
 
 
