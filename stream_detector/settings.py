@@ -232,7 +232,7 @@ def _secret(value: SecretStr | None, file: Path | None, name: str) -> str | None
 
 
 def to_markdown() -> str:
-    """docs/settings.md."""
+    """The text of docs/settings.md."""
     return f"""\
 # Settings
 

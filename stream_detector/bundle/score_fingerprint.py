@@ -1,4 +1,4 @@
-"""A short name for how this machine rounds: equal where a bundle's probe gives the same bits.
+"""A fingerprint of how this machine rounds: two machines have the same one where a bundle's probe gives the same bits.
 
 Processors with other vector instructions, and other versions of the libraries, round float32 sums and functions such as
 the exponential otherwise, by about a millionth. Alarms carry their scores in full, so such a difference shows in them.

@@ -30,7 +30,7 @@ class AssetNames:
         self._allowed = re.compile("|".join(map(translate, allowed))).match
 
     def all_or_none(self, names: Sequence[Name]) -> list[str] | None:
-        """The asset of each; None where one has none that we may use."""
+        """The asset of each record; None where one record has none that this bundle watches."""
         assets = list(map(self.known.get, names))
         if not all(assets):
             if len(self.known) >= CACHED_ASSETS:
@@ -63,7 +63,7 @@ class AssetNames:
         return text
 
     def is_stranger(self, name: Name) -> bool:
-        """Whether it names an asset, and that is none of ours."""
+        """Whether the name is that of an asset which this bundle does not watch."""
         if name in self.known or not name:
             return False
         if name in self.strangers:

@@ -14,7 +14,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def indices_or_none(table: Mapping[Key, int], keys: Sequence[Key]) -> NDArray[np.int64] | None:
-    """(N,) what the table gives for each key; None where it lacks one."""
+    """The number (N,) that the table holds for each key; None where it lacks a key."""
     try:
         # A key that is not there gives None, which no array of integers takes.
         return np.fromiter(map(table.get, keys), np.int64, len(keys))

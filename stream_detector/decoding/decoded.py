@@ -132,7 +132,7 @@ class Collector:
 
 
 def merged(readings: Decoded, others: Decoded) -> Decoded:
-    """Both together in the order of the batch."""
+    """Joins two parts of a batch, in the order of the batch."""
     index = np.concatenate([readings.index, others.index])
     order = np.argsort(index, kind="stable")
     rank = np.empty_like(order)

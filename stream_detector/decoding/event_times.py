@@ -34,7 +34,7 @@ class EventTimes(dict[str | float, float]):
         return time in self or (not isinstance(time, str) and EARLIEST <= to_epoch_seconds(time) < LATEST)
 
     def all_or_none(self, times: list[str | float]) -> NDArray[np.float64] | None:
-        """(N,) epoch seconds; None where one is no time, or not of our calendar."""
+        """Epoch seconds (N,); None where one entry is no time, or lies outside the years that messages may name."""
         if times and type(times[0]) is not str and str not in set(map(type, times)):
             return _numbers_or_none(times)
         try:

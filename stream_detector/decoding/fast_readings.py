@@ -1,4 +1,4 @@
-"""The commonest record by far, a reading of known fields and a known sensor: parsed with nothing else in mind."""
+"""Parses the commonest record by far, a reading of a known sensor with known fields; any other record is left over."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal

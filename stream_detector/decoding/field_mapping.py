@@ -52,7 +52,7 @@ _MISSING = object()
 
 
 class FieldMapping(BaseModel):
-    """See the module. The defaults are our own names, so a mapping says only what differs."""
+    """Where a foreign record has its time, sensor, value and asset. The defaults are this product's own names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""What is said of a batch beside its columns: what is wrong, what is missing, what is about other things."""
+"""Notes on a batch beside its columns: which records are wrong, which values are missing, which names are unknown."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from stream_detector.decoding.unknown_names import LOOKED_AT, UnknownNames, Unkn
 
 
 class Notes:
-    """Collects it. Names that the bundle does not know are treated as the policies say."""
+    """Collects the notes on one batch. The policies say what becomes of names that the bundle does not know."""
 
     def __init__(self, policies: UnknownPolicies) -> None:
         self._policies = policies
@@ -53,7 +53,7 @@ class Notes:
         self._assets.append(text)
 
     def write_to(self, decoded: Decoded) -> Decoded:
-        """Hand everything over with the columns."""
+        """Enter all notes into the decoded batch."""
         decoded.rejects, decoded.missing = self.rejects, self.missing
         decoded.unknown = UnknownNames(
             self._of_sensors, self._of_assets, newest_of_many(self._sensors), newest_of_many(self._assets)

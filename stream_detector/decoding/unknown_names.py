@@ -48,7 +48,7 @@ class UnknownNames:
         return self.of_sensors + self.of_assets
 
     def plus(self, newer: "UnknownNames") -> "UnknownNames":
-        """Both together."""
+        """The sum of two such counts."""
         if not newer.readings:
             return self
         return UnknownNames(
@@ -63,7 +63,7 @@ NONE_UNKNOWN = UnknownNames()
 
 
 def newest(names: Iterable[str]) -> tuple[str, ...]:
-    """The first distinct ones, in their order."""
+    """The first names without repeats, in their order."""
     # Half a surrogate pair cannot be written as UTF-8.
     written = (name[:LONGEST_NAME].encode("utf-8", "replace").decode() for name in names)
     return tuple(dict.fromkeys(written))[:NEWEST]

@@ -115,7 +115,7 @@ class Watch:
         self.scored += 1
 
     def add_alarm(self, alarm: Alarm) -> bool:
-        """True if the message is news; a repeat is not."""
+        """Enters an alarm; True unless it repeats one that is known."""
         if alarm.asset != self.asset or self._alarms.get(alarm.id) == alarm:
             return False
         self._alarms[alarm.id] = alarm
@@ -139,7 +139,7 @@ class Watch:
 
     @property
     def readings_per_second(self) -> float:
-        """Over the last few seconds."""
+        """Readings a second that the plant sent over the last few seconds."""
         if len(self._sent) < 2 or self._sent[-1][0] == self._sent[0][0]:
             return 0.0
         (first, before), (last, after) = self._sent[0], self._sent[-1]

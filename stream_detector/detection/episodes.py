@@ -12,7 +12,7 @@ from stream_detector.detection.config import EpisodeConfig
 
 
 class Move(Enum):
-    """What one step does to an episode. RENEW: cleared, and raised anew in the same step."""
+    """What one step does to an episode (an alarm from its raising to its clearing). RENEW: both in the same step."""
 
     NONE = 0
     RAISE = 1
@@ -23,7 +23,7 @@ class Move(Enum):
 def next_move(
     raised_step: int | None, step: int, above: bool, config: EpisodeConfig, ended_step: int | None = None
 ) -> Move:
-    """What a closed step does. `raised_step`: when the open episode was raised, None while there is none.
+    """The move of a closed step. `raised_step`: the step that raised the open episode; None while none is open.
 
     `ended_step`: where the last episode of this run was over, None where that does not matter any more.
 
@@ -50,7 +50,7 @@ def rests(ended_step: int | None, step: int, config: EpisodeConfig) -> bool:
 
 
 def over_at(raised_step: int, step: int, config: EpisodeConfig) -> int:
-    """Where the episode was over that step `step` ends, and where its rest begins.
+    """The step at which the episode that `step` ends was over; its rest begins there.
 
     Empty steps, and those that are not scored, may have kept it up for longer than it had to be.
     """

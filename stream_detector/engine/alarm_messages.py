@@ -1,4 +1,4 @@
-"""Decisions as the messages that people and programs read."""
+"""Writes decisions as messages: alarms and scores."""
 
 import hashlib
 

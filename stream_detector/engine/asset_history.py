@@ -1,4 +1,4 @@
-"""What the log, read again from `low`, no longer tells of the assets of a partition: snapshots carry it.
+"""The history of a partition's assets that a restart cannot read from the log again; snapshots carry it.
 
 A snapshot may be newer than the committed offset that a restart begins with. What it covers was said before it was
 written, so it need not be said again; but assets without such a snapshot are decided about anew from the commit on, and
@@ -26,7 +26,7 @@ class Departed:
 
 
 class AssetHistory:
-    """The departed of a partition, and its newest sweeps.
+    """The assets that were evicted from a partition, and the newest sweeps (looks for assets to evict).
 
     It reaches back so far that what is acknowledged beyond a commit may span `evict_after_records` offsets.
 
@@ -66,7 +66,7 @@ class AssetHistory:
         self._answered_from = max(self.answered_until.values(), default=0)
 
     def read_from(self, offset: int) -> None:
-        """All records below this offset have been read again."""
+        """Note that all records below this offset have been read again."""
         if offset >= self._answered_from:
             self.answered_until.clear()
         if offset >= self._alike_from:
@@ -85,7 +85,7 @@ class AssetHistory:
 
     @property
     def sweeps(self) -> list[tuple[int, float]]:
-        """The newest ones: (offset, watermark of the partition)."""
+        """The newest sweeps: (offset, watermark of the partition in epoch seconds)."""
         return list(self._sweeps)
 
     def depart(self, name: str, departed: Departed) -> str | None:

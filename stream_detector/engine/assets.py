@@ -37,7 +37,7 @@ def _none() -> Ints:
 
 @dataclass(slots=True)
 class AssetOffsets(SlotArrays):
-    """One row a slot.
+    """Offsets of each asset's records, one row a slot.
 
     Attributes:
         last: offset of the last record of the asset that was used. since: offset of its first record.
@@ -200,7 +200,7 @@ class Assets:
             self.let_go(slot)
 
     def let_go(self, slot: int) -> None:
-        """The asset is no longer there."""
+        """Free the slot of an asset."""
         name = self.by_slot.pop(slot).name
         del self.slots[name], self.slots_by_key[name.encode()]
         self.watched.discard(slot)

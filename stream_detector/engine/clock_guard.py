@@ -1,4 +1,4 @@
-"""Rule 1: one bad clock moves nothing, a long outage loses nothing.
+"""Guards against bad clocks (rule 1): a time far ahead is held until another record confirms it.
 
 A record far ahead of its asset's watermark is held aside. Records that follow it in order confirm it, and a record of
 earlier time refutes it: data that comes in order of time is accepted whole, however long its pauses are. While the log
@@ -44,7 +44,7 @@ class HeldRecord:
 
 
 class Fate(Enum):
-    """Rule 1's verdict on a record."""
+    """What becomes of a record under rule 1."""
 
     ACCEPTED = 0
     REFUSED = 1
@@ -67,7 +67,7 @@ class ClockGuard:
     changed: bool = False
 
     def restore(self, until: int, refused: list[int], held: list[int], held_in_windows: list[HeldRecord]) -> None:
-        """What a snapshot knows. held_in_windows: those that were held where the log is read again from."""
+        """Take over what a snapshot knows. held_in_windows: records that were held where the log is read again from."""
         self.known_until, self.refused = until, list(refused)
         self.known_refused, self.known_held = frozenset(refused), frozenset(held)
         self.held = [record for record in held_in_windows if record.offset not in self.known_refused]

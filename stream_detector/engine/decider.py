@@ -89,7 +89,7 @@ class Decider:
         self.drop(slot)
 
     def drop(self, slot: int) -> None:
-        """The asset is no longer there, and nothing is said of it."""
+        """Forget an asset without a message."""
         del self.states[slot]
         self._decisions.changed.discard(slot)
 

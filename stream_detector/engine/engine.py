@@ -81,11 +81,11 @@ class Engine:
         return self._partitions[partition].retire(topic, partition, asset, offset)
 
     def snapshots(self, partition: int) -> list[tuple[str, bytes | None]]:
-        """Of every asset of a partition as it stands, whatever was acknowledged."""
+        """Snapshots of all assets of a partition, whatever was acknowledged."""
         return self._partitions[partition].snapshots() if partition in self._partitions else []
 
     def forget(self, partition: int) -> None:
-        """The partition belongs to another worker now."""
+        """Forget a partition that belongs to another worker now."""
         self._partitions.pop(partition, None)
 
     def status(self, detailed: int | None = None) -> list[AssetStatus]:

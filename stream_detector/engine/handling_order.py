@@ -53,7 +53,7 @@ class HandlingOrder:
 
 
 def as_array(values: Sequence[int]) -> Ints:
-    """(N,) the same numbers."""
+    """The same numbers as an array (N,)."""
     if isinstance(values, range):
         return np.arange(values.start, values.stop, values.step)
     return np.fromiter(values, np.int64, len(values))

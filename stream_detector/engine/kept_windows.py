@@ -26,7 +26,7 @@ MOST_SAVED_UP = 2**22
 
 
 class KeptWindows:
-    """By slot. Offsets are those of the partition; `until` names the next record."""
+    """Which assets (by slot) have windows in snapshots. Offsets are the partition's; `until` names the next record."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -46,7 +46,7 @@ class KeptWindows:
         self._first_record[slot] = NEVER
 
     def discard(self, slot: int) -> None:
-        """They are no longer needed, or the asset is gone."""
+        """Forget the windows of a slot."""
         if self._kept.pop(slot, None) is not None:
             self._first_record[slot] = NOT_KEPT
 
@@ -58,7 +58,7 @@ class KeptWindows:
         return self._kept[slot][0] if slot in self._kept else None
 
     def note_records(self, slots: Ints, offsets: Ints) -> None:
-        """Records that are used, offsets ascending."""
+        """Note that records of these slots are used, offsets ascending."""
         if not self._kept:
             return
         for place in np.flatnonzero(self._first_of(slots) == NEVER).tolist():
@@ -79,7 +79,7 @@ class KeptWindows:
         return np.where(known, self._first_record[np.where(known, slots, 0)], NOT_KEPT)
 
     def stirred(self) -> Ints:
-        """Slots of the assets of which records have come since."""
+        """Slots of the assets that have sent records since their windows were kept."""
         return np.flatnonzero((self._first_record != NOT_KEPT) & (self._first_record != NEVER))
 
     def outlived(self, slots: Ints, windows_from: Ints) -> list[int]:
@@ -113,7 +113,7 @@ class KeptWindows:
 
     @property
     def may_write(self) -> bool:
-        """Windows cost the topic of state no more than `window_bytes_per_record`."""
+        """Whether windows may be written now: `window_bytes_per_record` bytes a record of the log at most."""
         return self._bytes_left > 0
 
     def wrote(self, size: int) -> None:

@@ -46,7 +46,7 @@ class LatestScores(SlotArrays):
 
     @classmethod
     def of(cls, sensors: int) -> "LatestScores":
-        """Without a slot."""
+        """Arrays without a slot, for so many sensors."""
         none = np.zeros((0, sensors), np.float32)
         numbers, counts = np.zeros(0), np.zeros(0, np.int64)
         return cls(np.zeros(0, np.bool_), counts, numbers, numbers, counts, none, none, none)

@@ -147,7 +147,7 @@ class Partition:
         result.snapshots.append((asset.name, dump(marker)))
 
     def snapshots(self) -> list[tuple[str, bytes | None]]:
-        """Of every asset as it stands, the departed among them, whatever was told before; none while it rebuilds."""
+        """Snapshots of all assets, evicted ones included, whatever was told before; none while it rebuilds."""
         processed = 0 if self._previous_offset is None else self._previous_offset + 1
         if processed < self._silent_until or not processed:
             return []

@@ -1,4 +1,4 @@
-"""The content of a file."""
+"""Holds the content of a historian's file: times, values of the sensors, labels."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

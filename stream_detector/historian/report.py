@@ -1,4 +1,4 @@
-"""What the reader found in a file, in a few honest lines."""
+"""Reports what the reader found in a file, in a few lines."""
 
 from dataclasses import dataclass, field
 

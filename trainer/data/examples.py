@@ -1,4 +1,4 @@
-"""The windows of a file, each with what it is an example of."""
+"""Cuts the windows of a file and labels each: positive (an alarm would be right), normal (fit to learn from)."""
 
 from dataclasses import dataclass
 

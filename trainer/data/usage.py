@@ -1,4 +1,4 @@
-"""What of a file a fit can use: rows that count, sensors that say something in the part that is learnt from."""
+"""Finds the part of a file that a fit can use: rows that count, and sensors that move where the model learns."""
 
 from dataclasses import replace
 

@@ -45,12 +45,12 @@ class ScoredRows:
 
     @property
     def level(self) -> NDArray[np.float64]:
-        """(B,) what is compared with the threshold."""
+        """The number (B,) that is compared with the threshold: the score, or with a head the probability."""
         return self.score if self.probability is None else self.probability
 
     @property
     def above(self) -> NDArray[np.bool_]:
-        """(B,) what an alarm is raised for."""
+        """Whether (B,) each row is above the threshold."""
         above: NDArray[np.bool_] = self.level > self.threshold
         return above
 

@@ -47,7 +47,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Parts:
-    """What is learnt from and what chooses the threshold. `split`: of the rows of the file."""
+    """The windows that are learnt from and those that choose the threshold. `split`: of the rows of the file."""
 
     split: Split
     training: Examples

@@ -1,8 +1,8 @@
-"""What a fit tells of itself while it goes on; whoever shows it overrides what it shows."""
+"""Hooks by which a fit reports its progress; whoever shows it overrides them."""
 
 
 class FitProgress:
-    """Shows nothing."""
+    """Hooks that show nothing."""
 
     def stage(self, name: str) -> None:
         """A stage of the fit begins."""

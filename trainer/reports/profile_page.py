@@ -16,7 +16,7 @@ COLUMNS = 3
 
 
 def profile_page(found: Profile) -> str:
-    """One self-contained page."""
+    """The profile as one self-contained HTML page."""
     history = found.history
     facts = "".join(f"<li>{escape(line)}</li>" for line in history.report.lines())
     questions = "".join(f"<li>{escape(line)}</li>" for line in found.questions)

@@ -14,7 +14,7 @@ STEP, EVENT, END, LATE_EVENT = 0, 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class Closings:
-    """N closings, of each slot in order; empty steps are passed over.
+    """N closings: steps that closed and ends of runs, in order for each slot. Empty steps are left out.
 
     `run_start`: first step of the run. `record`: index of the record that closed it. The step of END is the first one
     too many in the gap; the `run_start` of LATE_EVENT is the step before which the run has ended.

@@ -1,4 +1,4 @@
-"""How far each asset is in event time."""
+"""The position of each asset in event time: its watermark, and its steps that are open, closed and newest."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""All that a grid holds of one slot, to be put into another grid: what closes there from then on is the same."""
+"""The whole content of one slot of a grid. Put into another grid, it closes the same steps from then on."""
 
 from dataclasses import dataclass
 
@@ -54,7 +54,7 @@ def read_slot(grid: Grid, slot: int) -> SlotState:
 
 
 def write_slot(grid: Grid, slot: int, state: SlotState) -> None:
-    """Make a slot that was just admitted such a one. Its records were not read here: `Grid.low` says NO_OFFSET."""
+    """Fill a slot that was just admitted. Its records were not read here: `Grid.low` gives NO_OFFSET for it."""
     rows = np.arange(state.first_step, state.newest + 1) % grid.ring
     grid.values[slot, rows] = state.values
     grid.reported[slot, rows] = state.reported

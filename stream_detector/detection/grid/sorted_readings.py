@@ -111,7 +111,7 @@ class SortedReadings:
         return self.sorted_position[places] + readings - self.first_reading[places]
 
     def record_at(self, positions: Ints) -> Ints:
-        """The opposite: record of the readings at these positions."""
+        """The record of the readings at these positions among the sorted ones."""
         places = np.searchsorted(self.sorted_position, positions, side="right") - 1
         records: Ints = self.record[self.first_reading[places] + positions - self.sorted_position[places]]
         return records

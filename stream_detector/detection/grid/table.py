@@ -18,7 +18,7 @@ SLOT = 0
 
 
 def closings_of_table(grid: Grid, times: Floats, values: Floats, events: Floats) -> Iterator[Closings]:
-    """What closes, in order; the windows that end there are to be read before the next is asked for.
+    """Yields closings in order. Read the windows that end there before you ask for the next.
 
     times: (N,) epoch seconds, ascending. values: (N, F), NaN = missing. events: (E,) epoch seconds, any order.
     `record` of a closing is the row that closed it. The end of the table closes its last steps.

@@ -73,7 +73,7 @@ class CalibratedOptions(Config):
 
 
 def read_options(config: HeadConfig) -> CalibratedOptions:
-    """The options; ValueError where they are wrong."""
+    """The options of a recipe's head section; ValueError where they are wrong."""
     try:
         return CalibratedOptions.model_validate(config.options)
     except ValidationError as error:
@@ -84,7 +84,7 @@ def read_options(config: HeadConfig) -> CalibratedOptions:
 
 @dataclass(frozen=True)
 class CalibratedHead:
-    """See the module. `offset`: added to every logit. `beginning`: the state of an asset never seen."""
+    """The head of one fitted bundle. `offset`: added to every logit. `beginning`: the state of a new asset."""
 
     features: Features
     ensemble: Ensemble
@@ -139,5 +139,5 @@ def build_head(
 
 
 def head_arrays(ensemble: Ensemble, offset: float, beginning: CalibratedState) -> dict[str, NDArray[Any]]:
-    """What `build_head` reads."""
+    """The arrays of a fitted head, as `build_head` reads them."""
     return {**ensemble.arrays(), "offset": np.array([offset]), **prime(beginning)}

@@ -92,7 +92,7 @@ class Features:
         self.movement = np.array([*movement, *[False] * len(clock)])
 
     def fresh(self) -> FeatureState:
-        """The state of an asset never seen."""
+        """The state of a new asset."""
         count = len(self._moving)
         return FeatureState(
             size=np.zeros(count),

@@ -10,7 +10,7 @@ RATE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """Above what an alarm stands and an asset chatters."""
+    """Limits above which an alarm counts as standing and an asset as chattering."""
 
     standing_seconds: float = 3_600.0
     chattering_raises: int = 6

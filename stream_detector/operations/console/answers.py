@@ -54,7 +54,7 @@ class Answers:
         self._assets: dict[str, AlarmStateChange] = {}
 
     def take_feedback(self, feedback: Feedback) -> None:
-        """What a person said."""
+        """Enters what a person said."""
         subject, kind = SUBJECTS[feedback.action]
         key = (feedback.asset if subject == "asset" else str(feedback.alarm), kind)
         known = self._feedback.get(key)
@@ -105,7 +105,7 @@ class Answers:
         return None
 
     def all_set_aside(self) -> list[SetAside]:
-        """By asset."""
+        """Every asset that is set aside, by its name."""
         names = set(self._assets) | {name for name, kind in self._feedback if kind in ("shelve", "out-of-service")}
         return [found for name in sorted(names) if (found := self.set_aside(name)) is not None]
 

@@ -78,14 +78,14 @@ class KafkaConsumer(Protocol):
 
 
 class FollowingConsumer(KafkaConsumer, Protocol):
-    """One that also sees partitions that are added."""
+    """A consumer that also sees partitions that are added."""
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
-        """Those that are known; None where the topic is not."""
+        """The partitions that are known; None where the topic is not."""
 
 
 class CommittingConsumer(FollowingConsumer, Protocol):
-    """One that also keeps progress in a group."""
+    """A consumer that also keeps its progress in a group."""
 
     async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None: ...
 
@@ -139,7 +139,7 @@ class KafkaProducer(Protocol):
 
 
 class WaitingProducer(KafkaProducer, Protocol):
-    """One that also sends single records."""
+    """A producer that also sends single records."""
 
     async def send_and_wait(self, topic: str, value: bytes | None = None, key: bytes | None = None) -> object:
         """Send a record, and wait until the brokers have acknowledged it."""
@@ -151,6 +151,6 @@ class GroupOffsets(Protocol):
     def read(
         self, group: str, partitions: Sequence[TopicPartition]
     ) -> Awaitable[Mapping[TopicPartition, OffsetAndMetadata]]:
-        """Of the partitions of which the group has committed something."""
+        """Offsets of the partitions of which the group has committed something."""
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The stage between the topic of readings and whoever reads it: other people's records in our own form.
+"""Translates other people's records on the topic of readings into this product's own form.
 
 Worker, audit and history all read that topic through this. One that left it out would judge other records than those
 that the others saw.

@@ -1,4 +1,4 @@
-"""Beside the readings: a worker looks after its topics, after its state in them, and after assets that moved."""
+"""A worker's upkeep beside the readings: its topics, its state in them, and assets that moved."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""A worker's life: alive, ready, ending, and why. The event loop writes it; the threads of the probes read it."""
+"""The state of a worker (alive, ready, ending) and why. The event loop writes it; the probes' threads read it."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The heart of a worker: fetched records in, everything that comes of them acknowledged, then the offset declared done.
+"""Handles fetched records: runs the engine, has all that comes of them acknowledged, then declares the offset done.
 
 The order is what makes the promise: alarms acknowledged, then scores, dead letters and snapshots acknowledged, then the
 offset committed. A crash anywhere in between repeats messages that say the same, and loses none.

@@ -1,4 +1,4 @@
-"""When each stage of a start was over, in seconds since the process began: every restart is an outage."""
+"""Times the stages of a start, in seconds since the process began: every restart is an outage."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Names on the bus that the bundle does not know: told in the log now and then, kept for the console, or the end."""
+"""Watches for names that the bundle does not know: logs them, keeps them for the console, or ends the worker."""
 
 import logging
 from collections.abc import Sequence

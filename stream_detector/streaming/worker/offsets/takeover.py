@@ -1,4 +1,4 @@
-"""What becomes of what others left behind in a partition: decided from the topic of state, without any I/O.
+"""Decides what becomes of the state and the alarms that another bundle or worker left in a partition. No I/O.
 
 When another bundle takes over, that is written down first: from which reading on it decides, and from where it reads
 its windows, so that every restart and an audit do the same. The open alarms of the bundle before it are cleared, in

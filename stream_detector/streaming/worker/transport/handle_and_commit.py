@@ -1,4 +1,4 @@
-"""What every stream does with a pipeline: hands it fetches one by one, and commits what it declares done."""
+"""Hands fetches to the pipeline one by one, and commits what it declares done; every stream does both."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

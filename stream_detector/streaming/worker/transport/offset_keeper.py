@@ -1,4 +1,4 @@
-"""What a stream asks of whoever processes its fetches: where to read, what may be committed."""
+"""Protocols between a stream and whoever processes its fetches: where to read, what may be committed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -42,7 +42,7 @@ class FetchHandler(Protocol):
 
 
 class BatchProcessor(OffsetKeeper, FetchHandler, Protocol):
-    """Both at once, as the pipeline is."""
+    """An offset keeper that also handles the fetches: the pipeline."""
 
     def revoke_others(self, kept: set[int]) -> None:
         """Forget the partitions that are not among these."""
