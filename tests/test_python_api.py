@@ -1,6 +1,9 @@
 """The examples of docs/python-api.md, run as they stand, and what `Detector` promises beyond them."""
 
 import doctest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,26 +19,26 @@ from tests.support.paths import DOCS
 PAGE = DOCS / "python-api.md"
 
 
-def frame(rows=12, seed=1) -> pd.DataFrame:
+def frame(rows: int = 12, seed: int = 1) -> pd.DataFrame:
     values = np.random.default_rng(seed).normal(size=(rows, 3))
     index = pd.date_range("2026-05-01", periods=rows, freq="2min", tz="UTC")
     return pd.DataFrame(values, columns=["flow", "pressure", "speed"], index=index)
 
 
 @pytest.fixture
-def detector(tmp_path) -> Detector:
+def detector(tmp_path: Path) -> Detector:
     write_small_bundle(tmp_path / "bundle")
     return Detector.load(tmp_path / "bundle")
 
 
-def test_every_example_of_the_page_gives_what_it_says(fitted_plant, monkeypatch) -> None:
+def test_every_example_of_the_page_gives_what_it_says(fitted_plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(fitted_plant)
     options = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
     failed, tried = doctest.testfile(str(PAGE), module_relative=False, optionflags=options)
     assert (failed, tried > 10) == (0, True)
 
 
-def test_every_row_with_a_full_window_is_scored_under_its_own_label(detector) -> None:
+def test_every_row_with_a_full_window_is_scored_under_its_own_label(detector: Detector) -> None:
     table = frame()
     scores = detector.score(table)
     assert scores.index.equals(table.index[STEPS - 1 :])
@@ -43,8 +46,9 @@ def test_every_row_with_a_full_window_is_scored_under_its_own_label(detector) ->
     assert (scores["alarm"] == (scores["score"] > scores["threshold"])).all()
 
 
-def test_times_as_stamps_text_or_epoch_seconds_and_as_index_or_column_are_the_same(detector) -> None:
+def test_times_as_stamps_text_or_epoch_seconds_and_as_index_or_column_are_the_same(detector: Detector) -> None:
     table = frame()
+    assert isinstance(table.index, pd.DatetimeIndex)
     expected = detector.score(table)["score"].to_numpy()
     seconds = table.index.astype("datetime64[s, UTC]").astype("int64")
     for times in (table.index.tz_localize(None), seconds, table.index.strftime("%Y-%m-%dT%H:%M:%SZ")):
@@ -53,7 +57,7 @@ def test_times_as_stamps_text_or_epoch_seconds_and_as_index_or_column_are_the_sa
         assert np.array_equal(detector.score(table.set_axis(times, axis=0))["score"], expected)
 
 
-def test_a_gap_and_an_event_start_a_new_window(detector) -> None:
+def test_a_gap_and_an_event_start_a_new_window(detector: Detector) -> None:
     table = frame(12)
     with_gap = table.drop(table.index[5])
     assert detector.score(with_gap).index.equals(table.index[[3, 4, 9, 10, 11]])
@@ -61,7 +65,7 @@ def test_a_gap_and_an_event_start_a_new_window(detector) -> None:
     assert with_event.index.equals(table.index[[3, 4, 9, 10, 11]])
 
 
-def test_samples_need_no_times(tmp_path) -> None:
+def test_samples_need_no_times(tmp_path: Path) -> None:
     grid, window = GridConfig(kind="table", step_seconds=1), WindowConfig(steps=1)
     windows = small_windows()[:, -1:]
     write_small_bundle(tmp_path / "bundle", windows=windows, grid=grid, window=window)
@@ -79,7 +83,7 @@ def test_samples_need_no_times(tmp_path) -> None:
         (lambda table: table.set_axis(["soon"] * len(table), axis=0), "neither timestamps nor epoch seconds"),
     ],
 )
-def test_a_mistake_in_a_frame_is_named(detector, spoil, said) -> None:
+def test_a_mistake_in_a_frame_is_named(detector: Detector, spoil: Callable[..., Any], said: str) -> None:
     with pytest.raises(DataError, match=said):
         detector.score(spoil(frame()))
     with pytest.raises(DataError, match="no time column 'when'"):

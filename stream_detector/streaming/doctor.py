@@ -9,11 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
-    ConfigResource,
-    ResourceType,
-)
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from stream_detector.errors import StreamDetectorError
 from stream_detector.settings import Settings

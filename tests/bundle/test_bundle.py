@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +49,7 @@ def key_pair() -> tuple[bytes, bytes]:
     return private, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def test_a_loaded_bundle_scores_bit_for_bit_as_the_written_one(tmp_path) -> None:
+def test_a_loaded_bundle_scores_bit_for_bit_as_the_written_one(tmp_path: Path) -> None:
     written = write_small_bundle(tmp_path / "bundle")
     windows = small_windows(40, seed=9)
     loaded = load_bundle(tmp_path / "bundle")
@@ -55,7 +57,7 @@ def test_a_loaded_bundle_scores_bit_for_bit_as_the_written_one(tmp_path) -> None
     assert loaded.manifest == written.manifest
 
 
-def test_equal_bundles_have_equal_ids_and_bytes_and_another_threshold_another_id(tmp_path) -> None:
+def test_equal_bundles_have_equal_ids_and_bytes_and_another_threshold_another_id(tmp_path: Path) -> None:
     first, second = write_small_bundle(tmp_path / "a"), write_small_bundle(tmp_path / "b")
     other = write_small_bundle(tmp_path / "c", window=WindowConfig(steps=4, stride=2))
     assert first.manifest.bundle_id == second.manifest.bundle_id != other.manifest.bundle_id
@@ -64,14 +66,14 @@ def test_equal_bundles_have_equal_ids_and_bytes_and_another_threshold_another_id
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_writing_replaces_a_bundle_whole_and_leaves_nothing_beside_it(tmp_path) -> None:
+def test_writing_replaces_a_bundle_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     write_small_bundle(tmp_path / "bundle", recipe="old")
     write_small_bundle(tmp_path / "bundle", recipe="new")
     assert load_bundle(tmp_path / "bundle").manifest.recipe == "new"
     assert os.listdir(tmp_path) == ["bundle"]
 
 
-def test_writing_never_replaces_a_folder_that_is_no_bundle(tmp_path) -> None:
+def test_writing_never_replaces_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="is no bundle"):
@@ -79,14 +81,14 @@ def test_writing_never_replaces_a_folder_that_is_no_bundle(tmp_path) -> None:
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_bundle_is_reached_through_a_link_to_its_folder(folder) -> None:
+def test_a_bundle_is_reached_through_a_link_to_its_folder(folder: Path) -> None:
     link = folder.parent / "current"
     link.symlink_to(folder, target_is_directory=True)
     assert load_bundle(link).manifest.recipe == "small"
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "scaler.safetensors", "probe.safetensors"])
-def test_a_changed_byte_is_found_by_its_hash(folder, name) -> None:
+def test_a_changed_byte_is_found_by_its_hash(folder: Path, name: str) -> None:
     content = bytearray((folder / name).read_bytes())
     content[-1] ^= 1
     (folder / name).write_bytes(content)
@@ -94,14 +96,14 @@ def test_a_changed_byte_is_found_by_its_hash(folder, name) -> None:
         load_bundle(folder)
 
 
-def test_a_changed_manifest_is_found_by_its_id(folder) -> None:
+def test_a_changed_manifest_is_found_by_its_id(folder: Path) -> None:
     path = folder / "manifest.json"
     path.write_text(path.read_text().replace('"value": 1.0', '"value": 1000.0'))
     with pytest.raises(BundleError, match="changed after it was written"):
         load_bundle(folder)
 
 
-def test_other_weights_with_hashes_made_to_fit_are_found_by_the_probe(folder) -> None:
+def test_other_weights_with_hashes_made_to_fit_are_found_by_the_probe(folder: Path) -> None:
     weights = load_file(folder / "weights.safetensors")
     save_file({name: array * np.float32(1.01) for name, array in weights.items()}, folder / "weights.safetensors")
     reseal(folder)
@@ -258,14 +260,14 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.removeprefix("damage_"))
-def test_a_hostile_or_broken_bundle_is_refused_by_name(folder, damage) -> None:
+def test_a_hostile_or_broken_bundle_is_refused_by_name(folder: Path, damage: Callable[..., Any]) -> None:
     damage(folder)
     with pytest.raises(BundleError, match=DAMAGES[damage]):
         load_bundle(folder)
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "empty"])
-def test_what_is_no_bundle_is_refused_in_words(tmp_path, kind) -> None:
+def test_what_is_no_bundle_is_refused_in_words(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "bundle"
     if kind == "file":
         path.write_text("")
@@ -275,14 +277,14 @@ def test_what_is_no_bundle_is_refused_in_words(tmp_path, kind) -> None:
         load_bundle(path)
 
 
-def test_a_signed_bundle_loads_with_its_public_key_raw_or_pem(tmp_path) -> None:
+def test_a_signed_bundle_loads_with_its_public_key_raw_or_pem(tmp_path: Path) -> None:
     private, public = key_pair()
     write_small_bundle(tmp_path / "bundle", private_key=private)
     assert load_bundle(tmp_path / "bundle", public).manifest.recipe == "small"
     assert load_bundle(tmp_path / "bundle").manifest.recipe == "small"
 
 
-def test_without_a_signature_a_demanded_one_refuses_and_signing_mends_it(folder) -> None:
+def test_without_a_signature_a_demanded_one_refuses_and_signing_mends_it(folder: Path) -> None:
     private, public = key_pair()
     with pytest.raises(BundleError, match="is not signed"):
         load_bundle(folder, public)
@@ -290,7 +292,7 @@ def test_without_a_signature_a_demanded_one_refuses_and_signing_mends_it(folder)
     load_bundle(folder, public)
 
 
-def test_a_signature_by_another_key_or_of_another_manifest_is_refused(folder) -> None:
+def test_a_signature_by_another_key_or_of_another_manifest_is_refused(folder: Path) -> None:
     private, public = key_pair()
     sign_bundle(folder, private)
     with pytest.raises(BundleError, match="not one of the given public key"):
@@ -301,7 +303,7 @@ def test_a_signature_by_another_key_or_of_another_manifest_is_refused(folder) ->
 
 
 @pytest.mark.parametrize("key", [b"", b"x" * 31, b"-----BEGIN PUBLIC KEY-----\nnonsense\n-----END PUBLIC KEY-----\n"])
-def test_what_is_no_key_is_a_mistake_of_usage_not_of_the_bundle(folder, key) -> None:
+def test_what_is_no_key_is_a_mistake_of_usage_not_of_the_bundle(folder: Path, key: bytes) -> None:
     private, _ = key_pair()
     sign_bundle(folder, private)
     with pytest.raises(UsageError, match="not an Ed25519 key"):

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_detector.bundle import bundle as bundles
 from stream_detector.bundle.bundle import load_bundle
 from stream_detector.bundle.score_fingerprint import score_fingerprint
-from stream_detector.detection.scoring import ScoredWindows
+from stream_detector.detection.scoring import ScoredWindows, Scorer
 from tests.engine.test_engine import CountingHead
 from tests.support.bundles import small_windows, write_small_bundle
 
@@ -25,13 +24,13 @@ def test_a_bundle_has_one_fingerprint_however_often_it_is_loaded(tmp_path: Path)
 
 def test_scores_that_round_otherwise_have_another_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = write_small_bundle(tmp_path / "bundle")
-    score = bundles.Scorer.score
+    score = Scorer.score
 
     def rounded(self: Any, windows: Any) -> ScoredWindows:
         scored = score(self, windows)
         return ScoredWindows(np.nextafter(scored.score, np.inf), scored.attribution, scored.expected)
 
-    monkeypatch.setattr(bundles.Scorer, "score", rounded)
+    monkeypatch.setattr(Scorer, "score", rounded)
     assert load_bundle(tmp_path / "bundle").score_fingerprint != written.score_fingerprint
 
 

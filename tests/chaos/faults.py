@@ -131,7 +131,7 @@ class TerminateWorker(PlainFault):
             worker = rng.choice(stage.workers)
             wait_for(lambda w=worker: w.get("/healthz")[0] == 200, 90, "the worker has started")  # type: ignore[misc]
 
-            def end(worker=worker) -> None:  # type: ignore[no-untyped-def]
+            def end(worker: Any = worker) -> None:
                 worker.send(signal.SIGTERM)
                 code = worker.wait(15)
                 assert code == 0, f"exit code {code} after SIGTERM"

@@ -91,7 +91,7 @@ if __name__ == "__main__":
         None if strikes is None else Path(strikes), int(os.environ.get("CHAOS_STRIKE_TIMES", "0")),
         os.environ.get("CHAOS_STRIKE_SEED", ""),
     )  # fmt: skip
-    composition.Pipeline = StruckPipeline  # type: ignore[misc]
-    composition.Planner = SlowPlanner  # type: ignore[misc]
-    composition.ConfirmedProducer = StruckProducer  # type: ignore[misc]
+    composition.Pipeline = StruckPipeline  # type: ignore[attr-defined]
+    composition.Planner = SlowPlanner  # type: ignore[attr-defined]
+    composition.ConfirmedProducer = StruckProducer  # type: ignore[attr-defined]
     sys.exit(main())

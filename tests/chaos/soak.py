@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import orjson
 
-from stream_detector.streaming.audit.audit import Audit
+from stream_detector.streaming.audit.report import Audit
 from tests.chaos.suite import PAGE
 from tests.support.kafka import Kafka, create_topic, why_no_kafka
 from tests.support.plant import BASE, STEP_SECONDS, Record, small_bundle

@@ -139,8 +139,13 @@ def test_however_long_an_end_may_take_it_is_forced_before_supervisors_lose_patie
 def test_a_forced_end_has_the_code_of_that_moment(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ended, codes = threading.Event(), []
-    monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), ended.set()))
+    ended, codes = threading.Event(), list[int]()
+
+    def exit_now(code: int) -> None:
+        codes.append(code)
+        ended.set()
+
+    monkeypatch.setattr(os, "_exit", exit_now)
     worker = Worker()
     run.force_exit_after(0.05, lambda: worker.exit_code)
     worker.exit_code = 75

@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,14 @@ from stream_detector.messages import Event, Reading, Row, to_epoch_seconds
 NOON = 1_777_636_800
 
 
-def mapped(mapping, record, topic="plant.raw", timestamp_ms=NOON * 1000, key=None, headers=()):
+def mapped(
+    mapping: dict[str, Any],
+    record: Any,
+    topic: str = "plant.raw",
+    timestamp_ms: int = NOON * 1000,
+    key: bytes | None = None,
+    headers: Any = (),
+) -> Any:
     raw = record if isinstance(record, bytes) else json.dumps(record).encode()
     return json.loads(FieldMapping(**mapping).to_message(raw, topic, timestamp_ms, key, headers))
 
@@ -33,7 +42,7 @@ def mapped(mapping, record, topic="plant.raw", timestamp_ms=NOON * 1000, key=Non
         ({"topic_pattern": r"plant\.(?P<sensor>x\d+)", "time_from_broker": True}, b"12.5"),
     ],
 )
-def test_the_usual_variants_become_the_same_reading(mapping, record) -> None:
+def test_the_usual_variants_become_the_same_reading(mapping: dict[str, Any], record: bytes | dict[str, Any]) -> None:
     reading = Reading.model_validate_json(json.dumps(mapped(mapping, record, topic="plant.x7")))
     assert (reading.sensor, to_epoch_seconds(reading.time), reading.value) == ("x7", NOON, 12.5)
 
@@ -114,7 +123,7 @@ def test_levels_of_a_plant_name_the_asset_from_topic_key_headers_and_fields() ->
     ],
     ids=["the record itself", "values", "metrics"],
 )  # fmt: skip
-def test_an_array_of_readings_is_one_record_of_them(mapping, record) -> None:
+def test_an_array_of_readings_is_one_record_of_them(mapping: dict[str, Any], record: Any) -> None:
     found = mapped(mapping, record)
     assert found == {
         "time": NOON,
@@ -145,7 +154,7 @@ ours = {"sensor": "x7", "time": "2026-05-01T00:02:00Z", "value": 12.5}
 
 
 @pytest.mark.parametrize("raw", [b"", b"no json", b"[1,2]", b"true", b"null", b"{}", json.dumps(ours).encode()])
-def test_what_the_mapping_does_not_fit_is_handed_on_as_it_is(raw) -> None:
+def test_what_the_mapping_does_not_fit_is_handed_on_as_it_is(raw: bytes) -> None:
     assert FieldMapping(time="ts").to_message(raw, "plant.raw", 0) == raw
     assert FieldMapping(time="ts").to_message(None, "plant.raw", 0) is None
 
@@ -163,7 +172,7 @@ def test_what_the_mapping_does_not_fit_is_handed_on_as_it_is(raw) -> None:
     ),
     st.sampled_from([None, ".", "values"]),
 )
-def test_no_json_whatever_makes_it_fall(record, readings) -> None:
+def test_no_json_whatever_makes_it_fall(record: Any, readings: str | None) -> None:
     mapping = FieldMapping(
         time="ts",
         value="v",
@@ -180,7 +189,7 @@ def test_no_json_whatever_makes_it_fall(record, readings) -> None:
     )
 
 
-def _finite(record) -> bool:
+def _finite(record: list[bool | dict[str, bool | int | None] | dict[str, int | str]] | None) -> bool:
     try:
         json.dumps(record, allow_nan=False)
     except ValueError:
@@ -207,13 +216,13 @@ def test_our_own_records_pass_unchanged_in_meaning_and_no_mapping_costs_nothing(
         ("[]", "not usable"),
     ],
 )
-def test_a_wrong_mapping_file_is_explained(tmp_path, content, wanted) -> None:
+def test_a_wrong_mapping_file_is_explained(tmp_path: Path, content: str, wanted: str) -> None:
     file = tmp_path / "mapping.json"
     file.write_text(content)
     with pytest.raises(UsageError, match=wanted):
         FieldMapping.load(file)
 
 
-def test_a_missing_mapping_file_is_named(tmp_path) -> None:
+def test_a_missing_mapping_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nothing\.json"):
         FieldMapping.load(tmp_path / "nothing.json")

@@ -133,13 +133,13 @@ def test_inhibition_names_alerts_that_exist() -> None:
     known = {rule["alert"] for rule in ALERTS}
     for rule in configuration["inhibit_rules"]:
         for matcher in [*rule["source_matchers"], *rule["target_matchers"]]:
-            name, operator, pattern = re.fullmatch(r"(\w+)(=~|=)\"?([^\"]*)\"?", matcher).groups()  # type: ignore[union-attr]
+            name, operator, pattern = re.fullmatch(r"(\w+)(=~|=)\"?([^\"]*)\"?", matcher).groups()
             if name != "alertname":
                 continue
             if operator == "=":
                 assert pattern in known
             else:
-                stem, endings = re.fullmatch(r"(\w+)\((.*)\)", pattern).groups()  # type: ignore[union-attr]
+                stem, endings = re.fullmatch(r"(\w+)\((.*)\)", pattern).groups()
                 assert {f"{stem}{ending}" for ending in endings.split("|")} <= known
 
 

@@ -100,7 +100,8 @@ def test_prometheus_itself_evaluates_every_rule_without_an_error(product: Produc
 
 
 def panels() -> Iterator[tuple[str, str, list[str]]]:
-    from tests.deploy.test_grafana_dashboards import FOLDER, NAMES
+    from deploy.grafana.build import FOLDER
+    from tests.deploy.test_grafana_dashboards import NAMES
 
     for name in NAMES:
         board = json.loads((FOLDER / name).read_text())

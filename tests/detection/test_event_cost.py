@@ -1,3 +1,5 @@
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +19,9 @@ leads = st.tuples(st.integers(0, 3), st.integers(0, 4)).map(
 )
 
 
-def naive_match(alarms, events, lead, lengths=None):
+def naive_match(
+    alarms: list[tuple[int, int]], events: list[int], lead: LeadConfig, lengths: list[int] | None = None
+) -> tuple[list[int], list[int], list[bool]]:
     """The rule as it is written: look at every lead step of every event, and at every step of a state."""
     caught_by, lead_steps, useful = [], [], [False] * len(alarms)
     for event, length in zip(events, lengths or [0] * len(events), strict=True):
@@ -34,7 +38,9 @@ def naive_match(alarms, events, lead, lengths=None):
 
 
 @given(alarms, events, leads)
-def test_the_fast_match_agrees_with_looking_at_every_lead_step(alarms, events, lead) -> None:
+def test_the_fast_match_agrees_with_looking_at_every_lead_step(
+    alarms: list[tuple[int, int]], events: list[int], lead: LeadConfig
+) -> None:
     match = match_events(np.array(alarms).reshape(-1, 2), events, lead)
     caught_by, lead_steps, useful = naive_match(alarms, events, lead)
     assert match.caught.tolist() == [i >= 0 for i in caught_by]
@@ -45,7 +51,9 @@ def test_the_fast_match_agrees_with_looking_at_every_lead_step(alarms, events, l
 
 
 @given(alarms, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=8), leads)
-def test_a_state_is_found_by_an_alarm_before_or_within_it(alarms, states, lead) -> None:
+def test_a_state_is_found_by_an_alarm_before_or_within_it(
+    alarms: list[tuple[int, int]], states: list[tuple[int, int]], lead: LeadConfig
+) -> None:
     begins, lengths = [begin for begin, _ in states], [length for _, length in states]
     lasts = [begin + length for begin, length in states]
     match = match_events(np.array(alarms).reshape(-1, 2), begins, lead, lasts)
@@ -58,7 +66,9 @@ def test_a_state_is_found_by_an_alarm_before_or_within_it(alarms, states, lead) 
 
 
 @given(alarms, events, leads, st.randoms())
-def test_the_order_of_alarms_and_events_does_not_change_the_cost(alarms, events, lead, random) -> None:
+def test_the_order_of_alarms_and_events_does_not_change_the_cost(
+    alarms: list[tuple[int, int]], events: list[int], lead: LeadConfig, random: Random
+) -> None:
     cost = event_cost(alarms, events, lead, PAPER_MILL).cost
     random.shuffle(alarms)
     random.shuffle(events)
@@ -72,7 +82,9 @@ def test_an_alarm_two_steps_ahead_turns_a_hundred_into_five() -> None:
 
 
 @pytest.mark.parametrize(("raised", "cleared"), [(7, 8), (10, 12)])
-def test_an_alarm_that_ended_before_the_lead_steps_or_began_after_them_catches_nothing(raised, cleared) -> None:
+def test_an_alarm_that_ended_before_the_lead_steps_or_began_after_them_catches_nothing(
+    raised: int, cleared: int
+) -> None:
     cost = event_cost([(raised, cleared)], [10], NEXT_TWO, PAPER_MILL)
     assert cost.cost == 105.0
 
@@ -117,5 +129,5 @@ def test_days_that_are_all_alike_leave_no_doubt() -> None:
 
 
 @pytest.mark.parametrize(("cost", "never"), [([], []), ([5.0], [100.0]), ([5.0, 5.0], [0.0, 0.0])])
-def test_there_is_no_interval_without_two_days_and_an_event(cost, never) -> None:
+def test_there_is_no_interval_without_two_days_and_an_event(cost: list[float], never: list[float]) -> None:
     assert saving_interval(cost, never) == Interval(None, None)

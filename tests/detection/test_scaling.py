@@ -1,10 +1,13 @@
 """Transforms and scales, each against an obvious twin."""
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
 
 from stream_detector.detection.config import ScalerConfig, TransformConfig
 from stream_detector.detection.scaling import Scaler, moving_average, transform, transformed_steps
@@ -14,7 +17,7 @@ WINDOWS = npst.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(4, 9)
 KINDS = ("levels", "differences", "instance")
 
 
-def naive_moving_average(windows, steps):
+def naive_moving_average(windows: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
     count, length, sensors = windows.shape
     result = np.full((count, length - steps + 1, sensors), np.nan)
     for b in range(count):
@@ -26,7 +29,7 @@ def naive_moving_average(windows, steps):
     return result
 
 
-def naive_instance(window):
+def naive_instance(window: NDArray[np.float64]) -> NDArray[np.float64]:
     result = np.full(window.shape, np.nan)
     for f in range(window.shape[1]):
         known = window[np.isfinite(window[:, f]), f]
@@ -40,26 +43,26 @@ def naive_instance(window):
 
 
 @given(WINDOWS, st.integers(1, 4))
-def test_the_moving_average_is_the_mean_of_what_is_known(windows, steps) -> None:
+def test_the_moving_average_is_the_mean_of_what_is_known(windows: NDArray[np.float64], steps: int) -> None:
     np.testing.assert_allclose(moving_average(windows, steps), naive_moving_average(windows, steps), atol=1e-9)
 
 
 @given(WINDOWS, st.integers(1, 3))
-def test_differences_are_of_neighbouring_averages(windows, steps) -> None:
+def test_differences_are_of_neighbouring_averages(windows: NDArray[np.float64], steps: int) -> None:
     moved = transform(TransformConfig(kind="differences", smooth_steps=steps), windows)
     expected = np.diff(naive_moving_average(windows, steps), axis=1)
     np.testing.assert_allclose(moved.values, expected, atol=1e-9)
 
 
 @given(WINDOWS)
-def test_instance_normalisation_uses_each_window_by_itself(windows) -> None:
+def test_instance_normalisation_uses_each_window_by_itself(windows: NDArray[np.float64]) -> None:
     moved = transform(TransformConfig(kind="instance"), windows)
     for window, found in zip(windows, moved.values, strict=True):
         np.testing.assert_allclose(found, naive_instance(window), rtol=1e-6, atol=1e-6)
 
 
 @given(WINDOWS, st.sampled_from(KINDS), st.integers(1, 3))
-def test_the_newest_step_can_be_told_in_sensor_units_again(windows, kind, steps) -> None:
+def test_the_newest_step_can_be_told_in_sensor_units_again(windows: NDArray[np.float64], kind: str, steps: int) -> None:
     moved = transform(TransformConfig(kind=kind, smooth_steps=steps), windows)
     assert moved.values.shape[1] == transformed_steps(TransformConfig(kind=kind, smooth_steps=steps), windows.shape[1])
     newest = moved.offset + moved.factor * moved.values[:, -1]
@@ -71,7 +74,9 @@ def test_the_newest_step_can_be_told_in_sensor_units_again(windows, kind, steps)
 
 
 @given(WINDOWS, st.sampled_from(KINDS), st.integers(1, 3), st.randoms(use_true_random=False))
-def test_a_window_transforms_to_the_same_bits_in_any_batch(windows, kind, steps, random) -> None:
+def test_a_window_transforms_to_the_same_bits_in_any_batch(
+    windows: NDArray[np.float64], kind: str, steps: int, random: Random
+) -> None:
     config = TransformConfig(kind=kind, smooth_steps=steps)
     together = transform(config, windows)
     chosen = random.sample(range(len(windows)), random.randint(1, len(windows)))
@@ -106,7 +111,7 @@ def test_robust_falls_back_to_the_deviation_where_half_of_the_values_are_equal()
 
 
 @pytest.mark.parametrize("kind", ["standard", "minmax", "robust", "none"])
-def test_a_constant_or_unknown_sensor_keeps_the_scale_1(kind) -> None:
+def test_a_constant_or_unknown_sensor_keeps_the_scale_1(kind: str) -> None:
     values = np.array([[5.1, np.nan], [5.1, np.nan], [5.1, np.nan]])
     assert Scaler.learn(ScalerConfig(kind=kind), values).scale.tolist() == [1.0, 1.0]
 
@@ -119,6 +124,6 @@ def test_the_clip_bounds_scaled_values_and_leaves_unknown_ones_unknown() -> None
 @given(
     npst.arrays(np.float64, (6, 2), elements=st.floats(-1e3, 1e3)), st.sampled_from(["standard", "minmax", "robust"])
 )
-def test_inverting_undoes_applying(values, kind) -> None:
+def test_inverting_undoes_applying(values: NDArray[np.float64], kind: str) -> None:
     scaler = Scaler.learn(ScalerConfig(kind=kind), values)
     np.testing.assert_allclose(scaler.invert(scaler.apply(values)), values, atol=1e-6)

@@ -1,9 +1,13 @@
 """Scores of windows: the same in every batch, masked cells count nothing, and equal to a loop over cells."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from stream_detector.detection.config import ModelConfig, ScalerConfig, ScoreConfig, TransformConfig
 from stream_detector.detection.models.network import Network
@@ -13,41 +17,46 @@ from stream_detector.detection.scoring import Scorer
 from tests.support.properties import examples
 
 SENSORS = 3
+LEVELS = TransformConfig()
 IDENTITY = Scaler(np.zeros(SENSORS), np.ones(SENSORS))
 
 
 class Draws:
     """A model that draws the same value into the newest `steps` steps of every window."""
 
-    def __init__(self, value=0.0, steps=None) -> None:
+    def __init__(self, value: float = 0.0, steps: int | None = None) -> None:
         self.value, self.steps = value, steps
 
-    def run(self, windows, known):
+    def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:
         steps = self.steps or windows.shape[1]
         return ModelOutput(reconstruction=np.full((len(windows), steps, windows.shape[2]), self.value, np.float32))
 
-    def arrays(self):
+    def arrays(self) -> Any:
         return {}
 
-    def restore(self, arrays) -> None:
+    def restore(self, arrays: Any) -> None:
         pass
 
 
 class Answers(Draws):
     """A model with errors or a score of its own."""
 
-    def __init__(self, **output) -> None:
+    def __init__(self, **output: Callable[..., Any]) -> None:
         self.output = output
 
-    def run(self, windows, known):
+    def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:
         return ModelOutput(**{name: np.full(shape(windows), 2.0) for name, shape in self.output.items()})
 
 
-def scorer(model, transform=TransformConfig(), scaler=IDENTITY, **score):  # noqa: B008 - frozen
+def scorer(
+    model: Answers | Draws, transform: TransformConfig = LEVELS, scaler: Scaler = IDENTITY, **score: Any
+) -> Scorer:
     return Scorer(transform, scaler, model, ScoreConfig(**score))
 
 
-def naive_errors(windows, drawn, config):
+def naive_errors(
+    windows: NDArray[np.float64], drawn: float, config: ScoreConfig
+) -> list[list[None] | list[np.float64 | None]]:
     """(B, F) with loops over cells, None for a sensor without a known cell."""
     result = []
     for window in windows:
@@ -61,7 +70,7 @@ def naive_errors(windows, drawn, config):
     return result
 
 
-def random_windows(seed, count, steps=5):
+def random_windows(seed: int, count: int, steps: int = 5) -> NDArray[np.float64]:
     generator = np.random.default_rng(seed)
     windows = generator.normal(size=(count, steps, SENSORS)).astype(np.float32).astype(np.float64)
     windows[generator.random(windows.shape) < 0.3] = np.nan
@@ -74,7 +83,7 @@ def random_windows(seed, count, steps=5):
     st.sampled_from(["mean", "newest"]),
     st.sampled_from(["mean", "max"]),
 )
-def test_errors_and_score_equal_a_loop_over_the_known_cells(seed, error, steps, sensors) -> None:
+def test_errors_and_score_equal_a_loop_over_the_known_cells(seed: int, error: str, steps: str, sensors: str) -> None:
     config = ScoreConfig(error=error, steps=steps, sensors=sensors)
     windows = random_windows(seed, 4)
     scored = Scorer(TransformConfig(), IDENTITY, Draws(0.5), config).score(windows)
@@ -135,7 +144,7 @@ def test_no_windows_give_no_scores() -> None:
 @pytest.mark.parametrize("hidden", [[2], [16, 8], [32, 16]])
 @settings(max_examples=examples(25))
 @given(seed=st.integers(0, 10_000))
-def test_a_window_scores_the_same_bits_in_every_batch_and_order(hidden, seed) -> None:
+def test_a_window_scores_the_same_bits_in_every_batch_and_order(hidden: list[int], seed: int) -> None:
     generator = np.random.default_rng(seed)
     model = build(ModelConfig(options={"hidden": hidden}), 5, SENSORS)
     assert isinstance(model, Network)
@@ -155,7 +164,9 @@ def test_a_window_scores_the_same_bits_in_every_batch_and_order(hidden, seed) ->
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("kind", ["levels", "differences", "centred", "instance"])
 @pytest.mark.parametrize("value", [1e154, 1e300, 1.7e308])
-def test_a_reading_that_no_arithmetic_bears_gives_a_finite_score_and_no_infinite_expectation(kind, value) -> None:
+def test_a_reading_that_no_arithmetic_bears_gives_a_finite_score_and_no_infinite_expectation(
+    kind: str, value: float
+) -> None:
     windows = random_windows(7, 4)
     windows[1, 2] = windows[2, -1] = value
     scored = scorer(Draws(0.3), TransformConfig(kind=kind, smooth_steps=2)).score(windows)

@@ -192,7 +192,7 @@ class Table:
 def random_table(rng: random.Random, spec: DetectorSpec, rows: int, widest_gap_steps: int) -> Table:
     """Rows at, between and far after the steps of the grid, with events and missing values."""
     step, numbers = spec.grid.step_seconds, np.random.default_rng(rng.randrange(2**32))
-    ahead = rng.choice([[1, 1, 1, 1, 2, 4, 9], [1, 0.5, 0.25], [1, 1, 1, 1, 1, 1, widest_gap_steps]])
+    ahead = rng.choice([[1.0, 1, 1, 1, 2, 4, 9], [1.0, 0.5, 0.25], [1.0, 1, 1, 1, 1, 1, widest_gap_steps]])
     times = round(1.7e9 / step) * step + np.cumsum(numbers.choice(ahead, size=rows)) * step
     values = np.round(numbers.normal(size=(rows, len(spec.sensors))) * 3, 3)
     values[numbers.random(values.shape) < rng.choice([0.0, 0.05, 0.3])] = np.nan

@@ -66,7 +66,7 @@ def random_options(rng: random.Random, kind: str) -> dict[str, Any]:
     """Options of a kind, each right by itself."""
     few = [rng.choice([1, 2, 5, 8]) for _ in range(rng.choice([1, 2]))]
     output = {"output": rng.choice(["linear", "sigmoid"])}
-    return {
+    options: dict[str, dict[str, Any]] = {
         "conv-autoencoder": {"filters": few, "kernel": rng.choice([3, 5, 7])},
         "conv-classifier": {"filters": few, "kernel": rng.choice([3, 4, 9]), "pool": rng.choice([1, 2, 4])},
         "dense-autoencoder": {
@@ -89,7 +89,8 @@ def random_options(rng: random.Random, kind: str) -> dict[str, Any]:
         "sensor-regressors": {"lags": rng.choice([0, 1, 3]), "hidden": rng.choice([1, 4, 16])},
         "neighbours": {"crosstalk": rng.choice([0.0, 0.1]), "running": rng.choice([0.0, 0.5])},
         "tail-deviation": {"quantile": rng.choice([0.9, 0.999])},
-    }[kind]
+    }
+    return options[kind]
 
 
 def random_dataset(rng: random.Random, recipe: Recipe) -> Dataset:

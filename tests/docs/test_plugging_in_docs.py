@@ -6,23 +6,23 @@ import re
 import pytest
 
 from stream_detector.decoding.field_mapping import FieldMapping
-from stream_detector.messages import Event, Reading, Readings, Row
+from stream_detector.messages import Event, Message, Reading, Readings, Row
 from tests.support.paths import DOCS
 
 PAGE = (DOCS / "plugging-in.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 EXAMPLES = [BLOCKS[place : place + 3] for place in range(0, len(BLOCKS), 3)]
-FORMS = {"values": Row, "readings": Readings}
+FORMS: dict[str, type[Message]] = {"values": Row, "readings": Readings}
 INDENTED = [line.strip() for line in PAGE.splitlines() if line.startswith('    {"')]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_a_record_with_its_mapping_becomes_what_the_page_shows(example) -> None:
+def test_a_record_with_its_mapping_becomes_what_the_page_shows(example: list[str]) -> None:
     record, mapping, wanted = example
     key = b"umh.v1.acme.seoul.paper.pm-1._historian.x7"
     found = FieldMapping(**json.loads(mapping)).to_message(record.encode(), "plant.pm-1.x7", 0, key)
     assert json.loads(found) == json.loads(wanted)
-    model = next((model for name, model in FORMS.items() if name in json.loads(wanted)), Reading)
+    model: type[Message] = next((model for name, model in FORMS.items() if name in json.loads(wanted)), Reading)
     model.model_validate_json(found)
 
 

@@ -230,13 +230,13 @@ def test_a_machine_that_stands_still_costs_a_restart_nothing() -> None:
 def test_an_asset_that_sends_again_needs_no_windows_in_its_snapshot() -> None:
     engine, state = Engine(make_rules(threshold=3.0), PLANT), dict[str, bytes]()
     for batch in batches([*lively(range(40), "still"), *lively(range(1000))], list(range(0, 1040, 50))):
-        state.update(engine.process(batch).snapshots)  # type: ignore[arg-type]
+        state.update(engine.process(batch).snapshots)
     with_windows = load(state["still"])
     assert with_windows is not None
     assert with_windows.windows is not None
     log = [each for step in range(1000, 1100) for each in lively(range(step, step + 1), "still")]
     for batch in batches([*[row("lively", 0, 0.0)] * 1040, *log], [1050, 1100], 1040):
-        state.update(engine.process(batch).snapshots)  # type: ignore[arg-type]
+        state.update(engine.process(batch).snapshots)
     without = load(state["still"])
     assert without is not None
     assert without.windows is None
@@ -338,7 +338,7 @@ def test_a_snapshot_of_an_earlier_version_still_counts() -> None:
     spec, log = make_rules(threshold=3.0), lively(range(200))
     engine, state = Engine(spec), dict[str, bytes]()
     for batch in batches(log[:100], [50]):
-        state.update(engine.process(batch).snapshots)  # type: ignore[arg-type]
+        state.update(engine.process(batch).snapshots)
     snapshot = load(state["lively"])
     assert snapshot is not None
     fields = {name: getattr(snapshot, name) for name in ("since", "until", "refused", "held", "alarm", "alarm_step")}

@@ -115,7 +115,7 @@ def imports_in(text: str, module: str) -> Iterator[Import]:
 
 
 def imports_of(package: str) -> list[Import]:
-    found = []
+    found: list[Import] = []
     for path in sorted((ROOT / package).rglob("*.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         found += imports_in(path.read_text(encoding="utf-8"), module)

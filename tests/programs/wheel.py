@@ -124,8 +124,8 @@ def main() -> int:
         folder = Path(temporary)
         whole = Installation.of(wheel, folder / "whole", "[train]")
         print(f"installed with [train]: {whole.megabytes:,.0f} MB")
-        for command in TRAINER_COMMANDS:
-            whole.run(*command)
+        for of_trainer in TRAINER_COMMANDS:
+            whole.run(*of_trainer)
         base = Installation.of(wheel, folder / "base")
         print(f"installed the base: {base.megabytes:,.0f} MB (aim: at most {BASE_MEGABYTES} MB)")
         for command in BASE_COMMANDS:

@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from stream_detector.bundle.bundle import load_bundle
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import event_cost
 from stream_detector.engine.offline import score_frame
-from tests.support.kafka import create_topic
+from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.workers import TOPICS, WorkerProcess, topic, topic_environment
 from trainer.__main__ import main as trainer
 from trainer.backtesting.alarm_value import run_numbers
@@ -25,14 +26,14 @@ DAY = 86_400.0
 
 
 @pytest.fixture(scope="module")
-def bundle(shared_data, tmp_path_factory):
+def bundle(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("bundle") / "paper-mill"
     file = shared_data / "papermill" / "process_data_dev.csv.gz"
     assert trainer(["fit", "--recipe", "paper-mill", "--data", str(file), "--out", str(folder)]) == 0
     return folder, file
 
 
-def backtest_cost(folder, file, since, until):
+def backtest_cost(folder: Path, file: Path, since: float, until: float) -> dict[str, float]:
     """What the bundle's scores and the file's breaks of these days cost, by the backtest's own episodes and prices."""
     bundle = load_bundle(folder)
     manifest = bundle.manifest
@@ -54,7 +55,11 @@ def backtest_cost(folder, file, since, until):
 
 
 def test_the_ledger_of_the_replayed_days_costs_what_the_backtest_says(
-    kafka, unique_name, bundle, tmp_path, monkeypatch
+    kafka: Kafka | ExistingKafka,
+    unique_name: str,
+    bundle: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, file = bundle
     for name in TOPICS:

@@ -1,6 +1,10 @@
 """A log of alarms in memory, and a receiver that can be out of order."""
 
+from typing import Any
+
+from stream_detector.messages import Alarm
 from stream_detector.operations.notify.delivery import AlarmRecord, Restored
+from stream_detector.operations.notify.notification import Notification
 from stream_detector.operations.notify.receivers import DeliveryError, RefusedError
 
 
@@ -15,41 +19,41 @@ class MemoryAlarmLog:
         self._position = 0
         self._accepted = 0
 
-    def append(self, *alarms, timestamp=0.0) -> None:
+    def append(self, *alarms: Alarm | None, timestamp: float = 0.0) -> None:
         for alarm in alarms:
             self.records.append(AlarmRecord(alarm, timestamp, "alarms", 0, len(self.records)))
 
-    async def restore(self):
+    async def restore(self) -> Restored:
         self._position = self._accepted = self.committed
         return Restored(self.records[: self.committed], set(self.untold))
 
-    async def next(self):
+    async def next(self) -> list[AlarmRecord]:
         found = self.records[self._position : self._position + self._batch]
         self._position += len(found)
         return found
 
-    def accept(self, record) -> None:
+    def accept(self, record: AlarmRecord) -> None:
         self._accepted = record.offset + 1
 
-    async def commit(self, untold) -> None:
+    async def commit(self, untold: frozenset[Any]) -> None:
         self.committed, self.untold = self._accepted, set(untold)
 
     answered_at = 0.0
 
-    async def pending(self):
+    async def pending(self) -> int:
         return len(self.records) - self._accepted
 
 
 class FakeReceiver:
     """Keeps what it is told; refuses the next `refusals` attempts, and the alarms in `never` for good."""
 
-    def __init__(self, name="fake", repeat_seconds=None) -> None:
+    def __init__(self, name: str = "fake", repeat_seconds: float | None = None) -> None:
         self.name, self.repeat_seconds = name, repeat_seconds
-        self.got = []
+        self.got: list[Notification] = []
         self.refusals = 0
-        self.never = set()
+        self.never: set[str] = set()
 
-    async def deliver(self, notifications) -> None:
+    async def deliver(self, notifications: list[Notification]) -> None:
         if self.never & {notification.alarm.id for notification in notifications}:
             raise RefusedError("400: too long")
         if self.refusals:
@@ -58,5 +62,5 @@ class FakeReceiver:
         self.got += notifications
 
     @property
-    def told(self):
+    def told(self) -> list[tuple[str, str]]:
         return [(notification.alarm.id, notification.state) for notification in self.got]

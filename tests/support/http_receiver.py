@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
 
 
 class HttpReceiver:
@@ -13,12 +14,11 @@ class HttpReceiver:
     """
 
     def __init__(self) -> None:
-        self.accepted = []
+        self.accepted: list[tuple[dict[str, str], bytes]] = []
         self.attempts = 0
         self.mode = "ok"
-        self.never = []
+        self.never: list[str] = []
         self._changed = threading.Condition()
-        self._server = None
         self.port = 0
         self.start()
 
@@ -27,7 +27,7 @@ class HttpReceiver:
         return f"http://127.0.0.1:{self.port}/alarms"
 
     @property
-    def bodies(self):
+    def bodies(self) -> list[Any]:
         return [json.loads(body) for _, body in self.accepted]
 
     def start(self) -> None:
@@ -49,7 +49,7 @@ class HttpReceiver:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, *_) -> None:
+            def log_message(self, *_: Any) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
@@ -62,13 +62,13 @@ class HttpReceiver:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait_for(self, count, seconds=30.0):
+    def wait_for(self, count: int, seconds: float = 30.0) -> bool:
         """Waits until `count` requests were accepted; returns whether they were."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.accepted) >= count, seconds)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.stop()

@@ -17,7 +17,8 @@ from stream_detector.streaming.local.broker import LocalBroker, LocalGroup
 from stream_detector.streaming.local.clients import LocalProducer, ensure_local_topics, local_log_reader
 from stream_detector.streaming.local.stream import LocalStream
 from stream_detector.streaming.readers.log_reader import LogReader
-from stream_detector.streaming.worker.composition import build_worker, limits_of
+from stream_detector.streaming.state.group_limits import limits_of
+from stream_detector.streaming.worker.composition import build_worker
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.ports import DetectionEngine
 from stream_detector.streaming.worker.worker import Worker

@@ -149,7 +149,7 @@ async def _forwarder(
     registry = CollectorRegistry()
     metrics, guard, book = ForwarderMetrics(registry), strict_guard(), AlarmBook()
     spoken = [record for record in records if record.topic in (topics["alarms"], topics["feedback"])]
-    log = _StateLog(CommittedLogInMemory(spoken), settings, None, guard)  # type: ignore[arg-type]
+    log = _StateLog(CommittedLogInMemory(spoken), settings, None, guard)
     log.published = []
     keeper = StateKeeper(book, log, AlarmHealth(book), metrics, guard, lambda: NOW)
     await keeper.restore()
@@ -161,7 +161,7 @@ async def _forwarder(
     restored.restore(change for record in states for change in _changes(record, guard))
     restored.tick(NOW)
     receiver = FakeReceiver(repeat_seconds=60.0)
-    alarm_log = KafkaAlarmLog(CommittedLogInMemory(alarms), topics["alarms"], 60.0, guard)  # type: ignore[arg-type]
+    alarm_log = KafkaAlarmLog(CommittedLogInMemory(alarms), topics["alarms"], 60.0, guard)
     delivery = Delivery(receiver, alarm_log, AlarmBook(), _writer(), metrics, RetryPolicy(0, 0, 0), 1e18, lambda: NOW)
     await delivery.restore()
     await delivery.step()

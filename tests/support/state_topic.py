@@ -89,7 +89,7 @@ class StandingLog:
         return {number: self.topic.read(end) for number, end in ends.items()}
 
     async def alarms_since(self, _timestamp_ms: int) -> list[Record]:
-        said = [(to_bytes(alarm), ()) for alarm in self.published]
+        said: list[tuple[bytes, tuple[tuple[str, bytes], ...]]] = [(to_bytes(alarm), ()) for alarm in self.published]
         said += [(message.value or b"", message.headers) for message in self.topic.alarms]
         return [Record("alarms", 0, number, 0, None, *each) for number, each in enumerate(said)]
 

@@ -16,7 +16,7 @@ from trainer.data.simulate import Simulation, simulate, write
 
 
 @pytest.fixture(scope="module")
-def plant(fitted_plant) -> Path:
+def plant(fitted_plant: Path) -> Path:
     """A simulated history, a recipe, and the bundle fitted with it."""
     return fitted_plant
 
@@ -26,7 +26,7 @@ def fit(folder: Path, out: str, *more: str) -> int:
     return main(["fit", *files, *more])
 
 
-def test_fit_writes_a_bundle_that_loads_and_a_report_beside_it(plant) -> None:
+def test_fit_writes_a_bundle_that_loads_and_a_report_beside_it(plant: Path) -> None:
     bundle = load_bundle(plant / "bundle")
     assert bundle.manifest.recipe == "small"
     assert bundle.manifest.training.epochs == 3
@@ -37,13 +37,17 @@ def test_fit_writes_a_bundle_that_loads_and_a_report_beside_it(plant) -> None:
     assert 'src="http' not in report
 
 
-def test_the_same_seed_gives_the_same_bundle_and_another_seed_another(plant, capsys) -> None:
+def test_the_same_seed_gives_the_same_bundle_and_another_seed_another(
+    plant: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert fit(plant, "again") == fit(plant, "other", "--seed", "9") == 0
     bundles = [load_bundle(plant / name).manifest.bundle_id for name in ("bundle", "again", "other")]
     assert bundles[0] == bundles[1] != bundles[2]
 
 
-def test_score_writes_one_line_a_scorable_row_that_reads_back_exactly(plant, capsys) -> None:
+def test_score_writes_one_line_a_scorable_row_that_reads_back_exactly(
+    plant: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = plant / "scores.csv"
     assert (
         main(["score", "--bundle", str(plant / "bundle"), "--data", str(plant / "history.csv"), "--out", str(out)]) == 0
@@ -62,7 +66,7 @@ def test_score_writes_one_line_a_scorable_row_that_reads_back_exactly(plant, cap
     assert [moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in found["time"]] == table["time"].tolist()
 
 
-def test_score_gives_errors_per_sensor_where_asked_and_writes_parquet(plant) -> None:
+def test_score_gives_errors_per_sensor_where_asked_and_writes_parquet(plant: Path) -> None:
     out = plant / "scores.parquet"
     files = ("--bundle", str(plant / "bundle"), "--data", str(plant / "history.csv"), "--out", str(out))
     assert main(["score", *files, "--errors"]) == 0
@@ -71,7 +75,9 @@ def test_score_gives_errors_per_sensor_where_asked_and_writes_parquet(plant) -> 
     assert [name for name in table.columns if name.startswith("error:")] == [f"error:{name}" for name in sensors]
 
 
-def test_evaluate_judges_on_rows_that_nothing_was_chosen_on_and_says_so(plant, capsys) -> None:
+def test_evaluate_judges_on_rows_that_nothing_was_chosen_on_and_says_so(
+    plant: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = ("--bundle", str(plant / "bundle"), "--data", str(plant / "history.csv"))
     assert main(["evaluate", *files, "--json", str(plant / "e.json"), "--report", str(plant / "e.html")]) == 0
     assert "nothing was chosen on" in capsys.readouterr().out
@@ -84,7 +90,7 @@ def test_evaluate_judges_on_rows_that_nothing_was_chosen_on_and_says_so(plant, c
     assert json.loads((plant / "all.json").read_text())["rows"] > found["rows"]
 
 
-def test_the_threshold_can_be_chosen_on_a_file_of_its_own(plant, capsys) -> None:
+def test_the_threshold_can_be_chosen_on_a_file_of_its_own(plant: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(simulate(Simulation(days=3, seed=4)), plant / "validation.csv")
     assert fit(plant, "validated", "--validation", str(plant / "validation.csv")) == 0
     first, second = (load_bundle(plant / name).manifest for name in ("bundle", "validated"))
@@ -111,20 +117,24 @@ def test_the_threshold_can_be_chosen_on_a_file_of_its_own(plant, capsys) -> None
         ("frobnicate", "No such command"),
     ],
 )
-def test_a_users_mistake_ends_with_code_2_one_message_and_no_traceback(plant, capsys, arguments, said) -> None:
+def test_a_users_mistake_ends_with_code_2_one_message_and_no_traceback(
+    plant: Path, capsys: pytest.CaptureFixture[str], arguments: str, said: str
+) -> None:
     assert main(arguments.format(plant=plant).split()) == 2
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
 
 
-def test_a_fault_of_our_own_ends_with_code_70(plant, monkeypatch, capsys) -> None:
+def test_a_fault_of_our_own_ends_with_code_70(
+    plant: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("trainer.recipe.recipe_names", lambda: 1 / 0)
     assert main(["recipes"]) == 70
     assert "fault of the trainer itself" in capsys.readouterr().err
 
 
-def test_recipes_lists_all_and_prints_one(capsys, tmp_path) -> None:
+def test_recipes_lists_all_and_prints_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["recipes", "--json", str(tmp_path / "r.json")]) == 0
     assert "paper-mill" in capsys.readouterr().out
     assert "paper-mill" in [recipe["name"] for recipe in json.loads((tmp_path / "r.json").read_text())]

@@ -1,8 +1,10 @@
 """Recipes: all that come along are valid, and a mistake in one is named."""
 
 import re
+from collections.abc import Iterator
 from importlib import import_module
-from typing import Literal, get_args, get_origin
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
@@ -17,7 +19,7 @@ SMALL = 'title = "Small"\n[grid]\nstep_seconds = 120\n[window]\nsteps = 4\n'
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_that_comes_along_is_valid(name) -> None:
+def test_every_recipe_that_comes_along_is_valid(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.title
@@ -32,7 +34,7 @@ def test_the_paper_mill_recipe_is_what_the_mill_asked_for() -> None:
     assert (recipe.split.by, recipe.threshold.policy, recipe.model.kind) == ("time", "cost-optimal", "lstm-autoencoder")
 
 
-def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path) -> None:
+def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path: Path) -> None:
     path = tmp_path / "my-plant.toml"
     path.write_text(SMALL)
     assert load_recipe(str(path)).name == "my-plant"
@@ -64,7 +66,7 @@ def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path) -> None:
         (SMALL + "[train]\nepochs = inf\n", "train.epochs"),
     ],
 )
-def test_a_mistake_in_a_recipe_is_named_with_its_key(text, said) -> None:
+def test_a_mistake_in_a_recipe_is_named_with_its_key(text: str, said: str) -> None:
     with pytest.raises(RecipeError, match="recipe mine") as raised:
         parse_recipe(text, "mine")
     assert said in str(raised.value)
@@ -78,7 +80,7 @@ def test_an_unknown_recipe_is_answered_with_those_that_exist() -> None:
 
 
 @pytest.mark.parametrize("by", ["time", "random"])
-def test_the_parts_of_a_split_are_disjoint_whole_and_the_same_each_time(by) -> None:
+def test_the_parts_of_a_split_are_disjoint_whole_and_the_same_each_time(by: str) -> None:
     split = split_rows(SplitConfig(by=by, train=0.5, validation=0.3), 100, seed=4)
     assert (split.train.astype(int) + split.validation + split.test == 1).all()
     assert (split.train.sum(), split.validation.sum(), split.test.sum()) == (50, 30, 20)
@@ -92,7 +94,7 @@ def test_a_split_by_time_never_learns_from_what_comes_later() -> None:
     assert split.validation.nonzero()[0].max() < split.test.nonzero()[0].min()
 
 
-def words_of(annotation):
+def words_of(annotation: type[Any]) -> Iterator[Any]:
     """Every key of a section and of those inside it, and every word that a key takes."""
     if hasattr(annotation, "model_fields"):
         for name, field in annotation.model_fields.items():
@@ -105,7 +107,7 @@ def words_of(annotation):
             yield from words_of(part)
 
 
-def said_by(text):
+def said_by(text: str) -> set[str]:
     return set(re.findall(r"[a-z][a-z0-9_]*(?:-[a-z0-9]+)*", text))
 
 
@@ -117,7 +119,7 @@ def test_the_page_on_recipes_names_every_key_and_every_word_that_a_key_takes() -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_page_on_recipes_names_every_option_of_a_model_in_the_row_of_the_model(kind) -> None:
+def test_the_page_on_recipes_names_every_option_of_a_model_in_the_row_of_the_model(kind: str) -> None:
     module, name = KINDS[kind].split(":")
     (row,) = re.findall(rf"^\| `{kind}` \|.*$", (DOCS / "recipes.md").read_text("utf-8"), re.MULTILINE)
     assert set(words_of(getattr(import_module(module), name).Options)) <= said_by(row)

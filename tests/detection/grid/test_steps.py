@@ -17,7 +17,7 @@ NEAR = Fraction(3, 10**6)
 
 
 def steps_of(length: float, lateness: float = 0.0, kind: str = "time") -> Steps:
-    return Steps(GridConfig(kind=kind, step_seconds=length, lateness_seconds=lateness * length))  # type: ignore[arg-type]
+    return Steps(GridConfig(kind=kind, step_seconds=length, lateness_seconds=lateness * length))
 
 
 @given(LENGTHS, TIMES)

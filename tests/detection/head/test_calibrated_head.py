@@ -12,7 +12,8 @@ from stream_detector.detection.head.calibrated_head import (
 from stream_detector.detection.head.calibration import RateTracker
 from stream_detector.detection.head.ensemble import Ensemble, Linear
 from stream_detector.detection.head.features import Features
-from stream_detector.detection.head.head import StepInput
+from stream_detector.detection.head.head import HeadResult, StepInput
+from stream_detector.detection.head.state import CalibratedState
 
 SENSORS = ("a", "b", "c")
 LEAD = LeadConfig()
@@ -31,7 +32,7 @@ def head() -> CalibratedHead:
     return build_head(CONFIG, arrays, SENSORS, LEAD)
 
 
-def plant(steps=400, seed=5):
+def plant(steps: int = 400, seed: int = 5) -> list[StepInput]:
     """Steps of a plant with events, gaps and missing values."""
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(steps, 3)).cumsum(axis=0)
@@ -46,12 +47,14 @@ def plant(steps=400, seed=5):
     return inputs
 
 
-def run(head, inputs, state=None):
+def run(
+    head: CalibratedHead, inputs: list[StepInput], state: CalibratedState | None = None
+) -> tuple[list[HeadResult], CalibratedState]:
     state = head.fresh() if state is None else state
     return [head.advance(state, step) for step in inputs], state
 
 
-def test_a_head_restored_from_its_bytes_goes_on_exactly_as_before(head) -> None:
+def test_a_head_restored_from_its_bytes_goes_on_exactly_as_before(head: CalibratedHead) -> None:
     inputs = plant()
     whole, end = run(head, inputs)
     for cut in (1, 37, 200, 399):
@@ -63,7 +66,7 @@ def test_a_head_restored_from_its_bytes_goes_on_exactly_as_before(head) -> None:
         assert head.dump(restored) == head.dump(end)
 
 
-def test_probabilities_come_for_scorable_steps_only(head) -> None:
+def test_probabilities_come_for_scorable_steps_only(head: CalibratedHead) -> None:
     inputs = plant(60)
     inputs[20] = StepInput(20, 2400.0, inputs[20].values, 5, False, False)
     answers, _ = run(head, inputs)
@@ -73,7 +76,7 @@ def test_probabilities_come_for_scorable_steps_only(head) -> None:
     assert all(0 < answer.probability < 1 for answer in answers if answer.probability is not None)
 
 
-def test_what_a_sensor_says_in_an_event_step_changes_nothing_later(head) -> None:
+def test_what_a_sensor_says_in_an_event_step_changes_nothing_later(head: CalibratedHead) -> None:
     """A stream may close that step before all sensors have reported it; offline the file has them all."""
     inputs = plant(120)
     blind = [StepInput(s.step, s.time, s.values * np.nan if s.event else s.values, s.run_position, s.event, True)
@@ -81,13 +84,13 @@ def test_what_a_sensor_says_in_an_event_step_changes_nothing_later(head) -> None
     assert [a.probability for a in run(head, inputs)[0]] == [a.probability for a in run(head, blind)[0]]
 
 
-def test_a_fresh_state_is_the_assets_own(head) -> None:
+def test_a_fresh_state_is_the_assets_own(head: CalibratedHead) -> None:
     one, other = head.fresh(), head.fresh()
     run(head, plant(50), one)
     assert head.dump(other) == head.dump(head.fresh())
 
 
-def test_a_primed_head_goes_on_where_training_ended_but_forgets_the_clock_for_older_data(head) -> None:
+def test_a_primed_head_goes_on_where_training_ended_but_forgets_the_clock_for_older_data(head: CalibratedHead) -> None:
     _, state = run(head, plant(300))
     state.primed_until = 299 * 120.0
     arrays = head_arrays(head.ensemble, head.offset, state)
@@ -102,18 +105,18 @@ def test_a_primed_head_goes_on_where_training_ended_but_forgets_the_clock_for_ol
     np.testing.assert_array_equal(older.features.size, state.features.size)
 
 
-def test_the_state_stays_small(head) -> None:
+def test_the_state_stays_small(head: CalibratedHead) -> None:
     _, state = run(head, plant(2000))
     assert len(head.dump(state)) < 1500
 
 
 @pytest.mark.parametrize("data", [b"", b"\x05\x00\x00\x00{}", b"\x02\x00\x00\x00{}" + b"\0" * 80])
-def test_bytes_that_are_no_state_are_refused(head, data) -> None:
+def test_bytes_that_are_no_state_are_refused(head: CalibratedHead, data: bytes) -> None:
     with pytest.raises(ValueError, match=r"state|numbers"):
         head.load(data)
 
 
-def test_arrays_that_do_not_fit_are_refused(head) -> None:
+def test_arrays_that_do_not_fit_are_refused(head: CalibratedHead) -> None:
     arrays = head_arrays(head.ensemble, 0.0, head.fresh())
     with pytest.raises(ValueError, match="offset"):
         build_head(CONFIG, {k: v for k, v in arrays.items() if k != "offset"}, SENSORS, LEAD)

@@ -21,10 +21,12 @@ def test_the_offset_makes_expected_and_observed_agree() -> None:
     assert fit_offset(np.empty(0), np.empty(0, bool), 1.0) == 0.0
 
 
-def naive_correction(predictions, events, now, config):
+def naive_correction(
+    predictions: list[tuple[int, float]], events: list[int], now: int, config: CalibrationConfig
+) -> np.float64:
     """Sum over all predictions whose lead window is over, each decayed from the moment its label was known."""
 
-    def decayed(half_life):
+    def decayed(half_life: float) -> tuple[float, float]:
         observed = expected = 0.0
         for step, probability in predictions:
             known = step + LEAD.until_steps
@@ -35,7 +37,7 @@ def naive_correction(predictions, events, now, config):
             observed, expected = observed + decay * positive, expected + decay * probability
         return observed, expected
 
-    def ratio(half_life, prior):
+    def ratio(half_life: float, prior: float) -> float:
         observed, expected = decayed(half_life)
         return (prior + observed) / (prior + expected)
 
@@ -47,12 +49,12 @@ def naive_correction(predictions, events, now, config):
 
 
 @pytest.mark.parametrize("config", [CONFIG, BURSTS], ids=["slow", "with bursts"])
-def test_the_correction_agrees_with_the_sum_over_all_predictions(config) -> None:
+def test_the_correction_agrees_with_the_sum_over_all_predictions(config: CalibrationConfig) -> None:
     rng = np.random.default_rng(4)
     tracker = RateTracker(config, LEAD)
     state = tracker.fresh()
     events = sorted(rng.choice(2000, 60, replace=False).tolist())
-    predictions = []
+    predictions: list[tuple[int, float]] = []
     for step in range(2000):
         tracker.advance(state, step, step * STEP, step in events)
         if step % 97 == 0:

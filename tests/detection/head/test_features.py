@@ -1,10 +1,14 @@
+from collections.abc import Collection
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from stream_detector.detection.head.event_clock import NAMES
-from stream_detector.detection.head.features import NO_SENSOR, FeatureConfig, Features
+from stream_detector.detection.head.features import NO_SENSOR, FeatureConfig, Features, FeatureState
 from tests.support.properties import examples
 
 SENSORS = ("a", "grade", "b")
@@ -12,7 +16,12 @@ CONFIG = FeatureConfig(lags=(1, 3), volatility_steps=(2,), scale_half_life_steps
 STEP = 120.0
 
 
-def walk(features, values, starts=(), events=()):
+def walk(
+    features: Features,
+    values: NDArray[np.float64],
+    starts: Collection[int] = (),
+    events: Collection[int] = (),
+) -> tuple[NDArray[np.float32], FeatureState]:
     """Features of every step of a walk; a run starts at 0, at `starts`, and after each event."""
     state, rows, position = features.fresh(), [], -1
     for i, row in enumerate(values):
@@ -21,7 +30,7 @@ def walk(features, values, starts=(), events=()):
     return np.array(rows), state
 
 
-def naive_scale(column, until, config, breaks):
+def naive_scale(column: NDArray[np.float64], until: int, config: FeatureConfig, breaks: set[Any]) -> float | np.float64:
     """The decayed mean |difference| of steps before `until`, written out step by step."""
     size = weight = 0.0
     decay = 0.5 ** (1 / config.scale_half_life_steps)
@@ -37,7 +46,7 @@ def naive_scale(column, until, config, breaks):
 
 @settings(max_examples=examples(30))
 @given(st.integers(0, 10_000), st.sets(st.integers(1, 39), max_size=4))
-def test_features_agree_with_their_definition_written_out(seed, starts) -> None:
+def test_features_agree_with_their_definition_written_out(seed: int, starts: set[Any]) -> None:
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(40, 3)).cumsum(axis=0)
     values[rng.random(values.shape) < 0.05] = np.nan

@@ -1,5 +1,8 @@
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.special import logit as exact_logit
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 
@@ -10,7 +13,7 @@ from trainer.fitting.head_members import boosted_as_arrays, fit_boosted, forest_
 
 
 @pytest.fixture(scope="module")
-def learnt():
+def learnt() -> tuple[Any, Forest, NDArray[np.float32]]:
     rng = np.random.default_rng(3)
     inputs = rng.normal(size=(400, 7)).astype(np.float32)
     target = inputs[:, 0] + inputs[:, 1] ** 2 + rng.normal(size=400) > 1.5
@@ -19,7 +22,7 @@ def learnt():
 
 
 @pytest.fixture(scope="module")
-def boosted():
+def boosted() -> tuple[Any, Boosted, NDArray[np.float32]]:
     rng = np.random.default_rng(4)
     inputs = rng.normal(size=(600, 7)).astype(np.float32)
     target = inputs[:, 0] + inputs[:, 1] ** 2 + rng.normal(size=600) > 2
@@ -28,17 +31,19 @@ def boosted():
     return model, Boosted(forest, 1.0, base), inputs
 
 
-def test_arrays_say_what_scikit_learn_says(learnt) -> None:
+def test_arrays_say_what_scikit_learn_says(learnt: tuple[Any, Forest, NDArray[np.float32]]) -> None:
     model, forest, inputs = learnt
     np.testing.assert_allclose(forest.leaves(inputs).mean(axis=1), model.predict_proba(inputs)[:, 1], rtol=1e-12)
 
 
-def test_arrays_say_what_boosting_says(boosted) -> None:
+def test_arrays_say_what_boosting_says(boosted: tuple[Any, Boosted, NDArray[np.float32]]) -> None:
     model, member, inputs = boosted
     np.testing.assert_allclose(member.logits(inputs), exact_logit(model.predict_proba(inputs)[:, 1]), rtol=1e-9)
 
 
-def test_the_parts_of_a_boosted_explanation_add_up_to_the_logit(boosted) -> None:
+def test_the_parts_of_a_boosted_explanation_add_up_to_the_logit(
+    boosted: tuple[Any, Boosted, NDArray[np.float32]],
+) -> None:
     _, member, inputs = boosted
     beginning = member.forest.value[member.forest.roots].sum() + member.shift
     batch = member.logits(inputs[:50])
@@ -63,7 +68,7 @@ def test_a_rising_sensor_never_lowers_what_boosted_trees_say() -> None:
     assert (slopes[False] < -1e-6).any(), "without the constraint it follows what it saw"
 
 
-def test_a_row_alone_gets_what_it_gets_in_a_batch(learnt) -> None:
+def test_a_row_alone_gets_what_it_gets_in_a_batch(learnt: tuple[Any, Forest, NDArray[np.float32]]) -> None:
     _, forest, inputs = learnt
     member = Averaged(forest, 1.0, -0.2)
     batch = member.logits(inputs[:50])
@@ -71,7 +76,7 @@ def test_a_row_alone_gets_what_it_gets_in_a_batch(learnt) -> None:
     assert [member.explain(row)[0] for row in inputs[:50]] == batch.tolist()
 
 
-def test_the_parts_of_an_explanation_add_up(learnt) -> None:
+def test_the_parts_of_an_explanation_add_up(learnt: tuple[Any, Forest, NDArray[np.float32]]) -> None:
     _, forest, inputs = learnt
     member = Averaged(forest, 1.0, 0.0)
     beginning = logit(forest.value[forest.roots].mean())
@@ -80,7 +85,7 @@ def test_the_parts_of_an_explanation_add_up(learnt) -> None:
         assert beginning + parts.sum() == pytest.approx(own, abs=1e-9)
 
 
-def test_a_forest_survives_its_arrays_and_refuses_broken_ones(learnt) -> None:
+def test_a_forest_survives_its_arrays_and_refuses_broken_ones(learnt: tuple[Any, Forest, NDArray[np.float32]]) -> None:
     _, forest, inputs = learnt
     again = Forest.restore(forest.arrays(), 7)
     np.testing.assert_array_equal(again.leaves(inputs), forest.leaves(inputs))
@@ -96,7 +101,9 @@ def test_a_forest_survives_its_arrays_and_refuses_broken_ones(learnt) -> None:
         Forest.restore(outside, 7)
 
 
-def test_an_ensemble_explains_its_logit_and_survives_its_arrays(learnt, boosted) -> None:
+def test_an_ensemble_explains_its_logit_and_survives_its_arrays(
+    learnt: tuple[Any, Forest, NDArray[np.float32]], boosted: tuple[Any, Boosted, NDArray[np.float32]]
+) -> None:
     _, forest, inputs = learnt
     adding = boosted[1].forest
     rng = np.random.default_rng(0)

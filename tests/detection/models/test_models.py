@@ -106,7 +106,7 @@ def test_mahalanobis_averages_distances_over_the_window() -> None:
     many.learn(windows, known_of(windows), np.zeros(200, bool), seed=0)
     single = np.mean(
         [
-            run_in_batches(one, windows[:, step : step + 1], known_of(windows[:, step : step + 1])).score  # type: ignore[misc]
+            run_in_batches(one, windows[:, step : step + 1], known_of(windows[:, step : step + 1])).score
             for step in range(STEPS)
         ],
         axis=0,

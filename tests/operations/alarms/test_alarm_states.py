@@ -1,27 +1,29 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_detector.messages import Alarm, from_iso
+from stream_detector.messages import Alarm, AlarmStateChange, Feedback, from_iso
 from stream_detector.operations.alarms.alarm_health import AlarmHealth, HealthLimits
 from stream_detector.operations.alarms.alarm_states import AlarmBook
 from stream_detector.operations.alarms.priority import priority_of
 from tests.support.messages import MIDNIGHT, at_step, make_alarm, make_feedback
 
 
-def states(changes):
+def states(changes: list[AlarmStateChange]) -> list[tuple[Any, ...]]:
     return [(change.alarm and change.alarm.split("/")[1], change.previous, change.state) for change in changes]
 
 
-def raise_at(book, step, **changes):
+def raise_at(book: AlarmBook, step: int, **changes: Any) -> list[AlarmStateChange]:
     return book.take_alarm(make_alarm(step, **changes), MIDNIGHT + 120 * step)
 
 
-def clear_at(book, step, cleared):
+def clear_at(book: AlarmBook, step: int, cleared: int) -> list[AlarmStateChange]:
     return book.take_alarm(make_alarm(step, cleared), MIDNIGHT + 120 * cleared)
 
 
-def shelve(at=0, until=100, asset="pm-1"):
+def shelve(at: int = 0, until: int = 100, asset: str = "pm-1") -> Feedback:
     return make_feedback("shelve", at=at, until=at_step(until), reason="sensor x7 is being calibrated", asset=asset)
 
 
@@ -140,7 +142,7 @@ def test_a_renewal_nobody_has_seen_leaves_one_alarm_to_acknowledge() -> None:
 
 
 @pytest.mark.parametrize("rest", [0, 1])
-def test_an_episode_that_is_renewed_over_and_over_stands_but_does_not_chatter(rest) -> None:
+def test_an_episode_that_is_renewed_over_and_over_stands_but_does_not_chatter(rest: int) -> None:
     book = AlarmBook()
     health = AlarmHealth(book, HealthLimits(standing_seconds=600, chattering_raises=3, chattering_seconds=3_600))
     for step in range(1, 26, 2 + rest):
@@ -174,7 +176,7 @@ inputs = st.lists(
 )
 
 
-def play(book, given):
+def play(book: AlarmBook, given: list[tuple[str, int]]) -> list[AlarmStateChange]:
     changes = []
     for at, (what, number) in enumerate(given):
         if what == "raise":
@@ -189,14 +191,16 @@ def play(book, given):
 
 
 @given(inputs)
-def test_every_change_is_published_so_that_the_published_changes_give_the_same_book(given) -> None:
+def test_every_change_is_published_so_that_the_published_changes_give_the_same_book(
+    given: list[tuple[str, int]],
+) -> None:
     book, copy = AlarmBook(), AlarmBook()
     changes = play(book, given)
     copy.restore(changes)
     as_told = [(a.id, a.state, a.up) for a in book.open_alarms()]
     assert sorted((a.id, a.state, a.up) for a in copy.open_alarms()) == sorted(as_told)
     assert copy.suppression("pm-1") == book.suppression("pm-1")
-    last = {}
+    last: dict[str | None, str] = {}
     for change in changes:
         assert last.get(change.alarm, "normal") == change.previous
         # A shelving may be prolonged; an alarm's state truly changes.
@@ -205,7 +209,7 @@ def test_every_change_is_published_so_that_the_published_changes_give_the_same_b
 
 
 @given(inputs)
-def test_taking_each_message_twice_changes_nothing(given) -> None:
+def test_taking_each_message_twice_changes_nothing(given: list[tuple[str, int]]) -> None:
     once, twice = AlarmBook(), AlarmBook()
     changes = play(once, given)
     again = []
@@ -229,7 +233,7 @@ def test_taking_each_message_twice_changes_nothing(given) -> None:
         ({"probability": None}, "medium"),
     ],
 )
-def test_the_priority_follows_the_cost_at_stake(changes, expected) -> None:
+def test_the_priority_follows_the_cost_at_stake(changes: dict[str, Any], expected: str) -> None:
     assert priority_of(make_alarm(1, **changes)) == expected
 
 
@@ -237,7 +241,7 @@ def test_the_health_figures_count_what_an_operator_has_to_cope_with() -> None:
     book = AlarmBook()
     health = AlarmHealth(book, HealthLimits(standing_seconds=600, chattering_raises=3, chattering_seconds=1_800))
 
-    def take(alarm: Alarm, now) -> None:
+    def take(alarm: Alarm, now: float) -> None:
         book.take_alarm(alarm, now)
         if alarm.state == "raised":
             health.note_raised(alarm.asset, alarm.id, from_iso(alarm.raised_at))

@@ -1,11 +1,13 @@
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from stream_detector.messages import Feedback
+from stream_detector.messages import Alarm, AlarmStateChange, Feedback
 from stream_detector.metrics import ForwarderMetrics
 from stream_detector.operations.alarms.alarm_health import AlarmHealth
 from stream_detector.operations.alarms.alarm_states import AlarmBook
@@ -19,24 +21,26 @@ class MemoryStateLog:
     """Hands out `inputs` from the committed place on; keeps what is published. `broken`: publishing fails."""
 
     def __init__(self) -> None:
-        self.inputs, self.published, self.committed, self.broken = [], [], 0, False
+        self.inputs: list[StateInput] = []
+        self.published: list[AlarmStateChange] = []
+        self.committed, self.broken = 0, False
 
-    async def restore(self):
+    async def restore(self) -> StatesSoFar:
         self.position = self.committed
         answers = [given.message for given in self.inputs[: self.committed] if given.message in self.answers]
         return StatesSoFar(list(self.published), answers)
 
     @property
-    def answers(self):
+    def answers(self) -> list[Feedback]:
         said = [given.message for given in self.inputs if isinstance(given.message, Feedback)]
         return [message for message in said if message.alarm is not None]
 
-    async def next(self):
+    async def next(self) -> list[StateInput]:
         found = self.inputs[self.position :]
         self.position = len(self.inputs)
         return found
 
-    async def publish(self, changes) -> None:
+    async def publish(self, changes: list[AlarmStateChange]) -> None:
         if self.broken:
             raise ConnectionError
         self.published += changes
@@ -45,7 +49,7 @@ class MemoryStateLog:
         self.committed = self.position
 
 
-def start(log, now=MIDNIGHT):
+def start(log: "CrashingLog | MemoryStateLog", now: float = MIDNIGHT) -> tuple[StateKeeper, Callable[..., Any]]:
     registry = CollectorRegistry()
     book = AlarmBook()
     keeper = StateKeeper(book, log, AlarmHealth(book), ForwarderMetrics(registry), RecordGuard(), lambda: now)
@@ -53,7 +57,7 @@ def start(log, now=MIDNIGHT):
     return keeper, lambda name: registry.get_sample_value(f"stream_detector_forwarder_{name}")
 
 
-def take(log, *messages) -> None:
+def take(log: MemoryStateLog, *messages: Alarm | Feedback) -> None:
     log.inputs += [StateInput(message, MIDNIGHT, AlarmRecord(None, MIDNIGHT, "t", 0, 0)) for message in messages]
 
 
@@ -100,16 +104,16 @@ class Killed(BaseException):
 class CrashingLog(MemoryStateLog):
     """Hands out so many inputs at a time; the process dies after so many publishes, again and again."""
 
-    def __init__(self, batch, lives) -> None:
+    def __init__(self, batch: int, lives: list[int]) -> None:
         super().__init__()
         self.batch, self.lives = batch, list(lives)
 
-    async def next(self):
+    async def next(self) -> list[StateInput]:
         found = self.inputs[self.position : self.position + self.batch]
         self.position += len(found)
         return found
 
-    async def publish(self, changes) -> None:
+    async def publish(self, changes: list[AlarmStateChange]) -> None:
         for change in changes:
             if self.lives:
                 if self.lives[0] == 0:
@@ -119,7 +123,7 @@ class CrashingLog(MemoryStateLog):
             self.published.append(change)
 
 
-def run(log, inputs):
+def run(log: CrashingLog, inputs: list[StateInput]) -> AlarmBook:
     """Runs to the end through all crashes; the book at the end, and one that is restored once more."""
     log.inputs = inputs
     while True:
@@ -133,7 +137,7 @@ def run(log, inputs):
         return keeper._book
 
 
-def as_told(book):
+def as_told(book: AlarmBook) -> tuple[Any, ...]:
     suppression = book.suppression("pm-1")
     return (
         sorted((alarm.id, alarm.state, alarm.up, alarm.acknowledged) for alarm in book.open_alarms()),
@@ -153,10 +157,11 @@ steps = st.lists(
 )
 
 
-def as_inputs(given):
+def as_inputs(given: list[tuple[str, int]]) -> list[StateInput]:
     """Alarm n is up from step n to n + 1, so the next one is its renewal; each input comes a step after the last."""
     inputs = []
     for at, (what, number) in enumerate(given):
+        message: Alarm | Feedback
         if what in ("raise", "clear"):
             message = make_alarm(number, None if what == "raise" else number + 1)
         else:
@@ -171,7 +176,9 @@ def as_inputs(given):
 @example([("raise", 1), ("shelve", 1)], 5, [2])
 @example([("raise", 1), ("shelve", 1), ("unshelve", 1)], 5, [4])
 @example([("acknowledge", 1), ("raise", 1)], 1, [1])
-def test_states_are_the_same_whenever_the_keeper_is_killed_between_two_publishes(given, batch, lives) -> None:
+def test_states_are_the_same_whenever_the_keeper_is_killed_between_two_publishes(
+    given: list[tuple[str, int]], batch: int, lives: list[int]
+) -> None:
     inputs = as_inputs(given)
     undisturbed, log = CrashingLog(batch, []), CrashingLog(batch, lives)
     expected = as_told(run(undisturbed, inputs))

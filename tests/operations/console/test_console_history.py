@@ -194,7 +194,7 @@ def test_received_at_is_the_wall_clock_of_the_newest_step_not_of_a_renewal() -> 
 )
 def test_the_state_of_an_asset_is_the_worst_that_is_known(changed: dict[str, object], state: str) -> None:
     history = empty_history()
-    history.observe([replace(sample(120.0), **changed)])  # type: ignore[arg-type]
+    history.observe([replace(sample(120.0), **changed)])
     assert history.assets()[0].state == state
 
 

@@ -30,7 +30,7 @@ def talk(conversation: Talk, guard: Guard | None = None, plant: ConsolePlant | N
 
 
 async def events(response: ClientResponse, count: int) -> list[tuple[str, dict[str, Any]]]:
-    found = []
+    found: list[tuple[str, dict[str, Any]]] = []
     while len(found) < count:
         name = (await response.content.readline()).decode().removeprefix("event: ").strip()
         data = json.loads((await response.content.readline()).decode().removeprefix("data: "))

@@ -1,4 +1,6 @@
 from io import StringIO
+from random import Random
+from typing import Any
 
 import orjson
 import pytest
@@ -9,11 +11,11 @@ from rich.console import Console
 
 from stream_detector.detection.config import CostConfig, LeadConfig
 from stream_detector.detection.event_cost import event_cost
-from stream_detector.messages import Costs
+from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent
 from stream_detector.metrics import LedgerMetrics
 from stream_detector.operations.ledger.gauges import LedgerGauges
 from stream_detector.operations.ledger.ledger import UNKNOWN_BUNDLE, Ledger
-from stream_detector.operations.ledger.report import report
+from stream_detector.operations.ledger.report import LedgerReport, report
 from stream_detector.operations.ledger.table import print_report
 from tests.support.messages import (
     MIDNIGHT,
@@ -27,7 +29,7 @@ from tests.support.messages import (
 )
 
 
-def of(*messages):
+def of(*messages: Alarm | Feedback | LoggedEvent) -> LedgerReport:
     return report(fill(Ledger(), *messages))
 
 
@@ -158,7 +160,7 @@ event_steps = st.lists(st.integers(0, 70), max_size=8, unique=True)
 
 
 @given(alarms, event_steps)
-def test_the_ledger_prices_as_the_backtest_does(alarms, event_steps) -> None:
+def test_the_ledger_prices_as_the_backtest_does(alarms: list[tuple[int, int]], event_steps: list[int]) -> None:
     ledger = fill(Ledger(), *(make_alarm(r, r + n) for r, n in alarms), *(make_event(s) for s in event_steps))
     intervals = [(raised, raised + length) for raised, length in alarms]
     priced = event_cost(intervals, event_steps, LeadConfig(from_steps=1, until_steps=2), CostConfig())
@@ -173,8 +175,10 @@ def test_the_ledger_prices_as_the_backtest_does(alarms, event_steps) -> None:
     st.lists(st.tuples(st.integers(0, 70), st.integers(0, 3), st.integers(0, 9), st.booleans()), max_size=8),
     st.randoms(),
 )
-def test_the_order_of_arrival_and_repeats_change_not_a_byte(alarms, logged, random) -> None:
-    messages = [make_alarm(r) for r, _ in alarms] + [make_alarm(r, r + n) for r, n in alarms]
+def test_the_order_of_arrival_and_repeats_change_not_a_byte(
+    alarms: list[tuple[int, int]], logged: list[tuple[int, int, int, bool]], random: Random
+) -> None:
+    messages: list[Any] = [make_alarm(r) for r, _ in alarms] + [make_alarm(r, r + n) for r, n in alarms]
     messages += [make_event(step, id=str(i), logged_at=float(at), retracted=gone) for step, i, at, gone in logged]
     messages += [
         make_feedback(random.choice(["real", "false-alarm"]), m.id, at=i % 3)
@@ -208,7 +212,7 @@ def test_the_gauges_follow_the_ledger_and_a_correction_takes_back_what_was_shown
     ledger = Ledger()
     gauges = LedgerGauges(ledger, LedgerMetrics(registry))
 
-    def shown(name):
+    def shown(name: str) -> float | None:
         return registry.get_sample_value(f"stream_detector_ledger_{name}", {"asset": "pm-1"})
 
     fill(ledger, make_alarm(8, 10), make_event(10, id="e1", logged_at=1.0))
@@ -236,13 +240,14 @@ def test_gauges_are_bounded_however_many_assets_there_are() -> None:
 
 def test_the_table_on_a_terminal_shows_every_day_whole() -> None:
     ledger = fill(Ledger(), make_alarm(8, 10), make_event(10), make_event(10 + STEPS_A_DAY))
-    console = Console(width=80, file=StringIO())
+    file = StringIO()
+    console = Console(width=80, file=file)
     print_report(report(ledger), console)
-    text = console.file.getvalue()
+    text = file.getvalue()
     for wanted in ("2026-05-01", "2026-05-02", "median 4 min", "never", "95.0%"):
         assert wanted in text
     print_report(report(Ledger()), console)
-    assert "no alarms and no events" in console.file.getvalue()
+    assert "no alarms and no events" in file.getvalue()
 
 
 def test_a_state_is_found_by_an_alarm_within_it_and_its_delay_told() -> None:
@@ -270,7 +275,7 @@ def test_the_delay_of_states_has_a_histogram_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["Pump [/a]", "Pump [red]", "pump\x1b[2J", "pump\nall  9 9 9"])
-def test_names_of_machines_are_data_in_the_table(name) -> None:
+def test_names_of_machines_are_data_in_the_table(name: str) -> None:
     output = StringIO()
     print_report(of(make_alarm(8, 10, asset=name), make_alarm(8, 10)), Console(file=output, width=200))
     assert "\x1b[2J" not in output.getvalue()

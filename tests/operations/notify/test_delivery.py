@@ -1,5 +1,5 @@
 import asyncio
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from stream_detector.metrics import ForwarderMetrics
 from stream_detector.operations.alarms.alarm_states import AlarmBook
 from stream_detector.operations.notify.delivery import Delivery, RetryPolicy, watch
-from stream_detector.operations.notify.notification import Writer
+from stream_detector.operations.notify.notification import Notification, Writer
 from stream_detector.operations.notify.receivers import DeliveryError
 from tests.support.alarm_logs import FakeReceiver, MemoryAlarmLog
 from tests.support.messages import at_step, make_alarm, make_feedback
@@ -21,7 +21,7 @@ AT_ONCE = RetryPolicy(first_seconds=0.0, longest_seconds=0.0, jitter_seconds=0.0
 class Bench:
     """A delivery with a log in memory, a clock set by hand, and restarts."""
 
-    def __init__(self, receiver=None, batch=100) -> None:
+    def __init__(self, receiver: Any = None, batch: int = 100) -> None:
         self.log = MemoryAlarmLog(batch)
         self.receiver = receiver or FakeReceiver()
         self.book = AlarmBook()
@@ -36,7 +36,7 @@ class Bench:
         )
         self.restored = False
 
-    def run(self, steps=1):
+    def run(self, steps: int = 1) -> list[tuple[str, str]]:
         async def go() -> None:
             if not self.restored:
                 await self.delivery.restore()
@@ -47,7 +47,7 @@ class Bench:
         asyncio.run(go())
         return self.receiver.told
 
-    def counted(self, name):
+    def counted(self, name: str) -> float | None:
         return self.registry.get_sample_value(
             f"stream_detector_forwarder_{name}_total", {"receiver": self.receiver.name}
         )
@@ -78,13 +78,16 @@ def test_a_receiver_that_refuses_gets_everything_in_order_later() -> None:
 
 def test_a_receiver_that_hangs_does_not_keep_another_waiting_and_loses_nothing() -> None:
     class Hanging(FakeReceiver):
-        async def deliver(self, notifications) -> None:
+        released: asyncio.Event
+
+        async def deliver(self, notifications: list[Notification]) -> None:
             await self.released.wait()
             await super().deliver(notifications)
 
     async def go() -> None:
-        hanging, healthy = Bench(Hanging("hanging")), Bench(FakeReceiver("healthy"))
-        hanging.receiver.released = asyncio.Event()
+        receiver = Hanging("hanging")
+        receiver.released = asyncio.Event()
+        hanging, healthy = Bench(receiver), Bench(FakeReceiver("healthy"))
         for bench in (hanging, healthy):
             bench.log.append(make_alarm(1), timestamp=900.0)
         tasks = [asyncio.create_task(bench.delivery.step()) for bench in (hanging, healthy)]
@@ -107,12 +110,12 @@ def test_a_receiver_that_hangs_does_not_keep_another_waiting_and_loses_nothing()
 
 def test_a_stop_in_the_middle_of_a_batch_commits_what_was_accepted_and_no_more() -> None:
     class Stuck(FakeReceiver):
-        async def deliver(self, notifications) -> None:
+        async def deliver(self, notifications: list[Notification]) -> None:
             if len(self.got) == 2:
                 await asyncio.Event().wait()
             await super().deliver(notifications)
 
-    async def go():
+    async def go() -> Any | Bench:
         bench = Bench(Stuck())
         bench.log.append(*(make_alarm(step) for step in (1, 2, 3, 4)))
         task = asyncio.create_task(bench.delivery.step())
@@ -129,11 +132,11 @@ def test_a_stop_in_the_middle_of_a_batch_commits_what_was_accepted_and_no_more()
     assert bench.run() == [(make_alarm(3).id, "raised"), (make_alarm(4).id, "raised")]
 
 
-def shelve(bench, until=10) -> None:
+def shelve(bench: Bench, until: int = 10) -> None:
     bench.book.take_feedback(make_feedback("shelve", at=0, until=at_step(until), reason="calibration"))
 
 
-def unshelve(bench) -> None:
+def unshelve(bench: Bench) -> None:
     bench.book.take_feedback(make_feedback("unshelve", at=1))
 
 
@@ -199,7 +202,9 @@ def test_a_record_that_is_no_alarm_is_passed_over() -> None:
     assert bench.log.committed == 2
 
 
-def test_an_alarm_that_the_receiver_refuses_for_good_does_not_keep_the_next_ones_from_people(caplog) -> None:
+def test_an_alarm_that_the_receiver_refuses_for_good_does_not_keep_the_next_ones_from_people(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     bench = Bench()
     bad = make_alarm(1)
     bench.receiver.never = {bad.id}
@@ -223,9 +228,11 @@ def test_of_many_reminders_only_the_one_that_is_refused_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("asked", "waited"), [(None, [1.0, 2.0, 4.0, 8.0, 10.0]), (7.0, [7.0, 7.0, 7.0, 8.0, 10.0]), (60.0, [60.0] * 5)]
 )
-def test_waits_grow_and_are_as_long_as_the_receiver_asks(monkeypatch, asked, waited) -> None:
+def test_waits_grow_and_are_as_long_as_the_receiver_asks(
+    monkeypatch: pytest.MonkeyPatch, asked: float | None, waited: list[float]
+) -> None:
     class Busy(FakeReceiver):
-        async def deliver(self, notifications) -> None:
+        async def deliver(self, notifications: list[Notification]) -> None:
             if self.refusals:
                 self.refusals -= 1
                 raise DeliveryError("429", asked)
@@ -233,7 +240,7 @@ def test_waits_grow_and_are_as_long_as_the_receiver_asks(monkeypatch, asked, wai
 
     slept = []
 
-    async def sleep(seconds) -> None:
+    async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
@@ -266,7 +273,7 @@ class Mortal(FakeReceiver):
 
     lives: ClassVar[list[tuple[int, bool]]] = []
 
-    async def deliver(self, notifications):
+    async def deliver(self, notifications: list[Notification]) -> None:
         if not self.lives:
             return await super().deliver(notifications)
         left, taken = self.lives[0]
@@ -282,11 +289,11 @@ class Mortal(FakeReceiver):
 class UncommittedLog(MemoryAlarmLog):
     """Some of the commits are never made."""
 
-    def __init__(self, batch, skipped) -> None:
+    def __init__(self, batch: int, skipped: set[Any] | set[int]) -> None:
         super().__init__(batch)
         self.skipped, self.commits = skipped, 0
 
-    async def commit(self, untold) -> None:
+    async def commit(self, untold: frozenset[Any]) -> None:
         self.commits += 1
         if self.commits not in self.skipped:
             await super().commit(untold)
@@ -299,7 +306,9 @@ inputs = st.lists(
 
 @given(inputs, st.integers(1, 3), st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=5),
        st.sets(st.integers(1, 12)))  # fmt: skip
-def test_whenever_the_forwarder_is_killed_every_alarm_that_should_be_told_is_told(given, batch, lives, skipped) -> None:
+def test_whenever_the_forwarder_is_killed_every_alarm_that_should_be_told_is_told(
+    given: list[tuple[str, int]], batch: int, lives: list[Any], skipped: set[Any] | set[int]
+) -> None:
     bench = Bench(Mortal(), batch)
     bench.log = UncommittedLog(batch, skipped)
     bench.receiver.lives = list(lives)
@@ -314,7 +323,10 @@ def test_whenever_the_forwarder_is_killed_every_alarm_that_should_be_told_is_tol
             else:
                 return
 
-    raised, cleared, shelved, must_be_told = set(), set(), False, set()
+    raised: set[str] = set()
+    cleared: set[str] = set()
+    must_be_told: set[str] = set()
+    shelved = False
     for at, (what, number) in enumerate([*given, ("unshelve", 0)]):
         alarm_id = make_alarm(number).id if number else ""
         if what == "raise" and alarm_id not in raised:

@@ -1,3 +1,5 @@
+from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -41,7 +43,7 @@ def test_the_korean_text_is_korean_and_in_the_plants_time() -> None:
     "changes", [{}, {"probability": None}, {"top_sensors": []}, {"recipe": "lstm"}, {"costs": make_alarm(1).costs}]
 )
 @pytest.mark.parametrize("state", ["raised", "cleared", "suppressed"])
-def test_every_text_is_complete_whatever_is_unknown(language, changes, state) -> None:
+def test_every_text_is_complete_whatever_is_unknown(language: str, changes: dict[str, Any], state: str) -> None:
     notification = Writer(language).write(make_alarm(300, **changes), state, MIDNIGHT + 36_600, "calibration")
     for text in notification.texts.values():
         assert text
@@ -49,7 +51,7 @@ def test_every_text_is_complete_whatever_is_unknown(language, changes, state) ->
         assert "{" not in text
 
 
-def test_a_plant_may_replace_a_single_template(tmp_path) -> None:
+def test_a_plant_may_replace_a_single_template(tmp_path: Path) -> None:
     (tmp_path / "ko").mkdir()
     (tmp_path / "ko" / "action.j2").write_text("{{ asset }}: call the shift leader")
     texts = Writer("ko", folder=tmp_path).write(make_alarm(300), "raised").texts
@@ -58,14 +60,14 @@ def test_a_plant_may_replace_a_single_template(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{{ nothing_of_that_name }}", "{% if %}"])
-def test_a_template_that_cannot_be_used_is_a_mistake_of_the_user(tmp_path, content) -> None:
+def test_a_template_that_cannot_be_used_is_a_mistake_of_the_user(tmp_path: Path, content: str) -> None:
     (tmp_path / "en").mkdir()
     (tmp_path / "en" / "why.j2").write_text(content)
     with pytest.raises(UsageError, match="template"):
         Writer("en", folder=tmp_path)
 
 
-def test_a_template_that_fails_on_one_alarm_does_not_keep_it_from_people(tmp_path) -> None:
+def test_a_template_that_fails_on_one_alarm_does_not_keep_it_from_people(tmp_path: Path) -> None:
     (tmp_path / "ko").mkdir()
     (tmp_path / "ko" / "why.j2").write_text("{{ 1 / top_sensors | length }}")
     notification = Writer("ko", folder=tmp_path).write(make_alarm(300, top_sensors=[]), "raised")
@@ -104,7 +106,7 @@ def test_a_signature_holds_for_this_body_this_secret_and_a_while() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_two_plants_with_machines_of_the_same_name_are_told_apart(language) -> None:
+def test_two_plants_with_machines_of_the_same_name_are_told_apart(language: str) -> None:
     ulsan, pohang = (Writer(language, site=site).write(make_alarm(300), "raised") for site in ("ulsan", "pohang"))
     assert ulsan.texts["summary"].startswith("ulsan, pm-1: ")
     assert ulsan.key != pohang.key

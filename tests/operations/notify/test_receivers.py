@@ -1,11 +1,12 @@
 import asyncio
-from typing import Never
+from collections.abc import Callable
+from typing import Any, Never
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from stream_detector.operations.notify.notification import Writer
+from stream_detector.operations.notify.notification import Notification, Writer
 from stream_detector.operations.notify.receivers import Alertmanager, DeliveryError, RefusedError, Webhook
 from tests.support import monitoring
 from tests.support.http_receiver import HttpReceiver
@@ -15,7 +16,7 @@ from tests.support.paths import DEPLOY
 CONFIGURATION = DEPLOY / "alertmanager" / "alertmanager.yml"
 
 
-def deliver(make, *notifications, timeout_seconds=5.0) -> None:
+def deliver(make: Callable[..., Any], *notifications: Notification, timeout_seconds: float = 5.0) -> None:
     async def go() -> None:
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         async with aiohttp.ClientSession(timeout=timeout) as session:
@@ -57,10 +58,10 @@ def test_a_receiver_that_is_not_there_or_refuses_says_so() -> None:
     ],
 )
 def test_a_refusal_of_the_content_is_told_from_one_that_would_meet_every_alarm(
-    status, headers, kind, wait_seconds
+    status: int, headers: dict[str, Any], kind: type[Any], wait_seconds: float | None
 ) -> None:
-    async def go():
-        async def answer(_):
+    async def go() -> Any:
+        async def answer(_: Any) -> Any:
             return web.Response(status=status, headers=headers)
 
         app = web.Application()
@@ -82,10 +83,10 @@ def test_a_refusal_of_the_content_is_told_from_one_that_would_meet_every_alarm(
 
 def test_a_redirect_is_no_acceptance() -> None:
     async def go() -> None:
-        async def elsewhere(_) -> Never:
+        async def elsewhere(_: Any) -> Never:
             raise web.HTTPFound("/login")
 
-        async def login(_):
+        async def login(_: Any) -> Any:
             return web.Response(text="please log in")
 
         app = web.Application()

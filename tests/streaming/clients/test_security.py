@@ -32,8 +32,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 def settings_for(
     secured: Secured, door: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: str | None
 ) -> Settings:
-    for name, value in secured.variables(door, folder).items():
-        monkeypatch.setenv(name, value)
+    for variable, given in secured.variables(door, folder).items():
+        monkeypatch.setenv(variable, given)
     monkeypatch.setattr(librdkafka, "CONNECT_SECONDS", 3.0)  # a refusal is the same after three seconds
     for name, value in changes.items():
         variable = f"STREAM_DETECTOR_{name.upper()}"

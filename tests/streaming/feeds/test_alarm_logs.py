@@ -3,6 +3,8 @@
 import asyncio
 import doctest
 import json
+from collections.abc import Collection
+from types import ModuleType
 
 import pytest
 
@@ -12,6 +14,7 @@ from stream_detector.messages import AlarmStateChange, to_bytes
 from stream_detector.operations.ledger import ledger
 from stream_detector.operations.notify import notification, receivers
 from stream_detector.operations.record_guard import RecordGuard
+from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.feeds import forwarder_process
 from stream_detector.streaming.feeds.alarm_logs import EVERY_ALARM, OF_ASSET, KafkaAlarmLog
 from stream_detector.streaming.readers import committed_log
@@ -19,7 +22,7 @@ from tests.support.messages import make_alarm
 
 
 @pytest.mark.parametrize("module", [forwarder_process, moment, notification, ledger, receivers])
-def test_the_examples_in_the_docstrings_hold(module) -> None:
+def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
 
 
@@ -30,28 +33,29 @@ def test_two_webhooks_of_one_host_keep_progress_of_their_own() -> None:
 
 
 class FakeCommittedLog:
-    def __init__(self, records) -> None:
-        self.metadata, self.committed, self._records = {0: ""}, "", records
+    def __init__(self, records: "list[FakeRecord]") -> None:
+        self.metadata: dict[TopicPartition, str] = {}
+        self.committed, self._records = "", records
 
-    async def before(self, seconds):
+    async def before(self, seconds: float) -> "list[FakeRecord]":
         return self._records
 
-    async def commit(self, metadata="") -> None:
-        self.metadata = {0: metadata}
+    async def commit(self, metadata: str = "") -> None:
+        self.metadata = {TopicPartition("alarms", 0): metadata}
 
 
 class FakeRecord:
     topic, partition, timestamp = "alarms", 0, 1_000
 
-    def __init__(self, offset, value) -> None:
+    def __init__(self, offset: int, value: bytes) -> None:
         self.offset, self.value = offset, value
 
 
-async def round_trip(untold):
+async def round_trip(untold: set[str]) -> tuple[str, Collection[str]]:
     records = [FakeRecord(step, to_bytes(make_alarm(step))) for step in range(5)]
     log = KafkaAlarmLog(FakeCommittedLog(records), "alarms", 60.0, RecordGuard())
     await log.commit(untold)
-    return log._committed.metadata[0], (await log.restore()).untold
+    return log._committed.metadata[TopicPartition("alarms", 0)], (await log.restore()).untold
 
 
 def test_alarms_held_back_travel_in_the_commit_and_too_many_stand_for_all() -> None:
@@ -93,7 +97,7 @@ def test_a_part_that_the_kafka_client_breaks_off_ends_the_forwarder_and_not_in_s
     with pytest.raises(StalledError, match="the delivery to x was broken off"):
         asyncio.run(forwarder_process._for_ever("the delivery to x", broken_off()))
 
-    async def stopped():
+    async def stopped() -> bool:
         task = asyncio.create_task(forwarder_process._for_ever("x", asyncio.sleep(60)))
         await asyncio.sleep(0)
         task.cancel()
@@ -103,7 +107,7 @@ def test_a_part_that_the_kafka_client_breaks_off_ends_the_forwarder_and_not_in_s
     assert asyncio.run(stopped())
 
 
-def test_a_call_that_the_kafka_client_breaks_off_is_made_again(monkeypatch) -> None:
+def test_a_call_that_the_kafka_client_breaks_off_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committed_log, "RETRY_SECONDS", 0.0)
     outcomes = [asyncio.CancelledError(), TimeoutError(), None]
 

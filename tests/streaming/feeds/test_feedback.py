@@ -2,12 +2,14 @@ import pytest
 
 from stream_detector.__main__ import main
 from stream_detector.messages import Feedback, from_iso
-from tests.support.kafka import create_topic
+from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.topics import records_of
 
 
 @pytest.mark.kafka
-def test_feedback_from_the_command_line_reaches_its_topic(kafka, unique_name, monkeypatch, capsys) -> None:
+def test_feedback_from_the_command_line_reaches_its_topic(
+    kafka: Kafka | ExistingKafka, unique_name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     create_topic(kafka.bootstrap, unique_name)
     monkeypatch.setenv("STREAM_DETECTOR_TOPIC_FEEDBACK", unique_name)
     arguments = ["shelve", "--asset", "pm-1", "--for", "8h", "--reason", "calibration", "--who", "shift leader"]
@@ -31,6 +33,8 @@ def test_feedback_from_the_command_line_reaches_its_topic(kafka, unique_name, mo
         (["forget"], "acknowledge"),
     ],
 )
-def test_incomplete_feedback_is_refused_with_what_is_missing(arguments, wanted, capsys) -> None:
+def test_incomplete_feedback_is_refused_with_what_is_missing(
+    arguments: list[str], wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["feedback", *arguments, "--asset", "pm-1"]) == 2
     assert wanted in capsys.readouterr().err

@@ -10,18 +10,21 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 import pytest
 from aiokafka.admin import NewPartitions
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream_detector.__main__ import main
-from stream_detector.messages import AlarmStateChange, from_iso, to_bytes, to_iso
+from stream_detector.messages import Alarm, AlarmStateChange, Feedback, LoggedEvent, from_iso, to_bytes, to_iso
 from stream_detector.operations.signing import verify
 from tests.fuzz.corpus import OPERATIONS_RECORDS
 from tests.support.http_receiver import HttpReceiver
-from tests.support.kafka import create_topic, with_admin
+from tests.support.kafka import ExistingKafka, Kafka, create_topic, with_admin
 from tests.support.messages import make_alarm, make_feedback
 from tests.support.monitoring import Alertmanager, why_no_monitoring
 from tests.support.paths import DEPLOY
@@ -34,7 +37,7 @@ ALERTMANAGER_CONFIG = DEPLOY / "alertmanager" / "alertmanager.yml"
 class Forwarder:
     """`stream-detector forward` on topics of its own; it can be killed and started again."""
 
-    def __init__(self, bootstrap, name, folder, **settings) -> None:
+    def __init__(self, bootstrap: str, name: str, folder: Path, **settings: object) -> None:
         self.bootstrap, self.folder = bootstrap, folder
         self.topics = {part: f"{name}-{part}" for part in ("alarms", "feedback", "events", "alarm_states")}
         for topic in self.topics.values():
@@ -54,9 +57,9 @@ class Forwarder:
             **{f"STREAM_DETECTOR_FORWARD_{key}": str(value) for key, value in settings.items()},
         }
         self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
-        self.process = None
+        self.process: subprocess.Popen[str]
 
-    def start(self):
+    def start(self) -> Self:
         with (self.folder / "forwarder.log").open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "stream_detector", "forward"],
@@ -77,23 +80,23 @@ class Forwarder:
         return self
 
     @property
-    def log(self):
+    def log(self) -> str:
         return (self.folder / "forwarder.log").read_text()
 
-    def ready(self):
+    def ready(self) -> bool:
         try:
             return urllib.request.urlopen(self.metrics_url.replace("metrics", "readyz"), timeout=2).status == 200
         except OSError:
             return False
 
-    def why_not_ready(self):
+    def why_not_ready(self) -> str:
         try:
             urllib.request.urlopen(self.metrics_url.replace("metrics", "readyz"), timeout=2)
         except urllib.error.HTTPError as refusal:
             return refusal.read().decode()
         return ""
 
-    def metric(self, name):
+    def metric(self, name: str) -> dict[str, float]:
         text = urllib.request.urlopen(self.metrics_url, timeout=5).read().decode()
         return {
             line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1])
@@ -101,12 +104,12 @@ class Forwarder:
             if line.startswith(f"stream_detector_{name}")
         }
 
-    def send(self, part, *messages) -> None:
+    def send(self, part: str, *messages: Alarm | Feedback | LoggedEvent) -> None:
         for message in messages:
             self.producer.produce(self.topics[part], to_bytes(message), key=message.asset.encode())
         assert self.producer.flush(20) == 0
 
-    def changes(self):
+    def changes(self) -> list[AlarmStateChange]:
         topic = self.topics["alarm_states"]
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "none", "enable.auto.commit": False})
         consumer.assign([TopicPartition(topic, partition, 0) for partition in range(2)])
@@ -119,7 +122,7 @@ class Forwarder:
         self.process.wait()
         self.process.stdout.close()
 
-    def stop(self, seconds=15):
+    def stop(self, seconds: float = 15) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(seconds)
@@ -127,11 +130,15 @@ class Forwarder:
         return code
 
 
-@pytest.fixture
-def forwarder(kafka, unique_name, tmp_path):
-    made = []
+StartForwarder = Callable[..., Forwarder]
+Found = TypeVar("Found")
 
-    def make(**settings):
+
+@pytest.fixture
+def forwarder(kafka: Kafka | ExistingKafka, unique_name: str, tmp_path: Path) -> Iterator[StartForwarder]:
+    made: list[Forwarder] = []
+
+    def make(**settings: object) -> Forwarder:
         made.append(Forwarder(kafka.bootstrap, unique_name, tmp_path, **settings).start())
         return made[-1]
 
@@ -141,7 +148,7 @@ def forwarder(kafka, unique_name, tmp_path):
             running.kill()
 
 
-def until(condition, seconds=60.0):
+def until(condition: Callable[[], Found], seconds: float = 60.0) -> Found:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -149,11 +156,11 @@ def until(condition, seconds=60.0):
     return found
 
 
-def ids(receiver):
+def ids(receiver: HttpReceiver) -> list[tuple[str, str]]:
     return [(body["alarm"]["id"], body["status"]) for body in receiver.bodies]
 
 
-def test_a_webhook_gets_signed_texts_in_korean_within_seconds(forwarder, tmp_path) -> None:
+def test_a_webhook_gets_signed_texts_in_korean_within_seconds(forwarder: StartForwarder, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("a secret\n")
     with HttpReceiver() as receiver:
         running = forwarder(
@@ -170,7 +177,9 @@ def test_a_webhook_gets_signed_texts_in_korean_within_seconds(forwarder, tmp_pat
         assert running.stop() == 0
 
 
-def test_a_receiver_that_fails_hangs_and_comes_back_loses_nothing_and_holds_up_nobody(forwarder) -> None:
+def test_a_receiver_that_fails_hangs_and_comes_back_loses_nothing_and_holds_up_nobody(
+    forwarder: StartForwarder,
+) -> None:
     with HttpReceiver() as broken, HttpReceiver() as healthy:
         running = forwarder(WEBHOOK_URLS=f"{broken.url},{healthy.url}")
         alarms = [make_alarm(step, asset=f"pm-{step % 3}") for step in range(12)]
@@ -195,7 +204,7 @@ def test_a_receiver_that_fails_hangs_and_comes_back_loses_nothing_and_holds_up_n
         until(lambda: running.metric("forwarder_pending")["stream_detector_forwarder_pending_alarms"] == 0)
 
 
-def test_a_kill_while_the_receiver_is_down_loses_nothing(forwarder) -> None:
+def test_a_kill_while_the_receiver_is_down_loses_nothing(forwarder: StartForwarder) -> None:
     with HttpReceiver() as receiver:
         running = forwarder(WEBHOOK_URLS=receiver.url)
         running.send("alarms", make_alarm(1))
@@ -218,7 +227,7 @@ def test_a_kill_while_the_receiver_is_down_loses_nothing(forwarder) -> None:
 
 
 @pytest.mark.prometheus
-def test_alertmanager_holds_an_alarm_past_its_resolve_time_and_clears_it(forwarder) -> None:
+def test_alertmanager_holds_an_alarm_past_its_resolve_time_and_clears_it(forwarder: StartForwarder) -> None:
     if reason := why_no_monitoring():
         pytest.skip(reason)
     now = datetime.now(UTC).timestamp()
@@ -248,11 +257,11 @@ def test_alertmanager_holds_an_alarm_past_its_resolve_time_and_clears_it(forward
         assert operators.bodies[-1]["status"] == "resolved"
 
 
-def _end(alertmanager):
+def _end(alertmanager: Any) -> float:
     return max((from_iso(alert["endsAt"]) for alert in alertmanager.alerts()), default=0.0)
 
 
-def test_states_are_events_with_who_when_and_why_and_a_shelf_outlives_a_restart(forwarder) -> None:
+def test_states_are_events_with_who_when_and_why_and_a_shelf_outlives_a_restart(forwarder: StartForwarder) -> None:
     with HttpReceiver() as receiver:
         running = forwarder(WEBHOOK_URLS=receiver.url)
         now = time.time()
@@ -282,7 +291,12 @@ def test_states_are_events_with_who_when_and_why_and_a_shelf_outlives_a_restart(
         assert running.changes()[0].why == "x7 is being calibrated"
 
 
-def test_no_record_that_anybody_writes_keeps_the_next_alarm_from_people(forwarder, kafka, capsys, monkeypatch) -> None:
+def test_no_record_that_anybody_writes_keeps_the_next_alarm_from_people(
+    forwarder: StartForwarder,
+    kafka: Kafka | ExistingKafka,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with HttpReceiver() as receiver:
         running = forwarder(WEBHOOK_URLS=receiver.url)
 
@@ -313,7 +327,7 @@ def test_no_record_that_anybody_writes_keeps_the_next_alarm_from_people(forwarde
     assert "pm-9" in capsys.readouterr().out
 
 
-def test_an_alarm_that_the_receiver_refuses_for_good_holds_up_none_of_the_next(forwarder) -> None:
+def test_an_alarm_that_the_receiver_refuses_for_good_holds_up_none_of_the_next(forwarder: StartForwarder) -> None:
     with HttpReceiver() as receiver:
         receiver.never = [make_alarm(1).id]
         running = forwarder(WEBHOOK_URLS=receiver.url)
@@ -324,7 +338,9 @@ def test_an_alarm_that_the_receiver_refuses_for_good_holds_up_none_of_the_next(f
         assert f"refuses alarm {make_alarm(1).id}" in running.log
 
 
-def test_an_alarm_held_back_is_told_though_partitions_were_added_and_the_forwarder_was_killed(forwarder, kafka) -> None:
+def test_an_alarm_held_back_is_told_though_partitions_were_added_and_the_forwarder_was_killed(
+    forwarder: StartForwarder, kafka: Kafka | ExistingKafka
+) -> None:
     with HttpReceiver() as receiver:
         running = forwarder(WEBHOOK_URLS=receiver.url)
         now = time.time()
@@ -352,10 +368,10 @@ def test_an_alarm_held_back_is_told_though_partitions_were_added_and_the_forward
         )
 
 
-def committed_notes(running):
+def committed_notes(running: Forwarder) -> str:
     """What the commits of the webhook's progress carry."""
 
-    async def ask(admin):
+    async def ask(admin: Any) -> str:
         groups = [name for name, *_ in await admin.list_consumer_groups()]
         group = next(name for name in groups if name.startswith(f"{running.environment['STREAM_DETECTOR_GROUP']}-f")
                      and "webhook" in name)  # fmt: skip
@@ -365,7 +381,9 @@ def committed_notes(running):
     return with_admin(running.bootstrap, ask)
 
 
-def test_two_forwarders_by_mistake_tell_each_alarm_once_or_twice_and_their_states_agree(forwarder, tmp_path) -> None:
+def test_two_forwarders_by_mistake_tell_each_alarm_once_or_twice_and_their_states_agree(
+    forwarder: StartForwarder, tmp_path: Path
+) -> None:
     with HttpReceiver() as receiver:
         first = forwarder(WEBHOOK_URLS=receiver.url)
         (tmp_path / "second").mkdir()
@@ -401,7 +419,9 @@ def test_two_forwarders_by_mistake_tell_each_alarm_once_or_twice_and_their_state
         }
 
 
-def test_in_an_outage_it_says_that_it_is_blind_and_does_not_fill_the_log(own_kafka, unique_name, tmp_path) -> None:
+def test_in_an_outage_it_says_that_it_is_blind_and_does_not_fill_the_log(
+    own_kafka: Kafka, unique_name: str, tmp_path: Path
+) -> None:
     with HttpReceiver() as receiver:
         running = Forwarder(own_kafka.bootstrap, unique_name, tmp_path, WEBHOOK_URLS=receiver.url).start()
         try:
@@ -421,7 +441,7 @@ def test_in_an_outage_it_says_that_it_is_blind_and_does_not_fill_the_log(own_kaf
             running.kill()
 
 
-def test_the_ledger_shows_in_the_metrics(forwarder) -> None:
+def test_the_ledger_shows_in_the_metrics(forwarder: StartForwarder) -> None:
     with HttpReceiver() as receiver:
         running = forwarder(WEBHOOK_URLS=receiver.url)
         running.send("alarms", make_alarm(8), make_alarm(8, 10))
@@ -432,7 +452,9 @@ def test_the_ledger_shows_in_the_metrics(forwarder) -> None:
         until(lambda: running.metric("ledger_saved").get('stream_detector_ledger_saved{asset="pm-1"}') == 95.0)
 
 
-def test_a_broker_that_goes_away_and_comes_back_costs_no_alarm(own_kafka, unique_name, tmp_path) -> None:
+def test_a_broker_that_goes_away_and_comes_back_costs_no_alarm(
+    own_kafka: Kafka, unique_name: str, tmp_path: Path
+) -> None:
     with HttpReceiver() as receiver:
         running = Forwarder(own_kafka.bootstrap, unique_name, tmp_path, WEBHOOK_URLS=receiver.url).start()
         try:
@@ -455,7 +477,7 @@ def test_a_broker_that_goes_away_and_comes_back_costs_no_alarm(own_kafka, unique
 
 
 @pytest.mark.parametrize(("settings", "wanted"), [({}, "no receiver is named"), ({"LANGUAGE": "tlh"}, "en, ko")])
-def test_a_mistake_in_the_settings_is_told_in_a_sentence(settings, wanted) -> None:
+def test_a_mistake_in_the_settings_is_told_in_a_sentence(settings: dict[str, str], wanted: str) -> None:
     environment = {
         **os.environ,
         "STREAM_DETECTOR_BOOTSTRAP": "127.0.0.1:1",

@@ -1,5 +1,8 @@
 import json
 import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -11,13 +14,13 @@ from stream_detector.operations.ledger.report import report
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
 from stream_detector.streaming.readers.topic_reader import TopicRecord
-from tests.support.kafka import create_topic
+from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.messages import MIDNIGHT, make_alarm, make_event, make_feedback
 
 SETTINGS = Settings()
 
 
-def record(topic, value, key=b"pm-1"):
+def record(topic: str, value: bytes | None, key: bytes | None = b"pm-1") -> TopicRecord:
     return TopicRecord(topic, 0, 0, 0, key, value)
 
 
@@ -37,7 +40,7 @@ def test_a_tombstone_is_no_fault() -> None:
 
 
 @pytest.fixture
-def topics(kafka, unique_name, monkeypatch):
+def topics(kafka: Kafka | ExistingKafka, unique_name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     names = {name: f"{unique_name}-{name}" for name in ("alarms", "events", "feedback")}
     for name, topic in names.items():
         create_topic(kafka.bootstrap, topic, partitions=3)
@@ -45,7 +48,7 @@ def topics(kafka, unique_name, monkeypatch):
     return names
 
 
-def send(bootstrap, topic, messages) -> None:
+def send(bootstrap: str, topic: str, messages: Iterable[Any]) -> None:
     producer = Producer({"bootstrap.servers": bootstrap})
     for message in messages:
         producer.produce(topic, to_bytes(message), key=(message.asset or "pm-1").encode())
@@ -53,7 +56,9 @@ def send(bootstrap, topic, messages) -> None:
 
 
 @pytest.mark.kafka
-def test_the_command_rebuilds_the_same_ledger_from_topics_in_any_order(kafka, topics, tmp_path, capsys) -> None:
+def test_the_command_rebuilds_the_same_ledger_from_topics_in_any_order(
+    kafka: Kafka | ExistingKafka, topics: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     alarms = [make_alarm(r, asset=a) for r in range(0, 400, 20) for a in ("pm-1", "pm-2")]
     alarms += [make_alarm(r, r + 2, asset=a) for r in range(0, 400, 20) for a in ("pm-1", "pm-2")]
     events = [make_event(step, asset=a) for step in range(2, 400, 50) for a in ("pm-1", "pm-2")]
@@ -85,7 +90,9 @@ def test_the_command_rebuilds_the_same_ledger_from_topics_in_any_order(kafka, to
 
 
 @pytest.mark.kafka
-def test_a_topic_that_does_not_exist_is_named_and_read_as_empty(kafka, unique_name, monkeypatch, capsys) -> None:
+def test_a_topic_that_does_not_exist_is_named_and_read_as_empty(
+    kafka: Kafka | ExistingKafka, unique_name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("STREAM_DETECTOR_TOPIC_EVENTS", unique_name)
     assert main(["ledger", "--bootstrap", kafka.bootstrap]) == 0
     assert f"{unique_name} does not exist" in capsys.readouterr().err
@@ -99,7 +106,9 @@ def test_a_topic_that_does_not_exist_is_named_and_read_as_empty(kafka, unique_na
         (["--bootstrap", "127.0.0.1:1"], "cannot read"),
     ],
 )
-def test_a_mistake_is_explained_without_a_traceback(arguments, wanted, capsys) -> None:
+def test_a_mistake_is_explained_without_a_traceback(
+    arguments: list[str], wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["ledger", *arguments]) in (1, 2)
     error = capsys.readouterr().err
     assert wanted in error

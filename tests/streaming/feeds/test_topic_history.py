@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,13 +10,13 @@ from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.topic_history import HistoryCollector
 from stream_detector.streaming.readers.topic_reader import TopicRecord
-from tests.support.kafka import create_topic
+from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.messages import make_alarm, make_event, make_feedback
 
 SETTINGS = Settings()
 
 
-def collect(*records, settings=SETTINGS):
+def collect(*records: tuple[Any, ...], settings: Settings = SETTINGS) -> HistoryCollector:
     collector = HistoryCollector(settings)
     for offset, (topic, message) in enumerate(records):
         value = message if isinstance(message, bytes | None) else json.dumps(message).encode()
@@ -22,7 +24,7 @@ def collect(*records, settings=SETTINGS):
     return collector
 
 
-def reading(sensor, time, value, **more):
+def reading(sensor: str, time: int | str, value: float, **more: str) -> tuple[str, dict[str, float | str]]:
     return SETTINGS.topic_readings, {"sensor": sensor, "time": time, "value": value, **more}
 
 
@@ -105,14 +107,14 @@ def test_a_key_as_long_as_a_book_is_named_by_its_beginning() -> None:
     assert len(str(refused.value)) < 300
 
 
-def test_a_field_mapping_applies_to_history_as_it_does_online(tmp_path) -> None:
+def test_a_field_mapping_applies_to_history_as_it_does_online(tmp_path: Path) -> None:
     (tmp_path / "mapping.json").write_text('{"time": "ts", "value": "v"}')
     settings = Settings(field_mapping_file=tmp_path / "mapping.json")
     record = (settings.topic_readings, {"sensor": "x1", "ts": 60, "v": 2.0})
     assert collect(record, settings=settings).history().times.tolist() == [60.0]
 
 
-def test_what_re_keying_has_translated_already_is_not_translated_again(tmp_path) -> None:
+def test_what_re_keying_has_translated_already_is_not_translated_again(tmp_path: Path) -> None:
     (tmp_path / "mapping.json").write_text('{"time": "ts", "value": "v"}')
     (tmp_path / "assets.json").write_text('{"x1": "pm-1"}')
     settings = Settings(field_mapping_file=tmp_path / "mapping.json", sensor_assets_file=tmp_path / "assets.json")
@@ -123,7 +125,7 @@ def test_what_re_keying_has_translated_already_is_not_translated_again(tmp_path)
 
 @pytest.mark.kafka
 def test_a_file_that_was_replayed_comes_back_from_the_topics_as_the_trainer_reads_it(
-    kafka, unique_name, monkeypatch, tmp_path
+    kafka: Kafka | ExistingKafka, unique_name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from stream_detector.__main__ import main
     from trainer.data.dataset import read_dataset

@@ -65,7 +65,7 @@ async def test_an_asset_that_is_gone_has_no_snapshot_until_it_comes_back() -> No
 async def test_a_snapshot_of_another_is_refused(changes: dict[str, object], why: str) -> None:
     broker = LocalBroker()
     write(broker, "m", b"mine", 50)
-    write(broker, "m", b"another's", **({"offset": 60} | changes))  # type: ignore[arg-type]
+    write(broker, "m", b"another's", **({"offset": 60} | changes))
     assert await snapshots_of(broker, end=100) == {"m": b"mine"}
 
 

@@ -7,6 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
@@ -14,14 +17,14 @@ from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
 from stream_detector.messages import Reading
 from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, Route
-from tests.support.kafka import create_topic, free_port
+from tests.support.kafka import ExistingKafka, Kafka, create_topic, free_port
 from tests.support.topics import records_of
 
 BY_TOPIC = {"topic_pattern": "plant/(?P<asset>[^/]+)/(?P<sensor>[^/]+)", "time": "ts", "value": "v"}
 
 
 def test_the_asset_of_a_message_comes_from_it_or_its_topic_or_the_sensors_map_or_the_command() -> None:
-    def key(mapping, topic, payload):
+    def key(mapping: dict[str, Any], topic: str, payload: dict[str, Any]) -> bytes | None:
         route = Route(FieldMapping(**mapping), {"x7": "pm-7"}, "pm-1")
         return route.record(topic, json.dumps(payload).encode(), 0.0)[0]
 
@@ -39,12 +42,12 @@ NO_ADDRESSES = ["localhost:1883", "http://localhost", "mqtt://", "mqtt://host:po
 
 
 @pytest.mark.parametrize("url", NO_ADDRESSES)
-def test_an_address_that_is_none_is_refused(url) -> None:
+def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(UsageError):
         MqttAddress.parse(url)
 
 
-def test_an_address_has_the_usual_port_and_its_password_in_a_file(tmp_path) -> None:
+def test_an_address_has_the_usual_port_and_its_password_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("a secret\n")
     assert MqttAddress.parse("mqtt://broker") == MqttAddress("broker", 1883, tls=False)
     found = MqttAddress.parse("mqtts://me@broker", tmp_path / "password")
@@ -54,7 +57,7 @@ def test_an_address_has_the_usual_port_and_its_password_in_a_file(tmp_path) -> N
 class Mosquitto:
     """A real broker that keeps its sessions on disk."""
 
-    def __init__(self, program, folder) -> None:
+    def __init__(self, program: str, folder: Path) -> None:
         self.port = free_port()
         self._program = program
         self._config = folder / "mosquitto.conf"
@@ -63,7 +66,7 @@ class Mosquitto:
             f"persistence_location {folder}/\nuser {os.environ.get('USER', 'root')}\n"
         )
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
 
@@ -80,20 +83,23 @@ class Mosquitto:
         self.client.loop_start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.client.disconnect()
         self.client.loop_stop()
         self._process.terminate()
         self._process.wait(10)
 
-    def publish(self, topic, *payloads, retain=False) -> None:
+    def publish(self, topic: str, *payloads: Any, retain: bool = False) -> None:
         for payload in payloads:
             content = payload if isinstance(payload, bytes) else json.dumps(payload)
             self.client.publish(topic, content, qos=1, retain=retain).wait_for_publish(10)
 
 
+StartBridge = Callable[..., subprocess.Popen[str]]
+
+
 @pytest.fixture
-def mosquitto(tmp_path):
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         pytest.skip("no `mosquitto` on PATH (Debian: mosquitto)")
@@ -102,12 +108,14 @@ def mosquitto(tmp_path):
 
 
 @pytest.fixture
-def bridge(kafka, unique_name, mosquitto, tmp_path):
+def bridge(
+    kafka: Kafka | ExistingKafka, unique_name: str, mosquitto: Mosquitto, tmp_path: Path
+) -> Iterator[StartBridge]:
     create_topic(kafka.bootstrap, unique_name, partitions=2)
     (tmp_path / "mapping.json").write_text(json.dumps(BY_TOPIC))
     running = []
 
-    def start():
+    def start() -> Any:
         log = (tmp_path / "bridge.log").open("ab")
         process = subprocess.Popen(
             [
@@ -137,7 +145,7 @@ def bridge(kafka, unique_name, mosquitto, tmp_path):
 
 @pytest.mark.kafka
 def test_readings_come_through_under_their_asset_and_a_killed_bridge_loses_none(
-    kafka, unique_name, mosquitto, bridge
+    kafka: Kafka | ExistingKafka, unique_name: str, mosquitto: Mosquitto, bridge: StartBridge
 ) -> None:
     first = bridge()
     mosquitto.publish("plant/pm-1/x7", *({"ts": 1_777_636_800 + n, "v": float(n)} for n in range(20)))

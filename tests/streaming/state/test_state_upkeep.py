@@ -27,7 +27,7 @@ STATE = TopicPartition(SETTINGS.topic_state, 0)
 async def planned(rig: Rig, committed: int | None = None) -> None:
     if committed is not None:
         rig.group_committed(committed, '{"low":0}')
-    await rig.pipeline.plan({0}, rig)  # type: ignore[arg-type]
+    await rig.pipeline.plan({0}, rig)
 
 
 def state_of(rig: Rig) -> PartitionState:
@@ -166,9 +166,9 @@ async def test_partitions_without_state_are_left_alone_until_there_is_some() -> 
 
     rig.planner._extend_topics = extend
     rig.pipeline.state_partitions = 1
-    assert set(await rig.pipeline.plan({0, 1, 2}, rig)) == {0}  # type: ignore[arg-type]
+    assert set(await rig.pipeline.plan({0, 1, 2}, rig)) == {0}
     assert rig.pipeline.left_alone == {1, 2}
     rig.broker.create_topic(SETTINGS.topic_state, 3)
     counts[SETTINGS.topic_state] = 3
-    assert set(await rig.pipeline.plan({0, 1, 2}, rig)) == {0, 1, 2}  # type: ignore[arg-type]
+    assert set(await rig.pipeline.plan({0, 1, 2}, rig)) == {0, 1, 2}
     assert not rig.pipeline.left_alone

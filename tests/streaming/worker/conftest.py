@@ -24,7 +24,7 @@ def start(tmp_path: Path, bundle: Path) -> Iterator[Start]:
 
     def start(bootstrap: str, prefix: str, **options: object) -> WorkerProcess:
         options = {"bundle": bundle, "log": tmp_path / f"{len(started)}.log", **options}
-        worker = WorkerProcess(bootstrap, prefix, **options)  # type: ignore[arg-type]
+        worker = WorkerProcess(bootstrap, prefix, **options)
         started.append(worker)
         return worker.start()
 

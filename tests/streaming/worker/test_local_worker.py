@@ -321,7 +321,7 @@ async def test_an_outage_while_alarms_are_on_their_way_delays_them_and_loses_non
     worker = plant.worker(bundle, ScriptedEngine(numbered))
     running = asyncio.create_task(worker.run())
     await until(lambda: bool(plant.broker.held))
-    plant.broker.up = plant.broker.hold = ()
+    plant.broker.up, plant.broker.hold = False, ()
     plant.broker.held.pop().expire()
     await until(lambda: "the broker has not answered" in (worker.lifecycle.why_not_ready() or ""))
     assert not plant.committed()
@@ -549,7 +549,7 @@ async def test_a_probe_that_fails_for_a_reason_of_ours_does_not_end_the_worker(
         looks.append(view)
         if len(looks) == 1:
             raise ZeroDivisionError
-        return await look(view, owned)  # type: ignore[arg-type]
+        return await look(view, owned)
 
     worker._probe.look = fail_once  # type: ignore[method-assign,assignment]
     running = asyncio.create_task(worker.run())

@@ -1,5 +1,6 @@
 """More workers share the partitions evenly, and what they find together is what one would have found."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_workers_that_join_take_equal_shares_and_find_the_same_alarms(
         wait_for(lambda: partitions_of(group) == [2, 2, 2, 2], 90, "four workers have two partitions each", each=0.5)
         produce(kafka.bootstrap, topic(together, "readings"), log[len(log) // 2 :])
         for prefix in (alone, together):
-            wait_for(lambda prefix=prefix: caught_up(kafka.bootstrap, prefix), 90, f"{prefix} is done", each=0.5)
+            wait_for(partial(caught_up, kafka.bootstrap, prefix), 90, f"{prefix} is done", each=0.5)
     finally:
         for worker in [*single, *group]:
             worker.stop()

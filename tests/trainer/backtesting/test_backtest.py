@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.simulate import Simulation, simulate
 from trainer.evaluation.scored import ScoredRows, score_dataset
 from trainer.fitting.fit import fit_recipe
+from trainer.fitting.head_rows import HeadRows
 from trainer.recipe import Recipe, load_recipe
 from trainer.reports.backtest_report import backtest_report
 
@@ -35,7 +37,7 @@ DAY = 86_400.0
 SENSORS = 4
 
 
-def file_of(rows=3600, events=(), seed=0, gaps=()):
+def file_of(rows: int = 3600, events: tuple[int, ...] = (), seed: int = 0, gaps: tuple[()] = ()) -> Dataset:
     """A file of two-minute rows whose first sensor jumps in the row before every event."""
     rng = np.random.default_rng(seed)
     values = rng.normal(scale=0.1, size=(rows, SENSORS))
@@ -75,19 +77,19 @@ class ByRule:
     peeks: bool = False
     lowest: float = 10.0
 
-    def prepare(self, dataset):
+    def prepare(self, dataset: Dataset) -> Dataset:
         return dataset
 
-    def folds_before(self, dataset, folds):
+    def folds_before(self, dataset: Dataset, folds: list[Fold]) -> list[Any]:
         return []
 
-    def score_fold(self, prepared, dataset, fold):
+    def score_fold(self, prepared: Dataset, dataset: Dataset, fold: Fold) -> FoldScores:
         rows = np.flatnonzero((dataset.times >= fold.begin) & (dataset.times < fold.end) & ~dataset.events)
         jump = np.abs(np.diff(dataset.values[:, 0], append=0.0 if self.peeks else np.nan))
         level = jump[rows] if self.peeks else np.abs(dataset.values[rows, 0])
         return FoldScores(rows, level, self.lowest, np.abs(dataset.values[rows]).astype(np.float32))
 
-    def finish(self, prepared, folds, levels, judged):
+    def finish(self, prepared: Dataset, folds: list[Fold], levels: list[FoldScores], judged: int) -> ScoredRows:
         kept = levels[-judged:]
         return ScoredRows(
             np.concatenate([k.rows for k in kept]),
@@ -98,7 +100,7 @@ class ByRule:
         )
 
 
-def test_a_method_that_peeks_one_row_ahead_is_caught(recipe) -> None:
+def test_a_method_that_peeks_one_row_ahead_is_caught(recipe: Recipe) -> None:
     data = file_of(events=EVENTS)
     folds = plan_folds(data, None, "1d")
     assert run_backtest([ByRule(recipe)], data, folds)[0].saving > 0
@@ -106,9 +108,9 @@ def test_a_method_that_peeks_one_row_ahead_is_caught(recipe) -> None:
         run_backtest([ByRule(recipe, peeks=True)], data, folds)
 
 
-def test_a_head_whose_features_peek_one_row_ahead_is_caught(recipe) -> None:
+def test_a_head_whose_features_peek_one_row_ahead_is_caught(recipe: Recipe) -> None:
     class Peeking(HeadMethod):
-        def prepare(self, dataset):
+        def prepare(self, dataset: Dataset) -> HeadRows:
             rows = super().prepare(dataset)
             return replace(rows, features=np.roll(rows.features, -1, axis=0))
 
@@ -117,7 +119,7 @@ def test_a_head_whose_features_peek_one_row_ahead_is_caught(recipe) -> None:
         run_backtest([Peeking(recipe)], data, plan_folds(data, None, "1d"))
 
 
-def test_every_miss_and_every_alarm_is_priced(recipe) -> None:
+def test_every_miss_and_every_alarm_is_priced(recipe: Recipe) -> None:
     """Sensor 0 jumps in the row before each of 24 events, once more for nothing, and one event comes unannounced."""
     data = file_of(events=EVENTS)
     data.values[2000, 0] += 50
@@ -171,7 +173,7 @@ def test_a_rest_of_the_leads_length_costs_fewer_alarms_and_leaves_no_event_witho
     assert episodes(steps[:5], above[:5], run[:5], resting).tolist() == [[0, 2], [2, 4]]
 
 
-def test_an_event_without_a_scored_row_before_it_is_missed_and_reported(recipe) -> None:
+def test_an_event_without_a_scored_row_before_it_is_missed_and_reported(recipe: Recipe) -> None:
     data = file_of(events=EVENTS)
     method = ByRule(recipe)
     folds = plan_folds(data, "1200", "1d")
@@ -184,7 +186,7 @@ def test_an_event_without_a_scored_row_before_it_is_missed_and_reported(recipe) 
     assert worth.as_json()["caught"] == sum(e >= 1200 for e in EVENTS) - 1
 
 
-def test_words_say_that_no_saving_is_shown_where_the_interval_contains_zero(recipe) -> None:
+def test_words_say_that_no_saving_is_shown_where_the_interval_contains_zero(recipe: Recipe) -> None:
     data = file_of(events=EVENTS)
     sure = run_backtest([ByRule(recipe)], data, plan_folds(data, None, "1d"))[0]
     assert not any("no saving is shown" in line for line in in_words(sure))
@@ -194,7 +196,7 @@ def test_words_say_that_no_saving_is_shown_where_the_interval_contains_zero(reci
     assert any("no saving is shown" in line or "cost more than they save" in line for line in in_words(unsure))
 
 
-def test_words_say_how_long_an_alarm_may_last_where_it_is_not_one_length(recipe) -> None:
+def test_words_say_how_long_an_alarm_may_last_where_it_is_not_one_length(recipe: Recipe) -> None:
     data = file_of(events=EVENTS)
     folds = plan_folds(data, None, "1d")
     assert not any("as long as" in line for line in in_words(run_backtest([ByRule(recipe)], data, folds)[0]))
@@ -205,7 +207,7 @@ def test_words_say_how_long_an_alarm_may_last_where_it_is_not_one_length(recipe)
     assert rows / 30 * 5 <= worth.always_cost <= rows / 30 * 5 + 5 * len(worth.days)
 
 
-def test_a_paired_difference_with_itself_is_nothing(recipe) -> None:
+def test_a_paired_difference_with_itself_is_nothing(recipe: Recipe) -> None:
     data = file_of(events=EVENTS)
     folds = plan_folds(data, None, "1d")
     first, again = run_backtest([ByRule(recipe), ByRule(recipe)], data, folds)
@@ -213,7 +215,7 @@ def test_a_paired_difference_with_itself_is_nothing(recipe) -> None:
     assert (pair["saving_difference"], pair["low"], pair["high"]) == (0.0, 0.0, 0.0)
 
 
-def test_a_report_says_which_of_two_recipes_saves_less(recipe) -> None:
+def test_a_report_says_which_of_two_recipes_saves_less(recipe: Recipe) -> None:
     data = file_of(events=EVENTS)
     folds = plan_folds(data, None, "1d")
     good, idle = ByRule(recipe), ByRule(recipe.model_copy(update={"name": "idle"}), lowest=1e9)
@@ -225,7 +227,7 @@ def test_a_report_says_which_of_two_recipes_saves_less(recipe) -> None:
     assert "no difference is shown" in same
 
 
-def test_the_backtest_says_what_a_bundle_fitted_at_the_origin_says(recipe, tmp_path) -> None:
+def test_the_backtest_says_what_a_bundle_fitted_at_the_origin_says(recipe: Recipe, tmp_path: Path) -> None:
     """The fold's probabilities are those of `trainer fit` on the past and the running detector after it."""
     data = file_of(events=EVENTS)
     begin = EVENTS[15] + 1  # the first row of a run
@@ -241,7 +243,7 @@ def test_the_backtest_says_what_a_bundle_fitted_at_the_origin_says(recipe, tmp_p
     assert np.argmax(loudest) == 0
 
 
-def test_processes_give_what_one_gives(recipe) -> None:
+def test_processes_give_what_one_gives(recipe: Recipe) -> None:
     data = file_of(events=EVENTS)
     folds = plan_folds(data, "3000", "1d")
     method = method_of(recipe)
@@ -261,23 +263,23 @@ def test_folds_fall_on_whole_days_whatever_the_start() -> None:
 
 
 @pytest.mark.parametrize("start", ["0", "99999", "yesterday", "2300-01-01"])
-def test_a_start_outside_the_file_is_a_usage_error(start) -> None:
+def test_a_start_outside_the_file_is_a_usage_error(start: str) -> None:
     with pytest.raises(UsageError, match="start"):
         plan_folds(file_of(rows=2000), start, "1d")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1d", DAY), ("12h", DAY / 2), ("2w", 14 * DAY)])
-def test_retrain_intervals_are_read(text, seconds) -> None:
+def test_retrain_intervals_are_read(text: str, seconds: float) -> None:
     assert retrain_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "d", "0d", "-1d", "3", "nand"])
-def test_other_retrain_intervals_are_refused(text) -> None:
+def test_other_retrain_intervals_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="12h"):
         retrain_seconds(text)
 
 
-def test_a_file_without_events_is_refused(recipe) -> None:
+def test_a_file_without_events_is_refused(recipe: Recipe) -> None:
     data = file_of()
     with pytest.raises(DataError, match="no events"):
         run_backtest([ByRule(recipe)], data, plan_folds(data, None, "1d"))
@@ -305,7 +307,9 @@ def test_stress_protocols_change_rates_and_order_and_nothing_else() -> None:
     np.testing.assert_array_equal(reversed_twice.values, data.values)
 
 
-def test_the_command_writes_numbers_and_a_report(recipe, tmp_path, capsys) -> None:
+def test_the_command_writes_numbers_and_a_report(
+    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     history = simulate(Simulation(days=4, seed=2))
     columns = ["time", "y", *list(history.columns[2:8])]
     history[columns].to_csv(tmp_path / "plant.csv", index=False)
@@ -341,7 +345,7 @@ def test_the_command_writes_numbers_and_a_report(recipe, tmp_path, capsys) -> No
     assert "cost" in capsys.readouterr().out
 
 
-def test_a_recipe_without_a_head_takes_part(tmp_path) -> None:
+def test_a_recipe_without_a_head_takes_part(tmp_path: Path) -> None:
     loaded = load_recipe("paper-mill-dense")
     quick = loaded.model_copy(update={"train": loaded.train.model_copy(update={"epochs": 2})})
     data = file_of(events=EVENTS)
@@ -352,7 +356,7 @@ def test_a_recipe_without_a_head_takes_part(tmp_path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_backtest_that_is_ended_leaves_no_process_behind(tmp_path, number) -> None:
+def test_a_backtest_that_is_ended_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     history = simulate(Simulation(days=4, seed=2))
     history[["time", "y", *list(history.columns[2:8])]].to_csv(tmp_path / "plant.csv", index=False)
     # So many trees that every worker is in the middle of a fit for minutes.
@@ -374,7 +378,7 @@ def test_a_backtest_that_is_ended_leaves_no_process_behind(tmp_path, number) -> 
         assert b"Traceback" not in backtest.stderr.read()
 
 
-def busy_workers(parent):
+def busy_workers(parent: int) -> list[str]:
     """The children of a process that were spawned to work and have come beyond their imports."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     spawned = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -25,7 +25,7 @@ def write(folder: Path, text: str, name: str = "plant.csv") -> Path:
     return path
 
 
-def test_a_csv_is_read_with_missing_values_codes_labels_and_events(tmp_path) -> None:
+def test_a_csv_is_read_with_missing_values_codes_labels_and_events(tmp_path: Path) -> None:
     data = read_dataset(write(tmp_path, ROWS), CONFIG)
     assert data.sensors == ("a", "b")
     np.testing.assert_array_equal(data.values, [[1.5, 10], [np.nan, 20], [np.nan, 30]])
@@ -33,7 +33,7 @@ def test_a_csv_is_read_with_missing_values_codes_labels_and_events(tmp_path) -> 
     assert data.labels.tolist() == data.events.tolist() == [False, False, True]
 
 
-def test_csv_gz_and_parquet_hold_the_same(tmp_path) -> None:
+def test_csv_gz_and_parquet_hold_the_same(tmp_path: Path) -> None:
     plain = read_dataset(write(tmp_path, ROWS), CONFIG)
     zipped = tmp_path / "plant.csv.gz"
     zipped.write_bytes(gzip.compress(ROWS.encode()))
@@ -45,20 +45,20 @@ def test_csv_gz_and_parquet_hold_the_same(tmp_path) -> None:
         np.testing.assert_array_equal(other.labels, plain.labels)
 
 
-def test_a_label_that_marks_the_normal_rows_runs_the_other_way(tmp_path) -> None:
+def test_a_label_that_marks_the_normal_rows_runs_the_other_way(tmp_path: Path) -> None:
     path = write(tmp_path, ROWS)
     normal = read_dataset(path, CONFIG.model_copy(update={"labels_are": "normal", "labels_mark": "states"}))
     assert normal.labels.tolist() == [True, True, False]
     assert not normal.events.any()
 
 
-def test_a_label_may_be_a_word(tmp_path) -> None:
+def test_a_label_may_be_a_word(tmp_path: Path) -> None:
     path = write(tmp_path, "time,state,a\n0,ok,1\n120,broken,2\n")
     config = DataConfig(label_column="state", label_values=("broken",))
     assert read_dataset(path, config).labels.tolist() == [False, True]
 
 
-def test_samples_need_no_time_and_no_header(tmp_path) -> None:
+def test_samples_need_no_time_and_no_header(tmp_path: Path) -> None:
     path = write(tmp_path, "1,2,1\n3,4,0\n")
     config = DataConfig(time_column=None, header=False, label_column="c3", labels_are="normal")
     data = read_dataset(path, config)
@@ -67,7 +67,7 @@ def test_samples_need_no_time_and_no_header(tmp_path) -> None:
     assert data.labels.tolist() == [False, True]
 
 
-def test_new_data_for_a_bundle_need_no_label_and_may_have_more_columns_in_any_order(tmp_path) -> None:
+def test_new_data_for_a_bundle_need_no_label_and_may_have_more_columns_in_any_order(tmp_path: Path) -> None:
     path = write(tmp_path, "extra,b,time,a\n9,10,0,1\n9,20,120,2\n")
     data = read_dataset(path, CONFIG, sensors=("a", "b"))
     np.testing.assert_array_equal(data.values, [[1, 10], [2, 20]])
@@ -89,19 +89,19 @@ def test_new_data_for_a_bundle_need_no_label_and_may_have_more_columns_in_any_or
         ("time,y,a\n2026-05-01,0,1\n,0,2\n", "no time in data row 2"),
     ],
 )
-def test_a_mistake_in_a_file_is_named_with_its_row_and_value(tmp_path, text, said) -> None:
+def test_a_mistake_in_a_file_is_named_with_its_row_and_value(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(DataError, match=r"plant\.csv") as raised:
         read_dataset(write(tmp_path, text), CONFIG)
     assert said in str(raised.value)
 
 
-def test_a_sensor_that_a_bundle_needs_is_named_where_it_is_missing(tmp_path) -> None:
+def test_a_sensor_that_a_bundle_needs_is_named_where_it_is_missing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="lacks 1 of 3 sensors: c"):
         read_dataset(write(tmp_path, ROWS), CONFIG, sensors=("a", "b", "c"))
 
 
 @pytest.mark.parametrize("name", ["absent.csv", "folder"])
-def test_a_file_that_is_not_there_is_said_to_be_absent(tmp_path, name) -> None:
+def test_a_file_that_is_not_there_is_said_to_be_absent(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match=r"not there|folder without a data file"):
         read_dataset(tmp_path / name, CONFIG)

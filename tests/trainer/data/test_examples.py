@@ -4,29 +4,35 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from stream_detector.detection.config import GridConfig, LeadConfig, WindowConfig
 from trainer.data.dataset import Dataset
-from trainer.data.examples import cut_examples
+from trainer.data.examples import Examples, cut_examples
 
 STEP_SECONDS = 120.0
 LEAD = LeadConfig(from_steps=1, until_steps=2)
 
 
-def dataset(steps, labels=None, mark_events=True, sensors=2) -> Dataset:
+def dataset(
+    steps: NDArray[np.int64] | range,
+    labels: NDArray[np.bool_] | list[bool] | None = None,
+    mark_events: bool = True,
+    sensors: int = 2,
+) -> Dataset:
     steps = np.asarray(steps, dtype=np.float64)
     values = np.arange(len(steps) * sensors, dtype=np.float64).reshape(len(steps), sensors)
     marked = None if labels is None else np.asarray(labels, dtype=bool)
     return Dataset("file.csv", "0" * 64, ("a", "b"), steps * STEP_SECONDS, values, marked, mark_events)
 
 
-def cut(data, steps=3, lead=LEAD):
+def cut(data: Dataset, steps: int = 3, lead: LeadConfig = LEAD) -> Examples:
     return cut_examples(
         data, GridConfig(step_seconds=STEP_SECONDS, lateness_seconds=120), WindowConfig(steps=steps), lead
     )
 
 
-def naive_rows(steps, events, width) -> list[int]:
+def naive_rows(steps: NDArray[np.int64], events: NDArray[np.bool_], width: int) -> list[int]:
     """Rows whose last `width` steps are all there, one row each, with no event among them."""
     rows_of = {int(step): row for row, step in enumerate(steps) if not events[row]}
     event_steps = {int(step) for row, step in enumerate(steps) if events[row]}
@@ -38,7 +44,7 @@ def naive_rows(steps, events, width) -> list[int]:
 
 
 @st.composite
-def machine_logs(draw):
+def machine_logs(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     gaps = draw(st.lists(st.sampled_from([1] * 12 + [2, 14, 30, 31, 60, 70, 200]), min_size=30, max_size=220))
     steps = 1000 + np.cumsum(gaps)
     events = np.zeros(len(steps), dtype=bool)
@@ -47,7 +53,9 @@ def machine_logs(draw):
 
 
 @given(machine_logs())
-def test_no_window_spans_a_gap_or_an_event_and_none_is_made_up_or_lost(log) -> None:
+def test_no_window_spans_a_gap_or_an_event_and_none_is_made_up_or_lost(
+    log: tuple[NDArray[np.int64], NDArray[np.bool_]],
+) -> None:
     steps, events = log
     examples = cut(dataset(steps, events))
     assert examples.rows.tolist() == naive_rows(steps, events, 3)
@@ -88,7 +96,7 @@ def test_in_a_table_every_row_is_a_window_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("until", [1, 3])
-def test_the_lead_window_says_how_far_ahead_an_alarm_is_right(until) -> None:
+def test_the_lead_window_says_how_far_ahead_an_alarm_is_right(until: int) -> None:
     examples = cut(
         dataset(range(12), [row == 10 for row in range(12)]), lead=LeadConfig(from_steps=1, until_steps=until)
     )

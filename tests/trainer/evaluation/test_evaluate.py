@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
 
 from stream_detector.bundle.manifest import ThresholdRecord
@@ -14,14 +15,14 @@ from trainer.evaluation.scored import ScoredRows
 MANIFEST = small_manifest(threshold=ThresholdRecord(value=0.5, policy="fixed", how="given"))
 
 
-def scored(score, positive):
+def scored(score: NDArray[np.float64] | list[float], positive: NDArray[np.bool_] | list[bool] | None) -> ScoredRows:
     score = np.asarray(score, dtype=np.float64)
     labels = None if positive is None else np.asarray(positive, dtype=bool)
     return ScoredRows(np.arange(len(score)), score, None, np.full(len(score), 0.5), np.zeros((len(score), 3)), labels)
 
 
 @given(st.integers(0, 10_000))
-def test_the_numbers_are_those_of_sklearn(seed) -> None:
+def test_the_numbers_are_those_of_sklearn(seed: int) -> None:
     generator = np.random.default_rng(seed)
     positive = np.append([True, False], generator.random(40) < 0.4)
     score = np.append([0.9, 0.8], generator.integers(0, 8, 40) / 8)
@@ -71,5 +72,5 @@ def test_without_positives_or_alarms_ratios_are_null_and_nothing_divides_by_zero
         ),
     ],
 )
-def test_the_words_say_whether_it_pays(score, said) -> None:
+def test_the_words_say_whether_it_pays(score: list[float], said: str) -> None:
     assert said in " ".join(in_words(evaluate_rows(scored(score, [True, False, False]), MANIFEST)))

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from stream_detector.bundle.manifest import ThresholdRecord
 from stream_detector.detection.config import CostConfig, ThresholdConfig
 from stream_detector.errors import DataError
 from trainer.fitting.thresholds import F1_GRID, choose_threshold, operating_curve
@@ -15,7 +17,7 @@ STEP_SECONDS = 120.0
 
 
 @st.composite
-def labelled_scores(draw):
+def labelled_scores(draw: st.DrawFn) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Few distinct scores, so that ties are common; both classes are there."""
     count = draw(st.integers(2, 40))
     scores = np.array(draw(st.lists(st.integers(0, 12), min_size=count, max_size=count)), dtype=np.float64) / 4
@@ -24,11 +26,13 @@ def labelled_scores(draw):
     return scores, positives
 
 
-def choose(policy, scores, positives, **options):
+def choose(
+    policy: str, scores: NDArray[np.float64], positives: NDArray[np.bool_] | None, **options: float
+) -> ThresholdRecord | None:
     return choose_threshold(ThresholdConfig(policy=policy, **options), COSTS, scores, positives, STEP_SECONDS)
 
 
-def counts(scores, positives, threshold):
+def counts(scores: NDArray[np.float64], positives: NDArray[np.bool_], threshold: np.float64) -> tuple[int, ...]:
     alarm = scores > threshold
     return (
         int((alarm & positives).sum()),
@@ -38,17 +42,17 @@ def counts(scores, positives, threshold):
     )
 
 
-def naive_cost(scores, positives, threshold):
+def naive_cost(scores: NDArray[np.float64], positives: NDArray[np.bool_], threshold: np.float64) -> float:
     tp, fp, fn, tn = counts(scores, positives, threshold)
     return COSTS.tp * tp + COSTS.fp * fp + COSTS.fn * fn + COSTS.tn * tn
 
 
-def every_threshold(scores):
+def every_threshold(scores: NDArray[np.float64]) -> list[float | np.float64]:
     return [*scores.tolist(), scores.min() - 1]
 
 
 @given(labelled_scores())
-def test_the_curve_counts_what_each_threshold_does(data) -> None:
+def test_the_curve_counts_what_each_threshold_does(data: tuple[NDArray[np.float64], NDArray[np.bool_]]) -> None:
     scores, positives = data
     curve = operating_curve(scores, positives)
     for threshold, tp, fp, cost in zip(curve.thresholds, curve.tp, curve.fp, curve.cost(COSTS), strict=True):
@@ -58,7 +62,9 @@ def test_the_curve_counts_what_each_threshold_does(data) -> None:
 
 
 @given(labelled_scores())
-def test_cost_optimal_is_the_cheapest_of_all_and_of_equals_the_highest(data) -> None:
+def test_cost_optimal_is_the_cheapest_of_all_and_of_equals_the_highest(
+    data: tuple[NDArray[np.float64], NDArray[np.bool_]],
+) -> None:
     scores, positives = data
     found = choose("cost-optimal", scores, positives).value
     costs = {threshold: naive_cost(scores, positives, threshold) for threshold in every_threshold(scores)}
@@ -78,11 +84,11 @@ def test_where_no_alarm_pays_cost_optimal_raises_none_and_says_so() -> None:
 
 
 @given(labelled_scores())
-def test_max_f1_is_the_best_of_a_thousand_grid_points(data) -> None:
+def test_max_f1_is_the_best_of_a_thousand_grid_points(data: tuple[NDArray[np.float64], NDArray[np.bool_]]) -> None:
     scores, positives = data
     found = choose("max-f1", scores, positives).value
 
-    def f1(threshold):
+    def f1(threshold: float | np.float64) -> float:
         tp, fp, fn, _ = counts(scores, positives, threshold)
         return 2 * tp / (2 * tp + fp + fn)
 
@@ -90,11 +96,13 @@ def test_max_f1_is_the_best_of_a_thousand_grid_points(data) -> None:
 
 
 @given(labelled_scores())
-def test_precision_and_recall_are_nowhere_closer_than_where_they_cross(data) -> None:
+def test_precision_and_recall_are_nowhere_closer_than_where_they_cross(
+    data: tuple[NDArray[np.float64], NDArray[np.bool_]],
+) -> None:
     scores, positives = data
     found = choose("precision-equals-recall", scores, positives).value
 
-    def gap(threshold):
+    def gap(threshold: float | np.float64) -> float:
         tp, fp, fn, _ = counts(scores, positives, threshold)
         return abs(tp / (tp + fp) - tp / (tp + fn))
 
@@ -103,7 +111,9 @@ def test_precision_and_recall_are_nowhere_closer_than_where_they_cross(data) -> 
 
 
 @given(labelled_scores(), st.floats(0.5, 3))
-def test_mean_plus_std_is_of_the_normal_scores_alone(data, k) -> None:
+def test_mean_plus_std_is_of_the_normal_scores_alone(
+    data: tuple[NDArray[np.float64], NDArray[np.bool_]], k: float
+) -> None:
     scores, positives = data
     normal = [score for score, positive in zip(scores, positives, strict=True) if not positive]
     mean = sum(normal) / len(normal)
@@ -118,7 +128,7 @@ def test_a_quantile_is_of_the_normal_scores_and_times_the_factor() -> None:
 
 
 @given(st.integers(1, 9), st.integers(0, 5))
-def test_a_rate_of_false_alarms_is_kept_to_and_used_up(days, rate) -> None:
+def test_a_rate_of_false_alarms_is_kept_to_and_used_up(days: int, rate: int) -> None:
     scores = np.random.default_rng(days).permutation(days * DAY_OF_STEPS).astype(np.float64)
     threshold = choose("quantile", scores, None, false_alarms_per_day=rate + 0.5).value
     assert (scores > threshold).sum() == int((rate + 0.5) * days)
@@ -132,13 +142,13 @@ def test_a_fixed_threshold_and_the_exact_one_of_a_probability_need_no_data() -> 
 
 @pytest.mark.parametrize("policy", ["cost-optimal", "max-f1", "precision-equals-recall"])
 @pytest.mark.parametrize("positives", [None, np.zeros(5, bool), np.ones(5, bool)])
-def test_a_policy_that_needs_both_classes_says_what_it_found(policy, positives) -> None:
+def test_a_policy_that_needs_both_classes_says_what_it_found(policy: str, positives: NDArray[np.bool_] | None) -> None:
     with pytest.raises(DataError, match="needs normal and anomalous steps in the validation part, found"):
         choose(policy, np.arange(5.0), positives)
 
 
 @pytest.mark.parametrize("policy", ["mean-plus-std", "quantile"])
-def test_without_any_window_or_normal_step_nothing_is_chosen(policy) -> None:
+def test_without_any_window_or_normal_step_nothing_is_chosen(policy: str) -> None:
     with pytest.raises(DataError, match="no full window"):
         choose(policy, np.empty(0), None)
     with pytest.raises(DataError, match="needs normal steps"):

@@ -1,33 +1,42 @@
 """The training loop: the same seed gives the same weights, it stops early, and it keeps the best epoch."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stream_detector.detection.models.lstm_autoencoder import LstmAutoencoder
 from trainer.fitting.adam import Adam
-from trainer.fitting.networks.torch_network import torch_network
+from trainer.fitting.losses import Losses
+from trainer.fitting.networks.torch_network import TorchNetwork, torch_network
 from trainer.fitting.training import train_network
 from trainer.recipe import TrainConfig
 
 STEPS, SENSORS = 4, 2
 
 
-def network(seed=0):
+def network(seed: int = 0) -> TorchNetwork:
     return torch_network(LstmAutoencoder(LstmAutoencoder.Options(hidden=(4, 2)), STEPS, SENSORS), seed)
 
 
-def waves(count=120):
+def waves(count: int = 120) -> NDArray[np.float32]:
     phase = np.arange(count)[:, None] / 7 + np.arange(STEPS) / 3
     return np.stack([np.sin(phase), np.cos(phase)], axis=2).astype(np.float32)
 
 
-def train(model, windows, on_epoch=lambda *_: None, **options):
+def train(
+    model: TorchNetwork, windows: NDArray[np.float32], on_epoch: Callable[..., Any] = lambda *_: None, **options: float
+) -> Losses:
     known = np.ones(windows.shape, bool)
     config = TrainConfig(**{"epochs": 6, "batch_size": 16, "learning_rate": 1e-2, **options})
     return train_network(model, windows, known, np.zeros(len(windows), bool), config, on_epoch)
 
 
-def naive_adam(gradients, rate, first_decay=0.9, second_decay=0.999, epsilon=1e-8):
+def naive_adam(
+    gradients: list[float], rate: float, first_decay: float = 0.9, second_decay: float = 0.999, epsilon: float = 1e-8
+) -> float:
     """Algorithm 1 of the paper, for one number: how far it is moved by a sequence of gradients."""
     value = first = second = 0.0
     for step, gradient in enumerate(gradients, start=1):

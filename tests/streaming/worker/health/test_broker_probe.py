@@ -143,7 +143,7 @@ class RevokingConsumer(LocalConsumer):
     owned: Owned
 
     async def end_offsets(self, partitions: object) -> dict[TopicPartition, int]:
-        found = await super().end_offsets(partitions)  # type: ignore[arg-type]
+        found = await super().end_offsets(partitions)
         self.owned.partitions.clear()
         return found
 

@@ -36,7 +36,8 @@ def test_steps_read_again_say_the_same_and_what_snapshots_do_not_cover_is_raised
     covered = truth[done][0].offsets[-1] + 1
     reset = truth[back][0].offsets[-1] + 1
     # Found by time, with room to spare: at or before what a commit would have said.
-    enough = reset if lows[back] is None else min(lows[back], reset)
+    known = lows[back]
+    enough = reset if known is None else min(known, reset)
     low = data.draw(st.integers(0, enough), label="where it reads from")
 
     engine = Engine(rules, limits)

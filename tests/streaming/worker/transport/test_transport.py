@@ -229,8 +229,8 @@ class Consumer(BatchConsumer):
     def __init__(
         self, keeper: Keeper, thread: Any, records: Mapping[TP, Fetched] | BaseException | None = None
     ) -> None:
-        self.transport = SimpleNamespace(keeper=keeper, settings=SETTINGS)
-        self.app = SimpleNamespace(consumer_generation_id=1)
+        self.transport = cast(Any, SimpleNamespace(keeper=keeper, settings=SETTINGS))
+        self.app = cast(Any, SimpleNamespace(consumer_generation_id=1))
         self._thread = thread
         self._records = records
         self._buffered_partitions: set[TP] = set()
@@ -356,7 +356,9 @@ class BareThread(ConsumerThread):
     def _ensure_consumer(self) -> Any:
         return self._consumer
 
-    async def call_thread(self, method: Callable[..., Awaitable[Any]], *arguments: Any, **_: Any) -> Any:
+    async def call_thread(  # type: ignore[override]  # without its queue
+        self, method: Callable[..., Awaitable[Any]], *arguments: Any, **_: Any
+    ) -> Any:
         return await method(*arguments)
 
 
