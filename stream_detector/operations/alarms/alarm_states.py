@@ -125,6 +125,8 @@ class AlarmBook:
         changes = self._end_shelving(alarm.asset, now)
         why: str = alarm.state
         if known is None:
+            if alarm.state == "cleared" and asset.suppression is not None:
+                return changes  # over and set aside: no change would be published, so a restart would not know of it
             known = AlarmStatus(alarm.id, alarm.asset, priority_of(alarm), from_iso(alarm.raised_at), up=True)
             before = asset.alarms.get(self.renewal_of(alarm) or "")
             if before is not None:

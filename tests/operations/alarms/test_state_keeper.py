@@ -176,6 +176,7 @@ def as_inputs(given: list[tuple[str, int]]) -> list[StateInput]:
 @example([("raise", 1), ("shelve", 1)], 5, [2])
 @example([("raise", 1), ("shelve", 1), ("unshelve", 1)], 5, [4])
 @example([("acknowledge", 1), ("raise", 1)], 1, [1])
+@example([("out-of-service", 1), ("raise", 3), ("clear", 1), ("raise", 2), ("raise", 1)], 1, [2])
 def test_states_are_the_same_whenever_the_keeper_is_killed_between_two_publishes(
     given: list[tuple[str, int]], batch: int, lives: list[int]
 ) -> None:
