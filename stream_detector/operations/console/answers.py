@@ -62,7 +62,7 @@ class Answers:
             self._feedback[key] = feedback
 
     def take_state(self, change: AlarmStateChange) -> None:
-        """What the forwarder made of it; the changes of one asset come in order."""
+        """Enters a change of state that the forwarder made; the changes of one asset come in order."""
         if change.alarm is None:
             self._assets[change.asset] = change
             return
@@ -77,7 +77,7 @@ class Answers:
         return None if said is None else said.action
 
     def acknowledgement(self, alarm: Alarm) -> Acknowledgement | None:
-        """None = nobody has seen it, or only before its asset was set aside and came back. Judging is seeing."""
+        """Who has seen the alarm; None: nobody since its asset was last set aside or came back. Judging is seeing."""
         said = [self._feedback.get((alarm.id, kind)) for kind in ("acknowledge", "judgement")]
         answer = max((one for one in said if one is not None), key=lambda one: from_iso(one.at), default=None)
         seen = None if answer is None else Acknowledgement(answer.who, answer.at)

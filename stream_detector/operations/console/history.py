@@ -107,7 +107,7 @@ class History:
             ring.add(sample)
 
     def heard(self, assets: Iterable[str]) -> None:
-        """New data of these assets has come right now; what is read back after a restart is not new."""
+        """Note that new data of these assets has come now; what is read back after a restart is not new."""
         with self._lock:
             self._heard.update(dict.fromkeys(assets, self._clock()))
 

@@ -72,7 +72,7 @@ class AlarmEntry:
 
     @property
     def false(self) -> bool:
-        """Over, and no event followed in its lead window."""
+        """Whether the alarm is over and no event followed in its lead window."""
         return not self.useful and not self.open
 
     @property

@@ -79,7 +79,7 @@ class KafkaAlarmLog:
 
 
 class KafkaStateLog:
-    """`state_keeper.StateLog`.
+    """`state_keeper.StateLog` on Kafka: alarms and feedback are read, changes of state are written.
 
     Args:
         committed: an open `CommittedLog` of the topics of alarms and feedback.

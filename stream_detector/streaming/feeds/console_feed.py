@@ -89,13 +89,13 @@ class ConsoleFeed:
         app.cleanup_ctx.append(self._reading)
 
     def observe(self, assets: Sequence[AssetStatus]) -> None:
-        """The assets as they stand now, once a second or so."""
+        """Takes the assets as they stand now; called once a second or so."""
         self._steps_left = MOST_STEPS
         if self._read_back:
             self.history.observe([self._sample(status) for status in assets[:MAX_ASSETS]])
 
     def scored(self, steps: Sequence[ScoredSteps]) -> None:
-        """The scored steps of one batch; when there are too many, only the newest up to the next observation."""
+        """Takes the scored steps of one batch; of too many only the newest, up to the next observation."""
         for part in steps:
             self.history.heard(part.assets)
         if not self._read_back:
@@ -267,7 +267,7 @@ class ConsoleFeed:
                     self.history.remember(self._sample_of_score(read_message(Score, record.value)))
 
     def take(self, records: Iterable[TopicRecord]) -> None:
-        """Alarms, events and feedback. A record that is no message of ours changes nothing."""
+        """Takes alarms, events and feedback. A record that is no such message changes nothing."""
         for record in records:
             if record.value is None:
                 continue

@@ -8,7 +8,7 @@ ACKNOWLEDGE_SECONDS = 15.0
 
 
 def send_feedback(settings: Settings, feedback: Feedback) -> None:
-    """Returns when the broker has acknowledged it.
+    """Sends one answer; returns when the broker has acknowledged it.
 
     Raises:
         BrokerError: no broker took it in time.

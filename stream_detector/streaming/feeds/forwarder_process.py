@@ -79,7 +79,7 @@ class ForwarderProcess:
         self._deliveries: list[Delivery] = []
 
     def why_not_ready(self) -> str | None:
-        """None as soon as every part reads its topics, and as long as the brokers answer."""
+        """The reason why it is not ready; None once every part reads its topics, while the brokers answer."""
         if not self._deliveries:
             return "the topics are not being read yet"
         silent = unanswered_seconds(self._deliveries)

@@ -26,11 +26,11 @@ class LedgerFeed:
 
     @property
     def topics(self) -> list[str]:
-        """The topics and bundles that the ledger counts."""
+        """The topics that the ledger reads."""
         return [self.settings.topic_alarms, self.settings.topic_events, self.settings.topic_feedback]
 
     def take(self, records: Iterable[TopicRecord]) -> set[str]:
-        """Returns the assets that the records spoke of."""
+        """Enters records; returns the assets that they spoke of."""
         touched = set()
         for record in records:
             if record.value is None:

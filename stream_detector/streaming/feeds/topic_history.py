@@ -32,7 +32,7 @@ from stream_detector.streaming.readers.translation import Translation, mapping_o
 
 @dataclass(frozen=True)
 class TopicHistory:
-    """One asset's past.
+    """The past of one asset as a table, and what was found on the way to it.
 
     Attributes:
         asset: its name.

@@ -62,13 +62,13 @@ class Sent:
             self.future.set_result(record)
 
     def expire(self) -> None:
-        """The brokers never answered; the record is not in the log."""
+        """Fail the record: the brokers never answered, and it is not in the log."""
         if not self.future.done():
             self.future.set_exception(KafkaTimeoutError("not acknowledged in time"))
 
 
 class LocalBroker:
-    """Holds everything. Topics come into being when they are created or written to.
+    """A broker in memory. A topic comes into being when it is created or written to.
 
     Args:
         partitions: of a topic that is written to before it was created.
@@ -95,7 +95,7 @@ class LocalBroker:
         found += [_Partition() for _ in range(partitions - len(found))]
 
     def delete_topic(self, name: str) -> None:
-        """The records are gone, and what groups have committed of them."""
+        """Remove a topic with its records, and what groups have committed of it."""
         self._topics.pop(name, None)
         self.committed = {key: entry for key, entry in self.committed.items() if key[1].topic != name}
 
@@ -116,7 +116,7 @@ class LocalBroker:
         timestamp: int | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> LocalRecord:
-        """A record into the log, as if a producer's."""
+        """Write a record into the log, as a producer would."""
         number = self.partition_for(topic, key) if partition is None else partition
         log = self._partition(TopicPartition(topic, number))
         stamp = round(self._wall_clock() * 1000) if timestamp is None else timestamp
@@ -127,18 +127,18 @@ class LocalBroker:
         return record
 
     def skip(self, tp: TopicPartition, offsets: int) -> None:
-        """Offsets without a record, as markers of transactions leave them."""
+        """Leave out offsets, as markers of transactions do."""
         self._partition(tp).end += offsets
         self._arrived.set()
 
     def remove_before(self, tp: TopicPartition, offset: int) -> None:
-        """As retention does."""
+        """Remove the records before an offset, as retention does."""
         log = self._partition(tp)
         log.records = [record for record in log.records if record.offset >= offset]
         log.beginning = max(log.beginning, offset)
 
     def records(self, topic: str) -> list[LocalRecord]:
-        """All of a topic, partition after partition."""
+        """All records of a topic, partition after partition."""
         return [record for log in self._topics.get(topic, ()) for record in log.records]
 
     def values(self, topic: str) -> list[bytes | None]:
@@ -184,7 +184,7 @@ class LocalBroker:
         return future
 
     def acknowledge(self, sent: Iterable[Sent] | None = None) -> None:
-        """These (all) held records are in the log now, in the order given."""
+        """Write held records into the log, in the order given; without any, all of them."""
         for each in list(self.held if sent is None else sent):
             self.held.remove(each)
             each.acknowledge()
@@ -200,7 +200,7 @@ class LocalBroker:
         return crc32(key or b"") % len(self._topics[topic])
 
     async def wait_for_records(self, seconds: float) -> None:
-        """Returns when a record has come, or after so long."""
+        """Wait for a record, at most for so long."""
         self._arrived.clear()
         try:
             await asyncio.wait_for(self._arrived.wait(), seconds)

@@ -147,7 +147,7 @@ async def local_topics(broker: LocalBroker) -> dict[str, list[int]]:
 
 
 async def local_groups(broker: LocalBroker, partitions: Sequence[TopicPartition]) -> list[str]:
-    """Which groups have committed something of these."""
+    """Names of the groups that have committed something of these partitions."""
     broker.answer()
     return sorted({group for group, tp in broker.committed if tp in partitions})
 

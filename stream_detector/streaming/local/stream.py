@@ -60,7 +60,7 @@ class LocalStream:
         self._group.leave(self._on_rebalance)
 
     def kill(self) -> None:
-        """As SIGKILL: nothing more is handled or committed, and the group notices."""
+        """End as SIGKILL ends a process: nothing more is handled or committed, and the group notices."""
         self._killed = True
         for task in self._tasks:
             task.cancel()

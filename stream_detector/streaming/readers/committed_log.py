@@ -36,7 +36,7 @@ ANSWER_SECONDS = 5.0
 
 
 class CommittedLog:
-    """Topics read on from a committed offset, all partitions, by hand.
+    """Reads all partitions of some topics on from a committed offset; they are assigned by hand.
 
     Args:
         settings: where the brokers are.
@@ -101,7 +101,7 @@ class CommittedLog:
         return [record for records in found.values() for record in records]
 
     def done(self, topic: str, partition: int, offset: int) -> None:
-        """This record and all before it in its partition are done."""
+        """Note that this record and all before it in its partition are done."""
         self._done[TopicPartition(topic, partition)] = offset + 1
 
     async def commit(self, metadata: str = "") -> None:
@@ -117,7 +117,7 @@ class CommittedLog:
         self.answered_at = time.monotonic()
 
     async def pending(self) -> int:
-        """Records that are not done; 0 where the brokers do not say, see `answered_at`."""
+        """Number of records that are not done; 0 where the brokers do not say, see `answered_at`."""
         # A question that the brokers do not answer is left to run out: cancelled, it would take along what others of
         # the client wait for.
         if self._asked is None:

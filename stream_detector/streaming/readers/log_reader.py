@@ -110,7 +110,7 @@ class LogReader:
         return await self.state(other) if other else {}
 
     async def state_of_all(self) -> dict[int, PartitionState]:
-        """Of every partition that the topic of state has."""
+        """The state of every partition that the topic of state has."""
         known = {} if self._topics is None else await self._topics()
         numbers = known.get(self._settings.topic_state, ())
         return await self.state(dict.fromkeys(numbers, sys.maxsize)) if numbers else {}

@@ -43,7 +43,7 @@ class TopicRecord:
 
 
 class TopicReader:
-    """An open reader; use it with `async with`.
+    """Reads all partitions of some topics; use it with `async with`.
 
     Args:
         settings: where the brokers are.

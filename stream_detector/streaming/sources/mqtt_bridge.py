@@ -94,7 +94,7 @@ class Route:
 
 
 class MqttBridge:
-    """Runs from `run` to `stop`.
+    """Carries messages from an MQTT broker to Kafka, from `run` to `stop`.
 
     Args:
         settings: where Kafka is; records go to its topic of readings.

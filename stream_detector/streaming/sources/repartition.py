@@ -71,7 +71,7 @@ class RekeyingConsumer(Protocol):
     async def stop(self) -> None: ...
     async def getmany(self, *, timeout_ms: int = 0) -> Mapping[TopicPartition, Sequence[KafkaRecord]]: ...
     async def commit(self) -> None:
-        """All that was fetched is done."""
+        """Commit all that was fetched."""
 
 
 def open_consumer(settings: Settings) -> RekeyingConsumer:
@@ -96,7 +96,7 @@ def open_consumer(settings: Settings) -> RekeyingConsumer:
 
 
 class Repartition:
-    """Runs until cancelled.
+    """Re-keys records until it is cancelled.
 
     Args:
         settings: names topics, group and brokers.

@@ -95,7 +95,7 @@ class Record:
 
 @dataclass
 class Sent:
-    """What was sent so far."""
+    """Counts of what was sent so far."""
 
     rows: int = 0
     readings: int = 0
@@ -217,7 +217,7 @@ class Replay:
         self.sent = Sent()
 
     def stop(self) -> None:
-        """Send nothing more; from any thread."""
+        """Stop sending; may be called from any thread."""
         self._stopped = True
 
     def run(self, flush_seconds: float = 60.0) -> Sent:

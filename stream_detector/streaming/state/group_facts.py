@@ -54,7 +54,7 @@ Fact = BundleSwitch | Departure
 
 
 def newest_switch(facts: Iterable[Fact]) -> BundleSwitch | None:
-    """The one that holds now."""
+    """The switch of bundle that holds now."""
     switches = [fact for fact in facts if isinstance(fact, BundleSwitch)]
     return max(switches, key=lambda switch: (switch.term, switch.offset), default=None)
 
@@ -82,7 +82,7 @@ def key_of(fact: Fact) -> FactKey:
 
 
 def fact_message(settings: Settings, fact: Fact, *, taken_back: bool = False) -> Outgoing:
-    """The record that says it, or that it no longer holds."""
+    """The record that writes a fact down, or takes it back."""
     value = None if taken_back else orjson.dumps(_body(fact))
     return Outgoing(settings.topic_state, orjson.dumps([settings.group, *key_of(fact)]), value, fact.partition)
 

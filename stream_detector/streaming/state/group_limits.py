@@ -26,7 +26,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def limits_to_json(limits: Limits) -> dict[str, Any]:
-    """Those that are written down.
+    """The limits that are written down, as JSON values.
 
     >>> limits_from_json(limits_to_json(Limits(max_assets=7))).max_assets
     7

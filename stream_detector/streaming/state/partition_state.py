@@ -19,7 +19,7 @@ from stream_detector.streaming.state.snapshots import SnapshotRecord, read_snaps
 
 @dataclass(slots=True)
 class PartitionState:
-    """Takes the records in the order of the log; says what they come to.
+    """Adds up the records of one partition of the topic of state, taken in the order of the log.
 
     Attributes:
         group: whose records count.
@@ -54,7 +54,7 @@ class PartitionState:
 
     @property
     def facts(self) -> list[Fact]:
-        """Those that hold, in the order in which they were written; those of another log are left out."""
+        """The facts that hold, in the order in which they were written; those of another log are left out."""
         records = sorted(self._facts.values(), key=lambda record: record.position)
         return [record.fact for record in records if record.fact is not None and record.fact.offset <= self.end]
 
@@ -69,18 +69,18 @@ class PartitionState:
 
     @property
     def all_facts(self) -> list[Fact]:
-        """Those that hold, and those that another log left behind."""
+        """The facts that hold, and those that another log left behind."""
         return [record.fact for record in self._facts.values() if record.fact is not None]
 
     @property
     def switches(self) -> list[BundleSwitch]:
-        """Of bundles, in the order in which they were made."""
+        """The switches of bundle, in the order in which they were made."""
         found = [fact for fact in self.facts if isinstance(fact, BundleSwitch)]
         return sorted(found, key=lambda switch: (switch.term, switch.offset))
 
     @property
     def departures(self) -> list[Departure]:
-        """Of assets that live in other partitions now."""
+        """The departures of assets that live in other partitions now."""
         return [fact for fact in self.facts if isinstance(fact, Departure)]
 
     def live(self) -> list[SnapshotRecord]:

@@ -21,7 +21,7 @@ UNKNOWN_TOPIC = 3
 
 @dataclass(frozen=True, slots=True)
 class TopicsSeen:
-    """What the brokers say now.
+    """The topics of a worker as the brokers tell them now.
 
     Attributes:
         readings, state: partitions of these topics; 0 = it is not there.
@@ -39,7 +39,7 @@ class TopicCounts(Protocol):
     """Tells the partitions of topics without making any."""
 
     async def read(self, names: list[str]) -> Mapping[str, int]:
-        """Of those that exist. Raises KafkaError where the brokers do not answer."""
+        """{topic: partitions} of those that exist. Raises KafkaError where the brokers do not answer."""
 
     async def close(self) -> None: ...
 
@@ -70,7 +70,7 @@ class AdminTopicCounts:
 
 
 class TopicWatch:
-    """Looks when asked.
+    """Compares the topics at the brokers with those that a worker needs, whenever it is asked.
 
     Args:
         settings: names the topics, and says whether they may be made.
@@ -90,7 +90,7 @@ class TopicWatch:
         self._names = [topic.name for topic in declared_topics(settings) if topic.workers]
 
     async def look(self) -> TopicsSeen:
-        """What there is now; what may be made is made.
+        """The topics as they are now; missing ones are made where that is allowed.
 
         The topic of readings is left to whoever deleted it, and to the next start: it may come back with other
         partitions.

@@ -27,7 +27,7 @@ def exit_code_of(error: BaseException) -> int:
 
 
 class Lifecycle:
-    """From `begin` to `fail` or `stop`.
+    """The state of one worker, from `begin` to `fail` or `stop`.
 
     Args:
         longest_beat_seconds: without a `beat` for longer the event loop is taken to hang.
@@ -49,7 +49,7 @@ class Lifecycle:
         return 0 if self.error is None else exit_code_of(self.error)
 
     def begin(self) -> None:
-        """The running event loop is the worker's."""
+        """Note that the running event loop is the worker's."""
         self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
@@ -70,14 +70,14 @@ class Lifecycle:
         self.ending.set()
 
     def beat(self) -> None:
-        """The event loop turns."""
+        """Note that the event loop turns."""
         self._beat_at = self._clock()
 
     def why_not_ready(self) -> str | None:
         return self.not_ready
 
     def why_not_alive(self) -> str | None:
-        """Alive unless the event loop hangs."""
+        """The reason why the worker is not alive: its event loop hangs. None while it turns."""
         still = self._clock() - self._beat_at
         if still > self._longest_beat_seconds:
             return f"the worker's loop has not turned for {still:.0f} s"

@@ -87,7 +87,7 @@ class Pipeline:
 
     @property
     def state_partitions(self) -> int | None:
-        """Of the topic of state, as far as is known; None = enough."""
+        """Number of partitions of the topic of state, as far as is known; None = enough."""
         return self._planner.state_partitions
 
     @state_partitions.setter

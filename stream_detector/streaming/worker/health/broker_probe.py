@@ -77,7 +77,7 @@ class BrokerProbe:
             raise
 
     async def look(self, view: GroupView, owned: OwnedPartitions) -> Observation:
-        """What there is to see now.
+        """One observation of the worker and the brokers.
 
         Args:
             view: what the consumer knows.

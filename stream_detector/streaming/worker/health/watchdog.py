@@ -43,7 +43,7 @@ class _Mark:
 
 @dataclass
 class Watchdog:
-    """Fed by `look`; the answer is the reason for the exit, or None."""
+    """Decides from observations whether the process should end; `look` takes one and gives the reason, or None."""
 
     settings: Settings
     started: float

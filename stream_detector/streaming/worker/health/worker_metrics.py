@@ -131,7 +131,7 @@ class MetricsRecorder:
             self.metrics.rebuild_seconds.set(self._clock() - self._planned_at)
 
     def watched(self, seen: Observation, progress: Mapping[int, PartitionProgress], *, ready: bool) -> None:
-        """Once for each look of the watchdog."""
+        """Enters one observation of the watchdog."""
         metrics = self.metrics
         metrics.ready.set(ready)
         metrics.broker_answers.set(seen.broker_answers)

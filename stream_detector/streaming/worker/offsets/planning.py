@@ -66,7 +66,7 @@ class PartitionPlan:
 
 
 class Planner:
-    """Changes nothing: whoever asks puts the plan into effect.
+    """Makes plans, and changes nothing: whoever asks puts them into effect.
 
     Args:
         settings: names group and topics.

@@ -39,7 +39,7 @@ class PartitionProgress:
 
     @property
     def term(self) -> int:
-        """In which this worker decides (`BundleSwitch`)."""
+        """The term in which this worker decides (`BundleSwitch`)."""
         switch = newest_switch(self.facts)
         return 0 if switch is None else switch.term
 
@@ -53,12 +53,12 @@ class PartitionProgress:
         return None if self.declared is None or self.low is None else self.declared - self.low
 
     def take_unacknowledged(self) -> Unacknowledged:
-        """Hand it over whole; what comes of later batches is kept apart from it."""
+        """Hand over what is not acknowledged; what comes of later batches is kept apart from it."""
         taken, self.unacknowledged = self.unacknowledged, Unacknowledged()
         return taken
 
     def declare(self, offset: int, low: int, now: float) -> None:
-        """Everything below `offset` is done; `now`: monotonic, in seconds."""
+        """Declare that everything below `offset` is done; `now`: monotonic, in seconds."""
         if self.declared is not None and offset <= self.declared:
             return
         self.declared, self.low = offset, min(low, offset)
@@ -72,7 +72,7 @@ class PartitionProgress:
         return self.declared
 
     def commit_acknowledged(self, offset: int, now: float) -> None:
-        """The group's offset is `offset` now; `now`: monotonic, in seconds."""
+        """Note that the group's offset is `offset`; `now`: monotonic, in seconds."""
         if self.declared is None or offset > self.declared:
             return  # of an earlier assignment of this partition
         self.committed = offset if self.committed is None else max(self.committed, offset)

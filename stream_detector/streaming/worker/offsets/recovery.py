@@ -36,7 +36,7 @@ class Start:
 
 
 def choose_start(known: PartitionOffsets) -> Start:
-    """The decision, without any I/O. `known.low` must have been found by other means if the metadata lacked it."""
+    """Decide where to start. `known.low` must have been found by other means if the metadata lacked it. No I/O."""
     committed = known.committed
     if committed is not None and committed > known.end:
         # The topic was deleted and made again, or truncated: the offsets belong to another log.
@@ -82,7 +82,7 @@ class CommitMetadata:
 
 
 def to_metadata(low: int, scored_by: ScoredBy) -> str:
-    """As text.
+    """A commit's metadata as text.
 
     >>> from_metadata(to_metadata(7, ScoredBy("b1", "f1")))
     CommitMetadata(low=7, scored_by=ScoredBy(bundle='b1', fingerprint='f1'))

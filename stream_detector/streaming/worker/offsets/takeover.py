@@ -29,7 +29,7 @@ TERM = "term"
 
 @dataclass(frozen=True, slots=True)
 class PublishedAlarm:
-    """As it lies in its topic; `partition` of the readings and `term` are None where its writer did not say."""
+    """An alarm in its topic; `partition` of the readings and `term` are None where its writer did not say."""
 
     alarm: Alarm
     partition: int | None
@@ -133,7 +133,7 @@ def begin_anew(
 
 
 def next_term(state: PartitionState) -> int:
-    """Of whoever begins in the partition now; 0 for the first."""
+    """The term of whoever begins in the partition now; 0 for the first."""
     newest = newest_switch(state.all_facts)
     return 0 if newest is None and not state.live() else 1 + (0 if newest is None else newest.term)
 

@@ -27,11 +27,11 @@ class Unacknowledged:
 
     @property
     def messages(self) -> int:
-        """How many are on their way."""
+        """Number of messages on their way."""
         return sum(len(burst.messages) for burst in self.bursts)
 
     def renew(self, snapshots: Iterable[tuple[str, bytes | None]], offset: int) -> None:
-        """These snapshots (asset, data), which cover the records below `offset`, replace older ones."""
+        """Replace older snapshots by these (asset, data), which cover the records below `offset`."""
         for asset, data in snapshots:
             self.snapshots[asset] = PendingSnapshot(data, offset)
 
