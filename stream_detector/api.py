@@ -10,6 +10,7 @@ from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.engine.offline import score_frame
 from stream_detector.errors import DataError
+from stream_detector.messages import MILLISECONDS_FROM
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,8 +56,8 @@ class Detector:
         """Score a frame of one asset: one row for every row of `frame` with a full window behind it, under its label.
 
         frame: one column a sensor, NaN = missing; other columns are ignored. Its times are the index, or the column
-        `time`: timestamps (without a zone: UTC) or numbers (epoch seconds), ascending. Detectors of samples (lots,
-        heart beats) need no times.
+        `time`: timestamps (without a zone: UTC) or numbers (epoch seconds, milliseconds from 1e11 on), ascending.
+        Detectors of samples (lots, heart beats) need no times.
         events: times of events such as breaks, which end a window and are never inside one.
 
         Returns columns `time` (UTC; not for samples), `score`, `threshold`, `alarm` (bool), `probability` (of a
@@ -117,7 +118,9 @@ def _epoch_seconds(times: Any) -> NDArray[np.float64]:
 
     series = pd.Series(np.asarray(times, np.float64) if len(times) == 0 else times).reset_index(drop=True)
     if pd.api.types.is_numeric_dtype(series):
-        return series.to_numpy(dtype=np.float64)
+        numbers = series.to_numpy(dtype=np.float64)
+        # As in files and on the stream.
+        return np.where(numbers >= MILLISECONDS_FROM, numbers / 1000.0, numbers)
     try:
         moments = pd.to_datetime(series, utc=True)
     except (ValueError, TypeError) as error:

@@ -51,7 +51,7 @@ def test_times_as_stamps_text_or_epoch_seconds_and_as_index_or_column_are_the_sa
     assert isinstance(table.index, pd.DatetimeIndex)
     expected = detector.score(table)["score"].to_numpy()
     seconds = table.index.astype("datetime64[s, UTC]").astype("int64")
-    for times in (table.index.tz_localize(None), seconds, table.index.strftime("%Y-%m-%dT%H:%M:%SZ")):
+    for times in (table.index.tz_localize(None), seconds, seconds * 1000, table.index.strftime("%Y-%m-%dT%H:%M:%SZ")):
         as_column = table.reset_index(drop=True).assign(when=times)
         assert np.array_equal(detector.score(as_column, time="when")["score"], expected)
         assert np.array_equal(detector.score(table.set_axis(times, axis=0))["score"], expected)

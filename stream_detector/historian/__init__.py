@@ -2,7 +2,7 @@
 
 from stream_detector.historian.history import History
 from stream_detector.historian.layout import Layout
-from stream_detector.historian.reader import files_of, has_column, read_history
+from stream_detector.historian.reader import files_of, read_histories, read_history
 from stream_detector.historian.report import ReadReport
 
-__all__ = ["History", "Layout", "ReadReport", "files_of", "has_column", "read_history"]
+__all__ = ["History", "Layout", "ReadReport", "files_of", "read_histories", "read_history"]

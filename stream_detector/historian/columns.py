@@ -51,6 +51,14 @@ def cell_reader(layout: Layout, sample: Sequence[str], report: ReadReport) -> Ce
     return CellReader(decimal, thousands, with_units=panel, words=words)
 
 
+class TextCellError(DataError):
+    """A cell of a sensor is no number. `row`: of the data, from 0."""
+
+    def __init__(self, message: str, column: str, row: int, text: str) -> None:
+        super().__init__(message)
+        self.column, self.row, self.text = column, row, text
+
+
 def collect(rows: Rows, sensors: tuple[str, ...], roles: Sequence[str], layout: Layout) -> Columns:
     """Read all rows. `roles`: columns that stay text.
 
@@ -80,7 +88,8 @@ def collect(rows: Rows, sensors: tuple[str, ...], roles: Sequence[str], layout: 
                 if layout.form == "grafana" and not any(np.isfinite(part).any() for part in parts[name]):
                     dropped.add(name)  # a legend, a status
                     continue
-                raise DataError(_not_a_number(path, name, start + found.index, found.text, cells)) from None
+                row = start + found.index
+                raise TextCellError(_not_a_number(path, name, row, found.text, cells), name, row, found.text) from None
     kept = tuple(name for name in sensors if name not in dropped)
     if layout.form == "grafana":
         kept = tuple(name for name in kept if any(np.isfinite(part).any() for part in parts[name]))

@@ -1,7 +1,7 @@
 """Delimited text: header, rows, and what stands around them."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -11,6 +11,9 @@ from stream_detector.historian.layout import Layout
 from stream_detector.historian.report import ReadReport
 
 SEPARATORS = ",;\t|"
+HEAD_LINES = 200
+"""Lines at the beginning that the separator is found out from."""
+
 CELLS_AT_ONCE = 200_000
 """Cells a chunk: enough for whole columns to be converted in one call, little enough to hold as text."""
 
@@ -94,7 +97,7 @@ def read_delimited(path: Path, content: str, layout: Layout, report: ReadReport)
     head = lines[above]
     if not head.strip():
         raise DataError(f"{path}: line {above + 1}, where the header should be, is empty; say skip_rows")
-    separator = separator or max(SEPARATORS, key=head.count)
+    separator = separator or separator_of(lines[above : above + HEAD_LINES])
     rows = csv.reader(lines[above:], delimiter=separator, skipinitialspace=True)
     first = next(rows)
     if layout.header:
@@ -105,6 +108,17 @@ def read_delimited(path: Path, content: str, layout: Layout, report: ReadReport)
     for _ in range(layout.unit_rows):
         next(rows, None)
     return Rows(path, names, rows, report, above + 1 + layout.unit_rows + int(layout.header))
+
+
+def separator_of(lines: Sequence[str]) -> str:
+    """The separator with which most lines have as many cells as their neighbours, and at least two."""
+
+    def agreement(separator: str) -> tuple[int, int]:
+        counts = [len(row) for row in csv.reader(lines, delimiter=separator)]
+        usual = max(set(counts), key=counts.count)
+        return (counts.count(usual) if usual > 1 else 0, usual)
+
+    return max(SEPARATORS, key=agreement)
 
 
 def _names(path: Path, first: Row) -> list[str]:

@@ -1,5 +1,6 @@
 """The label column: which rows something happened in."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,16 +19,18 @@ def marked(texts: Sequence[str], marks: Sequence[float | str]) -> tuple[Bools, d
 
     "1", 1 and 1.0 are the same label, for files differ in writing it.
     """
-    cells = np.array([text.strip() for text in texts], object)
-    numbers = np.array([_number(text) for text in cells])
-    found, counts = np.zeros(len(cells), np.bool_), {}
+    distinct = Counter(texts)  # a label has few values
+    holds = dict.fromkeys(distinct, False)
+    counts = {}
     for mark in marks:
-        same = np.asarray(cells == str(mark), np.bool_)
-        if not isinstance(mark, str):
-            same |= numbers == float(mark)
-        counts[f"{mark:g}" if isinstance(mark, float | int) else mark] = int(same.sum())
-        found |= same
-    return found, counts
+        same = [text for text in distinct if _is(mark, text.strip())]
+        counts[f"{mark:g}" if isinstance(mark, float | int) else mark] = sum(distinct[text] for text in same)
+        holds |= dict.fromkeys(same, True)
+    return np.fromiter(map(holds.__getitem__, texts), np.bool_, len(texts)), counts
+
+
+def _is(mark: float | str, text: str) -> bool:
+    return text == str(mark) or (not isinstance(mark, str) and _number(text) == float(mark))
 
 
 def happened(path: Path, column: str, texts: Sequence[str]) -> Bools:
@@ -36,20 +39,17 @@ def happened(path: Path, column: str, texts: Sequence[str]) -> Bools:
     Raises:
         DataError: a label is neither a number nor a yes or no.
     """
-    found = np.zeros(len(texts), np.bool_)
-    for row, text in enumerate(texts):
+    holds: dict[str, bool] = {}
+    for text in dict.fromkeys(texts):
         word = text.strip().lower()
-        if word in YES:
-            found[row] = True
-        elif word not in NO:
-            number = _number(word)
-            if number != number:
-                raise DataError(
-                    f"{path}: label column {column!r} holds {text!r} in data row {row + 1}; wanted 0 or 1 (or false or "
-                    "true), or label_values in the recipe"
-                )
-            found[row] = number > 0
-    return found
+        number = 1.0 if word in YES else 0.0 if word in NO else _number(word)
+        if number != number:
+            raise DataError(
+                f"{path}: label column {column!r} holds {text!r} in data row {texts.index(text) + 1}; wanted 0 or 1 "
+                "(or false or true), or label_values in the recipe"
+            )
+        holds[text] = number > 0
+    return np.fromiter(map(holds.__getitem__, texts), np.bool_, len(texts))
 
 
 def _number(text: str) -> float:

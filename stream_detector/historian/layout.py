@@ -38,6 +38,7 @@ class Layout:
             microseconds or nanoseconds by their size), text is ISO 8601 or the only usual format that fits every row.
         time_unit_seconds: numbers in the time column count these.
         zone: IANA name of the zone of times that name none; None = UTC.
+        label_optional: a file without the label column has no labels; it is no error.
         find_label: take a column with a usual name for the label where none is named; False: leave it out and say so.
         label_values: the values that mark a row; None = whatever is above 0 or true.
         labels_are_normal: the values mark the normal rows instead.
@@ -57,6 +58,7 @@ class Layout:
     time_unit_seconds: float = 1.0
     zone: str | None = None
     label_column: str | None = None
+    label_optional: bool = False
     find_label: bool = True
     label_values: tuple[float | str, ...] | None = None
     labels_are_normal: bool = False

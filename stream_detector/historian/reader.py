@@ -1,5 +1,6 @@
 """Reads a file, a folder or a glob of files into a `History`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from stream_detector.errors import DataError
 from stream_detector.extras import need
 from stream_detector.historian import labels as label_column
 from stream_detector.historian import times as time_columns
-from stream_detector.historian.columns import LEAVE_OUT, Columns, cell_reader, collect
+from stream_detector.historian.columns import LEAVE_OUT, Columns, TextCellError, cell_reader, collect
 from stream_detector.historian.delimited import UNNAMED, Rows, read_delimited
 from stream_detector.historian.encoding import read_text
 from stream_detector.historian.history import History
@@ -40,9 +41,13 @@ def read_history(path: Path, layout: Layout = ANYTHING) -> History:
         DataError: there is no file, or it cannot be read; a column is missing; a time or a value cannot be understood.
         UsageError: it is a Parquet or an Excel file, and what reads those is not installed.
     """
-    files = files_of(path)
-    histories = [_read(file, layout) for file in files]
-    return histories[0] if len(histories) == 1 else _joined(path, histories)
+    return read_histories([path], layout)
+
+
+def read_histories(paths: Sequence[Path], layout: Layout = ANYTHING) -> History:
+    """The same of several paths, as if they were one folder."""
+    histories = [_read(file, layout) for path in paths for file in files_of(path)]
+    return histories[0] if len(histories) == 1 else _joined(paths[0], histories)
 
 
 def files_of(path: Path) -> list[Path]:
@@ -62,17 +67,6 @@ def files_of(path: Path) -> list[Path]:
             f"{path} is not there; give a .csv, .csv.gz, .parquet or .xlsx file, a folder, or a name with *"
         )
     return [path]
-
-
-def has_column(path: Path, layout: Layout, name: str) -> bool:
-    """True if the first file has a column of that name."""
-    file = files_of(path)[0]
-    if file.suffix.lower() in PARQUET:
-        need(f"reading {file}", "pyarrow")
-        import pyarrow.parquet as parquet
-
-        return name in parquet.read_schema(file).names
-    return name in _rows(file, layout, ReadReport()).names
 
 
 def _read(path: Path, layout: Layout) -> History:
@@ -189,9 +183,12 @@ def _arrow_numbers(path: Path, name: str, column: Any, layout: Layout, report: R
         try:
             found = cells.floats(name, texts)
         except NotANumber as wrong:
-            raise DataError(
+            raise TextCellError(
                 f"{path}: column {name!r} holds {wrong.text!r} in data row {wrong.index + 1}, not a number; "
-                f"add the word to missing_words, or {LEAVE_OUT}"
+                f"add the word to missing_words, or {LEAVE_OUT}",
+                name,
+                wrong.index,
+                wrong.text,
             ) from None
         report.missing_words |= {sensor: dict(words) for sensor, words in cells.found_words.items()}
     return found
@@ -203,6 +200,8 @@ def _roles(
     """Sensors, time columns and label column among a file's columns."""
     time_names = _time_columns(path, names, layout, report)
     label = layout.label_column or None
+    if layout.label_optional and label not in names:
+        label = None
     if label is not None and label not in names:
         raise DataError(f"{path} has no label column {label!r}; it has {_some(names)}: name one with --label-column")
     if label is None and layout.find_label:

@@ -41,6 +41,11 @@ ISO = re.compile(r"^\d{4}-\d\d-\d\d")
 ISO_LOCAL = re.compile(r"^\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?$")
 """ISO 8601 without a zone, as numpy reads it at once."""
 
+DAYS = re.compile(r"(?:%[dmyYb]|[-/.])+")
+CLOCK = re.compile(r"(?:%[HMSfIp]|[:. ])+")
+EPOCH, MIDNIGHT = datetime(1970, 1, 1, tzinfo=UTC), datetime(1900, 1, 1, tzinfo=UTC)
+"""A time of day without a date is on that day."""
+
 NUMBER = re.compile(r"^[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?$")
 
 Floats = NDArray[np.float64]
@@ -149,20 +154,35 @@ def _of_format(path: Path, column: str, texts: list[str], time_format: str) -> F
 
 def _parsed(texts: Sequence[str], time_format: str) -> tuple[Floats, list[int]]:
     """Seconds as if they were UTC, and the rows that do not have the format."""
-    known: dict[str, float] = {}
-    seconds, wrong = np.zeros(len(texts)), []
-    for row, text in enumerate(texts):
-        found = known.get(text)
-        if found is None:
-            try:
-                moment = datetime.strptime(text, time_format)  # noqa: DTZ007 - the zone comes afterwards
-            except ValueError:
-                wrong.append(row)
-                continue
-            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-            found = known[text] = moment.timestamp()
-        seconds[row] = found
-    return seconds, wrong
+    date_format, _, clock_format = time_format.partition(" ")
+    if DAYS.fullmatch(date_format) and CLOCK.fullmatch(clock_format):
+        # There are few days and few times of day, so that hardly any text has to be parsed.
+        days, clocks = _Moments(date_format), _Moments(clock_format, MIDNIGHT)
+        parts = [text.partition(" ") for text in texts]
+        found = [(days[day], clocks[clock.lstrip()]) for day, _, clock in parts]
+        seconds = np.array([day + clock for day, clock in found])
+    else:
+        moments = _Moments(time_format)
+        seconds = np.array([moments[text] for text in texts])
+    return np.nan_to_num(seconds), np.flatnonzero(np.isnan(seconds)).tolist()
+
+
+class _Moments(dict[str, float]):
+    """Seconds since a moment of texts in one format, as if they were UTC; NaN where one has another. Remembered."""
+
+    def __init__(self, time_format: str, since: datetime = EPOCH) -> None:
+        super().__init__()
+        self._format, self._since = time_format, since
+
+    def __missing__(self, text: str) -> float:
+        try:
+            moment = datetime.strptime(text, self._format)  # noqa: DTZ007 - the zone comes afterwards
+        except ValueError:
+            self[text] = np.nan
+            return np.nan
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        self[text] = found = (moment - self._since).total_seconds()
+        return found
 
 
 def _guessed(path: Path, column: str, texts: list[str], report: ReadReport) -> Floats:

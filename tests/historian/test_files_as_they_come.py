@@ -9,6 +9,7 @@ import pytest
 
 from stream_detector.errors import DataError
 from stream_detector.historian import History, Layout, read_history
+from stream_detector.historian.columns import TextCellError
 
 ANYTHING = Layout()
 MAY = datetime(2026, 5, 1, tzinfo=UTC).timestamp()
@@ -255,3 +256,24 @@ def test_a_first_column_without_a_name_is_the_time(tmp_path: Path) -> None:
 def test_a_name_that_stands_twice_in_the_header_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="names stand twice in the header, the first is 'a'"):
         read(tmp_path, "time,a,a\n2026-05-01,1,2\n")
+
+
+def test_a_cell_that_is_no_number_is_told_with_its_column_row_and_text(tmp_path: Path) -> None:
+    with pytest.raises(TextCellError) as told:
+        read(tmp_path, "time,a,b\n2026-05-01,1,2\n2026-05-02,1,on\n")
+    assert (told.value.column, told.value.row, told.value.text) == ("b", 1, "on")
+
+
+@pytest.mark.parametrize("time_format", ["%d.%m.%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%Y/%m/%d %H:%M:%S.%f"])
+def test_times_of_few_days_are_those_that_each_text_alone_gives(tmp_path: Path, time_format: str) -> None:
+    moments = [datetime(2026, 5, 1 + hour // 24, hour % 24, 7, 5, 250_000, UTC) for hour in range(60)]
+    texts = [moment.strftime(time_format) for moment in moments]
+    wanted = [datetime.strptime(text, time_format).replace(tzinfo=UTC).timestamp() for text in texts]
+    body = "".join(f"{text};{row}\n" for row, text in enumerate(texts))
+    history = read(tmp_path, "time;a\n" + body, Layout(time_format=time_format))
+    assert history.times.tolist() == wanted
+
+
+def test_a_time_that_breaks_off_after_the_day_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'02\.05\.2026' in column 'time', data row 2"):
+        read(tmp_path, "time;a\n13.05.2026 10:00;1\n02.05.2026;2\n14.05.2026 10:00;3\n")

@@ -5,9 +5,14 @@ from typing import Annotated
 
 import typer
 
+SHOWN, SHOWN_CHARACTERS = 10, 60
+
 
 def command(
-    data: Annotated[Path, typer.Option(help="A file, a folder, or a name with *: .csv, .csv.gz, .parquet, .xlsx.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="A file, a folder, or a name with *: .csv, .csv.gz, .parquet, .xlsx; again for more files."),
+    ],
     out: Annotated[Path | None, typer.Option(help="The recipe to write.", show_default="NAME.toml")] = None,
     report: Annotated[Path | None, typer.Option(help="Also write the profile as an HTML page.")] = None,
 ) -> None:
@@ -17,20 +22,26 @@ def command(
     asked for, never assumed.
     """
     from stream_detector.errors import DataError, UsageError
+    from stream_detector.names import printable
     from trainer.data.profile import profile
     from trainer.data.recipe_text import recipe_text
     from trainer.output import write_bytes
 
-    place = out or Path(f"{data.name.split('.')[0].replace('*', '') or 'plant'}.toml")
+    first = data[0]
+    place = out or Path(f"{first.name.split('.')[0].replace('*', '') or 'plant'}.toml")
     if place.exists() and out is None:
         raise UsageError(f"{place} is there already; name another file with --out")
-    found = profile(data)
+    found = profile(*data)
     for line in found.history.report.lines():
         typer.echo(f"read: {line}")
     if not found.sensors:
-        raise DataError(f"{data}: no column is a sensor that moves; left out: {', '.join(found.left_out) or 'none'}")
+        raise DataError(f"{first}: no column is a sensor that moves; left out: {', '.join(found.left_out) or 'none'}")
     write_bytes(place, recipe_text(found).encode())
     typer.echo(f"{place}: {len(found.sensors)} sensors; {len(found.left_out) + len(found.constant)} columns left out")
+    for name, why in list(found.left_out.items())[:SHOWN]:
+        typer.echo(f"left out: {printable(name[:SHOWN_CHARACTERS])!r} {why}")
+    if len(found.left_out) > SHOWN:
+        typer.echo(f"left out: {len(found.left_out) - SHOWN} more; the recipe says which and why")
     for name, why in found.label_candidates.items():
         typer.echo(f"decide: is {name!r} the label? {why}")
     for question in found.questions:
@@ -40,4 +51,6 @@ def command(
 
         write_bytes(report, profile_page(found).encode())
         typer.echo(f"profile: {report}")
-    typer.echo(f"next: trainer fit --recipe {place} --data {data} --out bundle")
+    if len(data) > 1:
+        typer.echo("several files are learnt from together when they lie in one folder, or fit one name with *")
+    typer.echo(f"next: trainer fit --recipe {place} --data {first} --out bundle")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.errors import DataError
-from stream_detector.historian import History, Layout, ReadReport, files_of, has_column, read_history
+from stream_detector.historian import History, Layout, ReadReport, files_of, read_history
 from trainer.data.prelabel import prelabel
 from trainer.data.vibration import is_recording, read_recordings
 from trainer.recipe import DataConfig, SignalConfig
@@ -76,9 +76,8 @@ def read_dataset(path: Path, config: DataConfig, sensors: tuple[str, ...] | None
     layout = layout_of(config)
     if sensors is not None:
         layout = replace(layout, sensors=sensors)
-    label, optional = config.label_column, sensors is not None or config.prelabel is not None
-    if label is not None and optional and not has_column(path, layout, label):
-        layout = replace(layout, label_column=None)
+    if sensors is not None or config.prelabel is not None:
+        layout = replace(layout, label_optional=True)
     history = read_history(path, layout)
     labels = history.labels
     if labels is None and config.prelabel is not None:

@@ -3,24 +3,25 @@
 import csv
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.errors import DataError
-from stream_detector.historian import History, Layout, files_of, read_history
+from stream_detector.historian import History, Layout, files_of, read_histories
+from stream_detector.historian.columns import TextCellError
+from stream_detector.historian.delimited import HEAD_LINES, separator_of
 from stream_detector.historian.encoding import read_text
 from stream_detector.historian.layout import LABEL_NAMES, MISSING_WORDS
 
-SEPARATORS = ",;\t|"
-HEAD_LINES = 200
 MOST_TEXT_COLUMNS = 200
 
 TAGS = ("tag", "tagname", "tag_name", "sensor", "point", "signal", "variable", "metric", "name")
 VALUES = ("value", "val", "reading")
 QUALITIES = ("quality", "status", "q", "quality_code")
+USUAL_LABELS = (*LABEL_NAMES, "class", "fault", "attack", "outlier", "failure", "target")
 TEXT_PARQUET = (".parquet", ".pq", ".xlsx", ".xlsm")
 
 NUMBER = re.compile(r"^[-+]?(?:\d+(?:[.,]\d*)*|[.,]\d+)(?:[eE][-+]?\d+)?$")
@@ -65,17 +66,17 @@ class Profile:
         return [name for name in self.history.sensors if name not in self.constant and name not in self.left_out]
 
 
-def profile(path: Path) -> Profile:
-    """Find out how a file is to be read, and read it.
+def profile(*paths: Path) -> Profile:
+    """Find out how a file is to be read, or several that are written alike, and read them.
 
     Raises:
         DataError: it cannot be read; the message says what a person must decide.
     """
-    layout = sniff(files_of(path)[0])
+    layout = sniff(files_of(paths[0])[0])
     left_out: dict[str, str] = {}
-    history = _read_without_texts(path, layout, left_out)
+    history = _read_without_texts(paths, layout, left_out)
     layout = replace(layout, ignore=tuple(left_out))
-    found = Profile(path, layout, history, left_out)
+    found = Profile(paths[0], layout, history, left_out)
     _judge_sensors(found)
     _judge_times(found)
     return found
@@ -92,7 +93,7 @@ def sniff(path: Path) -> Layout:
     if lines[0].startswith(("#group", "#datatype", "#default")):
         return replace(layout, form="influx", time_column="_time")
     marked = lines[0].strip().strip('"').lower().startswith("sep=")
-    separator = _separator(lines[1:] if marked else lines)
+    separator = separator_of(lines[1:] if marked else lines)
     rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
     header = _header(rows)
     if header is None:
@@ -118,17 +119,6 @@ def sniff(path: Path) -> Layout:
     if marked or any(WITH_UNIT.match(cell.strip()) for row in body[:50] for cell in row[1:]):
         return replace(layout, form="grafana", time_column=time_column or names[0], skip_rows=0, separator=None)
     return replace(layout, time_column=time_column if time_column is not None else "")
-
-
-def _separator(lines: list[str]) -> str:
-    """The separator with which most lines have as many cells as their neighbours, and at least two."""
-
-    def agreement(separator: str) -> tuple[int, int]:
-        counts = [len(row) for row in csv.reader(lines, delimiter=separator)]
-        usual = max(set(counts), key=counts.count)
-        return (counts.count(usual) if usual > 1 else 0, usual)
-
-    return max(SEPARATORS, key=agreement)
 
 
 def _header(rows: list[list[str]]) -> int | None:
@@ -177,16 +167,15 @@ def _is_data(cell: str) -> bool:
     )
 
 
-def _read_without_texts(path: Path, layout: Layout, left_out: dict[str, str]) -> History:
+def _read_without_texts(paths: Sequence[Path], layout: Layout, left_out: dict[str, str]) -> History:
     """Read, leaving out one column after another that holds text."""
     while True:
         try:
-            return read_history(path, replace(layout, ignore=tuple(left_out)))
-        except DataError as error:
-            column = re.search(r"column '(.*?)' holds (.*?) in data row (\d+), not a number", str(error))
-            if column is None or column[1] in left_out or len(left_out) >= MOST_TEXT_COLUMNS or layout.form == "long":
+            return read_histories(paths, replace(layout, ignore=tuple(left_out)))
+        except TextCellError as error:
+            if error.column in left_out or len(left_out) >= MOST_TEXT_COLUMNS or layout.form == "long":
                 raise
-            left_out[column[1]] = f"holds text, such as {column[2]} in data row {column[3]}"
+            left_out[error.column] = f"holds text, such as {error.text!r} in data row {error.row + 1}"
 
 
 def _judge_sensors(found: Profile) -> None:
@@ -209,14 +198,13 @@ def _judge_sensors(found: Profile) -> None:
     for name in found.label_candidates:
         found.left_out.setdefault(name, "may be the label; a label among the sensors would tell the answer")
     for name, reason in list(found.left_out.items()):
-        if reason.startswith("holds text") and name.lower() in LABEL_NAMES:
+        if reason.startswith("holds text") and name.lower() in USUAL_LABELS:
             found.label_candidates[name] = "text under a usual name of a label"
 
 
 def _like_a_label(name: str, known: NDArray[np.float64]) -> bool:
     """A usual name and few values."""
-    usual = name.lower() in (*LABEL_NAMES, "class", "fault", "attack", "outlier", "failure", "target")
-    return usual and len(np.unique(known)) <= 20
+    return name.lower() in USUAL_LABELS and len(np.unique(known)) <= 20
 
 
 def _judge_times(found: Profile) -> None:

@@ -88,3 +88,12 @@ def test_steps_back_and_shared_times_are_questions(tmp_path: Path) -> None:
     asked = " ".join(profile(written(tmp_path, "time,a\n" + rows)).questions)
     assert "2 rows are earlier than the row before them" in asked
     assert "40 of 60 rows have the time of an earlier row" in asked
+
+
+def test_several_files_are_profiled_together_in_the_order_of_time(tmp_path: Path) -> None:
+    for day in (2, 1):
+        rows = "".join(f"2026-05-0{day}T{hour:02d}:00:00Z,{hour},{day}\n" for hour in range(24))
+        (tmp_path / f"day-{day}.csv").write_text("time,a,b\n" + rows)
+    found = profile(tmp_path / "day-2.csv", tmp_path / "day-1.csv")
+    assert len(found.history) == 48
+    assert found.sensors == ["a", "b"]
