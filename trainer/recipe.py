@@ -3,6 +3,7 @@
 Every key is explained in docs/recipes.md.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -201,7 +202,8 @@ def recipe_names() -> list[str]:
 
 def load_recipe(name_or_file: str) -> Recipe:
     """The recipe of that name, or in that TOML file; RecipeError says what is wrong with it and where."""
-    return parse_recipe(recipe_text(name_or_file), Path(name_or_file).stem)
+    name = re.sub(r"[^a-z0-9]+", "-", Path(name_or_file).stem.lower()).strip("-")
+    return parse_recipe(recipe_text(name_or_file), name or "recipe")
 
 
 def recipe_text(name_or_file: str) -> str:

@@ -22,6 +22,8 @@ TAGS = ("tag", "tagname", "tag_name", "sensor", "point", "signal", "variable", "
 VALUES = ("value", "val", "reading")
 QUALITIES = ("quality", "status", "q", "quality_code")
 USUAL_LABELS = (*LABEL_NAMES, "class", "fault", "attack", "outlier", "failure", "target")
+SMALLEST_TIME = 1e6
+"""Below it a number in a column without a name is that of a row."""
 TEXT_PARQUET = (".parquet", ".pq", ".xlsx", ".xlsm")
 
 NUMBER = re.compile(r"^[-+]?(?:\d+(?:[.,]\d*)*|[.,]\d+)(?:[eE][-+]?\d+)?$")
@@ -134,30 +136,40 @@ def _header(rows: list[list[str]]) -> int | None:
 
 
 def _time_column(names: list[str], body: list[list[str]], skip: set[int] = frozenset()) -> str | tuple[str, ...] | None:  # type: ignore[assignment]
-    lower = [name.lower() for name in names]
-    for number, name in enumerate(lower):
-        usual = (
-            name in ("time", "timestamp", "datetime", "date", "_time", "index", "") or "time" in name or "date" in name
-        )
-        if number in skip or not usual or not body or not _is_time(body[0][number]):
-            continue
-        following = number + 1
-        if following < len(names) and DAY.match(body[0][number].strip()) and CLOCK.match(body[0][following].strip()):
-            return (names[number], names[following])
-        return names[number] or "column 1"
-    for number in range(min(3, len(names))):
-        if number not in skip and body and DATE.match(body[0][number].strip()):
-            return names[number] or "column 1"
-    return None
+    if not body:
+        return None
+    cells = [cell.strip() for cell in body[0]]
+    usual = [number for number, name in enumerate(names) if number not in skip and _is_usual(name)]
+    dated = [
+        number for number in [*usual, *range(min(3, len(names)))] if number not in skip and DATE.match(cells[number])
+    ]
+    # Dates before numbers: a first column without a name mostly counts the rows.
+    numbered = [
+        number for number in usual if NUMBER.match(cells[number]) and _may_be_time(names[number], cells[number])
+    ]
+    if not (dated or numbered):
+        return None
+    number = (dated or numbered)[0]
+    following = number + 1
+    if following < len(names) and DAY.match(cells[number]) and CLOCK.match(cells[following]):
+        return (names[number], names[following])
+    return names[number] or "column 1"
+
+
+def _is_usual(name: str) -> bool:
+    lower = name.lower()
+    return lower in ("", "index") or "time" in lower or "date" in lower
+
+
+def _may_be_time(name: str, cell: str) -> bool:
+    """Whether a number is one; where the name does not speak for it, it must not be the number of a row."""
+    if "," in cell:
+        return False
+    return name.lower() not in ("", "index") or float(cell) >= SMALLEST_TIME
 
 
 def _first(names: list[str], wanted: tuple[str, ...]) -> int | None:
     return next((names.index(name) for name in wanted if name in names), None)
-
-
-def _is_time(cell: str) -> bool:
-    text = cell.strip()
-    return bool(DATE.match(text)) or (bool(NUMBER.match(text)) and "," not in text)
 
 
 def _is_data(cell: str) -> bool:

@@ -97,3 +97,24 @@ def test_several_files_are_profiled_together_in_the_order_of_time(tmp_path: Path
     found = profile(tmp_path / "day-2.csv", tmp_path / "day-1.csv")
     assert len(found.history) == 48
     assert found.sensors == ["a", "b"]
+
+
+def test_a_first_column_that_counts_the_rows_is_no_time_beside_one_with_dates(tmp_path: Path) -> None:
+    rows = "".join(f"{row},2004.02.12.10.{row:02d}.39,{row % 3},{row % 5}\n" for row in range(40))
+    (tmp_path / "Bearing_1.csv").write_text(",Datetime,a,b\n" + rows)
+    found = profile(tmp_path / "Bearing_1.csv")
+    assert found.layout.time_column == "Datetime"
+    assert found.step_seconds == 60
+    assert found.sensors == ["a", "b"]
+
+
+def test_a_first_column_that_counts_the_rows_alone_is_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(",a,b\n" + "".join(f"{row},{row % 3},{row % 5}\n" for row in range(40)))
+    assert any("no column is a time" in question for question in profile(tmp_path / "rows.csv").questions)
+
+
+def test_a_recipe_is_named_after_its_file_whatever_that_is_called(tmp_path: Path) -> None:
+    rows = "".join(f"2026-05-01T00:{row:02d}:00Z,{row % 3},{row % 5}\n" for row in range(40))
+    (tmp_path / "plant.csv").write_text("time,a,b\n" + rows)
+    (tmp_path / "1st_Test 10min.toml").write_text(recipe_text(profile(tmp_path / "plant.csv")))
+    assert load_recipe(str(tmp_path / "1st_Test 10min.toml")).name == "1st-test-10min"
