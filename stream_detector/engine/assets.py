@@ -195,7 +195,8 @@ class Assets:
         lags = watermark < newest - self._limits.evict_after_seconds
         unheard = self.offsets.last[slots] < offset - self._limits.evict_after_records
         known_to_live = self.offsets.decided_until[slots] > offset
-        for slot in slots[lags & unheard & ~known_to_live].tolist():
+        # By name: slots are no function of the log.
+        for slot in sorted(slots[lags & unheard & ~known_to_live].tolist(), key=lambda slot: self.by_slot[slot].name):
             yield slot, self.by_slot[slot]
             self.let_go(slot)
 

@@ -30,10 +30,12 @@ Bools = NDArray[np.bool_]
 class Decisions:
     """Decisions since the last `take`; alarms and scores come with the index of the record that closed their step.
 
+    `evicted`: alarms cleared with their assets, before the record at this place of the batch.
     `changed`: slots whose episode or head is no longer that of the last snapshot.
     """
 
     alarms: list[tuple[int, Alarm]] = field(default_factory=list)
+    evicted: list[tuple[int, Alarm]] = field(default_factory=list)
     scores: list[tuple[int, Score]] = field(default_factory=list)
     closed: Closed = field(default_factory=Closed)
     changed: set[int] = field(default_factory=set)
@@ -82,10 +84,10 @@ class Decider:
         if windows is not None:
             self.latest.write(slot, windows.latest)
 
-    def release(self, slot: int, record: int) -> None:
-        """The asset is evicted; an open alarm is cleared."""
+    def release(self, slot: int, place: int) -> None:
+        """The asset is evicted before the record at this place of the batch; an open alarm is cleared."""
         self.flush()
-        self._clear(slot, int(self._grid.positions.next_step[slot]), record)
+        self._clear(slot, int(self._grid.positions.next_step[slot]), place, self._decisions.evicted)
         self.drop(slot)
 
     def drop(self, slot: int) -> None:
@@ -206,7 +208,8 @@ class Decider:
             slot, step, record = int(closings.slot[index]), int(closings.step[index]), int(closings.record[index])
             state, kind = self.states[slot], closings.kind[index]
             if kind != STEP:
-                self._clear(slot, int(closings.run_start[index]) if kind == LATE_EVENT else step, record)
+                ended = int(closings.run_start[index]) if kind == LATE_EVENT else step
+                self._clear(slot, ended, record, self._decisions.alarms)
                 self._end_rest(slot)
                 continue
             above = bool(found.above[place[index]]) if scored[index] else False
@@ -215,7 +218,7 @@ class Decider:
                 self._end_rest(slot)
             move = next_move(raised, step, above, self._spec.episode, state.ended_step)
             if move in (Move.CLEAR, Move.RENEW):
-                self._clear(slot, step, record)
+                self._clear(slot, step, record, self._decisions.alarms)
             if move in (Move.RAISE, Move.RENEW):
                 self._raise(slot, step, record, found, int(place[index]))
             if self.publish_scores and scored[index]:
@@ -230,12 +233,12 @@ class Decider:
         self._decisions.changed.add(slot)
         self._decisions.alarms.append((record, state.alarm))
 
-    def _clear(self, slot: int, step: int, record: int) -> None:
+    def _clear(self, slot: int, step: int, record: int, into: list[tuple[int, Alarm]]) -> None:
         state = self.states[slot]
         if state.alarm is None:
             return
         ended = max(step, state.alarm_step + 1)
-        self._decisions.alarms.append((record, self._messages.cleared(state.alarm, ended)))
+        into.append((record, self._messages.cleared(state.alarm, ended)))
         self._decisions.changed.add(slot)
         state.alarm = None
         # Perhaps its rest, too, was over before a step came to end it.

@@ -166,9 +166,11 @@ class Partition:
         decisions, counts, batch, live = self.decider.take(), result.counts, result.batch, self.assets.by_slot
         counts.received = counts.settled
         counts.held = sum(held.readings for held in self.assets.held())
-        for found in (decisions.alarms, decisions.scores):
-            # A record may hold readings of several assets, and their slots are no function of the log.
-            found.sort(key=lambda pair: (order.index[pair[0]], pair[1].asset))
+        # A record may hold readings of several assets, and their slots are no function of the log.
+        decisions.scores.sort(key=lambda pair: (order.index[pair[0]], pair[1].asset))
+        alarms = [(int(order.index[record]), True, alarm) for record, alarm in decisions.alarms]
+        alarms += [(place, False, alarm) for place, alarm in decisions.evicted]
+        alarms.sort(key=lambda each: (each[0], each[1], each[2].asset))
         result.dead_letters.sort(key=lambda pair: pair[0])
         names = {slot: asset.name for slot, asset in live.items()} if decisions.results else {}
         self.assets.unsaved |= decisions.changed
@@ -176,7 +178,7 @@ class Partition:
         if processed > self._silent_until:
             result.snapshots += self._snapshots(processed)
         return Outcome(
-            alarms=[alarm for _, alarm in decisions.alarms],
+            alarms=[alarm for *_, alarm in alarms],
             scores=[score for _, score in decisions.scores],
             dead_letters=[letter for _, letter in result.dead_letters],
             snapshots=result.snapshots,
@@ -184,7 +186,7 @@ class Partition:
             closed=decisions.closed,
             event_assets=result.event_assets,
             unknown=result.unknown,
-            alarm_timestamps_ms=[batch.timestamps_ms[order.index[record]] for record, _ in decisions.alarms],
+            alarm_timestamps_ms=[batch.timestamps_ms[place] for place, *_ in alarms],
             steps=[found.of_assets(names) for found in decisions.results],
         )
 

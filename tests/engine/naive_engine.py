@@ -464,7 +464,7 @@ class NaiveEngine:
     def evict(self, offset: int) -> dict[str, Any]:
         newest = max((asset.watermark for asset in self.assets.values()), default=0.0)
         gone: dict[str, Any] = {}
-        for asset in list(self.assets.values()):
+        for asset in sorted(self.assets.values(), key=lambda each: each.name):
             lags = asset.watermark < newest - self.limits.evict_after_seconds
             if lags and asset.last_offset < offset - self.limits.evict_after_records:
                 self.clear(asset, asset.next_step)
