@@ -96,6 +96,10 @@ class DataConfig(Config):
     run_columns: tuple[str, ...] = Field(
         default=(), description="a change in one of these starts another run, whose times may start again"
     )
+    file_runs: bool = Field(
+        default=False,
+        description="each of several files is a run of its own, whose times may start again (several assets)",
+    )
     least_rows_used: float = Field(
         default=0.5, ge=0, le=1, description="`fit` stops where the grid can use a smaller share of the rows"
     )

@@ -1,7 +1,7 @@
 """`python -m benchmarks.detection NAME --data FOLDER [--seed N] [--json FILE]`: prints the set's table.
 
 FOLDER holds the public data as its README names them (skab/, batadal/, gecco2018/, tep/, cwru/, ecg5000/, secom/,
-airquality/, papermill/, bearings_ims/, process_bibmon/), or is the set's own folder.
+airquality/, papermill/, bearings_ims/, process_bibmon/, wells3w/), or is the set's own folder.
 """
 
 import argparse
@@ -27,6 +27,7 @@ FOLDERS = {
     "process": "process_bibmon",
     "water-loop": "skab",
     "water-network": "batadal",
+    "wells": "wells3w",
 }
 
 

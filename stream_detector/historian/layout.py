@@ -49,6 +49,7 @@ class Layout:
         skip_rows: lines above the header. unit_rows: lines under it that hold units or descriptions.
         decimal, thousands: marks within numbers. encoding: of the text.
         run_columns: a change in one of these starts another run.
+        file_runs: each of several files is a run of its own, whose times may start again.
         tag_column, value_column, quality_column: of the long form. good_quality: what marks a value that may be used.
     """
 
@@ -74,6 +75,7 @@ class Layout:
     thousands: str | None = None
     encoding: str | None = None
     run_columns: tuple[str, ...] = ()
+    file_runs: bool = False
     tag_column: str = "tag"
     value_column: str = "value"
     quality_column: str | None = None

@@ -47,7 +47,7 @@ def read_history(path: Path, layout: Layout = ANYTHING) -> History:
 def read_histories(paths: Sequence[Path], layout: Layout = ANYTHING) -> History:
     """The same of several paths, as if they were one folder."""
     histories = [_read(file, layout) for path in paths for file in files_of(path)]
-    return histories[0] if len(histories) == 1 else _joined(paths[0], histories)
+    return histories[0] if len(histories) == 1 else _joined(paths[0], histories, layout)
 
 
 def files_of(path: Path) -> list[Path]:
@@ -326,7 +326,7 @@ def _note_times(seconds: Floats, runs: NDArray[np.int64] | None, report: ReadRep
         report.gaps = int((forward > 3 * report.median_step_seconds).sum())
 
 
-def _joined(path: Path, histories: list[History]) -> History:
+def _joined(path: Path, histories: list[History], layout: Layout) -> History:
     histories = sorted(histories, key=lambda history: float(history.times[0]))
     first = histories[0]
     for other in histories[1:]:
@@ -338,18 +338,22 @@ def _joined(path: Path, histories: list[History]) -> History:
     order = [[other.sensors.index(name) for name in first.sensors] for other in histories]
     labels = None if any(each.labels is None for each in histories) else [each.labels for each in histories]
     times = np.concatenate([each.times for each in histories])
+    runs = None
+    if layout.file_runs:
+        runs = np.repeat(np.arange(len(histories)), [len(each.times) for each in histories])
+        times = _end_to_end(times, runs)
     report = first.report
     for other in histories[1:]:
         report.notes += [note for note in other.report.notes if note not in report.notes]
         report.missing_words |= other.report.missing_words
-    _note_times(times, None, report)
+    _note_times(times, runs, report)
     return History(
         path,
         times,
         first.sensors,
         np.concatenate([each.values[:, place] for each, place in zip(histories, order, strict=True)]),
         None if labels is None else np.concatenate(labels),  # type: ignore[arg-type]
-        None,
+        runs,
         report,
     )
 

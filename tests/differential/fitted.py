@@ -78,6 +78,11 @@ def random_options(rng: random.Random, kind: str) -> dict[str, Any]:
         "logistic-classifier": {"sizes": rng.random() < 0.5},
         "lstm-autoencoder": {"hidden": few, **output},
         "mahalanobis": {"lags": rng.choice([1, 2, 3]), "squared": rng.random() < 0.5},
+        "own-past": {
+            "newest_steps": rng.choice([1, 3]),
+            "noise_lag": rng.choice([1, 2]),
+            "largest": rng.choice([2, 9]),
+        },
         "principal-components": {"variance": rng.choice([0.3, 0.9, 1.0])},
         "projected-lstm-autoencoder": {"hidden": few, "components": rng.choice([1, 2, 5, 20]), **output},
         "recurrent-autoencoder": {

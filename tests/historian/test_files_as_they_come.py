@@ -221,6 +221,18 @@ def test_an_excel_sheet_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(history.values, [[1.5], [np.nan]])
 
 
+def test_files_of_several_assets_are_runs_whose_times_may_overlap(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("time,v\n60,1\n120,2\n180,3\n")
+    (tmp_path / "b.csv").write_text("time,v\n90,4\n150,5\n")
+    history = read_history(tmp_path, Layout(time_column="time", file_runs=True))
+    assert history.runs is not None
+    assert history.runs.tolist() == [0, 0, 0, 1, 1]
+    assert history.values[:, 0].tolist() == [1, 2, 3, 4, 5]
+    assert (np.diff(history.times) > 0).all()
+    assert history.times[3] - history.times[2] > 86_400
+    assert (history.times[3] - 90) % 86_400 == 0
+
+
 def test_a_folder_and_a_glob_are_read_in_the_order_of_time(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("time,a,b\n2026-05-01,1,10\n")
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"time,b,a\n2026-05-02,20,2\n"))

@@ -26,6 +26,7 @@ FIXED_NAMES = {
     "water-network",
     "drinking-water",
     "chemical-plant",
+    "oil-well",
 }
 RNG = np.random.default_rng(1)
 

@@ -24,6 +24,7 @@ KINDS: dict[str, str] = {
     "lstm-autoencoder": "stream_detector.detection.models.lstm_autoencoder:LstmAutoencoder",
     "mahalanobis": "stream_detector.detection.models.mahalanobis:Mahalanobis",
     "neighbours": "stream_detector.detection.models.neighbours:Neighbours",
+    "own-past": "stream_detector.detection.models.own_past:OwnPast",
     "principal-components": "stream_detector.detection.models.principal_components:PrincipalComponents",
     "projected-lstm-autoencoder": "stream_detector.detection.models.projected_autoencoder:ProjectedAutoencoder",
     "recurrent-autoencoder": "stream_detector.detection.models.recurrent_autoencoder:RecurrentAutoencoder",

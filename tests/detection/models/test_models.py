@@ -231,6 +231,7 @@ def test_a_classifier_says_what_is_missing_when_only_one_kind_of_row_is_there() 
     ("kind", "options", "message"),
     [
         ("mahalanobis", {"lags": 14}, "more than the 12 steps"),
+        ("own-past", {"noise_lag": 12}, "windows of at least 13 steps, found 12"),
         ("sensor-regressors", {"lags": 12}, "leaves nothing of a window"),
         ("conv-autoencoder", {"kernel": 4}, "must be odd"),
         ("recurrent-autoencoder", {"sequence": 5}, "no multiple of sequence = 5"),
@@ -240,3 +241,58 @@ def test_a_classifier_says_what_is_missing_when_only_one_kind_of_row_is_there() 
 def test_wrong_options_are_named(kind: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(ModelConfig(kind=kind, options=options), STEPS, SENSORS)
+
+
+def own_past(windows: NDArray[np.float32]) -> Learner:
+    model = build(ModelConfig(kind="own-past"), windows.shape[1], windows.shape[2])
+    assert isinstance(model, Learner)
+    model.learn(windows, known_of(windows), np.zeros(len(windows), bool), seed=0)
+    return model
+
+
+def scored(model: Learner, windows: NDArray[np.float32], known: NDArray[np.bool_] | None = None) -> Any:
+    return run_in_batches(model, windows, known_of(windows) if known is None else known)
+
+
+def test_own_past_knows_no_level_and_no_size() -> None:
+    windows = np.random.default_rng(8).standard_normal((400, 60, 3)).astype(np.float32)
+    model = own_past(windows)
+    elsewhere = windows * np.array([2.0, 8.0, 4.0], np.float32) + np.array([512.0, -64.0, 0.0], np.float32)
+    assert scored(model, elsewhere).score == pytest.approx(scored(model, windows).score, rel=0.02, abs=0.3)
+
+
+def test_own_past_lets_no_sensor_outweigh_the_others() -> None:
+    windows = np.random.default_rng(9).standard_normal((400, 60, 3)).astype(np.float32)
+    model = own_past(windows)
+    one, many = windows[:1].copy(), windows[:1].copy()
+    one[:, -10:, 0] = 1e6
+    many[:, -10:] += 30.0
+    quiet, alone, together = (float(scored(model, each).score[0]) for each in (windows[:1], one, many))
+    assert quiet < alone <= 3 + quiet
+    assert together > 5
+
+
+def test_own_past_of_a_short_run_is_that_of_its_own_steps() -> None:
+    """What lies before the run is masked, and the reference is the oldest part of what is known."""
+    windows = np.random.default_rng(10).standard_normal((400, 60, 3)).astype(np.float32)
+    model = own_past(windows)
+    moved = windows[:16].copy()
+    moved[:, -5:, :2] += 50.0
+    known = known_of(moved)
+    known[:, :40] = False
+    masked = np.where(known, moved, 0).astype(np.float32)
+    assert (scored(model, masked, known).score > 4).all()
+    garbage = np.where(known, moved, 77).astype(np.float32)
+    assert np.array_equal(scored(model, garbage, known).score, scored(model, masked, known).score)
+
+
+def test_own_past_says_nothing_of_a_sensor_that_is_masked_or_never_moved() -> None:
+    windows = np.random.default_rng(11).standard_normal((400, 60, 3)).astype(np.float32)
+    windows[:, :, 2] = 5.0
+    model = own_past(windows)
+    changed = windows[:8].copy()
+    changed[:, -20:, 2] = 9.0
+    assert np.array_equal(scored(model, changed).score, scored(model, windows[:8]).score)
+    known = known_of(changed)
+    known[:, :, 0] = False
+    assert (scored(model, changed, known).errors[:, 0] == 0).all()
