@@ -171,7 +171,7 @@ class Partition:
         alarms = [(int(order.index[record]), True, alarm) for record, alarm in decisions.alarms]
         alarms += [(place, False, alarm) for place, alarm in decisions.evicted]
         alarms.sort(key=lambda each: (each[0], each[1], each[2].asset))
-        result.dead_letters.sort(key=lambda pair: pair[0])
+        result.dead_letters.sort(key=lambda pair: (pair[0], pair[1].offset, pair[1].reason))
         names = {slot: asset.name for slot, asset in live.items()} if decisions.results else {}
         self.assets.unsaved |= decisions.changed
         processed = int(batch.offsets[-1]) + 1

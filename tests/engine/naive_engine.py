@@ -114,10 +114,12 @@ class NaiveEngine:
         for offset, key, value, timestamp in zip(
             batch.offsets, batch.keys, batch.values, batch.timestamps_ms, strict=True
         ):
+            before = len(self.out.dead_letters)
             every = max(1, self.limits.evict_after_records // SWEEPS)
             if self.previous_offset is not None and offset // every > self.previous_offset // every:
                 evicted.update(self.evict(offset // every * every))
             self.record(offset, key, value, timestamp)
+            self.out.dead_letters[before:] = sorted(self.out.dead_letters[before:])
             self.previous_offset = offset
         self.out.snapshots = dict(evicted)
         for asset in self.assets.values():

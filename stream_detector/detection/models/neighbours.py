@@ -43,6 +43,8 @@ class Neighbours:
         """A sensor with fewer known steps than this share of them has the error 0."""
 
     def __init__(self, options: Options, steps: int, sensors: int) -> None:
+        if sensors < 2:
+            raise ValueError("neighbours are held against each other, and there is one sensor; name two at least")
         self._options = options
         self._newest = min(options.newest or steps, steps)
         self._least = max(1.0, options.least_known * self._newest)

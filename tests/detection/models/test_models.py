@@ -181,6 +181,11 @@ def test_what_reaches_a_neighbour_of_a_loud_sensor_is_no_error() -> None:
     assert errors == pytest.approx(np.array([[0, 0, 1.98, 0]]), abs=1e-6)
 
 
+def test_one_sensor_has_no_neighbours() -> None:
+    with pytest.raises(ValueError, match="name two at least"):
+        build(ModelConfig(kind="neighbours"), 6, 1)
+
+
 def test_neighbours_leave_out_the_steps_at_which_the_machine_stands_still() -> None:
     windows = np.tile(np.array([1, 2, 3, 2], np.float32), (1, 6, 1))
     windows[0, :, 2] += 0.8
