@@ -28,6 +28,9 @@ ANSWER_SECONDS = 1.0
 LOOK_SECONDS = 2.0
 """So often is a topic looked for that is not there yet."""
 
+METADATA_MILLISECONDS = 30_000
+"""So old may be what is known of the partitions."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopicRecord:
@@ -67,7 +70,7 @@ class TopicReader:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=200,
-            metadata_max_age_ms=30_000,
+            metadata_max_age_ms=METADATA_MILLISECONDS,
         )
         try:
             await self._consumer.start()
