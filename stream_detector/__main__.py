@@ -7,6 +7,7 @@ module.
 Exit codes: 0 fine, 1 the answer is no, 2 usage, 70 a fault of our own, 75 stalled (start again), 130 interrupted.
 """
 
+import gc
 import importlib
 import importlib.util
 import sys
@@ -44,7 +45,10 @@ class _LazyGroup(typer.core.TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.list_commands(ctx):
             return None
+        # What imports make stays: looking for garbage among it is a twentieth of a worker's start.
+        gc.disable()
         module = importlib.import_module(_module_name(cmd_name))
+        gc.enable()
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         single.command(name=cmd_name, epilog=getattr(module, "EPILOG", None))(module.command)
         return typer.main.get_command(single)
