@@ -120,8 +120,11 @@ stack: $(STAMP) ## run everything as real processes: from a simulated break to t
 	$(BIN)/python -m tests.programs.stack $(STACK)
 
 VERSIONS ?= 3.11 3.12 3.13 3.14
+# pyenv's commands run the one version that is chosen, unless it is told to offer them all.
+ALL_OF_PYENV = export PYENV_VERSION="$$(ls "$${PYENV_ROOT:-$$HOME/.pyenv}/versions" 2>/dev/null | sort -rV | paste -sd: -)"; \
+	test "$$PYENV_VERSION" || unset PYENV_VERSION
 versions: $(STAMP) ## the fast tests on every Python found here, .venv-VERSION each; fails when one fails (VERSIONS='3.11 3.12')
-	@$(CHOOSE_TORCH); tried=; failed=; for version in $(VERSIONS); do \
+	@$(CHOOSE_TORCH); $(ALL_OF_PYENV); tried=; failed=; for version in $(VERSIONS); do \
 		$(BIN)/uv python find --quiet --no-project --system --no-python-downloads $$version >/dev/null 2>&1 || { echo "Python $$version: not found here"; continue; }; \
 		echo "Python $$version:"; tried="$$tried $$version"; \
 		{ test -x .venv-$$version/bin/python || $(BIN)/uv venv --quiet --no-project --system --no-python-downloads --python $$version .venv-$$version; } \

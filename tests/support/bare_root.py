@@ -38,7 +38,8 @@ def make(root: Path, packages: Sequence[str]) -> None:
     SystemExit where debootstrap fails, with the end of what it said.
     """
     wanted = ",".join(["ca-certificates", *packages])
-    command = ["debootstrap", "--variant=minbase", f"--include={wanted}", SUITE, str(root)]
+    # In a namespace of its own, which takes the mounts along that debootstrap leaves when it is killed.
+    command = ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={wanted}", SUITE, str(root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"`{' '.join(command)}` ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")
