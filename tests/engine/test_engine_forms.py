@@ -1,6 +1,7 @@
 """The same plant in other forms: rows or readings, shuffled, offline, in blocks, in several partitions, in floods."""
 
 import time
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -291,3 +292,15 @@ def test_a_bad_clock_in_what_is_read_in_silence_does_not_blind_an_asset_of_which
     assert sum(outcome.counts.late for outcome in found) == 0
     assert len(scores) > 100
     assert scores == everything(whole)[1][-len(scores) :]
+
+
+def test_what_lay_in_memory_before_a_ring_was_made_is_no_number_to_reckon_with() -> None:
+    """The bits of a signalling NaN, in every cell that nobody has written yet."""
+    rules = make_rules(grid={"close": "watermark", "lateness_seconds": 60.0})
+    engine, log = Engine(rules), random_log(5, 120, 0.1, assets=1)
+    with warnings.catch_warnings(), np.errstate(all="warn"):
+        warnings.simplefilter("error")
+        for batch in batches(log, list(range(0, len(log), 7))):
+            engine.process(batch)
+            grid = engine._partitions[0].grid
+            grid.cell_time.view(np.uint64)[~grid.reported] = 0x7FF0_0000_0000_0001

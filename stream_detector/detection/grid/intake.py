@@ -162,7 +162,9 @@ class Intake:
         width = 4.0 * grid.steps.step_seconds
         start = piece.step[instant] * grid.steps.step_seconds
         time = piece.time[instant] - start
-        before_piece = np.where(filled, grid.flat_time[cell] - start, -grid.steps.step_seconds)
+        # Rings are not cleared: what an empty cell holds is no number to reckon with.
+        known = np.where(filled, grid.flat_time[cell], start)
+        before_piece = np.where(filled, known - start, -grid.steps.step_seconds)
         # All times of a cell lie within one step, so a cell's rank keeps them apart in one running maximum.
         running = np.maximum.accumulate(np.maximum(time, before_piece) + rank * width)
         before = np.empty_like(running)
