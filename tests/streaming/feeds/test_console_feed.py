@@ -8,6 +8,7 @@ import pytest
 
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.manifest import Manifest
+from stream_detector.decoding.unknown_names import UnknownNames
 from stream_detector.engine.engine import Engine, RecordBatch
 from stream_detector.messages import AlarmStateChange, Feedback, LoggedEvent, Message, to_bytes, to_iso
 from stream_detector.settings import Settings
@@ -185,3 +186,11 @@ def test_the_states_of_the_forwarder_are_read_from_their_topic(manifest: Manifes
     assert [(entry.asset, entry.state, entry.why) for entry in feed.history.set_aside()] == [
         ("pm-1", "out-of-service", "rebuild")
     ]
+
+
+def test_the_page_is_told_what_the_bus_carries_beside_the_bundle(manifest: Manifest) -> None:
+    feed = ConsoleFeed(Settings(), manifest, lambda: None)
+    assert feed.history.worker().unknown.readings == 0
+    feed.unknown = lambda: UnknownNames(40, 2, ("oven",), ("pm-9",))
+    shown = feed.history.worker().unknown
+    assert (shown.readings, shown.sensors, shown.assets) == (42, ("oven",), ("pm-9",))
