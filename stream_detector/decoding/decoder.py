@@ -4,7 +4,7 @@ Accepts what `messages` accepts: times have a zone, numbers are finite numbers. 
 be (text, a boolean, NaN) is a missing cell; names that the bundle does not know are treated as the policies say.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -200,8 +200,8 @@ class Decoder:
         layout = self._reader.layout(layouts.pop())
         if layouts or not len(layout.sensors):
             return None
-        rows = map(list, map(dict.values, values))
-        cells = map(layout.known, rows) if layout.unknown else rows
+        rows: Iterable[Any] = map(dict.values, values)
+        cells = map(layout.known, map(list, rows)) if layout.unknown else rows
         # One conversion for all: None becomes NaN.
         converted = self._convert_or_none(list(chain.from_iterable(cells)), times, names)
         if converted is None:
