@@ -50,11 +50,15 @@ class Store:
     def command(self, *arguments: str) -> list[str]:
         return ["buildah", "--root", str(self.folder / "storage"), "--runroot", str(self.folder / "run"), *arguments]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """buildah leaves parts of its work where it keeps temporary files."""
+        return {**os.environ, "TMPDIR": str(self.folder)}
+
     def call(self, *arguments: str) -> str:
         """What buildah prints; SystemExit with all that it said where it fails."""
-        environment = {**os.environ, "TMPDIR": str(self.folder)}
         done = subprocess.run(
-            self.command(*arguments), cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            self.command(*arguments), cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             sys.exit(
@@ -124,7 +128,9 @@ class Running:
 
     def run(self, *command: str) -> str:
         """What the command prints; SystemExit where it fails."""
-        done = subprocess.run(self.command(*command), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            self.command(*command), env=self.store.environment, capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             sys.exit(f"`{' '.join(command)}` in the image ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         print(f"ran {' '.join(command)}", flush=True)
@@ -140,12 +146,14 @@ def why_no_images() -> str | None:
     return why_no_kafka()
 
 
-def process_of_user(pattern: str) -> int | None:
-    """The process of the image's user whose command line holds `pattern`."""
+def worker_process() -> int | None:
+    """The worker's own process, among those of buildah that run it; it belongs to the image's user."""
     for path in Path("/proc").iterdir():
         try:
-            if path.name.isdigit() and path.stat().st_uid == USER and pattern in (path / "cmdline").read_text():
-                return int(path.name)
+            if path.name.isdigit() and path.stat().st_uid == USER:
+                program, *arguments = (path / "cmdline").read_text().split("\0")
+                if program == str(IN_IMAGE / "python") and "run" in arguments:
+                    return int(path.name)
         except OSError:
             continue
     return None
@@ -182,11 +190,16 @@ def watch(running: Running, bootstrap: str) -> None:
     log = running.bundles / "worker.log"
     with log.open("wb") as output:
         worker = subprocess.Popen(
-            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            env=running.store.environment,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
     try:
         wait_for(lambda: is_ready(port) or worker.poll() is not None, READY_SECONDS, "the worker in the image is ready")
-        inner = process_of_user("--instance")
+        inner = worker_process()
         if inner is None:
             sys.exit(f"no worker runs as user {USER}:\n{log.read_text()[-3000:]}")
         files = ["--data", f"{MOUNTED}/plant.csv", "--bundle", f"{MOUNTED}/current"]
