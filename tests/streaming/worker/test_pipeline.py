@@ -200,6 +200,26 @@ async def test_a_flush_that_is_broken_off_leaves_its_messages_to_the_next() -> N
 
 
 @in_event_loop
+async def test_a_flush_that_is_broken_off_brings_no_older_snapshot_back() -> None:
+    rig = await rig_with(outcome_with(letters=1, snapshots=[("m", b"old")]))
+    await rig.pipeline.handle(fetched(10, 12))
+    flushing = asyncio.create_task(rig.pipeline.flush())
+    await settle()
+    rig.engine.answer = lambda _: outcome_with(snapshots=[("m", b"new")])
+    await rig.pipeline.handle(fetched(12, 14))
+    flushing.cancel()
+    await asyncio.gather(flushing, return_exceptions=True)
+    flushing = asyncio.create_task(rig.pipeline.flush())
+    await settle()
+    rig.broker.acknowledge()
+    await settle()
+    assert [sent.value for sent in rig.broker.held] == [b"new"]
+    rig.broker.acknowledge()
+    await flushing
+    assert rig.pipeline.to_commit()[0][0] == 14
+
+
+@in_event_loop
 async def test_a_snapshot_renewed_while_its_older_one_is_on_its_way_is_sent_too() -> None:
     rig = await rig_with(outcome_with(snapshots=[("m", b"1")]))
     await rig.pipeline.handle(fetched(10, 12))
