@@ -374,6 +374,12 @@ async def test_a_group_whose_offset_went_back_ends_the_worker_with_75(bundle: Bu
 
 
 class CrashingStream(LocalStream):
+    stops = 0
+
+    async def stop(self) -> None:
+        CrashingStream.stops += 1
+        await super().stop()
+
     async def crashed(self) -> BaseException:
         return RuntimeError("the framework fell over")
 
@@ -384,6 +390,7 @@ async def test_a_framework_that_crashes_ends_the_worker_with_70(bundle: Bundle) 
     worker = plant.worker(bundle, stream=CrashingStream)
     assert await worker.run() == 70
     assert str(worker.lifecycle.error) == "the framework fell over"
+    assert CrashingStream.stops == 0, "after a failure nothing more is finished or committed"
 
 
 async def broker_is_away(_: Settings) -> dict[str, int]:

@@ -200,6 +200,16 @@ async def test_a_flush_that_is_broken_off_leaves_its_messages_to_the_next() -> N
 
 
 @in_event_loop
+async def test_nothing_is_declared_done_while_windows_are_rebuilt() -> None:
+    rig = await rig_with(Outcome(), hold=False)
+    rig.own(processed=4, silent_until=10, committed=10)
+    await rig.pipeline.handle(fetched(4, 6))
+    await rig.pipeline.flush()
+    assert rig.pipeline.partitions[0].declared is None
+    assert rig.pipeline.to_commit() == {}
+
+
+@in_event_loop
 async def test_a_flush_that_is_broken_off_brings_no_older_snapshot_back() -> None:
     rig = await rig_with(outcome_with(letters=1, snapshots=[("m", b"old")]))
     await rig.pipeline.handle(fetched(10, 12))
