@@ -20,14 +20,18 @@ from pydantic import ValidationError
 
 from stream_detector.errors import StreamDetectorError
 from stream_detector.messages import MOST_SHELVED_SECONDS, Feedback, Message, to_iso
-from stream_detector.operations.console.guard import HEADERS, Guard
+from stream_detector.operations.console.guard import Guard
 from stream_detector.operations.console.views import ConsoleSource
+from stream_detector.operations.http_surface import HEADERS
 
 TICK_SECONDS = 0.25
 CHANGE_SECONDS = 0.5
 BEAT_SECONDS = 3.0
 MAX_STREAMS = 64
 MAX_BODY_BYTES = 16_384
+BODY_SECONDS = 10.0
+WRITE_SECONDS = 10.0
+"""A page that takes nothing for so long is gone, and makes room for another."""
 MAX_TRACES = 16
 DEFAULT_HOURS = 6.0
 OURS = ("at", "until")
@@ -66,6 +70,29 @@ def _explained(handler: Handler) -> Handler:
             return response
 
     return call
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    async with asyncio.timeout(WRITE_SECONDS):
+        await response.write(data)
+
+
+async def _body(request: web.Request) -> bytes:
+    """The whole body. Chunks are counted as they come: they announce no length.
+
+    Raises:
+        web.HTTPException: 408 or 413.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, len(body))
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"the body did not come within {BODY_SECONDS:g} s") from None
+    return bytes(body)
 
 
 class Console:
@@ -149,7 +176,10 @@ class Console:
         try:
             await response.prepare(request)
             await self._write_changes(response)
-        except (ConnectionResetError, ConnectionError):
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        except ConnectionError:
             pass
         finally:
             self._streams -= 1
@@ -161,11 +191,11 @@ class Console:
             since_sent = self._clock() - quiet_since
             if self._source.version() != sent and (sent == 0 or since_sent >= CHANGE_SECONDS):
                 sent, body = self._changes(sent)
-                await response.write(b"event: change\ndata: " + body + b"\n\n")
+                await _write(response, b"event: change\ndata: " + body + b"\n\n")
                 quiet_since = self._clock()
             elif since_sent >= BEAT_SECONDS:
                 beat = orjson.dumps({"now": self._clock(), "worker": self._source.worker()}, default=_default)
-                await response.write(b"event: beat\ndata: " + beat + b"\n\n")
+                await _write(response, b"event: beat\ndata: " + beat + b"\n\n")
                 quiet_since = self._clock()
             await asyncio.sleep(TICK_SECONDS)
 
@@ -177,9 +207,7 @@ class Console:
 
     async def feedback(self, request: web.Request) -> web.Response:
         self._guard.check_write(request)
-        if (request.content_length or 0) > MAX_BODY_BYTES:
-            raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
-        feedback = self._parse(await request.read())
+        feedback = self._parse(await _body(request))
         try:
             await self._source.send(feedback)
         except StreamDetectorError as error:

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from stream_detector.errors import BrokerError
 from stream_detector.messages import Feedback, from_iso
-from stream_detector.operations.console.guard import Guard, is_loopback
+from stream_detector.operations.console import server
+from stream_detector.operations.console.guard import Guard
+from stream_detector.operations.http_surface import is_loopback
 from tests.support.console_plant import ConsolePlant, application
 
 Talk = Callable[[Any], Awaitable[None]]
@@ -184,6 +187,83 @@ def test_a_foreign_page_cannot_write() -> None:
         assert (await client.post(url, data=text, headers=same)).status == 200
 
     assert len(talk(conversation).sent) == 1
+
+
+def test_a_body_in_chunks_is_bounded_too() -> None:
+    async def conversation(client: Any) -> None:
+        async def chunks() -> AsyncIterator[bytes]:
+            for _ in range(40):
+                yield b" " * 1_000
+
+        headers = {"Content-Type": "application/json"}
+        response = await client.post("/console/api/feedback", data=chunks(), headers=headers)
+        assert response.status == 413
+
+    talk(conversation)
+
+
+def test_a_body_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "BODY_SECONDS", 0.1)
+
+    async def conversation(client: Any) -> None:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.sleep(1)
+
+        headers = {"Content-Type": "application/json"}
+        response = await client.post("/console/api/feedback", data=chunks(), headers=headers)
+        assert response.status == 408
+
+    talk(conversation)
+
+
+def test_a_page_that_never_reads_makes_room_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_STREAMS", 1)
+    monkeypatch.setattr(server, "WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(server.Console, "_changes", lambda *_: (1, b"x" * 30_000_000))
+
+    async def conversation(client: Any) -> None:
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(b"GET /console/api/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readline()
+        async with client.get("/console/api/stream") as response:
+            assert response.status == 503
+        await asyncio.sleep(1.0)
+        async with client.get("/console/api/stream") as response:
+            assert response.status == 200
+        writer.close()
+
+    talk(conversation)
+
+
+def test_a_foreign_page_cannot_hold_a_stream_open() -> None:
+    async def conversation(client: Any) -> None:
+        response = await client.get("/console/api/stream", headers={"Sec-Fetch-Site": "cross-site"})
+        assert response.status == 403
+
+    talk(conversation)
+
+
+def test_a_wrong_token_is_called_wrong_also_where_it_is_no_text() -> None:
+    async def conversation(client: Any) -> None:
+        for given, said in ((b"", b"a token is needed"), (b"Authorization: Bearer \xff\r\n", b"the token is wrong")):
+            reader, writer = await asyncio.open_connection(client.host, client.port)
+            writer.write(b"GET /console/api/stream HTTP/1.1\r\nHost: localhost\r\n" + given + b"\r\n")
+            answer = await reader.read(2_000)
+            assert b" 401 " in answer.splitlines()[0]
+            assert said in answer
+            writer.close()
+
+    talk(conversation, Guard("127.0.0.1", "secret"))
+
+
+@pytest.mark.parametrize("path", ["%ED%A0%80", "%FF", "a%00b"])
+def test_an_asset_whose_name_is_no_text_is_not_found(path: str) -> None:
+    async def conversation(client: Any) -> None:
+        response = await client.get(URL(f"/console/api/assets/{path}", encoded=True))
+        assert 400 <= response.status < 500
+
+    talk(conversation)
 
 
 def test_on_loopback_a_foreign_name_for_this_address_reads_nothing() -> None:

@@ -4,7 +4,6 @@ A thread: a long batch must not make a health check late.
 """
 
 import asyncio
-import hmac
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from stream_detector.errors import UsageError
+from stream_detector.operations.http_surface import protect, same_token
 from stream_detector.settings import Settings
+from stream_detector.streaming.worker.health.connections import (
+    FIRST_REQUEST_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    Connections,
+)
 
 log = logging.getLogger(__name__)
 
@@ -106,24 +111,32 @@ class MetricsServer:
         app.router.add_get("/readyz", self._verdict(self._readiness))
         if self._extend is not None:
             self._extend(app)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        settings = self._settings
+        protect(app, settings.metrics_host)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=KEEP_ALIVE_SECONDS)
+        connections = Connections(lambda: runner.server)
+        app.middlewares.insert(0, connections.follow)
         await runner.setup()
         try:
-            settings = self._settings
-            site = web.TCPSite(
-                runner, settings.metrics_host, settings.metrics_port, ssl_context=context, reuse_address=True
+            listener = await asyncio.get_running_loop().create_server(
+                connections,
+                settings.metrics_host,
+                settings.metrics_port,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else FIRST_REQUEST_SECONDS,
+                reuse_address=True,
             )
-            await site.start()
-            self.port = int(runner.addresses[0][1])
+            self.port = int(listener.sockets[0].getsockname()[1])
             self._listening.set()
             await self._ending.wait()
+            listener.close()
         finally:
             await runner.cleanup()
 
     async def _metrics(self, request: web.Request) -> web.Response:
         if self._token is not None:
             given = request.headers.get("Authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            if not same_token(given, f"Bearer {self._token}"):
                 return web.Response(
                     status=401, text="a bearer token is needed\n", headers={"WWW-Authenticate": "Bearer"}
                 )

@@ -1,12 +1,13 @@
 """Metrics and health over HTTP: reachable while the worker computes, refused without the token, errors in words."""
 
 import asyncio
+import socket
 import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -17,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from stream_detector.errors import UsageError
 from stream_detector.settings import Settings
+from stream_detector.streaming.worker.health import connections
 from stream_detector.streaming.worker.health.metrics_server import MetricsServer
 from tests.support.certificates import Authority
 
@@ -133,6 +135,56 @@ def test_what_is_added_is_served_beside_the_metrics() -> None:
     with served(extend=lambda app: app.router.add_get("/", hello)) as (server, _):
         assert get(server, "/") == (200, "hello")
         assert get(server, "/metrics")[0] == 200
+
+
+def raw(server: MetricsServer, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(request)
+        return connection.recv(4096)
+
+
+def test_a_token_of_bytes_that_are_no_text_is_refused_not_a_fault() -> None:
+    with served(metrics_token="secret") as (server, _):
+        answer = raw(server, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \xff\r\n\r\n")
+        assert b" 401 " in answer.splitlines()[0]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/nothing"])
+def test_every_answer_has_the_headers_and_names_no_software(path: str) -> None:
+    with served() as (server, _):
+        answer = raw(server, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()).lower()
+        assert b"x-content-type-options: nosniff" in answer
+        assert b"frame-ancestors 'none'" in answer
+        assert b"\r\nserver:" not in answer
+
+
+@pytest.mark.parametrize("name", ["evil.example", "["])
+def test_on_loopback_no_path_answers_to_a_foreign_name(name: str) -> None:
+    with served() as (server, _):
+        for path in ("/metrics", "/healthz"):
+            answer = raw(server, f"GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
+            assert answer.splitlines()[0].split()[1] in (b"400", b"403")
+        assert b" 200 " in raw(server, b"GET /healthz HTTP/1.0\r\n\r\n").splitlines()[0]
+
+
+def test_health_is_answered_while_more_half_open_connections_are_held_than_files_allow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 20)
+    with served() as (server, _), ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5)) for _ in range(60)]
+        assert get(server, "/healthz")[0] == 200
+        held[0].settimeout(5)
+        with suppress(ConnectionResetError):
+            assert held[0].recv(1) == b""
+
+
+def test_a_connection_that_asks_for_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections.Connections.__init__, "__defaults__", (None, 0.1))
+    with served() as (server, _), socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: lo")
+        with suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
 
 
 def test_metrics_over_tls(tmp_path: Path) -> None:
