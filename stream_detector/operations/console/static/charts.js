@@ -33,7 +33,8 @@ function pathOf(times, values, x, y, gap) {
       return;
     }
     const move = previous === null || times[index] - previous > gap;
-    path += `${move ? "M" : "L"}${x(times[index]).toFixed(1)} ${y(value).toFixed(1)}`;
+    // A point without neighbours is drawn as a dot: a line of no length with round ends.
+    path += `${move ? "M" : "L"}${x(times[index]).toFixed(1)} ${y(value).toFixed(1)}${move ? "h0" : ""}`;
     previous = times[index];
   });
   return path;
@@ -73,18 +74,21 @@ export function lineChart(place, chart) {
   const gap = 3 * chart.step;
 
   const root = s("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", tabindex: "0", "aria-label": chart.label });
-  for (const value of niceSteps(low, high, chart.height > 150 ? 5 : 3)) {
+  const marks = niceSteps(low, high, chart.height > 150 ? 5 : 4);
+  const digits = marks.some((mark) => Math.abs(100 * mark - Math.round(100 * mark)) > 1e-6) ? 1 : 0;
+  const onAxis = chart.unit === "percent" ? (value) => `${(100 * value).toFixed(digits)}\u00a0%` : number;
+  for (const value of marks) {
     root.append(
       s("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
-      s("text", { x: left - 6 * em, y: y(value) + 4 * em, "text-anchor": "end" }, show(value)),
+      s("text", { x: left - 6 * em, y: y(value) + 4 * em, "text-anchor": "end" }, onAxis(value)),
     );
   }
   for (const at of timeSteps(chart.from, chart.until, Math.max(2, Math.floor(width / (90 * em))))) {
     root.append(s("text", { x: x(at), y: height - 4 * em, "text-anchor": "middle" }, time(at, at)));
   }
   for (const [first, last] of runs(chart.alarm ?? [])) {
-    const start = x(times[first] - chart.step);
-    root.append(s("rect", { class: "band", x: start, y: top, width: Math.max(2, x(times[last]) - start), height: height - top - bottom }));
+    const start = Math.max(left, x(times[first] - chart.step));
+    root.append(s("rect", { class: "band", x: start, y: top, width: Math.max(2, Math.min(width - right, x(times[last])) - start), height: height - top - bottom }));
   }
   for (const line of chart.lines) {
     const path = pathOf(times, line.values, x, y, gap);
@@ -103,7 +107,7 @@ export function lineChart(place, chart) {
   for (const at of chart.events ?? []) {
     root.append(
       s("line", { class: "event", x1: x(at), x2: x(at), y1: top - 2, y2: height - bottom }),
-      s("text", { class: "event-text", x: x(at), y: top - 5 * em, "text-anchor": "middle" }, "✕ event"),
+      s("text", { class: "event-text", x: x(at), y: top - 5 * em, "text-anchor": x(at) > width - 40 * em ? "end" : "middle" }, "✕ event"),
     );
   }
   place.replaceChildren(root);
