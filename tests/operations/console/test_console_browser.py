@@ -450,3 +450,95 @@ def test_judging_an_alarm_acknowledges_it_and_unanswered_ones_come_first(opened:
     names = [text.split(":")[0] for text in opened.page.locator(".alarm-card.open .what").all_inner_texts()]
     assert names == [next(name for name in ("pm-1", "pm-4") if name != first), first]
     assert "1 not acknowledged" in opened.page.locator("#figures dt").first.inner_text()
+
+
+def test_an_alarm_that_stays_up_shows_its_present_window_and_the_time_left(opened: Opened, plant: ConsolePlant) -> None:
+    plant.break_ahead("pm-1", steps=4)
+    while "pm-1" not in plant.raised:
+        plant.advance()
+    opened.until("document.querySelectorAll('.alarm-card.open').length === 1")
+    first = opened.page.locator(".alarm-card.open .what").inner_text()
+    plant.advance()
+    opened.until(f"document.querySelector('.alarm-card.open .what').textContent !== {first!r}")
+    assert re.search(r"in \d+ (s|min)|for another|window closed", opened.page.locator(".alarm-card .left").inner_text())
+    assert "now" in opened.page.locator(".alarm-card.open .why").inner_text()
+    assert opened.errors == []
+
+
+def test_the_detail_follows_the_newest_alarm_until_a_person_chooses(opened: Opened, plant: ConsolePlant) -> None:
+    opened.until("document.querySelector('#detail-title').textContent !== ''")
+    plant.break_ahead("pm-4")
+    plant.advance()
+    opened.until("document.querySelector('#detail-title').textContent === 'pm-4'")
+    opened.page.locator("[data-asset=pm-2] button").click()
+    opened.until("document.querySelector('#detail-title').textContent === 'pm-2'")
+    plant.break_ahead("pm-1")
+    plant.advance()
+    opened.until("document.querySelectorAll('.alarm-card.open').length === 2")
+    assert opened.page.locator("#detail-title").inner_text() == "pm-2"
+
+
+def test_an_answer_without_a_reply_says_that_it_is_not_known(
+    browser: Any, server: ConsoleServer, plant: ConsolePlant
+) -> None:
+    plant.break_ahead("pm-1")
+    plant.advance()
+    one = Opened(browser, server.url)
+    one.page.evaluate("AbortSignal.timeout = () => AbortSignal.abort(new DOMException('late', 'TimeoutError'))")
+    one.until("document.querySelector('[data-action=acknowledge]')")
+    one.page.locator("[data-action=acknowledge]").first.click()
+    one.page.locator("#dialog input").fill("Kim")
+    one.page.locator("#dialog-ok").click()
+    one.until("document.querySelector('#dialog-error').textContent.includes('may or may not have been written')")
+    one.context.close()
+
+
+def test_the_name_that_answers_are_given_under_is_shown_and_can_be_left(opened: Opened, plant: ConsolePlant) -> None:
+    plant.break_ahead("pm-1")
+    plant.advance()
+    page = opened.page
+    opened.until("document.querySelector('#open-list [data-action=acknowledge]')")
+    page.locator("#open-list [data-action=acknowledge]").click()
+    page.locator("#dialog input").fill("Kim")
+    page.locator("#dialog-ok").click()
+    opened.until("document.querySelector('#outcome').textContent.includes('Written as Kim')")
+    assert "Kim" in page.locator("#who").inner_text()
+    # The button is gone; the focus stays in its card.
+    opened.until("document.activeElement.closest('.alarm-card') !== null")
+    page.locator("#who").click()
+    page.locator("#open-list [data-action=real]").click()
+    opened.until("document.querySelector('#dialog').open")
+    assert page.locator("#dialog input").input_value() == ""
+
+
+def test_the_page_says_in_which_zone_its_times_are(browser: Any, server: ConsoleServer) -> None:
+    one = Opened(browser, server.url, timezone_id="Asia/Seoul")
+    assert "Asia/Seoul" in one.page.locator("#zone").inner_text()
+    one.context.close()
+
+
+def test_a_token_beyond_ascii_opens_the_page_and_a_wrong_one_is_called_wrong(browser: Any, plant: ConsolePlant) -> None:
+    with ConsoleServer(plant, token="비밀") as guarded:
+        one = Opened(browser, guarded.url)
+        one.until("document.querySelector('#dialog').open")
+        one.page.locator("#dialog input").fill("wrong")
+        one.page.locator("#dialog-ok").click()
+        one.until("document.querySelector('#dialog-title').textContent === 'The token is wrong'")
+        one.page.locator("#dialog input").fill("비밀")
+        one.page.locator("#dialog-ok").click()
+        one.until("document.querySelectorAll('.asset').length === 4")
+        one.context.close()
+
+
+def test_names_break_at_their_separators_only(opened: Opened) -> None:
+    parts = "[...document.querySelector('[data-asset=pm-1] .name').childNodes].map((one) => one.textContent)"
+    assert opened.page.evaluate(parts) == ["pm-", "", "1"]
+
+
+@pytest.mark.parametrize("width", [1280, 1440])
+def test_the_ledger_is_whole_on_a_desk(browser: Any, server: ConsoleServer, width: int) -> None:
+    one = Opened(browser, server.url, viewport={"width": width, "height": 900})
+    one.until("document.querySelector('#ledger-table tbody tr')")
+    cut = "(box => box.scrollWidth - box.clientWidth)(document.querySelector('#ledger .scroll'))"
+    assert one.page.evaluate(cut) <= 0
+    one.context.close()

@@ -1,7 +1,8 @@
 // Alarms as cards: what, why, and what a person can answer.
 
-import { byId, h, keyed } from "./dom.js";
-import { percent, reasonText, seconds, time, whatText, whyText, worthText } from "./words.js";
+import { breakable, byId, h, keyed } from "./dom.js";
+import { isStale } from "./assets.js";
+import { leftText, percent, reasonText, seconds, time, whatText, whyText, worthText } from "./words.js";
 
 const PAST_SHOWN = 40;
 
@@ -12,7 +13,7 @@ function reasons(alarm) {
     alarm.top_sensors.slice(0, 5).map((top) => {
       const bar = h("span", {});
       bar.style.width = `${100 * top.share}%`;
-      return h("li", {}, h("span", { class: "sensor" }, top.sensor), h("span", { class: "bar", title: percent(top.share) }, bar), h("span", {}, `${percent(top.share)} ${reasonText(top)}`));
+      return h("li", {}, h("span", { class: "sensor" }, breakable(top.sensor)), h("span", { class: "bar", title: percent(top.share) }, bar), h("span", {}, `${percent(top.share)} ${reasonText(top)}`));
     }),
   );
 }
@@ -47,8 +48,9 @@ function card(view, page) {
   return h(
     "li",
     { class: `alarm-card ${open ? "open" : ""} ${view.acknowledged_by ? "acknowledged" : ""}` },
-    h("p", { class: "what" }, open ? whatText(alarm, page.now()) : `${alarm.asset}, ${when}`),
-    h("p", { class: "line" }, whyText(alarm)),
+    h("p", { class: "what" }, open ? "" : `${alarm.asset}, ${when}`),
+    open && h("p", { class: "left" }),
+    h("p", { class: "line why" }, whyText(alarm)),
     open && h("p", { class: "line" }, worthText(alarm)),
     h("p", { class: "line" }, tags(view), open ? ` since ${when}` : "", view.acknowledged_by ? ` acknowledged by ${view.acknowledged_by}` : ""),
     open ? details : h("details", {}, h("summary", {}, "Reasons"), details),
@@ -65,8 +67,25 @@ export function drawKnowledge(page) {
   };
   put("open-none", why);
   byId("open-none").className = complete ? "quiet" : "unknown-text";
+  drawClocks(page);
   put("open-title", page.live() ? "Open alarms" : "Open alarms when last heard");
   drawSetAside(page);
+}
+
+/** What goes on while an alarm is up: its window, the time left, its probability. Old data moves nothing. */
+function drawClocks(page) {
+  for (const card of byId("open-list").children) {
+    const { alarm } = card.item;
+    const known = page.assetOf(alarm);
+    const asset = known && page.live() && !isStale(known, page.now()) ? known : undefined;
+    const put = (part, text) => {
+      const element = card.querySelector(part);
+      if (element.textContent !== text) element.textContent = text;
+    };
+    put(".what", whatText(alarm, page.now(), asset));
+    put(".left", known && !asset ? "No newer data than this." : leftText(alarm, page.now(), asset));
+    put(".why", whyText(alarm, asset));
+  }
 }
 
 function drawSetAside(page) {

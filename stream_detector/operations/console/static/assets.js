@@ -1,8 +1,8 @@
 // The assets at a glance. What is old, or comes over a lost connection, is marked and grey.
 
-import { byId, h } from "./dom.js";
+import { breakable, byId, h } from "./dom.js";
 import { spark } from "./charts.js";
-import { age, number, percent, stateText, time } from "./words.js";
+import { age, isOfAnotherTime, number, percent, stateText, time } from "./words.js";
 
 const ORDER = { alarm: 0, degraded: 1, "warming-up": 2, normal: 3 };
 const LAST = 4;
@@ -12,10 +12,9 @@ export const isStale = (asset, now) => now - asset.received_at > Math.max(15, 3 
 
 function ageText(asset, now) {
   const received = now - asset.received_at;
-  const behind = asset.received_at - asset.time;
   const old = isStale(asset, now) ? "NO NEW DATA, last " : "";
   // Data of another day is a replay, or a plant whose clock is wrong: say of when it is.
-  const of = Math.abs(behind) > 600 + 3 * asset.step_seconds ? `, data of ${time(asset.time, now)}` : "";
+  const of = isOfAnotherTime(asset) ? `, data of ${time(asset.time, now)}` : "";
   return `${old}${age(received)}${of}`;
 }
 
@@ -53,7 +52,7 @@ function newItem(asset, page) {
   const part = (name) => h("span", { class: name });
   const button = h("button", { type: "button", class: "asset", onclick: () => page.select(asset.asset) }, part("name"), part("state"), part("ratio"), spark([]), part("age"));
   const item = h("li", { "data-asset": asset.asset }, button);
-  button.querySelector(".name").textContent = asset.asset;
+  button.querySelector(".name").replaceChildren(...breakable(asset.asset));
   return item;
 }
 

@@ -1,6 +1,7 @@
 // Server-sent events over fetch: unlike EventSource it can carry a token, and it tells a refusal from an outage.
 
 const SILENCE_MS = 8000;
+const ANSWER_MS = 15000;
 const TOKEN = "stream-detector-token";
 
 export const token = {
@@ -10,7 +11,8 @@ export const token = {
 
 function headers(more = {}) {
   const known = token.get();
-  return known ? { ...more, Authorization: `Bearer ${known}` } : more;
+  // A header holds bytes: a token beyond ASCII goes out as its UTF-8.
+  return known ? { ...more, Authorization: `Bearer ${String.fromCharCode(...new TextEncoder().encode(known))}` } : more;
 }
 
 export class Refused extends Error {
@@ -28,13 +30,21 @@ async function checked(response) {
 
 export const getJson = async (path) => (await checked(await fetch(path, { headers: headers() }))).json();
 
+/** Throws in words an operator can use: refused, not reached, or not known. */
 export async function postJson(path, body) {
-  const response = await fetch(path, {
-    method: "POST",
-    headers: headers({ "Content-Type": "application/json" }),
-    body: JSON.stringify(body),
-  });
-  return (await checked(response)).json();
+  try {
+    const response = await fetch(path, {
+      method: "POST",
+      headers: headers({ "Content-Type": "application/json" }),
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
+    return await (await checked(response)).json();
+  } catch (error) {
+    if (error.name === "TimeoutError") throw new Error(`no reply within ${ANSWER_MS / 1000} s, so it may or may not have been written. Are many pages of this console open in this browser?`);
+    if (error instanceof TypeError) throw new Error("the connection broke, so it may or may not have been written.");
+    throw error;
+  }
 }
 
 /** Splits a stream of text into events; calls `take(name, data)` for each. */

@@ -4,6 +4,8 @@ import { byId, h } from "./dom.js";
 import { postJson, Refused, token } from "./connection.js";
 
 const NAME = "stream-detector-name";
+const NAME_UNTIL = "stream-detector-name-until";
+const SHIFT_MS = 8 * 3600 * 1000;
 
 /** Asks for fields [{name, label, value, options, type}]; resolves to their values, or null when cancelled. */
 export function ask(title, ok, fields, check = async () => {}) {
@@ -44,12 +46,25 @@ export function ask(title, ok, fields, check = async () => {}) {
   });
 }
 
-export async function askToken() {
-  const values = await ask("A token is needed", "Go on", [{ name: "token", label: "Token of this detector", type: "password" }]);
+export async function askToken(refused) {
+  const title = refused?.message === "the token is wrong" ? "The token is wrong" : "A token is needed";
+  const values = await ask(title, "Go on", [{ name: "token", label: "Token of this detector", type: "password" }]);
   if (values) token.set(values.token);
 }
 
-const name = () => localStorage.getItem(NAME) ?? "";
+/** Who answers here; empty = to be asked. A seat is shared, so a name holds for one shift. */
+export const name = () => (Number(localStorage.getItem(NAME_UNTIL)) > Date.now() ? (localStorage.getItem(NAME) ?? "") : "");
+
+export function signOut() {
+  localStorage.removeItem(NAME);
+  localStorage.removeItem(NAME_UNTIL);
+}
+
+function signIn(who) {
+  if (who !== name()) localStorage.setItem(NAME_UNTIL, Date.now() + SHIFT_MS);
+  localStorage.setItem(NAME, who);
+}
+
 const nameField = () => ({ name: "who", label: "Your name", value: name() });
 const ENDS = [["30", "30 minutes"], ["120", "2 hours"], ["480", "8 hours"], ["1440", "1 day"]];
 
@@ -63,11 +78,12 @@ const TITLES = {
   "in-service": "Put back into service",
 };
 
-/** Writes feedback, asking for what is missing; known names are not asked again for a plain answer. */
+/** Writes feedback, asking for what is missing; resolves to who gave it, or null when cancelled. */
 export async function giveFeedback(action, asset, alarm = null) {
   const send = async (values) => {
-    if (values.who) localStorage.setItem(NAME, values.who);
-    const body = { action, asset, alarm, who: values.who ?? name(), reason: values.reason ?? null };
+    const who = values.who ?? name();
+    signIn(who);
+    const body = { action, asset, alarm, who, reason: values.reason ?? null };
     if (values.minutes) body.minutes = Number(values.minutes);
     try {
       await postJson("/console/api/feedback", body);
@@ -79,6 +95,11 @@ export async function giveFeedback(action, asset, alarm = null) {
   const fields = [];
   if (action === "shelve") fields.push({ name: "minutes", label: "For how long", options: ENDS });
   if (action === "shelve" || action === "out-of-service") fields.push({ name: "reason", label: "Why" });
-  if (fields.length === 0 && name()) return send({});
-  return ask(`${TITLES[action]}: ${asset}`, TITLES[action].split(" ")[0], [...fields, nameField()], send);
+  if (fields.length === 0 && name()) {
+    const who = name();
+    await send({ who });
+    return who;
+  }
+  const values = await ask(`${TITLES[action]}: ${asset}`, TITLES[action].split(" ")[0], [...fields, nameField()], send);
+  return values && values.who;
 }

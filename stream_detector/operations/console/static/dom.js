@@ -16,6 +16,9 @@ export const h = (tag, properties, ...children) => fill(document.createElement(t
 export const s = (tag, properties, ...children) => fill(document.createElementNS(SVG, tag), properties, children);
 export const byId = (id) => document.getElementById(id);
 
+/** A name that breaks after its separators only: no letter of it is torn off. */
+export const breakable = (name) => name.split(/(?<=[^\p{L}\p{N}])(?=[\p{L}\p{N}])/u).flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
+
 /** Shows `items` in `list`, one element a key: an element is drawn anew only when its item changed, and keeps the focus. */
 export function keyed(list, items, key, draw) {
   const old = new Map([...list.children].map((element) => [element.dataset.key, element]));
@@ -29,9 +32,10 @@ export function keyed(list, items, key, draw) {
     const element = draw(item);
     element.dataset.key = name;
     element.content = content;
+    element.item = item;
     if (open) element.querySelector("details").open = true;
     if (known) known.replaceWith(element);
-    if (action) element.querySelector(`[data-action="${action}"]`)?.focus();
+    if (action) (element.querySelector(`[data-action="${action}"]`) ?? element.querySelector("[data-action]"))?.focus();
     return element;
   });
   const same = wanted.length === list.children.length && wanted.every((element, index) => list.children[index] === element);

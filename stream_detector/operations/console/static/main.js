@@ -2,7 +2,7 @@
 
 import { byId, h } from "./dom.js";
 import { follow } from "./connection.js";
-import { askToken, giveFeedback } from "./dialogs.js";
+import { askToken, giveFeedback, name as nameHere, signOut } from "./dialogs.js";
 import { drawAlarms, drawKnowledge } from "./alarms.js";
 import { drawAssets, isStale } from "./assets.js";
 import { drawLedger } from "./ledger.js";
@@ -20,6 +20,7 @@ const page = {
   heard: () => state.heard,
   mayWrite: () => state.mayWrite && state.live,
   selected: () => state.selected,
+  assetOf: (alarm) => state.assets.get(alarm.asset),
   asset: () => state.assets.get(state.selected),
   /** Why nobody is told of this asset's alarms; undefined = people are. */
   setAside: (asset) => {
@@ -30,7 +31,8 @@ const page = {
   upOf: (asset) => state.alarms.find((view) => isOpen(view) && view.alarm.asset === asset)?.alarm.raised_at ?? null,
   knowledge,
   select: (asset) => {
-    location.hash = `#/${encodeURIComponent(asset)}`;
+    // Chosen again, it is let go: the page follows the alarms again.
+    location.hash = wantedAsset() === asset ? "" : `#/${encodeURIComponent(asset)}`;
   },
   showAlarm: (alarm) => {
     state.selected = alarm.asset;
@@ -39,11 +41,12 @@ const page = {
     detail.show(alarm);
   },
   feedback: async (action, asset, alarm) => {
+    if (nameHere()) outcome("Writing the answer…");
     try {
-      await giveFeedback(action, asset, alarm);
+      const who = await giveFeedback(action, asset, alarm);
+      outcome(who === null ? "" : `Written as ${who}: ${action}, ${asset}.`, 4000);
     } catch (error) {
-      byId("announce").textContent = error.message;
-      notice(`Not written: ${error.message}`, 8000);
+      outcome(`Not confirmed: ${error.message}`, 15000, true);
     }
   },
 };
@@ -62,6 +65,26 @@ function notice(text, milliseconds = 0) {
   if (element.dataset.spoken === news) return;
   element.dataset.spoken = news;
   byId("notice-spoken").textContent = text ?? "";
+}
+
+let outcomeTimer;
+
+/** What became of an answer; it lies over the page, so that nothing moves under the mouse. */
+function outcome(text, milliseconds = 0, failed = false) {
+  clearTimeout(outcomeTimer);
+  byId("outcome").textContent = text;
+  byId("outcome").hidden = !text;
+  byId("outcome").classList.toggle("failed", failed);
+  if (failed) byId("announce").textContent = text;
+  if (milliseconds) outcomeTimer = setTimeout(() => outcome(""), milliseconds);
+  whoHere();
+}
+
+function whoHere() {
+  const known = page.mayWrite() ? nameHere() : "";
+  const text = `Answers as ${known} · sign out`;
+  byId("who").hidden = !known;
+  if (known && byId("who").textContent !== text) byId("who").textContent = text;
 }
 
 /** What may be said of the open alarms: `complete` only with a live feed of all of them, `why` in words. */
@@ -85,6 +108,7 @@ const isOpen = (view) => view.alarm.state === "raised";
 const active = () => state.alarms.filter((view) => isOpen(view) && !page.setAside(view.alarm.asset));
 
 function wantedAsset() {
+  if (!location.hash.startsWith("#/")) return null;
   try {
     return decodeURIComponent(location.hash.slice(2));
   } catch {
@@ -96,7 +120,9 @@ function choose() {
   const wanted = wantedAsset();
   const first = [...state.assets.values()].find((asset) => asset.state === "alarm") ?? state.assets.values().next().value;
   const known = state.assets.has(state.selected) ? state.selected : null;
-  state.selected = state.assets.has(wanted) ? wanted : (known ?? first?.asset ?? null);
+  // Until a person chooses an asset, the page follows the newest alarm that nobody has acknowledged.
+  const followed = active().find((view) => !view.acknowledged_by && state.assets.has(view.alarm.asset))?.alarm.asset;
+  state.selected = state.assets.has(wanted) ? wanted : (followed ?? known ?? first?.asset ?? null);
 }
 
 const unacknowledged = (views) => views.filter((view) => !view.acknowledged_by).length;
@@ -128,7 +154,7 @@ function announce() {
   const fresh = active().filter((view) => !state.seen.has(view.alarm.id));
   for (const view of state.alarms) state.seen.add(view.alarm.id);
   // What was up before the page was opened is on the screen; only news is spoken.
-  if (state.announced && fresh.length) byId("announce").textContent = fresh.map((view) => `Alarm. ${whatText(view.alarm, now())}`).join(" ");
+  if (state.announced && fresh.length) byId("announce").textContent = fresh.map((view) => `Alarm. ${whatText(view.alarm, now(), state.assets.get(view.alarm.asset))}`).join(" ");
   state.announced = true;
 }
 
@@ -165,6 +191,7 @@ function ignored() {
 
 function tick() {
   connection();
+  whoHere();
   ignored();
   figures();
   drawAssets(state.assets, page);
@@ -227,13 +254,22 @@ addEventListener("hashchange", () => {
   detail.refresh();
   tick();
 });
+byId("who").addEventListener("click", () => {
+  signOut();
+  outcome("Signed out: the next answer asks for a name.", 4000);
+});
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the hash names the asset that is shown
+  byId("open-alarms").focus();
+});
+byId("zone").textContent = `All times: ${Intl.DateTimeFormat().resolvedOptions().timeZone}, the zone of this browser`;
 setInterval(tick, 1000);
 follow({
   event: take,
   up: () => {},
   down: (error) => {
     state.live = false;
-    state.problem = error?.status === 401 ? "a token is needed" : error?.status ? `the detector refuses: ${error.message}` : null;
+    state.problem = error?.status === 401 ? error.message : error?.status ? `the detector refuses: ${error.message}` : null;
     drawAlarms(state.alarms, page);
     tick();
   },

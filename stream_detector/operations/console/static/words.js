@@ -47,15 +47,40 @@ export function stateText(asset) {
   return STATES[asset.state];
 }
 
-/** "pm-1: event expected 14:06 to 14:10" */
-export function whatText(alarm, now) {
+const inWords = (duration) => (duration < 90 ? `${Math.round(duration)} s` : duration < 5400 ? `${Math.round(duration / 60)} min` : `${Math.round(duration / 3600)} h`);
+
+/** When an event is expected: an alarm that stays up moves its window on with each step of its asset. */
+export function windowOf(alarm, asset) {
+  const raised = seconds(alarm.raised_at);
+  const newest = alarm.state === "raised" && asset?.state === "alarm" ? asset.time - asset.step_seconds : raised;
+  const moved = Math.max(0, newest - raised);
+  return { from: seconds(alarm.expected_from) + moved, until: seconds(alarm.expected_until) + moved, moved };
+}
+
+/** How long is left; empty where the asset's data is of another time than now, as in a replay. */
+export function leftText(alarm, now, asset) {
+  if (alarm.marks === "states" || (asset && isOfAnotherTime(asset))) return "";
+  const { from, until } = windowOf(alarm, asset);
+  if (now < from) return `Expected in ${inWords(from - now)}.`;
+  if (now <= until) return `May come now, for another ${inWords(until - now)}.`;
+  return `The window closed ${inWords(now - until)} ago, and the alarm is still up.`;
+}
+
+/** Data of a replay, or of a plant whose clock is wrong. */
+export const isOfAnotherTime = (asset) => Math.abs(asset.received_at - asset.time) > 600 + 3 * asset.step_seconds;
+
+/** "pm-1: event expected 14:06 to 14:10", the window of now where the asset is known. */
+export function whatText(alarm, now, asset) {
   if (alarm.marks === "states") return `${alarm.asset}: anomalous since ${time(seconds(alarm.raised_at), now)}`;
-  const from = time(seconds(alarm.expected_from), now);
-  const until = time(seconds(alarm.expected_until), now);
+  const expected = windowOf(alarm, asset);
+  const from = time(expected.from, now);
+  const until = time(expected.until, now);
   return `${alarm.asset}: event ${alarm.state === "raised" ? "expected" : "was expected"} ${from} to ${until}`;
 }
 
-export function whyText(alarm) {
+export function whyText(alarm, asset) {
+  const now = alarm.state === "raised" && asset?.state === "alarm" ? asset.probability : null;
+  if (alarm.probability !== null && now !== null) return `Probability ${percent(now)} now, ${percent(alarm.probability)} when raised; acting pays above ${percent(alarm.threshold)}.`;
   if (alarm.probability !== null) return `Probability ${percent(alarm.probability)}; acting pays above ${percent(alarm.threshold)}.`;
   return `Score ${number(alarm.score)}; the limit is ${number(alarm.threshold)}.`;
 }
