@@ -1,5 +1,7 @@
 """The figures of a backtest report, in plotly."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
@@ -81,13 +83,21 @@ def cost_curve(dataset: Dataset, worth: AlarmValue) -> go.Figure:
     figure = new_figure("threshold, as a multiple of the one used", "saving")
     if len(usable):
         candidates = np.unique(np.append(np.quantile(usable, 1 - np.geomspace(0.0005, 0.2, THRESHOLDS)), 1.0))
-        figure.add_scatter(
-            x=candidates, y=[_saving(dataset, worth, relative > c) for c in candidates], line_color=NORMAL
-        )
+        savings = [_saving(dataset, worth, relative > c) for c in candidates]
+        figure.add_scatter(x=candidates, y=savings, line_color=NORMAL)
         figure.add_vline(x=1.0, line_color=ANOMALOUS, annotation_text="used")
+        used = savings[int(np.flatnonzero(candidates == 1.0)[0])]
+        figure.update_yaxes(range=saving_range(savings, used))
     figure.add_hline(y=0, line_dash="dash", line_color=THRESHOLD, annotation_text="never alarm")
-    figure.update_yaxes(range=[-0.5, 0.5], tickformat=".0%")
+    figure.update_yaxes(tickformat=".0%")
     return figure
+
+
+def saving_range(savings: Sequence[float], used: float) -> list[float]:
+    """Ends of the axis: the best saving and the one of the threshold used are in view, a ruinous one is not."""
+    finite = [saving for saving in (*savings, used) if np.isfinite(saving)]
+    high = max(0.5, *finite, 0.0) + 0.05
+    return [min(-0.5, used - 0.05) if np.isfinite(used) else -0.5, high]
 
 
 def _saving(dataset: Dataset, worth: AlarmValue, above: NDArray[np.bool_]) -> float:

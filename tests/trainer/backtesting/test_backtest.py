@@ -30,6 +30,7 @@ from trainer.evaluation.scored import ScoredRows, score_dataset
 from trainer.fitting.fit import fit_recipe
 from trainer.fitting.head_rows import HeadRows
 from trainer.recipe import Recipe, load_recipe
+from trainer.reports.backtest_figures import saving_range
 from trainer.reports.backtest_report import backtest_report
 
 STEP = 120.0
@@ -384,3 +385,11 @@ def busy_workers(parent: int) -> list[str]:
     spawned = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     ticks = {pid: sum(map(int, Path(f"/proc/{pid}/stat").read_text().split()[13:15])) for pid in spawned}
     return [pid for pid in spawned if ticks[pid] > 4 * os.sysconf("SC_CLK_TCK")]
+
+
+@pytest.mark.parametrize("used", [0.62, -0.8, 0.1])
+def test_the_saving_at_the_threshold_used_is_in_view(used: float) -> None:
+    low, high = saving_range([-30.0, used, float("nan"), 0.7], used)
+    assert low < used < high
+    assert high > 0.7
+    assert low >= -1.0
