@@ -38,7 +38,11 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"head"},
         {"drift", "scoring"},
     ),
-    "stream_detector.operations": ({"record_guard", "signing"}, {"alarms", "ledger"}, {"console", "notify"}),
+    "stream_detector.operations": (
+        {"http_surface", "record_guard", "signing"},
+        {"alarms", "ledger"},
+        {"console", "notify"},
+    ),
     "stream_detector.streaming": (
         {"clients"},
         {"state", "topics"},
