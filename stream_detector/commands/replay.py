@@ -16,7 +16,7 @@ TROUBLE = "Trouble on purpose"
 
 
 def command(
-    data: Annotated[Path, typer.Option(help="Historian file in wide form: .csv, .csv.gz or .parquet.")],
+    data: Annotated[Path, typer.Option(help="Historian's file (CSV, Parquet, Excel), a folder, or a name with *.")],
     bootstrap: Annotated[
         str | None, typer.Option(help="Kafka brokers, HOST:PORT.", show_default="$STREAM_DETECTOR_BOOTSTRAP")
     ] = None,
@@ -87,11 +87,11 @@ def command(
     if bundle is not None:
         wanted, states = layout_of_bundle(bundle, wanted)
     settings = Settings.load(bootstrap=bootstrap, topic_readings=topic)
-    client = producer(settings)
-    need_topics(client, settings)
     history = read_history(data, wanted).between(from_seconds, until_seconds)
     if not len(history):
         raise DataError(f"{data} has no row between --from and --until")
+    client = producer(settings)
+    need_topics(client, settings)
     with row_bar(len(history)) as progress:
         replay = Replay(
             history,

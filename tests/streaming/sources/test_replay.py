@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stream_detector.__main__ import main
 from stream_detector.engine.engine import Engine
 from stream_detector.engine.outcome import RecordBatch
-from stream_detector.errors import BrokerError, UsageError
+from stream_detector.errors import BrokerError, DataError, UsageError
 from stream_detector.historian import History
 from stream_detector.messages import Event, LoggedEvent, Reading, Row
 from stream_detector.operations.ledger.ledger import Ledger
@@ -268,6 +268,11 @@ def test_no_broker_is_said_in_one_line(
     monkeypatch.setattr("stream_detector.streaming.clients.librdkafka.CONNECT_SECONDS", 0.3)
     assert main(["replay", "--data", str(plant_csv), "--bootstrap", "127.0.0.1:9"]) == BrokerError.exit_code
     assert "no Kafka broker answers at 127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_named_before_a_broker_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--data", str(tmp_path / "no.csv"), "--bootstrap", "127.0.0.1:9"]) == DataError.exit_code
+    assert "no.csv is not there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("speed", ["0", "-1", "fast", "inf", "nan"])
