@@ -16,12 +16,12 @@ FATES = ("windowed", "late", "duplicate", "dead_lettered", "ignored")
 
 def command(
     bundle: Annotated[
-        list[Path] | None, typer.Option(help="the bundle that the workers run; again for each that they ran before")
+        list[Path] | None, typer.Option(help="The bundle that the workers run; again for each that they ran before.")
     ] = None,
-    bootstrap: Annotated[str | None, typer.Option(help="HOST:PORT of Kafka brokers, separated by commas")] = None,
-    group: Annotated[str | None, typer.Option(help="consumer group of the workers")] = None,
-    metrics: Annotated[str | None, typer.Option(help="only add up the metrics of a worker at this URL")] = None,
-    json: Annotated[Path | None, typer.Option(help="write the result here as JSON")] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT, separated by commas.")] = None,
+    group: Annotated[str | None, typer.Option(help="Consumer group of the workers.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Only add up the metrics of a worker at this URL.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the result here as JSON.")] = None,
 ) -> None:
     """Read the topics again and hold what was published against them; exit 1 if anything is lost or invented.
 

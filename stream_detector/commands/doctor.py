@@ -7,9 +7,9 @@ import typer
 
 
 def command(
-    bundle: Annotated[Path | None, typer.Option(help="folder of the bundle; default: the setting")] = None,
-    bootstrap: Annotated[str | None, typer.Option(help="HOST:PORT of Kafka brokers, separated by commas")] = None,
-    json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle, if not the setting's.")] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT, separated by commas.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Look at login, rights, topics, clock, bundle, disk and receivers; change nothing.
 

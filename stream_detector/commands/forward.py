@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 def command(
-    bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT[,HOST:PORT]")] = None,
-    alertmanager: Annotated[list[str] | None, typer.Option(help="address of an Alertmanager; may be repeated")] = None,
-    webhook: Annotated[list[str] | None, typer.Option(help="address of a webhook; may be repeated")] = None,
-    language: Annotated[str | None, typer.Option(help="language of the texts: en or ko")] = None,
-    metrics_port: Annotated[int | None, typer.Option(help="port of /metrics and /healthz; 0 = any free one")] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT, separated by commas.")] = None,
+    alertmanager: Annotated[list[str] | None, typer.Option(help="Address of an Alertmanager; may be repeated.")] = None,
+    webhook: Annotated[list[str] | None, typer.Option(help="Address of a webhook; may be repeated.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language of the texts: en or ko.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics and /healthz; 0 = any free one.")] = None,
 ) -> None:
     """Bring alarms to people: Alertmanager and any webhook, each at its own pace, until Ctrl-C."""
     import asyncio

@@ -7,13 +7,13 @@ import typer
 
 
 def command(
-    bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT[,HOST:PORT]")] = None,
-    since: Annotated[str | None, typer.Option(help="from this event time on, ISO 8601; a date alone is UTC")] = None,
-    until: Annotated[str | None, typer.Option(help="up to this event time, not including it")] = None,
-    asset: Annotated[str | None, typer.Option(help="this asset only")] = None,
-    event: Annotated[list[str] | None, typer.Option(help="count only events of this name; may be repeated")] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT, separated by commas.")] = None,
+    since: Annotated[str | None, typer.Option(help="From this event time on, ISO 8601; a date alone is UTC.")] = None,
+    until: Annotated[str | None, typer.Option(help="Up to this event time, not including it.")] = None,
+    asset: Annotated[str | None, typer.Option(help="This asset only.")] = None,
+    event: Annotated[list[str] | None, typer.Option(help="Count only events of this name; may be repeated.")] = None,
     json: Annotated[
-        Path | None, typer.Option(help="write everything as JSON to this file; - = standard output")
+        Path | None, typer.Option(help="Write everything as JSON to this file; - = standard output.")
     ] = None,
 ) -> None:
     """Show which alarms caught which events, and what that saved; rebuilt from the topics each time."""

@@ -29,7 +29,9 @@ def command(
     bundle: Annotated[
         Path | None, typer.Option(help="Send this bundle's sensors and read the file as its recipe does.")
     ] = None,
-    time_column: Annotated[str | None, typer.Option(rich_help_panel=FILE, show_default="time")] = None,
+    time_column: Annotated[
+        str | None, typer.Option(rich_help_panel=FILE, help="Column of the times.", show_default="time")
+    ] = None,
     label_column: Annotated[
         str | None, typer.Option(rich_help_panel=FILE, help="1 = an event.", show_default="y, label, event, anomaly")
     ] = None,
@@ -37,7 +39,9 @@ def command(
         str | None,
         typer.Option(rich_help_panel=FILE, help="E.g. '%d.%m.%Y %H:%M'.", show_default="ISO 8601, or found out"),
     ] = None,
-    separator: Annotated[str | None, typer.Option(rich_help_panel=FILE, show_default="found out")] = None,
+    separator: Annotated[
+        str | None, typer.Option(rich_help_panel=FILE, help="Between columns.", show_default="found out")
+    ] = None,
     decimal: Annotated[
         str | None, typer.Option(rich_help_panel=FILE, help="Decimal mark.", show_default="found out")
     ] = None,

@@ -40,16 +40,16 @@ MOST_SECONDS_TO_END = 14.0
 
 
 def command(
-    bundle: Annotated[Path | None, typer.Option(help="folder of the bundle, as `trainer fit` wrote it")] = None,
-    bootstrap: Annotated[str | None, typer.Option(help="HOST:PORT of Kafka brokers, separated by commas")] = None,
-    group: Annotated[str | None, typer.Option(help="consumer group")] = None,
-    instance: Annotated[str | None, typer.Option(help="stable name of this worker: quick restarts")] = None,
-    metrics_port: Annotated[int | None, typer.Option(help="port of /metrics, 0 = any free one")] = None,
-    publish_scores: Annotated[bool | None, typer.Option("--publish-scores", help="publish every score")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle, as `trainer fit` wrote it.")] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT, separated by commas.")] = None,
+    group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
+    instance: Annotated[str | None, typer.Option(help="Stable name of this worker: quick restarts.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics; 0 = any free one.")] = None,
+    publish_scores: Annotated[bool | None, typer.Option("--publish-scores", help="Publish every score.")] = None,
 ) -> None:
     """Watch the readings on Kafka and raise alarms, until SIGTERM or Ctrl-C.
 
-    Exit codes: 0 ended as asked, 2 usage, 70 a fault of ours, 75 stalled: start it again.
+    Exit codes: 0 ended as asked, 1 the brokers refuse, 2 usage, 70 a fault of ours, 75 stalled: start it again.
     """
     settings = Settings.load(
         bundle=bundle, bootstrap=bootstrap, group=group, instance=instance, metrics_port=metrics_port,

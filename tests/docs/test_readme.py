@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import typer
+from rich.text import Text
 from typer.testing import CliRunner
 
 import stream_detector.__main__ as detector
@@ -97,3 +98,17 @@ def test_every_command_explains_itself(program: str) -> None:
         result = CliRunner().invoke(app, [name, "--help"])
         assert result.exit_code == 0, name
         assert "Usage:" in result.output
+
+
+@pytest.mark.parametrize("program", ["stream-detector", "trainer"])
+def test_every_option_is_explained_in_a_sentence_that_the_help_shows_whole(program: str) -> None:
+    group = groups()[program]
+    context = group.make_context(program, [], resilient_parsing=True)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        for parameter in command.params:
+            text = getattr(parameter, "help", None) or "no help"
+            sentence = text[0].upper() + text[1:].rstrip(".") + "."
+            assert text == sentence, f"{name} {parameter.name}"
+            assert Text.from_markup(text).plain == text, f"{name} {parameter.name}: markup swallows a part of {text!r}"

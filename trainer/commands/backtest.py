@@ -12,7 +12,10 @@ def command(
     recipe: Annotated[
         list[str], typer.Option(help="Name of a recipe, or FILE.toml; give it several times to compare recipes.")
     ],
-    data: Annotated[Path, typer.Option(help="History with events in its label column: .csv, .csv.gz or .parquet.")],
+    data: Annotated[
+        Path,
+        typer.Option(help="History with labelled events: a file, a folder, or a name with *."),
+    ],
     start: Annotated[
         str | None,
         typer.Option(help="Judge from this row (a number) or time (ISO 8601) on; default: the midnight after a third."),

@@ -10,7 +10,7 @@ from trainer.data_options import LabelColumn, LabelsAre, TimeColumn, TimeFormat,
 
 def command(
     bundle: Annotated[Path, typer.Option(help="Folder that `trainer fit` wrote.")],
-    data: Annotated[Path, typer.Option(help="Labelled file: .csv, .csv.gz or .parquet.")],
+    data: Annotated[Path, typer.Option(help="Labelled file (CSV, Parquet, Excel), a folder, or a name with *.")],
     json: Annotated[Path | None, typer.Option(help="Write the numbers, machine-readable.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
     rows: Annotated[

@@ -18,14 +18,15 @@ def command(
         str, typer.Option(help="Name of a recipe (`trainer recipes`), or a file of your own: FILE.toml.")
     ],
     data: Annotated[
-        Path | None, typer.Option(help="History to learn from: .csv, .csv.gz or .parquet, one row a time.")
+        Path | None,
+        typer.Option(help="History to learn from: a file (CSV, Parquet, Excel), a folder, or a name with *."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the bundle.")] = Path("bundle"),
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
     validation: Annotated[
         Path | None, typer.Option(help="Choose the threshold on this file instead of a part of --data.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="HTML report; default: beside the bundle, OUT.html.")] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML report.", show_default="OUT.html")] = None,
     json: Annotated[Path | None, typer.Option(help="Write what was fitted and how it did, machine-readable.")] = None,
     from_kafka: Annotated[
         str | None,

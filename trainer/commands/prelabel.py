@@ -9,10 +9,10 @@ from trainer.data_options import TimeColumn, TimeFormat, override
 
 
 def command(
-    data: Annotated[Path, typer.Option(help="File to label: .csv, .csv.gz or .parquet, one row a time.")],
+    data: Annotated[Path, typer.Option(help="File to label (CSV, Parquet, Excel), a folder, or a name with *.")],
     out: Annotated[Path, typer.Option(help="The file with a column `label` (1 = marked): .csv, .csv.gz or .parquet.")],
     recipe: Annotated[
-        str, typer.Option(help="Recipe that says how the file is to be read, with a section [data.prelabel].")
+        str, typer.Option(help="Recipe that says how the file is to be read, with a section `data.prelabel`.")
     ] = "prelabel",
     contamination: Annotated[
         list[float] | None, typer.Option(help="Share of rows to mark; may be repeated. Default: the recipe's sweep.")

@@ -10,7 +10,7 @@ from trainer.data_options import TimeColumn, TimeFormat, override
 
 def command(
     bundle: Annotated[Path, typer.Option(help="Folder that `trainer fit` wrote.")],
-    data: Annotated[Path, typer.Option(help="File to score: .csv, .csv.gz or .parquet, one row a time.")],
+    data: Annotated[Path, typer.Option(help="File to score (CSV, Parquet, Excel), a folder, or a name with *.")],
     out: Annotated[Path, typer.Option(help="File to write: .csv, .csv.gz or .parquet.")],
     errors: Annotated[
         bool, typer.Option("--errors", help="Add the error of every sensor: columns error:SENSOR.")
