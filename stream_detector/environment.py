@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings
 
-from stream_detector.errors import UsageError
+from stream_detector.errors import UsageError, in_words
 
 LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
 """Names of the variables by which Kubernetes and container links tell of other services."""
@@ -87,4 +87,4 @@ class EnvironmentSettings(BaseSettings):
     def _explain(cls, problem: Mapping[str, Any]) -> str:
         where = ".".join(str(part) for part in problem["loc"])
         # The value is left out: it may be a secret.
-        return f"{cls.variable(where)}: {problem['msg']}" if where else str(problem["msg"])
+        return f"{cls.variable(where)}: {in_words(problem)}" if where else in_words(problem)

@@ -4,6 +4,14 @@ Each message names the thing, the value found, the value wanted and what to do n
 and exit with the code; a traceback is shown only for faults of our own.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+
+def in_words(mistake: Mapping[str, Any]) -> str:
+    """What one of pydantic's `error.errors()` says is wrong, without the class of the exception before it."""
+    return str(mistake["msg"]).removeprefix("Value error, ")
+
 
 class StreamDetectorError(Exception):
     """Root of the tree. `exit_code` is what a command that ends with this error returns to the shell."""

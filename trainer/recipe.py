@@ -27,7 +27,7 @@ from stream_detector.detection.config import (
     WindowConfig,
 )
 from stream_detector.detection.scaling import transformed_steps
-from stream_detector.errors import RecipeError
+from stream_detector.errors import RecipeError, in_words
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -250,5 +250,5 @@ def describe(error: ValidationError) -> str:
     for mistake in error.errors():
         where = ".".join(str(part) for part in mistake["loc"])
         found = f" (found {mistake['input']!r})" if mistake["type"] not in ("missing", "value_error") else ""
-        lines.append(f"{where + ': ' if where else ''}{mistake['msg'].removeprefix('Value error, ')}{found}")
+        lines.append(f"{where + ': ' if where else ''}{in_words(mistake)}{found}")
     return "; ".join(lines)

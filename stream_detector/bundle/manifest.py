@@ -21,7 +21,7 @@ from stream_detector.detection.config import (
     WindowConfig,
 )
 from stream_detector.detection.scaling import transformed_steps
-from stream_detector.errors import BundleError, UsageError
+from stream_detector.errors import BundleError, UsageError, in_words
 
 FORMAT = 1
 """Raised when an older detector could not read a newer bundle."""
@@ -139,7 +139,7 @@ def parse(text: bytes) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise BundleError(f"manifest.json: {where}: {first['msg']}") from error
+        raise BundleError(f"manifest.json: {where}: {in_words(first)}") from error
     if manifest.bundle_id != content_id(content):
         raise BundleError(
             f"manifest.json was changed after it was written: it says bundle_id {manifest.bundle_id!r}, "

@@ -8,7 +8,7 @@ import typer
 def command(
     action: Annotated[
         str,
-        typer.Argument(help="acknowledge, shelve, unshelve, out-of-service, in-service, real, or false-alarm"),
+        typer.Argument(help="One of acknowledge, shelve, unshelve, out-of-service, in-service, real, false-alarm."),
     ],
     asset: Annotated[str, typer.Option(help="The machine.")],
     alarm: Annotated[str | None, typer.Option(help="Id of the alarm, for acknowledge, real and false-alarm.")] = None,
@@ -25,7 +25,7 @@ def command(
 
     from pydantic import ValidationError
 
-    from stream_detector.errors import UsageError
+    from stream_detector.errors import UsageError, in_words
     from stream_detector.messages import MOST_SHELVED_SECONDS, Feedback, to_iso
     from stream_detector.settings import Settings
     from stream_detector.streaming.feeds.feedback import send_feedback
@@ -50,8 +50,19 @@ def command(
     try:
         feedback = Feedback.model_validate(given)
     except ValidationError as error:
-        # The message's own words name the fields; --for is where `until` comes from.
-        problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
-        raise UsageError(problems.replace("(until) later than at", "(--for)")) from None
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))} {problem['input']!r}: {in_words(problem)}"
+            if problem["loc"]
+            else in_words(problem)
+            for problem in error.errors()
+        )
+        # The message's own words name its fields; the options have names of their own.
+        for field, option in {
+            "(until) later than at": "(--for)",
+            "needs the id of the alarm": "needs the id of the alarm (--alarm)",
+            "needs a reason": "needs a reason (--reason)",
+        }.items():
+            problems = problems.replace(field, option)
+        raise UsageError(problems) from None
     send_feedback(Settings.load(bootstrap=bootstrap), feedback)
     print(f"{feedback.action} of {feedback.alarm or feedback.asset} by {feedback.who} at {feedback.at}")

@@ -37,7 +37,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from stream_detector.errors import UsageError
+from stream_detector.errors import UsageError, in_words
 
 EVERYTHING_ELSE = "*"
 ITSELF = "."
@@ -119,7 +119,7 @@ class FieldMapping(BaseModel):
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise UsageError(f"the field mapping {path} cannot be read: {error}") from None
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'it'}: {p['msg']}" for p in error.errors())
+            problems = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'it'}: {in_words(p)}" for p in error.errors())
             raise UsageError(f"the field mapping {path} is not usable: {problems}") from None
 
     @property

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import ValidationError
 
+from stream_detector.errors import in_words
 from stream_detector.messages import EARLIEST, LATEST, Feedback, Message, from_iso
 
 log = logging.getLogger(__name__)
@@ -164,6 +165,6 @@ def in_a_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first: Any = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
-        text = f"{field}: {first['msg']}" if field else first["msg"]
+        text = f"{field}: {in_words(first)}" if field else in_words(first)
     shown = "".join(letter if letter.isprintable() else " " for letter in text or type(error).__name__)
     return shown[:DETAIL_CHARACTERS]

@@ -18,7 +18,7 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from stream_detector.errors import StreamDetectorError
+from stream_detector.errors import StreamDetectorError, in_words
 from stream_detector.messages import MOST_SHELVED_SECONDS, Feedback, Message, to_iso
 from stream_detector.operations.console.guard import Guard
 from stream_detector.operations.console.views import ConsoleSource
@@ -232,7 +232,7 @@ class Console:
             return Feedback.model_validate({**given, "at": to_iso(round(now, 3))})
         except ValidationError as error:
             text = "; ".join(
-                f"{'.'.join(map(str, found['loc']))}: {found['msg']}".lstrip(": ") for found in error.errors()
+                f"{'.'.join(map(str, found['loc']))}: {in_words(found)}".lstrip(": ") for found in error.errors()
             )
             raise web.HTTPBadRequest(text=text) from None
         except ValueError as error:

@@ -24,13 +24,13 @@ def test_feedback_from_the_command_line_reaches_its_topic(
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (["shelve", "--for", "8h"], "shelve needs a reason"),
+        (["shelve", "--for", "8h"], "shelve needs a reason (--reason)"),
         (["shelve", "--reason", "calibration"], "shelve needs an end (--for)"),
         (["shelve", "--reason", "calibration", "--for", "soon"], "30m, 8h or 2d"),
         (["shelve", "--reason", "calibration", "--for", "8d"], "7d at most"),
         (["shelve", "--reason", "calibration", "--for", "999999999d"], "7d at most"),
-        (["acknowledge"], "needs the id of the alarm"),
-        (["forget"], "acknowledge"),
+        (["acknowledge"], "needs the id of the alarm (--alarm)"),
+        (["forget"], "action 'forget'"),
     ],
 )
 def test_incomplete_feedback_is_refused_with_what_is_missing(
