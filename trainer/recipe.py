@@ -244,11 +244,19 @@ def recipe_of(content: Mapping[str, Any], name: str) -> Recipe:
         raise RecipeError(f"recipe {name}: {describe(error)}") from error
 
 
+PLAIN_WORDS = {
+    "missing": "this key is missing",
+    "extra_forbidden": "a recipe has no such key; docs/recipes.md lists all",
+}
+"""The commonest mistakes, in a recipe's words instead of pydantic's."""
+
+
 def describe(error: ValidationError) -> str:
     """The mistakes that pydantic found, each with its key and the value found."""
     lines = []
     for mistake in error.errors():
         where = ".".join(str(part) for part in mistake["loc"])
         found = f" (found {mistake['input']!r})" if mistake["type"] not in ("missing", "value_error") else ""
-        lines.append(f"{where + ': ' if where else ''}{in_words(mistake)}{found}")
+        said = PLAIN_WORDS.get(mistake["type"]) or in_words(mistake)
+        lines.append(f"{where + ': ' if where else ''}{said}{found}")
     return "; ".join(lines)

@@ -45,6 +45,11 @@ def read_text(path: Path, encoding: str | None) -> Text:
     for mark, marked in MARKS:
         if content.startswith(mark):
             return Text(content.decode(marked, errors="replace"), marked, guessed=False)
+    if b"\0" in content:
+        raise DataError(
+            f"{path} holds zero bytes, so it is no text; give a file of the form that its name says, or the `encoding` "
+            "where it is UTF-16 without a mark"
+        )
     try:
         return Text(content.decode(), "utf-8", guessed=False)
     except UnicodeDecodeError:

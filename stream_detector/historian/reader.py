@@ -101,7 +101,9 @@ def _read(path: Path, layout: Layout) -> History:
     runs = _runs(columns, layout)
     if runs is not None:
         seconds = _end_to_end(seconds, runs)
-    _note_times(seconds, runs, report)
+    report.rows = len(seconds)
+    if not layout.without_time:
+        _note_times(seconds, runs, report)
     return History(path, seconds, columns.sensors, values, labels, runs, report)
 
 
@@ -316,7 +318,6 @@ def _end_to_end(times: NDArray[np.float64], parts: NDArray[np.int64]) -> NDArray
 
 
 def _note_times(seconds: Floats, runs: NDArray[np.int64] | None, report: ReadReport) -> None:
-    report.rows = len(seconds)
     report.equal_times = len(seconds) - len(np.unique(seconds)) if runs is None else 0
     steps = np.diff(seconds)
     report.steps_back = int((steps < 0).sum()) if runs is None else 0
@@ -346,7 +347,9 @@ def _joined(path: Path, histories: list[History], layout: Layout) -> History:
     for other in histories[1:]:
         report.notes += [note for note in other.report.notes if note not in report.notes]
         report.missing_words |= other.report.missing_words
-    _note_times(times, runs, report)
+    report.rows = len(times)
+    if not layout.without_time:
+        _note_times(times, runs, report)
     return History(
         path,
         times,

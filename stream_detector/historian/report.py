@@ -1,5 +1,6 @@
 """Reports what the reader found in a file, in a few lines."""
 
+import math
 from dataclasses import dataclass, field
 
 MOST_NAMED = 5
@@ -11,7 +12,8 @@ class ReadReport:
 
     Attributes:
         rows: read. equal_times: rows whose time an earlier row has already. steps_back: rows before their predecessor.
-        gaps: pauses longer than three median steps. median_step_seconds: between rows; NaN with fewer than two.
+        gaps: pauses longer than three median steps. median_step_seconds: between rows; NaN with fewer than
+            two, or where rows have no time.
         encoding: of the text; None for files that are none. decimal: the mark that was used.
         found_out: what was guessed, in words.
         missing_words: {sensor: {word: cells}}. labels: {value: rows} of the label column, the wanted ones.
@@ -32,8 +34,9 @@ class ReadReport:
 
     def lines(self) -> list[str]:
         """The report in sentences, the most important first."""
-        step = "" if self.median_step_seconds != self.median_step_seconds else f"{self.median_step_seconds:g} s apart"
-        said = [f"{self.rows:,} rows{', ' + step if step else ''}, {self.gaps:,} gaps"]
+        said = [f"{self.rows:,} rows"]
+        if not math.isnan(self.median_step_seconds):
+            said = [f"{self.rows:,} rows, {self.median_step_seconds:g} s apart, {self.gaps:,} gaps"]
         if self.equal_times:
             said.append(f"{self.equal_times:,} rows have the time of an earlier row")
         if self.steps_back:

@@ -151,6 +151,18 @@ def test_equal_times_gaps_and_steps_back_are_counted(tmp_path: Path) -> None:
     assert report.median_step_seconds == 60.0
 
 
+def test_rows_without_a_time_are_said_to_have_neither_step_nor_gaps(tmp_path: Path) -> None:
+    history = read(tmp_path, "a,b\n1,2\n2,3\n3,4\n", Layout(time_column=""))
+    assert history.report.lines()[0] == "3 rows"
+
+
+def test_a_file_that_is_no_text_is_refused_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "plant.csv"
+    path.write_bytes(b"PK\x03\x04\x00\x9d\x00,1\n")
+    with pytest.raises(DataError, match="holds zero bytes, so it is no text"):
+        read_history(path)
+
+
 def test_label_words_that_mean_nothing_elsewhere_are_compared_as_they_stand(tmp_path: Path) -> None:
     text = "time,a,fault\n2026-05-01,1,None\n2026-05-02,1,leak\n2026-05-03,1,NA\n"
     history = read(tmp_path, text, Layout(label_column="fault", label_values=("None", "NA"), labels_are_normal=True))

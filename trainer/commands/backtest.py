@@ -79,7 +79,8 @@ def command(
     total = sum(fits_needed(methods, files[name], plans[name], name == "as it was") for name in files)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     found = {}
-    with Progress(*columns, console=error_console(), transient=True) as progress:
+    console = error_console()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("fits", total=total)
         for name, file in files.items():
 

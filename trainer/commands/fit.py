@@ -64,7 +64,8 @@ def command(
     loaded = loaded.model_copy(update={"data": source, "train": training})
     private_key = None if sign_with is None else read_key(sign_with)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeElapsedColumn())
-    with Progress(*columns, console=error_console(), transient=True) as progress:
+    console = error_console()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("reading", total=loaded.train.epochs, loss="")
         if data is None:
             dataset = _from_topics(loaded.data, from_kafka, asset, since, until)

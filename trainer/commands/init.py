@@ -37,7 +37,7 @@ def command(
     if not found.sensors:
         raise DataError(f"{first}: no column is a sensor that moves; left out: {', '.join(found.left_out) or 'none'}")
     write_bytes(place, recipe_text(found).encode())
-    typer.echo(f"{place}: {len(found.sensors)} sensors; {len(found.left_out) + len(found.constant)} columns left out")
+    typer.echo(f"{place}: {len(found.sensors)} sensors; columns left out: {len(found.left_out) + len(found.constant)}")
     for name, why in list(found.left_out.items())[:SHOWN]:
         typer.echo(f"left out: {printable(name[:SHOWN_CHARACTERS])!r} {why}")
     if len(found.left_out) > SHOWN:
