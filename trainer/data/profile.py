@@ -21,7 +21,10 @@ MOST_TEXT_COLUMNS = 200
 TAGS = ("tag", "tagname", "tag_name", "sensor", "point", "signal", "variable", "metric", "name")
 VALUES = ("value", "val", "reading")
 QUALITIES = ("quality", "status", "q", "quality_code")
-USUAL_LABELS = (*LABEL_NAMES, "class", "fault", "attack", "outlier", "failure", "target")
+USUAL_LABELS = (*LABEL_NAMES, "class", "fault", "attack", "outlier", "failure", "target", "changepoint")
+WELL_LOG_CODE = -999.25
+LEAST_CODES, LEAST_VALUES = 3, 10
+"""Cells that hold a suspected code, and different values beside it: below them there is nothing to judge by."""
 SMALLEST_TIME = 1e6
 """Below it a number in a column without a name is that of a row."""
 TEXT_PARQUET = (".parquet", ".pq", ".xlsx", ".xlsm")
@@ -44,6 +47,7 @@ class Profile:
         constant: sensors that never change or are empty; they stay out too.
         counters: columns that increase in every row.
         label_candidates: {column: what speaks for it being the label}. They are asked for, never assumed.
+        missing_codes: {number: sensors where it lies far outside of all other values, again and again}.
         questions: what a person must decide.
     """
 
@@ -54,6 +58,7 @@ class Profile:
     constant: list[str] = field(default_factory=list)
     counters: list[str] = field(default_factory=list)
     label_candidates: dict[str, str] = field(default_factory=dict)
+    missing_codes: dict[float, list[str]] = field(default_factory=dict)
     questions: list[str] = field(default_factory=list)
 
     @property
@@ -81,6 +86,7 @@ def profile(*paths: Path) -> Profile:
     found = Profile(paths[0], layout, history, left_out)
     _judge_sensors(found)
     _judge_times(found)
+    _judge_codes(found)
     return found
 
 
@@ -236,3 +242,24 @@ def _judge_times(found: Profile) -> None:
         )
     if not found.sensors:
         found.questions.append("no column is a sensor that moves")
+
+
+def _judge_codes(found: Profile) -> None:
+    """Loggers write a number such as -200 where they have no value; it lies farther out than all others are wide."""
+    for name in found.sensors:
+        values = found.history.values[:, found.history.sensors.index(name)]
+        known = values[np.isfinite(values)]
+        for edge in (float(known.min()), float(known.max())):
+            others = known[known != edge]
+            # People choose whole numbers for codes, but for the -999.25 of well logs; a measured extreme is seldom one.
+            if not (edge.is_integer() or edge == WELL_LOG_CODE):
+                continue
+            if len(known) - len(others) < LEAST_CODES or len(np.unique(others)) < LEAST_VALUES:
+                continue
+            if np.abs(others - edge).min() > np.ptp(others):
+                found.missing_codes.setdefault(edge, []).append(name)
+    for code, names in found.missing_codes.items():
+        found.questions.append(
+            f"does {code:g} stand for a missing value? It lies far outside of the others in {', '.join(names[:3])}"
+            f"{f' and {len(names) - 3} more' if len(names) > 3 else ''} (missing_codes)"
+        )

@@ -37,6 +37,10 @@ def _data(found: Profile) -> list[str]:
         lines.append('decimal = ","')
     if not layout.without_time:
         lines.append('# zone = "Europe/Berlin"  # the zone of the times, if they name none and are not UTC')
+    if found.missing_codes:
+        lines.append(
+            f"# missing_codes = {_toml(list(found.missing_codes))}  # DECIDE: do they stand for missing values?"
+        )
     for name, why in found.label_candidates.items():
         lines.append(f"# label_column = {_toml(name)}  # DECIDE: is this the label? {why}")
     if found.label_candidates:

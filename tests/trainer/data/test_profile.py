@@ -90,6 +90,17 @@ def test_steps_back_and_shared_times_are_questions(tmp_path: Path) -> None:
     assert "40 of 60 rows have the time of an earlier row" in asked
 
 
+def test_a_number_far_outside_of_all_others_is_asked_for_as_a_missing_value(tmp_path: Path) -> None:
+    rows = "".join(
+        f"2026-05-01 00:{n:02}:00,{-200 if n % 9 == 0 else 20 + n % 13},{n * 7 % 31},{n % 2}\n" for n in range(60)
+    )
+    found = profile(written(tmp_path, "time,gas,flow,running\n" + rows))
+    assert found.missing_codes == {-200: ["gas"]}
+    assert "does -200 stand for a missing value?" in " ".join(found.questions)
+    assert "# missing_codes = [-200" in recipe_text(found)
+    assert recipe_of(tmp_path, found).data.missing_codes == ()
+
+
 def test_several_files_are_profiled_together_in_the_order_of_time(tmp_path: Path) -> None:
     for day in (2, 1):
         rows = "".join(f"2026-05-0{day}T{hour:02d}:00:00Z,{hour},{day}\n" for hour in range(24))
