@@ -43,13 +43,13 @@ def alarm(state: str = "raised", **changes: Any) -> Alarm:
 
 def test_a_raised_alarm_says_when_to_expect_what_how_sure_and_because_of_what() -> None:
     assert alarm_line(alarm()).plain == (
-        "2026-05-01 08:02  RAISED   pm1  expect it 08:04 to 08:06  score 3.21 > 1.1  press_draw 41 %, b 20 %"
+        "2026-05-01 08:02Z  RAISED   pm1  expect it 08:04Z to 08:06Z  score 3.21 > 1.1  press_draw 41 %, b 20 %"
     )
     assert "P 12.3 % > 5.0 %" in alarm_line(alarm(probability=0.123, threshold=0.05)).plain
 
 
 def test_a_cleared_alarm_says_how_long_it_was_up() -> None:
-    assert alarm_line(alarm("cleared")).plain == "2026-05-01 08:12  cleared  pm1  up for 10 min"
+    assert alarm_line(alarm("cleared")).plain == "2026-05-01 08:12Z  cleared  pm1  up for 10 min"
 
 
 def test_only_the_newest_records_are_remembered() -> None:

@@ -42,21 +42,21 @@ def strength(alarm: Alarm) -> str:
 
 
 def alarm_line(alarm: Alarm) -> "Text":
-    """One line: when, which machine, when to expect what, how sure, because of what."""
+    """One line: when (UTC, as its Z says), which machine, when to expect what, how sure, because of what."""
     from rich.text import Text
 
     line = Text()
     if alarm.state == "raised":
-        line.append(moment(alarm.raised_at, date=True), style="bold")
+        line.append(f"{moment(alarm.raised_at, date=True)}Z", style="bold")
         line.append("  RAISED   ", style="bold red")
         line.append(printable(alarm.asset), style="bold")
-        when = f"expect it {moment(alarm.expected_from)} to {moment(alarm.expected_until)}"
+        when = f"expect it {moment(alarm.expected_from)}Z to {moment(alarm.expected_until)}Z"
         line.append(f"  {'anomalous now' if alarm.marks == 'states' else when}  ")
         line.append(strength(alarm), style="yellow")
         line.append(f"  {sensors_in_words(alarm.top_sensors)}")
     else:
         cleared_at = alarm.cleared_at or alarm.raised_at
-        line.append(moment(cleared_at, date=True), style="bold")
+        line.append(f"{moment(cleared_at, date=True)}Z", style="bold")
         line.append("  cleared  ", style="green")
         line.append(printable(alarm.asset), style="bold")
         line.append(f"  up for {span(from_iso(cleared_at) - from_iso(alarm.raised_at))}", style="dim")

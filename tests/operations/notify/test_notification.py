@@ -21,7 +21,7 @@ def test_the_english_text_says_when_how_likely_why_and_what_to_do() -> None:
         ],
     )
     texts = Writer("en").write(alarm, "raised").texts
-    assert texts["summary"] == "pm-1: event expected between 10:02 and 10:04, probability 12 %"
+    assert texts["summary"] == "pm-1: event expected between 10:02 and 10:04 (UTC), probability 12 %"
     assert texts["expected"] == "2026-05-01, 10:02 to 10:04 (UTC)"
     assert texts["probability"] == "12 %; it pays to act from 5.0 %"
     assert texts["why"] == "x7 is 12.5, expected 10.25 (61 % of the evidence); x9 is missing (5.0 % of the evidence)"
@@ -32,7 +32,7 @@ def test_the_english_text_says_when_how_likely_why_and_what_to_do() -> None:
 
 def test_the_korean_text_is_korean_and_in_the_plants_time() -> None:
     texts = Writer("ko", ZoneInfo("Asia/Seoul")).write(make_alarm(300), "raised").texts
-    assert texts["summary"] == "pm-1: 19:02~19:04 사이에 이상 발생 예상, 확률 12 %"
+    assert texts["summary"] == "pm-1: 19:02~19:04(KST) 사이에 이상 발생 예상, 확률 12 %"
     assert texts["why"] == "x7 현재값 12.5, 예상값 10.25 (근거의 60 %)"
     assert texts["action"] == "초지기를 잠시 감속하십시오. 먼저 확인할 센서: x7."
     assert "KST" in texts["expected"]
