@@ -13,6 +13,9 @@ from stream_detector.messages import Alarm, AlarmStateChange, Feedback, from_iso
 MOST_STATES = 5_000
 """Newest states of alarms that are kept."""
 
+MOST_ANSWERS = 20_000
+"""Newest answers that are kept: anybody may name alarms and assets that do not exist."""
+
 SUBJECTS = {
     "acknowledge": ("alarm", "acknowledge"),
     "real": ("alarm", "judgement"),
@@ -59,7 +62,17 @@ class Answers:
         key = (feedback.asset if subject == "asset" else str(feedback.alarm), kind)
         known = self._feedback.get(key)
         if known is None or from_iso(feedback.at) >= from_iso(known.at):
+            self._feedback.pop(key, None)
             self._feedback[key] = feedback
+            if len(self._feedback) > MOST_ANSWERS:
+                self._forget_answers()
+
+    def _forget_answers(self) -> None:
+        """Each kind is cut by itself, so that answers to alarms push no asset out of its shelf."""
+        for kind in {kind for _, kind in SUBJECTS.values()}:
+            keys = [key for key in self._feedback if key[1] == kind]
+            for key in keys[: max(0, len(keys) - MOST_ANSWERS // 4)]:
+                del self._feedback[key]
 
     def take_state(self, change: AlarmStateChange) -> None:
         """Enters a change of state that the forwarder made; the changes of one asset come in order."""

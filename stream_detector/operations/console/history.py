@@ -290,6 +290,11 @@ class History:
             outcome="caught" if entry and entry.useful else "open" if alarm.state == "raised" else "none followed",
         )
 
+    def has_alarm(self, asset: str, alarm_id: str) -> bool:
+        with self._lock:
+            known = self._alarms.get(alarm_id)
+            return known is not None and known.asset == asset
+
     def set_aside(self) -> Sequence[SetAside]:
         with self._lock:
             return self._answers.all_set_aside()

@@ -81,9 +81,10 @@ class AssetRing:
                 self._expected[place, column] = top.expected
 
     def recent_ratios(self, count: int) -> list[float | None]:
-        """The newest ratios, oldest first."""
+        """The newest ratios, oldest first; None also where steps are missing between two of them."""
         order = self._order()[-count:]
-        return _plain(self._ratio[order])
+        gaps = np.diff(self._time[order]) > 3.0 * max(self.step_seconds, self.resolution_seconds)
+        return _plain(np.insert(self._ratio[order], np.flatnonzero(gaps) + 1, np.nan)[-count:])
 
     def series(
         self,

@@ -208,6 +208,8 @@ class Console:
     async def feedback(self, request: web.Request) -> web.Response:
         self._guard.check_write(request)
         feedback = self._parse(await _body(request))
+        if feedback.alarm is not None and not self._source.has_alarm(feedback.asset, feedback.alarm):
+            raise web.HTTPNotFound(text=f"{feedback.asset} has no alarm {feedback.alarm} that is remembered here")
         try:
             await self._source.send(feedback)
         except StreamDetectorError as error:

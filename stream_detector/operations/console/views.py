@@ -186,6 +186,9 @@ class ConsoleSource(Protocol):
     def ledger(self) -> LedgerView:
         """The ledger as it stands."""
 
+    def has_alarm(self, asset: str, alarm_id: str) -> bool:
+        """Whether the asset had this alarm, as far as is remembered."""
+
     def set_aside(self) -> Sequence[SetAside]:
         """The assets whose alarms nobody is told of, by name."""
 

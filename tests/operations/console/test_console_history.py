@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_detector.messages import Alarm, AlarmStateChange, Feedback, LoggedEvent, from_iso, to_iso
+from stream_detector.operations.console import answers
 from stream_detector.operations.console.answers import SetAside
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.rings import AssetRing
@@ -367,3 +369,27 @@ def test_of_very_many_alarms_the_ledger_keeps_the_newest_and_says_so(monkeypatch
     ledger = history.ledger()
     assert 40 <= ledger.total["alarms"] <= 50
     assert ledger.since == from_iso(alarms[-ledger.total["alarms"]].raised_at)
+
+
+def test_answers_about_things_that_do_not_exist_are_forgotten_and_shelved_assets_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answers, "MOST_ANSWERS", 40)
+    kept = answers.Answers(lambda: 1_777_593_700.0)
+    said: dict[str, Any] = {"who": "Kim", "at": "2026-05-01T00:00:00Z"}
+    kept.take_feedback(Feedback(asset="pm-1", action="out-of-service", reason="rebuild", **said))
+    for number in range(200):
+        kept.take_feedback(Feedback(asset="pm-1", action="acknowledge", alarm=str(number), **said))
+        assert len(kept._feedback) <= 40
+    assert [aside.asset for aside in kept.all_set_aside()] == ["pm-1"]
+
+
+def test_the_small_picture_does_not_join_points_of_different_days() -> None:
+    plant = ConsolePlant()
+    machine = plant.machines[0]
+    later = plant.step * 120.0 + 86_400.0
+    plant.observe(machine.sample(0, later, alarm=False, warming_up=False))
+    [view] = [view for view in plant.history.assets() if view.asset == machine.asset]
+    assert view.recent[-2] is None
+    assert view.recent[-1] is not None
+    assert len(view.recent) == 48

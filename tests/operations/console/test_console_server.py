@@ -189,6 +189,22 @@ def test_a_foreign_page_cannot_write() -> None:
     assert len(talk(conversation).sent) == 1
 
 
+def test_an_answer_to_an_alarm_that_does_not_exist_is_not_written() -> None:
+    plant = ConsolePlant()
+    known = plant.history.alarms()[0].alarm
+
+    async def conversation(client: Any) -> None:
+        url = "/console/api/feedback"
+        for asset, alarm, status in (
+            (known.asset, "nope", 404), ("elsewhere", known.id, 404), (known.asset, known.id, 200),
+        ):  # fmt: skip
+            given = {"action": "acknowledge", "asset": asset, "alarm": alarm, "who": "Kim"}
+            assert (await client.post(url, json=given)).status == status
+
+    talk(conversation, plant=plant)
+    assert [said.alarm for said in plant.sent] == [known.id]
+
+
 def test_a_body_in_chunks_is_bounded_too() -> None:
     async def conversation(client: Any) -> None:
         async def chunks() -> AsyncIterator[bytes]:

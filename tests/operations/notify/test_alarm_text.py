@@ -27,7 +27,10 @@ def test_a_name_cannot_fake_a_line_or_clear_the_screen() -> None:
 
 @pytest.mark.parametrize(
     ("marks", "words", "alert"),
-    [("events", "expect it 00:18Z to 00:20Z", "PlantEventExpected"), ("states", "anomalous now", "PlantStateAnomalous")],
+    [
+        ("events", "expect it 00:18Z to 00:20Z", "PlantEventExpected"),
+        ("states", "anomalous now", "PlantStateAnomalous"),
+    ],
 )
 def test_a_state_is_said_to_be_there_and_an_event_to_come(marks: str, words: str, alert: str) -> None:
     alarm = make_alarm(8, marks=marks)
