@@ -22,7 +22,7 @@ class GridConfig(Config):
     """
 
     kind: Literal["time", "samples", "table"] = "time"
-    step_seconds: float = Field(gt=0)
+    step_seconds: float = Field(ge=1e-6, description="a microsecond or more")
     lateness_seconds: float = Field(default=0.0, ge=0)
     staleness_steps: int = Field(default=5, ge=1, description="a sensor silent for longer is masked and blocks nobody")
     max_gap_steps: int = Field(default=0, ge=0, description="more empty steps than this in a row start a new run")
@@ -41,7 +41,7 @@ class GridConfig(Config):
 class WindowConfig(Config):
     """A window is the last `steps` steps of one run; from `min_steps` on, shorter ones are scored (padded, masked)."""
 
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=1_000_000)
     min_steps: int | None = Field(default=None, ge=1, description="default: steps")
     stride: int = Field(default=1, ge=1, description="score every stride-th step")
 

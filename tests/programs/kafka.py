@@ -22,7 +22,8 @@ def main() -> int:
     started = time.monotonic()
     with Kafka(arguments.brokers) as kafka:
         print(f"Kafka serves after {time.monotonic() - started:.1f} s; Ctrl-C ends it and removes its data")
-        print(f"export KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap}", flush=True)
+        print(f"export STREAM_DETECTOR_BOOTSTRAP={kafka.bootstrap}  # what the product reads")
+        print(f"export KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap}  # what the tests read", flush=True)
         try:
             signal.pause()
         except KeyboardInterrupt:

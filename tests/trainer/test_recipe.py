@@ -45,6 +45,11 @@ def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path: Path) -> None:
     ("text", "said"),
     [
         (SMALL + "steps = 5\n", "is not TOML"),
+        (
+            SMALL.replace("steps = 4", "steps = 100000000"),
+            "window.steps: Input should be less than or equal to 1000000",
+        ),
+        (SMALL.replace("= 120", "= 1e-300"), "grid.step_seconds: Input should be greater than or equal to"),
         (SMALL + "step = 5\n", "window.step: a recipe has no such key; docs/recipes.md lists all (found 5)"),
         (SMALL.replace("120", "-1"), "grid.step_seconds"),
         (SMALL.replace('title = "Small"', ""), "title: this key is missing"),
