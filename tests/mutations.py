@@ -263,12 +263,12 @@ MUTATIONS = (
     ),
     Mutation(
         "snapshots of another log are taken", STATE,
-        " or snapshot.offset > self.end:", ":",
+        "            if snapshot.offset > self.end:", "            if False:",
         OF_READER,
     ),
     Mutation(
         "snapshots of another group are taken", STATE,
-        " or snapshot.group != self.group or", " or",
+        " or snapshot.group != self.group:", ":",
         OF_READER,
     ),
     Mutation(

@@ -22,6 +22,7 @@ from stream_detector.streaming.local.broker import EVERY_TOPIC
 from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets, local_groups, local_topics
 from stream_detector.streaming.readers.translation import policies_of
 from stream_detector.streaming.state.group_facts import BundleSwitch, fact_message
+from stream_detector.streaming.worker.offsets.takeover import alarm_message
 from tests.support.event_loop import in_event_loop
 from tests.support.local_workers import SETTINGS, Plant, until
 from tests.support.plant import make_log, small_bundle
@@ -141,6 +142,15 @@ async def test_an_alarm_that_the_log_does_not_give_is_invented(bundle: Bundle) -
     found = await audit(plant, bundle)
     assert found.alarms_invented == ["invented/raised"]
     assert not found.good
+
+
+@in_event_loop
+async def test_alarms_of_another_group_on_the_same_topic_are_not_invented(bundle: Bundle) -> None:
+    plant = await processed(bundle)
+    alarm = Alarm.model_validate_json(min(plant.alarms())).model_copy(update={"id": "of a later term"})
+    theirs = alarm_message(SETTINGS.model_copy(update={"group": "another"}), 0, 3, alarm)
+    plant.broker.append(ALARMS, theirs.value, theirs.key, 0, headers=theirs.headers)
+    assert (await audit(plant, bundle)).good
 
 
 @in_event_loop

@@ -72,7 +72,11 @@ class StandingLog:
     low: int = 0
     """What is found where windows are looked for by time."""
     published: list[Alarm] = field(default_factory=list)
-    """Further alarms in their topic."""
+    """Further alarms in their topic, of the time 0."""
+    beginning: int = 0
+    end: int = END
+    asked_since_ms: list[int] = field(default_factory=list)
+    """Since when alarms were asked for."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,7 +84,7 @@ class StandingLog:
     async def __aexit__(self, *_: object) -> None: ...
 
     async def ends(self, partitions: set[int]) -> dict[int, tuple[int, int]]:
-        return dict.fromkeys(partitions, (0, END))
+        return dict.fromkeys(partitions, (self.beginning, self.end))
 
     async def low_by_time(self, *_: object) -> int:
         return self.low
@@ -88,8 +92,10 @@ class StandingLog:
     async def state(self, ends: dict[int, int]) -> dict[int, PartitionState]:
         return {number: self.topic.read(end) for number, end in ends.items()}
 
-    async def alarms_since(self, _timestamp_ms: int) -> list[Record]:
-        said: list[tuple[bytes, tuple[tuple[str, bytes], ...]]] = [(to_bytes(alarm), ()) for alarm in self.published]
+    async def alarms_since(self, timestamp_ms: int) -> list[Record]:
+        self.asked_since_ms.append(timestamp_ms)
+        known = self.published if timestamp_ms <= 0 else []
+        said: list[tuple[bytes, tuple[tuple[str, bytes], ...]]] = [(to_bytes(alarm), ()) for alarm in known]
         said += [(message.value or b"", message.headers) for message in self.topic.alarms]
         return [Record("alarms", 0, number, 0, None, *each) for number, each in enumerate(said)]
 

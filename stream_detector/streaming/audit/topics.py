@@ -19,6 +19,7 @@ from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.readers.translation import Translation, mapping_of
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.topics.topics import existing_partitions
+from stream_detector.streaming.worker.offsets.takeover import GROUP
 
 POLL_MILLISECONDS = 500
 
@@ -85,12 +86,14 @@ class AuditTopics:
                 yield records
 
     async def values(self, topic: str, kind: type[Message]) -> list[dict[str, Any]]:
-        """The bodies of a topic's records that are such messages, with the bytes as `_raw`."""
-        bodies = []
+        """The bodies of a topic's records that are such messages, with the bytes as `_raw`; none of another group's."""
+        bodies, own = [], self._settings.group.encode()
         for tp in self.partitions(topic):
             begin, end = await self.ends(tp)
             async for records in self.read(tp, begin, end):
                 for record in records:
+                    if dict(record.headers).get(GROUP, own) != own:
+                        continue
                     with self.guard.skipping(record):
                         read_message(kind, record.value)
                         bodies.append({**orjson.loads(record.value or b""), "_raw": record.value})

@@ -20,6 +20,9 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.state.group_limits import limits_from_json, limits_to_json
 
+TERM_UNSAID = -1
+"""In a record of a version that knew no terms, until it is known after what it was written."""
+
 
 @dataclass(frozen=True, slots=True)
 class BundleSwitch:
@@ -129,7 +132,7 @@ def _switch(partition: int, about: Sequence[Any], body: Mapping[str, Any]) -> Fa
         str(body["bundle"]),
         None if low is None else int(low),
         None if limits is None else limits_from_json(limits),
-        int(term[0]) if term else 0,
+        int(term[0]) if term else 0 if "ids" in body else TERM_UNSAID,
         int(body.get("ids", 0)),
     )
 

@@ -1,11 +1,12 @@
 """One partition of the topic of state, as one group reads it: the newest snapshots, and the group's facts."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.state.group_facts import (
+    TERM_UNSAID,
     BundleSwitch,
     Departure,
     Fact,
@@ -36,21 +37,53 @@ class PartitionState:
     _last: dict[str, SnapshotRecord] = field(default_factory=dict)
     """{asset: the snapshot written last}: the one that compaction leaves."""
     _facts: dict[FactKey, FactRecord] = field(default_factory=dict)
+    _begun: BundleSwitch | None = None
+    """The newest switch that was read so far, of another log or taken back since as well."""
+    snapshot_term: int = -1
+    """The highest in which anybody has written a snapshot, of another log as well; -1 = none."""
 
     def take(self, records: Iterable[KafkaRecord]) -> None:
         for record in records:
             if is_fact(record.key):
                 fact = parse_fact(record.key, record.value, record.offset, self.group, record.timestamp)
                 if fact is not None:
-                    self._facts[fact.key] = fact
+                    self._facts[fact.key] = self._in_order(fact)
                 continue
             snapshot = read_snapshot(record)
-            if snapshot is None or snapshot.group != self.group or snapshot.offset > self.end:
+            if snapshot is None or snapshot.group != self.group:
+                continue
+            snapshot = self._dated(snapshot)
+            self.snapshot_term = max(self.snapshot_term, snapshot.term)
+            if snapshot.offset > self.end:
                 continue
             self._last[snapshot.asset] = snapshot
             key = snapshot.bundle_id, snapshot.term, snapshot.asset
             if key not in self._newest or snapshot.offset >= self._newest[key].offset:
                 self._newest[key] = snapshot
+
+    def _in_order(self, record: FactRecord) -> FactRecord:
+        """Note which switch is the newest; one of a version without terms follows those that were there before."""
+        switch = record.fact
+        if not isinstance(switch, BundleSwitch):
+            return record
+        if switch.term == TERM_UNSAID:
+            switch = replace(switch, term=self.fact_term + 1 if self.fact_term > 0 else 0)
+        if self._begun is None or (switch.term, switch.offset) >= (self._begun.term, self._begun.offset):
+            self._begun = switch
+        return replace(record, fact=switch)
+
+    def _dated(self, snapshot: SnapshotRecord) -> SnapshotRecord:
+        begun = self._begun
+        others = begun is not None and begun.bundle_id != snapshot.bundle_id
+        if snapshot.term == TERM_UNSAID:
+            snapshot = replace(snapshot, term=0 if begun is None or others else begun.term)
+        late = snapshot.term < self.fact_term or (snapshot.term == self.fact_term and others)
+        return replace(snapshot, late=late and snapshot.data is not None)
+
+    @property
+    def fact_term(self) -> int:
+        """The highest of all switches, also of another log; -1 = none."""
+        return -1 if self._begun is None else self._begun.term
 
     @property
     def facts(self) -> list[Fact]:
@@ -92,8 +125,15 @@ class PartitionState:
         return self._last.get(asset)
 
     def written_before(self, switch: BundleSwitch) -> list[SnapshotRecord]:
-        """The live snapshots that an earlier bundle left behind, or an earlier service of the same one."""
-        return [snapshot for snapshot in self.live() if snapshot.term < switch.term]
+        """The live snapshots that an earlier bundle left behind, or an earlier service of the same one.
+
+        Bundles that took turns in a version without terms share term 0.
+        """
+        return [
+            snapshot
+            for snapshot in self.live()
+            if snapshot.term < switch.term or (snapshot.term == switch.term and snapshot.bundle_id != switch.bundle_id)
+        ]
 
     def of_service(self, switch: BundleSwitch | None, bundle_id: str | None) -> dict[str, SnapshotRecord]:
         """{asset: newest snapshot, None data included} that the bundle has written in the switch's term; None = 0."""

@@ -8,6 +8,7 @@ import orjson
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
 from stream_detector.streaming.clients.producer import Outgoing
+from stream_detector.streaming.state.group_facts import TERM_UNSAID
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +17,8 @@ log = logging.getLogger(__name__)
 class SnapshotRecord:
     """One asset's decision state after all readings below `offset`; `data` None = the asset is gone.
 
-    `term`: in which it was written (`BundleSwitch`). `timestamp_ms`: of the record in the topic of state.
+    `term`: in which it was written (`BundleSwitch`). `timestamp_ms`: of the record in the topic of state. `late`: a
+    worker wrote it that was suspended, for another term had begun before.
     """
 
     group: str
@@ -26,6 +28,7 @@ class SnapshotRecord:
     data: bytes | None
     term: int = 0
     timestamp_ms: int = -1
+    late: bool = False
 
 
 def snapshot_message(
@@ -55,7 +58,7 @@ def read_snapshot(record: KafkaRecord) -> SnapshotRecord | None:
             asset,
             int(headers["offset"]),
             record.value,
-            int(headers.get("term", b"0")),
+            int(headers["term"]) if "term" in headers else TERM_UNSAID,
             record.timestamp,
         )
     except (orjson.JSONDecodeError, TypeError, ValueError, KeyError):

@@ -153,14 +153,15 @@ class Planner:
     ) -> tuple[Start, Takeover]:
         settings, mine, offset = self._settings, self._scored_by.bundle, start.silent_until
         if not start.restore_snapshots:
-            newest = state.switches[-1] if state.switches else None
-            published = await self._published(reader, state, state.live(), newest)
+            published = await self._published(reader, state, state.live(), state.switches, start.offset)
             return start, begin_anew(settings, number, state, mine, start.offset, published)
         service = service_at(state, offset)
         if service.bundle_id == mine and service.switch is not None:
             require_same_limits(settings, service.switch.limits)
         if service.bundle_id in (mine, None) and service.begun:
-            return start, go_on(settings, number, state, service)
+            left = [] if service.switch is None else state.written_before(service.switch)
+            published = await self._published(reader, state, left, (), offset) if left else []
+            return start, go_on(settings, number, state, service, published)
         if service.bundle_id == mine and service.switch is not None:
             switch = service.switch
         else:
@@ -170,20 +171,28 @@ class Planner:
                 "partition %d: bundle %s decides from %d on, after bundle %s; its windows are read from %d, and the "
                 "alarms that are open are cleared", number, mine, offset, service.bundle_id, low,
             )  # fmt: skip
-        before = next((each for each in reversed(state.switches) if each.term < switch.term), None)
-        published = await self._published(reader, state, left_behind(state, service, switch), before)
+        before = [each for each in state.switches if each.term < switch.term]
+        left = left_behind(state, service, switch)
+        published = await self._published(reader, state, left, before, switch.offset)
         taken = switch_bundle(settings, number, state, service, switch, published)
         read_from = min(max(switch.low or 0, beginning), offset)
         return replace(start, offset=read_from), taken
 
     async def _published(
-        self, reader: LogReader, state: PartitionState, left: Sequence[SnapshotRecord], before: BundleSwitch | None
+        self,
+        reader: LogReader,
+        state: PartitionState,
+        left: Sequence[SnapshotRecord],
+        before: Sequence[BundleSwitch],
+        offset: int,
     ) -> list[PublishedAlarm]:
-        """What the bundle before has said since its last snapshots, or since it began where it left none: a worker that
-        was killed leaves no newer ones."""
+        """What the bundles before have said since the last snapshots that they left: a worker that was killed leaves no
+        newer ones. Where they left none, since one of them began that had got beyond `offset`, the next one's: the
+        others were perhaps killed before they had cleared anything. All, where snapshots were written late."""
         known = [snapshot.timestamp_ms for snapshot in left]
-        began = None if before is None else state.written_ms(before)
-        since = max(known) if known else began
+        got_on = next((each for each in reversed(before) if each.offset != offset), before[0] if before else None)
+        began = None if got_on is None else state.written_ms(got_on)
+        since = 0 if any(snapshot.late for snapshot in left) else max(known) if known else began
         if since is None:
             return []
         slack_ms = 1000 * (self._settings.outage_seconds + CLOCKS_SECONDS)

@@ -7,7 +7,7 @@ same.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stream_detector.engine.alarm_messages import withdrawn
 from stream_detector.engine.snapshots import load
@@ -26,14 +26,18 @@ READINGS_PARTITION = "partition"
 TERM = "term"
 """Header of an alarm: the term in that partition (`BundleSwitch.term`)."""
 
+GROUP = "group"
+"""Header of an alarm: the consumer group that it was decided in; groups may share the topic."""
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedAlarm:
-    """An alarm in its topic; `partition` of the readings and `term` are None where its writer did not say."""
+    """An alarm in its topic; `partition` of the readings, `term`, `group` are None where its writer did not say."""
 
     alarm: Alarm
     partition: int | None
     term: int | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +77,24 @@ def service_at(state: PartitionState, committed: int) -> Service:
     return Service(None, None if latest is None else latest.bundle_id, begun=True)
 
 
-def go_on(settings: Settings, number: int, state: PartitionState, service: Service) -> Takeover:
-    """The same bundle decides further: restore its snapshots, and mend what a worker that woke up late overwrote."""
+def go_on(
+    settings: Settings,
+    number: int,
+    state: PartitionState,
+    service: Service,
+    published: Sequence[PublishedAlarm] = (),
+) -> Takeover:
+    """The same bundle decides further: restore its snapshots, and mend what a worker that woke up late overwrote.
+
+    What earlier terms left open is cleared, where retention has overtaken a change that was not finished, or a worker
+    wrote late.
+    """
     found = state.of_service(service.switch, service.bundle_id)
-    mended = _mended(settings, number, state, found)
-    return Takeover(
-        [mended] if mended else [], None, {asset: s.data for asset, s in found.items() if s.data is not None}
-    )
+    left = [] if service.switch is None else state.written_before(service.switch)
+    bursts = [] if service.switch is None or not left else _withdraw(settings, service.switch, left, published)
+    bursts.append(_mended(settings, number, state, found, {snapshot.asset for snapshot in left}))
+    snapshots = {asset: s.data for asset, s in found.items() if s.data is not None}
+    return Takeover([burst for burst in bursts if burst], None, snapshots)
 
 
 def mend_late(
@@ -91,9 +106,14 @@ def mend_late(
 
 
 def _mended(
-    settings: Settings, number: int, state: PartitionState, found: Mapping[str, SnapshotRecord]
+    settings: Settings,
+    number: int,
+    state: PartitionState,
+    found: Mapping[str, SnapshotRecord],
+    removed: Collection[str] = (),
 ) -> list[Outgoing]:
-    late = [snapshot for asset, snapshot in found.items() if state.last_written(asset) is not snapshot]
+    """`removed`: assets under whose keys something is written before."""
+    late = [s for asset, s in found.items() if state.last_written(asset) is not s or asset in removed]
     return [_written_again(settings, number, snapshot, snapshot.data) for snapshot in late]
 
 
@@ -111,31 +131,39 @@ def begin_anew(
 ) -> Takeover:
     """Nothing is committed: the bundle decides from the first record on.
 
-    Where it has always decided alone, its alarms are raised again and cleared as before. Otherwise they were perhaps
-    cleared by others: a new term begins, and whatever is open is cleared.
+    Where it has always decided alone and under these limits, its alarms are raised again and cleared as before.
+    Otherwise they were perhaps cleared by others: a new term begins, and whatever is open is cleared. A beginning that
+    nobody got further from, not even to a snapshot, is the same one.
     """
     facts, stale = state.all_facts, state.live()
-    alone = all(f.bundle_id == bundle_id and not f.id_term for f in facts if isinstance(f, BundleSwitch))
+    before, limits = [fact for fact in facts if isinstance(fact, BundleSwitch)], limits_of(settings)
+    alone = all(f.bundle_id == bundle_id and not f.id_term and f.limits in (None, limits) for f in before)
     term = next_term(state)
-    beginning = BundleSwitch(number, offset, bundle_id, None, limits_of(settings), term, 0 if alone else term)
+    beginning = BundleSwitch(number, offset, bundle_id, None, limits, term, 0 if alone else term)
+    newest = newest_switch(facts)
+    if newest is not None and state.snapshot_term < newest.term == state.fact_term:
+        again = replace(beginning, term=newest.term, id_term=0 if alone else newest.term)
+        beginning = again if again == newest else beginning
     # An audit has to know who has said something before; a switch beyond the end speaks of another log.
     gone = [fact for fact in facts if not isinstance(fact, BundleSwitch) or fact.offset > state.end]
     taken_back = [fact_message(settings, fact, taken_back=True) for fact in gone]
     own = [snapshot for snapshot in stale if alone and snapshot.bundle_id == bundle_id]
     removed = [_written_again(settings, number, snapshot, None) for snapshot in own]
     others = [snapshot for snapshot in stale if snapshot not in own]
-    return Takeover(
-        [
-            [fact_message(settings, beginning), *taken_back, *removed],
-            *_withdraw(settings, beginning, others, () if alone else published),
-        ]
-    )
+    bursts = [
+        [] if beginning == newest else [fact_message(settings, beginning)],
+        [*taken_back, *removed],
+        *_withdraw(settings, beginning, others, () if alone else published),
+    ]
+    return Takeover([burst for burst in bursts if burst])
 
 
 def next_term(state: PartitionState) -> int:
-    """The term of whoever begins in the partition now; 0 for the first."""
-    newest = newest_switch(state.all_facts)
-    return 0 if newest is None and not state.live() else 1 + (0 if newest is None else newest.term)
+    """The term of whoever begins in the partition now; 0 for the first.
+
+    Whatever names a term counts, what another log left behind or what was taken back too: it may come to light again.
+    """
+    return 1 + max(state.fact_term, state.snapshot_term)
 
 
 def switch_bundle(
@@ -178,7 +206,7 @@ def _withdraw(
     number, assets = switch.partition, {snapshot.asset for snapshot in stale}
     up = {alarm.id: alarm for alarm in map(open_alarm, stale) if alarm is not None}
     for entry in published:
-        if entry.alarm.state == "raised" and _raised_before(entry, switch, assets):
+        if entry.alarm.state == "raised" and _raised_before(entry, settings.group, switch, assets):
             up[entry.alarm.id] = entry.alarm
     ended = {entry.alarm.id for entry in published if entry.alarm.state == "cleared"}
     return [
@@ -187,11 +215,11 @@ def _withdraw(
     ]
 
 
-def _raised_before(entry: PublishedAlarm, switch: BundleSwitch, assets: Collection[str]) -> bool:
-    """Whether an alarm was raised in this partition, in an earlier term."""
+def _raised_before(entry: PublishedAlarm, group: str, switch: BundleSwitch, assets: Collection[str]) -> bool:
+    """Whether an alarm was raised by this group in this partition, in an earlier term."""
     here = entry.alarm.asset in assets if entry.partition is None else entry.partition == switch.partition
     earlier = entry.alarm.bundle != switch.bundle_id if entry.term is None else entry.term < switch.term
-    return here and earlier
+    return here and earlier and entry.group in (None, group)
 
 
 def open_alarm(snapshot: SnapshotRecord) -> Alarm | None:
@@ -202,7 +230,7 @@ def open_alarm(snapshot: SnapshotRecord) -> Alarm | None:
 
 def alarm_message(settings: Settings, partition: int, term: int | None, alarm: Alarm) -> Outgoing:
     """An alarm that was decided in a partition of the readings; `term` None: it only ends one of an earlier term."""
-    headers = [(READINGS_PARTITION, str(partition).encode())]
+    headers = [(READINGS_PARTITION, str(partition).encode()), (GROUP, settings.group.encode())]
     if term is not None:
         headers.append((TERM, str(term).encode()))
     return Outgoing(settings.topic_alarms, alarm.asset.encode(), to_bytes(alarm), None, tuple(headers))
@@ -212,7 +240,12 @@ def read_alarm(record: KafkaRecord) -> PublishedAlarm | None:
     """What lies in the topic of alarms; None where somebody else wrote something else there."""
     try:
         alarm, headers = Alarm.model_validate_json(record.value or b""), dict(record.headers)
-        partition, term = headers.get(READINGS_PARTITION), headers.get(TERM)
-        return PublishedAlarm(alarm, None if partition is None else int(partition), None if term is None else int(term))
+        partition, term, group = headers.get(READINGS_PARTITION), headers.get(TERM), headers.get(GROUP)
+        return PublishedAlarm(
+            alarm,
+            None if partition is None else int(partition),
+            None if term is None else int(term),
+            None if group is None else group.decode(),
+        )
     except ValueError:
         return None
