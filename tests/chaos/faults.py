@@ -42,6 +42,8 @@ class Fault(Protocol):
     module: str
     times: int
     audited: bool
+    headless: bool
+    """Only models without a head: what one has seen is lost for long."""
     """The product's audit must find everything, too."""
 
     def why_not(self) -> str | None:
@@ -77,6 +79,7 @@ class PlainFault:
     environment: ClassVar[Mapping[str, str]] = {}
     module: ClassVar[str] = "stream_detector"
     audited: ClassVar[bool] = True
+    headless: ClassVar[bool] = False
 
     def why_not(self) -> str | None:
         return None
@@ -319,12 +322,14 @@ class DeleteRebuildRange(PlainFault):
     """Retention removes everything below the committed offset, just before a restart needs it.
 
     The windows that were live cannot be rebuilt, so the steps up to the first full window go unscored, and an alarm of
-    that time may rightly differ; all others must not.
+    that time may rightly differ; all others must not. A head that carries a slow scale of every sensor has missed what
+    was removed, and tells it for days.
     """
 
     name: str = "retention removes the rebuild range"
     seconds: ClassVar[float] = 20.0
     audited: ClassVar[bool] = False
+    headless: ClassVar[bool] = True
 
     def strike(self, stage: Stage, rng: random.Random) -> list[float]:
         from aiokafka.admin import RecordsToDelete

@@ -92,9 +92,10 @@ class Suite:
             self._clusters[brokers] = Kafka(brokers, config).start()
         return self._clusters[brokers]
 
-    def kind_of(self, number: int) -> str:
+    def kind_of(self, fault: Fault, number: int) -> str:
         """Of the model that the trial of this number runs."""
-        return self._kind or KINDS[(self.seed + number) % len(KINDS)]
+        kinds = list(ALL_KINDS) if fault.headless else KINDS
+        return self._kind or kinds[(self.seed + number) % len(kinds)]
 
     def bundle(self, kind: str) -> Path:
         if kind not in self._bundles:
@@ -112,7 +113,7 @@ class Suite:
 
     def try_fault(self, fault: Fault, number: int) -> Result:
         """One trial. The random moments come from the seed and the fault's number."""
-        kind = self.kind_of(number)
+        kind = self.kind_of(fault, number)
         truth = self.truth(kind)
         rng = random.Random(f"{self.seed}-{number}")
         load = Load(self.seed, seconds=fault.seconds * fault.times)
@@ -143,7 +144,7 @@ class Suite:
                     self._say(f"--- {worker.log.name}\n{worker.log_text()[-6000:]}")
                 raise
             result = compare(self.seed, fault.name, fault.times, truth, stage.truth(), recovery, stage.forgiven)
-            result.kind = self.kind_of(number)
+            result.kind = self.kind_of(fault, number)
             if fault.audited:
                 report = audit(stage)
                 result.unaccounted += 0 if report["good"] else 1
