@@ -216,7 +216,7 @@ def damage_unknown_head(folder: Path) -> None:
 
 
 def damage_window(folder: Path) -> None:
-    reseal(folder, window={"steps": 10**9})
+    reseal(folder, window={"steps": 10**6})
 
 
 def damage_no_tensors(folder: Path) -> None:

@@ -232,6 +232,7 @@ def test_records_of_aborted_transactions_are_never_read(
             for record in log[number : number + 50]:
                 value = record.value if good else b'{"sensor":"s1","time":1700000000,"value":1000}'
                 producer.produce(name, value, record.key, record.partition)
+            producer.flush(30)  # what is to be aborted lies in the log
             if good:
                 producer.commit_transaction(30)
             else:
