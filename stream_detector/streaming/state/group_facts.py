@@ -43,6 +43,11 @@ class BundleSwitch:
     term: int = 0
     id_term: int = 0
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """By which switches follow each other; those of a version without terms share one."""
+        return self.term, self.offset
+
 
 @dataclass(frozen=True, slots=True)
 class Departure:
@@ -59,7 +64,7 @@ Fact = BundleSwitch | Departure
 def newest_switch(facts: Iterable[Fact]) -> BundleSwitch | None:
     """The switch of bundle that holds now."""
     switches = [fact for fact in facts if isinstance(fact, BundleSwitch)]
-    return max(switches, key=lambda switch: (switch.term, switch.offset), default=None)
+    return max(switches, key=lambda switch: switch.order, default=None)
 
 
 FactKey = tuple[str, int, *tuple[int | str, ...]]

@@ -68,7 +68,7 @@ class PartitionState:
             return record
         if switch.term == TERM_UNSAID:
             switch = replace(switch, term=self.fact_term + 1 if self.fact_term > 0 else 0)
-        if self._begun is None or (switch.term, switch.offset) >= (self._begun.term, self._begun.offset):
+        if self._begun is None or switch.order >= self._begun.order:
             self._begun = switch
         return replace(record, fact=switch)
 
@@ -88,8 +88,7 @@ class PartitionState:
     @property
     def facts(self) -> list[Fact]:
         """The facts that hold, in the order in which they were written; those of another log are left out."""
-        records = sorted(self._facts.values(), key=lambda record: record.position)
-        return [record.fact for record in records if record.fact is not None and record.fact.offset <= self.end]
+        return self._holding(sorted(self._facts.values(), key=lambda record: record.position))
 
     def facts_after(self, written: Iterable[Outgoing]) -> list[Fact]:
         """The facts that hold once these messages lie in the topic, too."""
@@ -98,7 +97,10 @@ class PartitionState:
             record = parse_fact(message.key, message.value, position, self.group)
             if record is not None:
                 facts[record.key] = record
-        return [record.fact for record in facts.values() if record.fact is not None and record.fact.offset <= self.end]
+        return self._holding(facts.values())
+
+    def _holding(self, records: Iterable[FactRecord]) -> list[Fact]:
+        return [record.fact for record in records if record.fact is not None and record.fact.offset <= self.end]
 
     @property
     def all_facts(self) -> list[Fact]:
@@ -109,7 +111,7 @@ class PartitionState:
     def switches(self) -> list[BundleSwitch]:
         """The switches of bundle, in the order in which they were made."""
         found = [fact for fact in self.facts if isinstance(fact, BundleSwitch)]
-        return sorted(found, key=lambda switch: (switch.term, switch.offset))
+        return sorted(found, key=lambda switch: switch.order)
 
     @property
     def departures(self) -> list[Departure]:

@@ -25,6 +25,7 @@ from stream_detector.streaming.worker.offsets.takeover import (
     PublishedAlarm,
     Takeover,
     begin_anew,
+    decided_alone,
     go_on,
     left_behind,
     next_term,
@@ -153,20 +154,24 @@ class Planner:
     ) -> tuple[Start, Takeover]:
         settings, mine, offset = self._settings, self._scored_by.bundle, start.silent_until
         if not start.restore_snapshots:
-            published = await self._published(reader, state, state.live(), state.switches, start.offset)
-            return start, begin_anew(settings, number, state, mine, start.offset, published)
+            alone = decided_alone(settings, state, mine)
+            published = (
+                [] if alone else await self._published(reader, state, state.live(), state.switches, start.offset)
+            )
+            return start, begin_anew(settings, number, state, mine, start.offset, alone=alone, published=published)
         service = service_at(state, offset)
         if service.bundle_id == mine and service.switch is not None:
             require_same_limits(settings, service.switch.limits)
         if service.bundle_id in (mine, None) and service.begun:
-            left = [] if service.switch is None else state.written_before(service.switch)
+            left = left_behind(state, service, service.switch)
             published = await self._published(reader, state, left, (), offset) if left else []
-            return start, go_on(settings, number, state, service, published)
+            return start, go_on(settings, number, state, service, left, published)
         if service.bundle_id == mine and service.switch is not None:
             switch = service.switch
         else:
             low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds)
-            switch = BundleSwitch(number, offset, mine, low, limits_of(settings), next_term(state), next_term(state))
+            term = next_term(state)
+            switch = BundleSwitch(number, offset, mine, low, limits_of(settings), term, term)
             log.warning(
                 "partition %d: bundle %s decides from %d on, after bundle %s; its windows are read from %d, and the "
                 "alarms that are open are cleared", number, mine, offset, service.bundle_id, low,
@@ -174,7 +179,7 @@ class Planner:
         before = [each for each in state.switches if each.term < switch.term]
         left = left_behind(state, service, switch)
         published = await self._published(reader, state, left, before, switch.offset)
-        taken = switch_bundle(settings, number, state, service, switch, published)
+        taken = switch_bundle(settings, service, switch, left, published)
         read_from = min(max(switch.low or 0, beginning), offset)
         return replace(start, offset=read_from), taken
 

@@ -69,8 +69,8 @@ class Takeover:
 
 def service_at(state: PartitionState, committed: int) -> Service:
     """Who has decided up to the committed offset."""
-    if state.switches:
-        newest = state.switches[-1]
+    newest = newest_switch(state.facts)
+    if newest is not None:
         begun = newest.low is None or committed != newest.offset
         return Service(newest, newest.bundle_id, begun)
     latest = max(state.live(), key=lambda snapshot: snapshot.offset, default=None)
@@ -82,15 +82,15 @@ def go_on(
     number: int,
     state: PartitionState,
     service: Service,
-    published: Sequence[PublishedAlarm] = (),
+    left: Sequence[SnapshotRecord],
+    published: Sequence[PublishedAlarm],
 ) -> Takeover:
     """The same bundle decides further: restore its snapshots, and mend what a worker that woke up late overwrote.
 
-    What earlier terms left open is cleared, where retention has overtaken a change that was not finished, or a worker
-    wrote late.
+    What earlier terms left open (`left_behind`) is cleared, where retention has overtaken a change that was not
+    finished, or a worker wrote late.
     """
     found = state.of_service(service.switch, service.bundle_id)
-    left = [] if service.switch is None else state.written_before(service.switch)
     bursts = [] if service.switch is None or not left else _withdraw(settings, service.switch, left, published)
     bursts.append(_mended(settings, number, state, found, {snapshot.asset for snapshot in left}))
     snapshots = {asset: s.data for asset, s in found.items() if s.data is not None}
@@ -127,19 +127,19 @@ def begin_anew(
     state: PartitionState,
     bundle_id: str,
     offset: int,
-    published: Sequence[PublishedAlarm] = (),
+    *,
+    alone: bool,
+    published: Sequence[PublishedAlarm],
 ) -> Takeover:
     """Nothing is committed: the bundle decides from the first record on.
 
-    Where it has always decided alone and under these limits, its alarms are raised again and cleared as before.
-    Otherwise they were perhaps cleared by others: a new term begins, and whatever is open is cleared. A beginning that
-    nobody got further from, not even to a snapshot, is the same one.
+    Where it has always decided alone (`decided_alone`), its alarms are raised again and cleared as before. Otherwise
+    they were perhaps cleared by others: a new term begins, and whatever is open is cleared. A beginning that nobody got
+    further from, not even to a snapshot, is the same one.
     """
     facts, stale = state.all_facts, state.live()
-    before, limits = [fact for fact in facts if isinstance(fact, BundleSwitch)], limits_of(settings)
-    alone = all(f.bundle_id == bundle_id and not f.id_term and f.limits in (None, limits) for f in before)
     term = next_term(state)
-    beginning = BundleSwitch(number, offset, bundle_id, None, limits, term, 0 if alone else term)
+    beginning = BundleSwitch(number, offset, bundle_id, None, limits_of(settings), term, 0 if alone else term)
     newest = newest_switch(facts)
     if newest is not None and state.snapshot_term < newest.term == state.fact_term:
         again = replace(beginning, term=newest.term, id_term=0 if alone else newest.term)
@@ -153,9 +153,17 @@ def begin_anew(
     bursts = [
         [] if beginning == newest else [fact_message(settings, beginning)],
         [*taken_back, *removed],
-        *_withdraw(settings, beginning, others, () if alone else published),
+        *_withdraw(settings, beginning, others, published),
     ]
     return Takeover([burst for burst in bursts if burst])
+
+
+def decided_alone(settings: Settings, state: PartitionState, bundle_id: str) -> bool:
+    """Whether no other bundle, and nobody under other limits, is known to have decided in the partition."""
+    switches, limits = [fact for fact in state.all_facts if isinstance(fact, BundleSwitch)], limits_of(settings)
+    return all(
+        switch.bundle_id == bundle_id and not switch.id_term and switch.limits in (None, limits) for switch in switches
+    )
 
 
 def next_term(state: PartitionState) -> int:
@@ -168,34 +176,33 @@ def next_term(state: PartitionState) -> int:
 
 def switch_bundle(
     settings: Settings,
-    number: int,
-    state: PartitionState,
     service: Service,
     switch: BundleSwitch,
+    left: Sequence[SnapshotRecord],
     published: Sequence[PublishedAlarm],
 ) -> Takeover:
     """Another bundle decides from `switch.offset` on; also where that was written down and not finished.
 
     Args:
         settings: names group and topics.
-        number: the partition.
-        state: what the topic of state holds of it.
         service: who has decided before, or this same switch where it is not finished.
         switch: what is to hold from now on.
-        published: what was said since the last of those snapshots, which do not know of it.
+        left: the snapshots that others left behind.
+        published: what was said since the last of them, which do not know of it.
     """
     facts: list[Outgoing] = []
-    stale = left_behind(state, service, switch)
     if service.switch != switch:
         if service.switch is None and service.bundle_id is not None:
-            facts.append(fact_message(settings, BundleSwitch(number, 0, service.bundle_id)))
+            facts.append(fact_message(settings, BundleSwitch(switch.partition, 0, service.bundle_id)))
         facts.append(fact_message(settings, switch))
-    bursts = [facts, *_withdraw(settings, switch, stale, published)]
+    bursts = [facts, *_withdraw(settings, switch, left, published)]
     return Takeover([burst for burst in bursts if burst], switch.low)
 
 
-def left_behind(state: PartitionState, service: Service, switch: BundleSwitch) -> list[SnapshotRecord]:
-    """The live snapshots of those who decided before the switch."""
+def left_behind(state: PartitionState, service: Service, switch: BundleSwitch | None) -> list[SnapshotRecord]:
+    """The live snapshots of those who decided before the switch; none where nobody wrote one down."""
+    if switch is None:
+        return []
     return state.written_before(switch) if service.switch == switch else state.live()
 
 
