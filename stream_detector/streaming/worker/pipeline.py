@@ -366,6 +366,7 @@ class Pipeline:
             start.offset,
             start.silent_until,
             start.committed,
+            term=0 if switch is None else switch.term,
             facts=tuple(plan.facts),
             departures=list(plan.departures),
             state_end=plan.state_end,

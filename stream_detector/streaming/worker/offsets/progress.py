@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from stream_detector.streaming.state.group_facts import Departure, Fact, newest_switch
+from stream_detector.streaming.state.group_facts import Departure, Fact
 from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
 
 
@@ -28,6 +28,8 @@ class PartitionProgress:
 
     newest_ms: int | None = None
     """Kafka timestamp of the newest record processed, epoch milliseconds."""
+    term: int = 0
+    """In which this worker decides (`BundleSwitch`)."""
     facts: tuple[Fact, ...] = ()
     """What the group has written down about the partition."""
     departures: list[Departure] = field(default_factory=list)
@@ -36,12 +38,6 @@ class PartitionProgress:
     """The next offset of the partition's state, as far as this worker has read and written it."""
     state_lost: bool = False
     """The topic of state is another one than the worker has written to."""
-
-    @property
-    def term(self) -> int:
-        """The term in which this worker decides (`BundleSwitch`)."""
-        switch = newest_switch(self.facts)
-        return 0 if switch is None else switch.term
 
     @property
     def rebuilding(self) -> bool:
