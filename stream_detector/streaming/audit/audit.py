@@ -137,11 +137,8 @@ async def _until_committed(
         now = patience.clock()
         if committed != seen:
             seen, moved = committed, now
-        left = [
-            OnTheWay(tp.partition, max(begin, committed.get(tp, begin)), end)
-            for tp, (begin, end) in spans.items()
-            if max(begin, committed.get(tp, begin)) < end
-        ]
+        reached = {tp: max(begin, committed.get(tp, begin)) for tp, (begin, _) in spans.items()}
+        left = [OnTheWay(tp.partition, reached[tp], end) for tp, (_, end) in spans.items() if reached[tp] < end]
         over = now - began >= patience.wait_seconds or now - moved >= patience.still_seconds
         if not left or over or not committed:
             return committed, left
