@@ -18,7 +18,6 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.audit.audit import Patience, audit_log, services
 from stream_detector.streaming.audit.report import Audit
 from stream_detector.streaming.audit.topics import AuditTopics
-from stream_detector.streaming.local.broker import EVERY_TOPIC
 from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets, local_groups, local_topics
 from stream_detector.streaming.readers.translation import policies_of
 from stream_detector.streaming.state.group_facts import BundleSwitch, fact_message
@@ -43,11 +42,7 @@ async def processed(bundle: Bundle, settings: Settings = SETTINGS) -> Plant:
     """A plant whose log one worker has read to its end."""
     plant = Plant(partitions=2, settings=settings)
     plant.send(LOG)
-    worker = plant.worker(bundle)
-    running = asyncio.create_task(worker.run())
-    await until(plant.caught_up)
-    worker.stop()
-    assert await running == 0
+    await plant.run_to_the_end(bundle)
     return plant
 
 
@@ -106,11 +101,7 @@ async def test_a_shared_bus_is_accounted_for_under_either_policy(bundle: Bundle,
     plant.send(LOG)
     for key, value in others:
         plant.broker.append(settings.topic_readings, value, key, 0)
-    worker = plant.worker(bundle)
-    running = asyncio.create_task(worker.run())
-    await until(plant.caught_up)
-    worker.stop()
-    assert await running == 0
+    await plant.run_to_the_end(bundle)
     found = await audit(plant, bundle)
     assert found.good
     ignored = sum(partition.ignored for partition in found.partitions)
@@ -268,21 +259,8 @@ async def test_bundles_that_take_turns_under_kills_say_nothing_that_an_audit_can
     rng, plant = random.Random(seed), Plant(partitions=2)
     plant.send(LOG)
     for number in range(8):
-        plant.broker.hold = EVERY_TOPIC if rng.random() < 0.5 else ()
-        running = asyncio.create_task(plant.worker((bundle, other)[number % 2]).run())
-        for _ in range(rng.randint(1, 60)):
-            await asyncio.sleep(0.002)
-            plant.broker.acknowledge([sent for sent in plant.broker.held if rng.random() < 0.7])
-        if plant.streams:
-            plant.streams[-1].kill()
-        running.cancel()
-        plant.broker.held.clear()
-    plant.broker.hold = ()
-    worker = plant.worker(bundle)
-    running = asyncio.create_task(worker.run())
-    await until(plant.caught_up)
-    worker.stop()
-    assert await running == 0
+        await plant.run_and_kill((bundle, other)[number % 2], rng, 60)
+    await plant.run_to_the_end(bundle)
     found = await audit(plant, bundle, other)
     assert found.good, (found.alarms_lost, found.alarms_different, found.alarms_invented)
     said: dict[tuple[str, str], bytes] = {}

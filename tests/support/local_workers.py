@@ -1,6 +1,7 @@
 """Whole workers on a local broker."""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from stream_detector.engine.outcome import RecordBatch
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
-from stream_detector.streaming.local.broker import LocalBroker, LocalGroup
+from stream_detector.streaming.local.broker import EVERY_TOPIC, LocalBroker, LocalGroup
 from stream_detector.streaming.local.clients import LocalProducer, ensure_local_topics, local_log_reader
 from stream_detector.streaming.local.stream import LocalStream
 from stream_detector.streaming.readers.log_reader import LogReader
@@ -84,6 +85,27 @@ class Plant:
             "why_unreachable": nothing_to_say,
         }
         return build_worker(changes.pop("settings", self.settings), bundle, **(arguments | changes))
+
+    async def run_to_the_end(self, bundle: Bundle) -> None:
+        """A worker reads the log to its end, and ends as it should."""
+        worker = self.worker(bundle)
+        running = asyncio.create_task(worker.run())
+        await until(self.caught_up)
+        worker.stop()
+        assert await running == 0
+
+    async def run_and_kill(self, bundle: Bundle, rng: random.Random, most_looks: int) -> None:
+        """A worker is killed after so many looks at most, while the broker acknowledges late and out of order."""
+        self.broker.hold = EVERY_TOPIC if rng.random() < 0.5 else ()
+        running = asyncio.create_task(self.worker(bundle).run())
+        for _ in range(rng.randint(1, most_looks)):
+            await asyncio.sleep(0.002)
+            self.broker.acknowledge([sent for sent in self.broker.held if rng.random() < 0.7])
+        if self.streams:
+            self.streams[-1].kill()
+        running.cancel()
+        self.broker.held.clear()
+        self.broker.hold = ()
 
     def tp(self, number: int = 0) -> TopicPartition:
         return TopicPartition(self.settings.topic_readings, number)

@@ -18,7 +18,6 @@ from stream_detector.errors import StalledError, UsageError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.diagnosis import Unreachable
 from stream_detector.streaming.clients.kafka_types import TopicPartition
-from stream_detector.streaming.local.broker import EVERY_TOPIC
 from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets
 from stream_detector.streaming.local.stream import LocalStream
 from stream_detector.streaming.readers.log_reader import LogReader
@@ -50,11 +49,7 @@ async def test_a_worker_publishes_the_alarms_of_its_log_and_commits_all_of_it(bu
     plant = Plant(partitions=2)
     plant.send(LOG)
     expected = alarms_of_log(bundle, plant)
-    worker = plant.worker(bundle)
-    running = asyncio.create_task(worker.run())
-    await until(plant.caught_up)
-    worker.stop()
-    assert await running == 0
+    await plant.run_to_the_end(bundle)
     assert len(expected) > 5
     assert plant.alarms() == expected
 
@@ -71,11 +66,7 @@ async def test_an_alarm_survives_a_kill_between_scoring_and_commit(bundle: Bundl
     plant.broker.held.clear()
     assert not plant.committed()
     plant.broker.hold = ()
-    worker = plant.worker(bundle)
-    running = asyncio.create_task(worker.run())
-    await until(plant.caught_up)
-    worker.stop()
-    assert await running == 0
+    await plant.run_to_the_end(bundle)
     assert plant.alarms() == alarms_of_log(bundle, plant)
 
 
@@ -86,22 +77,8 @@ async def test_whenever_a_worker_is_killed_the_alarms_are_those_of_the_log(bundl
     plant = Plant(partitions=2)
     plant.send(LOG)
     for _ in range(6):
-        plant.broker.hold = EVERY_TOPIC if rng.random() < 0.5 else ()
-        running = asyncio.create_task(plant.worker(bundle).run())
-        for _ in range(rng.randint(1, 30)):
-            await asyncio.sleep(0.002)
-            answered = [sent for sent in plant.broker.held if rng.random() < 0.7]
-            plant.broker.acknowledge(answered)
-        if plant.streams:
-            plant.streams[-1].kill()
-        running.cancel()
-        plant.broker.held.clear()
-    plant.broker.hold = ()
-    worker = plant.worker(bundle)
-    running = asyncio.create_task(worker.run())
-    await until(plant.caught_up)
-    worker.stop()
-    assert await running == 0
+        await plant.run_and_kill(bundle, rng, 30)
+    await plant.run_to_the_end(bundle)
     assert plant.alarms() == alarms_of_log(bundle, plant)
 
 
