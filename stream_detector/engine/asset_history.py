@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from stream_detector.engine.limits import SWEEPS
 from stream_detector.engine.snapshots import Snapshot
 
+Place = tuple[int, str]
+"""(offset, asset): where in the log an asset is admitted. One record may begin several, in the order of their names."""
+
+FIRST = ""
+"""Before every asset of a record."""
+
 
 @dataclass(frozen=True, slots=True)
 class Departed:
@@ -41,40 +47,40 @@ class AssetHistory:
         self._most_departed = most_departed
         self._sweeps: deque[tuple[int, float]] = deque(maxlen=SWEEPS)
         self._known_sweeps: dict[int, float] = {}
-        self._differences: list[tuple[int, int, int]] = []
-        """(first offset, end, how many more assets lived then than there are here)."""
+        self._differences: list[tuple[Place, Place, int]] = []
+        """(after, before, how many more assets lived at the places in between than there are here)."""
         gone = []
         for name, snapshot in known.items():
             self._known_sweeps.update(snapshot.sweeps)
             if snapshot.previous is not None:
-                self._differences.append((*snapshot.previous, 1))
+                self._differences.append(((snapshot.previous[0], name), (snapshot.previous[1], FIRST), 1))
             if snapshot.evicted is not None:
                 gone.append((snapshot.evicted, name))
-                self._differences.append((snapshot.since, snapshot.evicted, 1))
+                self._differences.append(((snapshot.since, name), (snapshot.evicted, FIRST), 1))
                 self.answered_until[name] = snapshot.until
                 continue
             self.answered_until[name] = max(snapshot.since, snapshot.begin)
             if snapshot.windows is None:
-                self._differences.append((snapshot.since, snapshot.begin, 1))
+                self._differences.append(((snapshot.since, name), (snapshot.begin, name), 1))
             else:
-                self._differences.append((0, snapshot.since, -1))
+                self._differences.append(((-1, FIRST), (snapshot.since, name), -1))
         for evicted, name in sorted(gone):
             snapshot = known[name]
             self.departed[name] = Departed(snapshot.since, evicted, snapshot.floor or 0)
         self._sweeps.extend(sorted(self._known_sweeps.items())[-SWEEPS:])
-        self._alike_from = max((end for _, end, _ in self._differences), default=0)
+        self._alike_from = max((offset for _, (offset, _), _ in self._differences), default=-1)
         self._answered_from = max(self.answered_until.values(), default=0)
 
     def read_from(self, offset: int) -> None:
         """Note that all records below this offset have been read again."""
         if offset >= self._answered_from:
             self.answered_until.clear()
-        if offset >= self._alike_from:
+        if offset > self._alike_from:
             self._differences.clear()
 
-    def others(self, offset: int) -> int:
-        """How many more assets lived as of this offset than have been read again."""
-        return sum(more for begin, end, more in self._differences if begin <= offset < end)
+    def others(self, place: Place) -> int:
+        """How many more assets lived at this place than have been read again."""
+        return sum(more for after, before, more in self._differences if after < place < before)
 
     def watermark(self, sweep: int, newest: float) -> float:
         """The partition's watermark as of this sweep, where that of the assets here is `newest`."""

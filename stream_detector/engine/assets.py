@@ -109,7 +109,7 @@ class Assets:
         if known is None:
             if rebuilding and self.only_known:
                 return None
-            if len(self.by_slot) + self.history.others(offset) >= self._limits.max_assets:
+            if len(self.by_slot) + self.history.others((offset, name)) >= self._limits.max_assets:
                 return None
         elif rebuilding and offset in known.refused:
             return None
