@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
+from stream_detector.detection.models.arrays import require_shapes, shapes_of
 from stream_detector.detection.models.registry import ModelOutput
 
 
@@ -68,10 +69,7 @@ class LogisticClassifier:
         return {"center": self._center.copy(), "weights": self._weights.copy(), "bias": self._bias.copy()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        wanted = {name: array.shape for name, array in self.arrays().items()}
-        found = {name: array.shape for name, array in arrays.items()}
-        if wanted != found:
-            raise ValueError(f"the arrays do not fit the model: found {found}, wanted {wanted}")
+        require_shapes(arrays, shapes_of(self.arrays()))
         self._center = np.array(arrays["center"], dtype=np.float64)
         self._weights = np.array(arrays["weights"], dtype=np.float64)
         self._bias = np.array(arrays["bias"], dtype=np.float64)

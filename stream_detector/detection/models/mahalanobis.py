@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
+from stream_detector.detection.models.arrays import require_shapes, shapes_of
 from stream_detector.detection.models.graph import Compiled, matrix_product
 from stream_detector.detection.models.registry import ModelOutput
 
@@ -84,10 +85,7 @@ class Mahalanobis:
         return {"mean": self._mean.copy(), "precision": self._precision.copy()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        wanted = {name: array.shape for name, array in self.arrays().items()}
-        found = {name: array.shape for name, array in arrays.items()}
-        if wanted != found:
-            raise ValueError(f"the arrays do not fit the model: found {found}, wanted {wanted}")
+        require_shapes(arrays, shapes_of(self.arrays()))
         self._mean = np.array(arrays["mean"], dtype=np.float64)
         self._precision = np.array(arrays["precision"], dtype=np.float64)
         self._weigh = None

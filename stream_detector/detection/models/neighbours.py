@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
+from stream_detector.detection.models.arrays import require_shapes, shapes_of
 from stream_detector.detection.models.registry import ModelOutput
 
 TINY = 1e-9
@@ -90,10 +91,7 @@ class Neighbours:
         return {"level": self._level.copy(), "seen": self._seen.astype(np.float64)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        wanted = {name: array.shape for name, array in self.arrays().items()}
-        found = {name: array.shape for name, array in arrays.items()}
-        if wanted != found:
-            raise ValueError(f"the arrays do not fit the model: found {found}, wanted {wanted}")
+        require_shapes(arrays, shapes_of(self.arrays()))
         self._level = np.array(arrays["level"], dtype=np.float64)
         self._seen = np.array(arrays["seen"], dtype=np.float64) > 0
 

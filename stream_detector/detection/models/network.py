@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detection.models.arrays import shapes_of
 from stream_detector.detection.models.fixed_batches import BATCH_WINDOWS
 from stream_detector.detection.models.graph import INPUT, Compiled, Graph
 from stream_detector.detection.models.registry import ModelOutput
@@ -48,8 +49,7 @@ class Network(ABC):
         return {name: array.copy() for name, array in self._arrays.items()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        wanted = {name: array.shape for name, array in self._arrays.items()}
-        found = {name: array.shape for name, array in arrays.items()}
+        wanted, found = shapes_of(self._arrays), shapes_of(arrays)
         if wanted != found:
             differing = sorted(wanted.items() ^ found.items())[:4]
             raise ValueError(f"the weights do not fit the model: names and shapes differ in {differing}")

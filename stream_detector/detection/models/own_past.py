@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
+from stream_detector.detection.models.arrays import require_shapes, shapes_of
 from stream_detector.detection.models.registry import ModelOutput
 
 FloatArray = NDArray[np.float64]
@@ -97,10 +98,7 @@ class OwnPast:
         return {"floor": self._floor.copy(), "weight": self._weight.copy()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        wanted = {name: array.shape for name, array in self.arrays().items()}
-        found = {name: array.shape for name, array in arrays.items()}
-        if wanted != found:
-            raise ValueError(f"the arrays do not fit the model: found {found}, wanted {wanted}")
+        require_shapes(arrays, shapes_of(self.arrays()))
         self._floor = np.array(arrays["floor"], dtype=np.float64)
         self._weight = np.array(arrays["weight"], dtype=np.float64)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
+from stream_detector.detection.models.arrays import require_shapes
 from stream_detector.detection.models.graph import Compiled, matrix_product
 from stream_detector.detection.models.registry import ModelOutput
 
@@ -89,11 +90,8 @@ class PrincipalComponents:
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         size = len(self._mean)
         components = np.array(arrays.get("components", np.zeros((0, 0))), dtype=np.float64)
-        kept = len(components)
-        wanted = {"mean": (size,), "components": (kept, size), "variances": (kept,), "limits": (2,)}
-        found = {name: array.shape for name, array in arrays.items()}
-        if wanted != found or not kept:
-            raise ValueError(f"the arrays do not fit the model: found {found}, wanted {wanted}")
+        kept = max(len(components), 1)
+        require_shapes(arrays, {"mean": (size,), "components": (kept, size), "variances": (kept,), "limits": (2,)})
         self._mean = np.array(arrays["mean"], dtype=np.float64)
         self._components, self._products = components, None
         self._variances = np.array(arrays["variances"], dtype=np.float64)
