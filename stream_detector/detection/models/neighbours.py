@@ -16,6 +16,7 @@ from pydantic import Field
 
 from stream_detector.detection.config import Config
 from stream_detector.detection.models.arrays import require_shapes, shapes_of
+from stream_detector.detection.models.known_median import known_median
 from stream_detector.detection.models.registry import ModelOutput
 
 TINY = 1e-9
@@ -62,18 +63,18 @@ class Neighbours:
         """The usual level of each sensor: the median of the newest steps of the normal windows (B, T, F)."""
         newest = np.where(known[~labels, -1], windows[~labels, -1].astype(np.float64), np.nan)
         # A sensor that the training part never shows has no usual level, and stays silent.
-        self._level = np.nan_to_num(_median(newest[None])[0], nan=0.0)
+        self._level = np.nan_to_num(known_median(newest[None])[0], nan=0.0)
         self._seen = np.asarray(np.isfinite(newest).any(axis=0), np.bool_)
 
     def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:
         values = np.where(known & self._seen, windows.astype(np.float64), np.nan)
         if self._options.running > 0:
             share = values / np.where(self._level > TINY, self._level, np.nan)
-            values[~(_median(share.swapaxes(1, 2)) >= self._options.running)] = np.nan
+            values[~(known_median(share.swapaxes(1, 2)) >= self._options.running)] = np.nan
         # Counted from the newest step back.
         place = np.cumsum(np.isfinite(values)[:, ::-1], axis=1)[:, ::-1]
         values[place > self._newest] = np.nan
-        level = _median(values)
+        level = known_median(values)
         level[np.isfinite(values).sum(axis=1) < self._least] = np.nan
         usual = self._level
         added = usual + _median_of_others(level - usual)
@@ -96,21 +97,12 @@ class Neighbours:
         self._seen = np.array(arrays["seen"], dtype=np.float64) > 0
 
 
-def _median(values: Floats) -> Floats:
-    """Median over the steps of the known values, NaN where there is none: (B, T, F) -> (B, F)."""
-    ordered = np.sort(values, axis=1)
-    count = np.isfinite(values).sum(axis=1)
-    low, high = np.maximum(count - 1, 0) // 2, np.maximum(count, 1) // 2
-    middle: Floats = np.take_along_axis(ordered, low[:, None], axis=1) + np.take_along_axis(
-        ordered, np.minimum(high, np.maximum(count - 1, 0))[:, None], axis=1
-    )
-    return middle[:, 0] / 2
-
-
 def _median_of_others(values: Floats) -> Floats:
     """For each sensor the median of the known values of all others: (B, F) -> (B, F)."""
     sensors = values.shape[1]
-    return np.stack([_median(np.delete(values, sensor, axis=1)[:, :, None])[:, 0] for sensor in range(sensors)], axis=1)
+    return np.stack(
+        [known_median(np.delete(values, sensor, axis=1)[:, :, None])[:, 0] for sensor in range(sensors)], axis=1
+    )
 
 
 def _largest_of_others(values: Floats) -> Floats:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from stream_detector.detection.config import Config
 from stream_detector.detection.models.arrays import require_shapes, shapes_of
+from stream_detector.detection.models.known_median import known_median
 from stream_detector.detection.models.registry import ModelOutput
 
 FloatArray = NDArray[np.float64]
@@ -113,10 +114,10 @@ class OwnPast:
         begin = np.where(seen.any(axis=1), seen.argmax(axis=1), steps)
         length = np.maximum(((steps - begin) * options.oldest_share).astype(np.int64), LEAST_REFERENCE)
         old = np.arange(steps) < (begin + length)[:, None]
-        reference = _median(np.where(old[:, :, None], values, np.nan))
-        newest = _median(values[:, -options.newest_steps :])
+        reference = known_median(np.where(old[:, :, None], values, np.nan))
+        newest = known_median(values[:, -options.newest_steps :])
         moves = np.abs(values[:, options.noise_lag :] - values[:, : -options.noise_lag])
-        noise = _median(moves) / (NORMAL_MEDIAN * np.sqrt(2))
+        noise = known_median(moves) / (NORMAL_MEDIAN * np.sqrt(2))
         return reference, newest, noise
 
 
@@ -125,14 +126,3 @@ def _shift(reference: FloatArray, newest: FloatArray, noise: FloatArray, floor: 
     unit = np.maximum(noise, floor)
     shift = np.divide(np.abs(newest - reference), unit, out=np.zeros(unit.shape), where=unit > 0)
     return np.where(np.isfinite(shift), shift, 0.0)
-
-
-def _median(values: FloatArray) -> FloatArray:
-    """Median over the steps of what is known: (B, T, F) -> (B, F), NaN where nothing is."""
-    ordered = np.sort(values, axis=1)
-    count = np.isfinite(ordered).sum(axis=1)
-    lower = np.take_along_axis(ordered, np.maximum(count - 1, 0)[:, None] // 2, axis=1)[:, 0]
-    upper = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[1] - 1)[:, None], axis=1)[:, 0]
-    # Where nothing is known, the first cell is NaN.
-    middle: FloatArray = (lower + upper) / 2
-    return middle
