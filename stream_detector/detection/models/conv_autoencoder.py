@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from stream_detector.detection.config import Config
-from stream_detector.detection.models.network import Arrays, Network, uniform
+from stream_detector.detection.models.network import Arrays, Network, convolution_arrays
 
 if TYPE_CHECKING:
     from stream_detector.detection.models.graph import Graph
@@ -42,12 +42,12 @@ class ConvAutoencoder(Network):
         filters, kernel = self.options.filters, self.options.kernel
         arrays: Arrays = {}
         for number, (inputs, units) in enumerate(pairwise([self.sensors, *filters])):
-            arrays |= _layer(rng, f"down.{number * LAYERS_EACH}", (units, inputs, kernel), units)
+            arrays |= convolution_arrays(rng, f"down.{number * LAYERS_EACH}", (units, inputs, kernel), units)
         for number, (inputs, units) in enumerate(pairwise([filters[-1], *reversed(filters)])):
             # A transposed convolution keeps its weights the other way round.
-            arrays |= _layer(rng, f"up.{number * LAYERS_EACH}", (inputs, units, kernel), units)
+            arrays |= convolution_arrays(rng, f"up.{number * LAYERS_EACH}", (inputs, units, kernel), units)
         last = f"up.{len(filters) * LAYERS_EACH}"
-        return arrays | _layer(rng, last, (self.sensors, filters[0], kernel), self.sensors)
+        return arrays | convolution_arrays(rng, last, (self.sensors, filters[0], kernel), self.sensors)
 
     def draw(self, graph: "Graph", windows: str, arrays: Arrays) -> str:
         depth, padding = len(self.options.filters), [self.options.kernel // 2] * 2
@@ -64,8 +64,3 @@ class ConvAutoencoder(Network):
             signal = graph.node("Relu", convolve("ConvTranspose", name, strides=[STRIDE], output_padding=[STRIDE - 1]))
         signal = convolve("Conv", f"up.{depth * LAYERS_EACH}")
         return graph.transpose(graph.slice(signal, 2, 0, self.steps), [0, 2, 1])
-
-
-def _layer(rng: np.random.Generator, name: str, shape: tuple[int, ...], units: int) -> Arrays:
-    inputs = shape[1] * shape[2]
-    return {f"{name}.weight": uniform(rng, shape, inputs), f"{name}.bias": uniform(rng, (units,), inputs)}

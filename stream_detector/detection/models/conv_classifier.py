@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
-from stream_detector.detection.models.network import Arrays, Network, linear_arrays, uniform
+from stream_detector.detection.models.network import Arrays, Network, convolution_arrays, linear_arrays
 from stream_detector.detection.models.registry import ModelOutput
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ class ConvClassifier(Network):
         arrays: Arrays = {}
         for number, (inputs, units) in enumerate(pairwise([self.sensors, *filters])):
             name = f"convolutions.{number * LAYERS_EACH}"
-            arrays[f"{name}.weight"] = uniform(rng, (units, inputs, kernel), inputs * kernel)
-            arrays[f"{name}.bias"] = uniform(rng, (units,), inputs * kernel)
+            arrays |= convolution_arrays(rng, name, (units, inputs, kernel), units)
         return arrays | linear_arrays(rng, "output", 2 * filters[-1], 1)
 
     def draw(self, graph: "Graph", windows: str, arrays: Arrays) -> str:

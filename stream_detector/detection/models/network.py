@@ -68,3 +68,12 @@ def linear_arrays(rng: np.random.Generator, name: str, inputs: int, outputs: int
         f"{name}.weight": uniform(rng, (outputs, inputs), inputs),
         f"{name}.bias": uniform(rng, (outputs,), inputs),
     }
+
+
+def convolution_arrays(rng: np.random.Generator, name: str, shape: tuple[int, int, int], units: int) -> Arrays:
+    """A convolution's arrays, named as torch names them.
+
+    shape: of the weights, (units, inputs, kernel); of a transposed convolution (inputs, units, kernel).
+    """
+    inputs = shape[1] * shape[2]
+    return {f"{name}.weight": uniform(rng, shape, inputs), f"{name}.bias": uniform(rng, (units,), inputs)}
