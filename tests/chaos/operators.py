@@ -61,9 +61,9 @@ class Forwarder:
             self.process.wait()
 
     def ledger(self) -> dict[str, float]:
-        """The gauges; the histogram of lead times only grows, by what it has seen first."""
+        """The gauges; the histograms of leads and delays only grow, by what they have seen first."""
         lines = re.findall(
-            r"^(stream_detector_ledger_(?!lead)\S+) (\S+)$", fetch(self.port, "/metrics")[1], re.MULTILINE
+            r"^(stream_detector_ledger_(?!lead_|delay_)\S+) (\S+)$", fetch(self.port, "/metrics")[1], re.MULTILINE
         )
         return {name: float(value) for name, value in lines}
 
