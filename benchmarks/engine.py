@@ -23,6 +23,7 @@ import msgspec
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import START, Load, records
 from stream_detector.bundle.bundle import load_bundle
+from stream_detector.commands.run import tame_garbage_collector
 from stream_detector.decoding.record_formats import StrictRecord
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, RecordBatch
@@ -82,10 +83,8 @@ def measure(load: Load, window_steps: int, repeats: int) -> dict[str, Any]:
     held_before = _resident_megabytes()
     fetched = batches(load)
     records_megabytes = _resident_megabytes() - held_before
-    # What the worker sets at its start, measured there.
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
+    tame_garbage_collector()
     decode = msgspec.json.Decoder(StrictRecord).decode
     limits, speeds, shares, scored = [], [], [], 0
     warm = max(1, len(fetched) // 3)

@@ -21,6 +21,7 @@ from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import Load
 from benchmarks.engine import batches
 from stream_detector.bundle.bundle import load_bundle
+from stream_detector.commands.run import tame_garbage_collector
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, RecordBatch
 
@@ -65,8 +66,7 @@ def measure(readings: int, repeats: int) -> dict[str, float]:
     unknown = among_others(known[: max(2, len(known) // KNOWN_EVERY)])
     assert b'"sensor":"other-' in (unknown[0].values[1] or b""), "the load writes readings in another form"
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
+    tame_garbage_collector()
     seconds: dict[str, list[float]] = {"known": [], "unknown": []}  # a record
     growth = 0.0
     for _ in range(repeats):

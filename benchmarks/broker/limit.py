@@ -12,6 +12,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer
 
 from benchmarks.broker.progress import Progress
+from stream_detector.commands.run import tame_garbage_collector
 
 
 class Reading(msgspec.Struct, gc=False):
@@ -34,8 +35,7 @@ async def consume(bootstrap: str, topic: str, form: str, readings: int) -> None:
     await consumer.start()
     progress = Progress(readings)
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
+    tame_garbage_collector()
     try:
         while True:
             batches = await consumer.getmany(timeout_ms=1000, max_records=5000)
