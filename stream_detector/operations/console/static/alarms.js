@@ -1,6 +1,6 @@
 // Alarms as cards: what, why, and what a person can answer.
 
-import { breakable, byId, h, keyed } from "./dom.js";
+import { breakable, byId, h, keyed, setText } from "./dom.js";
 import { isStale } from "./assets.js";
 import { leftText, percent, reasonText, seconds, time, whatText, whyText, worthText } from "./words.js";
 
@@ -62,13 +62,10 @@ export function drawKnowledge(page) {
   const { complete, why } = page.knowledge();
   const list = byId("open-list");
   byId("open-none").hidden = list.children.length > 0;
-  const put = (id, text) => {
-    if (byId(id).textContent !== text) byId(id).textContent = text;
-  };
-  put("open-none", why);
+  setText(byId("open-none"), why);
   byId("open-none").className = complete ? "quiet" : "unknown-text";
   drawClocks(page);
-  put("open-title", page.live() ? "Open alarms" : "Open alarms when last heard");
+  setText(byId("open-title"), page.live() ? "Open alarms" : "Open alarms when last heard");
   drawSetAside(page);
 }
 
@@ -78,10 +75,7 @@ function drawClocks(page) {
     const { alarm } = card.item;
     const known = page.assetOf(alarm);
     const asset = known && page.live() && !isStale(known, page.now()) ? known : undefined;
-    const put = (part, text) => {
-      const element = card.querySelector(part);
-      if (element.textContent !== text) element.textContent = text;
-    };
+    const put = (part, text) => setText(card.querySelector(part), text);
     put(".what", whatText(alarm, page.now(), asset));
     put(".left", known && !asset ? "No newer data than this." : leftText(alarm, page.now(), asset));
     put(".why", whyText(alarm, asset));

@@ -1,6 +1,6 @@
 // The assets at a glance. What is old, or comes over a lost connection, is marked and grey.
 
-import { breakable, byId, h } from "./dom.js";
+import { breakable, byId, h, setText } from "./dom.js";
 import { spark } from "./charts.js";
 import { age, isOfAnotherTime, number, percent, stateText, time } from "./words.js";
 
@@ -62,10 +62,7 @@ function update(item, asset, page, now) {
   const aside = page.setAside(asset.asset);
   button.className = `asset ${aside ? "aside" : asset.state}${stale ? " stale" : ""}`;
   button.setAttribute("aria-pressed", String(page.selected() === asset.asset));
-  const put = (name, text) => {
-    const part = button.querySelector(`.${name}`);
-    if (part.textContent !== text) part.textContent = text;
-  };
+  const put = (name, text) => setText(button.querySelector(`.${name}`), text);
   put("state", aside ? asideText(aside, asset, now) : stateText(asset));
   put("age", page.live() ? ageText(asset, now) : `as of ${time(page.heard(), now, true)}, connection lost`);
   if (item.drawn === asset) return;

@@ -16,6 +16,11 @@ export const h = (tag, properties, ...children) => fill(document.createElement(t
 export const s = (tag, properties, ...children) => fill(document.createElementNS(SVG, tag), properties, children);
 export const byId = (id) => document.getElementById(id);
 
+/** Sets the text of an element unless it stands there already: an equal text drawn anew would be spoken again. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /** A name that breaks after its separators only: no letter of it is torn off. */
 export const breakable = (name) => name.split(/(?<=[^\p{L}\p{N}])(?=[\p{L}\p{N}])/u).flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
 

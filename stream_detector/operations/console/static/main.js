@@ -1,6 +1,6 @@
 // Holds what is known, and draws it when something changes or a second has passed.
 
-import { byId, h } from "./dom.js";
+import { byId, h, setText } from "./dom.js";
 import { follow } from "./connection.js";
 import { askToken, giveFeedback, name as nameHere, signOut } from "./dialogs.js";
 import { drawAlarms, drawKnowledge } from "./alarms.js";
@@ -58,7 +58,7 @@ function notice(text, milliseconds = 0) {
   const element = byId("notice");
   if (!milliseconds && Date.now() < noticeUntil) return;
   if (milliseconds) noticeUntil = Date.now() + milliseconds;
-  if (element.textContent !== (text ?? "")) element.textContent = text ?? "";
+  setText(element, text ?? "");
   element.hidden = !text;
   // A number that counts up is no news: it is spoken once.
   const news = (text ?? "").replace(/\d+/g, "#");
@@ -82,9 +82,8 @@ function outcome(text, milliseconds = 0, failed = false) {
 
 function whoHere() {
   const known = page.mayWrite() ? nameHere() : "";
-  const text = `Answers as ${known} · sign out`;
   byId("who").hidden = !known;
-  if (known && byId("who").textContent !== text) byId("who").textContent = text;
+  if (known) setText(byId("who"), `Answers as ${known} · sign out`);
 }
 
 /** What may be said of the open alarms: `complete` only with a live feed of all of them, `why` in words. */
@@ -165,7 +164,7 @@ function connection() {
   const silent = now() - state.heard;
   const lost = state.heard ? `connection lost, last heard ${age(silent)}` : "connecting";
   const text = state.live ? PILL[state.worker.records] ?? (state.worker.ready ? "live" : "detector not ready") : lost;
-  if (pill.textContent !== text) pill.textContent = text;
+  setText(pill, text);
   pill.className = `pill ${text === "live" ? "on" : "off"}`;
   document.body.classList.toggle("lost", !state.live);
   document.body.classList.toggle("unknown", !state.live || state.worker.records !== "live");
@@ -182,11 +181,9 @@ function connection() {
 function ignored() {
   const { readings, sensors, assets } = state.worker?.unknown ?? { readings: 0, sensors: [], assets: [] };
   byId("ignored").hidden = readings === 0;
-  const count = `${readings.toLocaleString("en")} readings ignored: sensors or assets that the bundle does not know`;
-  if (byId("ignored-count").textContent !== count) byId("ignored-count").textContent = count;
+  setText(byId("ignored-count"), `${readings.toLocaleString("en")} readings ignored: sensors or assets that the bundle does not know`);
   const parts = [sensors.length && `sensors ${sensors.join(", ")}`, assets.length && `assets ${assets.join(", ")}`];
-  const names = `The newest: ${parts.filter(Boolean).join("; ")}`;
-  if (byId("ignored-names").textContent !== names) byId("ignored-names").textContent = names;
+  setText(byId("ignored-names"), `The newest: ${parts.filter(Boolean).join("; ")}`);
 }
 
 function tick() {
