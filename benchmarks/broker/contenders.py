@@ -21,6 +21,11 @@ class ContenderError(RuntimeError):
     """A contender ended without a figure."""
 
 
+def why_no_quix() -> str | None:
+    """The reason why Quix Streams cannot be measured here, or None."""
+    return None if QUIX_PYTHON.exists() else "no .venv-quix: `make bench` installs Quix Streams there"
+
+
 @dataclass(frozen=True)
 class Figure:
     """What one contender reached in one round. `peak_rss_mb`: where it was looked at."""
@@ -66,8 +71,6 @@ def stock_faust(core: int, bootstrap: str, topic: str, load: Load, bundle: Path)
 
 
 def quix(core: int, bootstrap: str, topic: str, load: Load, bundle: Path) -> Figure:
-    if not QUIX_PYTHON.exists():
-        raise ContenderError("no .venv-quix: `make bench` installs Quix Streams there")
     steps = json.loads((bundle / "manifest.json").read_text())["window"]["steps"]
     script = str(ROOT / "benchmarks" / "broker" / "quix.py")
     command = [

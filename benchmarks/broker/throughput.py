@@ -3,7 +3,8 @@
     python -m benchmarks.broker.throughput [--repeats 3] [--cases readings-120s,rows-120s] [--quick] [--write]
 
 The broker has one core, the contender the other. The contenders of a case take turns, `repeats` times round; the figure
-is the median. Slow peers read a shorter topic of the same shape. Written: `benchmarks/results.json` and a table.
+is the median. Slow peers read a shorter topic of the same shape; one that is not installed is left out. Written:
+`benchmarks/results.json` and a table.
 """
 
 import argparse
@@ -12,14 +13,14 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.broker import contenders
 from benchmarks.broker.bundles import write_bundle
-from benchmarks.broker.contenders import Figure
+from benchmarks.broker.contenders import ContenderError, Figure
 from benchmarks.broker.load import Load, write
 from benchmarks.page import add_arguments, fill_page, markdown
 from tests.support.kafka import Kafka, create_topic
@@ -53,6 +54,13 @@ PEERS: dict[str, tuple[Contender, int]] = {
     "stock-faust": (contenders.stock_faust, 16),
     "quix": (contenders.quix, 4),
 }
+
+
+def with_peers_here(case: Case) -> Case:
+    """The case with those of its peers that are installed."""
+    if contenders.why_no_quix() is None:
+        return case
+    return replace(case, peers=tuple(peer for peer in case.peers if peer != "quix"))
 
 
 def shorter(load: Load, divisor: int) -> Load:
@@ -123,6 +131,25 @@ def table(lines: list[dict[str, Any]]) -> str:
     return markdown(("case", "readings/s", "/ limit", "/ stock Faust", "/ Quix"), rows)
 
 
+def run_cases(
+    wanted: Collection[str], folder: Path, repeats: int, quick: bool, json_file: Path
+) -> list[dict[str, Any]]:
+    """The lines of results.json; the file has those of each case once it is over."""
+    lines: list[dict[str, Any]] = []
+    own_cores = os.sched_getaffinity(0)
+    for case in CASES:
+        if case.load.name not in wanted:
+            continue
+        print(case.load.name, file=sys.stderr, flush=True)
+        # The broker inherits the affinity that its parent has when it starts it.
+        os.sched_setaffinity(0, {BROKER_CORE} & own_cores or own_cores)
+        with Kafka(config={"log.segment.bytes": "268435456"}) as kafka:
+            os.sched_setaffinity(0, own_cores)
+            lines += results_of(case, run_case(with_peers_here(case), kafka.bootstrap, folder, repeats, quick))
+        json_file.write_text(json.dumps(lines, indent=1) + "\n")
+    return lines
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
@@ -136,21 +163,15 @@ def main() -> int:
     unknown = sorted(set(wanted) - {case.load.name for case in CASES})
     if unknown:
         parser.error(f"no case named {', '.join(unknown)}; there are {', '.join(case.load.name for case in CASES)}")
-    lines: list[dict[str, Any]] = []
-    own_cores = os.sched_getaffinity(0)
+    reason = contenders.why_no_quix()
+    if reason is not None:
+        print(f"Quix Streams is left out: {reason}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="stream-detector-bench-") as folder:
-        for case in CASES:
-            if case.load.name not in wanted:
-                continue
-            print(case.load.name, file=sys.stderr, flush=True)
-            # The broker inherits the affinity that its parent has when it starts it.
-            os.sched_setaffinity(0, {BROKER_CORE} & own_cores or own_cores)
-            with Kafka(config={"log.segment.bytes": "268435456"}) as kafka:
-                os.sched_setaffinity(0, own_cores)
-                lines += results_of(
-                    case, run_case(case, kafka.bootstrap, Path(folder), arguments.repeats, arguments.quick)
-                )
-            arguments.json.write_text(json.dumps(lines, indent=1) + "\n")
+        try:
+            lines = run_cases(wanted, Path(folder), arguments.repeats, arguments.quick, arguments.json)
+        except ContenderError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
     print(table(lines))
     if arguments.write:
         fill_page(NAME, table(lines))
