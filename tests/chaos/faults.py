@@ -42,9 +42,9 @@ class Fault(Protocol):
     module: str
     times: int
     audited: bool
+    """The product's audit must find everything, too."""
     headless: bool
     """Only models without a head: what one has seen is lost for long."""
-    """The product's audit must find everything, too."""
 
     def why_not(self) -> str | None:
         """The reason why it cannot be tried on this machine, or None."""

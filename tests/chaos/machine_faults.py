@@ -97,14 +97,24 @@ def _unmount(folder: Path) -> None:
 
 
 @dataclass
-class ClockJump(PlainFault):
+class ClockFault(PlainFault):
+    """A wall clock that jumps, by libfaketime."""
+
+    def why_not(self) -> str | None:
+        return None if _library() is not None else "no libfaketime (Debian: faketime)"
+
+    @property
+    def jumps(self) -> list[int]:
+        """Seconds off the right time, one a jump: ahead, back to before it was right, and right again."""
+        return [(7200, -7200, 0)[number % 3] for number in range(self.times)]
+
+
+@dataclass
+class ClockJump(ClockFault):
     """The wall clock of the worker's machine jumps ahead, back to before it was right, and right again."""
 
     name: str = "clock of the worker jumps by hours"
     seconds: ClassVar[float] = 12.0
-
-    def why_not(self) -> str | None:
-        return None if _library() is not None else "no libfaketime (Debian: faketime)"
 
     def environment_in(self, folder: Path) -> Mapping[str, str]:
         return {**self.environment, **_under_clock(folder / "clock")}
@@ -113,8 +123,7 @@ class ClockJump(PlainFault):
         (worker,) = stage.workers
         process = worker.process
         recovery = []
-        for number in range(self.times):
-            jump = (7200, -7200, 0)[number % 3]
+        for jump in self.jumps:
             random_pause(rng, 1.0, 3.0)
             wait_for(lambda: worker.get("/readyz")[0] == 200, 30, "the worker is ready")
             recovery.append(stage.recovered(lambda to=jump: _set(stage.folder / "clock", to)))  # type: ignore[misc]
@@ -127,14 +136,11 @@ class ClockJump(PlainFault):
 
 
 @dataclass
-class BrokerClockJump(PlainFault):
+class BrokerClockJump(ClockFault):
     """The broker's wall clock jumps ahead and back to before it was right, away from the worker's and the plant's."""
 
     name: str = "clock of the broker jumps by hours"
     seconds: ClassVar[float] = 10.0
-
-    def why_not(self) -> str | None:
-        return None if _library() is not None else "no libfaketime (Debian: faketime)"
 
     def cluster_in(self, folder: Path) -> Kafka:
         # With the library's own way to wait a JVM never sleeps.
@@ -147,8 +153,7 @@ class BrokerClockJump(PlainFault):
     def strike(self, stage: Stage, rng: random.Random) -> list[float]:
         (worker,) = stage.workers
         recovery = []
-        for number in range(self.times):
-            jump = (7200, -7200, 0)[number % 3]
+        for jump in self.jumps:
             random_pause(rng, 1.0, 3.0)
             recovery.append(stage.recovered(lambda to=jump: _set(stage.folder / "clock", to)))  # type: ignore[misc]
             random_pause(rng, 1.0, 3.0)

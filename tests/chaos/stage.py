@@ -266,7 +266,6 @@ def compare(
     forgiven: tuple[float, float] | None = None,
 ) -> Result:
     """The verdict on a trial."""
-
     wanted = {key: content for key, content in truth.alarms.items() if not forgives(forgiven, content)}
     got = {key: content for key, content in found.alarms.items() if not forgives(forgiven, content)}
     return Result(
