@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from tests.support import bare_root
 from tests.support.kafka import Kafka, create_topic, free_port, why_no_kafka
 from tests.support.paths import ROOT
 from tests.support.processes import megabytes
-from tests.support.workers import wait_for
+from tests.support.workers import fetch, wait_for
 
 BASE_PACKAGES = ("python3", "python3-venv", "python3-pip")
 BARE = "localhost/python:bare"
@@ -159,14 +158,6 @@ def worker_process() -> int | None:
     return None
 
 
-def is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
 def fit(program: Callable[..., object], folder: str) -> None:
     """Simulate a plant and fit a bundle, `current`, in that folder."""
     program("trainer", "simulate", "--out", f"{folder}/plant.csv", "--days", "9")
@@ -198,7 +189,10 @@ def watch(running: Running, bootstrap: str) -> None:
             start_new_session=True,
         )
     try:
-        wait_for(lambda: is_ready(port) or worker.poll() is not None, READY_SECONDS, "the worker in the image is ready")
+        wait_for(
+            lambda: fetch(port, "/readyz")[0] == 200 or worker.poll() is not None, READY_SECONDS,
+            "the worker in the image is ready",
+        )  # fmt: skip
         inner = worker_process()
         if inner is None:
             sys.exit(f"no worker runs as user {USER}:\n{log.read_text()[-3000:]}")
