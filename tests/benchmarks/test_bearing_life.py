@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.detection.bearing_life import Outcome, bearings_of, outcome, run, smoothed
 from stream_detector.errors import DataError
+from tests.support.public_data import data_set
 
 TEST_3 = datetime(2004, 3, 4, 9, 27, 46, tzinfo=UTC)
 DAYS = 8
@@ -87,9 +88,7 @@ def test_smoothing_takes_the_rows_of_the_running_machine_up_to_each_row() -> Non
 
 @pytest.mark.slow
 def test_the_public_runs_are_named_a_day_ahead_without_a_false_alarm(shared_data: Path, tmp_path: Path) -> None:
-    folder = shared_data / "bearings_ims"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not there")
+    folder = data_set(shared_data, "bearings_ims")
     document = run(folder, 1, tmp_path).document
     assert all(ahead is not None and ahead >= 24 for ahead in document["failed"].values())
     assert set(document["false_alarms"].values()) == {0}

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.detection.process import FILE, Verdict, judge, moment, moving_with, rows_of, run, scored
 from stream_detector.errors import DataError
+from tests.support.public_data import data_set
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.recipe import DataConfig, load_recipe
 
@@ -64,9 +65,7 @@ def test_a_file_of_other_days_is_refused() -> None:
 
 @pytest.mark.slow
 def test_the_real_unit_keeps_to_its_goal(shared_data: Path, tmp_path: Path) -> None:
-    folder = shared_data / "process_bibmon"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not there")
+    folder = data_set(shared_data, "process_bibmon")
     document = run(folder, 1, tmp_path).document
     assert document["detection_rate"] >= 0.85
     assert document["false_alarm_rate"] <= 0.005

@@ -15,6 +15,7 @@ from stream_detector.messages import from_iso
 from tests.benchmarks.test_wells import drifting, minutes_of, well_file
 from tests.support.local_workers import SETTINGS, Plant, until
 from tests.support.plant import Record
+from tests.support.public_data import data_set
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.recipe import load_recipe
 
@@ -84,9 +85,7 @@ def test_simulated_wells_get_the_same_alarms_from_the_worker(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_an_event_of_each_fault_gets_the_same_alarms_from_the_worker(shared_data: Path, tmp_path: Path) -> None:
-    folder = shared_data / "wells3w"
-    if not folder.is_dir():
-        pytest.skip(f"no files of wells at {folder}")
+    folder = data_set(shared_data, "wells3w")
     normal = [read_well(path) for path in sorted(folder.glob("0_*.parquet"))[::8]]
     bundle = fitted(RECIPE, normal, tmp_path)
     data = RECIPE.data.model_copy(update={"sensors": SENSORS, "label_column": None})
