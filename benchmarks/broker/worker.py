@@ -95,5 +95,5 @@ def pinned_worker(core: int, bootstrap: str, topic: str, bundle: Path) -> Iterat
 
 
 def pinned(core: int, command: Sequence[str]) -> list[str]:
-    """The command on one core; BLAS and torch on one thread."""
+    """The command on one core; BLAS on one thread."""
     return ["taskset", "-c", str(core), "env", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1", *command]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.detection.baselines import BASELINES
-from benchmarks.detection.judge import Report, fit, with_changes
+from benchmarks.detection.judge import Mask, Report, Scores, fit, with_changes
 from benchmarks.detection.wells_files import SECONDS, WellFile, read_wells
 from benchmarks.detection.wells_published import published_protocol
 from benchmarks.detection.wells_rule import own_two_hours
@@ -35,7 +35,6 @@ FOLDS = 3
 FALSE_ALARMS_PER_DAY = 0.2
 """What a baseline's limit keeps to on the other wells."""
 
-Scores = NDArray[np.float64]
 Alarms = NDArray[np.float64]
 """Epoch seconds at which alarms are raised: when the step that raises one is closed."""
 
@@ -223,7 +222,7 @@ def _with_limit(files: list[WellFile], scores: dict[str, Scores], episode: Episo
     return found
 
 
-def _raised(file: WellFile, above: NDArray[np.bool_], episode: EpisodeConfig) -> Alarms:
+def _raised(file: WellFile, above: Mask, episode: EpisodeConfig) -> Alarms:
     """When alarms are raised by rows (N,) above a limit; a minute is known when it is over."""
     minutes = np.floor(file.times / SECONDS).astype(np.int64)
     steps = episodes(minutes, above, np.zeros(len(minutes), np.int64), episode)[:, 0]
