@@ -87,8 +87,9 @@ class Route:
         except orjson.JSONDecodeError:
             message = None
         named = message if isinstance(message, dict) else {}
-        if isinstance(named.get("readings"), list) and named["readings"] and "asset" not in named:
-            named = named["readings"][0]
+        several = named.get("readings")
+        if isinstance(several, list) and several and isinstance(several[0], dict) and "asset" not in named:
+            named = several[0]
         asset = named.get("asset") or self.sensor_assets.get(str(named.get("sensor"))) or self.asset
         return (asset.encode() if isinstance(asset, str) else None), value
 

@@ -34,8 +34,12 @@ PATTERN = "^"
 """Begins a `topic_unkeyed` that is a regular expression, as elsewhere in Kafka."""
 
 
+NOT_OURS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Raised for a record that is none of ours; it goes on as it is."""
+
+
 class _Names(msgspec.Struct, gc=False):
-    """The map from sensor to asset, and the mapping of fields."""
+    """The names in a record, or in one of its readings, that decide where it belongs."""
 
     sensor: str | None = None
     asset: str | None = None
@@ -126,7 +130,7 @@ class Repartition:
         """The asset that a record belongs to; its own key where that cannot be found out."""
         try:
             names = self._decoder.decode(value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_OURS:
             return key
         if names.asset:
             return names.asset.encode()
@@ -171,11 +175,11 @@ class Repartition:
         """Several readings in a record, by the assets that they belong to; empty where it holds no such thing."""
         try:
             found = self._array_decoder.decode(value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            each = [(self._decoder.decode(raw), raw) for raw in found.readings]
+        except NOT_OURS:
             return {}
         parts: dict[bytes | None, list[msgspec.Raw]] = {}
-        for raw in found.readings:
-            names = self._decoder.decode(raw)
+        for names, raw in each:
             asset = names.asset or found.asset
             owner = asset.encode() if asset else self._keys.get(names.sensor or "", key)
             parts.setdefault(owner, []).append(raw)

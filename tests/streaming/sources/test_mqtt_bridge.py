@@ -34,8 +34,9 @@ def test_the_asset_of_a_message_comes_from_it_or_its_topic_or_the_sensors_map_or
     assert key({}, "any", {"time": 1, "sensor": "x8", "value": 1.0}) == b"pm-1"
 
 
-def test_what_cannot_be_understood_goes_as_it_is() -> None:
-    assert Route(FieldMapping(), {}, "pm-1").record("any", b"\xff no json", 0.0) == (b"pm-1", b"\xff no json")
+@pytest.mark.parametrize("payload", [b"\xff no json", b'{"readings":[1]}', b'{"readings":[[]]}'])
+def test_what_cannot_be_understood_goes_as_it_is(payload: bytes) -> None:
+    assert Route(FieldMapping(), {}, "pm-1").record("any", payload, 0.0) == (b"pm-1", payload)
 
 
 NO_ADDRESSES = ["localhost:1883", "http://localhost", "mqtt://", "mqtt://host:port", "mqtt://user:secret@host"]

@@ -39,6 +39,7 @@ def repartition() -> Repartition:
         (b"k", b'{"time":1,"event":"break","asset":"mill"}', b"mill"),
         (b"k", b"{broken", b"k"),
         (b"k", b"\xff", b"k"),
+        (b"k", b'{"values":{"s1":' + b"[" * 5_000 + b"]" * 5_000 + b"}}", b"k"),
         (None, None, None),
     ],
 )
@@ -91,6 +92,19 @@ async def test_a_record_of_several_machines_goes_to_each_of_them_before_it_is_do
         b"mill": {"time": 1, "readings": [{"sensor": "x", "time": 2, "value": 3, "asset": "mill"}]},
     }
     assert consumer.commits[-1] == 1
+    running.cancel()
+
+
+@in_event_loop
+@pytest.mark.parametrize("item", [b"1", b'{"sensor":1}', b"[" * 5_000 + b"]" * 5_000])
+async def test_an_array_of_what_is_no_reading_goes_on_as_it_is_and_holds_up_no_other(item: bytes) -> None:
+    broker = LocalBroker()
+    array, reading = b'{"time":1,"readings":[%s]}' % item, b'{"sensor":"s1","time":1,"value":2}'
+    for value in (array, reading):
+        broker.append(SETTINGS.topic_unkeyed, value, b"old", 0)
+    running = asyncio.create_task(rekeying(broker, UnkeyedConsumer(broker)).run())
+    await settle()
+    assert [(sent.key, sent.value) for sent in broker.between(TP, 0)[0]] == [(b"old", array), (b"pump", reading)]
     running.cancel()
 
 
