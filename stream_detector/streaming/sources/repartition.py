@@ -22,6 +22,7 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import KafkaProducer, KafkaRecord, TopicPartition
 from stream_detector.streaming.clients.producer import ConfirmedProducer, Outgoing, open_producer
 from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.readers.translation import Translation
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ class Repartition:
         open_producer: Callable[[Settings], KafkaProducer] = open_producer,
     ) -> None:
         self._settings = settings
-        self._mapping = None if mapping is None or mapping.is_identity else mapping
+        self._translation = Translation(mapping)
         self._keys = {sensor: asset.encode() for sensor, asset in assets.items()}
         self._decoder = msgspec.json.Decoder(_Names)
         self._array_decoder = msgspec.json.Decoder(_Array)
@@ -163,9 +164,8 @@ class Repartition:
 
     def _rekeyed(self, record: KafkaRecord) -> list[Outgoing]:
         """The record under its asset; several where it holds readings of several assets."""
-        value, topic = record.value, self._settings.topic_readings
-        if self._mapping is not None:
-            value = self._mapping.to_message(value, record.topic, record.timestamp, record.key, record.headers)
+        topic = self._settings.topic_readings
+        value = self._translation.value(record.value, record.topic, record.timestamp, record.key, record.headers)
         by_asset = self._split(record.key, value) if b'"readings"' in (value or b"") else {}
         if by_asset:
             return [Outgoing(topic, key or b"", body) for key, body in by_asset.items()]
