@@ -73,7 +73,7 @@ MILL ?= $(or $(STREAM_DETECTOR_DATA),../shared/data)/papermill/process_data_dev.
 backtest: $(STAMP) ## does the calibrated recipe pay on the public paper-mill file (MILL=FILE)? Stress included
 	$(BIN)/trainer backtest --recipe paper-mill-calibrated --data $(MILL) --stress --json out/backtest.json --report out/backtest.html
 
-bench: $(STAMP) ## readings/s beside the client's limit, stock Faust and Quix Streams: fills docs/performance.md (half an hour)
+bench: $(STAMP) ## readings/s beside the client's limit, stock Faust, Quix and Kafka Streams: fills docs/performance.md (half an hour)
 	@test -x .venv-quix/bin/python || ($(BIN)/uv venv --quiet --python $(PYTHON) .venv-quix && VIRTUAL_ENV=$(CURDIR)/.venv-quix $(BIN)/uv pip install --quiet 'quixstreams>=3.28,<4')
 	$(BIN)/python -m benchmarks.broker.throughput --write $(BENCH)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.broker.load import Load
 from benchmarks.broker.progress import DONE, WARM
+from benchmarks.broker.streams import streams_command
 from benchmarks.broker.worker import pinned, pinned_worker
 from tests.support.paths import ROOT
 
@@ -71,19 +72,18 @@ def stock_faust(core: int, bootstrap: str, topic: str, load: Load, bundle: Path)
 
 
 def quix(core: int, bootstrap: str, topic: str, load: Load, bundle: Path) -> Figure:
-    steps = json.loads((bundle / "manifest.json").read_text())["window"]["steps"]
     script = str(ROOT / "benchmarks" / "broker" / "quix.py")
-    command = [
-        str(QUIX_PYTHON),
-        script,
-        bootstrap,
-        topic,
-        load.form,
-        str(load.exact_readings),
-        str(load.sensors),
-        str(steps),
-    ]
-    return printed_rate(core, command)
+    return printed_rate(core, [str(QUIX_PYTHON), script, *_windows_of(bootstrap, topic, load, bundle)])
+
+
+def kafka_streams(core: int, bootstrap: str, topic: str, load: Load, bundle: Path) -> Figure:
+    return printed_rate(core, [*streams_command(), *_windows_of(bootstrap, topic, load, bundle)])
+
+
+def _windows_of(bootstrap: str, topic: str, load: Load, bundle: Path) -> list[str]:
+    """The arguments of a contender that keeps windows and knows no bundle."""
+    steps = json.loads((bundle / "manifest.json").read_text())["window"]["steps"]
+    return [bootstrap, topic, load.form, str(load.exact_readings), str(load.sensors), str(steps)]
 
 
 def agent(core: int, bootstrap: str, topic: str, load: Load, bundle: Path) -> Figure:

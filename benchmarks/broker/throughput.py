@@ -3,7 +3,7 @@
     python -m benchmarks.broker.throughput [--repeats 3] [--cases readings-120s,rows-120s] [--quick] [--write]
 
 The broker has one core, the contender the other. The contenders of a case take turns, `repeats` times round; the figure
-is the median. Slow peers read a shorter topic of the same shape; one that is not installed is left out. Written:
+is the median. Slow peers read a shorter topic of the same shape; one that is not there is left out. Written:
 `benchmarks/results.json` and a table.
 """
 
@@ -22,6 +22,7 @@ from benchmarks.broker import contenders
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.contenders import ContenderError, Figure
 from benchmarks.broker.load import Load, write
+from benchmarks.broker.streams import why_no_streams
 from benchmarks.page import add_arguments, fill_page, markdown
 from tests.support.kafka import Kafka, create_topic
 
@@ -42,25 +43,34 @@ class Case:
 
 # Windows as in the recipes: 5 steps on the 2-minute grid (`paper-mill`), 30 on the 1-second grid.
 CASES = (
-    Case(Load("readings-120s", "readings", 20, 61, 120.0, 2_400_000), 5, ("stock-faust", "quix")),
-    Case(Load("rows-120s", "rows", 20, 61, 120.0, 12_000_000), 5, ("stock-faust", "quix")),
-    Case(Load("readings-1s", "readings", 20, 61, 1.0, 2_400_000), 30, ("stock-faust",)),
+    Case(Load("readings-120s", "readings", 20, 61, 120.0, 2_400_000), 5, ("stock-faust", "quix", "kafka-streams")),
+    Case(Load("rows-120s", "rows", 20, 61, 120.0, 12_000_000), 5, ("stock-faust", "quix", "kafka-streams")),
+    Case(Load("readings-1s", "readings", 20, 61, 1.0, 2_400_000), 30, ("stock-faust", "kafka-streams")),
     Case(Load("blocks", "blocks", 8, 1, 1 / 12_000, 24_000_000), 500),
     Case(Load("readings-120s-10000-assets", "readings", 10_000, 10, 120.0, 3_000_000), 5),
     Case(Load("readings-1s-10000-assets", "readings", 10_000, 10, 1.0, 4_500_000), 30),
 )
-PEERS: dict[str, tuple[Contender, int]] = {
-    # name: (how to run it, readings in its shorter topic for each reading in the full one, as a divisor)
-    "stock-faust": (contenders.stock_faust, 16),
-    "quix": (contenders.quix, 4),
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How to run one, why it cannot be run here, and by what the readings of its shorter topic are divided."""
+
+    run: Contender
+    why_not: Callable[[], str | None]
+    divisor: int
+
+
+PEERS = {
+    "stock-faust": Peer(contenders.stock_faust, lambda: None, 16),
+    "quix": Peer(contenders.quix, contenders.why_no_quix, 4),
+    "kafka-streams": Peer(contenders.kafka_streams, why_no_streams, 1),
 }
 
 
 def with_peers_here(case: Case) -> Case:
-    """The case with those of its peers that are installed."""
-    if contenders.why_no_quix() is None:
-        return case
-    return replace(case, peers=tuple(peer for peer in case.peers if peer != "quix"))
+    """The case with those of its peers that can be run."""
+    return replace(case, peers=tuple(peer for peer in case.peers if PEERS[peer].why_not() is None))
 
 
 def shorter(load: Load, divisor: int) -> Load:
@@ -72,7 +82,10 @@ def run_case(case: Case, bootstrap: str, folder: Path, repeats: int, quick: bool
     load = shorter(case.load, 8) if quick else case.load
     bundle = write_bundle(folder / case.load.name, load, case.window_steps)
     topics: dict[str, tuple[str, Load]] = {}
-    for name, divisor in {"agent": 1, **{peer: PEERS[peer][1] for peer in case.peers}}.items():
+    for name, divisor in {"agent": 1, **{peer: PEERS[peer].divisor for peer in case.peers}}.items():
+        if name != "agent" and divisor == 1:
+            topics[name] = topics["agent"]
+            continue
         its_load = shorter(load, divisor)
         topic = f"{load.name}-{name}"
         create_topic(bootstrap, topic, its_load.partitions, retention_ms="-1")
@@ -83,7 +96,7 @@ def run_case(case: Case, bootstrap: str, folder: Path, repeats: int, quick: bool
         "limit": (contenders.limit, "agent"),
         "agent": (contenders.agent, "agent"),
     }
-    runners |= {peer: (PEERS[peer][0], peer) for peer in case.peers}
+    runners |= {peer: (PEERS[peer].run, peer) for peer in case.peers}
     figures: dict[str, list[Figure]] = {name: [] for name in runners}
     for round_number in range(repeats):
         for name, (runner, topic_of) in runners.items():
@@ -112,6 +125,7 @@ def results_of(case: Case, figures: dict[str, list[Figure]]) -> list[dict[str, A
                 "ratio_to_limit": ratio(median, "limit"),
                 "ratio_to_stock_faust": ratio(median, "stock-faust"),
                 "ratio_to_quix": ratio(median, "quix"),
+                "ratio_to_kafka_streams": ratio(median, "kafka-streams"),
                 "rounds": [round(value) for value in rates[name]],
             }
         )
@@ -123,12 +137,16 @@ def results_of(case: Case, figures: dict[str, list[Figure]]) -> list[dict[str, A
 
 def table(lines: list[dict[str, Any]]) -> str:
     """The lines of results.json as the page shows them."""
-    ratios = ("ratio_to_limit", "ratio_to_stock_faust", "ratio_to_quix")
+    ratios = ("ratio_to_limit", "ratio_to_kafka_streams", "ratio_to_quix", "ratio_to_stock_faust")
     rows = [
-        (line["case"], f"{line['readings_per_s']:,}", *("" if line[ratio] is None else line[ratio] for ratio in ratios))
+        (
+            line["case"],
+            f"{line['readings_per_s']:,}",
+            *("" if line.get(ratio) is None else line[ratio] for ratio in ratios),
+        )
         for line in lines
     ]
-    return markdown(("case", "readings/s", "/ limit", "/ stock Faust", "/ Quix"), rows)
+    return markdown(("case", "readings/s", "/ limit", "/ Kafka Streams", "/ Quix", "/ stock Faust"), rows)
 
 
 def run_cases(
@@ -163,9 +181,10 @@ def main() -> int:
     unknown = sorted(set(wanted) - {case.load.name for case in CASES})
     if unknown:
         parser.error(f"no case named {', '.join(unknown)}; there are {', '.join(case.load.name for case in CASES)}")
-    reason = contenders.why_no_quix()
-    if reason is not None:
-        print(f"Quix Streams is left out: {reason}", file=sys.stderr, flush=True)
+    for name, peer in PEERS.items():
+        reason = peer.why_not()
+        if reason is not None:
+            print(f"{name} is left out: {reason}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="stream-detector-bench-") as folder:
         try:
             lines = run_cases(wanted, Path(folder), arguments.repeats, arguments.quick, arguments.json)

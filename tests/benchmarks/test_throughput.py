@@ -9,12 +9,15 @@ from benchmarks.broker.contenders import ContenderError
 from benchmarks.broker.throughput import CASES, main, with_peers_here
 
 
-def test_a_peer_that_is_not_installed_is_left_out_and_the_others_stay(
+def test_a_peer_that_is_not_here_is_left_out_and_the_others_stay(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(contenders, "QUIX_PYTHON", tmp_path / "python")
+    monkeypatch.setattr("benchmarks.broker.streams.shutil.which", lambda _: None)
     assert with_peers_here(CASES[0]).peers == ("stock-faust",)
     (tmp_path / "python").touch()
+    assert with_peers_here(CASES[0]).peers == ("stock-faust", "quix")
+    monkeypatch.setattr("benchmarks.broker.streams.shutil.which", lambda name: f"/usr/bin/{name}")
     assert with_peers_here(CASES[0]) == CASES[0]
 
 

@@ -22,11 +22,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from tests.support import maven
 from tests.support.paths import ROOT
 
 Answer = TypeVar("Answer")
 
 POM = ROOT / "deploy" / "kafka" / "pom.xml"
+JARS = "jars"
 START_SECONDS = 180.0
 PR_SET_PDEATHSIG = 1
 
@@ -51,34 +53,7 @@ def why_no_kafka() -> str | None:
     """The reason why no broker can be started here, or None."""
     if shutil.which("java") is None:
         return "no `java` on PATH: a real Kafka broker needs Java 17 or newer (Debian: openjdk-17-jre-headless)"
-    if shutil.which("mvn") is None and not any(_jar_folder().glob("kafka_*.jar")):
-        return "no `mvn` on PATH: Maven resolves the broker's jars (Debian: maven)"
-    return None
-
-
-def _jar_folder() -> Path:
-    return ROOT / ".kafka" / "jars"
-
-
-def class_path() -> str:
-    """The jars of Apache Kafka, resolved through Maven where they are not in `.kafka/` yet.
-
-    Raises:
-        RuntimeError: Maven could not resolve them; the message holds its output.
-    """
-    folder = _jar_folder()
-    if not any(folder.glob("kafka_*.jar")):
-        # A folder of its own, renamed when whole: parallel test runs do not see half of the jars.
-        partial = folder.with_name(f"jars-{os.getpid()}")
-        command = ["mvn", "-B", "-q", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"Maven could not resolve Apache Kafka: {' '.join(command)}\n{done.stdout}{done.stderr}")
-        try:
-            partial.rename(folder)
-        except OSError:
-            shutil.rmtree(partial)
-    return f"{folder}/*"
+    return maven.why_no_jars(JARS)
 
 
 def free_port() -> int:
@@ -356,7 +331,7 @@ async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 15.0
 
 def _java(main_class: str, *arguments: str) -> list[str]:
     options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
-    return ["java", *options, "-cp", class_path(), main_class, *arguments]
+    return ["java", *options, "-cp", maven.class_path(JARS, POM), main_class, *arguments]
 
 
 def _end_with_parent() -> None:
