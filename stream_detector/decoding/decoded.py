@@ -131,27 +131,27 @@ class Collector:
         )
 
 
-def merged(readings: Decoded, others: Decoded) -> Decoded:
+def merged(plain: Decoded, others: Decoded) -> Decoded:
     """Joins two parts of a batch, in the order of the batch."""
-    index = np.concatenate([readings.index, others.index])
+    index = np.concatenate([plain.index, others.index])
     order = np.argsort(index, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    record = rank[np.concatenate([readings.record, others.record + len(readings.index)])]
+    record = rank[np.concatenate([plain.record, others.record + len(plain.index)])]
     by_record = np.argsort(record, kind="stable")
-    assets = readings.asset + others.asset
+    assets = plain.asset + others.asset
     return Decoded(
         index=index[order],
         asset=[assets[place] for place in order],
-        last_time=np.concatenate([readings.last_time, others.last_time])[order],
+        last_time=np.concatenate([plain.last_time, others.last_time])[order],
         record=record[by_record],
-        sensor=np.concatenate([readings.sensor, others.sensor])[by_record],
-        time=np.concatenate([readings.time, others.time])[by_record],
-        value=np.concatenate([readings.value, others.value])[by_record],
-        rejects=readings.rejects + others.rejects,
-        rows=others.rows,
+        sensor=np.concatenate([plain.sensor, others.sensor])[by_record],
+        time=np.concatenate([plain.time, others.time])[by_record],
+        value=np.concatenate([plain.value, others.value])[by_record],
+        rejects=plain.rejects + others.rejects,
+        rows=plain.rows + others.rows,
         blocks=others.blocks,
         events=others.events,
-        missing=readings.missing + others.missing,
-        unknown=readings.unknown.plus(others.unknown),
+        missing=plain.missing + others.missing,
+        unknown=plain.unknown.plus(others.unknown),
     )

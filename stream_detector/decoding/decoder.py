@@ -29,7 +29,8 @@ from stream_detector.decoding.decoded import (
     merged,
 )
 from stream_detector.decoding.event_times import LATEST, EventTimes
-from stream_detector.decoding.fast_readings import FastReadings
+from stream_detector.decoding.fast_readings import FastForm, FastReadings
+from stream_detector.decoding.fast_rows import FastRows
 from stream_detector.decoding.glance import Glancer
 from stream_detector.decoding.notes import Notes
 from stream_detector.decoding.record_formats import AnyRecord, RecordReader, StrictRecord, loose_record, size_of
@@ -54,7 +55,8 @@ class Decoder:
         """
         self._sensors = {name: index for index, name in enumerate(sensors)}
         self._policies = policies
-        self._plain_reader = FastReadings(sensors)
+        self._fast_rows = FastRows()
+        self._fast_forms: tuple[FastForm, ...] = (FastReadings(sensors), self._fast_rows)
         self._reader = RecordReader(self._sensors, block_step_seconds)
         self._decode = msgspec.json.Decoder(StrictRecord).decode
         self._times = EventTimes()
@@ -72,23 +74,32 @@ class Decoder:
         slots: of keys whose assets are known; where they are all, the slots are told instead of the assets.
         """
         notes, places = Notes(self._policies), np.arange(len(values))
-        found = self._plain_reader.parse(values)
+        found = self._parsed(values)
         if found is None:
             rest = self._glancer.others(keys, values, notes)
             if len(rest) < len(values):
                 keys, values, places = [keys[at] for at in rest], [values[at] for at in rest], np.array(rest, np.int64)
-                found = self._plain_reader.parse(values)
+                found = self._parsed(values)
             if found is None:
                 return notes.write_to(self._decode_any(keys, values, places, notes))
-        messages, odd = found
+        form, messages, odd = found
         if not odd:
-            decoded = self._plain_or_none(keys, messages, places, slots)
+            decoded = self._plain_or_none(form, keys, messages, places, notes, slots)
             if decoded is not None:
                 return notes.write_to(decoded)
-        return notes.write_to(self._decode_most(keys, values, messages, odd, places, notes))
+        return notes.write_to(self._decode_most(form, keys, values, messages, odd, places, notes))
+
+    def _parsed(self, values: Sequence[bytes | None]) -> tuple[FastForm, list[Any], list[int]] | None:
+        """The form that nearly all records have, those that have it, and the places of the others."""
+        for form in self._fast_forms:
+            found = form.parse(values)
+            if found is not None:
+                return form, *found
+        return None
 
     def _decode_most(
         self,
+        form: FastForm,
         keys: Sequence[bytes | None],
         values: Sequence[bytes | None],
         messages: list[Any],
@@ -96,12 +107,12 @@ class Decoder:
         places: NDArray[np.int64],
         notes: Notes,
     ) -> Decoded:
-        """Nearly all are plain readings, parsed as `messages`; the values at `odd` are something else."""
+        """Nearly all are of one form, parsed as `messages`; the values at `odd` are something else."""
         known, strangers = self._assets.known, self._assets.strangers
         plain, rest = [], list(odd)
         for at, message in zip(_without(odd, len(values)), messages, strict=True):
             if keys[at] in strangers:
-                notes.unknown_asset(int(places[at]), keys[at], 1)
+                notes.unknown_asset(int(places[at]), keys[at], form.size)
             elif keys[at] in known and self._times.is_fine(message.time):
                 plain.append((at, message))
             else:
@@ -111,18 +122,22 @@ class Decoder:
         if not plain:
             return others
         taken = [at for at, _ in plain]
-        readings = self._plain_or_none([keys[at] for at in taken], [message for _, message in plain], places[taken])
-        assert readings is not None  # what was odd is among the others
-        return merged(readings, others)
+        found = self._plain_or_none(
+            form, [keys[at] for at in taken], [message for _, message in plain], places[taken], notes
+        )
+        assert found is not None  # what was odd is among the others
+        return merged(found, others)
 
     def _plain_or_none(
         self,
+        form: FastForm,
         keys: Sequence[bytes | None],
         messages: list[Any],
         index: NDArray[np.int64],
+        notes: Notes,
         slots: Mapping[bytes | None, int] | None = None,
     ) -> Decoded | None:
-        """Nothing but good readings; None where one has no time or asset that we may use."""
+        """Nothing but good records of the form; None where one has no time or asset that we may use."""
         time = self._times.all_or_none([message.time for message in messages])
         if time is None:
             return None
@@ -130,9 +145,9 @@ class Decoder:
         assets = [] if slot is not None else self._assets.all_or_none(keys)
         if assets is None:
             return None
-        sensor = self._plain_reader.sensors(messages)
-        value = np.array([message.value for message in messages], np.float64)
-        return Decoded(index, assets, time, np.arange(len(messages)), sensor, time, value, slot=slot)
+        cells = form.cells(messages, index, notes)
+        at = time[cells.record]
+        return Decoded(index, assets, time, cells.record, cells.sensor, at, cells.value, rows=cells.rows, slot=slot)
 
     def _decode_any(
         self,
@@ -189,7 +204,7 @@ class Decoder:
         index: NDArray[np.int64],
         messages: list[AnyRecord],
         times: list[str | float],
-        names: Sequence[Name],
+        owners: Sequence[Name],
         notes: Notes,
     ) -> Decoded | None:
         """Nothing but good rows of the same names; None where there is anything else."""
@@ -197,19 +212,21 @@ class Decoder:
         if set(map(type, values)) != {dict} or {message.value for message in messages} != {msgspec.UNSET}:
             return None
         layouts = set(map(tuple, values))
-        layout = self._reader.layout(layouts.pop())
+        names = layouts.pop()
+        layout = self._reader.layout(names)
         if layouts or not len(layout.sensors):
             return None
         rows: Iterable[Any] = map(dict.values, values)
-        cells = map(layout.known, map(list, rows)) if layout.unknown else rows
+        cells = rows if layout.as_it_stands else map(layout.known, map(list, rows))
         # One conversion for all: None becomes NaN.
-        converted = self._convert_or_none(list(chain.from_iterable(cells)), times, names)
+        converted = self._convert_or_none(list(chain.from_iterable(cells)), times, owners)
         if converted is None:
             return None
         value, time, assets = converted
         if layout.unknown:
             for place in index.tolist():
                 notes.unknown_sensors(place, layout.unknown)
+        self._fast_rows.expect(names, layout)
         record = np.repeat(np.arange(len(messages)), len(layout.sensors))
         sensor = np.tile(layout.sensors, len(messages))
         return Decoded(index, assets, time, record, sensor, time[record], value, rows=len(messages))

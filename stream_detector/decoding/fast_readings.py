@@ -1,14 +1,44 @@
 """Parses the commonest record by far, a reading of a known sensor with known fields; any other record is left over."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.decoding.notes import Notes
+
 FEW_OTHERS, OTHERS_PART = 8, 8
 """Above this many other records, and above one in so many, a batch is not taken for plain readings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Columns (N,) of records: the number of the record, the sensor's index, the value (NaN: missing); and how many of
+    the records are rows."""
+
+    record: NDArray[np.int64]
+    sensor: NDArray[np.int64]
+    value: NDArray[np.float64]
+    rows: int = 0
+
+
+class FastForm(Protocol):
+    """Parses records of one form, each into an object with a `time`.
+
+    Attributes:
+        size: readings in a record.
+    """
+
+    size: int
+
+    def parse(self, values: Sequence[bytes | None]) -> tuple[list[Any], list[int]] | None:
+        """The records of the form, and the places of all others; None where those are many."""
+
+    def cells(self, messages: list[Any], index: NDArray[np.int64], notes: Notes) -> Cells:
+        """What is in the records; `index`: their places in the batch."""
 
 
 class FastReadings:
@@ -17,6 +47,8 @@ class FastReadings:
     Nothing but `sensor`, `time`, `value` and a good `quality` may be in them, so none of the columns of the other forms
     has to be asked for. The parser finds the sensor without making a text of it.
     """
+
+    size = 1
 
     def __init__(self, sensors: Sequence[str]) -> None:
         fields: list[Any] = [
@@ -33,9 +65,11 @@ class FastReadings:
         """The plain readings, and the places of all other records; None where those are many."""
         return parse_most(self._decode, values)
 
-    def sensors(self, messages: list[Any]) -> NDArray[np.int64]:
-        """(N,) index of the sensor of each."""
-        return np.fromiter(map(self._sensor, [message.sensor for message in messages]), np.int64, len(messages))
+    def cells(self, messages: list[Any], index: NDArray[np.int64], notes: Notes) -> Cells:  # noqa: ARG002
+        """What is in the readings."""
+        count = len(messages)
+        sensor = np.fromiter(map(self._sensor, [message.sensor for message in messages]), np.int64, count)
+        return Cells(np.arange(count), sensor, np.array([message.value for message in messages], np.float64))
 
 
 def parse_most(decode: Callable[[Any], Any], values: Sequence[bytes | None]) -> tuple[list[Any], list[int]] | None:

@@ -36,11 +36,16 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Of a row: its known sensors, where they stand in it, and the other names."""
+    """Of a row: its known sensors in ascending order, where they stand in it, and the other names. `as_it_stands`:
+    there are no others, and the row has that order.
+
+    One order for all rows, so that what follows cannot depend on the order that a sender chose.
+    """
 
     sensors: NDArray[np.int64]
     places: list[int]
     unknown: list[str]
+    as_it_stands: bool
 
     def known(self, cells: list[Any]) -> list[Any]:
         """The cells of the known sensors."""
@@ -143,10 +148,11 @@ class RecordReader:
         if found is None:
             if len(self._layouts) >= CACHED_LAYOUTS:
                 self._layouts.clear()
-            places = [place for place, name in enumerate(names) if name in self._sensors]
-            sensors = np.array([self._sensors[names[place]] for place in places], np.int64)
+            known = sorted((self._sensors[name], place) for place, name in enumerate(names) if name in self._sensors)
+            sensors = np.array([sensor for sensor, _ in known], np.int64)
+            places = [place for _, place in known]
             unknown = [name for name in names if name not in self._sensors]
-            found = self._layouts[names] = Layout(sensors, places, unknown)
+            found = self._layouts[names] = Layout(sensors, places, unknown, places == list(range(len(names))))
         return found
 
     def item(self, item: Item) -> tuple[int | None, float | None, str | None]:
@@ -165,7 +171,7 @@ class RecordReader:
     def _row(self, values: dict[str, Any], *, checked: bool) -> Found:
         layout = self.layout(tuple(values))
         cells = list(values.values())
-        if layout.unknown:
+        if not layout.as_it_stands:
             cells = layout.known(cells)
         numbers, missing = _numbers(cells, checked=checked)
         return Found(ROW, layout.sensors, numbers, unknown=layout.unknown, missing=missing)

@@ -298,23 +298,42 @@ _ODD: list[bytes | None] = [
 ]  # fmt: skip
 
 
+_FORMS: list[dict[str, Any]] = [
+    {"sensor": "x1", "value": 1 / 7},
+    {"values": {"x1": 0.1, "x2": None}},
+    {"values": {"x2": 3, "x1": 7.5}},
+    {"values": {"x2": 3}},
+    {"values": {"y": "on", "x1": 7.5, "z": [1, {"x2": 2}]}},
+    {"values": {"x1": 7.5, "x2": 1}, "unit": "C"},
+]
+"""What plain records of a batch are like, and those of the batch before it."""
+
+
 @settings(max_examples=examples(300))
 @given(
     st.lists(st.tuples(st.integers(0, 999), st.sampled_from(_KEYS), st.sampled_from(_ODD)), max_size=40),
     st.sampled_from([0, 30, 970, 1000]),
     st.builds(UnknownPolicies, st.sampled_from(["ignore", "dead-letter"]), st.sampled_from(["ignore", "dead-letter"])),
+    st.sampled_from(_FORMS),
+    st.sampled_from(_FORMS),
 )
-def test_plain_readings_on_their_short_way_are_what_they_are_on_the_long_one(
-    drawn: list[tuple[int, bytes | None, bytes | None]], odd_per_mille: int, policies: UnknownPolicies
+def test_what_is_plain_on_its_short_way_is_what_it_is_on_the_long_one(
+    drawn: list[tuple[int, bytes | None, bytes | None]],
+    odd_per_mille: int,
+    policies: UnknownPolicies,
+    form: dict[str, Any],
+    form_before: dict[str, Any],
 ) -> None:
     records: list[tuple[bytes | None, bytes | None]] = [
         (key if number < odd_per_mille else b"m1", odd)
         if number < odd_per_mille
-        else (b"m%d" % (number % 3), orjson.dumps({"sensor": "x1", "time": 1.5e9 + number, "value": number / 7}))
+        else (b"m%d" % (number % 3), orjson.dumps({**form, "time": 1.5e9 + number}))
         for number, key, odd in drawn
     ]
     keys, values = [key for key, _ in records], [value for _, value in records]
-    short = Decoder(SENSORS, "m*", None, policies).decode(keys, values)
+    decoder = Decoder(SENSORS, "m*", None, policies)
+    decoder.decode([b"m1"] * 3, [orjson.dumps({**form_before, "time": 1.5e9})] * 3)
+    short = decoder.decode(keys, values)
     notes = Notes(policies)
     long = notes.write_to(Decoder(SENSORS, "m*", None, policies)._decode_any(keys, values, np.arange(len(keys)), notes))
     for column in ("index", "last_time", "record", "sensor", "time", "value"):

@@ -1,0 +1,71 @@
+"""Parses rows that have the names of rows before them; any other record is left over.
+
+The rows of a topic look alike, so a record type with a field for each of their names parses them in half the time of
+one that makes a dictionary of each.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec.structs import astuple
+from numpy.typing import NDArray
+
+from stream_detector.decoding.fast_readings import Cells, parse_most
+from stream_detector.decoding.notes import Notes
+from stream_detector.decoding.record_formats import Layout
+
+REMEMBERED = 100
+"""Layouts whose record types are kept: an asset of each kind may send another one."""
+
+
+class FastRows:
+    """Parses rows of the layout that it was told last."""
+
+    def __init__(self) -> None:
+        self._decoders: dict[tuple[str, ...], Callable[[Any], Any]] = {}
+        self._layout: Layout | None = None
+        self._decode: Callable[[Any], Any] | None = None
+        self.size = 0
+
+    def expect(self, names: tuple[str, ...], layout: Layout) -> None:
+        """From now on rows have these names, of which `layout` says the known ones."""
+        decode = self._decoders.get(names)
+        if decode is None:
+            if len(self._decoders) >= REMEMBERED:
+                self._decoders.clear()
+            decode = self._decoders[names] = _decoder(layout.known(list(names)), layout.unknown)
+        self._layout, self._decode, self.size = layout, decode, len(names)
+
+    def parse(self, values: Sequence[bytes | None]) -> tuple[list[Any], list[int]] | None:
+        """The rows, and the places of all other records; None where those are many."""
+        return None if self._decode is None else parse_most(self._decode, values)
+
+    def cells(self, messages: list[Any], index: NDArray[np.int64], notes: Notes) -> Cells:
+        """What is in the rows at `index` of the batch. Unknown names are noted."""
+        assert self._layout is not None
+        layout = self._layout
+        rows = map(astuple, [message.values for message in messages])
+        if layout.unknown:
+            rows = map(itemgetter(slice(len(layout.sensors))), rows)
+            for place in index.tolist():
+                notes.unknown_sensors(place, layout.unknown)
+        value = np.array(list(chain.from_iterable(rows)), np.float64)  # None becomes NaN
+        record = np.repeat(np.arange(len(messages)), len(layout.sensors))
+        return Cells(record, np.tile(layout.sensors, len(messages)), value, rows=len(messages))
+
+
+def _decoder(known: Sequence[str], unknown: Sequence[str]) -> Callable[[Any], Any]:
+    """Of records with a time and values of these names, all of them and no others; the unknown ones hold anything."""
+    names = [*known, *unknown]
+    kinds: list[Any] = [float | None] * len(known) + [msgspec.Raw] * len(unknown)
+    fields = [(f"f{place}", kind) for place, kind in enumerate(kinds)]
+    rename = {f"f{place}": name for place, name in enumerate(names)}
+    values = msgspec.defstruct("RowValues", fields, rename=rename, gc=False, forbid_unknown_fields=True)
+    row = msgspec.defstruct(
+        "PlainRow", [("time", str | float), ("values", values)], gc=False, forbid_unknown_fields=True
+    )
+    return msgspec.json.Decoder(row).decode
