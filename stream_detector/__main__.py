@@ -1,8 +1,8 @@
 """The command line: `stream-detector COMMAND` or `python -m stream_detector COMMAND`.
 
 A command is a module in `stream_detector/commands/` (its name with dashes) that defines `command`, a function with
-typer annotations whose docstring is the help text. Heavy imports belong inside that function: `--help` imports every
-module.
+typer annotations whose docstring is the help text, or `app`, a typer application with commands of its own. Heavy
+imports belong inside those functions: `--help` imports every module.
 
 Exit codes: 0 fine, 1 the answer is no, 2 usage, 70 a fault of our own, 75 stalled (start again), 130 interrupted.
 """
@@ -30,6 +30,7 @@ COMMANDS = (
     "mqtt-bridge",
     "audit",
     "check-bundle",
+    "bundles",
     "doctor",
     "schemas",
 )
@@ -49,6 +50,8 @@ class _LazyGroup(typer.core.TyperGroup):
         gc.disable()
         module = importlib.import_module(_module_name(cmd_name))
         gc.enable()
+        if hasattr(module, "app"):
+            return typer.main.get_command(module.app)
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         single.command(name=cmd_name, epilog=getattr(module, "EPILOG", None))(module.command)
         return typer.main.get_command(single)

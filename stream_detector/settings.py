@@ -83,7 +83,10 @@ class Settings(EnvironmentSettings):
 
     console_ledger_days: float = setting(365.0, "how far back the console's ledger reaches (event time)", "d", gt=0)
 
-    bundle: Path | None = setting(None, "folder of the bundle, where `--bundle` does not name it")
+    bundle: Path | None = setting(
+        None, "folder of the bundle, or REGISTRY/ID or REGISTRY/ALIAS, where `--bundle` does not name it"
+    )
+    registry: Path | None = setting(None, "folder of the registry of bundles, where `--registry` does not name it")
     bundle_public_key_file: Path | None = setting(
         None, "Ed25519 public key (PEM); with it unsigned bundles are refused"
     )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stream_detector.bundle import files
 from stream_detector.bundle.files import Arrays
 from stream_detector.bundle.manifest import Manifest, parse, seal
+from stream_detector.bundle.registry import bundle_folder, is_registry, registered_id
 from stream_detector.bundle.score_fingerprint import score_fingerprint
 from stream_detector.bundle.signature import sign, verify
 from stream_detector.detection.head.calibrated_head import build_head
@@ -52,12 +53,12 @@ class Bundle:
 
 
 def load_bundle(path: str | os.PathLike[str], public_key: bytes | None = None) -> Bundle:
-    """Read and check the bundle in the folder `path`.
+    """Read and check the bundle in the folder `path`, or the one that `REGISTRY/ID` or `REGISTRY/ALIAS` stands for.
 
     public_key: Ed25519, 32 raw bytes or PEM; given one, a bundle without a valid signature by it is refused.
     Raises BundleError, which names the file and what is wrong with it.
     """
-    folder = Path(path)
+    folder = bundle_folder(Path(path))
     present = files.list_folder(folder)
     text = files.read_file(folder, files.MANIFEST)
     if public_key is not None:
@@ -65,6 +66,11 @@ def load_bundle(path: str | os.PathLike[str], public_key: bytes | None = None) -
             raise BundleError(f"{folder} is not signed, and a signature is demanded; `trainer sign` writes one")
         verify(text, files.read_file(folder, files.SIGNATURE), public_key)
     manifest = parse(text)
+    registered = registered_id(folder)
+    if registered not in (None, manifest.bundle_id):
+        raise BundleError(
+            f"{folder} holds bundle {manifest.bundle_id}, not {registered}: the registry was changed by hand"
+        )
     contents = files.read_hashed(folder, present, manifest.files)
     arrays = {name: files.unpack(name, content) for name, content in contents.items()}
     _require_probe(manifest, arrays[files.PROBE])
@@ -146,6 +152,8 @@ def write_bundle(
 def require_place(path: str | os.PathLike[str]) -> None:
     """UsageError unless a bundle may be written to `path`: nothing is there, an empty folder, or a bundle."""
     folder = Path(path)
+    if registered_id(folder) is not None or is_registry(folder.parent):
+        raise UsageError(f"{folder} lies in a registry, where nothing changes; write elsewhere and add the bundle")
     if not folder.exists():
         return
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {"a file"}
@@ -156,8 +164,11 @@ def require_place(path: str | os.PathLike[str]) -> None:
 def sign_bundle(path: str | os.PathLike[str], private_key: bytes) -> None:
     """Check the bundle and write its signature beside the manifest; private_key: Ed25519, 32 raw bytes or PEM."""
     load_bundle(path)
-    signature = sign(files.read_file(Path(path), files.MANIFEST), private_key)
-    Path(path, files.SIGNATURE).write_bytes(signature)
+    folder = bundle_folder(Path(path))
+    if registered_id(folder) is not None:
+        raise UsageError(f"{folder} lies in a registry, where nothing changes; sign the bundle and add it again")
+    signature = sign(files.read_file(folder, files.MANIFEST), private_key)
+    (folder / files.SIGNATURE).write_bytes(signature)
 
 
 def _probe(windows: FloatArray, scored: ScoredWindows) -> Arrays:

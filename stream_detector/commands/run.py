@@ -40,7 +40,7 @@ MOST_SECONDS_TO_END = 14.0
 
 
 def command(
-    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle, as `trainer fit` wrote it.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle, or REGISTRY/ID or REGISTRY/ALIAS.")] = None,
     bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT, separated by commas.")] = None,
     group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
     instance: Annotated[str | None, typer.Option(help="Stable name of this worker: quick restarts.")] = None,

@@ -1,0 +1,84 @@
+"""An append-only file of JSON lines: who did what when. Each line carries the hash of the one before it.
+
+A line that was changed, taken out or put in breaks the chain. What a crash left half written at the end was never
+acknowledged: readers pass it over, and the next writer cuts it off.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from stream_detector.errors import BundleError, UsageError
+
+BEFORE = "before"
+"""Key of the hash of the line before; empty in the first line."""
+
+DIGITS = 16
+
+
+def append(path: Path, entry: Mapping[str, Any]) -> None:
+    """Add one line and have it on the disk before returning; writers of several processes wait for each other.
+
+    Raises:
+        BundleError: the chain is broken.
+        UsageError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            whole = _whole_lines(file.read())
+            _parse(path, whole)
+            file.truncate(sum(map(len, whole)))
+            line = {**entry, BEFORE: _digest(whole[-1]) if whole else ""}
+            file.write(orjson.dumps(line, option=orjson.OPT_SORT_KEYS) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All entries, oldest first; none where there is no such file.
+
+    Raises:
+        BundleError: the file cannot be read, or the chain is broken; the message names the line.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
+    return _parse(path, _whole_lines(content))
+
+
+def _whole_lines(content: bytes) -> list[bytes]:
+    return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _parse(path: Path, lines: list[bytes]) -> list[dict[str, Any]]:
+    entries, before = [], ""
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            entry = None
+        if not isinstance(entry, dict) or entry.pop(BEFORE, None) != before:
+            raise BundleError(
+                f"line {number} of {path} does not follow from the lines before it: the record was changed by hand; "
+                "restore the file from a backup"
+            )
+        entries.append(entry)
+        before = _digest(line)
+    return entries
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()[:DIGITS]

@@ -1,0 +1,220 @@
+"""A registry of bundles: a folder in which each bundle lies under its id and never changes. See docs/bundle.md.
+
+    registry.json               says that this is a registry
+    bundles/ID/                 the bundle; ID is a hash of its content
+    records/ID.jsonl            what happened to it: who, when, from which data, with which verdict (append-only)
+    aliases/NAME.jsonl          which bundle a name stands for, since when, by whom, why (append-only; the last counts)
+
+A bundle is named by its path, by `REGISTRY/ID`, by a part of the id from its beginning, or by `REGISTRY/ALIAS`.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import orjson
+from pydantic import Field, ValidationError
+
+from stream_detector.bundle import journal
+from stream_detector.bundle.manifest import ID_DIGITS
+from stream_detector.detection.config import Config
+from stream_detector.errors import BundleError, UsageError, in_words
+
+MARKER = "registry.json"
+FORMAT = 1
+SHORTEST_PREFIX = 4
+
+ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
+PREFIX = re.compile(rf"[0-9a-f]{{{SHORTEST_PREFIX},{ID_DIGITS}}}")
+ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,62}")
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+class Record(Config):
+    """One line of a bundle's record. `verdict`: what a comparison or a backtest found, as it was given."""
+
+    at: str
+    who: str
+    what: Literal["added", "judged", "signed"]
+    manifest_sha256: str = ""
+    data: dict[str, Any] = Field(default={})
+    verdict: dict[str, Any] = Field(default={})
+    note: str = ""
+
+
+class AliasChange(Config):
+    """One line of an alias: from now on the name stands for this bundle."""
+
+    at: str
+    who: str
+    what: Literal["promoted", "rolled back"]
+    bundle: str
+    why: str = ""
+
+
+class Registry:
+    """The registry in a folder; nothing is cached, for others write to it too."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises UsageError unless `folder` is a registry of this format."""
+        self.folder = folder
+        try:
+            found = orjson.loads((folder / MARKER).read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            raise UsageError(
+                f"{folder} is no registry of bundles (no {MARKER} can be read in it); "
+                "`stream-detector bundles add BUNDLE --registry DIR` begins one"
+            ) from None
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise UsageError(f"{folder / MARKER}: format {FORMAT} is wanted; another version wrote this registry")
+
+    @classmethod
+    def create(cls, folder: Path) -> "Registry":
+        """The registry in `folder`, begun where there is none; UsageError where something else lies there."""
+        if not is_registry(folder):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                if any(folder.iterdir()):
+                    raise UsageError(f"{folder} holds something else than a registry of bundles; name an empty folder")
+                (folder / MARKER).write_bytes(orjson.dumps({"format": FORMAT}) + b"\n")
+            except OSError as error:
+                raise UsageError(f"no registry can be made at {folder}: {error.strerror or error}") from None
+        return cls(folder)
+
+    def ids(self) -> list[str]:
+        """Ids of all bundles, sorted."""
+        try:
+            return sorted(name for name in os.listdir(self.folder / "bundles") if ID.fullmatch(name))
+        except FileNotFoundError:
+            return []
+
+    def folder_of(self, bundle_id: str) -> Path:
+        """Where a bundle lies, or would lie."""
+        return self.folder / "bundles" / bundle_id
+
+    def resolve(self, reference: str) -> str:
+        """The id that an alias, an id or the beginning of one stands for.
+
+        Raises:
+            BundleError: it stands for none, or for several.
+        """
+        changes = self.changes(reference) if ALIAS.fullmatch(reference) else []
+        if changes:
+            return changes[-1].bundle
+        ids = self.ids()
+        found = [name for name in ids if PREFIX.fullmatch(reference) and name.startswith(reference)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BundleError(f"{reference!r} stands for {len(found)} bundles of {self.folder}: {', '.join(found[:5])}")
+        raise BundleError(
+            f"{self.folder} holds no bundle {reference!r}: {len(ids)} bundles, "
+            f"aliases {', '.join(self.aliases()) or 'none'}; `stream-detector bundles list` shows them"
+        )
+
+    def records(self, bundle_id: str) -> list[Record]:
+        """What happened to a bundle, oldest first."""
+        path = self.folder / "records" / f"{bundle_id}.jsonl"
+        return [_checked(Record, entry, path) for entry in journal.read(path)]
+
+    def record(self, bundle_id: str, record: Record) -> None:
+        """Write down what happened to a bundle."""
+        journal.append(self.folder / "records" / f"{bundle_id}.jsonl", record.model_dump(mode="json"))
+
+    def aliases(self) -> dict[str, AliasChange]:
+        """{alias: what it stands for now}, sorted."""
+        try:
+            names = sorted(Path(name).stem for name in os.listdir(self.folder / "aliases") if name.endswith(".jsonl"))
+        except FileNotFoundError:
+            return {}
+        return {name: changes[-1] for name in names if (changes := self.changes(name))}
+
+    def changes(self, alias: str) -> list[AliasChange]:
+        """What an alias stood for, oldest first; empty where there is no such alias."""
+        path = self._alias_file(alias)
+        return [_checked(AliasChange, entry, path) for entry in journal.read(path)]
+
+    def promote(self, alias: str, bundle_id: str, at: str, who: str, why: str = "") -> bool:
+        """From now on the alias stands for the bundle; False where it does already, and nothing is written.
+
+        Raises:
+            UsageError: the alias is no name for one, or cannot be written.
+            BundleError: the registry does not hold the bundle.
+        """
+        if not ALIAS.fullmatch(alias) or PREFIX.fullmatch(alias):
+            raise UsageError(
+                f"alias {alias!r}: wanted is a small letter, then small letters, digits, dots or dashes, "
+                "and nothing that could be an id (digits and a to f alone)"
+            )
+        if bundle_id not in self.ids():
+            raise BundleError(f"{self.folder} does not hold bundle {bundle_id}; `stream-detector bundles add` it first")
+        changes = self.changes(alias)
+        if changes and changes[-1].bundle == bundle_id:
+            return False
+        self._change(alias, AliasChange(at=at, who=who, what="promoted", bundle=bundle_id, why=why))
+        return True
+
+    def roll_back(self, alias: str, at: str, who: str, why: str = "") -> AliasChange:
+        """The alias stands again for what it stood for before the last promotion that is not rolled back yet.
+
+        Raises:
+            BundleError: there is nothing to go back to.
+        """
+        before = held(self.changes(alias))
+        if len(before) < 2:
+            raise BundleError(f"alias {alias!r} of {self.folder} stood for nothing before; promote a bundle instead")
+        change = AliasChange(at=at, who=who, what="rolled back", bundle=before[-2], why=why)
+        self._change(alias, change)
+        return change
+
+    def _change(self, alias: str, change: AliasChange) -> None:
+        journal.append(self._alias_file(alias), change.model_dump(mode="json"))
+
+    def _alias_file(self, alias: str) -> Path:
+        return self.folder / "aliases" / f"{alias}.jsonl"
+
+
+def held(changes: Sequence[AliasChange]) -> list[str]:
+    """The bundles that promotions put one upon another and no rollback took away; the last one counts now."""
+    stack: list[str] = []
+    for change in changes:
+        if change.what == "rolled back":
+            stack.pop()
+        else:
+            stack.append(change.bundle)
+    return stack
+
+
+def is_registry(folder: Path) -> bool:
+    """Whether there is a registry, of whatever format."""
+    return (folder / MARKER).is_file()
+
+
+def bundle_folder(path: Path) -> Path:
+    """The folder that a path to a bundle or a reference `REGISTRY/ID` or `REGISTRY/ALIAS` names.
+
+    Raises:
+        BundleError: the registry holds no such bundle.
+        UsageError: the registry is of another format.
+    """
+    if is_registry(path.parent) and not path.exists():
+        registry = Registry(path.parent)
+        return registry.folder_of(registry.resolve(path.name))
+    return path
+
+
+def registered_id(folder: Path) -> str | None:
+    """The id under which the registry holds the bundle in this folder; None where it lies in no registry."""
+    place = folder.resolve()
+    return place.name if place.parent.name == "bundles" and is_registry(place.parent.parent) else None
+
+
+def _checked(kind: type[ConfigT], entry: dict[str, Any], path: Path) -> ConfigT:
+    try:
+        return kind.model_validate(entry)
+    except ValidationError as error:
+        raise BundleError(f"{path}: {in_words(error.errors()[0])}; another version wrote this record") from None
