@@ -219,7 +219,7 @@ class Score(Message):
     asset: str
     time: IsoTime
     score: float
-    threshold: float
+    threshold: float | None = Field(description="null where no threshold pays, so that nothing is raised")
     probability: float | None
     alarm: bool
     degraded: int = Field(description="number of sensors that are silent or missing and were masked")

@@ -105,7 +105,9 @@ class WorkerMetrics:
         self.alarms_open = gauge("alarms_open", "Alarms open now", "asset")
 
         self.score = gauge("score", "Newest score", "asset")
-        self.threshold = gauge("threshold", "Score above which an alarm is raised", "asset")
+        self.threshold = gauge(
+            "threshold", "Score above which an alarm is raised; +Inf where no threshold pays", "asset"
+        )
         self.probability = gauge("probability", "Newest calibrated P(event within the lead window)", "asset")
         self.reconstruction_error = gauge(
             "reconstruction_error",

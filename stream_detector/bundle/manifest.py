@@ -1,6 +1,7 @@
 """`manifest.json`: everything about a detector that is not an array. See docs/bundle.md."""
 
 import hashlib
+import math
 from typing import Annotated, Any
 
 import orjson
@@ -37,6 +38,12 @@ class ThresholdRecord(Config):
     value: float
     policy: ThresholdPolicy
     how: str = Field(description="the choice in words: on which part of the data, with what result there")
+    pays: bool = Field(default=True, description="false: no threshold was shown to pay, so nothing is ever raised")
+
+    @property
+    def limit(self) -> float:
+        """What a score must exceed: infinite where nothing is to be raised."""
+        return self.value if self.pays else math.inf
 
 
 class TrainingRecord(Config):
@@ -96,8 +103,22 @@ class Manifest(Config):
 
     @property
     def alarm_threshold(self) -> float:
-        """An alarm needs a score above this, or with a head a probability, whose threshold follows from the costs."""
-        return self.threshold.value if self.head is None else self.costs.probability_threshold
+        """An alarm needs a score above this, or with a head a probability, whose threshold follows from the costs.
+
+        Infinite where no threshold pays.
+        """
+        return self.threshold.limit if self.head is None else self.costs.probability_threshold
+
+    @property
+    def raises_alarms(self) -> bool:
+        """False where no threshold pays."""
+        return math.isfinite(self.alarm_threshold)
+
+    @property
+    def threshold_in_words(self) -> str:
+        """The threshold and how it was found, for a line of a report."""
+        what = f"{self.alarm_threshold:.6g}" if self.raises_alarms else "none, for no threshold pays"
+        return f"{what}: {self.threshold.how}"
 
     @property
     def model_steps(self) -> int:

@@ -64,6 +64,9 @@ def command(
     gc.disable()
     bundle_in_use = load_signed_bundle(settings, settings.bundle)
     clock.passed("bundle")
+    if not bundle_in_use.manifest.raises_alarms:
+        log.warning("bundle %s raises no alarm: no threshold was shown to pay (%s)",
+                    bundle_in_use.manifest.bundle_id, bundle_in_use.manifest.threshold.how)  # fmt: skip
     from stream_detector.streaming.worker.composition import build_worker
 
     clock.passed("modules")

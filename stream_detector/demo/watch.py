@@ -104,9 +104,10 @@ class Watch:
         if score.asset != self.asset:
             return
         step = self._step(from_iso(score.time))
-        self._ratios[step] = score.score / score.threshold if score.threshold > 0 else score.score
-        if score.probability is not None and score.threshold > 0:
-            self._ratios[step] = score.probability / score.threshold
+        level = score.score if score.probability is None else score.probability
+        # Where no threshold pays every score is far below it.
+        threshold = math.inf if score.threshold is None else score.threshold
+        self._ratios[step] = level / threshold if threshold > 0 else score.score
         if score.alarm:
             self._up.add(step)
         if step in self._sent_at:

@@ -141,6 +141,10 @@ class ThresholdConfig(Config):
     """How the threshold is chosen, on the validation part only (see `trainer.fitting.thresholds`)."""
 
     policy: ThresholdPolicy = "cost-optimal"
+    guard: bool = Field(
+        default=True,
+        description="cost-optimal: raise nothing where no threshold is shown to pay (see `trainer.fitting.guard`)",
+    )
     k: float = Field(default=1.0, description="mean-plus-std: mean + k * std of the normal scores")
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.99
     factor: float = Field(default=1.0, gt=0, description="quantile: multiplied with the quantile")

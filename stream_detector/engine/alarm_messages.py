@@ -1,6 +1,7 @@
 """Writes decisions as messages: alarms and scores."""
 
 import hashlib
+import math
 
 import numpy as np
 
@@ -58,7 +59,7 @@ class AlarmMessages:
             asset=asset,
             time=self._start_of(step),
             score=float(found.score[place]),
-            threshold=self._spec.threshold,
+            threshold=self._spec.threshold if math.isfinite(self._spec.threshold) else None,
             probability=self._probability(found, place),
             alarm=bool(found.above[place]),
             degraded=int(found.degraded[place]),

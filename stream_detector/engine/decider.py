@@ -1,5 +1,6 @@
 """Closed steps to alarms: windows, scores, the head, episodes. The stream and `score_frame` decide with this alone."""
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -164,7 +165,7 @@ class Decider:
     def _note(self, found: ScoredSteps) -> None:
         """Count towards drift: the ratios of score to threshold, and the events that the probabilities expect."""
         spec, closed = self._spec, self._decisions.closed
-        if spec.threshold > 0:
+        if 0 < spec.threshold < math.inf:
             closed.ratios.append((found.score if spec.head is None else found.probability) / spec.threshold)
         if spec.head is not None:
             # Each event lies in the lead windows of so many steps.

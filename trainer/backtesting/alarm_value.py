@@ -11,7 +11,7 @@ from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import EventCost, event_cost
 from trainer.backtesting.folds import SECONDS_PER_DAY, Fold
 from trainer.data.dataset import Dataset
-from trainer.data.examples import row_positives, row_steps
+from trainer.data.examples import row_positives, row_steps, run_numbers
 from trainer.evaluation.evaluate import area_under_roc, average_precision, total_cost
 from trainer.evaluation.score import iso_times
 from trainer.evaluation.scored import ScoredRows
@@ -88,6 +88,11 @@ class AlarmValue:
         return parts[0], parts[1]
 
     @property
+    def silent_days(self) -> int:
+        """Judged days on which nothing was raised, because no threshold was shown to pay before them."""
+        return len(np.unique(self.judged_day[np.isinf(self.scored.threshold)]))
+
+    @property
     def useful_alarms(self) -> int:
         return int(self.priced.match.useful.sum())
 
@@ -119,6 +124,7 @@ class AlarmValue:
             "false_alarms_per_day": self.false_alarms_per_day,
             "lead_minutes": (match.lead_steps[match.caught] * step_minutes).tolist(),
             "events_without_scored_rows": self.unscorable,
+            "days_without_paying_threshold": self.silent_days,
             "row_cost": self.row_cost,
             "row_never_cost": self.row_never_cost,
             "row_saving": saving_by_rows,
@@ -190,13 +196,6 @@ def value_alarms(recipe: Recipe, dataset: Dataset, folds: list[Fold], scored: Sc
         never_by_day=never,
         interval=saving_interval(cost, never, level=LEVEL, replicates=REPLICATES),
     )
-
-
-def run_numbers(dataset: Dataset, steps: Ints, max_gap_steps: int) -> Ints:
-    """(N,) number of the run that each row is in: a gap or an event begins another."""
-    starts = np.diff(steps, prepend=steps[0]) > max_gap_steps + 1
-    starts[1:] |= dataset.events[:-1]
-    return np.cumsum(starts)
 
 
 def paired_difference(first: AlarmValue, second: AlarmValue) -> dict[str, Any]:

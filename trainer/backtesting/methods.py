@@ -83,7 +83,7 @@ class ScoreMethod:
         learnt = round(len(past) * split.train / (split.train + split.validation))
         training, newest = _only(prepared, past[:learnt]), _only(prepared, past[learnt:])
         scorer = learn(self.recipe, training).scorer(self.recipe)
-        threshold = pick_threshold(self.recipe, scorer, newest if len(newest) else training).value
+        threshold = pick_threshold(self.recipe, scorer, newest if len(newest) else training, dataset).limit
         judged = _only(prepared, np.flatnonzero((times >= fold.begin) & (times < fold.end)))
         scored = scorer.score(judged.windows)
         return FoldScores(judged.rows, scored.score, threshold, scored.attribution.astype(np.float32))

@@ -39,6 +39,8 @@ def in_words(worth: AlarmValue) -> list[str]:
         f"cost {worth.priced.cost:,.0f} against {worth.priced.never_cost:,.0f} without alarms "
         f"and {worth.always_cost:,.0f} with one all the time"
     )
+    if worth.silent_days:
+        lines.append(f"No threshold was shown to pay on {worth.silent_days} of the days, where nothing is raised.")
     if not len(worth.alarms):
         return [*lines, f"It never alarms, so it saves nothing: {sums}."]
     lines.append(f"Saving {saving:.1%}{interval}: {sums}.")

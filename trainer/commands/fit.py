@@ -96,7 +96,7 @@ def command(
     typer.echo(f"{out}: bundle {manifest.bundle_id}, recipe {manifest.recipe}, {len(manifest.sensors)} sensors")
     epochs = f" in {manifest.training.epochs} epochs" if manifest.training.epochs else ""
     typer.echo(f"learnt from {manifest.training.windows:,} normal windows{epochs}; seed {manifest.training.seed}")
-    typer.echo(f"threshold {manifest.alarm_threshold:.6g}: {manifest.threshold.how}")
+    typer.echo(f"threshold {manifest.threshold_in_words}")
     if len(fitted.test):
         typer.echo("on the newest part, on which nothing was chosen:")
         for line in in_words(fitted.evaluation):

@@ -58,6 +58,13 @@ def row_steps(dataset: Dataset, grid: GridConfig) -> NDArray[np.int64]:
     return Steps(grid).step_of(dataset.times)
 
 
+def run_numbers(dataset: Dataset, steps: NDArray[np.int64], max_gap_steps: int) -> NDArray[np.int64]:
+    """(N,) number of the run that each row is in: a gap or an event begins another. steps: (N,) of the rows."""
+    starts = np.diff(steps, prepend=steps[0]) > max_gap_steps + 1
+    starts[1:] |= dataset.events[:-1]
+    return np.cumsum(starts)
+
+
 def row_positives(dataset: Dataset, grid: GridConfig, lead: LeadConfig) -> NDArray[np.bool_]:
     """(N,) rows on which an alarm is right: anomalous ones, or those from which an event lies in the lead window."""
     assert dataset.labels is not None

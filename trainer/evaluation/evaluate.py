@@ -1,5 +1,6 @@
 """Judges a detector's decisions on labelled rows: errors of both kinds, and money."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ class Evaluation:
         ie: (frr + far) / 2.
         auroc: of the score (with a head: of the probability); `auroc_of_decisions` of the alarms alone, 1 - ie.
         confusion: [[tn, fp], [fn, tp]].
+        threshold: infinite where no threshold pays, so that nothing is raised; null in JSON.
         cost, never_cost: of these decisions, and of never alarming; saving: 1 - cost / never_cost.
         states: which labelled states were found, as the ledger counts them; None where labels mark none.
     """
@@ -128,7 +130,7 @@ def in_words(evaluation: Evaluation) -> list[str]:
     (_, fp), (fn, tp) = evaluation.confusion
     lines = [
         f"{evaluation.rows:,} rows scored, {tp + fn:,} of them call for an alarm.",
-        f"{tp + fp:,} rows in alarm, above {evaluation.threshold:.6g} ({evaluation.threshold_policy}).",
+        f"{tp + fp:,} rows in alarm, {_limit(evaluation)}.",
         f"{tp:,} right, {fp:,} wrong: {_percent(evaluation.frr)} of the normal rows.",
         f"{fn:,} missed: {_percent(evaluation.far)} of the rows that call for one.",
     ]
@@ -140,7 +142,7 @@ def in_words(evaluation: Evaluation) -> list[str]:
     if evaluation.states is not None:
         lines += _states(evaluation.states)
     elif evaluation.saving is not None and evaluation.cost is not None and evaluation.never_cost is not None:
-        lines.append(_money(evaluation.cost, evaluation.never_cost, evaluation.saving, alarms=tp + fp))
+        lines.append(_money(evaluation.cost, evaluation.never_cost, evaluation.saving, tp + fp, evaluation.threshold))
     return lines
 
 
@@ -157,8 +159,15 @@ def _states(found: StateFigures) -> list[str]:
     return words
 
 
-def _money(cost: float, never: float, saving: float, alarms: int) -> str:
+def _limit(evaluation: Evaluation) -> str:
+    limit = "for no threshold pays" if math.isinf(evaluation.threshold) else f"above {evaluation.threshold:.6g}"
+    return f"{limit} ({evaluation.threshold_policy})"
+
+
+def _money(cost: float, never: float, saving: float, alarms: int, threshold: float) -> str:
     sums = f"cost {cost:,.0f} against {never:,.0f} without alarms"
+    if math.isinf(threshold):
+        return f"No threshold was shown to pay, so it raises nothing: {sums}."
     if not alarms:
         return f"It never alarms here, so it saves nothing: {sums}."
     if saving <= 0:

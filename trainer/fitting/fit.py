@@ -18,6 +18,7 @@ from trainer.data.examples import Examples, cut_examples
 from trainer.data.split import Split, split_rows
 from trainer.evaluation.evaluate import Evaluation, evaluate_rows
 from trainer.evaluation.scored import ScoredRows, score_dataset
+from trainer.fitting.guard import guarded
 from trainer.fitting.head_fit import fit_head
 from trainer.fitting.learn import Learnt, learn
 from trainer.fitting.losses import Losses
@@ -47,11 +48,15 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Parts:
-    """The windows that are learnt from and those that choose the threshold. `split`: of the rows of the file."""
+    """The windows that are learnt from and those, cut from `chosen_from`, that choose the threshold.
+
+    `split`: of the rows of the file.
+    """
 
     split: Split
     training: Examples
     chosen_on: Examples
+    chosen_from: Dataset
 
 
 def fit_recipe(
@@ -76,7 +81,7 @@ def fit_recipe(
     if recipe.head is not None:
         progress.stage("calibrating")
         head = fit_head(recipe, dataset, parts.split, progress)
-    threshold = pick_threshold(recipe, learnt.scorer(recipe), parts.chosen_on)
+    threshold = pick_threshold(recipe, learnt.scorer(recipe), parts.chosen_on, parts.chosen_from)
     manifest = describe(recipe, dataset, parts.split, learnt, threshold)
     scaler_arrays = {"center": learnt.scaler.center, "scale": learnt.scaler.scale}
     draft = assemble(manifest, learnt.model.arrays(), scaler_arrays, None if head is None else dict(head))
@@ -98,13 +103,16 @@ def cut_parts(recipe: Recipe, dataset: Dataset, validation: Dataset | None) -> P
         chosen_on = cut_examples(validation, recipe.grid, recipe.window, recipe.lead)
     else:
         chosen_on = examples.take(split.validation[examples.rows]) if recipe.split.validation else training
-    return Parts(split, training, chosen_on)
+    return Parts(split, training, chosen_on, validation or dataset)
 
 
-def pick_threshold(recipe: Recipe, scorer: Scorer, chosen_on: Examples) -> ThresholdRecord:
-    """The threshold of the recipe's policy on windows that the model did not learn from."""
+def pick_threshold(recipe: Recipe, scorer: Scorer, chosen_on: Examples, chosen_from: Dataset) -> ThresholdRecord:
+    """The threshold of the recipe's policy on windows of the file `chosen_from` that the model did not learn from."""
     score = scorer.score(chosen_on.windows).score if recipe.head is None else np.empty(0)
-    return choose_threshold(recipe.threshold, recipe.costs, score, chosen_on.positive, recipe.grid.step_seconds)
+    found = choose_threshold(recipe.threshold, recipe.costs, score, chosen_on.positive, recipe.grid.step_seconds)
+    if found.policy == "cost-optimal" and recipe.threshold.guard:
+        return guarded(found, recipe, score, chosen_on, chosen_from)
+    return found
 
 
 def scored_parts(

@@ -10,9 +10,9 @@ from plotly.subplots import make_subplots
 from stream_detector.detection.attribution import shares, top
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import event_cost
-from trainer.backtesting.alarm_value import AlarmValue, run_numbers
+from trainer.backtesting.alarm_value import AlarmValue
 from trainer.data.dataset import Dataset
-from trainer.data.examples import row_steps
+from trainer.data.examples import row_steps, run_numbers
 from trainer.evaluation.score import iso_times
 from trainer.reports.fit_figures import ANOMALOUS, EVENT, NORMAL, THRESHOLD, new_figure
 

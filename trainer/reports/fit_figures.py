@@ -49,7 +49,7 @@ def score_distribution(manifest: Manifest, scored: ScoredRows) -> go.Figure:
     level = scored.level
     if len(level):
         # A few extreme scores would squeeze all others into one bar.
-        limit = max(float(np.quantile(level, 0.995)), manifest.alarm_threshold) * 1.05
+        limit = max(float(np.quantile(level, 0.995)), _drawn_threshold(manifest)) * 1.05
         shown = np.minimum(level, limit)
         classes = [("all", NORMAL, np.ones(len(level), dtype=bool))]
         if scored.positive is not None:
@@ -59,7 +59,8 @@ def score_distribution(manifest: Manifest, scored: ScoredRows) -> go.Figure:
             figure.add_histogram(
                 x=shown[chosen], xbins=bins, name=name, histnorm="probability density", marker_color=color, opacity=0.6
             )
-    figure.add_vline(x=manifest.alarm_threshold, line_color=THRESHOLD, annotation_text="threshold")
+    if manifest.raises_alarms:
+        figure.add_vline(x=manifest.alarm_threshold, line_color=THRESHOLD, annotation_text="threshold")
     figure.update_layout(barmode="overlay")
     return figure
 
@@ -85,7 +86,8 @@ def score_over_time(manifest: Manifest, dataset: Dataset, scored: ScoredRows) ->
         mode="markers",
         marker={"color": ANOMALOUS, "size": 5},
     )
-    figure.add_hline(y=manifest.alarm_threshold, line_color=THRESHOLD, annotation_text="threshold")
+    if manifest.raises_alarms:
+        figure.add_hline(y=manifest.alarm_threshold, line_color=THRESHOLD, annotation_text="threshold")
     if dataset.labels is not None:
         within = np.flatnonzero(dataset.labels)
         within = within[(within >= scored.rows[0]) & (within <= scored.rows[-1])][:MOST_POINTS]
@@ -97,7 +99,8 @@ def score_over_time(manifest: Manifest, dataset: Dataset, scored: ScoredRows) ->
             mode="markers",
             marker={"color": EVENT, "symbol": "line-ns-open", "size": 14},
         )
-    figure.update_yaxes(range=[0, 1.1 * max(float(np.quantile(scored.level, 0.999)), manifest.alarm_threshold, 1e-12)])
+    highest = max(float(np.quantile(scored.level, 0.999)), _drawn_threshold(manifest), 1e-12)
+    figure.update_yaxes(range=[0, 1.1 * highest])
     return figure
 
 
@@ -111,11 +114,17 @@ def cost_curve(manifest: Manifest, scored: ScoredRows) -> go.Figure:
     figure.add_scatter(x=curve.thresholds[shown], y=cost[shown], name="cost", line_color=NORMAL)
     figure.add_hline(y=cost[0], line_dash="dash", line_color=THRESHOLD, annotation_text="never alarm")
     figure.add_hline(y=cost[-1], line_dash="dot", line_color=EVENT, annotation_text="always alarm")
-    figure.add_vline(x=manifest.alarm_threshold, line_color=ANOMALOUS, annotation_text="threshold")
+    if manifest.raises_alarms:
+        figure.add_vline(x=manifest.alarm_threshold, line_color=ANOMALOUS, annotation_text="threshold")
     low, high = float(np.quantile(scored.level, 0.001)), float(np.quantile(scored.level, 0.999))
-    figure.update_xaxes(range=[low, 1.05 * max(high, manifest.alarm_threshold)])
+    figure.update_xaxes(range=[low, 1.05 * max(high, _drawn_threshold(manifest))])
     figure.update_yaxes(range=[0, 2.0 * float(cost[0]) or None])
     return figure
+
+
+def _drawn_threshold(manifest: Manifest) -> float:
+    """Of a bundle that raises nothing there is none to make room for."""
+    return manifest.alarm_threshold if manifest.raises_alarms else 0.0
 
 
 def confusion(matrix: list[list[int]]) -> go.Figure:

@@ -40,7 +40,7 @@ def fit_report(fitted: Fitted) -> str:
     cycles = spectra(fitted.dataset, manifest.grid)
     if cycles is not None:
         sections.append(("Spectra of the sensors", _cycles(cycles), figures.sensor_spectra(cycles)))
-    text = f"<p>Threshold {manifest.alarm_threshold:.6g}: {escape(manifest.threshold.how)}.</p>"
+    text = f"<p>Threshold {escape(manifest.threshold_in_words)}.</p>"
     sections.append(("Scores of the validation part", text, figures.score_distribution(manifest, fitted.validation)))
     if _labelled(fitted.validation):
         text = "<p>The threshold was chosen on this part.</p>"

@@ -5,6 +5,7 @@ newest step of an asset closed, or the step's own time where it closed before th
 tell old data from fresh also after a restart.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -54,9 +55,12 @@ class Sample:
 
     @property
     def ratio(self) -> float | None:
-        """Probability (or score, where there is none) divided by its threshold: an alarm is up above 1."""
+        """Probability (or score, where there is none) divided by its threshold: an alarm is up above 1.
+
+        None also where no threshold pays.
+        """
         value = self.score if self.probability is None else self.probability
-        return None if value is None or self.threshold <= 0 else value / self.threshold
+        return value / self.threshold if value is not None and 0 < self.threshold < math.inf else None
 
 
 @dataclass(frozen=True, slots=True)

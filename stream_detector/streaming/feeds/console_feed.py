@@ -187,7 +187,7 @@ class ConsoleFeed:
             time=from_iso(score.time) + step_seconds,
             step_seconds=step_seconds,
             score=score.score,
-            threshold=score.threshold,
+            threshold=math.inf if score.threshold is None else score.threshold,
             probability=score.probability,
             alarm=score.alarm,
             degraded=score.degraded,

@@ -24,6 +24,7 @@ function asideText(aside, asset, now) {
 }
 
 function valueText(asset) {
+  if (asset.threshold === null && asset.score !== null) return [number(asset.score), "no threshold pays: it raises no alarm"];
   if (asset.ratio === null) return ["–", asset.state === "alarm" ? "the alarm is up; no score since the start yet" : "no score yet"];
   if (asset.probability !== null) return [percent(asset.probability), `act above ${percent(asset.threshold)}`];
   return [percent(asset.ratio), `of the limit (score ${number(asset.score)})`];
