@@ -28,7 +28,7 @@ NOISY = {
 }
 
 REPEAT_SECONDS = 60.0
-COUNTING = re.compile(r"\d+(?:\.\d+)?(?= s\b)|(?<=attempt )\d+")
+COUNTING = re.compile(r"(?<![\d.])\d+\.\d+(?![\d.])|\d+(?= s\b)|(?<=attempt )\d+")
 MOST_KNOWN = 1_000
 
 
@@ -54,8 +54,8 @@ def start_logging(
 class RepeatFilter(logging.Filter):
     """Lets a message through once in `REPEAT_SECONDS`, and then says how often it came meanwhile.
 
-    Messages are the same when they differ in an age or in the number of an attempt only. Infos are not held back: each
-    tells something that happened once.
+    Messages are the same when they differ in a measured number, an age or the number of an attempt only. Infos are not
+    held back: each tells something that happened once.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, seconds: float = REPEAT_SECONDS) -> None:

@@ -37,6 +37,18 @@ def test_a_message_that_repeats_is_told_once_a_minute_with_its_count() -> None:
     assert told[1] == "the broker has not answered for 60 s (59 like it since the last)"
 
 
+def test_messages_that_differ_in_what_was_measured_are_one_and_in_an_address_two() -> None:
+    kept = RepeatFilter(lambda: 0.0)
+
+    def passes(message: str) -> bool:
+        return bool(kept.filter(record(message)))
+
+    assert passes("Timer commit is overlapping (interval=0.5 runtime=1.558776443998795)")
+    assert not passes("Timer commit is overlapping (interval=0.5 runtime=0.7960161519986286)")
+    assert passes("no broker answers at 10.0.0.1:9092")
+    assert passes("no broker answers at 10.0.0.2:9092")
+
+
 def test_messages_about_two_assets_are_two_messages_and_infos_are_never_held_back() -> None:
     repeats = RepeatFilter(lambda: 0.0)
     assert repeats.filter(record("asset %s", "pm-1"))
