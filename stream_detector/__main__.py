@@ -32,6 +32,7 @@ COMMANDS = (
     "check-bundle",
     "bundles",
     "doctor",
+    "topics",
     "schemas",
 )
 """In the order in which `--help` lists them."""

@@ -16,7 +16,7 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.clients.diagnosis import why_unreachable
 from stream_detector.streaming.topics.checks import TopicNeeds, judge
-from stream_detector.streaming.topics.topics import Topic, declared_topics
+from stream_detector.streaming.topics.declared import WORKER, Topic, declared_topics
 
 SECONDS = 30.0
 CLOCK_SECONDS = 5.0
@@ -137,23 +137,11 @@ def _config(admin: Any, name: str) -> dict[str, str]:
         return {}
 
 
-def needed_rights(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """What a worker does with each topic (docs/security.md)."""
-    needed = {
-        settings.topic_readings: ("READ",),
-        settings.topic_alarms: ("WRITE",),
-        settings.topic_dead_letters: ("WRITE",),
-        settings.topic_state: ("READ", "WRITE"),
-    }
-    if settings.publish_scores:
-        needed[settings.topic_scores] = ("WRITE",)
-    return needed
-
-
 def _rights(settings: Settings, described: Mapping[str, Any]) -> list[Finding]:
     findings = []
-    for name, needed in needed_rights(settings).items():
-        if name not in described:
+    for topic in declared_topics(settings):
+        name, needed = topic.name, topic.rights.get(WORKER, ())
+        if not needed or name not in described:
             continue
         granted = {operation.name for operation in described[name].authorized_operations or ()}
         lacking = [operation for operation in needed if operation not in granted]

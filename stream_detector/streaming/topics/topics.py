@@ -1,7 +1,6 @@
-"""The topics of a worker and of the commands beside it: one declared list, from which they are made and checked."""
+"""Makes the declared topics, and checks those that are there."""
 
 import logging
-from dataclasses import dataclass
 
 from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -11,72 +10,13 @@ from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.admin import open_admin
 from stream_detector.streaming.clients.kafka_types import KafkaAdmin
-from stream_detector.streaming.topics.checks import Cleanup, FoundTopic, TopicNeeds, judge
+from stream_detector.streaming.topics.checks import FoundTopic, TopicNeeds, judge
+from stream_detector.streaming.topics.declared import Topic, declared_topics
 
 log = logging.getLogger(__name__)
 
 ALREADY_EXISTS = 36
 NONE = 0
-
-COMPACTION_LAG_MS = 600_000
-"""A worker that was suspended may write an older snapshot after a newer one; its successor has so long to mend that."""
-
-DAY_MS = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """One topic as it should be.
-
-    Attributes:
-        name: as the settings name it.
-        cleanup: what becomes of old records.
-        retention_days: how long a created topic keeps them; None = for as long as their keys live.
-        stamped_by_broker: its records carry the broker's time. Brokers refuse records stamped more than an hour ahead
-            of their clock: one bad clock would end a worker.
-        workers: a worker itself reads or writes it; the others belong to the commands beside it.
-        history: the ledger and an audit look back on it for long: few records, kept long.
-        like_readings: it has as many partitions as the topic of readings.
-    """
-
-    name: str
-    cleanup: Cleanup
-    retention_days: float | None
-    stamped_by_broker: bool = True
-    workers: bool = True
-    history: bool = False
-    like_readings: bool = False
-
-    def config(self) -> dict[str, str]:
-        """The settings that it is created with."""
-        config: dict[str, str] = {"cleanup.policy": self.cleanup}
-        if self.retention_days is None:
-            config |= {"min.compaction.lag.ms": str(COMPACTION_LAG_MS), "segment.ms": "3600000"}
-        else:
-            config["retention.ms"] = str(int(self.retention_days * DAY_MS))
-        if self.stamped_by_broker:
-            config["message.timestamp.type"] = "LogAppendTime"
-        return config
-
-
-def declared_topics(settings: Settings) -> list[Topic]:
-    """Every topic of the product, in the order in which they are made."""
-    days, history_days = settings.topic_retention_days, settings.topic_history_days
-    topics = [
-        Topic(settings.topic_readings, "delete", days, stamped_by_broker=False, like_readings=True),
-        Topic(settings.topic_state, "compact", None, like_readings=True),
-        Topic(settings.topic_alarms, "delete", history_days, history=True),
-        Topic(settings.topic_dead_letters, "delete", days),
-        Topic(settings.topic_events, "delete", history_days, workers=False, history=True),
-        Topic(settings.topic_alarm_states, "delete", history_days, workers=False, history=True),
-        Topic(settings.topic_feedback, "delete", history_days, workers=False, history=True),
-    ]
-    if settings.publish_scores:
-        topics.append(Topic(settings.topic_scores, "delete", days))
-    # A regular expression names topics that are there already.
-    if settings.sensor_assets_file is not None and not settings.topic_unkeyed.startswith("^"):
-        topics.append(Topic(settings.topic_unkeyed, "delete", days, stamped_by_broker=False))
-    return topics
 
 
 async def ensure_topics(settings: Settings, needs: TopicNeeds | None = None) -> dict[str, int]:
@@ -189,7 +129,7 @@ async def _make_missing(
 
 
 async def _create(admin: KafkaAdmin, settings: Settings, topic: Topic, partitions: int) -> None:
-    new = NewTopic(topic.name, partitions, 1, topic_configs=topic.config())
+    new = NewTopic(topic.name, partitions, 1, topic_configs=topic.config(settings.topic_replication))
     # The constructor refuses -1, which brokers take as their own default.
     new.replication_factor = settings.topic_replication
     response = await admin.create_topics([new])

@@ -12,7 +12,8 @@ from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.admin import open_admin
 from stream_detector.streaming.clients.kafka_types import KafkaAdmin
-from stream_detector.streaming.topics.topics import NONE, declared_topics
+from stream_detector.streaming.topics.declared import declared_topics
+from stream_detector.streaming.topics.topics import NONE
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import pytest
 
 from stream_detector.settings import Settings
 from stream_detector.streaming.topics.checks import judge
-from stream_detector.streaming.topics.topics import declared_topics
+from stream_detector.streaming.topics.declared import declared_topics
 
 FINE = {
     "cleanup.policy": "delete",
