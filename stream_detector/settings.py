@@ -26,6 +26,11 @@ class Settings(EnvironmentSettings):
 
     bootstrap: str = setting("localhost:9092", "addresses of some of the Kafka brokers, separated by commas")
     group: str = setting("stream-detector", "consumer group; workers of one group share the partitions")
+    role: Literal["champion", "challenger"] = setting(
+        "champion",
+        "a `challenger` decides in a group of its own (GROUP-challenger), and nobody is told of its alarms: they go to "
+        "topic_challenger_alarms, for the ledger to compare",
+    )
     instance: str | None = setting(
         None, "stable name of this worker within its group: a restarted worker gets its partitions back at once"
     )
@@ -41,6 +46,9 @@ class Settings(EnvironmentSettings):
     topic_dead_letters: str = setting("detector.dead-letters", "records that could not be used")
     topic_state: str = setting("detector.state", "snapshots of decision state, compacted")
     topic_alarm_states: str = setting("detector.alarm-states", "every change of an alarm's state: who, when, why")
+    topic_challenger_alarms: str = setting("detector.challenger-alarms", "alarms of a challenger, for the ledger only")
+    topic_challenger_scores: str = setting("detector.challenger-scores", "its scores, where they are published")
+    topic_challenger_dead_letters: str = setting("detector.challenger-dead-letters", "records that it could not use")
     topic_feedback: str = setting("operator.feedback", "what operators answer")
     publish_scores: bool = setting(False, "publish every scored step to the topic of scores")
 
@@ -194,6 +202,26 @@ class Settings(EnvironmentSettings):
         if (self.metrics_cert_file is None) != (self.metrics_key_file is None):
             raise ValueError("metrics_cert_file and metrics_key_file go together")
         return self
+
+    def in_role(self) -> Self:
+        """What a worker of this role, or an audit of it, goes by: a challenger has a group and topics of its own.
+
+        It re-keys nothing, for the champion's workers do that, and shows no console, on which its alarms would look
+        like alarms.
+        """
+        if self.role == "champion":
+            return self
+        own = {
+            "group": f"{self.group}-challenger",
+            "topic_alarms": self.topic_challenger_alarms,
+            "topic_scores": self.topic_challenger_scores,
+            "topic_dead_letters": self.topic_challenger_dead_letters,
+            "console": False,
+        }
+        if self.sensor_assets_file is not None:
+            # The mapping was done on the way into the topic of readings.
+            own |= {"sensor_assets_file": None, "field_mapping_file": None}
+        return self.model_copy(update=own)
 
     def password(self) -> str | None:
         """The brokers' password, from the file where one is named.

@@ -20,6 +20,7 @@ def command(
     ] = None,
     bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT, separated by commas.")] = None,
     group: Annotated[str | None, typer.Option(help="Consumer group of the workers.")] = None,
+    role: Annotated[str | None, typer.Option(help="`challenger`: audit the challenger's group.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Only add up the metrics of a worker at this URL.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the result here as JSON.")] = None,
 ) -> None:
@@ -32,7 +33,7 @@ def command(
     if metrics is not None:
         good, result = _from_metrics(metrics)
     else:
-        settings = Settings.load(bootstrap=bootstrap, group=group)
+        settings = Settings.load(bootstrap=bootstrap, group=group, role=role).in_role()
         folders = bundle or ([] if settings.bundle is None else [settings.bundle])
         if not folders:
             raise UsageError("no bundle named; use --bundle DIR, or --metrics URL to add up a worker's metrics")

@@ -24,7 +24,7 @@ def command(
     from stream_detector.settings import Settings
     from stream_detector.streaming.doctor import Finding, examine_brokers, examine_disk
 
-    settings = Settings.load(bundle=bundle, bootstrap=bootstrap)
+    settings = Settings.load(bundle=bundle, bootstrap=bootstrap).in_role()
     findings, needs = [], None
     if settings.bundle is None:
         findings.append(Finding("bundle", "warning", "none is named; use --bundle DIR or STREAM_DETECTOR_BUNDLE"))

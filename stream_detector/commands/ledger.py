@@ -25,7 +25,7 @@ def command(
     from stream_detector.errors import UsageError
     from stream_detector.operations.ledger.ledger import Ledger
     from stream_detector.operations.ledger.report import report
-    from stream_detector.operations.ledger.table import print_report
+    from stream_detector.operations.ledger.table import print_comparison, print_report
     from stream_detector.operations.record_guard import RecordGuard
     from stream_detector.settings import Settings
     from stream_detector.streaming.feeds.ledger_feed import LedgerFeed, read_ledger
@@ -51,7 +51,9 @@ def command(
         raise UsageError(f"--asset {asset}: the topics hold nothing of it; assets with alarms or events: {known}")
 
     result = report(feed.ledger, since_seconds, until_seconds, asset)
-    content = orjson.dumps(result.to_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    compared = feed.challengers.compare(since_seconds, until_seconds, asset)
+    entries = result.to_json() | {"challenger": None if compared is None else compared.to_json()}
+    content = orjson.dumps(entries, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if json is not None and str(json) == "-":
         sys.stdout.buffer.write(content)
         return
@@ -61,3 +63,5 @@ def command(
         except OSError as error:
             raise UsageError(f"--json {json} cannot be written: {error}") from None
     print_report(result)
+    if compared is not None:
+        print_comparison(compared)

@@ -46,6 +46,10 @@ def command(
     instance: Annotated[str | None, typer.Option(help="Stable name of this worker: quick restarts.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics; 0 = any free one.")] = None,
     publish_scores: Annotated[bool | None, typer.Option("--publish-scores", help="Publish every score.")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(help="`challenger`: decide beside the champion, in a group of its own; nobody is told."),
+    ] = None,
 ) -> None:
     """Watch the readings on Kafka and raise alarms, until SIGTERM or Ctrl-C.
 
@@ -53,8 +57,8 @@ def command(
     """
     settings = Settings.load(
         bundle=bundle, bootstrap=bootstrap, group=group, instance=instance, metrics_port=metrics_port,
-        publish_scores=publish_scores,
-    )  # fmt: skip
+        publish_scores=publish_scores, role=role,
+    ).in_role()  # fmt: skip
     if settings.bundle is None:
         raise UsageError("no bundle named; use --bundle DIR or STREAM_DETECTOR_BUNDLE")
     clock = StartClock(process_age_seconds())

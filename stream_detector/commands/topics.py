@@ -31,7 +31,7 @@ def command(
     from stream_detector.settings import Settings
     from stream_detector.streaming.topics import formats
 
-    settings = Settings.load(topic_partitions=partitions, topic_replication=replication)
+    settings = Settings.load(topic_partitions=partitions, topic_replication=replication).in_role()
     printed = {
         Format.TABLE: formats.as_table,
         Format.YAML: lambda known: formats.as_yaml(known, cluster),

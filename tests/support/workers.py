@@ -24,7 +24,10 @@ Answer = TypeVar("Answer")
 
 MOST_PENDING = 20_000
 
-TOPICS = ("readings", "events", "alarms", "scores", "dead_letters", "state", "alarm_states", "feedback", "unkeyed")
+TOPICS = (
+    "readings", "events", "alarms", "scores", "dead_letters", "state", "alarm_states", "feedback", "unkeyed",
+    "challenger_alarms", "challenger_scores", "challenger_dead_letters",
+)  # fmt: skip
 
 
 def topic(prefix: str, name: str) -> str:

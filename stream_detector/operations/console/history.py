@@ -18,6 +18,7 @@ from stream_detector.operations.console.views import (
     Series,
     WorkerView,
 )
+from stream_detector.operations.ledger.challenger import Challengers, Comparison
 from stream_detector.operations.ledger.ledger import AlarmEntry, Ledger
 from stream_detector.operations.ledger.report import Tally, report
 
@@ -86,6 +87,7 @@ class History:
         self._heard: dict[str, float] = {}
         self._ledger_seconds = ledger_days * SECONDS_PER_DAY
         self._ledger = Ledger()
+        self._challengers = Challengers(self._ledger)
         self._forget_at = 0.0
         self._alarms_added = 0
         self._ledger_view: tuple[int, LedgerView] | None = None
@@ -165,6 +167,12 @@ class History:
                 newest = sorted(self._alarms.values(), key=_alarm_order)[:MAX_ALARMS]
                 self._alarms = {alarm.id: alarm for alarm in newest}
 
+    def observe_challenger(self, alarm: Alarm) -> None:
+        """Takes an alarm of a challenger: it is entered in its book, and shown to nobody."""
+        with self._lock:
+            self._challengers.add_alarm(alarm)
+            self._bump_records()
+
     def _forget(self) -> None:
         """The ledger covers `ledger_days`, and of a plant that raises very many alarms the newest `LEDGER_ALARMS`."""
         now = self._clock()
@@ -175,6 +183,7 @@ class History:
             return
         self._forget_at = now + FORGET_EVERY_SECONDS
         self._ledger.forget_before(self._ledger_begin())
+        self._challengers.forget_before(self._ledger_begin())
 
     def _ledger_begin(self) -> float:
         """A replay of old data is as good as now; an event in the far future is not."""
@@ -184,6 +193,7 @@ class History:
         """Takes an event that people logged."""
         with self._lock:
             self._ledger.add_event(asset, event)
+            self._challengers.add_event(asset, event)
             if not event.retracted:
                 self._events[event.asset or asset].append(to_epoch_seconds(event.time))
             self._bump_records()
@@ -305,10 +315,12 @@ class History:
                 return self._ledger_view[1]
             found = report(self._ledger, self._ledger_begin())
             newest = sorted(found.events, key=lambda event: event.time, reverse=True)[:MAX_EVENTS]
+            compared = self._challengers.compare()
             counted = [event.time for event in found.events] + [alarm.raised_at for alarm in found.alarms]
             view = LedgerView(
                 since=min(counted, default=None),
                 total=_tally(found.total),
+                challenger=None if compared is None else _comparison(compared),
                 by_asset=[{"asset": asset, **_tally(tally)} for asset, tally in found.by_asset.items()],
                 events=[
                     {
@@ -347,6 +359,16 @@ def _columns(sample: Sample, known: Sequence[str] = ()) -> tuple[str, ...]:
 
 def _alarm_order(alarm: Alarm) -> tuple[bool, float, str]:
     return alarm.state != "raised", -from_iso(alarm.raised_at), alarm.id
+
+
+def _comparison(compared: Comparison) -> dict[str, Any]:
+    return {
+        "bundle": compared.bundle,
+        "since": compared.since,
+        "champion": _tally(compared.champion),
+        "challenger": _tally(compared.challenger),
+        "difference": asdict(compared.difference),
+    }
 
 
 def _tally(tally: Tally) -> dict[str, Any]:

@@ -132,6 +132,8 @@ class LedgerView:
     total: dict[str, Any]
     by_asset: Sequence[dict[str, Any]]
     events: Sequence[dict[str, Any]]
+    challenger: dict[str, Any] | None = None
+    """Bundle, since, and both tallies with their difference; None where nothing decides beside the champion."""
 
 
 @dataclass(frozen=True, slots=True)

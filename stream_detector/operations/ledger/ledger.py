@@ -156,6 +156,12 @@ class Ledger:
         self._accounts.clear()
         return True
 
+    def without_alarms(self) -> "Ledger":
+        """Another ledger that knows the same events: what another detector would have been worth."""
+        other = Ledger(self._event_names, self._default_costs)
+        other._events.update({asset: dict(events) for asset, events in self._events.items()})
+        return other
+
     def forget_before(self, time: float) -> None:
         """Drops alarms and events older than `time` (epoch seconds): a process that runs for years stays small."""
         for asset in self.assets:

@@ -62,10 +62,10 @@ class LedgerReport:
         return {
             "since": None if self.since is None else to_iso(self.since),
             "until": None if self.until is None else to_iso(self.until),
-            **_tally_json(self.total),
-            "per_asset": [{"asset": asset, **_tally_json(tally)} for asset, tally in self.by_asset.items()],
-            "per_bundle": [{"bundle": bundle, **_tally_json(tally)} for bundle, tally in self.by_bundle.items()],
-            "per_day": [{"day": day, **_tally_json(tally)} for day, tally in self.by_day.items()],
+            **tally_json(self.total),
+            "per_asset": [{"asset": asset, **tally_json(tally)} for asset, tally in self.by_asset.items()],
+            "per_bundle": [{"bundle": bundle, **tally_json(tally)} for bundle, tally in self.by_bundle.items()],
+            "per_day": [{"day": day, **tally_json(tally)} for day, tally in self.by_day.items()],
             "event_list": [
                 {
                     "asset": event.asset,
@@ -197,7 +197,8 @@ def _interval(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry]) -> Int
     )
 
 
-def _tally_json(tally: Tally) -> dict[str, Any]:
+def tally_json(tally: Tally) -> dict[str, Any]:
+    """Plain values."""
     return {
         field.name: list(value) if isinstance(value := getattr(tally, field.name), tuple) else value
         for field in fields(tally)

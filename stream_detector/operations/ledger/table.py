@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stream_detector.messages import to_iso
 from stream_detector.names import printable
+from stream_detector.operations.ledger.challenger import Comparison
 from stream_detector.operations.ledger.report import LedgerReport, Tally
 
 COLUMNS = ("events", "caught", "missed", "alarms", "false", "cost", "never", "saved", "saving")
@@ -45,6 +47,36 @@ def print_report(report: LedgerReport, console: Console | None = None) -> None:
         console.print(f"alarms still up: {total.open_alarms} (paid for, not yet called false)")
     if total.judged_real or total.judged_false:
         console.print(f"judged by people: {total.judged_real} real, {total.judged_false} false alarms")
+
+
+def print_comparison(compared: Comparison, console: Console | None = None) -> None:
+    """Both books over the same time, and the difference with its interval."""
+    console = console or Console()
+    console.print()
+    console.print(Text(f"challenger {printable(compared.bundle)} against the champion, since {to_iso(compared.since)}"))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for name in COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    if len(compared.by_asset) > 1:
+        for asset, (champion, challenger, _) in compared.by_asset.items():
+            table.add_row(Text(printable(asset)), *_cells(champion))
+            table.add_row("  challenger", *_cells(challenger))
+        table.add_section()
+    table.add_row("champion", *_cells(compared.champion))
+    table.add_row("challenger", *_cells(compared.challenger), style="bold")
+    console.print(table)
+    difference = compared.difference
+    if difference.saving is None:
+        console.print("no event in this time: nothing can be said about which is better")
+        return
+    how = "more" if difference.saving >= 0 else "less"
+    words = f"the challenger would have saved {abs(difference.saving):.1%} {how} ({difference.saved:+,.0f})"
+    if difference.low is None or difference.high is None:
+        console.print(f"{words}; fewer than two days have no interval")
+        return
+    shown = "" if difference.low > 0 or difference.high < 0 else ": no difference is shown"
+    console.print(f"{words}, paired 95 % interval over days {difference.low:+.1%} to {difference.high:+.1%}{shown}")
 
 
 def _cells(tally: Tally) -> list[str]:

@@ -229,7 +229,7 @@ class ConsoleFeed:
         said = [settings.topic_events, settings.topic_feedback, settings.topic_alarm_states]
         topics = [settings.topic_alarms, *said]
         for attempt in range(MOST_TRIES):
-            async with TopicReader(settings, topics) as reader:
+            async with TopicReader(settings, topics, optional=[settings.topic_challenger_alarms]) as reader:
                 # A worker creates its topics soon after its server has started.
                 if reader.missing and attempt < MOST_TRIES - 1:
                     await asyncio.sleep(RETRY_SECONDS)
@@ -277,6 +277,8 @@ class ConsoleFeed:
     def _take(self, record: TopicRecord) -> None:
         if record.topic == self._settings.topic_alarms:
             self.history.observe_alarm(read_message(Alarm, record.value))
+        elif record.topic == self._settings.topic_challenger_alarms:
+            self.history.observe_challenger(read_message(Alarm, record.value))
         elif record.topic == self._settings.topic_alarm_states:
             self.history.observe_state(read_message(AlarmStateChange, record.value))
         elif record.topic == self._settings.topic_feedback:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 
 from stream_detector.messages import Alarm, Feedback, LoggedEvent
+from stream_detector.operations.ledger.challenger import Challengers
 from stream_detector.operations.ledger.gauges import LedgerGauges
 from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.record_guard import RecordGuard, asset_of, read_message
@@ -21,6 +22,7 @@ class LedgerFeed:
 
     def __init__(self, ledger: Ledger, settings: Settings, guard: RecordGuard | None = None) -> None:
         self.ledger = ledger
+        self.challengers = Challengers(ledger)
         self.guard = guard or RecordGuard()
         self.settings = settings
 
@@ -28,6 +30,11 @@ class LedgerFeed:
     def topics(self) -> list[str]:
         """The topics that the ledger reads."""
         return [self.settings.topic_alarms, self.settings.topic_events, self.settings.topic_feedback]
+
+    @property
+    def optional_topics(self) -> list[str]:
+        """Those that it reads where they are there."""
+        return [self.settings.topic_challenger_alarms]
 
     def take(self, records: Iterable[TopicRecord]) -> set[str]:
         """Enters records; returns the assets that they spoke of."""
@@ -44,6 +51,10 @@ class LedgerFeed:
             alarm = read_message(Alarm, record.value)
             self.ledger.add_alarm(alarm)
             return alarm.asset
+        if record.topic == self.settings.topic_challenger_alarms:
+            alarm = read_message(Alarm, record.value)
+            self.challengers.add_alarm(alarm)
+            return alarm.asset
         if record.topic == self.settings.topic_feedback:
             feedback = read_message(Feedback, record.value, record.timestamp_ms)
             self.ledger.add_feedback(feedback)
@@ -51,6 +62,7 @@ class LedgerFeed:
         event = read_message(LoggedEvent, record.value)
         asset = asset_of(event.asset, record.key)
         self.ledger.add_event(asset, event)
+        self.challengers.add_event(asset, event)
         return asset
 
 
@@ -60,7 +72,7 @@ async def read_ledger(feed: LedgerFeed) -> list[str]:
     Raises:
         BrokerError: the brokers cannot be reached.
     """
-    async with TopicReader(feed.settings, feed.topics) as reader:
+    async with TopicReader(feed.settings, feed.topics, optional=feed.optional_topics) as reader:
         async for records in reader.to_end():
             feed.take(records)
         return reader.missing
@@ -87,3 +99,4 @@ async def follow_ledger(feed: LedgerFeed, gauges: LedgerGauges, days: float = ma
                 # A replay of old data is as good as now; an event in the far future is not.
                 newest = min(feed.ledger.newest, time.time())
                 feed.ledger.forget_before(newest - days * SECONDS_PER_DAY)
+                feed.challengers.forget_before(newest - days * SECONDS_PER_DAY)

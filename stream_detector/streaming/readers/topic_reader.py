@@ -28,6 +28,9 @@ ANSWER_SECONDS = 1.0
 LOOK_SECONDS = 2.0
 """So often is a topic looked for that is not there yet."""
 
+OPTIONAL_LOOK_SECONDS = 30.0
+"""So often one that may never be there: looking takes a connection of its own."""
+
 METADATA_MILLISECONDS = 30_000
 """So old may be what is known of the partitions."""
 
@@ -53,11 +56,16 @@ class TopicReader:
         topics: which topics; those that do not exist are listed in `missing` and read as empty.
         since: epoch seconds of broker time from which to read; None = from the beginning, infinity = from the end.
             Partitions that are made while the reader follows are read from their beginning.
+        optional: more topics, which nobody misses where they do not exist.
     """
 
-    def __init__(self, settings: Settings, topics: Iterable[str], since: float | None = None) -> None:
+    def __init__(
+        self, settings: Settings, topics: Iterable[str], since: float | None = None, optional: Iterable[str] = ()
+    ) -> None:
         self._settings = settings
-        self._topics = sorted(set(topics))
+        self._optional = frozenset(optional)
+        self._topics = sorted({*topics, *self._optional})
+        self._absent = False
         self._since = since
         self.missing: list[str] = []
         self._looked = 0.0
@@ -93,8 +101,7 @@ class TopicReader:
     async def _assign(self) -> None:
         existing = await existing_partitions(self._settings)
         partitions = self._of_our_topics(existing)
-        self.missing = [topic for topic in self._topics if topic not in existing]
-        self._looked = time.monotonic()
+        self._look_for_missing(existing)
         self._consumer.assign(partitions)
         if not partitions:
             return
@@ -115,15 +122,16 @@ class TopicReader:
 
     async def _take_up_new_partitions(self) -> None:
         existing: Mapping[str, Collection[int]]
-        if self.missing:
-            if time.monotonic() - self._looked < LOOK_SECONDS:
-                return
-            self._looked = time.monotonic()
+        waited = time.monotonic() - self._looked
+        if self.missing and waited < LOOK_SECONDS:
+            return
+        if self.missing or (self._absent and waited >= OPTIONAL_LOOK_SECONDS):
             try:
                 existing = await existing_partitions(self._settings)
             except KafkaError:
+                self._looked = time.monotonic()
                 return  # they are away for a while
-            self.missing = [topic for topic in self._topics if topic not in existing]
+            self._look_for_missing(existing)
         else:
             existing = {topic: self._consumer.partitions_for_topic(topic) or () for topic in self._topics}
         held = set(self._consumer.assignment())
@@ -135,6 +143,11 @@ class TopicReader:
         for partition, offset in positions.items():
             self._consumer.seek(partition, offset)
         await self._consumer.seek_to_beginning(*new)
+
+    def _look_for_missing(self, existing: Mapping[str, Collection[int]]) -> None:
+        self._looked = time.monotonic()
+        self.missing = [topic for topic in self._topics if topic not in existing and topic not in self._optional]
+        self._absent = any(topic not in existing for topic in self._optional)
 
     def _of_our_topics(self, existing: Mapping[str, Collection[int]]) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for topic in self._topics for partition in existing.get(topic, ())]

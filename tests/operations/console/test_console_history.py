@@ -307,6 +307,18 @@ def test_the_ledger_tells_what_was_caught_and_missed() -> None:
     assert ledger.total["saved"] == ledger.total["never_cost"] - ledger.total["cost"]
 
 
+def test_a_challenger_is_compared_in_the_ledger_and_its_alarms_are_shown_to_nobody() -> None:
+    plant = ConsolePlant(lambda: NOW)
+    assert plant.history.ledger().challenger is None
+    shown = [view.alarm.id for view in plant.history.alarms()]
+    champion = next(view.alarm for view in plant.history.alarms() if view.alarm.state == "cleared")
+    plant.history.observe_challenger(champion.model_copy(update={"id": "other", "bundle": "candidate"}))
+    compared = plant.history.ledger().challenger
+    assert compared is not None
+    assert (compared["bundle"], compared["challenger"]["alarms"]) == ("candidate", 0)
+    assert [view.alarm.id for view in plant.history.alarms()] == shown
+
+
 def test_the_ledger_follows_an_event_that_is_taken_back() -> None:
     history = empty_history()
     history.observe_event("pm-1", LoggedEvent(time=to_iso(NOW), event="break", id="e", logged_at=to_iso(NOW)))

@@ -11,6 +11,15 @@ function row(name, tally) {
   return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, tally.caught), h("td", {}, tally.missed), h("td", {}, tally.false_alarms), h("td", {}, tally.median_lead_minutes === null && tally.median_delay_minutes !== null ? `found after ${lead(tally.median_delay_minutes)}` : lead(tally.median_lead_minutes)), h("td", {}, money(tally.cost)), h("td", {}, money(tally.saved)), h("td", { title: between(tally) ?? "" }, tally.saving === null ? "–" : percent(tally.saving)));
 }
 
+function comparison(compared, page) {
+  const { difference, champion, challenger } = compared;
+  const title = `Challenger ${compared.bundle}, of whose alarms nobody is told, against the champion since ${time(compared.since, page.now())}`;
+  const counts = (name, tally) => `${name}: ${tally.caught} caught, ${tally.missed} missed, ${tally.false_alarms} false, saved ${money(tally.saved)}`;
+  const range = difference.low === null || difference.high === null ? "fewer than two days have no interval" : `95 %: ${percent(difference.low)} to ${percent(difference.high)}`;
+  const verdict = difference.saving === null ? "No event yet: nothing can be said about which is better." : `The challenger would have saved ${percent(Math.abs(difference.saving))} ${difference.saving < 0 ? "less" : "more"} (${money(Math.abs(difference.saved))}), ${range}.`;
+  return [h("h3", {}, title), h("p", {}, verdict), h("p", { class: "quiet" }, `${counts("Champion", champion)}. ${counts("Challenger", challenger)}.`)];
+}
+
 export function drawLedger(ledger, page) {
   const heads = ["Asset", "Caught", "Missed", "False", "Lead", "Cost", "Saved", "Saving"];
   const saving = between(ledger.total);
@@ -20,6 +29,8 @@ export function drawLedger(ledger, page) {
     h("tbody", {}, ledger.by_asset.map((tally) => row(tally.asset, tally))),
     h("tfoot", {}, row("All", ledger.total), foot && h("tr", {}, h("td", { colspan: heads.length, class: "quiet" }, foot))),
   );
+  byId("challenger").hidden = ledger.challenger === null;
+  byId("challenger").replaceChildren(...(ledger.challenger === null ? [] : comparison(ledger.challenger, page)));
   keyed(byId("event-list"), ledger.events, (event) => `${event.asset} ${event.time} ${event.event}`, (event) =>
     h(
       "li",

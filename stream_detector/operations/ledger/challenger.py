@@ -1,0 +1,181 @@
+"""The books of challengers beside the champion's, and what the newest of them would have saved more or less.
+
+Both books price the same events, and the difference is taken day by day before days are drawn: what a hard day costs
+both of them says nothing about which is better.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from stream_detector.detection.block_bootstrap import Interval, saving_interval
+from stream_detector.messages import Alarm, LoggedEvent, to_iso
+from stream_detector.operations.ledger.ledger import AlarmEntry, EventEntry, Ledger
+from stream_detector.operations.ledger.report import LedgerReport, Tally, report, tally, tally_json
+
+SECONDS_PER_DAY = 86_400.0
+
+Entries = tuple[Sequence[EventEntry], Sequence[AlarmEntry]]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The challenger's saving less the champion's, over the same days.
+
+    `saved` is in the plant's currency units, above 0 where the challenger is better; `saving` is its part of what the
+    events would have cost without any alarm, with its paired 95 % interval over days. None where there is no event, or
+    fewer than two days.
+    """
+
+    saved: float
+    saving: float | None
+    low: float | None
+    high: float | None
+
+    def to_json(self) -> dict[str, float | None]:
+        """Plain values."""
+        return {"saved": self.saved, "saving": self.saving, "saving_low": self.low, "saving_high": self.high}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Champion and challenger over the time in which both were there: `since` (epoch seconds) on.
+
+    `bundle`: the challenger's. `by_asset` and `by_day` hold (champion, challenger, difference).
+    """
+
+    bundle: str
+    since: float
+    until: float | None
+    champion: Tally
+    challenger: Tally
+    difference: Difference
+    by_asset: dict[str, tuple[Tally, Tally, Difference]]
+    by_day: dict[str, tuple[Tally, Tally, Difference]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the tallies as in the ledger's own report."""
+        return {
+            "bundle": self.bundle,
+            "since": to_iso(self.since),
+            "until": None if self.until is None else to_iso(self.until),
+            **_in_json(self.champion, self.challenger, self.difference),
+            "per_asset": [{"asset": asset, **_in_json(*books)} for asset, books in self.by_asset.items()],
+            "per_day": [{"day": day, **_in_json(*books)} for day, books in self.by_day.items()],
+        }
+
+
+class Challengers:
+    """A book for each bundle that raised alarms as a challenger. `champion` knows the events of all of them."""
+
+    def __init__(self, champion: Ledger) -> None:
+        self._champion = champion
+        self._books: dict[str, Ledger] = {}
+
+    def add_alarm(self, alarm: Alarm) -> None:
+        """Takes a challenger's alarm; ValueError as `Ledger.add_alarm`."""
+        book = self._books.get(alarm.bundle) or self._champion.without_alarms()
+        book.add_alarm(alarm)
+        self._books[alarm.bundle] = book
+
+    def add_event(self, asset: str, event: LoggedEvent) -> None:
+        """Takes an event that the champion's ledger is given too."""
+        for book in self._books.values():
+            book.add_event(asset, event)
+
+    def forget_before(self, time: float) -> None:
+        """Drops what is older than `time` (epoch seconds), and books without an alarm since."""
+        for bundle, book in list(self._books.items()):
+            book.forget_before(time)
+            if not _raised(book):
+                del self._books[bundle]
+
+    def compare(
+        self, since: float | None = None, until: float | None = None, asset: str | None = None
+    ) -> Comparison | None:
+        """The challenger whose newest alarm is the newest, against the champion; None without a challenger.
+
+        Args:
+            since: event time, epoch seconds. None: the first midnight (UTC) after both have raised an alarm, for
+                nothing else says since when both decide.
+            until: event time, not included.
+            asset: this one only.
+        """
+        raised = {bundle: _raised(book) for bundle, book in self._books.items()}
+        bundle = max(raised, key=lambda name: (max(raised[name]), name), default=None)
+        if bundle is None:
+            return None
+        if since is None:
+            both = max(min(raised[bundle]), min(_raised(self._champion), default=-math.inf))
+            since = (both // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
+        mine, other = (report(book, since, until, asset) for book in (self._champion, self._books[bundle]))
+        champion, challenger, difference = _compared((mine.events, mine.alarms), (other.events, other.alarms))
+        return Comparison(
+            bundle=bundle,
+            since=since,
+            until=until,
+            champion=champion,
+            challenger=challenger,
+            difference=difference,
+            by_asset=_each(mine, other, lambda entry: entry.asset),
+            by_day=_each(mine, other, lambda entry: entry.day.isoformat()),
+        )
+
+
+def _raised(book: Ledger) -> list[float]:
+    return [alarm.raised_at for asset in book.assets for alarm in book.account(asset).alarms]
+
+
+def _each(
+    mine: LedgerReport, other: LedgerReport, key: Callable[[EventEntry | AlarmEntry], str]
+) -> dict[str, tuple[Tally, Tally, Difference]]:
+    books = [_entries(book, key) for book in (mine, other)]
+    return {name: _compared(*(book.get(name, ([], [])) for book in books)) for name in sorted({*books[0], *books[1]})}
+
+
+def _entries(book: LedgerReport, key: Callable[[EventEntry | AlarmEntry], str]) -> dict[str, Entries]:
+    found: dict[str, tuple[list[EventEntry], list[AlarmEntry]]] = defaultdict(lambda: ([], []))
+    for event in book.events:
+        found[key(event)][0].append(event)
+    for alarm in book.alarms:
+        found[key(alarm)][1].append(alarm)
+    return dict(found)
+
+
+def _compared(mine: Entries, other: Entries) -> tuple[Tally, Tally, Difference]:
+    never: dict[date, float] = defaultdict(float)
+    for event in mine[0]:
+        never[event.day] += event.never_cost
+    saved = _saved_by_day(other)
+    for day, amount in _saved_by_day(mine).items():
+        saved[day] -= amount
+    total, days = math.fsum(never.values()), sorted(saved)
+    interval = Interval(None, None)
+    if total > 0:
+        quiet = (days[-1] - days[0]).days + 1 - len(days)
+        interval = saving_interval(
+            [never[day] - saved[day] for day in days], [never[day] for day in days], quiet_days=quiet
+        )
+    money = math.fsum(saved.values())
+    difference = Difference(money, money / total if total > 0 else None, interval.low, interval.high)
+    return tally(*mine), tally(*other), difference
+
+
+def _saved_by_day(entries: Entries) -> dict[date, float]:
+    saved: dict[date, float] = defaultdict(float)
+    for event in entries[0]:
+        saved[event.day] += event.never_cost - event.cost
+    for alarm in entries[1]:
+        saved[alarm.day] -= alarm.cost
+    return saved
+
+
+def _in_json(champion: Tally, challenger: Tally, difference: Difference) -> dict[str, Any]:
+    return {
+        "champion": tally_json(champion),
+        "challenger": tally_json(challenger),
+        "difference": difference.to_json(),
+    }
