@@ -1,6 +1,7 @@
 """`Detector`: a bundle for notebooks and scripts. See docs/python-api.md."""
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,8 +53,14 @@ class Detector:
         """An alarm needs a score (of a calibrated detector: a probability) above this."""
         return self._bundle.manifest.alarm_threshold
 
-    def score(self, frame: "pd.DataFrame", time: str | None = None, events: Any = ()) -> "pd.DataFrame":
+    def score(
+        self, frame: "pd.DataFrame", time: str | None = None, events: Any = (), asset: str | None = None
+    ) -> "pd.DataFrame":
         """Score a frame of one asset: one row for every row of `frame` with a full window behind it, under its label.
+
+        asset: the column that names the asset of each row, where the frame holds several. Each is scored by itself, its
+        times ascending; `events` is then a mapping from asset to times. The result is in the order of the frame, with
+        a column `asset`.
 
         frame: one column a sensor, NaN = missing; other columns are ignored. Its times are the index, or the column
         `time`: timestamps (without a zone: UTC) or numbers (epoch seconds, milliseconds from 1e11 on), ascending.
@@ -64,6 +71,13 @@ class Detector:
         calibrated detector) and `error:SENSOR` for each sensor (with a head: its part in the probability).
         Raises DataError where a sensor is missing, a value is no number, or time runs backwards.
         """
+        scored = (
+            self._scored(frame, time, events) if asset is None else self._scored_by_asset(frame, time, events, asset)
+        )
+        return scored.set_axis(frame.index[scored.index.to_numpy()])
+
+    def _scored(self, frame: "pd.DataFrame", time: str | None, events: Any) -> "pd.DataFrame":
+        """The scored rows under their places in `frame`."""
         import pandas as pd
 
         manifest = self._bundle.manifest
@@ -86,7 +100,23 @@ class Detector:
                 columns["probability"] = steps.probability
         columns |= {"score": score, "threshold": self.threshold, "alarm": above}
         columns |= {f"error:{name}": attribution[:, number] for number, name in enumerate(manifest.sensors)}
-        return pd.DataFrame(columns, index=frame.index[rows])
+        return pd.DataFrame(columns, index=pd.Index(rows))
+
+    def _scored_by_asset(self, frame: "pd.DataFrame", time: str | None, events: Any, asset: str) -> "pd.DataFrame":
+        import pandas as pd
+
+        names = _column(frame, asset, "asset")
+        if names.isna().any():
+            raise DataError(f"column {asset!r} names no asset in row {int(np.argmax(names.isna()))} of the frame")
+        by_asset = events if isinstance(events, Mapping) else {}
+        if len(events) and not by_asset:
+            raise DataError("events of several assets are a mapping from asset to times")
+        found = []
+        for name, places in names.groupby(names, sort=False).indices.items():
+            scored = self._scored(frame.iloc[places], time, by_asset.get(name, ()))
+            scored.insert(0, "asset", str(name))
+            found.append(scored.set_axis(np.asarray(places)[scored.index.to_numpy()]))
+        return pd.concat(found).sort_index()
 
 
 def _values(frame: "pd.DataFrame", sensors: tuple[str, ...]) -> NDArray[np.float64]:
@@ -106,9 +136,9 @@ def _values(frame: "pd.DataFrame", sensors: tuple[str, ...]) -> NDArray[np.float
     return values
 
 
-def _column(frame: "pd.DataFrame", name: str) -> "pd.Series":
+def _column(frame: "pd.DataFrame", name: str, what: str = "time") -> "pd.Series":
     if name not in frame.columns:
-        raise DataError(f"the frame has no time column {name!r}; it has {', '.join(map(str, frame.columns[:8]))}")
+        raise DataError(f"the frame has no {what} column {name!r}; it has {', '.join(map(str, frame.columns[:8]))}")
     return frame[name]
 
 

@@ -65,6 +65,20 @@ def test_a_gap_and_an_event_start_a_new_window(detector: Detector) -> None:
     assert with_event.index.equals(table.index[[3, 4, 9, 10, 11]])
 
 
+def test_each_asset_of_a_frame_is_scored_as_if_it_were_alone(detector: Detector) -> None:
+    first, second = frame(12, seed=1), frame(12, seed=2)
+    table = pd.concat([first.assign(machine="pm-1"), second.assign(machine="pm-2")]).sort_index(kind="stable")
+    event = {"pm-2": [first.index[6]]}
+    scores = detector.score(table, asset="machine", events=event)
+    assert (scores.index == scores["time"]).all()
+    assert scores.index.is_monotonic_increasing
+    alone = [detector.score(first), detector.score(second, events=event["pm-2"])]
+    for name, expected in zip(("pm-1", "pm-2"), alone, strict=True):
+        pd.testing.assert_frame_equal(scores[scores["asset"] == name].drop(columns="asset"), expected, check_freq=False)
+    with pytest.raises(DataError, match="events of several assets are a mapping"):
+        detector.score(table, asset="machine", events=event["pm-2"])
+
+
 def test_samples_need_no_times(tmp_path: Path) -> None:
     grid, window = GridConfig(kind="table", step_seconds=1), WindowConfig(steps=1)
     windows = small_windows()[:, -1:]

@@ -9,6 +9,9 @@ from trainer.recipe import DataConfig
 TimeColumn = Annotated[str | None, typer.Option(help="Column of the times, if not the recipe's.")]
 TimeFormat = Annotated[str | None, typer.Option(help="Format of the times as of strptime, e.g. '%d.%m.%Y %H:%M'.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of the labels, if not the recipe's.")]
+AssetColumn = Annotated[
+    str | None, typer.Option(help="Column of the assets, if not the recipe's; '' where the file is of one asset.")
+]
 LabelsAre = Annotated[
     Literal["normal", "anomaly"] | None, typer.Option(help="What a label of the recipe's label values marks.")
 ]
@@ -20,6 +23,7 @@ def override(
     time_format: str | None = None,
     label_column: str | None = None,
     labels_are: Literal["normal", "anomaly"] | None = None,
+    asset_column: str | None = None,
 ) -> DataConfig:
     """The recipe's data section with what was given on the command line."""
     given: dict[str, Any] = {
@@ -27,5 +31,6 @@ def override(
         "time_format": time_format,
         "label_column": label_column,
         "labels_are": labels_are,
+        "asset_column": asset_column,
     }
     return config.model_copy(update={name: value for name, value in given.items() if value is not None})

@@ -98,7 +98,14 @@ class DataConfig(Config):
     )
     file_runs: bool = Field(
         default=False,
-        description="each of several files is a run of its own, whose times may start again (several assets)",
+        description="each of several files is a run of its own, whose times may start again",
+    )
+    asset_column: str | None = Field(
+        default=None, description="names the asset of each row; no window, run or event is of two of them"
+    )
+    asset_pattern: str | None = Field(
+        default=None,
+        description="regular expression that finds the asset in a file's path; none: folders within the folder",
     )
     least_rows_used: float = Field(
         default=0.5, ge=0, le=1, description="`fit` stops where the grid can use a smaller share of the rows"

@@ -22,7 +22,12 @@ def command(
     ] = None,
     form: Annotated[Form, typer.Option("--as", help="One message a sensor, or one a row.")] = "readings",
     speed: Annotated[str, typer.Option(help="Times real time, e.g. 720 = a day in two minutes; or max.")] = "max",
-    asset: Annotated[str, typer.Option(help="The machine's name: the Kafka key.")] = "machine-1",
+    asset: Annotated[
+        str | None,
+        typer.Option(
+            help="The machine's name: the Kafka key; of a file of several, the one to send.", show_default="machine-1"
+        ),
+    ] = None,
     topic: Annotated[str | None, typer.Option(help="Topic of the readings.", show_default="plant.readings")] = None,
     event: Annotated[str, typer.Option(help="What the event of a labelled row is called.")] = "break",
     no_events: Annotated[bool, typer.Option("--no-events", help="Send no event for labelled rows.")] = False,
@@ -44,6 +49,10 @@ def command(
     ] = None,
     decimal: Annotated[
         str | None, typer.Option(rich_help_panel=FILE, help="Decimal mark.", show_default="found out")
+    ] = None,
+    asset_column: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=FILE, help="Column of the machines' names.", show_default="one machine"),
     ] = None,
     ignore: Annotated[
         list[str] | None, typer.Option(rich_help_panel=FILE, help="Column to leave out; repeat it.")
@@ -67,7 +76,8 @@ def command(
 
     A labelled row sends an event before its readings, there and to the topic of events. With a --bundle whose labels
     mark states instead of events, only the beginning of a state is sent, and only to the topic of events, for a state
-    ends no window. Times without a zone are UTC.
+    ends no window. Readings of several machines in one file, or in one folder each, are sent under the machines' names.
+    Times without a zone are UTC.
     """
     from stream_detector.errors import DataError
     from stream_detector.historian import Layout, read_history
@@ -86,12 +96,15 @@ def command(
         ignore=tuple(ignore or ()),
         separator=separator,
         decimal=decimal,
+        asset_column=asset_column,
     )
     states = False
     if bundle is not None:
         wanted, states = layout_of_bundle(bundle, wanted)
     settings = Settings.load(bootstrap=bootstrap, topic_readings=topic)
     history = read_history(data, wanted).between(from_seconds, until_seconds)
+    if asset is not None and history.assets:
+        history = history.of_asset(asset)
     if not len(history):
         raise DataError(f"{data} has no row between --from and --until")
     client = producer(settings)
@@ -100,7 +113,7 @@ def command(
         replay = Replay(
             history,
             client,
-            asset,
+            asset or "machine-1",
             settings.topic_readings,
             settings.topic_events,
             form=form,
@@ -117,8 +130,9 @@ def command(
             replay.flush(10)
         took = time.monotonic() - started
     sent = replay.sent
+    name = asset or (f"{len(history.assets)} assets" if history.assets else "machine-1")
     print(
-        f"sent {sent.rows:,} rows = {sent.readings:,} readings and {sent.events:,} events of {asset} "
+        f"sent {sent.rows:,} rows = {sent.readings:,} readings and {sent.events:,} events of {name} "
         f"to {settings.topic_readings} in {took:.1f} s ({sent.readings / max(took, 1e-9):,.0f} readings/s)"
     )
     if history.times.max() > time.time():

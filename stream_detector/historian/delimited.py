@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from stream_detector.errors import DataError
 from stream_detector.historian.layout import Layout
@@ -132,3 +133,10 @@ def _names(path: Path, first: Row) -> list[str]:
             f"{path}: {len(doubled)} names stand twice in the header, the first is {doubled[0]!r}; rename one"
         )
     return names
+
+
+def as_text(cell: Any) -> str:
+    """A cell as a CSV file would hold it; times as ISO 8601."""
+    if cell is None:
+        return ""
+    return cell.isoformat() if hasattr(cell, "isoformat") else str(cell).strip()

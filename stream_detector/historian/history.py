@@ -1,12 +1,13 @@
 """Holds the content of a historian's file: times, values of the sensors, labels."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.historian.report import ReadReport
+from stream_detector.errors import UsageError
+from stream_detector.historian.report import ReadReport, some
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,10 @@ class History:
         sensors: F names.
         values: (N, F) float64, NaN = missing.
         labels: (N,) whether something happened in the row; None where the file has no label column.
-        runs: (N,) ascending: number of the run that a row is in; None where the layout names no run columns.
+        runs: (N,) ascending for each asset: number of the run that a row is in; None where the layout names no run
+            columns.
+        assets: the names of the assets; none where the file tells of no asset.
+        asset_rows: (N,) the place of each row's asset in `assets`; None where there is none.
         report: what was found on the way.
     """
 
@@ -29,9 +33,18 @@ class History:
     labels: NDArray[np.bool_] | None
     runs: NDArray[np.int64] | None = None
     report: ReadReport = field(default_factory=ReadReport)
+    assets: tuple[str, ...] = ()
+    asset_rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def of_asset(self, name: str) -> "History":
+        """The rows of one asset; UsageError where there is none of that name."""
+        if name not in self.assets:
+            raise UsageError(f"{self.path} has no asset {name!r}; it has {some(self.assets)}")
+        assert self.asset_rows is not None
+        return self.take(np.asarray(self.asset_rows == self.assets.index(name)))
 
     def between(self, from_time: float | None, until_time: float | None) -> "History":
         """The rows with from_time <= time < until_time."""
@@ -40,6 +53,15 @@ class History:
             keep &= self.times >= from_time
         if until_time is not None:
             keep &= self.times < until_time
-        labels = None if self.labels is None else self.labels[keep]
-        runs = None if self.runs is None else self.runs[keep]
-        return History(self.path, self.times[keep], self.sensors, self.values[keep], labels, runs, self.report)
+        return self.take(keep)
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "History":
+        """The rows of a mask (N,), or these rows in this order."""
+        return replace(
+            self,
+            times=self.times[rows],
+            values=self.values[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            runs=None if self.runs is None else self.runs[rows],
+            asset_rows=None if self.asset_rows is None else self.asset_rows[rows],
+        )

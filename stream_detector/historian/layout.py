@@ -50,6 +50,9 @@ class Layout:
         decimal, thousands: marks within numbers. encoding: of the text.
         run_columns: a change in one of these starts another run.
         file_runs: each of several files is a run of its own, whose times may start again.
+        asset_column: names the asset of each row; its readings are apart from those of others. asset_pattern: a regular
+            expression that finds the asset in a file's path below the folder that is read. Without either, folders
+            within a folder are assets, unless days name them.
         tag_column, value_column, quality_column: of the long form. good_quality: what marks a value that may be used.
     """
 
@@ -76,6 +79,8 @@ class Layout:
     encoding: str | None = None
     run_columns: tuple[str, ...] = ()
     file_runs: bool = False
+    asset_column: str | None = None
+    asset_pattern: str | None = None
     tag_column: str = "tag"
     value_column: str = "value"
     quality_column: str | None = None

@@ -57,6 +57,9 @@ FILES = {
     "a Grafana panel's *Download CSV*": "Time,a\n2026-05-01 00:00:00,1.5 bar\n2026-05-01 00:01:00,2.5 bar\n",
     "InfluxDB's annotated CSV": INFLUX,
     "rows without a time": "a\n1.5\n2.5\n",
+    "rows of several machines": (
+        "time,machine,a\n2026-05-01T00:00:00Z,pm-1,1.5\n2026-05-01T00:00:00Z,pm-2,7\n2026-05-01T00:01:00Z,pm-1,2.5\n"
+    ),
 }
 ROWS = {
     cells[0].strip(): cells[1]

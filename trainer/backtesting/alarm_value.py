@@ -152,6 +152,8 @@ class AlarmValue:
 
 def value_alarms(recipe: Recipe, dataset: Dataset, folds: list[Fold], scored: ScoredRows) -> AlarmValue:
     """Price what the method said about the rows of the folds."""
+    if len(dataset.assets) > 1:  # folds hold rows of all of them; alarms are those of one
+        scored = scored.take(np.argsort(scored.rows, kind="stable"))
     steps = row_steps(dataset, recipe.grid)
     within = (dataset.times >= folds[0].begin) & (dataset.times < folds[-1].end)
     event_rows = np.flatnonzero(dataset.events & within)

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.errors import DataError, RecipeError
 from trainer.backtesting.alarm_value import AlarmValue, value_alarms
@@ -92,13 +93,15 @@ def check_truncation(
     """Repeat some folds on a file that ends within them; RecipeError if the answers for what is left change."""
     scored = [index for index in range(len(plan) - judged, len(plan)) if len(scores[index].rows) > 1]
     for index in [scored[i] for i in np.unique(np.linspace(0, len(scored) - 1, CHECKED_FOLDS).round().astype(int))]:
-        last_row = int(scores[index].rows[len(scores[index].rows) // 2])
-        shorter = dataset.take(np.arange(len(dataset)) <= last_row)
+        scored_rows = scores[index].rows
+        last_row = int(scored_rows[len(scored_rows) // 2])
+        kept_rows = _rows_up_to(dataset, last_row)
+        shorter = dataset.take(kept_rows)
         prepared = method.prepare(shorter)
         again = method.score_fold(prepared, shorter, plan[index])
         on_fold(method.recipe.name)
-        left = scores[index].rows <= last_row
-        same = np.array_equal(again.rows, scores[index].rows[left]) and np.allclose(
+        left = kept_rows[scores[index].rows]
+        same = np.array_equal(np.flatnonzero(kept_rows)[again.rows], scores[index].rows[left]) and np.allclose(
             again.raw_score, scores[index].raw_score[left], rtol=SAME, atol=SAME, equal_nan=True
         )
         if same:
@@ -106,7 +109,7 @@ def check_truncation(
             finished = method.finish(prepared, plan[: index + 1], [*scores[:index], again], index - first + 1)
             # The same folds of the whole file, so that only the rows behind the end can make a difference.
             whole = method.finish(method.prepare(dataset), plan[: index + 1], scores[: index + 1], index - first + 1)
-            kept = whole.rows <= last_row
+            kept = kept_rows[whole.rows]
             same = np.allclose(finished.level, whole.level[kept], rtol=SAME, atol=SAME) and np.allclose(
                 finished.threshold, whole.threshold[kept], rtol=SAME
             )
@@ -116,6 +119,13 @@ def check_truncation(
                 "changes when the rows after it are taken away, so its figures would be worthless; compute each row "
                 "from rows up to it"
             )
+
+
+def _rows_up_to(dataset: Dataset, row: int) -> NDArray[np.bool_]:
+    """(N,) the rows up to one; of several assets those up to its time."""
+    if len(dataset.assets) > 1:
+        return np.asarray(dataset.times <= dataset.times[row])
+    return np.arange(len(dataset)) <= row
 
 
 Work = Callable[[list[tuple[Job, Fold]]], Iterator[tuple[Job, FoldScores]]]

@@ -30,8 +30,8 @@ def plan_folds(dataset: Dataset, start: str | None, retrain: str) -> list[Fold]:
     """Folds from `start` to the end of the file, each as long as `retrain`; those without rows are left out."""
     seconds = retrain_seconds(retrain)
     first = start_time(dataset, start)
-    last = float(dataset.times[-1])
-    if not dataset.times[0] < first <= last:
+    last = float(dataset.times.max())
+    if not dataset.times.min() < first <= last:
         raise UsageError(
             f"--start {start}: judging has to begin after the first row of {dataset.name} and not after its last one"
         )
@@ -62,7 +62,7 @@ def retrain_seconds(text: str) -> float:
 def start_time(dataset: Dataset, start: str | None) -> float:
     """Epoch seconds of a row number or an ISO 8601 time (without a zone: UTC)."""
     if start is None:
-        after = dataset.times[int(len(dataset) * LEARN_FIRST)]
+        after = np.sort(dataset.times)[int(len(dataset) * LEARN_FIRST)]
         return float((after // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY)
     if start.isdigit():
         row = int(start)

@@ -79,6 +79,7 @@ class ScoreMethod:
         times = dataset.times[prepared.rows]
         lead_seconds = self.recipe.lead.until_steps * self.recipe.grid.step_seconds
         past = np.flatnonzero(times + lead_seconds < fold.begin)
+        past = past[np.argsort(times[past], kind="stable")]
         split = self.recipe.split
         learnt = round(len(past) * split.train / (split.train + split.validation))
         training, newest = _only(prepared, past[:learnt]), _only(prepared, past[learnt:])
@@ -100,6 +101,7 @@ class HeadMethod:
 
     def prepare(self, dataset: Dataset) -> HeadRows:
         recipe = self.recipe
+        head_fit.refuse_head_of_several(recipe, dataset)
         features = head_fit.recipe_features(recipe, dataset.sensors)
         return read_rows(dataset, recipe.grid, recipe.window, recipe.lead, features)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.data_options import LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
+from trainer.data_options import AssetColumn, LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
 
 
 def command(
@@ -32,6 +32,7 @@ def command(
     time_format: TimeFormat = None,
     label_column: LabelColumn = None,
     labels_are: LabelsAre = None,
+    asset_column: AssetColumn = None,
 ) -> None:
     """Judge recipes as they would have done: fitted again and again on the past alone, priced event by event.
 
@@ -46,6 +47,7 @@ def command(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from stream_detector.errors import UsageError
     from trainer.backtesting.alarm_value import paired_difference
     from trainer.backtesting.backtest import fits_needed, run_backtest
     from trainer.backtesting.folds import plan_folds
@@ -61,12 +63,14 @@ def command(
     for name in recipe:
         each = load_recipe(name)
         training = each.train if seed is None else each.train.model_copy(update={"seed": seed})
-        source = override(each.data, time_column, time_format, label_column, labels_are)
+        source = override(each.data, time_column, time_format, label_column, labels_are, asset_column)
         loaded.append(each.model_copy(update={"data": source, "train": training}))
     methods = [method_of(each) for each in loaded]
     dataset = read_dataset(data, loaded[0].data)
     folds = plan_folds(dataset, start, retrain)
     files = {"as it was": dataset}
+    if stress and len(dataset.assets) > 1:
+        raise UsageError(f"--stress moves the days of one asset, and {dataset.name} holds {len(dataset.assets)}")
     if stress:
         files |= {name: make(dataset, folds[0].begin, loaded[0].train.seed) for name, make in PROTOCOLS.items()}
     plans = {name: plan_folds(file, start if name == "as it was" else None, retrain) for name, file in files.items()}

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from trainer.data_options import LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
+from trainer.data_options import AssetColumn, LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
 
 
 def command(
@@ -24,6 +24,7 @@ def command(
     time_format: TimeFormat = None,
     label_column: LabelColumn = None,
     labels_are: LabelsAre = None,
+    asset_column: AssetColumn = None,
 ) -> None:
     """Judge a bundle on a labelled file: both kinds of error, the cost against never alarming, and what that means.
 
@@ -38,7 +39,7 @@ def command(
     from trainer.reports.fit_report import evaluation_report
 
     loaded = load_bundle(bundle)
-    source = override(bundle_data(loaded.manifest), time_column, time_format, label_column, labels_are)
+    source = override(bundle_data(loaded.manifest), time_column, time_format, label_column, labels_are, asset_column)
     with error_console().status(f"scoring {data}"):
         dataset = read_dataset(data, source, loaded.manifest.sensors)
         scored = score_dataset(loaded, dataset)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream_detector.errors import UsageError
-from trainer.data_options import LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
+from trainer.data_options import AssetColumn, LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
 
 if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
@@ -40,6 +40,7 @@ def command(
     time_format: TimeFormat = None,
     label_column: LabelColumn = None,
     labels_are: LabelsAre = None,
+    asset_column: AssetColumn = None,
 ) -> None:
     """Fit a recipe: learn normal operation, choose the threshold on later data, judge on the newest, write a bundle.
 
@@ -59,7 +60,7 @@ def command(
     if (data is None) == (from_kafka is None):
         raise UsageError("name what to learn from: either --data FILE or --from-kafka HOST:PORT")
     loaded = load_recipe(recipe)
-    source = override(loaded.data, time_column, time_format, label_column, labels_are)
+    source = override(loaded.data, time_column, time_format, label_column, labels_are, asset_column)
     training = loaded.train if seed is None else loaded.train.model_copy(update={"seed": seed})
     loaded = loaded.model_copy(update={"data": source, "train": training})
     private_key = None if sign_with is None else read_key(sign_with)

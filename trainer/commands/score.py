@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.data_options import TimeColumn, TimeFormat, override
+from trainer.data_options import AssetColumn, TimeColumn, TimeFormat, override
 
 
 def command(
@@ -20,8 +20,11 @@ def command(
     ] = None,
     time_column: TimeColumn = None,
     time_format: TimeFormat = None,
+    asset_column: AssetColumn = None,
 ) -> None:
     """Score a file: one line a scorable row with time, score, threshold and alarm (0 or 1).
+
+    Of several assets each line names its own.
 
     Where the bundle is calibrated there is a column probability too, and the threshold is one of the probability.
     Rows without a full window behind them (after a gap or an event) have no line. Times are UTC.
@@ -34,7 +37,7 @@ def command(
     from trainer.output import error_console
 
     loaded = load_bundle(bundle)
-    source = override(bundle_data(loaded.manifest), time_column, time_format)
+    source = override(bundle_data(loaded.manifest), time_column, time_format, asset_column=asset_column)
     with error_console().status(f"scoring {data}"):
         dataset = read_dataset(data, source, loaded.manifest.sensors)
         scored = score_dataset(loaded, dataset)

@@ -17,15 +17,17 @@ from trainer.recipe import DataConfig, SignalConfig
 
 @dataclass(frozen=True)
 class Dataset:
-    """N rows in the order of time.
+    """N rows: one asset after another, each in the order of time.
 
     Attributes:
         times: (N,) epoch seconds; in a table 0, 1, 2, ...
         values: (N, F) float64, NaN = missing.
         labels: (N,) True = anomalous, or that an event happened in the row; None where the file has no labels.
         labels_mark_events: what `labels` mean.
-        parts: (N,) ascending: which recording or run a row is from, where a file holds several; None = one.
+        parts: (N,) ascending: which asset, recording or run a row is from, where a file holds several; None = one.
         report: what the reader found.
+        assets: names of the assets; empty where nothing tells of any.
+        asset_rows: (N,) ascending: the place of each row's asset in `assets`; None where there is none.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Dataset:
     labels_mark_events: bool
     parts: NDArray[np.int64] | None = None
     report: ReadReport = field(default_factory=ReadReport)
+    assets: tuple[str, ...] = ()
+    asset_rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -48,20 +52,27 @@ class Dataset:
             return np.zeros(len(self), dtype=bool)
         return self.labels
 
-    def take(self, rows: NDArray[np.bool_]) -> "Dataset":
-        """The rows of a mask (N,)."""
-        labels = None if self.labels is None else self.labels[rows]
-        return Dataset(
-            self.name,
-            self.sha256,
-            self.sensors,
-            self.times[rows],
-            self.values[rows],
-            labels,
-            self.labels_mark_events,
-            None if self.parts is None else self.parts[rows],
-            self.report,
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Dataset":
+        """The rows of a mask (N,), or these rows in this order."""
+        return replace(
+            self,
+            times=self.times[rows],
+            values=self.values[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            parts=None if self.parts is None else self.parts[rows],
+            asset_rows=None if self.asset_rows is None else self.asset_rows[rows],
         )
+
+    def by_asset(self) -> list[tuple[str | None, slice]]:
+        """Each asset and its rows; one without a name where nothing tells of assets."""
+        if self.asset_rows is None:
+            return [(None, slice(0, len(self)))]
+        starts = np.searchsorted(self.asset_rows, np.arange(len(self.assets) + 1)).tolist()
+        return [
+            (name, slice(start, stop))
+            for name, start, stop in zip(self.assets, starts, starts[1:], strict=False)
+            if stop > start
+        ]
 
 
 def read_dataset(path: Path, config: DataConfig, sensors: tuple[str, ...] | None = None) -> Dataset:
@@ -79,6 +90,7 @@ def read_dataset(path: Path, config: DataConfig, sensors: tuple[str, ...] | None
     if sensors is not None or config.prelabel is not None:
         layout = replace(layout, label_optional=True)
     history = read_history(path, layout)
+    history = _one_asset_after_another(history)
     labels = history.labels
     if labels is None and config.prelabel is not None:
         labels = prelabel(history.values, config.prelabel).labels
@@ -90,9 +102,28 @@ def read_dataset(path: Path, config: DataConfig, sensors: tuple[str, ...] | None
         history.values,
         labels,
         config.labels_mark == "events",
-        history.runs,
+        _parts(history),
         history.report,
+        history.assets,
+        history.asset_rows,
     )
+
+
+def _one_asset_after_another(history: History) -> History:
+    if history.asset_rows is None or (np.diff(history.asset_rows) >= 0).all():
+        return history
+    return history.take(np.argsort(history.asset_rows, kind="stable"))
+
+
+def _parts(history: History) -> NDArray[np.int64] | None:
+    """(N,) ascending: another asset begins another part, and so does another run of an asset."""
+    columns = [column for column in (history.asset_rows, history.runs) if column is not None]
+    if not columns:
+        return None
+    changed = np.zeros(len(history), np.bool_)
+    for column in columns:
+        changed[1:] |= np.diff(column) != 0
+    return np.cumsum(changed)
 
 
 def layout_of(config: DataConfig) -> Layout:
@@ -117,14 +148,20 @@ def files_sha256(path: Path) -> str:
 
 def _in_order(path: Path, history: History, config: DataConfig) -> NDArray[np.float64]:
     """The times; DataError where time runs backwards."""
-    times = history.times
-    backwards = np.flatnonzero(np.diff(times) < 0)
+    times, codes = history.times, history.asset_rows
+    back = np.diff(times) < 0
+    if codes is not None:
+        back &= np.diff(codes) == 0
+    backwards = np.flatnonzero(back)
     if len(backwards):
         row = int(backwards[0]) + 1
+        where = f"data row {row + 1}" if codes is None else f"a row of asset {history.assets[codes[row]]!r}"
         zone = "" if config.zone else "; if the clock was changed there, name its zone in the recipe"
+        several = "" if codes is not None else "; several machines in one file? name their column as asset_column"
         raise DataError(
-            f"{path}: time runs backwards at data row {row + 1}: {in_words(times[row])} comes after "
+            f"{path}: time runs backwards at {where}: {in_words(times[row])} comes after "
             f"{in_words(times[row - 1])} ({len(backwards)} such rows); sort the file by time, or check the time format"
+            + several
             + zone
         )
     return times

@@ -10,10 +10,13 @@ from stream_detector.detection.grid.steps import Steps
 from stream_detector.detection.grid.windows import cut
 from trainer.data.dataset import Dataset
 
+APART_STEPS = 1 << 30
+"""More steps than a window, a gap or a lead window has."""
+
 
 @dataclass(frozen=True)
 class Examples:
-    """B windows in the order of time.
+    """B windows, one asset after another, each in the order of time.
 
     Attributes:
         windows: (B, T, F) float64 in sensor units, NaN = masked.
@@ -52,10 +55,13 @@ def cut_examples(dataset: Dataset, grid: GridConfig, window: WindowConfig, lead:
 
 
 def row_steps(dataset: Dataset, grid: GridConfig) -> NDArray[np.int64]:
-    """(N,) the step of the grid that each row lies in."""
+    """(N,) the step of the grid that each row lies in; those of different assets lie far apart, ascending."""
     if grid.kind == "table":
         return np.arange(len(dataset))
-    return Steps(grid).step_of(dataset.times)
+    steps = Steps(grid).step_of(dataset.times)
+    if dataset.asset_rows is None or not len(steps):
+        return steps
+    return np.asarray(steps + dataset.asset_rows * (int(np.ptp(steps)) + APART_STEPS), np.int64)
 
 
 def run_numbers(dataset: Dataset, steps: NDArray[np.int64], max_gap_steps: int) -> NDArray[np.int64]:
@@ -87,6 +93,13 @@ def _cut(
     if grid.kind == "table":
         rows = np.arange(len(dataset))
         return dataset.values[:, None, :], rows, rows
-    readings = np.flatnonzero(~dataset.events)
-    windows = cut(dataset.times[readings], dataset.values[readings], dataset.times[dataset.events], grid, window)
-    return windows.values, readings[windows.rows], windows.steps
+    found = []
+    for _, own in dataset.by_asset():
+        events = dataset.events[own]
+        readings = np.flatnonzero(~events)
+        times, values = dataset.times[own], dataset.values[own]
+        windows = cut(times[readings], values[readings], times[events], grid, window)
+        found.append((windows.values, own.start + readings[windows.rows]))
+    chosen = np.concatenate([rows for _, rows in found])
+    values = found[0][0] if len(found) == 1 else np.concatenate([values for values, _ in found])
+    return values, chosen, row_steps(dataset, grid)[chosen]

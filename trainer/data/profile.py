@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.errors import DataError
 from stream_detector.historian import History, Layout, files_of, read_histories
+from stream_detector.historian.assets import ASSET_NAMES
 from stream_detector.historian.columns import TextCellError
 from stream_detector.historian.delimited import HEAD_LINES, separator_of
 from stream_detector.historian.encoding import read_text
@@ -23,11 +25,17 @@ VALUES = ("value", "val", "reading")
 QUALITIES = ("quality", "status", "q", "quality_code")
 USUAL_LABELS = (*LABEL_NAMES, "class", "fault", "attack", "outlier", "failure", "target", "changepoint")
 WELL_LOG_CODE = -999.25
+LEAST_MIXED = 0.001
+"""Share of the rows out of order from which a file is taken for one of several machines."""
+MOST_ASSETS, MOST_TRIED = 5_000, 6
 LEAST_CODES, LEAST_VALUES = 3, 10
 """Cells that hold a suspected code, and different values beside it: below them there is nothing to judge by."""
 SMALLEST_TIME = 1e6
 """Below it a number in a column without a name is that of a row."""
 TEXT_PARQUET = (".parquet", ".pq", ".xlsx", ".xlsm")
+
+NAMED_IN_FILE = re.compile(r"[A-Za-z]+-?\d+")
+"""What a machine is mostly called in a file's name: letters and a number."""
 
 NUMBER = re.compile(r"^[-+]?(?:\d+(?:[.,]\d*)*|[.,]\d+)(?:[eE][-+]?\d+)?$")
 WITH_UNIT = re.compile(r"^[-+]?\d+(?:[.,]\d+)*\s*(?:°|%|[A-Za-zµ])[^\d,;]*$")
@@ -49,6 +57,8 @@ class Profile:
         label_candidates: {column: what speaks for it being the label}. They are asked for, never assumed.
         missing_codes: {number: sensors where it lies far outside of all other values, again and again}.
         questions: what a person must decide.
+        asset_candidate: a column with an asset's name that a file reads well without; it is asked for. in_names: so are
+            the names of the files.
     """
 
     path: Path
@@ -60,6 +70,8 @@ class Profile:
     label_candidates: dict[str, str] = field(default_factory=dict)
     missing_codes: dict[float, list[str]] = field(default_factory=dict)
     questions: list[str] = field(default_factory=list)
+    asset_candidate: str | None = None
+    in_names: bool = False
 
     @property
     def step_seconds(self) -> float:
@@ -82,8 +94,22 @@ def profile(*paths: Path) -> Profile:
     layout = sniff(files_of(paths[0])[0])
     left_out: dict[str, str] = {}
     history = _read_without_texts(paths, layout, left_out)
+    candidate, pattern = None, False
+    if layout.asset_column and layout.form == "wide" and not _needs_assets(history):
+        candidate, layout = layout.asset_column, replace(layout, asset_column=None)
+        left_out.clear()
+        history = _read_without_texts(paths, layout, left_out)
+    elif not history.assets and layout.form == "wide":
+        if _is_mixed(history):
+            layout, history = _with_assets(paths, layout, left_out, history)
+        pattern = not history.assets and _assets_in_names(paths)
+    if layout.asset_column:
+        history.report.found_out.append(f"column {layout.asset_column!r} names the assets: time ascends within each")
+    elif len(history.assets) > 1:
+        source = "files" if layout.asset_pattern else "folders"
+        history.report.found_out.append(f"the {source} name the assets: time ascends within each")
     layout = replace(layout, ignore=tuple(left_out))
-    found = Profile(paths[0], layout, history, left_out)
+    found = Profile(paths[0], layout, history, left_out, asset_candidate=candidate, in_names=pattern)
     _judge_sensors(found)
     _judge_times(found)
     _judge_codes(found)
@@ -121,9 +147,10 @@ def sniff(path: Path) -> Layout:
         time = _time_column(names, body, skip={tag, value})
         return replace(
             layout, form="long", tag_column=names[tag], value_column=names[value], time_column=time,
-            quality_column=None if quality is None else names[quality],
+            quality_column=None if quality is None else names[quality], asset_column=_asset_column(names, body),
         )  # fmt: skip
     time_column = _time_column(names, body)
+    layout = replace(layout, asset_column=_asset_column(names, body))
     if marked or any(WITH_UNIT.match(cell.strip()) for row in body[:50] for cell in row[1:]):
         return replace(layout, form="grafana", time_column=time_column or names[0], skip_rows=0, separator=None)
     return replace(layout, time_column=time_column if time_column is not None else "")
@@ -174,6 +201,18 @@ def _may_be_time(name: str, cell: str) -> bool:
     return name.lower() not in ("", "index") or float(cell) >= SMALLEST_TIME
 
 
+def _asset_column(names: list[str], body: list[list[str]]) -> str | None:
+    """A column with an asset's name whose cells are names or whole numbers."""
+    number = _first([name.lower() for name in names], ASSET_NAMES)
+    if number is None or not all(row[number].strip() and _may_name(row[number].strip()) for row in body):
+        return None
+    return names[number]
+
+
+def _may_name(cell: str) -> bool:
+    return cell.isdigit() or not _is_data(cell)
+
+
 def _first(names: list[str], wanted: tuple[str, ...]) -> int | None:
     return next((names.index(name) for name in wanted if name in names), None)
 
@@ -194,6 +233,54 @@ def _read_without_texts(paths: Sequence[Path], layout: Layout, left_out: dict[st
             if error.column in left_out or len(left_out) >= MOST_TEXT_COLUMNS or layout.form == "long":
                 raise
             left_out[error.column] = f"holds text, such as {error.text!r} in data row {error.row + 1}"
+
+
+def _is_mixed(history: History) -> bool:
+    """Whether rows are out of order, or share a time, as those of several machines do."""
+    report = history.report
+    return report.steps_back + report.equal_times > LEAST_MIXED * len(history)
+
+
+def _needs_assets(history: History) -> bool:
+    """Whether the rows are in order within each asset, and would not be without them."""
+    steps_back = int((np.diff(history.times) < 0).sum())
+    equal_times = len(history) - len(np.unique(history.times))
+    mixed = steps_back > 0 or equal_times > LEAST_MIXED * len(history)
+    return len(history.assets) > 1 and not _is_mixed(history) and mixed
+
+
+def _with_assets(
+    paths: Sequence[Path], layout: Layout, left_out: dict[str, str], history: History
+) -> tuple[Layout, History]:
+    """The layout whose asset column brings the rows into order, and what it reads; as they were where there is none."""
+    whole = [
+        name
+        for place, name in enumerate(history.sensors)
+        if len(values := np.unique(history.values[:, place])) <= MOST_ASSETS and (values == np.floor(values)).all()
+    ]
+    if _assets_in_names(paths):
+        tried = replace(layout, asset_pattern=NAMED_IN_FILE.pattern)
+        found = read_histories(paths, replace(tried, ignore=tuple(left_out)))
+        if _needs_assets(found):
+            return tried, found
+    for name in [*left_out, *whole][:MOST_TRIED]:
+        others = {each: why for each, why in left_out.items() if each != name}
+        tried = replace(layout, asset_column=name, ignore=tuple(others))
+        try:
+            found = read_histories(paths, tried)
+        except DataError:  # a cell of it is empty
+            continue
+        if len(found.assets) <= MOST_ASSETS and _needs_assets(found):
+            left_out.pop(name, None)
+            return tried, found
+    return layout, history
+
+
+def _assets_in_names(paths: Sequence[Path]) -> bool:
+    """Whether files share names of what may be machines."""
+    files = [file for path in paths for file in files_of(path)]
+    matches = [NAMED_IN_FILE.search(file.name) for file in files]
+    return all(matches) and 1 < len({match[0] for match in matches if match}) < len(files)
 
 
 def _judge_sensors(found: Profile) -> None:
@@ -230,6 +317,12 @@ def _judge_times(found: Profile) -> None:
     if found.layout.without_time:
         counter = f"; is {found.counters[0]!r} the time?" if found.counters else ""
         found.questions.append(f'no column is a time: rows are taken for samples (grid.kind = "table"){counter}')
+    if found.asset_candidate:
+        found.questions.append(
+            f"does {found.asset_candidate!r} name the machine? The rows are in order without it (asset_column)"
+        )
+    if found.in_names:
+        found.questions.append(f"do the files' names tell the machine? asset_pattern = '{NAMED_IN_FILE.pattern}'")
     if report.steps_back:
         found.questions.append(
             f"{report.steps_back:,} rows are earlier than the row before them: sort the file, or name its zone if the "
@@ -238,7 +331,8 @@ def _judge_times(found: Profile) -> None:
     if report.equal_times > len(found.history) / 2:
         found.questions.append(
             f"{report.equal_times:,} of {len(found.history):,} rows have the time of an earlier row: several machines "
-            "in one file (split it by machine), or a time column that has lost its clock?"
+            "in one file (name the column that tells them apart as asset_column), or a time column that has lost its "
+            "clock?"
         )
     if not found.sensors:
         found.questions.append("no column is a sensor that moves")

@@ -4,7 +4,7 @@ import json
 import math
 
 from stream_detector.historian import Layout
-from trainer.data.profile import Profile
+from trainer.data.profile import NAMED_IN_FILE, Profile
 
 FEW = 12
 DEFAULT = Layout(find_label=False)
@@ -29,7 +29,7 @@ def _data(found: Profile) -> list[str]:
     elif layout.time_column:
         lines.append(f"time_column = {_toml(layout.time_column)}")
     for name in ("form", "separator", "header", "skip_rows", "unit_rows", "encoding", "tag_column", "value_column",
-                 "quality_column"):  # fmt: skip
+                 "quality_column", "asset_column", "asset_pattern"):  # fmt: skip
         value = getattr(layout, name)
         if value != getattr(DEFAULT, name) and not (name == "separator" and value in (",", ";", "\t")):
             lines.append(f"{name} = {_toml(value)}")
@@ -37,6 +37,10 @@ def _data(found: Profile) -> list[str]:
         lines.append('decimal = ","')
     if not layout.without_time:
         lines.append('# zone = "Europe/Berlin"  # the zone of the times, if they name none and are not UTC')
+    if found.asset_candidate:
+        lines.append(f"# asset_column = {_toml(found.asset_candidate)}  # DECIDE: does it name the machine?")
+    if found.in_names:
+        lines.append(f"# asset_pattern = {_toml(NAMED_IN_FILE.pattern)}  # DECIDE: do files' names tell the machine?")
     if found.missing_codes:
         lines.append(
             f"# missing_codes = {_toml(list(found.missing_codes))}  # DECIDE: do they stand for missing values?"

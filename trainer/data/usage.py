@@ -51,13 +51,15 @@ def rows_used(times: NDArray[np.float64], grid: GridConfig) -> int:
 def _demand_rows(recipe: Recipe, dataset: Dataset) -> None:
     if recipe.data.time_column is None or recipe.grid.kind != "time":
         return
-    used, least = rows_used(dataset.times, recipe.grid), recipe.data.least_rows_used
+    used = sum(rows_used(dataset.times[rows], recipe.grid) for _, rows in dataset.by_asset())
+    least = recipe.data.least_rows_used
     if used >= least * len(dataset):
         return
-    equal = len(dataset) - len(np.unique(dataset.times))
+    equal = len(dataset) - sum(len(np.unique(dataset.times[rows])) for _, rows in dataset.by_asset())
     step = dataset.report.median_step_seconds
     why = (
-        f'{equal:,} rows have the time of an earlier row; long form (form = "long"), or dates without a clock?'
+        f"{equal:,} rows have the time of an earlier row; several machines (asset_column), long form "
+        '(form = "long"), or dates without a clock?'
         if 2 * equal > len(dataset) - used
         else f"rows are {step:g} s apart and grid.step_seconds is {recipe.grid.step_seconds:g}; a grid that closes "
         '"watermark" takes the last of them'

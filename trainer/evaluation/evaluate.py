@@ -91,9 +91,13 @@ def evaluate_rows(scored: ScoredRows, manifest: Manifest) -> Evaluation:
 
 
 def _judged_states(scored: ScoredRows) -> StateFigures | None:
-    if scored.states is None or scored.times is None:
+    if scored.states is None or scored.times is None or scored.assets is None:
         return None
-    return judge(scored.states, scored.alarms, float(scored.times.min()), float(scored.times.max()))
+    spans = {}
+    for asset in np.unique(scored.assets):
+        own = scored.times[scored.assets == asset]
+        spans[str(asset)] = (float(own.min()), float(own.max()))
+    return judge(scored.states, scored.alarms, spans)
 
 
 def total_cost(costs: CostConfig, tn: int, fp: int, fn: int, tp: int) -> float:

@@ -34,14 +34,17 @@ def bundle_data(manifest: Manifest) -> DataConfig:
 
 
 def score_table(manifest: Manifest, dataset: Dataset, scored: ScoredRows, with_errors: bool = False) -> "pd.DataFrame":
-    """Columns time, score, threshold, alarm, probability where calibrated, and error:SENSOR if asked for.
+    """Columns time, score, threshold, alarm; asset where there are several, probability where calibrated, error:SENSOR.
 
-    `time` is ISO 8601 in UTC, or the number of the row (from 0) where rows have no time.
+    `time` is ISO 8601 in UTC, or the number of the row (from 0, one asset after another) where rows have no time.
     """
     import pandas as pd
 
     has_time = bundle_data(manifest).time_column is not None
-    columns: dict[str, Any] = {
+    columns: dict[str, Any] = {}
+    if dataset.asset_rows is not None:
+        columns["asset"] = np.array(dataset.assets)[dataset.asset_rows[scored.rows]]
+    columns |= {
         "time": iso_times(dataset.times[scored.rows]) if has_time else scored.rows,
         "score": scored.score,
         "threshold": manifest.alarm_threshold,

@@ -1,18 +1,21 @@
 """Scores of a file by a bundle, row by row: what `score` writes, `evaluate` judges and reports draw."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.bundle.bundle import Bundle
-from stream_detector.engine.offline import score_frame
+from stream_detector.engine.offline import ScoredFrame, score_frame
 from stream_detector.messages import Alarm
 from trainer.data.dataset import Dataset
 from trainer.data.examples import row_positives
 from trainer.evaluation.states import states_of
+
+ONE_ASSET = "file"
+"""Name of the asset where nothing tells of assets."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,9 @@ class ScoredRows:
         threshold: (B,) of the score, or with a head of the probability.
         attribution: (B, F) what each sensor adds: its error, or with a head its part in the probability.
         positive: (B,) an alarm would be right; None where that is not known.
-        times: (B,) epoch seconds. alarms: of the whole file, raised and cleared. states: first and last time of each
-            state in the file; None where labels mark none.
+        times: (B,) epoch seconds. assets: (B,) names, "file" where nothing tells of any.
+        alarms: of the whole file, raised and cleared.
+        states: asset, first and last time of each state in the file; None where labels mark none.
     """
 
     rows: NDArray[np.int64]
@@ -38,7 +42,8 @@ class ScoredRows:
     positive: NDArray[np.bool_] | None = None
     times: NDArray[np.float64] | None = None
     alarms: Sequence[Alarm] = ()
-    states: Sequence[tuple[float, float]] | None = None
+    states: Sequence[tuple[str, float, float]] | None = None
+    assets: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,8 +59,8 @@ class ScoredRows:
         above: NDArray[np.bool_] = self.level > self.threshold
         return above
 
-    def take(self, chosen: NDArray[np.bool_]) -> "ScoredRows":
-        """The rows of a mask (B,)."""
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "ScoredRows":
+        """The rows of a mask (B,), or these rows in this order."""
         return ScoredRows(
             self.rows[chosen],
             self.score[chosen],
@@ -66,6 +71,7 @@ class ScoredRows:
             None if self.times is None else self.times[chosen],
             self.alarms,
             self.states,
+            None if self.assets is None else self.assets[chosen],
         )
 
 
@@ -77,21 +83,43 @@ def score_dataset(bundle: Bundle, dataset: Dataset) -> ScoredRows:
         scored = bundle.scorer.score(dataset.values[:, None, :])
         threshold = np.full(len(dataset), manifest.alarm_threshold)
         return ScoredRows(np.arange(len(dataset)), scored.score, None, threshold, scored.attribution, positive)
-    readings = np.flatnonzero(~dataset.events)
-    frame = score_frame(
-        bundle, dataset.times[readings], dataset.values[readings], dataset.times[dataset.events], asset="file"
-    )
-    rows = readings[frame.rows]
+    frames = [_score_asset(bundle, dataset, rows, name or ONE_ASSET) for name, rows in dataset.by_asset()]
+    rows = np.concatenate([frame.rows for frame in frames])
     found = ScoredRows(
         rows,
-        frame.steps.score,
-        None if bundle.head is None else frame.steps.probability,
+        np.concatenate([frame.steps.score for frame in frames]),
+        None if bundle.head is None else np.concatenate([frame.steps.probability for frame in frames]),
         np.full(len(rows), manifest.alarm_threshold),
-        frame.steps.attribution,
+        np.concatenate([frame.steps.attribution for frame in frames]),
         None if positive is None else positive[rows],
         dataset.times[rows],
-        frame.alarms,
-        None if dataset.labels is None or dataset.labels_mark_events else states_of(dataset.times, dataset.labels),
+        [alarm for frame in frames for alarm in frame.alarms],
+        _states(dataset),
+        _names_of_rows(dataset)[rows],
     )
     # A head may have nothing to say yet of a step that was scored.
     return found.take(np.isfinite(found.level))
+
+
+def _score_asset(bundle: Bundle, dataset: Dataset, rows: slice, name: str) -> ScoredFrame:
+    """The scored steps of one asset; `rows` of the result are those of the dataset."""
+    times, values, events = dataset.times[rows], dataset.values[rows], dataset.events[rows]
+    readings = np.flatnonzero(~events)
+    frame = score_frame(bundle, times[readings], values[readings], times[events], asset=name)
+    return replace(frame, rows=rows.start + readings[frame.rows])
+
+
+def _states(dataset: Dataset) -> list[tuple[str, float, float]] | None:
+    if dataset.labels is None or dataset.labels_mark_events:
+        return None
+    return [
+        (name or ONE_ASSET, begin, last)
+        for name, rows in dataset.by_asset()
+        for begin, last in states_of(dataset.times[rows], dataset.labels[rows])
+    ]
+
+
+def _names_of_rows(dataset: Dataset) -> NDArray[np.str_]:
+    if dataset.asset_rows is None:
+        return np.full(len(dataset), ONE_ASSET)
+    return np.array(dataset.assets)[dataset.asset_rows]

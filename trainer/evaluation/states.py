@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,22 +38,32 @@ def states_of(times: NDArray[np.float64], labels: NDArray[np.bool_]) -> list[tup
     return [(float(times[begin]), float(times[end])) for begin, end in zip(begins, ends, strict=True)]
 
 
-def judge(states: Sequence[tuple[float, float]], alarms: Sequence[Alarm], since: float, until: float) -> StateFigures:
-    """What the ledger says of these alarms and states between two times (epoch seconds, both included)."""
-    ledger = Ledger()
-    for alarm in alarms:
-        ledger.add_alarm(alarm)
-    (asset,) = {alarm.asset for alarm in alarms} or {"file"}
-    for begin, last in states:
-        ledger.add_event(asset, LoggedEvent(time=begin, event=STATE, until=last))
-    found = report(ledger, since, math.nextafter(until, math.inf)).total
-    delays = found.delay_minutes
+def judge(
+    states: Sequence[tuple[str, float, float]], alarms: Sequence[Alarm], spans: Mapping[str, tuple[float, float]]
+) -> StateFigures:
+    """What the ledger says of these alarms and states.
+
+    states: asset, first and last time of each. spans: first and last time (epoch seconds, both included) on which each
+        asset is judged.
+    """
+    totals, delays = [], list[float]()
+    for asset, (since, until) in spans.items():
+        ledger = Ledger()
+        for alarm in alarms:
+            if alarm.asset == asset:
+                ledger.add_alarm(alarm)
+        for of, begin, last in states:
+            if of == asset:
+                ledger.add_event(asset, LoggedEvent(time=begin, event=STATE, until=last))
+        total = report(ledger, since, math.nextafter(until, math.inf)).total
+        totals.append(total)
+        delays += total.delay_minutes
     return StateFigures(
-        states=found.events,
-        found=found.caught,
-        alarms=found.alarms,
-        false_alarms=found.false_alarms,
+        states=sum(total.events for total in totals),
+        found=sum(total.caught for total in totals),
+        alarms=sum(total.alarms for total in totals),
+        false_alarms=sum(total.false_alarms for total in totals),
         median_delay_seconds=60 * statistics.median(delays) if delays else None,
-        cost=found.cost,
-        never_cost=found.never_cost,
+        cost=sum(total.cost for total in totals),
+        never_cost=sum(total.never_cost for total in totals),
     )

@@ -57,6 +57,7 @@ def fit_head(
     The calibration walks forward through these rows: each day is predicted by an ensemble of the days before it.
     `progress` hears of every fit, those of the days and the last one.
     """
+    refuse_head_of_several(recipe, dataset)
     if not dataset.labels_mark_events or dataset.labels is None:
         raise DataError(f"recipe {recipe.name}: the head learns from a label column that marks events; there is none")
     past = dataset.take(split.train | split.validation)
@@ -91,6 +92,15 @@ def fit_head(
     rate, _ = replay(tracker, rows, logits, offset, range(len(rows)))
     rows.state.position = -1
     return head_arrays(ensemble, offset, CalibratedState(rows.state, rate, float(rows.times[-1])))
+
+
+def refuse_head_of_several(recipe: Recipe, dataset: Dataset) -> None:
+    """DataError where a recipe with a head shall learn from several assets: its rate of events is that of one."""
+    if recipe.head is not None and len(dataset.assets) > 1:
+        raise DataError(
+            f"{dataset.name} holds {len(dataset.assets)} assets, and the [head] of recipe {recipe.name} follows the "
+            "events of one; give it the file of one asset, or take the [head] away"
+        )
 
 
 def walk_days(rows: HeadRows, options: CalibratedOptions) -> list[tuple[float, float]]:

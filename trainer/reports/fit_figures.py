@@ -67,8 +67,9 @@ def score_distribution(manifest: Manifest, scored: ScoredRows) -> go.Figure:
 
 def score_over_time(manifest: Manifest, dataset: Dataset, scored: ScoredRows) -> go.Figure:
     """The score of every row, the threshold, the rows in alarm, and the events or anomalous rows."""
-    has_time = bundle_data(manifest).time_column is not None
-    figure = new_figure("time (UTC)" if has_time else "row", _level_name(scored))
+    has_time = bundle_data(manifest).time_column is not None and len(dataset.assets) <= 1
+    row = "row, one asset after another" if dataset.assets else "row"
+    figure = new_figure("time (UTC)" if has_time else row, _level_name(scored))
     shown = _thinned(scored.level, scored.above)
     rows = scored.rows[shown]
     figure.add_scattergl(

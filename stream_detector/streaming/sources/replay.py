@@ -7,7 +7,7 @@ the trainer read.
 import asyncio
 import heapq
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -19,6 +19,7 @@ from stream_detector.bundle.files import MANIFEST, list_folder, read_file
 from stream_detector.bundle.manifest import parse
 from stream_detector.errors import BrokerError
 from stream_detector.historian import History, Layout
+from stream_detector.historian.assets import rows_of_assets
 from stream_detector.messages import to_iso
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.librdkafka import topics_of
@@ -26,7 +27,7 @@ from stream_detector.streaming.topics.topics import ensure_topics
 
 Form = Literal["readings", "rows"]
 
-FROM_THE_COMMAND_LINE = ("time_column", "label_column", "time_format", "separator", "decimal")
+FROM_THE_COMMAND_LINE = ("time_column", "label_column", "time_format", "separator", "decimal", "asset_column")
 """What a command may say otherwise than the bundle's recipe."""
 
 POLL_SECONDS = 0.05
@@ -85,12 +86,13 @@ def layout_of_bundle(folder: Path, layout: Layout) -> tuple[Layout, bool]:
 
 @dataclass(frozen=True)
 class Record:
-    """One message to send; `readings` is how many values it carries."""
+    """One message to send; `readings` is how many values it carries, `key` the asset."""
 
     time: float
     value: bytes
     readings: int
     event: bool = False
+    key: bytes = b""
 
 
 @dataclass
@@ -141,16 +143,19 @@ def _texts(values: np.ndarray) -> list[bytes]:
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
 
 
-def records_of_row(history: History, row: int, form: Form, prefixes: list[bytes], event: str | None) -> list[Record]:
+def records_of_row(
+    history: History, row: int, form: Form, prefixes: list[bytes], event: str | None, key: bytes
+) -> list[Record]:
     """The messages of one row, in the order of sending: the event first, so that a decision on the row knows of it."""
     moment = float(history.times[row])
     records = []
     if event is not None and history.labels is not None and history.labels[row]:
-        records.append(Record(moment, encode_event(moment, event), 0, event=True))
+        records.append(Record(moment, encode_event(moment, event), 0, True, key))
     if form == "rows":
-        records.append(Record(moment, encode_row(moment, prefixes, history.values[row]), len(prefixes)))
+        records.append(Record(moment, encode_row(moment, prefixes, history.values[row]), len(prefixes), False, key))
     else:
-        records += [Record(moment, value, 1) for value in encode_readings(moment, prefixes, history.values[row])]
+        texts = encode_readings(moment, prefixes, history.values[row])
+        records += [Record(moment, text, 1, False, key) for text in texts]
     return records
 
 
@@ -180,7 +185,8 @@ class Replay:
     Args:
         history: rows in the order in which they are to be sent.
         producer: flushed at the end; the caller owns it.
-        asset: the Kafka key of every message, so that all of them lie in one partition.
+        asset: the Kafka key of every message, so that all of them lie in one partition. Where the history tells of
+            assets their names are the keys, and their rows are sent in one order of time.
         topic, event_topic: the readings with the events that decisions use, and the events for the ledger.
         form: "readings" = one message a sensor and row; "rows" = one message a row.
         event: what a labelled row is called in its event; None = send no events.
@@ -205,14 +211,16 @@ class Replay:
         progress: Callable[[Sent], None] = lambda _sent: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._history, self._producer, self._key = history, producer, asset.encode()
+        self._history, self._producer = history, producer
+        self._names = history.assets or (asset,)
+        self._keys = [name.encode() for name in self._names]
+        self._order, self._before, self._last = _order_of(history)
         self._topic, self._event_topic = topic, event_topic
         self._form, self._event, self._speed = form, event, speed
         self._states = labels_are_states and event is not None and history.labels is not None
-        self._asset = asset
         self._disorder, self._clock = disorder, clock
         self._stopped = False
-        self._began = 0.0
+        self._began: dict[int, float] = {}
         self.on_progress = progress
         self.sent = Sent()
 
@@ -256,8 +264,10 @@ class Replay:
     def _rows(self) -> Iterator[list[Record]]:
         make: Any = row_prefixes if self._form == "rows" else reading_prefixes
         prefixes = make(self._history.sensors)
-        for row in range(len(self._history)):
-            records = records_of_row(self._history, row, self._form, prefixes, None if self._states else self._event)
+        event = None if self._states else self._event
+        for row in self._order:
+            key = self._keys[self._asset_of(row)]
+            records = records_of_row(self._history, row, self._form, prefixes, event, key)
             yield [*self._changes_of_state(row), *records] if self._states else records
 
     def _changes_of_state(self, row: int) -> list[Record]:
@@ -266,30 +276,36 @@ class Replay:
         assert labels is not None
         assert self._event is not None
         records = []
-        before = row > 0 and bool(labels[row - 1])
-        if labels[row] and not before:
-            self._began = float(times[row])
-            records.append(encode_state(self._began, None, self._event, self._asset))
-        elif before and not labels[row]:
-            records.append(encode_state(self._began, float(times[row - 1]), self._event, self._asset))
-        if labels[row] and row == len(times) - 1:
-            records.append(encode_state(self._began, float(times[row]), self._event, self._asset))
-        return [Record(float(times[row]), value, 0, event=True) for value in records]
+        asset, before = self._asset_of(row), self._before[row]
+        name = self._names[asset]
+        within = before >= 0 and bool(labels[before])
+        if labels[row] and not within:
+            self._began[asset] = float(times[row])
+            records.append(encode_state(self._began[asset], None, self._event, name))
+        elif within and not labels[row]:
+            records.append(encode_state(self._began[asset], float(times[before]), self._event, name))
+        if labels[row] and self._last[row]:
+            records.append(encode_state(self._began[asset], float(times[row]), self._event, name))
+        return [Record(float(times[row]), value, 0, True, self._keys[asset]) for value in records]
+
+    def _asset_of(self, row: int) -> int:
+        codes = self._history.asset_rows
+        return 0 if codes is None else int(codes[row])
 
     def _send(self, record: Record) -> None:
         if record.event:
-            self._produce(self._event_topic, record.value)
+            self._produce(self._event_topic, record)
             self.sent.events += not (self._states and b'"until"' in record.value)
             if self._states:
                 return
-        self._produce(self._topic, record.value)
+        self._produce(self._topic, record)
         self.sent.readings += record.readings
         self.sent.records += 1
 
-    def _produce(self, topic: str, value: bytes) -> None:
+    def _produce(self, topic: str, record: Record) -> None:
         while True:
             try:
-                self._producer.produce(topic, value, self._key)
+                self._producer.produce(topic, record.value, record.key)
             except BufferError:  # the queue is full: let the broker catch up
                 self._producer.poll(POLL_SECONDS)
             else:
@@ -297,7 +313,29 @@ class Replay:
 
     def _wait(self, started: float, row: int) -> None:
         assert self._speed is not None
-        times = self._history.times
-        due = started + (times[min(row, len(times) - 1)] - times[0]) / self._speed
+        times, order = self._history.times, self._order
+        due = started + (times[order[min(row, len(order) - 1)]] - times[order[0]]) / self._speed
         while not self._stopped and (left := due - self._clock()) > 0:
             self._producer.poll(min(left, POLL_SECONDS))
+
+
+def _order_of(history: History) -> tuple[Sequence[int], Sequence[int], Sequence[bool]]:
+    """The rows in the order of sending; (N,) the row before of the same asset, or -1; (N,) whether it is the last one.
+
+    Rows of several assets are sent in one order of time, unless the time of one runs backwards: then as in the file.
+    """
+    count = len(history)
+    before, last = np.arange(-1, count - 1), np.zeros(count, np.bool_)
+    order: Sequence[int] = range(count)
+    if history.asset_rows is None:
+        last[-1:] = True
+        return order, before.tolist(), last.tolist()
+    ascending = True
+    for rows in rows_of_assets(history.asset_rows, count):
+        if len(rows):
+            before[rows] = np.concatenate([[-1], rows[:-1]])
+            last[rows[-1]] = True
+            ascending &= bool((np.diff(history.times[rows]) >= 0).all())
+    if ascending:
+        order = np.argsort(history.times, kind="stable").tolist()
+    return order, before.tolist(), last.tolist()

@@ -91,6 +91,34 @@ def test_readings_go_row_by_row_and_the_event_of_a_row_goes_before_them_to_both_
     ]
 
 
+def of_two_assets(states: bool = False) -> History:
+    """Rows of b lie behind those of a in the file; their times overlap. The last two rows of a are labelled."""
+    times = FIRST + 60.0 * np.array([0, 2, 4, 1, 3])
+    labels = np.array([False, states, True, False, False])
+    codes = np.array([0, 0, 0, 1, 1])
+    return History(
+        Path("plant.csv"), times, ("s",), np.arange(5.0)[:, None], labels, assets=("a", "b"), asset_rows=codes
+    )
+
+
+def test_rows_of_several_assets_go_under_their_names_in_one_order_of_time() -> None:
+    fake = FakeProducer()
+    sent = Replay(of_two_assets(), fake, "unused", "readings", "events").run()
+    readings = [(key, message["value"]) for topic, message, key in fake.sent if "value" in message]
+    assert readings == [(b"a", 0), (b"b", 3), (b"a", 1), (b"b", 4), (b"a", 2)]
+    assert [key for topic, _, key in fake.sent if topic == "events"] == [b"a"]
+    assert sent.rows == 5
+
+
+def test_a_state_of_one_asset_ends_with_its_own_last_row() -> None:
+    fake = FakeProducer()
+    Replay(of_two_assets(states=True), fake, "unused", "readings", "events", labels_are_states=True).run()
+    began, over = [(message, key) for topic, message, key in fake.sent if topic == "events"]
+    assert began[1] == over[1] == b"a"
+    assert began[0]["id"] == over[0]["id"] == "a break 2026-05-01T00:02:00Z"
+    assert over[0]["until"] == "2026-05-01T00:04:00Z"
+
+
 def test_every_message_is_one_of_the_public_contract() -> None:
     for topic, message in replayed(history(missing=True)):
         model = Event if "event" in message else Reading

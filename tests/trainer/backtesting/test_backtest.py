@@ -120,6 +120,38 @@ def test_a_head_whose_features_peek_one_row_ahead_is_caught(recipe: Recipe) -> N
         run_backtest([Peeking(recipe)], data, plan_folds(data, None, "1d"))
 
 
+def twice(data: Dataset) -> Dataset:
+    """Two assets that do the same at the same time."""
+    codes = np.repeat([0, 1], len(data))
+    both = data.take(np.tile(np.arange(len(data)), 2))
+    return replace(both, parts=codes, assets=("pm-1", "pm-2"), asset_rows=codes)
+
+
+def test_assets_are_judged_side_by_side_each_by_its_own_events(recipe: Recipe) -> None:
+    data = file_of(events=EVENTS)
+    alone = run_backtest([ByRule(recipe)], data, plan_folds(data, None, "1d"))[0].as_json()
+    folds = plan_folds(twice(data), None, "1d")
+    assert folds == plan_folds(data, None, "1d")
+    both = run_backtest([ByRule(recipe)], twice(data), folds)[0].as_json()
+    for name in ("events", "caught", "alarms", "cost", "never_cost", "scored_rows"):
+        assert both[name] == 2 * alone[name], name
+
+
+def test_a_recipe_without_a_head_learns_from_the_past_of_all_assets(recipe: Recipe) -> None:
+    plain = load_recipe("simulated")
+    plain = plain.model_copy(update={"train": recipe.train, "grid": recipe.grid, "lead": recipe.lead})
+    data = twice(file_of(rows=1440, events=(300, 700, 1100)))
+    worth = run_backtest([method_of(plain)], data, plan_folds(data, "720", "1d"))[0]
+    assert worth.as_json()["events"] == 2
+    assert len(worth.scored) > 1000
+
+
+def test_a_head_refuses_several_assets(recipe: Recipe) -> None:
+    data = twice(file_of(events=EVENTS))
+    with pytest.raises(DataError, match=r"holds 2 assets, and the \[head\] of recipe paper-mill-calibrated"):
+        run_backtest([HeadMethod(recipe)], data, plan_folds(data, None, "1d"))
+
+
 def test_every_miss_and_every_alarm_is_priced(recipe: Recipe) -> None:
     """Sensor 0 jumps in the row before each of 24 events, once more for nothing, and one event comes unannounced."""
     data = file_of(events=EVENTS)

@@ -1,5 +1,7 @@
 """Windows of files: where they lie, and what they are examples of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -101,3 +103,30 @@ def test_the_lead_window_says_how_far_ahead_an_alarm_is_right(until: int) -> Non
         dataset(range(12), [row == 10 for row in range(12)]), lead=LeadConfig(from_steps=1, until_steps=until)
     )
     assert examples.rows[examples.positive].tolist() == list(range(10 - until, 10))
+
+
+def of_two_assets(first: Dataset, second: Dataset) -> Dataset:
+    codes = np.repeat([0, 1], [len(first), len(second)])
+    return replace(
+        first,
+        times=np.concatenate([first.times, second.times]),
+        values=np.concatenate([first.values, second.values]),
+        labels=np.concatenate([first.labels, second.labels]),
+        parts=codes,
+        assets=("pm-1", "pm-2"),
+        asset_rows=codes,
+    )
+
+
+@given(machine_logs(), machine_logs(), st.booleans())
+def test_each_of_two_assets_has_the_windows_and_labels_that_it_has_alone(
+    log: tuple[NDArray[np.int64], NDArray[np.bool_]],
+    other: tuple[NDArray[np.int64], NDArray[np.bool_]],
+    mark_events: bool,
+) -> None:
+    alone = [dataset(steps, events, mark_events) for steps, events in (log, other)]
+    both, (first, second) = cut(of_two_assets(*alone)), map(cut, alone)
+    assert both.rows.tolist() == [*first.rows.tolist(), *(second.rows + len(alone[0])).tolist()]
+    for name in ("windows", "positive", "normal"):
+        expected = np.concatenate([getattr(first, name), getattr(second, name)])
+        assert np.array_equal(getattr(both, name), expected, equal_nan=True)

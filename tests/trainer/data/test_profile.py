@@ -129,3 +129,53 @@ def test_a_recipe_is_named_after_its_file_whatever_that_is_called(tmp_path: Path
     (tmp_path / "plant.csv").write_text("time,a,b\n" + rows)
     (tmp_path / "1st_Test 10min.toml").write_text(recipe_text(profile(tmp_path / "plant.csv")))
     assert load_recipe(str(tmp_path / "1st_Test 10min.toml")).name == "1st-test-10min"
+
+
+def machines(rows: str, count: int = 60, names: tuple[str, ...] = ("pm-1", "pm-2")) -> list[str]:
+    lines = [(n, name) for n in range(count) for name in names]
+    return [rows.format(at=f"2026-05-01 00:{n:02}:00", name=name, wave=(n * 7) % 11) + "\n" for n, name in lines]
+
+
+@pytest.mark.parametrize("column", ["machine", "Aggregat"])
+def test_a_column_that_brings_the_rows_into_order_names_the_assets(tmp_path: Path, column: str) -> None:
+    text = f"time,{column},a,b\n" + "".join(machines("{at},{name},{wave},{wave}"))
+    found = profile(written(tmp_path, text))
+    assert found.layout.asset_column == column
+    assert f"column '{column}' names the assets: time ascends within each" in found.history.report.lines()
+    dataset = read_dataset(found.path, recipe_of(tmp_path, found).data)
+    assert [name for name, _ in dataset.by_asset()] == ["pm-1", "pm-2"]
+
+
+def test_machines_one_behind_the_other_are_found(tmp_path: Path) -> None:
+    rows = sorted(machines("{at},{name},{wave},{wave}"), key=lambda row: row.split(",")[1])
+    assert profile(written(tmp_path, "time,machine,a,b\n" + "".join(rows))).layout.asset_column == "machine"
+
+
+def test_a_column_that_only_sounds_like_a_machine_is_asked_for(tmp_path: Path) -> None:
+    text = "time,machine,a\n" + minutes("{at},RUN,{wave}") + "2026-05-01 01:00:00,STOP,1\n"
+    found = profile(written(tmp_path, text))
+    assert found.layout.asset_column is None
+    assert "does 'machine' name the machine? The rows are in order without it (asset_column)" in found.questions
+    assert recipe_of(tmp_path, found).data.asset_column is None
+
+
+def test_the_long_form_keeps_its_machines_apart(tmp_path: Path) -> None:
+    rows = machines("{at},{name},a,{wave}")
+    found = profile(written(tmp_path, "time,device,tag,value\n" + "".join(rows)))
+    assert found.layout.asset_column == "device"
+    assert len(found.history) == 120
+
+
+def test_machines_in_the_names_of_files_are_found_where_their_times_overlap_and_else_asked_for(tmp_path: Path) -> None:
+    def file(name: str, day: int) -> None:
+        (tmp_path / name).write_text("time,a\n" + minutes("{at},{wave}").replace("05-01", f"05-{day:02}"))
+
+    for name, day in (("0_WELL-1_a.csv", 1), ("0_WELL-2_b.csv", 2), ("1_WELL-1_c.csv", 3)):
+        file(name, day)
+    asked = profile(tmp_path)
+    assert not asked.history.assets
+    assert "# asset_pattern = " in recipe_text(asked)
+    file("1_WELL-2_d.csv", 3)
+    found = profile(tmp_path)
+    assert found.history.assets == ("WELL-1", "WELL-2")
+    assert 'asset_pattern = "[A-Za-z]+-?\\\\d+"' in recipe_text(found)

@@ -9,8 +9,10 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 
 from stream_detector.bundle.manifest import ThresholdRecord
 from tests.support.bundles import small_manifest
+from tests.support.messages import MIDNIGHT, STEP_SECONDS, make_alarm
 from trainer.evaluation.evaluate import evaluate_rows, in_words
 from trainer.evaluation.scored import ScoredRows
+from trainer.evaluation.states import judge
 
 MANIFEST = small_manifest(threshold=ThresholdRecord(value=0.5, policy="fixed", how="given"))
 
@@ -74,3 +76,11 @@ def test_without_positives_or_alarms_ratios_are_null_and_nothing_divides_by_zero
 )
 def test_the_words_say_whether_it_pays(score: list[float], said: str) -> None:
     assert said in " ".join(in_words(evaluate_rows(scored(score, [True, False, False]), MANIFEST)))
+
+
+def test_states_of_each_asset_are_judged_by_its_own_alarms_and_rows() -> None:
+    step = [MIDNIGHT + number * STEP_SECONDS for number in range(100)]
+    states = [("a", step[10], step[20]), ("b", step[10], step[20]), ("b", step[90], step[95])]
+    raised = make_alarm(12, asset="a", marks="states")
+    found = judge(states, [raised], {"a": (step[0], step[99]), "b": (step[0], step[50])})
+    assert (found.states, found.found, found.alarms, found.false_alarms) == (2, 1, 1, 0)
