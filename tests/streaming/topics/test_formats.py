@@ -12,8 +12,6 @@ import yaml
 from stream_detector.settings import Settings
 from stream_detector.streaming.topics.declared import declared_topics
 from stream_detector.streaming.topics.formats import as_rights, as_shell, as_table, as_yaml
-from tests.support.kafka import JARS, POM, kafka_for_tests, why_no_kafka, with_admin
-from tests.support.maven import class_path
 from tests.support.paths import DOCS
 
 SETTINGS = Settings(publish_scores=True, topic_partitions=6, topic_replication=3)
@@ -76,24 +74,13 @@ def test_a_worker_that_keys_anew_needs_more() -> None:
     assert "| worker | group | `stream-detector-repartition` | READ, DESCRIBE |" in rights
 
 
-@pytest.mark.kafka
-@pytest.mark.slow
-@pytest.mark.skipif(why_no_kafka() is not None, reason=str(why_no_kafka()))
-def test_kafkas_own_tool_accepts_the_script_twice(tmp_path: Path) -> None:
+def test_the_script_calls_kafkas_tool_for_each_topic_with_login_where_one_is_named(tmp_path: Path) -> None:
     tool = tmp_path / "kafka-topics.sh"
-    tool.write_text(f'#!/bin/sh\nexec java -cp "{class_path(JARS, POM)}" org.apache.kafka.tools.TopicCommand "$@"\n')
+    tool.write_text('#!/bin/sh\necho "$@"\n')
     tool.chmod(0o755)
-    settings = Settings(topic_partitions=3, topic_replication=1)
-    with kafka_for_tests() as kafka:
-        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "BOOTSTRAP": kafka.bootstrap}
-        script = "".join(line for line in as_shell(settings).splitlines(True) if "create --topic" not in line)
-        # Two of them: each is a Java program of its own.
-        script += "".join(line for line in as_shell(settings).splitlines(True) if " detector.state " in line) * 2
-        done = subprocess.run(["sh"], input=script, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-        async def partitions(admin: object) -> int:
-            (found,) = await admin.describe_topics(["detector.state"])  # type: ignore[attr-defined]
-            return len(found["partitions"])
-
-        assert with_admin(kafka.bootstrap, partitions) == 3
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "BOOTSTRAP": "k:9092", "CONFIG": "my login.properties"}
+    done = subprocess.run(["sh"], input=as_shell(SETTINGS), env=environment, capture_output=True, text=True, check=True)
+    calls = done.stdout.splitlines()
+    assert len(calls) == len(declared_topics(SETTINGS))
+    begin = "--bootstrap-server k:9092 --command-config my login.properties --create --if-not-exists --topic "
+    assert [call for call in calls if not call.startswith(begin)] == []
