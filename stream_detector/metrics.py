@@ -161,6 +161,9 @@ class WorkerMetrics:
             "rebuild_records", "Records that a restart would read again to rebuild windows", "partition"
         )
         self.rebuild_seconds = gauge("rebuild_seconds", "Duration of the last rebuild")
+        self.record_seconds = gauge(
+            "record_seconds", "Seconds that a record takes in bulk: of the last large batch, 0.0001 until there was one"
+        )
         self.console_skipped = counter(
             "console_records_skipped", "Records that the console could not use", "topic", "reason"
         )

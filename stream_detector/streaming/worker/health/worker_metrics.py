@@ -22,6 +22,11 @@ MOST_ASSET_GAUGES = 1_000
 
 TOP_SENSORS = 3
 
+LARGE_BATCH_RECORDS = 500
+"""So many tell what a record takes; in a smaller batch what comes once for each batch outweighs it."""
+ASSUMED_RECORD_SECONDS = 1e-4
+"""Far more than any bundle of `docs/performance.md` takes."""
+
 
 class MetricsRecorder:
     """A `PipelineObserver` that counts; nothing here decides anything.
@@ -54,6 +59,7 @@ class MetricsRecorder:
         metrics.bundle_sensors.set(len(manifest.sensors))
         metrics.bundle_step.set(manifest.grid.step_seconds)
         metrics.bundle_loaded.set(wall_clock())
+        metrics.record_seconds.set(ASSUMED_RECORD_SECONDS)
         for reason in CELL_REASONS:
             metrics.missing_cells.labels(reason)
         if manifest.training.until_time is not None:
@@ -78,6 +84,9 @@ class MetricsRecorder:
         metrics.records.labels("row").inc(counts.row_records)
         metrics.records.labels("block").inc(counts.block_records)
         metrics.records.labels("event").inc(counts.events)
+        records = counts.reading_records + counts.row_records + counts.block_records
+        if records >= LARGE_BATCH_RECORDS:
+            metrics.record_seconds.set(seconds / records)
         for asset in outcome.event_assets:
             metrics.events.labels(asset).inc()
         metrics.assets_refused.inc(counts.assets_refused)

@@ -47,6 +47,14 @@ def status(asset: str = "m", **changes: Any) -> AssetStatus:
     return AssetStatus(**(values | changes))
 
 
+def test_what_a_record_takes_is_told_by_large_batches_alone(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    recorded.recorder.scored(0, Outcome(counts=Counts(row_records=1)), 0.05)
+    assert recorded.value("record_seconds") == 1e-4
+    recorded.recorder.scored(0, Outcome(counts=Counts(row_records=4_000, reading_records=1_000)), 0.05)
+    assert recorded.value("record_seconds") == pytest.approx(1e-5)
+
+
 def test_every_reading_of_a_batch_is_counted_as_what_became_of_it(manifest: Manifest) -> None:
     recorded = Recorded(manifest)
     counts = Counts(
