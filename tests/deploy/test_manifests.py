@@ -18,6 +18,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from pydantic_settings import BaseSettings
 
+from deploy.kubernetes import rules
 from stream_detector.operations.notify.forwarder_settings import ForwarderSettings
 from stream_detector.settings import Settings
 from stream_detector.streaming.worker.health.metrics_server import MetricsServer
@@ -32,10 +33,28 @@ DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text()
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 
 
+KUBERNETES = DEPLOY / "kubernetes"
+OVERLAYS = [KUBERNETES, *sorted((KUBERNETES / "overlays").iterdir())]
+
+
 def manifests() -> Iterator[dict[str, Any]]:
-    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
+    for path in sorted(KUBERNETES.rglob("*.yaml")):
         if path.name != "kustomization.yaml":
             yield from (document for document in yaml.safe_load_all(path.read_text()) if document)
+
+
+def built(overlay: Path) -> list[dict[str, Any]]:
+    """What kustomize makes of it."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl on PATH; `make manifests` fetches one")
+    done = subprocess.run(["kubectl", "kustomize", overlay], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def pods(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The templates of pods: labels, containers, volumes."""
+    return [one["spec"]["template"] for one in documents if one["kind"] in ("StatefulSet", "Deployment")]
 
 
 def of_kind(kind: str) -> list[dict[str, Any]]:
@@ -291,19 +310,17 @@ def test_systemd_never_gives_up() -> None:
 
 
 def test_labels_and_selectors_in_kubernetes_fit_together() -> None:
-    pods = [
-        manifest["spec"]["template"]["metadata"]["labels"]
-        for manifest in [*of_kind("StatefulSet"), *of_kind("Deployment")]
-    ]
+    labelled = [template["metadata"]["labels"] for template in pods(list(manifests()))]
 
     def chosen(selector: dict[str, str]) -> int:
-        return sum(selector.items() <= labels.items() for labels in pods)
+        return sum(selector.items() <= labels.items() for labels in labelled)
 
     for manifest in [*of_kind("StatefulSet"), *of_kind("Deployment"), *of_kind("PodDisruptionBudget")]:
         assert chosen(manifest["spec"]["selector"]["matchLabels"]) == 1
     services = of_kind("Service")
     for service in services:
         assert chosen(service["spec"]["selector"]) == 1
+    assert chosen({"app.kubernetes.io/name": "stream-detector"}) == 2
     for monitor in of_kind("ServiceMonitor"):
         wanted = monitor["spec"]["selector"]["matchLabels"].items()
         [watched] = [service for service in services if wanted <= service["metadata"]["labels"].items()]
@@ -319,7 +336,7 @@ def test_autoscaling_watches_the_group_and_topic_of_the_detector_and_stops_at_it
     [settings] = [
         manifest["data"] for manifest in of_kind("ConfigMap") if manifest["metadata"]["name"] == "stream-detector"
     ]
-    assert trigger["metadata"]["bootstrapServers"] == settings["STREAM_DETECTOR_BOOTSTRAP"]
+    assert trigger["metadata"]["bootstrapServersFromEnv"] in settings
     assert scaled["spec"]["maxReplicaCount"] == int(settings["STREAM_DETECTOR_TOPIC_PARTITIONS"])
     assert scaled["spec"]["scaleTargetRef"]["name"] == of_kind("StatefulSet")[0]["metadata"]["name"]
 
@@ -352,14 +369,86 @@ def test_systemd_itself_accepts_a_unit(unit: Path, tmp_path: Path) -> None:
     assert "Unknown" not in done.stderr
 
 
-def test_kustomize_builds_the_manifests() -> None:
-    if shutil.which("kubectl") is None:
-        pytest.skip("no kubectl on PATH")
-    done = subprocess.run(["kubectl", "kustomize", DEPLOY / "kubernetes"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    built = [document for document in yaml.safe_load_all(done.stdout) if document]
-    assert len(built) == len(list(manifests()))
-    assert all(one["metadata"].get("namespace") == "stream-detector" for one in built if one["kind"] != "Namespace")
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda overlay: overlay.name)
+def test_kustomize_builds_each_overlay_in_one_namespace(overlay: Path) -> None:
+    documents = built(overlay)
+    assert all(one["metadata"].get("namespace") == "stream-detector" for one in documents if one["kind"] != "Namespace")
+    assert len(pods(documents)) == 2
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda overlay: overlay.name)
+def test_every_container_of_every_overlay_keeps_the_policies(overlay: Path) -> None:
+    for template in pods(built(overlay)):
+        pod = template["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["fsGroup"] == 10001, "it reads secrets of its group"
+        for container in [*pod["containers"], *pod.get("initContainers", [])]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert "memory" in container["resources"]["limits"]
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+            # A limit of CPU would slow an alarm down while the machine has time to spare.
+            assert "cpu" not in container["resources"]["limits"]
+            assert not container["image"].endswith(":latest")
+            assert ":" in container["image"], "an image has a tag"
+        for container in pod["containers"]:
+            assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(container)
+            named = {volume["name"] for volume in pod["volumes"]}
+            assert {mount["name"] for mount in container["volumeMounts"]} <= named
+            writable = {mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly", False)}
+            assert writable == {"scratch"}
+
+
+@pytest.mark.parametrize("name", ["secured", "full"])
+def test_a_secured_overlay_logs_in_from_files_of_a_secret_and_serves_https(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = built(KUBERNETES / "overlays" / name)
+    maps = [one["data"] for one in documents if one["kind"] == "ConfigMap"]
+    assert len(maps) == 2
+    for data in maps:
+        assert data["STREAM_DETECTOR_SECURITY_PROTOCOL"] == "SASL_SSL"
+        monkeypatch.setenv("STREAM_DETECTOR_SASL_USERNAME", "u")
+        settings, _ = settings_of(data, monkeypatch)
+        files = [
+            settings.sasl_password_file,
+            settings.ssl_ca_file,
+            settings.metrics_cert_file,
+            settings.metrics_key_file,
+        ]
+        for template in pods(documents):
+            [container] = template["spec"]["containers"]
+            folders = {mount["mountPath"] for mount in container["volumeMounts"]}
+            assert {str(file.parent) for file in files if file is not None} <= folders
+            probes = [container[probe] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+            assert [probe["httpGet"]["scheme"] for probe in probes] == ["HTTPS"] * 3
+    for monitor in (one for one in documents if one["kind"] == "ServiceMonitor"):
+        assert monitor["spec"]["endpoints"][0]["scheme"] == "https"
+
+
+def test_keda_and_the_manifests_do_not_fight_over_the_replicas() -> None:
+    documents = built(KUBERNETES / "overlays" / "full")
+    [detector] = [one for one in documents if one["kind"] == "StatefulSet"]
+    assert "replicas" not in detector["spec"]
+    [scaled] = [one for one in documents if one["kind"] == "ScaledObject"]
+    [login] = [one for one in documents if one["kind"] == "TriggerAuthentication"]
+    assert scaled["spec"]["triggers"][0]["authenticationRef"]["name"] == login["metadata"]["name"]
+
+
+def test_network_policies_of_the_secured_overlay_choose_every_pod() -> None:
+    documents = built(KUBERNETES / "overlays" / "secured")
+    policies = [one["spec"] for one in documents if one["kind"] == "NetworkPolicy"]
+    closed = [policy for policy in policies if set(policy["policyTypes"]) == {"Ingress", "Egress"}]
+    for template in pods(documents):
+        labels = template["metadata"]["labels"].items()
+        assert any(policy["podSelector"]["matchLabels"].items() <= labels for policy in closed)
+
+
+def test_the_rules_for_the_operator_are_those_of_prometheus() -> None:
+    assert rules.RESOURCE.read_text(encoding="utf-8") == rules.resource(), "run `make dashboards`"
 
 
 def test_docker_compose_accepts_the_file() -> None:
@@ -383,5 +472,5 @@ def test_versions_in_the_manifests_are_the_packages_own() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     images = {"worker": f"stream-detector:{version}", "trainer": f"stream-detector-trainer:{version}"}
     assert {(SERVICES[name]["build"]["target"], SERVICES[name]["image"]) for name in OURS} == set(images.items())
-    kustomization = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())
-    assert kustomization["images"] == [{"name": "stream-detector", "newTag": version}]
+    kustomization = yaml.safe_load((KUBERNETES / "base" / "kustomization.yaml").read_text())
+    assert kustomization["images"][0] == {"name": "stream-detector", "newTag": version}
