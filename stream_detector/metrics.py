@@ -86,6 +86,7 @@ class WorkerMetrics:
             "dead_letters_suppressed", "Dead letters counted but not published: over the rate limit"
         )
         self.events = counter("events", "Events of the plant on the readings topic", "asset")
+        self.events_late = counter("events_late", "Events told after their step had closed")
 
         self.steps_scored = counter("steps_scored", "Steps scored")
         self.steps_unscored = counter("steps_unscored", "Steps closed without a score", "reason")

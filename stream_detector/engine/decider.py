@@ -114,6 +114,7 @@ class Decider:
         closed.warming_up += warming_up
         closed.off_stride += int(is_step.sum()) - warming_up - int(wanted.sum())
         closed.event += int((closings.kind == EVENT).sum())
+        closed.late_events += int((closings.kind == LATE_EVENT).sum())
         if spec.head is None:
             closings = select(closings, wanted | ~is_step)
         if not len(closings):

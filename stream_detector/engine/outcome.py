@@ -68,6 +68,7 @@ class Counts(ReadingCounts):
 class Closed:
     """Steps that closed, by what became of them; empty steps are passed over.
 
+    `late_events`: told after their step had closed.
     `ratios`: of scored steps, probability (score, where there is no head) divided by its threshold. `expected_events`:
     the sum of the probabilities divided by the steps of the lead window.
     """
@@ -77,6 +78,7 @@ class Closed:
     off_stride: int = 0
     masked: int = 0
     event: int = 0
+    late_events: int = 0
     ratios: list[NDArray[np.float64]] = field(default_factory=list, compare=False, repr=False)
     expected_events: float = field(default=0.0, compare=False)
 

@@ -2,7 +2,8 @@
 
 The offset makes the predicted number of positives equal to the observed one over past predictions. The correction
 compares, with several half-lives, the decayed observed positives O with the decayed expected ones E and adds a part of
-log((prior + O) / (prior + E)) to the logit. A label counts only once the lead window of its step is over.
+log((prior + O) / (prior + E)) to the logit. A label counts only once the lead window of its step is over. An event that
+is told later than that still counts where it belongs, faded as if it had been told in time, for a day.
 
 Bursts have a correction of their own. Where each event breeds others (Hawkes 1971, "Spectra of some self-exciting and
 mutually exciting point processes") with an exponential kernel, and n of all events were bred by earlier ones, the rate
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config, LeadConfig
+from stream_detector.detection.head.counted_steps import CountedSteps
 
 Floats = NDArray[np.float64]
 
@@ -39,13 +41,14 @@ class CalibrationConfig(Config):
 @dataclass(slots=True)
 class RateState:
     """`observed`, `expected`: (H,) decayed to `time`, one a half-life, that of the bursts last. `waiting`: steps whose
-    label is open, with their expectation."""
+    label is open, with their expectation. `negative`: the steps lately that were counted without an event."""
 
     observed: Floats
     expected: Floats
     time: float | None = None
     waiting: list[tuple[int, float]] = field(default_factory=list)
     event_steps: list[int] = field(default_factory=list)
+    negative: CountedSteps = field(default_factory=CountedSteps)
 
 
 class RateTracker:
@@ -62,22 +65,37 @@ class RateTracker:
         return RateState(np.zeros(len(self._half_lives)), np.zeros(len(self._half_lives)))
 
     def advance(self, state: RateState, step: int, time: float, event: bool) -> None:
-        """The asset has reached `step` (at `time`, epoch seconds): forget, and count the labels that are known now."""
+        """The asset has reached `step` (at `time`, epoch seconds): forget, and count the labels that are known now.
+
+        The step of an event that is told late is an earlier one, and `time` that of its step.
+        """
         if state.time is None or time > state.time:
             if state.time is not None:
                 decay = 0.5 ** ((time - state.time) / self._half_lives)
                 state.observed *= decay
                 state.expected *= decay
             state.time = time
+        now = state.time
         if event:
             state.event_steps.append(step)
+            self._count_late(state, step, now)
         known_until = step - self._lead.until_steps
         while state.waiting and state.waiting[0][0] <= known_until:
             past, expectation = state.waiting.pop(0)
             first, last = past + self._lead.from_steps, past + self._lead.until_steps
-            state.observed += float(any(first <= at <= last for at in state.event_steps))
             state.expected += expectation
+            if any(first <= at <= last for at in state.event_steps):
+                state.observed += 1.0
+            else:
+                state.negative.add(past, now)
         state.event_steps = [at for at in state.event_steps if at > known_until]
+
+    def _count_late(self, state: RateState, event: int, now: float) -> None:
+        """Steps before the event that were counted without it are positive: 1 each, faded since they were counted."""
+        for step in range(event - self._lead.until_steps, event - self._lead.from_steps + 1):
+            counted = state.negative.take(step, now)
+            if counted is not None:
+                state.observed += 0.5 ** ((now - counted) / self._half_lives)
 
     def correction(self, state: RateState) -> float:
         """The correction of the logit."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.head.calibration import RateState
+from stream_detector.detection.head.counted_steps import CountedSteps
 from stream_detector.detection.head.event_clock import ClockState
 from stream_detector.detection.head.features import FeatureState
 
@@ -33,7 +34,12 @@ def to_bytes(state: CalibratedState) -> bytes:
     header = {
         "position": state.features.position,
         "clock": asdict(state.features.clock),
-        "rate": {"time": state.rate.time, "waiting": state.rate.waiting, "event_steps": state.rate.event_steps},
+        "rate": {
+            "time": state.rate.time,
+            "waiting": state.rate.waiting,
+            "event_steps": state.rate.event_steps,
+            "negative": state.rate.negative.stretches,
+        },
         "primed_until": state.primed_until,
     }
     text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
@@ -59,9 +65,13 @@ def from_bytes(data: bytes, like: CalibratedState) -> CalibratedState:
     )
     rate = header["rate"]
     waiting = [(int(step), float(expectation)) for step, expectation in rate["waiting"]]
+    # A state that was written before these were kept has none.
+    stretches = [
+        (int(first), int(last), float(begin), float(end)) for first, last, begin, end in rate.get("negative", [])
+    ]
     return CalibratedState(
         FeatureState(size, weight, recent, moves, header["position"], ClockState(**header["clock"])),
-        RateState(observed, expected, rate["time"], waiting, rate["event_steps"]),
+        RateState(observed, expected, rate["time"], waiting, rate["event_steps"], CountedSteps(stretches)),
         header["primed_until"],
     )
 

@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +16,7 @@ from stream_detector.detection.head.calibration import RateTracker
 from stream_detector.detection.head.ensemble import Ensemble, Linear
 from stream_detector.detection.head.features import Features
 from stream_detector.detection.head.head import HeadResult, StepInput
-from stream_detector.detection.head.state import CalibratedState
+from stream_detector.detection.head.state import LENGTH, CalibratedState
 
 SENSORS = ("a", "b", "c")
 LEAD = LeadConfig()
@@ -103,6 +106,38 @@ def test_a_primed_head_goes_on_where_training_ended_but_forgets_the_clock_for_ol
     assert older.features.clock.last_event is None
     assert older.rate.observed.sum() == 0
     np.testing.assert_array_equal(older.features.size, state.features.size)
+
+
+def test_a_state_of_before_late_events_counted_goes_on_as_it_was(head: CalibratedHead) -> None:
+    """A bundle, and the topic of state, may hold states without the steps that are kept for late events."""
+    inputs = plant()
+    whole, _ = run(head, inputs)
+    _, middle = run(head, inputs[:200])
+    written = head.dump(middle)
+    (length,) = LENGTH.unpack_from(written)
+    header = json.loads(written[LENGTH.size : LENGTH.size + length])
+    assert header["rate"].pop("negative")
+    text = json.dumps(header).encode()
+    older = head.load(LENGTH.pack(len(text)) + text + written[LENGTH.size + length :])
+    rest, _ = run(head, inputs[200:], older)
+    assert [result.probability for result in rest] == [result.probability for result in whole[200:]]
+
+
+def test_an_event_told_late_is_counted_alike_on_either_side_of_a_restart(head: CalibratedHead) -> None:
+    inputs = plant()
+    late = replace(inputs[150], event=True, scorable=False)
+    told = [*inputs[:300], late, *inputs[300:]]
+    whole, end = run(head, told)
+    for cut in (151, 299, 301):
+        _, state = run(head, told[:cut])
+        rest, found = run(head, told[cut:], head.load(head.dump(state)))
+        assert [result.probability for result in rest] == [result.probability for result in whole[cut:]]
+        assert head.dump(found) == head.dump(end)
+    untold, _ = run(head, inputs)
+    assert head.tracker.correction(run(head, told[:301])[1].rate) > head.tracker.correction(
+        run(head, inputs[:300])[1].rate
+    )
+    assert whole[320].probability != untold[319].probability
 
 
 def test_the_state_stays_small(head: CalibratedHead) -> None:

@@ -78,6 +78,50 @@ def test_no_label_counts_before_its_lead_window_is_over() -> None:
     assert (state.observed > 0).all()
 
 
+@pytest.mark.parametrize("late", [1, 3, 30, 680], ids=lambda late: f"{late} steps late")
+def test_an_event_that_is_told_late_leaves_the_rate_as_if_it_had_been_told_in_time(late: int) -> None:
+    """The plant stands still for an hour after its break, as most do; a second break is told twice."""
+    tracker = RateTracker(BURSTS, LEAD)
+    in_time, told_late = tracker.fresh(), tracker.fresh()
+    event, end = 200, 200 + 1000
+    for step in [*range(event), *range(event + 30, end)]:
+        tracker.advance(in_time, step, step * STEP, event=False)
+        tracker.advance(told_late, step, step * STEP, event=False)
+        if step == event + 30 + late:
+            assert tracker.correction(told_late) < tracker.correction(in_time)
+            tracker.advance(told_late, event, event * STEP, event=True)
+            tracker.advance(told_late, event, event * STEP, event=True)
+        if step == event - 1:
+            tracker.advance(in_time, event, event * STEP, event=True)
+            tracker.advance(told_late, event, event * STEP, event=False)
+        for state in (in_time, told_late):
+            tracker.expect(state, step, 0.02)
+    np.testing.assert_allclose(told_late.observed, in_time.observed, rtol=1e-12)
+    np.testing.assert_allclose(told_late.expected, in_time.expected, rtol=1e-12)
+
+
+def test_an_event_that_is_told_after_more_than_a_day_counts_no_more() -> None:
+    tracker = RateTracker(CONFIG, LEAD)
+    state = tracker.fresh()
+    for step in range(1500):
+        tracker.advance(state, step, step * STEP, event=False)
+        tracker.expect(state, step, 0.02)
+    for event, counts in ((1500 - 725, False), (1500 - 715, True)):
+        before = state.observed.sum()
+        tracker.advance(state, event, event * STEP, event=True)
+        assert bool(state.observed.sum() > before) is counts
+
+
+def test_the_steps_that_are_kept_for_late_events_take_little_room_however_a_plant_runs() -> None:
+    tracker = RateTracker(CONFIG, LEAD)
+    state = tracker.fresh()
+    for step in np.flatnonzero(np.arange(6000) % 7 < 4).tolist():
+        tracker.advance(state, step, step * STEP, event=step % 90 == 0)
+        tracker.expect(state, step, 0.02)
+        tracker.advance(state, step - 50, (step - 50) * STEP, event=step % 110 == 0)
+        assert len(state.negative.stretches) <= 64
+
+
 def test_more_events_than_expected_raise_the_probability_and_fewer_lower_it() -> None:
     corrections = []
     for every in (10, 10_000):

@@ -96,6 +96,7 @@ class MetricsRecorder:
         metrics.steps_unscored.labels("off-stride").inc(closed.off_stride)
         metrics.steps_unscored.labels("masked").inc(closed.masked)
         metrics.steps_unscored.labels("event").inc(closed.event)
+        metrics.events_late.inc(closed.late_events)
         metrics.expected_events.inc(closed.expected_events)
         for ratios in closed.ratios:
             metrics.score_ratio.observe(ratios)

@@ -61,7 +61,9 @@ def test_every_reading_of_a_batch_is_counted_as_what_became_of_it(manifest: Mani
         received=22, windowed=5, late=4, duplicate=3, dead_lettered=3, ignored=7, held=2, reading_records=6,
         row_records=7, block_records=8, events=9, assets_refused=1, missing=Counter({"text": 2}),
     )  # fmt: skip
-    closed = Closed(scored=10, warming_up=11, off_stride=12, masked=13, event=14, ratios=[np.array([0.5, 2.5])])
+    closed = Closed(
+        scored=10, warming_up=11, off_stride=12, masked=13, event=14, late_events=15, ratios=[np.array([0.5, 2.5])]
+    )
     outcome = Outcome(
         counts=counts,
         closed=closed,
@@ -88,6 +90,7 @@ def test_every_reading_of_a_batch_is_counted_as_what_became_of_it(manifest: Mani
     assert [recorded.value("steps_unscored_total", reason=reason) for reason in reasons] == [22, 24, 26, 28]
     assert recorded.value("dead_letters_total", reason="malformed") == 4
     assert (recorded.value("events_total", asset="m"), recorded.value("events_total", asset="n")) == (4, 2)
+    assert recorded.value("events_late_total") == 30
     assert recorded.value("assets_refused_total") == 2
     assert recorded.value("score_ratio_count") == 4
     assert (recorded.value("scoring_seconds_count"), recorded.value("scoring_seconds_sum")) == (2, 0.04)
