@@ -141,7 +141,7 @@ class HeadMethod:
             known = head_fit.label_known(prepared, recipe.lead, end)
             visible = np.where(prepared.times < fold.end, logits, np.nan)
             past = np.where(prepared.times < fold.begin, logits, np.nan)
-            offset = head_fit.past_offset(options, prepared, past, known)
+            offset = head_fit.past_offset(options, prepared.told_by(fold.begin, recipe.lead), past, known)
             until = int(np.searchsorted(prepared.times, fold.end))
             _, probability = head_fit.replay(tracker, prepared, visible, offset, range(until))
             probabilities.append(probability[[place[int(row)] for row in found.rows]])

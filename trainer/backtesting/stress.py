@@ -1,4 +1,4 @@
-"""Stress files: the same file with other break rates or in another order.
+"""Stress files: the same file with other break rates, in another order, or with breaks that are told late.
 
 Each protocol turns a file into another one that is judged like the first. Removing events thins a point process, which
 keeps its character and scales its rate (Lewis and Shedler 1979).
@@ -14,6 +14,7 @@ from trainer.backtesting.folds import SECONDS_PER_DAY
 from trainer.data.dataset import Dataset
 
 THINNED_TO = 0.5
+TOLD_LATE_SECONDS = 3_600.0
 
 
 def rate_doubled(dataset: Dataset, start: float, seed: int) -> Dataset:
@@ -39,11 +40,21 @@ def days_reversed(dataset: Dataset, start: float, seed: int) -> Dataset:  # noqa
     return _reordered(dataset, np.unique(_days(dataset))[::-1].tolist())
 
 
+def told_late(dataset: Dataset, start: float, seed: int) -> Dataset:  # noqa: ARG001
+    """Every event is told an hour after it happened, as where people log them.
+
+    The rate of a head and the fits hear of it then. Runs and clocks among the features are read in time: a machine
+    that stands still after its event leaves a gap, which needs no telling.
+    """
+    return replace(dataset, name=f"{dataset.name}, events told an hour late", told_late_seconds=TOLD_LATE_SECONDS)
+
+
 PROTOCOLS: dict[str, Callable[[Dataset, float, int], Dataset]] = {
     "rate doubled": rate_doubled,
     "rate halved": rate_halved,
     "change point": change_point,
     "days reversed": days_reversed,
+    "told an hour late": told_late,
 }
 """Name -> file, start of the judging (epoch seconds) and seed -> the file as it might have been."""
 

@@ -25,6 +25,7 @@ class Dataset:
         labels: (N,) True = anomalous, or that an event happened in the row; None where the file has no labels.
         labels_mark_events: what `labels` mean.
         parts: (N,) ascending: which asset, recording or run a row is from, where a file holds several; None = one.
+        told_late_seconds: how long after an event a detector is told of it.
         report: what the reader found.
         assets: names of the assets; empty where nothing tells of any.
         asset_rows: (N,) ascending: the place of each row's asset in `assets`; None where there is none.
@@ -41,6 +42,7 @@ class Dataset:
     report: ReadReport = field(default_factory=ReadReport)
     assets: tuple[str, ...] = ()
     asset_rows: NDArray[np.int64] | None = None
+    told_late_seconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.times)

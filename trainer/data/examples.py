@@ -50,7 +50,7 @@ def cut_examples(dataset: Dataset, grid: GridConfig, window: WindowConfig, lead:
         assert positive is not None
         normal = ~positive
     else:
-        normal = ~_any_between(steps[dataset.labels], newest - window.steps + 1, newest)
+        normal = ~any_between(steps[dataset.labels], newest - window.steps + 1, newest)
     return Examples(windows, rows, positive, normal)
 
 
@@ -77,11 +77,11 @@ def row_positives(dataset: Dataset, grid: GridConfig, lead: LeadConfig) -> NDArr
     if not dataset.labels_mark_events:
         return dataset.labels
     steps = row_steps(dataset, grid)
-    ahead = _any_between(steps[dataset.labels], steps + lead.from_steps, steps + lead.until_steps)
+    ahead = any_between(steps[dataset.labels], steps + lead.from_steps, steps + lead.until_steps)
     return ahead & ~dataset.labels
 
 
-def _any_between(marked: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:
+def any_between(marked: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(B,) whether one of the ascending steps `marked` lies in [first, last]."""
     return np.searchsorted(marked, last, side="right") > np.searchsorted(marked, first, side="left")
 

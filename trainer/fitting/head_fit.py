@@ -114,6 +114,7 @@ def ensemble_at(
     options: CalibratedOptions, rows: HeadRows, lead: LeadConfig, seed: int, begin: float
 ) -> Ensemble | None:
     """Fitted on what was known at `begin` (epoch seconds); None where that held too few events."""
+    rows = rows.told_by(begin, lead)
     before = rows.times < begin
     if int((rows.event & before).sum()) < FEWEST_EVENTS:
         return None
@@ -139,13 +140,23 @@ def past_offset(options: CalibratedOptions, rows: HeadRows, logits: Floats, know
 def replay(
     tracker: RateTracker, rows: HeadRows, logits: Floats, offset: float, indices: Iterable[int]
 ) -> tuple[RateState, Floats]:
-    """Follow the rate through the steps in order, and give each step with a logit its probability (M,), else NaN."""
+    """Follow the rate through the steps in order, and give each step with a logit its probability (M,), else NaN.
+
+    An event that is told late is told before the first step after that.
+    """
     state = tracker.fresh()
     probability = np.full(len(rows), np.nan)
     before = sigmoid(np.nan_to_num(logits) + offset)
+    untold: list[int] = []
     for index in indices:
-        step = int(rows.steps[index])
-        tracker.advance(state, step, float(rows.times[index]), bool(rows.event[index]))
+        step, time = int(rows.steps[index]), float(rows.times[index])
+        if rows.event[index] and rows.told_late_seconds > 0:
+            untold.append(index)
+            continue
+        while untold and float(rows.times[untold[0]]) + rows.told_late_seconds <= time:
+            late = untold.pop(0)
+            tracker.advance(state, int(rows.steps[late]), float(rows.times[late]), event=True)
+        tracker.advance(state, step, time, bool(rows.event[index]))
         if np.isfinite(logits[index]):
             corrected = logits[index] + offset + tracker.correction(state)
             probability[index] = sigmoid(np.array(corrected))

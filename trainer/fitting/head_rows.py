@@ -1,6 +1,6 @@
 """A plant's file as the calibrated head reads it: every closed step in order, with its features and its label."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from stream_detector.detection.config import GridConfig, LeadConfig, WindowConfi
 from stream_detector.detection.grid.windows import cut
 from stream_detector.detection.head.features import Features, FeatureState
 from trainer.data.dataset import Dataset
-from trainer.data.examples import row_positives, row_steps
+from trainer.data.examples import any_between, row_positives, row_steps
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -28,6 +28,7 @@ class HeadRows:
         features: (M, D) float32, NaN = not known.
         movement: (D,) features that say how much something moves.
         state: of the features, after the last step.
+        told_late_seconds: how long after an event it is told.
     """
 
     rows: Ints
@@ -39,9 +40,18 @@ class HeadRows:
     features: NDArray[np.float32]
     movement: Bools
     state: FeatureState
+    told_late_seconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def told_by(self, time: float, lead: LeadConfig) -> "HeadRows":
+        """The rows as they were known at `time` (epoch seconds): an event not told by then is a row like others."""
+        told = self.event & (self.times + self.told_late_seconds < time)
+        if self.told_late_seconds == 0 or np.array_equal(told, self.event & (self.times < time)):
+            return self
+        ahead = any_between(self.steps[told], self.steps + lead.from_steps, self.steps + lead.until_steps)
+        return replace(self, event=told, positive=ahead & ~told)
 
 
 def read_rows(
@@ -79,4 +89,5 @@ def read_rows(
         features=found,
         movement=features.movement,
         state=state,
+        told_late_seconds=dataset.told_late_seconds,
     )

@@ -14,6 +14,7 @@ import pytest
 from stream_detector.detection.config import EpisodeConfig, HeadConfig, LeadConfig
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import match_events
+from stream_detector.detection.head.calibration import RateTracker
 from stream_detector.errors import DataError, RecipeError, UsageError
 from tests.support.processes import interruptible_children
 from tests.support.workers import wait_for
@@ -28,6 +29,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.simulate import Simulation, simulate
 from trainer.evaluation.scored import ScoredRows, score_dataset
 from trainer.fitting.fit import fit_recipe
+from trainer.fitting.head_fit import head_options, replay
 from trainer.fitting.head_rows import HeadRows
 from trainer.recipe import Recipe, load_recipe
 from trainer.reports.backtest_figures import saving_range
@@ -335,9 +337,33 @@ def test_stress_protocols_change_rates_and_order_and_nothing_else() -> None:
         else:
             assert int(other.events.sum()) == len(EVENTS)
             assert sorted(other.values[:, 1].tolist()) == sorted(data.values[:, 1].tolist())
-            assert not np.array_equal(other.values, data.values)
+            assert np.array_equal(other.values, data.values) == (name == "told an hour late")
     reversed_twice = PROTOCOLS["days reversed"](PROTOCOLS["days reversed"](data, start, 1), start, 1)
     np.testing.assert_array_equal(reversed_twice.values, data.values)
+
+
+def test_an_event_told_an_hour_late_is_learnt_and_counted_then_and_no_earlier(recipe: Recipe) -> None:
+    """The newest event of the past is told within the fold: the fit misses it, the rate hears of it within the day."""
+    data = file_of(events=EVENTS)
+    folds = plan_folds(data, None, "1d")[:2]
+    event = EVENTS[int(np.searchsorted(data.times[list(EVENTS)], folds[-1].begin)) - 1]
+    late = replace(data, told_late_seconds=folds[-1].begin - float(data.times[event]) + 3600)
+    method = HeadMethod(recipe)
+    rows, told = method.prepare(data), method.prepare(late)
+    assert told.told_by(folds[-1].begin, recipe.lead).event.sum() < rows.event[rows.times < folds[-1].begin].sum()
+    assert (
+        told.told_by(folds[-1].begin, recipe.lead).positive[rows.times < folds[-1].begin].sum()
+        < rows.positive[rows.times < folds[-1].begin].sum()
+    )
+    options = head_options(recipe)
+    tracker = RateTracker(options.calibration, recipe.lead)
+    logits = np.where(rows.event, np.nan, -3.0)
+    (in_time, here), (caught_up, there) = (replay(tracker, r, logits, 0.0, range(len(r))) for r in (rows, told))
+    np.testing.assert_allclose(caught_up.expected, in_time.expected, rtol=0.01)
+    heard = rows.times >= float(data.times[event]) + late.told_late_seconds
+    first = int(np.flatnonzero(rows.times > data.times[EVENTS[0]])[3])
+    assert there[first] < here[first]
+    assert there[heard & ~rows.event][0] > 0
 
 
 def test_the_command_writes_numbers_and_a_report(
