@@ -227,6 +227,26 @@ class Score(Message):
     bundle: str
 
 
+class AssetGlance(Message):
+    """How one asset stands (topic `detector.assets`, compacted): every console shows the whole plant by these."""
+
+    asset: str = Field(min_length=1)
+    worker: str = Field(description="who holds the asset")
+    time: IsoTime = Field(description="end of its newest step, event time")
+    received_at: IsoTime = Field(description="when that step closed, wall clock of the worker")
+    step_seconds: float = Field(gt=0)
+    score: float | None
+    threshold: float | None = Field(description="null where no threshold pays")
+    probability: float | None
+    alarm: bool
+    degraded: int = Field(ge=0, description="number of sensors that are silent or missing")
+    warming_up: bool
+    sensors: int = Field(ge=0, description="number of sensors of the bundle")
+    bundle: str
+    top_sensors: list[TopSensor] = []
+    again_within: float = Field(gt=0, description="seconds after which a newer step is told at the latest")
+
+
 MOST_CHARACTERS = 256
 """Of a name or an id in what people say."""
 
@@ -322,6 +342,7 @@ PUBLIC: dict[str, type[Message]] = {
     "event": Event,
     "alarm": Alarm,
     "score": Score,
+    "asset-glance": AssetGlance,
     "dead-letter": DeadLetter,
     "logged-event": LoggedEvent,
     "feedback": Feedback,

@@ -49,6 +49,9 @@ class Settings(EnvironmentSettings):
     topic_challenger_alarms: str = setting("detector.challenger-alarms", "alarms of a challenger, for the ledger only")
     topic_challenger_scores: str = setting("detector.challenger-scores", "its scores, where they are published")
     topic_challenger_dead_letters: str = setting("detector.challenger-dead-letters", "records that it could not use")
+    topic_assets: str = setting(
+        "detector.assets", "how each asset stands, compacted: every console shows the whole plant by it"
+    )
     topic_feedback: str = setting("operator.feedback", "what operators answer")
     publish_scores: bool = setting(False, "publish every scored step to the topic of scores")
 
@@ -89,6 +92,10 @@ class Settings(EnvironmentSettings):
     )
     console_token_file: Path | None = setting(None, "file that holds the console's token")
 
+    tags_file: Path | None = setting(
+        None, "CSV file (name, description, unit, area) that says what sensors and assets are (docs/operators.md)"
+    )
+    currency: str = setting("", "currency of the bundle's costs, e.g. EUR, as the console writes it")
     console_ledger_days: float = setting(365.0, "how far back the console's ledger reaches (event time)", "d", gt=0)
 
     bundle: Path | None = setting(

@@ -17,10 +17,11 @@ import numpy as np
 from aiohttp import web
 
 from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, TopSensor, to_iso
+from stream_detector.operations.console.glances import Held, Turns
 from stream_detector.operations.console.guard import Guard
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.server import add_console
-from stream_detector.operations.console.views import RecordsState, Sample, SensorShare, WorkerView
+from stream_detector.operations.console.views import PlantView, RecordsState, Sample, SensorShare, WorkerView
 
 STEP_SECONDS = 120.0
 STEPS = 360
@@ -110,7 +111,10 @@ class ConsolePlant:
         self.ready = True
         self.records: RecordsState = "live"
         self.started_at = clock()
+        self.others = True
+        self.partitions = (4, 4)
         self.history = History(self._worker, self._keep, clock)
+        self.history.advise = lambda alarm: f"Slow down and look at {alarm.top_sensors[0].sensor} first."
         self.machines = [
             Machine("pm-1", 1, (60, 205, 290)),
             Machine("pm-2", 2, (140,)),
@@ -126,7 +130,16 @@ class ConsolePlant:
 
     def _worker(self) -> WorkerView:
         return WorkerView(
-            "detector-0", "0.1.0", self.started_at, BUNDLE, "paper-mill", ready=self.ready, records=self.records
+            "detector-0",
+            "0.1.0",
+            self.started_at,
+            BUNDLE,
+            "paper-mill",
+            ready=self.ready,
+            records=self.records,
+            partitions=self.partitions[0],
+            all_partitions=self.partitions[1],
+            others=self.others,
         )
 
     async def _keep(self, feedback: Feedback) -> None:
@@ -168,6 +181,22 @@ class ConsolePlant:
             first, raised_at = self.raised.pop(machine.asset)
             self.history.observe_alarm(alarm_of(first, raised_at, start))
 
+    def neighbours(self, count: int, areas: int = 4, in_alarm: int = 0, silent: int = 0) -> None:
+        """So many assets of another worker, by area; of some no data comes any more."""
+        now = self.clock()
+        machine = Machine("", 9, ())
+        told = Turns("detector-1", self.clock)
+        for number in range(count):
+            name = f"line{number % areas + 1}/dry-{number:03d}"
+            up, old = number < in_alarm, in_alarm <= number < in_alarm + silent
+            time_ = now - (7_200.0 if old else 30.0)
+            sample = machine.sample(number, time_, alarm=up, warming_up=False)
+            sample = replace(sample, asset=name, probability=0.12 if up else sample.probability)
+            [glance] = told.due([Held(sample, time_)])
+            self.history.observe_glance(glance, now)
+            if up:
+                self.history.observe_alarm(alarm_of(sample, now - 120.0))
+
     def break_ahead(self, asset: str, steps: int = 2) -> None:
         """An event of this machine so many steps from now."""
         machine = next(machine for machine in self.machines if machine.asset == asset)
@@ -183,10 +212,10 @@ class ConsolePlant:
         machine.trouble = 0.0
 
 
-def application(plant: ConsolePlant, guard: Guard | None = None) -> web.Application:
+def application(plant: ConsolePlant, guard: Guard | None = None, words: PlantView | None = None) -> web.Application:
     """A server with nothing but the console on it."""
     app = web.Application()
-    add_console(app, plant.history, guard or Guard("127.0.0.1", None))
+    add_console(app, plant.history, guard or Guard("127.0.0.1", None), words)
     return app
 
 

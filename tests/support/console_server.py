@@ -8,6 +8,7 @@ from typing import Self
 from aiohttp import web
 
 from stream_detector.operations.console.guard import Guard
+from stream_detector.operations.console.views import PlantView
 from tests.support.console_plant import ConsolePlant, application
 from tests.support.kafka import free_port
 
@@ -15,8 +16,9 @@ from tests.support.kafka import free_port
 class ConsoleServer:
     """Serves until the end of the `with` block, or `stop`."""
 
-    def __init__(self, plant: ConsolePlant, token: str | None = None) -> None:
+    def __init__(self, plant: ConsolePlant, token: str | None = None, words: PlantView | None = None) -> None:
         self.plant = plant
+        self._words = words
         self.port = free_port()
         self._guard = Guard("127.0.0.1", token)
         self._thread: threading.Thread | None = None
@@ -37,7 +39,7 @@ class ConsoleServer:
 
     async def _serve(self, listening: threading.Event) -> None:
         self._ending = asyncio.Event()
-        runner = web.AppRunner(application(self.plant, self._guard), shutdown_timeout=1.0)
+        runner = web.AppRunner(application(self.plant, self._guard, self._words), shutdown_timeout=1.0)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True).start()
         listening.set()

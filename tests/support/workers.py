@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 MOST_PENDING = 20_000
 
 TOPICS = (
-    "readings", "events", "alarms", "scores", "dead_letters", "state", "alarm_states", "feedback", "unkeyed",
+    "readings", "events", "alarms", "scores", "dead_letters", "state", "alarm_states", "feedback", "assets", "unkeyed",
     "challenger_alarms", "challenger_scores", "challenger_dead_letters",
 )  # fmt: skip
 

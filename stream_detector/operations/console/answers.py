@@ -55,6 +55,7 @@ class Answers:
         self._feedback: dict[tuple[str, str], Feedback] = {}
         self._alarms: dict[str, AlarmStateChange] = {}
         self._assets: dict[str, AlarmStateChange] = {}
+        self._looked_at = -math.inf
 
     def take_feedback(self, feedback: Feedback) -> None:
         """Enters what a person said."""
@@ -116,6 +117,13 @@ class Answers:
         if shelved is not None and shelved.action == "shelve":
             return self._lasting(asset, "shelved", shelved, shelved.reason)
         return None
+
+    def some_shelving_ended(self) -> bool:
+        """Whether one ended since the last call: that comes by the clock, without any message."""
+        before, self._looked_at = self._looked_at, self._clock()
+        ends = [from_iso(change.until) for change in self._assets.values() if change.until is not None]
+        ends += [from_iso(one.until) for one in self._feedback.values() if one.until is not None]
+        return any(before < end <= self._looked_at for end in ends)
 
     def all_set_aside(self) -> list[SetAside]:
         """Every asset that is set aside, by its name."""

@@ -7,13 +7,24 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from stream_detector.messages import Alarm, AlarmStateChange, Feedback, LoggedEvent, from_iso, to_epoch_seconds
+from stream_detector.messages import (
+    Alarm,
+    AlarmStateChange,
+    AssetGlance,
+    Feedback,
+    LoggedEvent,
+    from_iso,
+    to_epoch_seconds,
+)
+from stream_detector.operations.alarms.priority import priority_of
 from stream_detector.operations.console.answers import Answers, SetAside
-from stream_detector.operations.console.rings import POINTS, AssetRing
+from stream_detector.operations.console.assets import Asset, Assets
+from stream_detector.operations.console.glances import Held
 from stream_detector.operations.console.views import (
     AlarmView,
     AssetView,
     LedgerView,
+    OpenCounts,
     Sample,
     Series,
     WorkerView,
@@ -22,7 +33,10 @@ from stream_detector.operations.ledger.challenger import Challengers, Comparison
 from stream_detector.operations.ledger.ledger import AlarmEntry, Ledger
 from stream_detector.operations.ledger.report import Tally, report
 
-MAX_ASSETS = 500
+MAX_ASSETS = 20_000
+MOST_PICTURES = 120
+"""Of a plant with more assets only those that are not normal come with their newest points."""
+FORGET_ASSETS_SECONDS = 604_800.0
 MAX_CELLS = 1_800_000
 """Values kept of all sensors of all assets together, 8 bytes each; assets beyond it have a score but no traces."""
 MAX_ALARMS = 1_000
@@ -32,21 +46,9 @@ FORGET_EVERY_SECONDS = 3_600.0
 SECONDS_PER_DAY = 86_400.0
 MAX_EVENTS = 200
 SPARK_POINTS = 48
-MIN_POINTS = 60
 TRACES = 6
 
 SendFeedback = Callable[[Feedback], Awaitable[None]]
-
-
-class _Asset:
-    """One asset as the console keeps it."""
-
-    def __init__(self, sample: Sample) -> None:
-        self.sample = sample
-        self.received_at = 0.0
-        self.columns = _columns(sample)
-        self.ring = AssetRing((), sample.step_seconds)
-        self.version = 0
 
 
 class History:
@@ -59,6 +61,7 @@ class History:
         max_assets: assets beyond this many are not shown.
         max_cells: bound of the memory for traces.
         ledger_days: how far back the ledger reaches (event time).
+        forget_seconds: an asset of another worker that was silent for longer is not shown any more.
     """
 
     def __init__(
@@ -69,27 +72,25 @@ class History:
         max_assets: int = MAX_ASSETS,
         max_cells: int = MAX_CELLS,
         ledger_days: float = 365.0,
+        forget_seconds: float = FORGET_ASSETS_SECONDS,
     ) -> None:
         self._worker = worker
         self._send = send
         self._clock = clock
-        self._max_assets = max_assets
-        self._max_cells = max_cells
-        self._past: dict[str, AssetRing] = {}
-        self._names_version = 1
         self._lock = threading.Lock()
         self._version = 1
         self._records_version = 1
-        self._assets: dict[str, _Asset] = {}
+        self._assets = Assets(self._bump, clock, max_assets, max_cells, forget_seconds)
         self._alarms: dict[str, Alarm] = {}
         self._events: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=MAX_EVENTS))
         self._answers = Answers(clock)
-        self._heard: dict[str, float] = {}
         self._ledger_seconds = ledger_days * SECONDS_PER_DAY
         self._ledger = Ledger()
         self._challengers = Challengers(self._ledger)
         self._forget_at = 0.0
         self._alarms_added = 0
+        self.advise: Callable[[Alarm], str] = lambda _alarm: ""
+        """What to do about an alarm."""
         self._ledger_view: tuple[int, LedgerView] | None = None
 
     # -- observing ---------------------------------------------------------------------------------------------------
@@ -97,61 +98,29 @@ class History:
     def remember(self, sample: Sample) -> None:
         """Takes a step between two observations, or one of the past that was read back from its topic."""
         with self._lock:
-            known = self._assets.get(sample.asset)
-            if known is not None:
-                known.ring.add(sample)
-                return
-            ring = self._past.get(sample.asset)
-            if ring is None:
-                if len(self._past) >= self._max_assets:
-                    return
-                ring = self._past[sample.asset] = self._new_ring(_columns(sample), sample.step_seconds)
-            ring.add(sample)
+            self._assets.remember(sample)
 
     def heard(self, assets: Iterable[str]) -> None:
         """Note that new data of these assets has come now; what is read back after a restart is not new."""
         with self._lock:
-            self._heard.update(dict.fromkeys(assets, self._clock()))
+            self._assets.heard(assets)
 
     def observe(self, samples: Sequence[Sample]) -> None:
-        """Takes the newest step of every asset; the same step again changes nothing, assets left out are gone."""
+        """Takes the newest step of every asset of this worker; the same step again changes nothing."""
         with self._lock:
-            now = self._clock()
-            names = {sample.asset for sample in samples[: self._max_assets]}
-            self._heard = {name: at for name, at in self._heard.items() if name in names}
-            for name in set(self._assets) - names:
-                del self._assets[name]
-                self._names_version = self._bump()
-            for sample in samples[: self._max_assets]:
-                self._observe(sample, now)
+            self._assets.observe(samples)
+            if self._answers.some_shelving_ended():
+                self._bump_records()
 
-    def _observe(self, sample: Sample, now: float) -> None:
-        known = self._assets.get(sample.asset)
-        if known is None:
-            known = self._assets[sample.asset] = _Asset(sample)
-            self._names_version = self._bump()
-            # Of an asset that came with a restart or a rebalance only the plant's own time says how old its data is.
-            known.received_at = self._heard.get(sample.asset, min(now, sample.time))
-            past = self._past.pop(sample.asset, None)
-            fits = past is not None and past.step_seconds == sample.step_seconds
-            known.ring = past if past is not None and fits else self._new_ring(known.columns, sample.step_seconds)
-        elif sample.time < known.sample.time or sample == known.sample:
-            return
-        columns = _columns(sample, known.columns)
-        if columns != known.columns or sample.step_seconds != known.ring.step_seconds:
-            known.columns = columns
-            known.ring = self._new_ring(columns, sample.step_seconds)
-        if sample.time > known.sample.time:
-            known.received_at = now
-        known.sample = sample
-        known.ring.add(sample)
-        known.version = self._bump()
+    def observe_glance(self, glance: AssetGlance, told_at: float) -> None:
+        """Takes what another worker says of an asset. `told_at`: epoch seconds, by the broker's clock."""
+        with self._lock:
+            self._assets.take(glance, told_at)
 
-    def _new_ring(self, columns: Sequence[str], step_seconds: float) -> AssetRing:
-        rings = [*(known.ring for known in self._assets.values()), *self._past.values()]
-        left = self._max_cells - sum(ring.cells for ring in rings)
-        points = min(POINTS, left // max(1, len(columns)))
-        return AssetRing(columns, step_seconds, points) if points >= MIN_POINTS else AssetRing((), step_seconds)
+    def own(self) -> list[Held]:
+        """The assets of this worker as they stand, to be told to the others."""
+        with self._lock:
+            return self._assets.own()
 
     def observe_alarm(self, alarm: Alarm) -> None:
         """Takes an alarm, raised or cleared."""
@@ -212,9 +181,7 @@ class History:
             self._touch(change.asset)
 
     def _touch(self, asset: str) -> None:
-        version = self._bump_records()
-        if asset in self._assets:
-            self._assets[asset].version = version
+        self._assets.touch(asset, self._bump_records())
 
     def _bump(self) -> int:
         self._version += 1
@@ -236,16 +203,23 @@ class History:
 
     def names(self, since_version: int = 0) -> Sequence[str] | None:
         with self._lock:
-            return None if self._names_version <= since_version else sorted(self._assets)
+            return None if self._assets.names_version <= since_version else self._assets.names()
 
     def worker(self) -> WorkerView:
         return self._worker()
 
     def assets(self, since_version: int = 0) -> Sequence[AssetView]:
         with self._lock:
-            return [self._view(known) for _, known in sorted(self._assets.items()) if known.version > since_version]
+            found = self._assets.changed(since_version)
+            few = len(self._assets) <= MOST_PICTURES
+            return [self._view(known, picture=few or _state(known.sample) != "normal") for known in found]
 
-    def _view(self, known: _Asset) -> AssetView:
+    def asset(self, name: str) -> AssetView | None:
+        with self._lock:
+            known = self._assets.get(name)
+            return None if known is None else self._view(known, picture=True)
+
+    def _view(self, known: Asset, *, picture: bool) -> AssetView:
         sample = known.sample
         aside = self._answers.set_aside(sample.asset)
         # While windows fill there is no score; the last one is of another time.
@@ -261,12 +235,14 @@ class History:
             threshold=sample.threshold,
             probability=sample.probability if scored else None,
             degraded=sample.degraded,
-            sensors=len(known.columns),
+            sensors=known.sensors,
             bundle=sample.bundle,
-            top_sensors=sample.top_sensors,
-            recent=known.ring.recent_ratios(SPARK_POINTS),
+            top_sensors=sample.top_sensors if picture else (),
+            recent=known.ring.recent_ratios(SPARK_POINTS) if picture else (),
             shelved_until=aside.until if aside is not None and aside.state == "shelved" else None,
             out_of_service=aside.why if aside is not None and aside.state == "out-of-service" else None,
+            worker=known.worker,
+            again_within=known.again_within,
         )
 
     def series(self, asset: str, since: float, until: float | None, sensors: Sequence[str]) -> Series | None:
@@ -282,13 +258,27 @@ class History:
 
     def alarms(self, limit: int = 200) -> Sequence[AlarmView]:
         with self._lock:
-            chosen = sorted(self._alarms.values(), key=_alarm_order)[:limit]
+            chosen = sorted(self._alarms.values(), key=self._urgency)[:limit]
             entries: dict[str, AlarmEntry] = {
                 entry.id: entry
                 for asset in {alarm.asset for alarm in chosen}
                 for entry in self._ledger.account(asset).alarms
             }
             return [self._alarm_view(alarm, entries.get(alarm.id)) for alarm in chosen]
+
+    def _urgency(self, alarm: Alarm) -> tuple[bool, bool, bool, float, str]:
+        """Open ones that nobody has answered come first: of too many they are what is shown."""
+        up = alarm.state == "raised"
+        aside = up and self._answers.set_aside(alarm.asset) is not None
+        answered = up and self._answers.acknowledgement(alarm) is not None
+        return not up, aside, answered, -from_iso(alarm.raised_at), alarm.id
+
+    def open_counts(self) -> OpenCounts:
+        with self._lock:
+            up = [alarm for alarm in self._alarms.values() if alarm.state == "raised"]
+            told = [alarm for alarm in up if self._answers.set_aside(alarm.asset) is None]
+            unanswered = sum(self._answers.acknowledgement(alarm) is None for alarm in told)
+            return OpenCounts(len(told), unanswered, len(up) - len(told))
 
     def _alarm_view(self, alarm: Alarm, entry: AlarmEntry | None) -> AlarmView:
         acknowledged = self._answers.acknowledgement(alarm)
@@ -297,6 +287,8 @@ class History:
             acknowledged_by=None if acknowledged is None else acknowledged.who,
             acknowledged_at=None if acknowledged is None else acknowledged.at,
             judgement=self._answers.judgement(alarm.id),
+            priority=priority_of(alarm),
+            action=self.advise(alarm) if alarm.state == "raised" else "",
             outcome="caught" if entry and entry.useful else "open" if alarm.state == "raised" else "none followed",
         )
 
@@ -348,13 +340,6 @@ def _state(sample: Sample) -> str:
     if sample.warming_up or sample.score is None:
         return "warming-up"
     return "degraded" if sample.degraded else "normal"
-
-
-def _columns(sample: Sample, known: Sequence[str] = ()) -> tuple[str, ...]:
-    """All sensors where the sample names them, otherwise those it happens to speak of."""
-    if sample.sensors:
-        return sample.sensors
-    return tuple(known) or tuple(top.sensor for top in sample.top_sensors)
 
 
 def _alarm_order(alarm: Alarm) -> tuple[bool, float, str]:

@@ -27,7 +27,7 @@ class AssetRing:
         self.step_seconds = step_seconds
         self.resolution_seconds = max(step_seconds, MIN_RESOLUTION_SECONDS)
         self._column = {sensor: column for column, sensor in enumerate(self.sensors)}
-        self._points = points
+        self.points = self._points = points
         self._count = 0
         self._time = np.full(points, np.nan)
         self._ratio = np.full(points, np.nan)
@@ -80,9 +80,16 @@ class AssetRing:
             if top.expected is not None:
                 self._expected[place, column] = top.expected
 
+    def take_scores(self, other: "AssetRing") -> None:
+        """Begins with the newest points of another ring, without the values of sensors."""
+        order = other.order()[-self._points :]
+        self._count = len(order)
+        for name in ("_time", "_ratio", "_probability", "_alarm"):
+            getattr(self, name)[: len(order)] = getattr(other, name)[order]
+
     def recent_ratios(self, count: int) -> list[float | None]:
         """The newest ratios, oldest first; None also where steps are missing between two of them."""
-        order = self._order()[-count:]
+        order = self.order()[-count:]
         gaps = np.diff(self._time[order]) > 3.0 * max(self.step_seconds, self.resolution_seconds)
         return _plain(np.insert(self._ratio[order], np.flatnonzero(gaps) + 1, np.nan)[-count:])
 
@@ -95,7 +102,7 @@ class AssetRing:
         events: Sequence[float],
     ) -> Series:
         """The points with `since <= time <= until`; `shares`: (sensor, share) of the traces wanted."""
-        order = self._order()
+        order = self.order()
         times = self._time[order]
         order = order[(times >= since) & (times <= (np.inf if until is None else until))]
         inside = [time for time in events if since <= time and (until is None or time <= until)]
@@ -119,7 +126,7 @@ class AssetRing:
             ],
         )
 
-    def _order(self) -> npt.NDArray[np.intp]:
+    def order(self) -> npt.NDArray[np.intp]:
         """Places of the points, oldest first."""
         length = len(self)
         return (np.arange(self._count - length, self._count) % self._points).astype(np.intp)

@@ -4,6 +4,7 @@ GET  /                                  the page
 GET  /console/{file}                    its scripts and styles
 GET  /console/api/stream                server-sent events: what changed, and a beat when nothing did
 GET  /console/api/assets/{asset}        history of one asset, with the traces of its sensors
+GET  /console/api/plant                 what does not change: site, currency, and what sensors and assets are
 POST /console/api/feedback              acknowledge, shelve, judge
 """
 
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 from stream_detector.errors import StreamDetectorError, in_words
 from stream_detector.messages import MOST_SHELVED_SECONDS, Feedback, Message, to_iso
 from stream_detector.operations.console.guard import Guard
-from stream_detector.operations.console.views import ConsoleSource
+from stream_detector.operations.console.views import ConsoleSource, PlantView
 from stream_detector.operations.http_surface import HEADERS
 
 TICK_SECONDS = 0.25
@@ -98,8 +99,11 @@ async def _body(request: web.Request) -> bytes:
 class Console:
     """The handlers; `add_console` puts them on an application."""
 
-    def __init__(self, source: ConsoleSource, guard: Guard, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, source: ConsoleSource, guard: Guard, plant: PlantView, clock: Callable[[], float] = time.time
+    ) -> None:
         self._source = source
+        self._plant = plant
         self._guard = guard
         self._clock = clock
         self._streams = 0
@@ -134,12 +138,17 @@ class Console:
         except ValueError:
             raise web.HTTPBadRequest(text="hours and until are numbers") from None
         sensors = request.query.getall("sensor", [])[:MAX_TRACES]
-        newest = next((view.time for view in self._source.assets() if view.asset == asset), self._clock())
+        known = self._source.asset(asset)
+        newest = self._clock() if known is None else known.time
         end = newest if until is None else until
         found = self._source.series(asset, end - 3600.0 * hours, until, sensors)
         if found is None:
             raise web.HTTPNotFound(text=f"this detector does not watch {asset}")
         return _json(found)
+
+    async def plant(self, request: web.Request) -> web.Response:
+        self._guard.check_read(request)
+        return _json(self._plant)
 
     def _changes(self, since_version: int) -> tuple[int, bytes]:
         """Changes after `since_version`; 0 = everything, for a page that has just been opened."""
@@ -155,6 +164,7 @@ class Console:
         if self._source.records_version() > since_version:
             body |= {
                 "alarms": self._source.alarms(),
+                "open": self._source.open_counts(),
                 "set_aside": self._source.set_aside(),
                 "ledger": self._source.ledger(),
             }
@@ -241,12 +251,13 @@ class Console:
             raise web.HTTPBadRequest(text=str(error)) from None
 
 
-def add_console(app: web.Application, source: ConsoleSource, guard: Guard) -> None:
+def add_console(app: web.Application, source: ConsoleSource, guard: Guard, plant: PlantView | None = None) -> None:
     """Serves the console on an application that may have routes of its own; `/` and `/console/` are the console's."""
-    console = Console(source, guard)
+    console = Console(source, guard, plant or PlantView())
     app.on_shutdown.append(console.close)
     app.router.add_get("/", _explained(console.page))
     app.router.add_get("/console/api/stream", _explained(console.stream))
+    app.router.add_get("/console/api/plant", _explained(console.plant))
     app.router.add_get("/console/api/assets/{asset}", _explained(console.series))
     app.router.add_post("/console/api/feedback", _explained(console.feedback))
     app.router.add_get("/console/{file}", _explained(console.file))

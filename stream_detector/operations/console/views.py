@@ -6,14 +6,14 @@ tell old data from fresh also after a restart.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from stream_detector.messages import Alarm, Feedback
+from stream_detector.messages import Alarm, Feedback, Priority
 from stream_detector.operations.console.answers import SetAside
 
 Floats = npt.NDArray[np.float32]
@@ -65,7 +65,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class AssetView:
-    """One asset at a glance. `recent` are the newest ratios, oldest first. `shelved_until`: None = not shelved."""
+    """One asset at a glance. `recent` are the newest ratios, oldest first. `shelved_until`: None = not shelved.
+
+    `worker` None = this one holds it; empty = it was this one's and no other has told anything of it. Another worker
+    tells of it every `again_within` seconds.
+    """
 
     asset: str
     state: str
@@ -83,6 +87,35 @@ class AssetView:
     recent: Sequence[float | None]
     shelved_until: float | None
     out_of_service: str | None
+    worker: str | None = None
+    again_within: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCounts:
+    """How many alarms are up: `told` to people, `unanswered` of them by nobody answered; those `aside` are quiet."""
+
+    told: int
+    unanswered: int
+    aside: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What a sensor or an asset is, by the plant's list; empty = the list does not say."""
+
+    description: str = ""
+    unit: str = ""
+    area: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlantView:
+    """What does not change while the detector runs."""
+
+    site: str = ""
+    currency: str = ""
+    tags: Mapping[str, Tag] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +150,9 @@ class AlarmView:
     acknowledged_by: str | None
     acknowledged_at: str | None
     judgement: str | None
+    priority: Priority
+    action: str
+    """What to do, in the words of the notifications; empty where nobody gives them."""
     outcome: str
     """`open`, `caught` (an event followed in its lead window) or `none followed`."""
 
@@ -151,7 +187,8 @@ class WorkerView:
 
     `records` says what is known of alarms and answers: `reading` = their topics have not been read to the end yet, so
     one may be missing; `live`; `lost` = the brokers do not answer, so newer ones cannot be seen.
-    `unknown`: what the policies for unknown names passed over.
+    `unknown`: what the policies for unknown names passed over. `partitions` of `all_partitions` are this worker's;
+    `others`: the other workers' assets are told to this one.
     """
 
     instance: str
@@ -163,6 +200,9 @@ class WorkerView:
     notice: str | None = None
     records: RecordsState = "live"
     unknown: UnknownView = field(default_factory=UnknownView)
+    partitions: int = 0
+    all_partitions: int = 0
+    others: bool = True
 
 
 class ConsoleSource(Protocol):
@@ -183,11 +223,17 @@ class ConsoleSource(Protocol):
     def assets(self, since_version: int = 0) -> Sequence[AssetView]:
         """Assets that changed after `since_version`, by name."""
 
+    def asset(self, name: str) -> AssetView | None:
+        """One asset; None = unknown."""
+
     def series(self, asset: str, since: float, until: float | None, sensors: Sequence[str]) -> Series | None:
         """History of one asset with the traces of these sensors (none named: its top sensors); None = unknown asset."""
 
     def alarms(self, limit: int = 200) -> Sequence[AlarmView]:
-        """Open alarms first, then the newest ones."""
+        """Open alarms first, of them those that nobody has answered, then the newest ones."""
+
+    def open_counts(self) -> OpenCounts:
+        """How many alarms are up, however many `alarms` returns."""
 
     def ledger(self) -> LedgerView:
         """The ledger as it stands."""

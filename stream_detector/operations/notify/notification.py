@@ -178,6 +178,14 @@ class Writer:
             "suppressed_why": suppressed_why,
         }
 
+    def action(self, alarm: Alarm) -> str:
+        """What to do about it; our own words where the plant's fail."""
+        try:
+            return self._templates["action"].render(self._context(alarm, "raised", None, ""))
+        except Exception:
+            log.exception("the text of what to do about alarm %s could not be written", alarm.id)
+            return "" if self._fallback is None else self._fallback.action(alarm)
+
     def _local(self, epoch_seconds: float) -> datetime:
         return datetime.fromtimestamp(epoch_seconds, self._zone)
 

@@ -1,13 +1,15 @@
 """Feeds the operators' console: what the worker sees, and what the topics say.
 
-Alarms, events and feedback come from their topics, so every console shows those of the whole plant and knows them again
-after a restart. Assets and scores are those of the worker's own partitions; where scores are published, the last day of
-them is read back first.
+Alarms, events and feedback come from their topics, so every console shows those of the whole plant and knows them
+again after a restart. Assets and scores of the worker's own partitions come from its engine, and how the others stand
+from the topic of assets, where each worker tells of its own. Where scores are published, the last day of them is read
+back first.
 """
 
 import asyncio
 import logging
 import math
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from importlib.metadata import version
@@ -21,13 +23,23 @@ from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.engine.outcome import AssetStatus, ScoredSteps
 from stream_detector.errors import BrokerError
-from stream_detector.messages import Alarm, AlarmStateChange, Feedback, LoggedEvent, Score, from_iso
+from stream_detector.messages import Alarm, AlarmStateChange, AssetGlance, Feedback, LoggedEvent, Score, from_iso
+from stream_detector.operations.console.glances import Turns
 from stream_detector.operations.console.guard import Guard
-from stream_detector.operations.console.history import MAX_ASSETS, History
+from stream_detector.operations.console.history import History
 from stream_detector.operations.console.server import add_console
-from stream_detector.operations.console.views import RecordsState, Sample, SensorShare, UnknownView, WorkerView
-from stream_detector.operations.record_guard import RecordGuard, asset_of, read_message
+from stream_detector.operations.console.tags import read_tags
+from stream_detector.operations.console.views import (
+    PlantView,
+    RecordsState,
+    Sample,
+    SensorShare,
+    UnknownView,
+    WorkerView,
+)
+from stream_detector.operations.record_guard import RecordGuard, asset_of, broker_seconds, read_message
 from stream_detector.settings import Settings
+from stream_detector.streaming.feeds.asset_glances import GlancesProducer
 from stream_detector.streaming.feeds.feedback import send_feedback
 from stream_detector.streaming.readers.committed_log import wanted_by_us
 from stream_detector.streaming.readers.topic_reader import TopicReader, TopicRecord
@@ -44,6 +56,7 @@ ASK_SECONDS = 2.0
 LOST_SECONDS = 8.0
 """So long may the brokers be silent until newer alarms are called unknown."""
 TOP_SENSORS = 8
+MOST_ADVICE = 5_000
 MOST_STEPS = 300
 """Taken between two observations: a plant with more of them is shown by these, and costs the worker no more."""
 
@@ -77,22 +90,38 @@ class ConsoleFeed:
         self._answered_at = -math.inf
         self.unknown: Callable[[], UnknownNames] = lambda: NONE_UNKNOWN
         """What was passed over since the start."""
-        self.history = History(self._worker, self._send, ledger_days=settings.console_ledger_days)
+        self.partitions: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        """How many partitions are this worker's, and of how many."""
+        self._others = True
+        self._name = settings.instance or f"{settings.group}@{socket.gethostname()}"
+        self._seen: dict[str, tuple[AssetStatus, Sample]] = {}
+        self.history = History(
+            self._worker,
+            self._send,
+            ledger_days=settings.console_ledger_days,
+            forget_seconds=settings.evict_after_seconds,
+        )
 
     def serve(self, app: web.Application) -> None:
         """Adds the pages, and the reading of the topics for as long as the application runs.
 
         Raises:
-            UsageError: the token's file cannot be read.
+            UsageError: the token's file or the list of tags cannot be read.
         """
-        add_console(app, self.history, Guard(self._settings.metrics_host, self._settings.token_of_console()))
+        settings = self._settings
+        tags = {} if settings.tags_file is None else read_tags(settings.tags_file)
+        self.history.advise = _advice()
+        plant = PlantView(settings.site, settings.currency, tags)
+        add_console(app, self.history, Guard(settings.metrics_host, settings.token_of_console()), plant)
         app.cleanup_ctx.append(self._reading)
 
     def observe(self, assets: Sequence[AssetStatus]) -> None:
         """Takes the assets as they stand now; called once a second or so."""
         self._steps_left = MOST_STEPS
         if self._read_back:
-            self.history.observe([self._sample(status) for status in assets[:MAX_ASSETS]])
+            # Of 10,000 assets few have a new step each second: what did not change is not made again.
+            self._seen = {status.asset: self._sample_again(status) for status in assets}
+            self.history.observe([sample for _, sample in self._seen.values()])
 
     def scored(self, steps: Sequence[ScoredSteps]) -> None:
         """Takes the scored steps of one batch; of too many only the newest, up to the next observation."""
@@ -110,13 +139,14 @@ class ConsoleFeed:
 
     def _worker(self) -> WorkerView:
         reason = self._why_not_ready()
+        held, partitions = self.partitions()
         notice = None
         if reason is not None:
             notice = f"The detector is not ready: {reason}."
         elif not self._read_back:
             notice = "The last hours are being read back."
         return WorkerView(
-            instance=self._settings.instance or self._settings.group,
+            instance=self._name,
             version=self._version,
             started_at=self._started_at,
             bundle=self._manifest.bundle_id,
@@ -125,6 +155,9 @@ class ConsoleFeed:
             notice=notice,
             records=self._records(),
             unknown=self._unknown(),
+            partitions=held,
+            all_partitions=partitions,
+            others=self._others,
         )
 
     def _unknown(self) -> UnknownView:
@@ -138,6 +171,10 @@ class ConsoleFeed:
 
     async def _send(self, feedback: Feedback) -> None:
         await asyncio.to_thread(send_feedback, self._settings, feedback)
+
+    def _sample_again(self, status: AssetStatus) -> tuple[AssetStatus, Sample]:
+        known = self._seen.get(status.asset)
+        return known if known is not None and known[0] == status else (status, self._sample(status))
 
     def _sample(self, status: AssetStatus) -> Sample:
         unscored = math.isnan(status.scored_until)
@@ -201,6 +238,9 @@ class ConsoleFeed:
 
     async def _reading(self, _app: web.Application) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(self._follow_for_ever())]
+        if self._settings.role == "champion":
+            # A challenger watches the same assets; of how they stand the champion tells.
+            tasks.append(asyncio.create_task(self._tell_others()))
         if not self._read_back:
             tasks.append(asyncio.create_task(self._read_scores_back()))
         yield
@@ -223,14 +263,20 @@ class ConsoleFeed:
                     raise
             await asyncio.sleep(RETRY_SECONDS)
 
+    async def _tell_others(self) -> None:
+        turns = Turns(self._name, time.time)
+        await GlancesProducer(self._settings, turns, self.history.own, lambda: self._records() == "live").run()
+
     async def _follow(self) -> None:
         """From the beginning each time: what is known already changes nothing."""
         settings = self._settings
         said = [settings.topic_events, settings.topic_feedback, settings.topic_alarm_states]
         topics = [settings.topic_alarms, *said]
+        optional = [settings.topic_challenger_alarms, settings.topic_assets]
         for attempt in range(MOST_TRIES):
-            async with TopicReader(settings, topics, optional=[settings.topic_challenger_alarms]) as reader:
+            async with TopicReader(settings, topics, optional=optional) as reader:
                 # A worker creates its topics soon after its server has started.
+                self._others = settings.topic_assets not in reader.absent
                 if reader.missing and attempt < MOST_TRIES - 1:
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
@@ -240,6 +286,7 @@ class ConsoleFeed:
                 asked_at = -math.inf
                 async for records in reader.follow():
                     self.take(records)
+                    self._others = settings.topic_assets not in reader.absent
                     if time.monotonic() - asked_at > ASK_SECONDS:
                         asked_at = time.monotonic()
                         if await reader.answered():
@@ -279,6 +326,9 @@ class ConsoleFeed:
             self.history.observe_alarm(read_message(Alarm, record.value))
         elif record.topic == self._settings.topic_challenger_alarms:
             self.history.observe_challenger(read_message(Alarm, record.value))
+        elif record.topic == self._settings.topic_assets:
+            glance = read_message(AssetGlance, record.value)
+            self.history.observe_glance(glance, broker_seconds(record.timestamp_ms, time.time()))
         elif record.topic == self._settings.topic_alarm_states:
             self.history.observe_state(read_message(AlarmStateChange, record.value))
         elif record.topic == self._settings.topic_feedback:
@@ -286,6 +336,25 @@ class ConsoleFeed:
         else:
             event = read_message(LoggedEvent, record.value)
             self.history.observe_event(asset_of(event.asset, record.key), event)
+
+
+def _advice() -> Callable[[Alarm], str]:
+    """The words in which notifications say what to do."""
+    from stream_detector.operations.notify.forwarder_settings import ForwarderSettings  # noqa: PLC0415 - see below
+    from stream_detector.operations.notify.notification import Writer  # noqa: PLC0415 - jinja2 is not light
+
+    settings = ForwarderSettings.load()
+    writer = Writer(settings.language, folder=settings.templates)
+    known: dict[str, str] = {}
+
+    def action(alarm: Alarm) -> str:
+        if alarm.id not in known:
+            if len(known) > MOST_ADVICE:
+                known.clear()
+            known[alarm.id] = writer.action(alarm)
+        return known[alarm.id]
+
+    return action
 
 
 def _shown(values: NDArray[np.float64]) -> NDArray[np.float32]:

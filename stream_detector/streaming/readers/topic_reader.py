@@ -56,7 +56,7 @@ class TopicReader:
         topics: which topics; those that do not exist are listed in `missing` and read as empty.
         since: epoch seconds of broker time from which to read; None = from the beginning, infinity = from the end.
             Partitions that are made while the reader follows are read from their beginning.
-        optional: more topics, which nobody misses where they do not exist.
+        optional: more topics, which nobody misses where they do not exist; those are listed in `absent`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class TopicReader:
         self._settings = settings
         self._optional = frozenset(optional)
         self._topics = sorted({*topics, *self._optional})
-        self._absent = False
+        self.absent: list[str] = []
         self._since = since
         self.missing: list[str] = []
         self._looked = 0.0
@@ -125,7 +125,7 @@ class TopicReader:
         waited = time.monotonic() - self._looked
         if self.missing and waited < LOOK_SECONDS:
             return
-        if self.missing or (self._absent and waited >= OPTIONAL_LOOK_SECONDS):
+        if self.missing or (self.absent and waited >= OPTIONAL_LOOK_SECONDS):
             try:
                 existing = await existing_partitions(self._settings)
             except KafkaError:
@@ -147,7 +147,7 @@ class TopicReader:
     def _look_for_missing(self, existing: Mapping[str, Collection[int]]) -> None:
         self._looked = time.monotonic()
         self.missing = [topic for topic in self._topics if topic not in existing and topic not in self._optional]
-        self._absent = any(topic not in existing for topic in self._optional)
+        self.absent = sorted(topic for topic in self._optional if topic not in existing)
 
     def _of_our_topics(self, existing: Mapping[str, Collection[int]]) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for topic in self._topics for partition in existing.get(topic, ())]

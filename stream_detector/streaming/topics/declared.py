@@ -32,6 +32,7 @@ class Topic:
         rights: who does what with it. What a worker itself does not read or write belongs to the commands beside it.
         history: the ledger and an audit look back on it for long: few records, kept long.
         like_readings: it has as many partitions as the topic of readings.
+        brisk: the same keys are written over and over, and everything is read at each start: compacted early.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Topic:
     stamped_by_broker: bool = True
     history: bool = False
     like_readings: bool = False
+    brisk: bool = False
 
     @property
     def workers(self) -> bool:
@@ -52,6 +54,8 @@ class Topic:
         config: dict[str, str] = {"cleanup.policy": self.cleanup}
         if self.retention_days is None:
             config |= {"min.compaction.lag.ms": str(COMPACTION_LAG_MS), "segment.ms": "3600000"}
+            if self.brisk:
+                config |= {"segment.ms": "600000", "segment.bytes": str(16 * 2**20)}
         else:
             config["retention.ms"] = str(int(self.retention_days * DAY_MS))
         if self.stamped_by_broker:
@@ -78,6 +82,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
         Topic(settings.topic_events, "delete", history_days, of_events, history=True),
         Topic(settings.topic_alarm_states, "delete", history_days, {FORWARD: both, CONSOLE: read}, history=True),
         Topic(settings.topic_feedback, "delete", history_days, of_feedback, history=True),
+        Topic(settings.topic_assets, "compact", None, {CONSOLE: both}, brisk=True),
     ]
     if settings.publish_scores:
         topics.append(Topic(settings.topic_scores, "delete", days, {WORKER: write, CONSOLE: read}))

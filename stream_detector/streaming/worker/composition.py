@@ -104,8 +104,10 @@ def build_worker(
         field_mapping=mapping,
         clock=clock,
     )
+    probe = BrokerProbe(log, clock)
     if console is not None:
         console.unknown = lambda: pipeline.unknown.seen
+        console.partitions = lambda: (len(pipeline.partitions), len(probe.all_partitions))
     server = MetricsServer(
         settings,
         recorder.metrics.registry,
@@ -121,7 +123,7 @@ def build_worker(
         producer,
         lambda: open_stream(settings, pipeline),
         make_topics,
-        BrokerProbe(log, clock),
+        probe,
         server,
         recorder,
         console,

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_detector.messages import Alarm, AlarmStateChange, Feedback, LoggedEvent, from_iso, to_iso
+from stream_detector.messages import Alarm, AlarmStateChange, AssetGlance, Feedback, LoggedEvent, from_iso, to_iso
 from stream_detector.operations.console import answers
 from stream_detector.operations.console.answers import SetAside
+from stream_detector.operations.console.glances import MOST_A_SECOND, SHORTEST_SECONDS, Held, Turns
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.rings import AssetRing
-from stream_detector.operations.console.views import Sample, SensorShare, WorkerView
+from stream_detector.operations.console.views import OpenCounts, Sample, SensorShare, WorkerView
 from tests.support.console_plant import STEP_SECONDS, STEPS, ConsolePlant, Machine, alarm_of
 from tests.support.messages import make_alarm, make_event
 
@@ -96,7 +97,6 @@ def test_data_that_was_there_before_the_restart_is_as_old_as_it_is_and_not_as_th
     history.observe([sample(NOW - 540.0)])
     assert history.assets()[0].received_at == NOW - 540.0
     history.observe([])
-    history._clock = lambda: NOW + 60.0
     history.observe([sample(NOW - 540.0)])
     assert history.assets()[0].received_at == NOW - 540.0, "also after a rebalance"
 
@@ -173,10 +173,11 @@ def test_what_is_set_aside_is_listed_with_who_why_and_until() -> None:
 
 
 def test_received_at_is_the_wall_clock_of_the_newest_step_not_of_a_renewal() -> None:
-    history = empty_history(clock=1000.0)
+    now = 1000.0
+    history = History(empty_history().worker, empty_history().send, lambda: now)
     history.heard(["pm-1"])
     history.observe([sample(240.0)])
-    history._clock = lambda: 2000.0
+    now = 2000.0
     history.observe([replace(sample(240.0), degraded=1)])
     assert history.assets()[0].received_at == 1000.0
     assert history.assets()[0].state == "degraded"
@@ -206,14 +207,118 @@ def test_assets_beyond_the_limit_are_left_out() -> None:
     assert [view.asset for view in history.assets()] == ["a", "b"]
 
 
-def test_an_asset_that_went_to_another_detector_is_no_longer_shown() -> None:
+def glance(asset: str, time: float, ratio: float = 0.5, alarm: bool = False) -> AssetGlance:
+    [made] = Turns("worker-2", lambda: time).due([Held(replace(sample(time, ratio, asset=asset), alarm=alarm), time)])
+    return made
+
+
+def test_an_asset_that_went_to_another_detector_stays_as_old_as_it_is_until_that_one_tells_of_it() -> None:
     history = empty_history()
-    history.observe([sample(120.0, asset="a"), sample(120.0, asset="b")])
+    history.observe([sample(NOW - 400.0, asset="a"), sample(NOW - 400.0, asset="b")])
     version = history.version()
-    assert history.names(version) is None
-    history.observe([sample(120.0, asset="b")])
-    assert history.names(version) == ["b"]
-    assert [view.asset for view in history.assets()] == ["b"]
+    history.observe([sample(NOW - 400.0, asset="b")])
+    assert [(view.worker, view.received_at) for view in history.assets(version)] == [("", NOW - 400.0)]
+    history.observe_glance(glance("a", NOW - 120.0), NOW)
+    [view] = history.assets(history.version() - 1)
+    assert (view.asset, view.worker, view.received_at) == ("a", "worker-2", NOW - 120.0)
+    assert history.names(version) is None, "it is the same assets all the time"
+
+
+def test_assets_of_other_workers_are_shown_and_never_in_place_of_ones_own() -> None:
+    history = empty_history()
+    history.observe([sample(NOW, 0.5, asset="a")])
+    for name in ("a", "b"):
+        history.observe_glance(glance(name, NOW - 10.0, 1.7, alarm=True), NOW)
+    assert [(view.asset, view.worker, view.state) for view in history.assets()] == [
+        ("a", None, "normal"),
+        ("b", "worker-2", "alarm"),
+    ]
+    found = history.series("b", 0.0, None, [])
+    assert found is not None
+    assert found.ratio == [1.7], "the curve of an asset is kept though its sensors are not"
+
+
+def test_an_asset_that_is_taken_over_keeps_its_curve_and_a_word_from_the_future_is_not_fresh() -> None:
+    history = empty_history()
+    for minutes in (20.0, 10.0):
+        history.observe_glance(glance("a", NOW - 60.0 * minutes), NOW - 60.0 * minutes)
+    history.observe_glance(glance("c", NOW + 9_000.0), NOW - 500.0)
+    assert history.asset("c").received_at == NOW - 500.0
+    history.observe([sample(NOW, asset="a")])
+    found = history.series("a", 0.0, None, ["x1"])
+    assert found is not None
+    assert found.time == [NOW - 1_200.0, NOW - 600.0, NOW]
+    assert list(found.traces[0].value) == [None, None, 3.0]
+
+
+def test_an_asset_of_another_worker_that_was_silent_for_very_long_is_forgotten() -> None:
+    history = History(empty_history().worker, empty_history().send, lambda: NOW, forget_seconds=DAY)
+    history.observe_glance(glance("old", NOW - 2 * DAY), NOW)
+    assert history.names() == []
+
+
+def test_glances_are_told_in_turns_and_alarms_at_once() -> None:
+    now = NOW
+    turns = Turns("w", lambda: now)
+    held = {name: Held(sample(NOW, asset=name), NOW) for name in ("a", "b")}
+    assert [told.asset for told in turns.due(held.values())] == ["a", "b"]
+    assert turns.due(held.values()) == [], "nothing is new"
+    now += 1.0
+    held["a"] = Held(sample(NOW + 120.0, asset="a"), now)
+    held["b"] = Held(replace(sample(NOW + 120.0, asset="b"), alarm=True), now)
+    assert [told.asset for told in turns.due(held.values())] == ["b"]
+    now += SHORTEST_SECONDS
+    told = turns.due(held.values())
+    assert [one.asset for one in told] == ["a"]
+    turns.forget(told)
+    assert [one.asset for one in turns.due(held.values())] == ["a"], "it could not be sent"
+
+
+def test_a_large_plant_costs_no_more_glances_a_second_and_says_how_long_they_take() -> None:
+    now = NOW
+    turns, told = Turns("w", lambda: now), 0
+    held = [Held(sample(NOW, asset=str(number)), NOW) for number in range(5 * MOST_A_SECOND)]
+    for _ in range(5):
+        due = turns.due(held)
+        assert len(due) <= MOST_A_SECOND
+        assert due[0].again_within == pytest.approx(5.0)
+        told += len(due)
+        now += 1.0
+    assert told == len(held)
+
+
+def test_of_more_alarms_than_are_sent_the_unanswered_come_first_and_all_are_counted() -> None:
+    history = empty_history()
+    alarms = [raised_alarm(f"pm-{number}") for number in range(30)]
+    for alarm in alarms:
+        history.observe_alarm(alarm)
+    for alarm in alarms[:28]:
+        history.observe_feedback(feedback("acknowledge", NOW + 1, asset=alarm.asset, alarm=alarm.id))
+    history.observe_feedback(feedback("out-of-service", NOW + 1, asset="pm-0", reason="rebuild"))
+    assert {view.alarm.asset for view in history.alarms(limit=2)} == {"pm-28", "pm-29"}
+    assert history.open_counts() == OpenCounts(told=29, unanswered=2, aside=1)
+
+
+def test_a_shelving_that_ends_by_the_clock_is_told_to_the_page() -> None:
+    now = NOW
+    history = History(empty_history().worker, empty_history().send, lambda: now)
+    history.observe_alarm(raised_alarm())
+    history.observe_feedback(feedback("shelve", NOW, until=to_iso(NOW + 60), reason="cleaning"))
+    history.observe([])
+    version = history.records_version()
+    history.observe([])
+    assert history.records_version() == version
+    now += 61.0
+    history.observe([])
+    assert history.records_version() > version
+    assert history.open_counts().told == 1
+
+
+def test_ten_thousand_assets_are_drawn_from_within_a_bound_of_memory() -> None:
+    history = empty_history(max_assets=20_000)
+    history.observe([sample(NOW, asset=str(number)) for number in range(3_000)])
+    assert history._assets._points_left <= 0
+    assert max(len(view.recent) for view in history.assets()) == 0, "only what is not normal has a picture"
 
 
 def test_what_was_read_back_from_the_topic_comes_before_what_is_observed() -> None:

@@ -1,21 +1,29 @@
 """What reaches the console from the worker and from the topics, without a broker."""
 
+import asyncio
 import json
 import time
 
 import numpy as np
 import pytest
+from aiohttp import web
+from aiokafka.errors import KafkaError
 
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.unknown_names import UnknownNames
 from stream_detector.engine.engine import Engine, RecordBatch
 from stream_detector.messages import AlarmStateChange, Feedback, LoggedEvent, Message, to_bytes, to_iso
+from stream_detector.operations.console.glances import Turns
 from stream_detector.settings import Settings
+from stream_detector.streaming.feeds.asset_glances import GlancesProducer
 from stream_detector.streaming.feeds.console_feed import LOST_SECONDS, MOST_STEPS, ConsoleFeed
 from stream_detector.streaming.readers.topic_reader import TopicRecord
+from stream_detector.streaming.topics.topics import ensure_topics
 from tests.support.console_plant import ConsolePlant
+from tests.support.kafka import ExistingKafka, Kafka
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, small_bundle
+from tests.support.workers import topic_environment
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +202,109 @@ def test_the_page_is_told_what_the_bus_carries_beside_the_bundle(manifest: Manif
     feed.unknown = lambda: UnknownNames(40, 2, ("oven",), ("pm-9",))
     shown = feed.history.worker().unknown
     assert (shown.readings, shown.sensors, shown.assets) == (42, ("oven",), ("pm-9",))
+
+
+class FakeProducer:
+    """Takes what is sent, or refuses it."""
+
+    def __init__(self, refuse: bool = False) -> None:
+        self.sent: list[tuple[str, bytes | None, bytes | None]] = []
+        self.refuse = refuse
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def abandon(self) -> None: ...
+
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        partition: int | None = None,
+        *,
+        headers: object = None,
+    ) -> "asyncio.Future[object]":
+        del partition, headers
+        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        if self.refuse:
+            done.set_exception(KafkaError("refused"))
+        else:
+            self.sent.append((topic, key, value))
+            done.set_result(None)
+        return done
+
+
+def test_what_one_worker_tells_of_its_assets_another_ones_console_shows(engine: Engine, manifest: Manifest) -> None:
+    settings = Settings(instance="w-1")
+    ours, theirs = ConsoleFeed(settings, manifest, lambda: None), ConsoleFeed(Settings(), manifest, lambda: None)
+    engine.process(batch(rows("machine-0", range(10))))
+    ours.history.heard(["machine-0"])
+    ours.observe(engine.status())
+    producer = FakeProducer()
+    glances = GlancesProducer(settings, Turns("w-1", time.time), ours.history.own, lambda: True)
+    asyncio.run(glances.send_due(producer))
+    [(topic, key, value)] = producer.sent
+    assert (topic, key) == (settings.topic_assets, b"machine-0")
+    for feed in (ours, theirs):
+        feed.take([TopicRecord(topic, 0, 0, round(time.time() * 1000), key, value)])
+    [own], [told] = ours.history.assets(), theirs.history.assets()
+    assert (own.worker, told.worker) == (None, "w-1")
+    assert (told.state, told.time, told.ratio) == (own.state, own.time, own.ratio)
+    assert told.received_at == pytest.approx(own.received_at, abs=0.001)
+
+
+def test_what_the_brokers_refused_is_told_again(engine: Engine, manifest: Manifest) -> None:
+    feed = ConsoleFeed(Settings(), manifest, lambda: None)
+    engine.process(batch(rows("machine-0", range(10))))
+    feed.observe(engine.status())
+    glances = GlancesProducer(Settings(), Turns("w", time.time), feed.history.own, lambda: True)
+    producer = FakeProducer(refuse=True)
+    with pytest.raises(KafkaError):
+        asyncio.run(glances.send_due(producer))
+    producer.refuse = False
+    asyncio.run(glances.send_due(producer))
+    assert len(producer.sent) == 1
+
+
+def test_a_word_about_an_asset_that_is_none_is_skipped_and_counted(manifest: Manifest) -> None:
+    feed = ConsoleFeed(Settings(), manifest, lambda: None)
+    poison = (b"{}", b"\xff", b'{"asset":"a","worker":"w","time":"garbage"}')
+    feed.take([TopicRecord(Settings().topic_assets, 0, at, 0, b"a", value) for at, value in enumerate(poison)])
+    assert feed._guard.skipped == len(poison)
+    assert feed.history.names() == []
+
+
+@pytest.mark.kafka
+def test_two_workers_on_a_real_broker_show_each_others_assets(
+    bundle: Bundle, kafka: Kafka | ExistingKafka, unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in topic_environment(unique_name).items():
+        monkeypatch.setenv(name, value)
+    feeds = {}
+    for name in ("w-1", "w-2"):
+        settings = Settings.load(bootstrap=kafka.bootstrap, instance=name)
+        feeds[name] = ConsoleFeed(settings, bundle.manifest, lambda: None)
+        engine = Engine(bundle)
+        engine.process(batch(rows(f"machine-{name}", range(10))))
+        feeds[name].history.heard([f"machine-{name}"])
+        feeds[name].observe(engine.status())
+
+    async def talk() -> None:
+        await ensure_topics(settings)
+        runners = []
+        for feed in feeds.values():
+            app = web.Application()
+            feed.serve(app)
+            runners.append(web.AppRunner(app))
+            await runners[-1].setup()
+        async with asyncio.timeout(60):
+            while any(len(feed.history.names() or ()) < 2 for feed in feeds.values()):
+                await asyncio.sleep(0.1)
+        for runner in runners:
+            await runner.cleanup()
+
+    asyncio.run(talk())
+    assert {name: [(view.asset, view.worker) for view in feed.history.assets()] for name, feed in feeds.items()} == {
+        "w-1": [("machine-w-1", None), ("machine-w-2", "w-2")],
+        "w-2": [("machine-w-1", "w-1"), ("machine-w-2", None)],
+    }

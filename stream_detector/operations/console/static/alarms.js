@@ -2,28 +2,40 @@
 
 import { breakable, byId, h, keyed, setText } from "./dom.js";
 import { isStale } from "./assets.js";
+import { holder, inOrderShown } from "./hold.js";
+import { t } from "./language.js";
+import { described } from "./plant.js";
 import { leftText, percent, reasonText, seconds, time, whatText, whyText, worthText } from "./words.js";
 
 const PAST_SHOWN = 40;
+const SENSORS_SHOWN = 3;
+const PRIORITIES = { high: "▲▲ high priority", medium: "▲ medium priority", low: "△ low priority" };
+
+let held = () => false;
+const state = { told: 0, sent: 0 };
+
+export function prepareAlarms() {
+  held = holder(byId("open-list"));
+}
 
 function reasons(alarm) {
   return h(
     "ul",
-    { class: "reasons", "aria-label": "Sensors that speak for it" },
-    alarm.top_sensors.slice(0, 5).map((top) => {
+    { class: "reasons", "aria-label": t("Sensors that speak for it") },
+    (alarm.state === "raised" ? alarm.top_sensors.slice(0, SENSORS_SHOWN) : alarm.top_sensors).map((top) => {
       const bar = h("span", {});
       bar.style.width = `${100 * top.share}%`;
-      return h("li", {}, h("span", { class: "sensor" }, breakable(top.sensor)), h("span", { class: "bar", title: percent(top.share) }, bar), h("span", {}, `${percent(top.share)} ${reasonText(top)}`));
+      return h("li", {}, h("span", { class: "sensor" }, breakable(top.sensor), described(top.sensor) && h("span", { class: "described" }, ` ${described(top.sensor)}`)), h("span", { class: "bar", title: percent(top.share) }, bar), h("span", {}, `${percent(top.share)} ${reasonText(top)}`));
     }),
   );
 }
 
 function tags(view) {
   const found = [];
-  if (view.alarm.state === "raised") found.push(["up", "up"]);
-  else found.push(view.outcome === "caught" ? ["caught", "event followed"] : ["", "no event followed"]);
-  if (view.judgement === "real") found.push(["caught", "judged real"]);
-  if (view.judgement === "false-alarm") found.push(["false-alarm", "judged false"]);
+  if (view.alarm.state === "raised") found.push([`priority ${view.priority}`, t(PRIORITIES[view.priority])]);
+  else found.push(view.outcome === "caught" ? ["caught", t("event followed")] : ["", t("no event followed")]);
+  if (view.judgement === "real") found.push(["caught", t("judged real")]);
+  if (view.judgement === "false-alarm") found.push(["false-alarm", t("judged false")]);
   return found.map(([kind, text]) => h("span", { class: `tag ${kind}` }, text));
 }
 
@@ -32,28 +44,29 @@ function card(view, page) {
   const open = alarm.state === "raised";
   const answer = (action, text) =>
     h("button", { type: "button", "data-action": action, onclick: () => page.feedback(action, alarm.asset, alarm.id) }, text);
-  const when = `${time(seconds(alarm.raised_at), page.now())}${alarm.cleared_at ? ` to ${time(seconds(alarm.cleared_at), page.now())}` : ""}`;
+  const when = `${time(seconds(alarm.raised_at), page.now())}${alarm.cleared_at ? t(" to {when}", { when: time(seconds(alarm.cleared_at), page.now()) }) : ""}`;
   const buttons = page.mayWrite()
     ? [
-        open && !view.acknowledged_by && answer("acknowledge", "Acknowledge"),
-        open && answer("shelve", "Shelve…"),
-        view.judgement !== "real" && answer("real", "Real"),
-        view.judgement !== "false-alarm" && answer("false-alarm", "False alarm"),
+        open && !view.acknowledged_by && answer("acknowledge", t("Acknowledge")),
+        open && answer("shelve", t("Shelve…")),
+        view.judgement !== "real" && answer("real", t("Real")),
+        view.judgement !== "false-alarm" && answer("false-alarm", t("False alarm")),
       ]
     : [];
   const details = [
     reasons(alarm),
-    h("div", { class: "actions" }, buttons, h("button", { type: "button", "data-action": "traces", onclick: () => page.showAlarm(alarm) }, "Show traces")),
+    h("div", { class: "actions" }, buttons, h("button", { type: "button", "data-action": "traces", onclick: () => page.showAlarm(alarm) }, t("Show traces"))),
   ];
   return h(
     "li",
     { class: `alarm-card ${open ? "open" : ""} ${view.acknowledged_by ? "acknowledged" : ""}` },
     h("p", { class: "what" }, open ? "" : `${alarm.asset}, ${when}`),
     open && h("p", { class: "left" }),
+    open && view.action && h("p", { class: "action" }, view.action),
     h("p", { class: "line why" }, whyText(alarm)),
     open && h("p", { class: "line" }, worthText(alarm)),
-    h("p", { class: "line" }, tags(view), open ? ` since ${when}` : "", view.acknowledged_by ? ` acknowledged by ${view.acknowledged_by}` : ""),
-    open ? details : h("details", {}, h("summary", {}, "Reasons"), details),
+    h("p", { class: "line" }, tags(view), open ? ` ${t("since {when}", { when })}` : "", view.acknowledged_by ? ` ${t("acknowledged by {who}", { who: view.acknowledged_by })}` : ""),
+    open ? details : h("details", {}, h("summary", {}, t("Reasons")), details),
   );
 }
 
@@ -65,8 +78,19 @@ export function drawKnowledge(page) {
   setText(byId("open-none"), why);
   byId("open-none").className = complete ? "quiet" : "unknown-text";
   drawClocks(page);
-  setText(byId("open-title"), page.live() ? "Open alarms" : "Open alarms when last heard");
+  drawHidden(page);
+  setText(byId("open-title"), page.live() ? t("Open alarms") : t("Open alarms when last heard"));
   drawSetAside(page);
+}
+
+/** A wall has no scrolling: what does not fit is counted. */
+function drawHidden(page) {
+  if (!page.wall()) return;
+  const list = byId("open-list");
+  const end = list.getBoundingClientRect().bottom + 1;
+  const cut = [...list.children].filter((card) => card.getBoundingClientRect().bottom > end).length;
+  const hidden = cut + Math.max(0, state.told - state.sent);
+  setText(byId("open-more"), hidden ? t("and {n} more that do not fit here", { n: hidden }) : "");
 }
 
 /** What goes on while an alarm is up: its window, the time left, its probability. Old data moves nothing. */
@@ -77,7 +101,7 @@ function drawClocks(page) {
     const asset = known && page.live() && !isStale(known, page.now()) ? known : undefined;
     const put = (part, text) => setText(card.querySelector(part), text);
     put(".what", whatText(alarm, page.now(), asset));
-    put(".left", known && !asset ? "No newer data than this." : leftText(alarm, page.now(), asset));
+    put(".left", known && !asset ? t("No newer data than this.") : leftText(alarm, page.now(), asset));
     put(".why", whyText(alarm, asset));
   }
 }
@@ -92,13 +116,13 @@ function drawSetAside(page) {
 function asideItem(entry, page) {
   const shelved = entry.state === "shelved";
   const action = shelved ? "unshelve" : "in-service";
-  const end = shelved && entry.until !== null ? ` until ${time(entry.until, page.now())}` : "";
+  const end = shelved && entry.until !== null ? t(" until {when}", { when: time(entry.until, page.now()) }) : "";
   return h(
     "li",
     { "data-aside": entry.asset },
-    h("p", {}, h("b", {}, entry.asset), `: ${shelved ? "shelved" : "out of service"}${end}, by ${entry.who}`),
-    h("p", { class: "quiet" }, `${entry.why}${entry.up ? ` · an alarm is up since ${time(seconds(entry.up), page.now())}` : ""}`),
-    page.mayWrite() && h("div", { class: "actions" }, h("button", { type: "button", "data-action": action, onclick: () => page.feedback(action, entry.asset) }, shelved ? "End shelving" : "Back into service")),
+    h("p", {}, h("b", {}, entry.asset), `: ${shelved ? t("shelved") : t("out of service")}${end}${t(", by {who}", { who: entry.who })}`),
+    h("p", { class: "quiet" }, `${entry.why}${entry.up ? ` · ${t("an alarm is up since {when}", { when: time(seconds(entry.up), page.now()) })}` : ""}`),
+    page.mayWrite() && h("div", { class: "actions" }, h("button", { type: "button", "data-action": action, onclick: () => page.feedback(action, entry.asset) }, shelved ? t("End shelving") : t("Back into service"))),
   );
 }
 
@@ -109,7 +133,15 @@ export function drawAlarms(views, page) {
   const past = views.filter((view) => view.alarm.state !== "raised").slice(0, PAST_SHOWN);
   // Whether writing is allowed decides which buttons there are, so it is part of what is compared.
   const content = (view) => ({ ...view, mayWrite: page.mayWrite() });
+  if (held()) {
+    const shown = inOrderShown(open.map((view) => view.alarm.id), [...byId("open-list").children].map((element) => element.dataset.key));
+    open.sort((a, b) => shown.indexOf(a.alarm.id) - shown.indexOf(b.alarm.id));
+  }
   keyed(byId("open-list"), open.map(content), (view) => view.alarm.id, (view) => card(view, page));
+  const { told } = page.open();
+  state.told = told;
+  state.sent = open.length;
+  setText(byId("open-more"), told > open.length ? t("{n} of {m} are shown, those that nobody has answered first.", { n: open.length, m: told }) : "");
   keyed(byId("past-list"), past.map(content), (view) => view.alarm.id, (view) => card(view, page));
   drawKnowledge(page);
   byId("past-none").hidden = past.length > 0;

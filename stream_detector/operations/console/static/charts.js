@@ -1,6 +1,7 @@
 // Line charts drawn as SVG, as wide as their place. Missing values are gaps, never bridged.
 
 import { h, s } from "./dom.js";
+import { t } from "./language.js";
 import { number, percent, time } from "./words.js";
 
 function niceSteps(low, high, count) {
@@ -107,7 +108,7 @@ export function lineChart(place, chart) {
   for (const at of chart.events ?? []) {
     root.append(
       s("line", { class: "event", x1: x(at), x2: x(at), y1: top - 2, y2: height - bottom }),
-      s("text", { class: "event-text", x: x(at), y: top - 5 * em, "text-anchor": x(at) > width - 40 * em ? "end" : "middle" }, "✕ event"),
+      s("text", { class: "event-text", x: x(at), y: top - 5 * em, "text-anchor": x(at) > width - 40 * em ? "end" : "middle" }, t("✕ event")),
     );
   }
   place.replaceChildren(root);
@@ -127,7 +128,7 @@ function addCursor(place, root, chart, x, y, show, edges) {
     line.setAttribute("x1", at);
     line.setAttribute("x2", at);
     line.setAttribute("visibility", "visible");
-    const values = chart.lines.map((one) => `${one.name} ${one.values[index] === null ? "missing" : show(one.values[index])}`);
+    const values = chart.lines.map((one) => `${one.name} ${one.values[index] === null ? t("missing") : show(one.values[index])}`);
     tip.textContent = `${time(chart.time[index], chart.now, chart.step < 60)}  ${values.join("  ")}`;
     if (!tip.isConnected) place.append(tip);
     const space = edges.width - tip.offsetWidth;

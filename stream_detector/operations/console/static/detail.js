@@ -3,6 +3,9 @@
 import { byId, h } from "./dom.js";
 import { lineChart } from "./charts.js";
 import { getJson } from "./connection.js";
+import { heldText } from "./assets.js";
+import { t } from "./language.js";
+import { described, unitOf } from "./plant.js";
 import { number, percent, seconds, stateText, time } from "./words.js";
 
 const RANGES = [[1, "1 h"], [6, "6 h"], [24, "24 h"]];
@@ -36,10 +39,25 @@ export class Detail {
     byId("score-chart").querySelector("svg")?.focus({ preventScroll: true });
   }
 
+  /** An alarm of an asset that no worker tells of: its own words are all that is known. */
+  drawUnknown() {
+    const name = this.alarm?.asset ?? this.page.selected();
+    byId("detail").hidden = !name;
+    if (!name) return;
+    byId("detail-title").textContent = name;
+    byId("detail-state").textContent = t("Nothing is known of it here: no detector tells how it stands.");
+    for (const id of ["score-chart", "traces", "asset-actions"]) byId(id).replaceChildren();
+    delete byId("asset-actions").dataset.shown;
+  }
+
   async refresh() {
     const asset = this.page.asset();
-    byId("detail").hidden = !asset;
-    if (!asset) return;
+    if (!asset) {
+      this.series = null;
+      this.drawUnknown();
+      return;
+    }
+    byId("detail").hidden = false;
     if (this.busy) {
       this.again = true;
       return;
@@ -71,7 +89,7 @@ export class Detail {
     if (!series || !asset || series.asset !== asset.asset) return;
     const now = this.page.now();
     byId("detail-title").textContent = asset.asset;
-    byId("detail-state").textContent = `${stateText(asset)}, bundle ${asset.bundle}${this.alarm ? `, alarm of ${time(seconds(this.alarm.raised_at), now)}` : ""}`;
+    byId("detail-state").textContent = [described(asset.asset), `${stateText(asset)}${heldText(asset)}`, t("bundle {bundle}", { bundle: asset.bundle }), this.alarm && t("alarm of {when}", { when: time(seconds(this.alarm.raised_at), now) })].filter(Boolean).join(", ");
     this.drawScore(series, asset, now);
     this.drawTraces(series, asset, now);
     this.drawActions(asset);
@@ -87,7 +105,7 @@ export class Detail {
     const values = calibrated ? series.probability : series.ratio;
     const limit = calibrated ? asset.threshold : 1;
     const peak = Math.max(...values.filter((value) => value !== null), limit);
-    const name = calibrated ? "probability" : "score, part of the limit";
+    const name = t(calibrated ? "probability" : "score, part of the limit");
     const newest = values.findLast((value) => value !== null);
     lineChart(byId("score-chart"), {
       ...this.times(series),
@@ -95,7 +113,7 @@ export class Detail {
       alarm: series.alarm,
       events: series.events.filter((at) => at >= (series.time[0] ?? Infinity)),
       limit,
-      limitText: calibrated ? `acting pays above ${percent(limit)}` : "limit",
+      limitText: calibrated ? t("acting pays above {limit}", { limit: percent(limit) }) : t("limit"),
       low: 0,
       high: Math.min(calibrated ? 1.02 : Infinity, Math.max(1.15 * peak, 1.4 * limit)),
       unit: "percent",
@@ -114,8 +132,8 @@ export class Detail {
       const [caption, box] = place.children[index].children;
       const newest = trace.value.findLast((value) => value !== null);
       const expected = trace.expected.findLast((value) => value !== null);
-      const share = shares.has(trace.sensor) ? `${percent(shares.get(trace.sensor))} of the evidence` : "";
-      caption.replaceChildren(h("b", {}, trace.sensor), ` ${share} `, h("span", { class: "quiet" }, newest === undefined ? "silent" : `${number(newest)}${expected === undefined ? "" : `, expected ${number(expected)}`}`));
+      const share = shares.has(trace.sensor) ? t("{share} of the evidence", { share: percent(shares.get(trace.sensor)) }) : "";
+      caption.replaceChildren(h("b", {}, trace.sensor), ` ${share} `, h("span", { class: "quiet" }, described(trace.sensor) && `${described(trace.sensor)}: `, newest === undefined ? t("silent") : `${number(newest)}${unitOf(trace.sensor)}${expected === undefined ? "" : t(", expected {value}", { value: `${number(expected)}${unitOf(trace.sensor)}` })}`));
       lineChart(box, {
         ...this.times(series),
         lines: [
@@ -127,7 +145,12 @@ export class Detail {
         label: `${trace.sensor} of ${asset.asset}: ${newest === undefined ? "silent" : `now ${number(newest)}`}${expected === undefined ? "" : `, expected ${number(expected)}`}`,
       });
     });
-    byId("traces-title").replaceChildren("Top sensors ", h("span", { class: "key" }, "value"), series.traces.some((trace) => trace.expected.some((value) => value !== null)) ? h("span", { class: "key dashed" }, "expected by the model") : "");
+    if (!series.traces.length) {
+      const where = asset.worker === null ? t("No sensor's values are kept here.") : t("The detector that watches it keeps the values of its sensors{worker}.", { worker: heldText(asset) });
+      byId("traces-title").replaceChildren(where);
+      return;
+    }
+    byId("traces-title").replaceChildren(t("Top sensors "), h("span", { class: "key" }, t("value")), series.traces.some((trace) => trace.expected.some((value) => value !== null)) ? h("span", { class: "key dashed" }, t("expected by the model")) : "");
   }
 
   drawActions(asset) {
@@ -136,7 +159,7 @@ export class Detail {
     const wanted = this.page.mayWrite() ? [aside === "shelved" ? "unshelve" : "shelve", aside === "out-of-service" ? "in-service" : "out-of-service"] : [];
     if (place.dataset.shown === `${asset.asset} ${wanted}`) return;
     place.dataset.shown = `${asset.asset} ${wanted}`;
-    const texts = { shelve: "Shelve…", unshelve: "End shelving", "out-of-service": "Out of service…", "in-service": "Back into service" };
+    const texts = { shelve: t("Shelve…"), unshelve: t("End shelving"), "out-of-service": t("Out of service…"), "in-service": t("Back into service") };
     place.replaceChildren(...wanted.map((action) => h("button", { type: "button", "data-action": action, onclick: () => this.page.feedback(action, asset.asset) }, texts[action])));
   }
 }

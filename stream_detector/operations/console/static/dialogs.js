@@ -2,6 +2,7 @@
 
 import { byId, h } from "./dom.js";
 import { postJson, Refused, token } from "./connection.js";
+import { t } from "./language.js";
 
 const NAME = "stream-detector-name";
 const NAME_UNTIL = "stream-detector-name-until";
@@ -47,8 +48,8 @@ export function ask(title, ok, fields, check = async () => {}) {
 }
 
 export async function askToken(refused) {
-  const title = refused?.message === "the token is wrong" ? "The token is wrong" : "A token is needed";
-  const values = await ask(title, "Go on", [{ name: "token", label: "Token of this detector", type: "password" }]);
+  const title = t(refused?.message === "the token is wrong" ? "The token is wrong" : "A token is needed");
+  const values = await ask(title, t("Go on"), [{ name: "token", label: t("Token of this detector"), type: "password" }]);
   if (values) token.set(values.token);
 }
 
@@ -65,8 +66,10 @@ function signIn(who) {
   localStorage.setItem(NAME, who);
 }
 
-const nameField = () => ({ name: "who", label: "Your name", value: name() });
+const nameField = () => ({ name: "who", label: t("Your name"), value: name() });
 const ENDS = [["30", "30 minutes"], ["120", "2 hours"], ["480", "8 hours"], ["1440", "1 day"]];
+
+const ends = () => ENDS.map(([minutes, text]) => [minutes, t(text)]);
 
 const TITLES = {
   acknowledge: "Acknowledge the alarm",
@@ -88,18 +91,18 @@ export async function giveFeedback(action, asset, alarm = null) {
     try {
       await postJson("/console/api/feedback", body);
     } catch (error) {
-      if (error instanceof Refused && error.status === 401) throw new Error("The token is wrong; load the page again.");
+      if (error instanceof Refused && error.status === 401) throw new Error(t("The token is wrong; load the page again."));
       throw error;
     }
   };
   const fields = [];
-  if (action === "shelve") fields.push({ name: "minutes", label: "For how long", options: ENDS });
-  if (action === "shelve" || action === "out-of-service") fields.push({ name: "reason", label: "Why" });
+  if (action === "shelve") fields.push({ name: "minutes", label: t("For how long"), options: ends() });
+  if (action === "shelve" || action === "out-of-service") fields.push({ name: "reason", label: t("Why") });
   if (fields.length === 0 && name()) {
     const who = name();
     await send({ who });
     return who;
   }
-  const values = await ask(`${TITLES[action]}: ${asset}`, TITLES[action].split(" ")[0], [...fields, nameField()], send);
+  const values = await ask(`${t(TITLES[action])}: ${asset}`, t("Write"), [...fields, nameField()], send);
   return values && values.who;
 }

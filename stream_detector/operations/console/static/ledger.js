@@ -1,14 +1,15 @@
 // What was caught, missed and saved.
 
 import { byId, h, keyed } from "./dom.js";
+import { t } from "./language.js";
 import { money, percent, time } from "./words.js";
 
 const lead = (minutes) => (minutes === null ? "–" : `${minutes.toFixed(minutes < 10 ? 1 : 0)} min`);
 const between = (tally) =>
-  tally.saving_low === null || tally.saving_high === null ? null : `95 %: ${percent(tally.saving_low)} to ${percent(tally.saving_high)}`;
+  tally.saving_low === null || tally.saving_high === null ? null : t("95 %: {low} to {high}", { low: percent(tally.saving_low), high: percent(tally.saving_high) });
 
 function row(name, tally) {
-  return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, tally.caught), h("td", {}, tally.missed), h("td", {}, tally.false_alarms), h("td", {}, tally.median_lead_minutes === null && tally.median_delay_minutes !== null ? `found after ${lead(tally.median_delay_minutes)}` : lead(tally.median_lead_minutes)), h("td", {}, money(tally.cost)), h("td", {}, money(tally.saved)), h("td", { title: between(tally) ?? "" }, tally.saving === null ? "–" : percent(tally.saving)));
+  return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, tally.caught), h("td", {}, tally.missed), h("td", {}, tally.false_alarms), h("td", {}, tally.median_lead_minutes === null && tally.median_delay_minutes !== null ? t("found after {span}", { span: lead(tally.median_delay_minutes) }) : lead(tally.median_lead_minutes)), h("td", {}, money(tally.cost)), h("td", {}, money(tally.saved)), h("td", { title: between(tally) ?? "" }, tally.saving === null ? "–" : percent(tally.saving)));
 }
 
 function comparison(compared, page) {
@@ -21,13 +22,13 @@ function comparison(compared, page) {
 }
 
 export function drawLedger(ledger, page) {
-  const heads = ["Asset", "Caught", "Missed", "False", "Lead", "Cost", "Saved", "Saving"];
+  const heads = ["Asset", "Caught", "Missed", "False", "Lead", "Cost", "Saved", "Saving"].map((head) => t(head));
   const saving = between(ledger.total);
-  const foot = [ledger.since === null ? null : `Counted since ${time(ledger.since, page.now())}`, saving && `saving against never alarming, ${saving}`].filter(Boolean).join("; ");
+  const foot = [ledger.since === null ? null : t("Counted since {when}", { when: time(ledger.since, page.now()) }), saving && `${t("saving against never alarming")}, ${saving}`].filter(Boolean).join("; ");
   byId("ledger-table").replaceChildren(
     h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
     h("tbody", {}, ledger.by_asset.map((tally) => row(tally.asset, tally))),
-    h("tfoot", {}, row("All", ledger.total), foot && h("tr", {}, h("td", { colspan: heads.length, class: "quiet" }, foot))),
+    h("tfoot", {}, row(t("All"), ledger.total), foot && h("tr", {}, h("td", { colspan: heads.length, class: "quiet" }, foot))),
   );
   byId("challenger").hidden = ledger.challenger === null;
   byId("challenger").replaceChildren(...(ledger.challenger === null ? [] : comparison(ledger.challenger, page)));
@@ -37,7 +38,7 @@ export function drawLedger(ledger, page) {
       {},
       h("span", {}, time(event.time, page.now())),
       h("span", {}, `${event.asset}: ${event.event}`),
-      event.caught ? h("span", { class: "caught" }, event.lead_seconds < 0 || event.state ? `✓ found ${lead(Math.abs(event.lead_seconds) / 60)} ${event.lead_seconds > 0 ? "ahead" : "after it began"}` : `✓ caught, ${lead(event.lead_seconds / 60)} ahead`) : h("span", { class: "missed" }, "✕ missed"),
+      event.caught ? h("span", { class: "caught" }, event.lead_seconds < 0 || event.state ? t(event.lead_seconds > 0 ? "✓ found {span} ahead" : "✓ found {span} after it began", { span: lead(Math.abs(event.lead_seconds) / 60) }) : t("✓ caught, {span} ahead", { span: lead(event.lead_seconds / 60) })) : h("span", { class: "missed" }, t("✕ missed")),
     ),
   );
   byId("event-none").hidden = ledger.events.length > 0;

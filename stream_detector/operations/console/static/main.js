@@ -3,13 +3,18 @@
 import { byId, h, setText } from "./dom.js";
 import { follow } from "./connection.js";
 import { askToken, giveFeedback, name as nameHere, signOut } from "./dialogs.js";
-import { drawAlarms, drawKnowledge } from "./alarms.js";
-import { drawAssets, isStale } from "./assets.js";
+import { drawAlarms, drawKnowledge, prepareAlarms } from "./alarms.js";
+import { drawAssets, isStale, prepareSearch } from "./assets.js";
+import { chooseLanguage } from "./languages.js";
+import { t } from "./language.js";
+import { loadPlant, site } from "./plant.js";
 import { drawLedger } from "./ledger.js";
 import { Detail } from "./detail.js";
 import { age, money, number, time, whatText } from "./words.js";
 
-const state = { assets: new Map(), alarms: [], setAside: new Map(), full: false, problem: null, ledger: null, worker: null, mayWrite: false, live: false, heard: 0, offset: 0, selected: null, seen: new Set(), announced: false };
+const WALL = new URLSearchParams(location.search).has("wall");
+
+const state = { assets: new Map(), alarms: [], open: { told: 0, unanswered: 0, aside: 0 }, setAside: new Map(), full: false, problem: null, ledger: null, worker: null, mayWrite: false, live: false, heard: 0, offset: 0, selected: null, seen: new Set(), announced: false };
 
 // Ages are counted on the detector's clock: this machine's may be wrong.
 const now = () => Date.now() / 1000 + state.offset;
@@ -18,7 +23,10 @@ const page = {
   now,
   live: () => state.live,
   heard: () => state.heard,
-  mayWrite: () => state.mayWrite && state.live,
+  mayWrite: () => state.mayWrite && state.live && !WALL,
+  wall: () => WALL,
+  assets: () => state.assets,
+  open: () => state.open,
   selected: () => state.selected,
   assetOf: (alarm) => state.assets.get(alarm.asset),
   asset: () => state.assets.get(state.selected),
@@ -31,6 +39,7 @@ const page = {
   upOf: (asset) => state.alarms.find((view) => isOpen(view) && view.alarm.asset === asset)?.alarm.raised_at ?? null,
   knowledge,
   select: (asset) => {
+    if (WALL) return;
     // Chosen again, it is let go: the page follows the alarms again.
     location.hash = wantedAsset() === asset ? "" : `#/${encodeURIComponent(asset)}`;
   },
@@ -41,12 +50,12 @@ const page = {
     detail.show(alarm);
   },
   feedback: async (action, asset, alarm) => {
-    if (nameHere()) outcome("Writing the answer…");
+    if (nameHere()) outcome(t("Writing the answer…"));
     try {
       const who = await giveFeedback(action, asset, alarm);
-      outcome(who === null ? "" : `Written as ${who}: ${action}, ${asset}.`, 4000);
+      outcome(who === null ? "" : t("Written as {who}: {action}, {asset}.", { who, action: t(action), asset }), 4000);
     } catch (error) {
-      outcome(`Not confirmed: ${error.message}`, 15000, true);
+      outcome(t("Not confirmed: {why}", { why: error.message }), 15000, true);
     }
   },
 };
@@ -83,22 +92,23 @@ function outcome(text, milliseconds = 0, failed = false) {
 function whoHere() {
   const known = page.mayWrite() ? nameHere() : "";
   byId("who").hidden = !known;
-  if (known) setText(byId("who"), `Answers as ${known} · sign out`);
+  if (known) setText(byId("who"), t("Answers as {who} · sign out", { who: known }));
 }
 
 /** What may be said of the open alarms: `complete` only with a live feed of all of them, `why` in words. */
 function knowledge() {
-  if (!state.full) return { complete: false, why: `Not known: ${state.problem ?? "there is no connection to the detector yet"}.` };
-  if (!state.live) return { complete: false, why: `Not known since ${time(state.heard, now(), true)}: ${state.problem ?? "the connection to the detector is lost"}.` };
-  const { records, ready } = state.worker;
-  if (records === "reading") return { complete: false, why: "Not known yet: the alarms are being read from their topic." };
-  if (records === "lost") return { complete: false, why: "Not known: the broker does not answer, so newer alarms cannot be seen." };
-  if (!ready) return { complete: false, why: "None that is known of; but the detector is not ready, so an alarm may come late." };
+  if (!state.full) return { complete: false, why: t("Not known: {why}.", { why: state.problem ?? t("there is no connection to the detector yet") }) };
+  if (!state.live) return { complete: false, why: t("Not known since {when}: {why}.", { when: time(state.heard, now(), true), why: state.problem ?? t("the connection to the detector is lost") }) };
+  const { records, ready, others, partitions, all_partitions } = state.worker;
+  if (records === "reading") return { complete: false, why: t("Not known yet: the alarms are being read from their topic.") };
+  if (records === "lost") return { complete: false, why: t("Not known: the broker does not answer, so newer alarms cannot be seen.") };
+  if (!ready) return { complete: false, why: t("None that is known of; but the detector is not ready, so an alarm may come late.") };
+  if (!others && partitions < all_partitions) return { complete: false, why: t("None that is known of; but this detector watches {n} of {m} partitions, and nothing tells it of the assets of the others.", { n: partitions, m: all_partitions }) };
   const assets = [...state.assets.values()];
   const old = assets.filter((asset) => isStale(asset, now())).length;
-  if (old) return { complete: false, why: `None that is known of; but ${old} of ${assets.length} assets send no new data, and nothing is known of those.` };
-  if (!assets.length) return { complete: false, why: "None that is known of; but no asset has sent anything to this detector yet." };
-  return { complete: true, why: "None. Nothing to do." };
+  if (old) return { complete: false, why: t("None that is known of; but {n} of {m} assets send no new data, and nothing is known of those.", { n: old, m: assets.length }) };
+  if (!assets.length) return { complete: false, why: t("None that is known of; but no asset has sent anything to this detector yet.") };
+  return { complete: true, why: t("None. Nothing to do.") };
 }
 
 const isOpen = (view) => view.alarm.state === "raised";
@@ -132,20 +142,23 @@ function figures() {
   const open = active();
   const { complete } = knowledge();
   const unknown = !complete && !open.length;
-  const alarms = unknown ? "open alarms, not known" : unacknowledged(open) ? `open alarms, ${unacknowledged(open)} not acknowledged` : "open alarms";
+  // Of very many alarms the page is sent a part, and told how many there are.
+  const told = Math.max(open.length, state.open.told);
+  const unanswered = Math.max(unacknowledged(open), state.open.unanswered);
+  const alarms = unknown ? t("open alarms, not known") : unanswered ? t("open alarms, {n} not acknowledged", { n: unanswered }) : t("open alarms");
   const total = state.ledger?.total;
   const shown = [
-    [alarms, unknown ? "?" : open.length, unknown ? "warn" : "bad"],
-    ["assets", state.full ? assets.length : "–", ""],
-    ["without new data", state.full ? count((asset) => isStale(asset, now())) : "–", "warn"],
-    ["silent sensors", state.full ? assets.reduce((sum, asset) => sum + asset.degraded, 0) : "–", "warn"],
-    ["events caught", total ? `${total.caught} of ${total.events}` : "–", ""],
-    ["saved", total ? money(total.saved) : "–", ""],
+    [alarms, unknown ? "?" : told, unknown ? "warn" : "bad"],
+    [assetsText(assets), state.full ? assets.length : "–", ""],
+    [t("without new data"), state.full ? count((asset) => isStale(asset, now())) : "–", "warn"],
+    [t("silent sensors"), state.full ? assets.reduce((sum, asset) => sum + asset.degraded, 0) : "–", "warn"],
+    [t("events caught"), total ? t("{n} of {m}", { n: total.caught, m: total.events }) : "–", ""],
+    [t("saved"), total ? money(total.saved) : "–", ""],
   ];
   byId("figures").replaceChildren(
     ...shown.map(([label, value, kind]) => h("div", { class: value === 0 || value === "–" ? "" : kind }, h("dt", {}, label), h("dd", {}, typeof value === "number" ? number(value) : value))),
   );
-  const sign = open.length ? `(${open.length}) ALARM – ` : complete ? "" : "(?) ";
+  const sign = open.length ? `(${told}) ${t("ALARM")} – ` : complete ? "" : "(?) ";
   document.title = `${sign}Stream Detector`;
 }
 
@@ -153,8 +166,14 @@ function announce() {
   const fresh = active().filter((view) => !state.seen.has(view.alarm.id));
   for (const view of state.alarms) state.seen.add(view.alarm.id);
   // What was up before the page was opened is on the screen; only news is spoken.
-  if (state.announced && fresh.length) byId("announce").textContent = fresh.map((view) => `Alarm. ${whatText(view.alarm, now(), state.assets.get(view.alarm.asset))}`).join(" ");
+  if (state.announced && fresh.length) byId("announce").textContent = fresh.map((view) => `${t("Alarm.")} ${whatText(view.alarm, now(), state.assets.get(view.alarm.asset))}`).join(" ");
   state.announced = true;
+}
+
+/** How many of the assets this detector watches itself, where there are others. */
+function assetsText(assets) {
+  const here = assets.filter((asset) => asset.worker === null).length;
+  return here < assets.length ? t("assets, {n} of them watched here", { n: here }) : t("assets");
 }
 
 const PILL = { reading: "reading the alarms", lost: "broker does not answer" };
@@ -162,28 +181,28 @@ const PILL = { reading: "reading the alarms", lost: "broker does not answer" };
 function connection() {
   const pill = byId("live");
   const silent = now() - state.heard;
-  const lost = state.heard ? `connection lost, last heard ${age(silent)}` : "connecting";
-  const text = state.live ? PILL[state.worker.records] ?? (state.worker.ready ? "live" : "detector not ready") : lost;
-  setText(pill, text);
-  pill.className = `pill ${text === "live" ? "on" : "off"}`;
+  const lost = state.heard ? t("connection lost, last heard {age}", { age: age(silent) }) : t("connecting");
+  const good = state.live && state.worker.ready && !PILL[state.worker.records];
+  setText(pill, state.live ? t(PILL[state.worker.records] ?? (state.worker.ready ? "live" : "detector not ready")) : lost);
+  pill.className = `pill ${good ? "on" : "off"}`;
   document.body.classList.toggle("lost", !state.live);
   document.body.classList.toggle("unknown", !state.live || state.worker.records !== "live");
   const asset = page.asset();
   byId("detail").classList.toggle("old", !state.live || (asset !== undefined && isStale(asset, now())));
   if (!state.worker) return;
   const { instance, recipe, bundle, version, ready } = state.worker;
-  byId("worker").textContent = `${instance} · ${recipe} · bundle ${bundle} · ${version}`;
-  if (!state.live) notice("Connection to the detector lost. What you see is old; this page connects again by itself.");
-  else notice(state.worker.notice ?? (ready ? null : "The detector is not ready yet: it reads its windows back."));
+  setText(byId("worker"), [site(), instance, recipe, t("bundle {bundle}", { bundle }), version].filter(Boolean).join(" · "));
+  if (!state.live) notice(t("Connection to the detector lost. What you see is old; this page connects again by itself."));
+  else notice(state.worker.notice ?? (ready ? null : t("The detector is not ready yet: it reads its windows back.")));
 }
 
 /** What the bus carries beside the bundle's sensors and assets: counted, and named to whoever asks. */
 function ignored() {
   const { readings, sensors, assets } = state.worker?.unknown ?? { readings: 0, sensors: [], assets: [] };
   byId("ignored").hidden = readings === 0;
-  setText(byId("ignored-count"), `${readings.toLocaleString("en")} readings ignored: sensors or assets that the bundle does not know`);
-  const parts = [sensors.length && `sensors ${sensors.join(", ")}`, assets.length && `assets ${assets.join(", ")}`];
-  setText(byId("ignored-names"), `The newest: ${parts.filter(Boolean).join("; ")}`);
+  setText(byId("ignored-count"), t("{n} readings ignored: sensors or assets that the bundle does not know", { n: readings.toLocaleString("en") }));
+  const parts = [sensors.length && t("sensors {names}", { names: sensors.join(", ") }), assets.length && t("assets {names}", { names: assets.join(", ") })];
+  setText(byId("ignored-names"), t("The newest: {names}", { names: parts.filter(Boolean).join("; ") }));
 }
 
 function tick() {
@@ -211,12 +230,16 @@ function take(name, data) {
     if (data.full) state.assets.clear();
     if (data.alarms) {
       state.alarms = data.alarms;
+      state.open = data.open;
       state.ledger = data.ledger;
       state.setAside = new Map(data.set_aside.map((entry) => [entry.asset, entry]));
     }
     state.full ||= data.full;
     for (const asset of data.assets) state.assets.set(asset.asset, asset);
-    if (data.names) for (const name of [...state.assets.keys()]) if (!data.names.includes(name)) state.assets.delete(name);
+    if (data.names) {
+      const names = new Set(data.names);
+      for (const name of state.assets.keys()) if (!names.has(name)) state.assets.delete(name);
+    }
     const mayWriteChanged = state.mayWrite !== data.may_write;
     state.mayWrite = data.may_write;
     choose();
@@ -225,7 +248,7 @@ function take(name, data) {
       drawLedger(data.ledger, page);
     }
     if (data.alarms || mayWriteChanged || data.full) drawAlarms(state.alarms, page);
-    if (data.full || data.alarms || data.assets.some((asset) => asset.asset === state.selected)) detail.refresh();
+    if (!WALL && (data.full || data.alarms || data.assets.some((asset) => asset.asset === state.selected))) detail.refresh();
   }
   tick();
 }
@@ -239,9 +262,20 @@ function theme(next) {
   localStorage.setItem("stream-detector-theme", name);
   document.documentElement.dataset.theme = name;
   byId("theme").textContent = sign;
-  byId("theme").setAttribute("aria-label", `Colours: ${text}`);
+  byId("theme").setAttribute("aria-label", t("Colours: {which}", { which: t(text) }));
 }
 
+function redrawAll() {
+  for (const id of ["open-list", "past-list", "aside-list", "asset-list", "event-list"]) byId(id).replaceChildren();
+  theme(false);
+  if (!state.full) return;
+  drawAlarms(state.alarms, page);
+  if (state.ledger) drawLedger(state.ledger, page);
+  if (!WALL) detail.refresh();
+  tick();
+}
+
+chooseLanguage(redrawAll);
 theme(false);
 byId("theme").addEventListener("click", () => theme(true));
 addEventListener("hashchange", () => {
@@ -253,20 +287,26 @@ addEventListener("hashchange", () => {
 });
 byId("who").addEventListener("click", () => {
   signOut();
-  outcome("Signed out: the next answer asks for a name.", 4000);
+  outcome(t("Signed out: the next answer asks for a name."), 4000);
 });
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the hash names the asset that is shown
   byId("open-alarms").focus();
 });
-byId("zone").textContent = `All times: ${Intl.DateTimeFormat().resolvedOptions().timeZone}, the zone of this browser`;
+byId("zone").textContent = t("All times: {zone}, the zone of this browser", { zone: Intl.DateTimeFormat().resolvedOptions().timeZone });
+document.body.classList.toggle("wall", WALL);
+prepareSearch(() => drawAssets(state.assets, page));
+prepareAlarms();
 setInterval(tick, 1000);
 follow({
   event: take,
-  up: () => {},
+  up: () => {
+    // Descriptions are an ornament: the page is whole without them.
+    loadPlant().then(redrawAll, () => {});
+  },
   down: (error) => {
     state.live = false;
-    state.problem = error?.status === 401 ? error.message : error?.status ? `the detector refuses: ${error.message}` : null;
+    state.problem = error?.status === 401 ? error.message : error?.status ? t("the detector refuses: {why}", { why: error.message }) : null;
     drawAlarms(state.alarms, page);
     tick();
   },

@@ -1,9 +1,17 @@
 // Numbers, times and sentences as an operator reads them.
 
+import { localeHere, t } from "./language.js";
+import { currency, unitOf } from "./plant.js";
+
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const clockSeconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const day = new Intl.DateTimeFormat("en", { day: "numeric", month: "short" });
-const dayYear = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
+const days = new Map();
+
+function dayText(moment, withYear) {
+  const key = `${localeHere()} ${withYear}`;
+  if (!days.has(key)) days.set(key, new Intl.DateTimeFormat(localeHere(), { day: "numeric", month: "short", year: withYear ? "numeric" : undefined }));
+  return days.get(key).format(moment);
+}
 
 export const seconds = (iso) => Date.parse(iso) / 1000;
 
@@ -13,15 +21,15 @@ export function time(at, now, withSeconds = false) {
   const reference = new Date(now * 1000);
   const text = (withSeconds ? clockSeconds : clock).format(moment);
   if (moment.toDateString() === reference.toDateString()) return text;
-  return `${(moment.getFullYear() === reference.getFullYear() ? day : dayYear).format(moment)}, ${text}`;
+  return `${dayText(moment, moment.getFullYear() !== reference.getFullYear())}, ${text}`;
 }
 
 export function age(duration) {
-  if (duration < 1.5) return "now";
-  if (duration < 90) return `${Math.round(duration)} s ago`;
-  if (duration < 5400) return `${Math.round(duration / 60)} min ago`;
-  if (duration < 172800) return `${Math.round(duration / 3600)} h ago`;
-  return `${Math.round(duration / 86400)} days ago`;
+  if (duration < 1.5) return t("now");
+  if (duration < 90) return t("{n} s ago", { n: Math.round(duration) });
+  if (duration < 5400) return t("{n} min ago", { n: Math.round(duration / 60) });
+  if (duration < 172800) return t("{n} h ago", { n: Math.round(duration / 3600) });
+  return t("{n} days ago", { n: Math.round(duration / 86400) });
 }
 
 export const percent = (part) => (part === null ? "–" : `${(100 * part).toFixed(part < 0.0995 ? 1 : 0)}\u00a0%`);
@@ -33,7 +41,7 @@ export function number(value) {
   return value.toLocaleString("en", { maximumSignificantDigits: size >= 1000 ? 6 : 4 });
 }
 
-export const money = (value) => (value === null ? "–" : value.toLocaleString("en", { maximumFractionDigits: 0 }));
+export const money = (value) => (value === null ? "–" : `${value.toLocaleString("en", { maximumFractionDigits: 0 })}${currency() ? `\u00a0${currency()}` : ""}`);
 
 export const STATES = {
   alarm: "▲ ALARM",
@@ -43,11 +51,11 @@ export const STATES = {
 };
 
 export function stateText(asset) {
-  if (asset.state === "degraded") return `◆ ${asset.degraded} silent`;
-  return STATES[asset.state];
+  if (asset.state === "degraded") return t("◆ {n} silent", { n: asset.degraded });
+  return t(STATES[asset.state]);
 }
 
-const inWords = (duration) => (duration < 90 ? `${Math.round(duration)} s` : duration < 5400 ? `${Math.round(duration / 60)} min` : `${Math.round(duration / 3600)} h`);
+const inWords = (duration) => (duration < 90 ? t("{n} s", { n: Math.round(duration) }) : duration < 5400 ? t("{n} min", { n: Math.round(duration / 60) }) : t("{n} h", { n: Math.round(duration / 3600) }));
 
 /** When an event is expected: an alarm that stays up moves its window on with each step of its asset. */
 export function windowOf(alarm, asset) {
@@ -61,9 +69,9 @@ export function windowOf(alarm, asset) {
 export function leftText(alarm, now, asset) {
   if (alarm.marks === "states" || (asset && isOfAnotherTime(asset))) return "";
   const { from, until } = windowOf(alarm, asset);
-  if (now < from) return `Expected in ${inWords(from - now)}.`;
-  if (now <= until) return `May come now, for another ${inWords(until - now)}.`;
-  return `The window closed ${inWords(now - until)} ago, and the alarm is still up.`;
+  if (now < from) return t("Expected in {span}.", { span: inWords(from - now) });
+  if (now <= until) return t("May come now, for another {span}.", { span: inWords(until - now) });
+  return t("The window closed {span} ago, and the alarm is still up.", { span: inWords(now - until) });
 }
 
 /** Data of a replay, or of a plant whose clock is wrong. */
@@ -71,24 +79,25 @@ export const isOfAnotherTime = (asset) => Math.abs(asset.received_at - asset.tim
 
 /** "pm-1: event expected 14:06 to 14:10", the window of now where the asset is known. */
 export function whatText(alarm, now, asset) {
-  if (alarm.marks === "states") return `${alarm.asset}: anomalous since ${time(seconds(alarm.raised_at), now)}`;
+  if (alarm.marks === "states") return t("{asset}: anomalous since {when}", { asset: alarm.asset, when: time(seconds(alarm.raised_at), now) });
   const expected = windowOf(alarm, asset);
   const from = time(expected.from, now);
   const until = time(expected.until, now);
-  return `${alarm.asset}: event ${alarm.state === "raised" ? "expected" : "was expected"} ${from} to ${until}`;
+  return t(alarm.state === "raised" ? "{asset}: event expected {from} to {until}" : "{asset}: event was expected {from} to {until}", { asset: alarm.asset, from, until });
 }
 
 export function whyText(alarm, asset) {
   const now = alarm.state === "raised" && asset?.state === "alarm" ? asset.probability : null;
-  if (alarm.probability !== null && now !== null) return `Probability ${percent(now)} now, ${percent(alarm.probability)} when raised; acting pays above ${percent(alarm.threshold)}.`;
-  if (alarm.probability !== null) return `Probability ${percent(alarm.probability)}; acting pays above ${percent(alarm.threshold)}.`;
-  return `Score ${number(alarm.score)}; the limit is ${number(alarm.threshold)}.`;
+  if (alarm.probability !== null && now !== null) return t("Probability {now} now, {raised} when raised; acting pays above {limit}.", { now: percent(now), raised: percent(alarm.probability), limit: percent(alarm.threshold) });
+  if (alarm.probability !== null) return t("Probability {raised}; acting pays above {limit}.", { raised: percent(alarm.probability), limit: percent(alarm.threshold) });
+  return t("Score {score}; the limit is {limit}.", { score: number(alarm.score), limit: number(alarm.threshold) });
 }
 
-export const worthText = ({ costs }) => `Acting now costs ${money(costs.tp)}; an event that nobody acted on costs ${money(costs.fn)}.`;
+export const worthText = ({ costs }) => t("Acting now costs {act}; an event that nobody acted on costs {event}.", { act: money(costs.tp), event: money(costs.fn) });
 
 export function reasonText(top) {
   if (top.value === null || top.value === undefined) return "";
-  if (top.expected === null || top.expected === undefined) return `reads ${number(top.value)}`;
-  return `reads ${number(top.value)}, expected ${number(top.expected)}`;
+  const value = `${number(top.value)}${unitOf(top.sensor)}`;
+  if (top.expected === null || top.expected === undefined) return t("reads {value}", { value });
+  return t("reads {value}, expected {expected}", { value, expected: `${number(top.expected)}${unitOf(top.sensor)}` });
 }
