@@ -31,6 +31,8 @@ COMMANDS = (
     "audit",
     "check-bundle",
     "bundles",
+    "promote",
+    "rollback",
     "doctor",
     "topics",
     "schemas",

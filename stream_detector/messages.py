@@ -316,6 +316,25 @@ class AlarmStateChange(Message):
     )
 
 
+class RenewalDecision(Message):
+    """What a round of renewal came to (topic `detector.renewal`). One told again has the same `id` and content."""
+
+    id: str = Field(description="the alias and the round")
+    alias: str = Field(description="in the registry, whose bundle decides")
+    round: IsoTime = Field(description="event time up to which data was looked at")
+    at: IsoTime = Field(description="when it was decided, wall clock")
+    who: str
+    outcome: Literal["promoted", "proposed", "kept", "failed"] = Field(
+        description="promoted: the alias stands for the candidate; proposed: a person may promote it; kept: the "
+        "champion stays; failed: there is no candidate, and nothing was changed"
+    )
+    why: str
+    trigger: str = Field(description="why a candidate was fitted")
+    champion: str | None = Field(description="id of the bundle that decided then")
+    candidate: str | None = Field(description="id of the bundle that was fitted")
+    verdict: dict[str, Any] = Field(default={}, description="savings of both and their paired difference")
+
+
 class DeadLetter(Message):
     """A record that could not be used, as it came."""
 
@@ -347,6 +366,7 @@ PUBLIC: dict[str, type[Message]] = {
     "logged-event": LoggedEvent,
     "feedback": Feedback,
     "alarm-state-change": AlarmStateChange,
+    "renewal-decision": RenewalDecision,
 }
 
 

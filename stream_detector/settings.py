@@ -46,6 +46,7 @@ class Settings(EnvironmentSettings):
     topic_dead_letters: str = setting("detector.dead-letters", "records that could not be used")
     topic_state: str = setting("detector.state", "snapshots of decision state, compacted")
     topic_alarm_states: str = setting("detector.alarm-states", "every change of an alarm's state: who, when, why")
+    topic_renewal: str = setting("detector.renewal", "what each round of `trainer renew` decided: who, when, why")
     topic_challenger_alarms: str = setting("detector.challenger-alarms", "alarms of a challenger, for the ledger only")
     topic_challenger_scores: str = setting("detector.challenger-scores", "its scores, where they are published")
     topic_challenger_dead_letters: str = setting("detector.challenger-dead-letters", "records that it could not use")

@@ -201,3 +201,24 @@ def test_a_folder_that_is_no_registry_is_named(tmp_path: Path, capfd: pytest.Cap
     assert "STREAM_DETECTOR_REGISTRY" in capfd.readouterr().err
     with pytest.raises(UsageError, match="something else"):
         Registry.create(tmp_path)
+
+
+def test_promote_and_rollback_write_down_who_and_why(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    registry, ids = registry_of(tmp_path, 1, 2)
+    where = ["--registry", str(registry.folder), "--who", "Kim"]
+    for bundle_id in ids:
+        assert main(["promote", bundle_id[:6], *where, "--why", "it saves more"]) == 0
+    assert main(["rollback", *where, "--why", "too many alarms"]) == 0
+    assert load_bundle(registry.folder / "champion").manifest.bundle_id == ids[0]
+    assert [(change.who, change.why) for change in registry.changes("champion")][-1] == ("Kim", "too many alarms")
+    assert main(["rollback", *where]) == 2
+    assert "promote a bundle instead" in capfd.readouterr().err
+
+
+def test_a_damaged_bundle_is_not_promoted(tmp_path: Path) -> None:
+    registry, ids = registry_of(tmp_path, 1)
+    damaged = registry.folder_of(ids[0]) / "weights.safetensors"
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    assert main(["promote", ids[0], "--registry", str(registry.folder)]) == 2
+    assert registry.aliases() == {}

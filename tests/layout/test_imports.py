@@ -66,7 +66,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"evaluation"},
         {"fitting"},
         {"backtesting"},
-        {"reports"},
+        {"renewal", "reports"},
         {"commands"},
         {"__main__"},
     ),

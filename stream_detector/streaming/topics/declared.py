@@ -70,10 +70,24 @@ def declared_topics(settings: Settings) -> list[Topic]:
     days, history_days = settings.topic_retention_days, settings.topic_history_days
     rekeys = settings.sensor_assets_file is not None
     read, write, both = ("READ",), ("WRITE",), ("READ", "WRITE")
-    of_readings = {WORKER: both if rekeys else read, "replay": write, "mqtt-bridge": write, "audit": read}
-    of_alarms = {WORKER: write, CONSOLE: read, FORWARD: read, "alarms": read, "ledger": read, "audit": read}
-    of_events = {"replay": write, CONSOLE: read, FORWARD: read, "ledger": read}
-    of_feedback = {CONSOLE: both, FORWARD: read, "feedback": write, "ledger": read}
+    of_readings = {
+        WORKER: both if rekeys else read,
+        "replay": write,
+        "mqtt-bridge": write,
+        "audit": read,
+        "renew": read,
+    }
+    of_alarms = {
+        WORKER: write,
+        CONSOLE: read,
+        FORWARD: read,
+        "alarms": read,
+        "ledger": read,
+        "audit": read,
+        "renew": read,
+    }
+    of_events = {"replay": write, CONSOLE: read, FORWARD: read, "ledger": read, "renew": read}
+    of_feedback = {CONSOLE: both, FORWARD: read, "feedback": write, "ledger": read, "renew": read}
     topics = [
         Topic(settings.topic_readings, "delete", days, of_readings, stamped_by_broker=False, like_readings=True),
         Topic(settings.topic_state, "compact", None, {WORKER: both, "audit": read}, like_readings=True),
@@ -83,6 +97,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
         Topic(settings.topic_alarm_states, "delete", history_days, {FORWARD: both, CONSOLE: read}, history=True),
         Topic(settings.topic_feedback, "delete", history_days, of_feedback, history=True),
         Topic(settings.topic_assets, "compact", None, {CONSOLE: both}, brisk=True),
+        Topic(settings.topic_renewal, "delete", history_days, {"renew": write}),
     ]
     if settings.publish_scores:
         topics.append(Topic(settings.topic_scores, "delete", days, {WORKER: write, CONSOLE: read}))

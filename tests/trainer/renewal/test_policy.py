@@ -1,0 +1,40 @@
+"""Whether a round is due, and what becomes of a candidate."""
+
+import pytest
+
+from trainer.renewal.judging import Verdict
+from trainer.renewal.policy import Rules, decide, why_due
+
+DAY = 86_400.0
+
+
+def verdict(difference: float | None, events: int = 9, days: int = 6) -> Verdict:
+    return Verdict(0.0, days * DAY, days, events, 0.2, 0.1, difference, None, None)
+
+
+@pytest.mark.parametrize(("policy", "outcome"), [("managed", "promoted"), ("manual", "proposed"), ("never", "kept")])
+def test_what_is_at_least_as_good_is_promoted_proposed_or_only_kept(policy: str, outcome: str) -> None:
+    assert decide(Rules(policy), "a" * 16, verdict(0.0))[0] == outcome
+    assert decide(Rules(policy), None, None)[0] == outcome
+
+
+@pytest.mark.parametrize("policy", ["managed", "manual", "never"])
+def test_a_worse_candidate_is_put_forward_under_no_policy(policy: str) -> None:
+    outcome, why = decide(Rules(policy), "a" * 16, verdict(-0.01))
+    assert outcome == "kept"
+    assert "-1.0%" in why
+
+
+@pytest.mark.parametrize("few", [verdict(0.3, events=2), verdict(0.3, days=2), verdict(None), None])
+def test_nothing_is_concluded_from_too_little(few: Verdict | None) -> None:
+    assert decide(Rules("managed"), "a" * 16, few)[0] == "kept"
+
+
+def test_a_round_is_due_first_on_schedule_after_drift_and_when_the_saving_falls() -> None:
+    rules = Rules(every_seconds=7 * DAY, least_saving=0.05)
+    assert why_due(rules, 10 * DAY, None, None, None) == "the first round"
+    assert why_due(rules, 10 * DAY, 4 * DAY, 0.1, 0.2) is None
+    assert "schedule" in (why_due(rules, 11 * DAY, 4 * DAY, None, None) or "")
+    assert "drift" in (why_due(rules, 10 * DAY, 4 * DAY, 0.3, 0.2) or "")
+    assert "saves 4.0%" in (why_due(rules, 10 * DAY, 4 * DAY, 0.1, 0.04) or "")
+    assert why_due(Rules(), 10 * DAY, 4 * DAY, None, -1.0) is None

@@ -1,0 +1,209 @@
+"""Rounds of renewal on a simulated plant: what they decide, and that none is done twice wherever it is killed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_detector.bundle import journal
+from stream_detector.bundle.registry import Registry
+from stream_detector.errors import BrokerError, DataError
+from stream_detector.messages import RenewalDecision, from_iso
+from tests.support.bundles import RECIPE
+from trainer.data.dataset import Dataset, read_dataset
+from trainer.data.simulate import Simulation, simulate, write
+from trainer.recipe import Recipe, parse_recipe
+from trainer.renewal import round as renewal_round
+from trainer.renewal.policy import Rules
+from trainer.renewal.round import Plan, Renewal
+
+DAY = 86_400.0
+QUICK = RECIPE.replace("options = { hidden = [8, 4] }", 'kind = "mahalanobis"')
+FIRST = parse_recipe(QUICK + '[threshold]\npolicy = "quantile"\n', "small")
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    path = tmp_path_factory.mktemp("plant") / "plant.csv"
+    write(simulate(Simulation(days=6, seed=4)), path)
+    return read_dataset(path, FIRST.data)
+
+
+class Plant:
+    """A plant whose data grows, a registry, and what was told of decisions."""
+
+    def __init__(self, folder: Path, history: Dataset, **plan: Any) -> None:
+        self.registry = Registry.create(folder / "registry")
+        self.history = history
+        self.days = 4.0
+        self.told: list[RenewalDecision] = []
+        self.clock = 1_780_000_000.0
+        rules = plan.pop("rules", Rules("managed", every_seconds=DAY, least_days=1, least_events=1))
+        self.plan = Plan(rules, recipe=FIRST, judge_seconds=DAY, **plan)
+
+    def read(self, _: Recipe) -> Dataset:
+        return self.history.take(self.history.times < self.history.times[0] + self.days * DAY + 60.0)
+
+    def tell(self, decision: RenewalDecision) -> None:
+        self.told.append(decision)
+
+    def now(self) -> float:
+        self.clock += 1.0
+        return self.clock
+
+    def run(self, tell: Callable[[RenewalDecision], None] | None = None) -> RenewalDecision | None:
+        return Renewal(self.registry, self.plan, self.read, tell or self.tell, self.now).run()
+
+    @property
+    def champion(self) -> str | None:
+        change = self.registry.aliases().get("champion")
+        return None if change is None else change.bundle
+
+
+def test_rounds_follow_the_data_and_are_done_once(tmp_path: Path, history: Dataset) -> None:
+    plant = Plant(tmp_path, history)
+    first = plant.run()
+    assert first is not None
+    assert (first.outcome, first.champion, first.why) == ("promoted", None, "there is no champion yet")
+    assert plant.champion == first.candidate
+    assert plant.run() is None
+    plant.days = 5.0
+    second = plant.run()
+    assert second is not None
+    assert second.champion == first.candidate
+    assert from_iso(second.round) - from_iso(first.round) == DAY
+    # What the champion had learnt from is not what it is judged on.
+    assert second.verdict["from"] == first.round
+    assert plant.told == [first, second]
+    assert plant.run() is None
+    record = plant.registry.records(second.candidate or "")[0]
+    assert (record.who, record.verdict["round"]) == ("trainer renew", second.round)
+
+
+class Killed(BaseException):
+    """Stands in for SIGKILL: nothing catches it."""
+
+
+@pytest.mark.parametrize("step", ["fit_recipe", "add_bundle", "decide", "journal.append", "promote", "tell", "told"])
+def test_a_round_that_is_killed_is_finished_by_the_next_and_done_once(
+    tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    undisturbed = Plant(tmp_path / "undisturbed", history)
+    plant = Plant(tmp_path / "killed", history)
+    fits = 0
+    real_fit = vars(renewal_round)["fit_recipe"]
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal fits
+        fits += 1
+        return real_fit(*arguments, **options)
+
+    monkeypatch.setattr(renewal_round, "fit_recipe", counted)
+    undisturbed.run()
+    with monkeypatch.context() as patch:
+        kill_after(patch, step)
+        with pytest.raises(Killed):
+            plant.run(killed_after(plant.tell) if step == "tell" else None)
+    plant.run()
+    assert plant.run() is None
+    wanted, found = undisturbed.told[0], plant.told[-1]
+    assert found.model_copy(update={"at": wanted.at}) == wanted
+    assert all(each == found for each in plant.told)
+    assert plant.registry.ids() == undisturbed.registry.ids()
+    assert plant.champion == undisturbed.champion
+    assert len(plant.registry.changes("champion")) == 1
+    assert fits == (3 if step == "fit_recipe" else 2)
+
+
+def killed_after(work: Callable[..., Any]) -> Callable[..., Any]:
+    def done(*arguments: Any, **options: Any) -> None:
+        work(*arguments, **options)
+        raise Killed
+
+    return done
+
+
+def kill_after(patch: pytest.MonkeyPatch, step: str) -> None:
+    if step == "promote":
+        patch.setattr(Registry, "promote", killed_after(Registry.promote))
+    elif step in ("journal.append", "told"):
+        real = journal.append
+        wanted = "decision" if step == "journal.append" else "told"
+
+        def append(path: Path, entry: dict[str, Any]) -> None:
+            real(path, entry)
+            if wanted in entry:
+                raise Killed
+
+        patch.setattr(journal, "append", append)
+    elif step != "tell":
+        patch.setattr(renewal_round, step, killed_after(getattr(renewal_round, step)))
+
+
+def test_a_failed_fit_changes_nothing_and_is_told(tmp_path: Path, history: Dataset) -> None:
+    plant = Plant(tmp_path, history)
+    first = plant.run()
+    assert first is not None
+    plant.days = 5.0
+    plant.history = replace(history, values=np.where(history.times[:, None] > 0, np.nan, history.values))
+    second = plant.run()
+    assert second is not None
+    assert (second.outcome, second.candidate) == ("failed", None)
+    assert plant.champion == first.candidate
+    assert plant.registry.ids() == [first.candidate]
+    assert plant.run() is None
+
+
+def test_a_proposal_becomes_the_challenger_and_a_person_promotes_it(tmp_path: Path, history: Dataset) -> None:
+    plant = Plant(tmp_path, history, rules=Rules("manual", every_seconds=DAY))
+    first = plant.run()
+    assert first is not None
+    assert (first.outcome, plant.champion) == ("proposed", None)
+    assert plant.registry.aliases()["challenger"].bundle == first.candidate
+
+
+def test_a_promotion_that_was_not_carried_out_yields_to_what_a_person_did_meanwhile(
+    tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = Plant(tmp_path, history)
+    first = plant.run()
+    assert first is not None
+    plant.days = 5.0
+    plant.plan = replace(plant.plan, rules=replace(plant.plan.rules, least_events=1))
+    monkeypatch.setattr(renewal_round, "decide", lambda *_: ("promoted", "it is better"))
+    with monkeypatch.context() as patch:
+        kill_after(patch, "journal.append")
+        with pytest.raises(Killed):
+            plant.run()
+    other = next(bundle_id for bundle_id in plant.registry.ids() if bundle_id != first.candidate)
+    third = plant.registry.folder_of("f" * 16)
+    third.mkdir()
+    plant.registry.promote("champion", "f" * 16, "2026-11-01T00:00:00Z", "Kim")
+    third.rmdir()
+    with pytest.raises(Exception, match="no such folder"):
+        plant.run()
+    assert plant.told[-1].outcome == "kept"
+    assert "meanwhile Kim made" in plant.told[-1].why
+    assert plant.champion == "f" * 16 != other
+
+
+def test_brokers_that_are_away_leave_the_round_to_the_next_run(tmp_path: Path, history: Dataset) -> None:
+    plant = Plant(tmp_path, history)
+
+    def away(_: RenewalDecision) -> None:
+        raise BrokerError("no broker")
+
+    with pytest.raises(BrokerError):
+        plant.run(away)
+    assert plant.run() is None
+    assert [decision.outcome for decision in plant.told] == ["promoted"]
+
+
+def test_without_a_champion_and_a_recipe_it_says_what_to_name(tmp_path: Path, history: Dataset) -> None:
+    plant = Plant(tmp_path, history)
+    plant.plan = replace(plant.plan, recipe=None)
+    with pytest.raises(DataError, match="--recipe"):
+        plant.run()

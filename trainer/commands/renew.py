@@ -1,0 +1,161 @@
+"""`trainer renew`: fits anew as time goes on, judges against the champion, and proposes or promotes."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from stream_detector.errors import UsageError
+
+if TYPE_CHECKING:
+    from stream_detector.messages import RenewalDecision
+    from stream_detector.settings import Settings
+    from trainer.data.dataset import Dataset
+    from trainer.recipe import Recipe
+    from trainer.renewal.round import Renewal
+
+
+def command(
+    registry: Annotated[
+        Path | None, typer.Option(help="Folder of the registry of bundles.", show_default="$STREAM_DETECTOR_REGISTRY")
+    ] = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(help="Kafka brokers: the plant's topics are read, decisions are told to theirs.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="A historian's file to read instead of the topics.")] = None,
+    asset: Annotated[str | None, typer.Option(help="This machine, where the topics hold several.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="What to fit.", show_default="the champion's own recipe")] = None,
+    alias: Annotated[str, typer.Option(help="Alias of the champion.")] = "champion",
+    policy: Annotated[
+        str, typer.Option(help="Manual: propose; managed: promote what is as good; never: only register.")
+    ] = "manual",
+    every: Annotated[str, typer.Option(help="Fit anew this often, event time: 12h, 1d, 1w.")] = "1w",
+    look: Annotated[str, typer.Option(help="Rounds fall on whole multiples of this, event time.")] = "1d",
+    judge: Annotated[str, typer.Option(help="Judge on so much of the newest time.")] = "1w",
+    window: Annotated[
+        str | None, typer.Option(help="Learn from so much of the newest time.", show_default="all")
+    ] = None,
+    least_days: Annotated[int, typer.Option(min=1, help="Judged days below which nothing is concluded.")] = 3,
+    least_events: Annotated[int, typer.Option(min=1, help="Judged events below which nothing is concluded.")] = 3,
+    least_saving: Annotated[
+        float | None, typer.Option(help="Fit at once where the champion saves less than this part, e.g. 0.05.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="One round, if one is due, and end: for cron.")] = False,
+    pause: Annotated[str, typer.Option(help="Without --once: look again after this long, wall clock.")] = "1h",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that fit.")] = 1,
+    sign_with: Annotated[Path | None, typer.Option(help="Sign candidates with this Ed25519 key (PEM).")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="With --once: write the decision here; null if none was due.")
+    ] = None,
+) -> None:
+    """Fit the champion's recipe anew on the plant's newest data, and find out in money whether that is better.
+
+    Every decision is written down in the registry and told to the topic of renewal. It may be killed at any moment: the
+    next run finishes what was decided, and does nothing twice. Exit code 1 where a round failed.
+    """
+    # Before the numerical libraries are imported: each fit runs on one thread, so that equal data gives equal bundles.
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+    from stream_detector.bundle.registry import Registry
+    from stream_detector.logs import start_logging
+    from stream_detector.settings import Settings
+    from trainer.backtesting.folds import retrain_seconds
+    from trainer.output import read_key, write_json
+    from trainer.recipe import load_recipe
+    from trainer.renewal.policy import Policy, Rules
+    from trainer.renewal.round import Plan, Renewal
+
+    chosen = next((known for known in get_args(Policy) if known == policy), None)
+    if chosen is None:
+        raise UsageError(f"--policy {policy}: one of {', '.join(get_args(Policy))} is wanted")
+    settings = Settings.load(bootstrap=bootstrap, registry=registry)
+    if settings.registry is None:
+        raise UsageError("no registry named; use --registry DIR or STREAM_DETECTOR_REGISTRY")
+    start_logging(settings.log_level, settings.log_format)
+    key_file = settings.bundle_public_key_file
+    told = data is None or bootstrap is not None
+    plan = Plan(
+        rules=Rules(chosen, retrain_seconds(every), least_days, least_events, least_saving),
+        alias=alias,
+        recipe=None if recipe is None else load_recipe(recipe),
+        look_seconds=retrain_seconds(look),
+        judge_seconds=retrain_seconds(judge),
+        window_seconds=None if window is None else retrain_seconds(window),
+        refit_seconds=min(retrain_seconds(every), retrain_seconds(judge)),
+        jobs=jobs,
+    )
+    renewal = Renewal(
+        Registry.create(settings.registry),
+        plan,
+        reader(settings, data, asset),
+        teller(settings) if told else lambda _decision: None,
+        time.time,
+        None if sign_with is None else read_key(sign_with),
+        None if key_file is None else read_key(key_file),
+    )
+    if once:
+        decision = renewal.run()
+        say(decision)
+        if json is not None:
+            write_json(json, None if decision is None else decision.model_dump(mode="json"))
+        if decision is not None and decision.outcome == "failed":
+            raise SystemExit(1)
+        return
+    for_ever(renewal, retrain_seconds(pause))
+
+
+def for_ever(renewal: "Renewal", pause_seconds: float) -> None:
+    """Round after round; what is in the way is said, and tried again after the pause."""
+    import logging
+
+    from stream_detector.errors import StreamDetectorError
+
+    log = logging.getLogger("trainer.renew")
+    while True:
+        try:
+            say(renewal.run())
+        except StreamDetectorError as error:
+            log.warning("%s", error)
+        time.sleep(pause_seconds)
+
+
+def reader(settings: "Settings", data: Path | None, asset: str | None) -> "Callable[[Recipe], Dataset]":
+    """Reads the file, or the topics, anew each time."""
+    from trainer.data.dataset import read_dataset
+    from trainer.data.topic_dataset import read_topic_dataset
+
+    def read(recipe: "Recipe") -> "Dataset":
+        if data is not None:
+            return read_dataset(data, recipe.data)
+        return read_topic_dataset(settings, recipe.data, asset)[0]
+
+    return read
+
+
+def teller(settings: "Settings") -> "Callable[[RenewalDecision], None]":
+    """Tells decisions to the topic of renewal, which is made where it is missing."""
+    import asyncio
+
+    from stream_detector.streaming.feeds.sending import send_one
+    from stream_detector.streaming.topics.topics import ensure_topics
+
+    def tell(decision: "RenewalDecision") -> None:
+        asyncio.run(ensure_topics(settings))
+        send_one(settings, settings.topic_renewal, decision.alias, decision, "the decision")
+
+    return tell
+
+
+def say(decision: "RenewalDecision | None") -> None:
+    """One decision on standard output."""
+    if decision is None:
+        typer.echo("no round is due")
+        return
+    candidate = "" if decision.candidate is None else f" candidate {decision.candidate}"
+    typer.echo(f"round of {decision.round}:{candidate} {decision.outcome}: {decision.why}")
+    if decision.outcome == "proposed":
+        typer.echo(f"to accept: stream-detector promote {decision.candidate} --alias {decision.alias}")

@@ -1,0 +1,241 @@
+"""One round of renewal: look, fit, judge, register, decide, carry out, tell. It may be killed between any two of them.
+
+What a round decided is written down in the registry before anything of it is carried out, and it is carried out by
+steps that do nothing the second time: so a round that was killed is finished by the next, and none is done twice.
+"""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stream_detector.bundle import journal
+from stream_detector.bundle.bundle import Bundle, load_bundle
+from stream_detector.bundle.registration import add_bundle
+from stream_detector.bundle.registry import Registry
+from stream_detector.errors import BrokerError, DataError, StreamDetectorError
+from stream_detector.messages import RenewalDecision, from_iso, to_iso
+from trainer.backtesting.folds import LEARN_FIRST, Fold
+from trainer.data.dataset import Dataset
+from trainer.data.usage import usable
+from trainer.fitting.fit import fit_recipe
+from trainer.recipe import Recipe
+from trainer.renewal.judging import Verdict, champion_value, drift_level, judge, learnt_until, recipe_of_bundle
+from trainer.renewal.policy import Rules, decide, why_due
+
+log = logging.getLogger(__name__)
+
+WHO = "trainer renew"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a renewal goes by.
+
+    Attributes:
+        alias: of the champion in the registry; `challenger`: of what is proposed.
+        recipe: to fit; None = the champion's own.
+        look_seconds: rounds fall on whole multiples of it, event time.
+        judge_seconds: how far back the judged time reaches.
+        refit_seconds: between the fits of the judged time.
+        window_seconds: how far back data is learnt from; None = all.
+    """
+
+    rules: Rules
+    alias: str = "champion"
+    challenger: str = "challenger"
+    recipe: Recipe | None = None
+    look_seconds: float = 86_400.0
+    judge_seconds: float = 7 * 86_400.0
+    refit_seconds: float = 86_400.0
+    window_seconds: float | None = None
+    jobs: int = 1
+
+
+class Renewal:
+    """Rounds of renewal of one alias.
+
+    Args:
+        registry: where bundles, aliases and decisions are kept.
+        read: the plant's data up to now, as the recipe wants it.
+        tell: publishes a decision; is called again with the same one after a crash.
+        now: wall clock, epoch seconds.
+        private_key: signs candidates; public_key: the champion must be signed by it.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        plan: Plan,
+        read: Callable[[Recipe], Dataset],
+        tell: Callable[[RenewalDecision], None],
+        now: Callable[[], float],
+        private_key: bytes | None = None,
+        public_key: bytes | None = None,
+    ) -> None:
+        self._registry = registry
+        self._plan = plan
+        self._read = read
+        self._tell = tell
+        self._now = now
+        self._private_key = private_key
+        self._public_key = public_key
+        self._journal = registry.folder / "renewals" / f"{plan.alias}.jsonl"
+
+    def run(self) -> RenewalDecision | None:
+        """Finish what an earlier run left, then do a round if one is due; returns what was decided, None if nothing.
+
+        Raises:
+            BrokerError: the brokers cannot be reached; nothing is decided.
+            StreamDetectorError: registry, champion or recipe cannot be used.
+        """
+        decisions = self._finish_earlier()
+        champion = self._champion()
+        recipe = self._plan.recipe or (None if champion is None else recipe_of_bundle(champion))
+        if recipe is None:
+            raise DataError(
+                f"alias {self._plan.alias!r} of {self._registry.folder} stands for no bundle yet, so there is no "
+                "recipe to fit: name one with --recipe"
+            )
+        dataset = self._read(recipe)
+        look = self._plan.look_seconds
+        cutoff = float(np.floor(dataset.times[-1] / look) * look)
+        last = from_iso(decisions[-1].round) if decisions else None
+        if last is not None and cutoff <= last:
+            return None
+        window = self._plan.window_seconds
+        kept = dataset.times < cutoff
+        if window is not None:
+            kept &= dataset.times >= cutoff - window
+        if not kept.any():
+            return None
+        dataset = dataset.take(kept)
+        folds = self._folds(dataset, cutoff, champion)
+        due = why_due(self._plan.rules, cutoff, last, None, None)
+        if due is None and champion is not None:
+            due = self._why_early(champion, dataset, folds, cutoff, last)
+        if due is None:
+            return None
+        log.info("round of %s: %s", to_iso(cutoff), due)
+        decision = self._decide(recipe, champion, dataset, folds, cutoff, due)
+        journal.append(self._journal, {"decision": decision.model_dump(mode="json")})
+        return self._carry_out(decision)
+
+    def _champion(self) -> Bundle | None:
+        if not self._registry.changes(self._plan.alias):
+            return None
+        return load_bundle(self._registry.folder / self._plan.alias, self._public_key)
+
+    def _folds(self, dataset: Dataset, cutoff: float, champion: Bundle | None) -> list[Fold]:
+        """The judged time, which begins where the champion had learnt its last; empty where nothing has come since."""
+        begin = max(cutoff - self._plan.judge_seconds, float(dataset.times[int(len(dataset) * LEARN_FIRST)]))
+        if champion is not None:
+            begin = max(begin, self._learnt_until(champion))
+        folds: list[Fold] = []
+        end = cutoff
+        while end > begin:
+            folds.insert(0, Fold(max(begin, end - self._plan.refit_seconds), end))
+            end = folds[0].begin
+        return [fold for fold in folds if ((dataset.times >= fold.begin) & (dataset.times < fold.end)).any()]
+
+    def _learnt_until(self, champion: Bundle) -> float:
+        records = self._registry.records(champion.manifest.bundle_id)
+        rounds = [from_iso(record.verdict["round"]) for record in records if "round" in record.verdict]
+        known = max(rounds, default=learnt_until(champion))
+        return -np.inf if known is None else known
+
+    def _why_early(
+        self, champion: Bundle, dataset: Dataset, folds: list[Fold], cutoff: float, last: float | None
+    ) -> str | None:
+        rules = self._plan.rules
+        drift = drift_level(champion, dataset, cutoff - self._plan.judge_seconds)
+        saving = None
+        if rules.least_saving is not None and folds:
+            saving = champion_value(champion, dataset, folds).saving
+        return why_due(rules, cutoff, last, drift, saving)
+
+    def _decide(
+        self, recipe: Recipe, champion: Bundle | None, dataset: Dataset, folds: list[Fold], cutoff: float, due: str
+    ) -> RenewalDecision:
+        incumbent = None if champion is None else champion.manifest.bundle_id
+        round_name = to_iso(cutoff)
+
+        def decision(outcome: Any, why: str, candidate: str | None, verdict: Verdict | None) -> RenewalDecision:
+            return RenewalDecision(
+                id=f"{self._plan.alias}/{round_name}",
+                alias=self._plan.alias,
+                round=round_name,
+                at=to_iso(self._now()),
+                who=WHO,
+                outcome=outcome,
+                why=why,
+                trigger=due,
+                champion=incumbent,
+                candidate=candidate,
+                verdict={} if verdict is None else verdict.as_json(),
+            )
+
+        try:
+            judged = bool(folds) and dataset.labels_mark_events and bool(dataset.events.any())
+            verdict = judge(recipe, champion, dataset, folds, self._plan.jobs) if judged else None
+            candidate = self._candidate(recipe, dataset, round_name, due, verdict)
+        except BrokerError:
+            raise
+        except (StreamDetectorError, ValueError, ArithmeticError) as error:
+            log.warning("round of %s failed: %s", round_name, error)
+            return decision("failed", f"no candidate could be fitted and judged: {error}", None, None)
+        outcome, why = decide(self._plan.rules, incumbent, verdict)
+        return decision(outcome, why, candidate, verdict)
+
+    def _candidate(self, recipe: Recipe, dataset: Dataset, round_name: str, due: str, verdict: Verdict | None) -> str:
+        """The id of this round's candidate, fitted and registered; one that a killed run registered is taken again."""
+        for bundle_id in self._registry.ids():
+            for record in self._registry.records(bundle_id):
+                if (record.verdict.get("round"), record.verdict.get("alias")) == (round_name, self._plan.alias):
+                    return bundle_id
+        split = recipe.split
+        # Nothing is set aside to judge: that was done with fits of their own.
+        learnt = split.train / (split.train + split.validation)
+        whole = split.model_copy(update={"train": learnt, "validation": 1.0 - learnt})
+        folder = Path(tempfile.mkdtemp(prefix="renewal-"))
+        try:
+            usable_part, _ = usable(recipe, dataset)
+            recipe = recipe.model_copy(update={"split": whole})
+            fitted = fit_recipe(recipe, usable_part, folder / "bundle", private_key=self._private_key)
+            told = {"round": round_name, "alias": self._plan.alias} | ({} if verdict is None else verdict.as_json())
+            add_bundle(self._registry, folder / "bundle", self._now(), WHO, verdict=told, note=due)
+            return fitted.bundle.manifest.bundle_id
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _finish_earlier(self) -> list[RenewalDecision]:
+        """All decisions so far, the last one carried out."""
+        entries = journal.read(self._journal)
+        decisions = [RenewalDecision.model_validate(e["decision"]) for e in entries if "decision" in e]
+        told = {entry["told"] for entry in entries if "told" in entry}
+        if decisions and decisions[-1].id not in told:
+            log.info("round of %s was decided and not carried out: finishing it", decisions[-1].round)
+            self._carry_out(decisions[-1])
+        return decisions
+
+    def _carry_out(self, decision: RenewalDecision) -> RenewalDecision:
+        plan, registry = self._plan, self._registry
+        candidate = decision.candidate
+        if decision.outcome == "promoted" and candidate is not None:
+            changes = registry.changes(plan.alias)
+            now = changes[-1].bundle if changes else None
+            if now not in (decision.champion, candidate):
+                meanwhile = f"; meanwhile {changes[-1].who} made {now} the {plan.alias}, so it stays"
+                decision = decision.model_copy(update={"outcome": "kept", "why": decision.why + meanwhile})
+            elif now != candidate:
+                registry.promote(plan.alias, candidate, decision.at, WHO, decision.why)
+        if decision.outcome == "proposed" and candidate is not None:
+            registry.promote(plan.challenger, candidate, decision.at, WHO, decision.why)
+        self._tell(decision)
+        journal.append(self._journal, {"told": decision.id})
+        return decision
