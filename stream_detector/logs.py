@@ -46,9 +46,14 @@ def start_logging(
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     handler.addFilter(RepeatFilter(clock))
     logging.basicConfig(level=level, handlers=[handler])
-    if level != "DEBUG":
-        for name, least in NOISY.items():
-            logging.getLogger(name).setLevel(least)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """The least that is logged from now on; with `DEBUG` the libraries are heard too."""
+    logging.getLogger().setLevel(level)
+    for name, least in NOISY.items():
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else least)
 
 
 class RepeatFilter(logging.Filter):

@@ -14,6 +14,7 @@ from stream_detector.environment import EnvironmentSettings, setting
 from stream_detector.errors import UsageError
 
 PREFIX = "STREAM_DETECTOR_"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class Settings(EnvironmentSettings):
@@ -173,6 +174,9 @@ class Settings(EnvironmentSettings):
     shutdown_seconds: float = setting(10.0, "how long an orderly end may take before it is forced", "s", gt=0, le=14)
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting("INFO", "what is logged to standard error")
+    log_level_file: Path | None = setting(
+        None, "file that holds the level instead; it is read again when it changes, and on SIGHUP"
+    )
     log_format: Literal["text", "json"] = setting("text", "how it is logged: lines to read, or one JSON object a line")
     torch_threads: int = setting(
         1, "without effect: a scoring call runs on one thread, which rounds alike everywhere", ge=1
@@ -238,6 +242,19 @@ class Settings(EnvironmentSettings):
             UsageError: the file cannot be read.
         """
         return _secret(self.sasl_password, self.sasl_password_file, "sasl_password_file")
+
+    def level(self) -> str:
+        """What is logged, from the file where one is named.
+
+        Raises:
+            UsageError: the file cannot be read or holds no level.
+        """
+        level = _secret(SecretStr(self.log_level), self.log_level_file, "log_level_file")
+        if level not in LEVELS:
+            raise UsageError(
+                f"{PREFIX}LOG_LEVEL_FILE = {self.log_level_file} holds {level!r}; {', '.join(LEVELS)} are wanted"
+            )
+        return level
 
     def certificates(self) -> dict[str, Path]:
         """The certificate files that are in use, by the setting that names each."""

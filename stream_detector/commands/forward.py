@@ -42,7 +42,7 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
     from stream_detector.logs import start_logging
     from stream_detector.version import version
 
-    start_logging(settings.log_level, settings.log_format)
+    start_logging(settings.level(), settings.log_format)
     logging.getLogger(__name__).info(
         "forwarder %s starts: brokers %s, topic %s, site %s",
         version(), settings.bootstrap, settings.topic_alarms, settings.site or "none",
@@ -67,6 +67,9 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
 
 
 async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> None:
+    import asyncio
+    import signal
+
     from stream_detector.metrics import ForwarderMetrics
     from stream_detector.process_metrics import new_registry
     from stream_detector.streaming.feeds.forwarder_process import ForwarderProcess
@@ -76,6 +79,7 @@ async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> Non
     process = ForwarderProcess(settings, forwarding, ForwarderMetrics(registry), registry)
     server = MetricsServer(settings, registry, health=lambda: None, readiness=process.why_not_ready)
     server.start()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reloader.reload)
     print(
         f"forwarding {settings.topic_alarms}; metrics on http://{settings.metrics_host}:{server.port}/metrics",
         flush=True,

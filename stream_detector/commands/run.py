@@ -63,7 +63,7 @@ def command(
         raise UsageError("no bundle named; use --bundle DIR or STREAM_DETECTOR_BUNDLE")
     clock = StartClock(process_age_seconds())
     clock.passed("settings")
-    start_logging(settings.log_level, settings.log_format)
+    start_logging(settings.level(), settings.log_format)
     # What a start imports and builds stays; looking for garbage in it again and again is a tenth of the time.
     gc.disable()
     bundle_in_use = load_signed_bundle(settings, settings.bundle)
@@ -108,6 +108,7 @@ def run_until_signalled(worker: "Worker", settings: Settings) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGHUP, lambda *_: worker.reload())
     tame_garbage_collector()
     loop = asyncio.new_event_loop()
     result = loop.run_until_complete(worker.run())

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def restored() -> Iterator[None]:
     """Signals, loggers and the garbage collector as they were."""
     levels = {name: logging.getLogger(name).level for name in logs.NOISY}
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     thresholds = gc.get_threshold()
     yield
     for number, handler in handlers.items():
@@ -63,11 +63,14 @@ class Worker:
 
     def __init__(self, exit_code: int = 0, signals: tuple[signal.Signals, ...] = ()) -> None:
         self.exit_code = exit_code
-        self.stops = 0
+        self.stops = self.reloads = 0
         self._signals = signals
 
     def stop(self) -> None:
         self.stops += 1
+
+    def reload(self) -> None:
+        self.reloads += 1
 
     async def run(self) -> int:
         for number in self._signals:
@@ -123,6 +126,13 @@ def test_a_signal_asks_for_an_orderly_end_and_forces_it_in_time(
         run.run_until_signalled(cast(Any, worker), SETTINGS)
     assert worker.stops == 1
     assert forced == [SETTINGS.shutdown_seconds + 3]
+
+
+def test_sighup_reads_the_files_again_and_ends_nothing(exits: list[int]) -> None:
+    worker = Worker(signals=(signal.SIGHUP,))
+    with pytest.raises(Exited):
+        run.run_until_signalled(cast(Any, worker), SETTINGS)
+    assert (worker.reloads, worker.stops) == (1, 0)
 
 
 def test_however_long_an_end_may_take_it_is_forced_before_supervisors_lose_patience(

@@ -35,6 +35,9 @@ WITHOUT_DATA_HERE = {
     "job:stream_detector_bundle_age_seconds:max",
     # Nothing here is encrypted.
     "stream_detector_certificate_expiry_timestamp_seconds",
+    # No secret and no level of the log lies in a file.
+    "stream_detector_reload_successful",
+    "stream_detector_reload_timestamp_seconds",
 }
 
 ONLY_AFTER_A_FAILURE = {

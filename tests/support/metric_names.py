@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_detector.metrics import ForwarderMetrics, LedgerMetrics, WorkerMetrics
 from stream_detector.process_metrics import new_registry
+from stream_detector.streaming.worker.health.reload import Reloader
 
 
 class Exposed(NamedTuple):
@@ -21,7 +22,9 @@ def exposed_metrics() -> dict[str, Exposed]:
     LedgerMetrics(product)
     ForwarderMetrics(product)
     found: dict[str, Exposed] = {}
-    for registry in (product, new_registry()):
+    process = new_registry()
+    Reloader(process)
+    for registry in (product, process):
         # The registry has no public way to list label names of metrics that have no series yet.
         for collector in list(registry._collector_to_names):
             labels = frozenset(getattr(collector, "_labelnames", ()))

@@ -13,9 +13,9 @@ from aiohttp import web
 from stream_detector.operations.http_surface import is_foreign_name, is_loopback, same_token
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Guard:
-    """`host` is the address that the server listens on; `token` None = none is set."""
+    """`host` is the address that the server listens on; `token` None = none is set. The token may be exchanged."""
 
     host: str
     token: str | None

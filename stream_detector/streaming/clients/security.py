@@ -1,10 +1,61 @@
 """The security settings in the words of each Kafka client."""
 
+import logging
 import ssl
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from stream_detector.errors import UsageError
 from stream_detector.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class RenewedContext(ssl.SSLContext):
+    """Takes the files of the settings again for the next connection when they have changed.
+
+    While they cannot be used it stays with what it has. Certificates that were trusted once stay trusted until the
+    process ends.
+    """
+
+    def __new__(cls, _settings: Settings) -> Self:
+        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+        self._seen = _changed_at(settings)
+        plain = ssl.create_default_context(cafile=settings.ssl_ca_file)
+        self.verify_flags = plain.verify_flags
+        self.check_hostname = settings.ssl_check_hostname
+        if settings.ssl_ca_file is None:
+            self.load_default_certs()
+        self._load()
+
+    def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
+        """As asyncio calls it for each connection."""
+        seen = _changed_at(self._settings)
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                # First where nothing is lost by it: a key that does not fit would leave this one without any.
+                RenewedContext(self._settings)
+                self._load()
+            except OSError as error:
+                log.warning("new TLS files for Kafka cannot be used, the old ones stay: %s", error)
+        return super().wrap_bio(*arguments, **named)
+
+    def _load(self) -> None:
+        settings = self._settings
+        if settings.ssl_ca_file is not None:
+            self.load_verify_locations(settings.ssl_ca_file)
+        if settings.ssl_cert_file is not None:
+            password = settings.ssl_key_password_file
+            self.load_cert_chain(
+                settings.ssl_cert_file,
+                settings.ssl_key_file,
+                None if password is None else password.read_text(encoding="utf-8").strip(),
+            )
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext:
@@ -14,20 +65,19 @@ def ssl_context(settings: Settings) -> ssl.SSLContext:
         UsageError: a file cannot be read or is no certificate or key.
     """
     try:
-        context = ssl.create_default_context(cafile=settings.ssl_ca_file)
-        context.check_hostname = settings.ssl_check_hostname
-        if settings.ssl_cert_file is not None:
-            password = settings.ssl_key_password_file
-            context.load_cert_chain(
-                settings.ssl_cert_file,
-                settings.ssl_key_file,
-                None if password is None else password.read_text(encoding="utf-8").strip(),
-            )
+        return RenewedContext(settings)
     except OSError as error:  # ssl.SSLError is one
-        files = [settings.ssl_ca_file, settings.ssl_cert_file, settings.ssl_key_file, settings.ssl_key_password_file]
-        named = ", ".join(str(file) for file in files if file is not None)
+        named = ", ".join(map(str, _files(settings)))
         raise UsageError(f"TLS files cannot be used ({named}): {error}") from None
-    return context
+
+
+def _files(settings: Settings) -> list[Path]:
+    files = [settings.ssl_ca_file, settings.ssl_cert_file, settings.ssl_key_file, settings.ssl_key_password_file]
+    return [file for file in files if file is not None]
+
+
+def _changed_at(settings: Settings) -> list[float]:
+    return [file.stat().st_mtime if file.exists() else 0.0 for file in _files(settings)]
 
 
 def aiokafka_options(settings: Settings) -> dict[str, Any]:

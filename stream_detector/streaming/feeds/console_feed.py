@@ -78,6 +78,7 @@ class ConsoleFeed:
     ) -> None:
         self._settings = settings
         self._guard = guard or RecordGuard()
+        self._door = Guard(settings.metrics_host, None)
         self._manifest = manifest
         self._why_not_ready = why_not_ready
         self._place = {sensor: place for place, sensor in enumerate(manifest.sensors)}
@@ -109,11 +110,20 @@ class ConsoleFeed:
             UsageError: the token's file or the list of tags cannot be read.
         """
         settings = self._settings
+        self.renew_token()
         tags = {} if settings.tags_file is None else read_tags(settings.tags_file)
         self.history.advise = _advice()
         plant = PlantView(settings.site, settings.currency, tags)
-        add_console(app, self.history, Guard(settings.metrics_host, settings.token_of_console()), plant)
+        add_console(app, self.history, self._door, plant)
         app.cleanup_ctx.append(self._reading)
+
+    def renew_token(self) -> None:
+        """Take the token as its file has it now.
+
+        Raises:
+            UsageError: the file cannot be read.
+        """
+        self._door.token = self._settings.token_of_console()
 
     def observe(self, assets: Sequence[AssetStatus]) -> None:
         """Takes the assets as they stand now; called once a second or so."""

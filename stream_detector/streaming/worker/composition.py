@@ -115,6 +115,8 @@ def build_worker(
         lifecycle.why_not_ready,
         extend=None if console is None else console.serve,
     )
+    if console is not None:
+        server.reloader.add("token of the console", [settings.console_token_file], console.renew_token)
     return Worker(
         settings,
         lifecycle,

@@ -128,6 +128,10 @@ class Worker:
         """Ask for an orderly end; safe to call from a signal handler or another thread."""
         self.lifecycle.stop()
 
+    def reload(self) -> None:
+        """Read secrets, certificates and the log level again."""
+        self.server.reloader.reload()
+
     async def run(self) -> int:
         """Run until stopped; returns the exit code. The reason of a failure is in `lifecycle.error` and in the log.
 

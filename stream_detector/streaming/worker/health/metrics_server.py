@@ -14,13 +14,16 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from stream_detector.errors import UsageError
+from stream_detector.logs import set_level
 from stream_detector.operations.http_surface import protect, same_token
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.security import ssl_context
 from stream_detector.streaming.worker.health.connections import (
     FIRST_REQUEST_SECONDS,
     KEEP_ALIVE_SECONDS,
     Connections,
 )
+from stream_detector.streaming.worker.health.reload import LOOK_SECONDS, Reloader
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,9 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 class MetricsServer:
     """Listens from `start` to `stop`. `health` and `readiness` return the reason why not, or None.
+
+    Attributes:
+        reloader: reads the files of the process again when they change; whoever has others adds them.
 
     Args:
         extend: adds routes and background work (aiohttp's `cleanup_ctx`) to the application, which runs in the thread.
@@ -54,6 +60,8 @@ class MetricsServer:
         self._readiness = readiness
         self._extend = extend
         self._token: str | None = None
+        self._context: ssl.SSLContext | None = None
+        self.reloader = Reloader(registry)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
         self._listening = Event()
@@ -62,7 +70,8 @@ class MetricsServer:
 
     def start(self) -> None:
         self._token = self._settings.token()
-        context = self._tls()
+        self._context = context = self._tls()
+        self._add_files()
         self._loop = asyncio.new_event_loop()
         self._ending = asyncio.Event()
         self._thread = Thread(target=self._run, args=(self._loop, context), name="metrics", daemon=True)
@@ -80,11 +89,44 @@ class MetricsServer:
         if certificate is None:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._load_certificate(context)
+        return context
+
+    def _load_certificate(self, context: ssl.SSLContext) -> None:
+        certificate = self._settings.metrics_cert_file
+        assert certificate is not None
         try:
             context.load_cert_chain(certificate, self._settings.metrics_key_file)
         except OSError as error:
             raise UsageError(f"{certificate} cannot be used for metrics over TLS: {error}") from None
-        return context
+
+    def _add_files(self) -> None:
+        settings, add = self._settings, self.reloader.add
+        add("log level", [settings.log_level_file], lambda: set_level(settings.level()))
+        add("token of the metrics", [settings.metrics_token_file], self._renew_token)
+        add(
+            "certificate of the metrics",
+            [settings.metrics_cert_file, settings.metrics_key_file],
+            self._renew_certificate,
+        )
+        if settings.security_protocol.endswith("SSL"):
+            files = [
+                settings.ssl_ca_file,
+                settings.ssl_cert_file,
+                settings.ssl_key_file,
+                settings.ssl_key_password_file,
+            ]
+            # The connections take them by themselves; here it is found out whether they can.
+            add("certificates for Kafka", files, lambda: (ssl_context(settings), None)[1])
+
+    def _renew_token(self) -> None:
+        self._token = self._settings.token()
+
+    def _renew_certificate(self) -> None:
+        if self._context is not None:
+            # First where nothing is lost by it: a key that does not fit would leave the context without one.
+            self._tls()
+            self._load_certificate(self._context)
 
     def stop(self) -> None:
         """Ends all connections; returns when the thread has ended, or after a few seconds."""
@@ -128,10 +170,17 @@ class MetricsServer:
             )
             self.port = int(listener.sockets[0].getsockname()[1])
             self._listening.set()
+            looking = asyncio.create_task(self._look_at_files())
             await self._ending.wait()
+            looking.cancel()
             listener.close()
         finally:
             await runner.cleanup()
+
+    async def _look_at_files(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self.reloader.look()
 
     async def _metrics(self, request: web.Request) -> web.Response:
         if self._token is not None:
