@@ -89,8 +89,13 @@ class DataConfig(Config):
     tag_column: str = Field(default="tag", description="long form: the column of the sensors' names")
     value_column: str = Field(default="value", description="long form: the column of the values")
     quality_column: str | None = Field(default=None, description="long form: the column of the quality")
+    quality_suffix: str | None = Field(
+        default=None, min_length=1, description="a column called as a sensor with this behind it holds its qualities"
+    )
+    sheet: str | None = Field(default=None, description="of an Excel file; none: the one with the most rows")
     good_quality: tuple[str, ...] = Field(
-        default=("good", "192", "0xc0", "true"), description="what marks a value of good quality; others are missing"
+        default=("good", "192", "0xc0", "true"),
+        description="what marks a value of good quality; values of another quality are missing",
     )
     time_unit_seconds: float = Field(default=1.0, gt=0, description="numbers in the time column count these")
     run_columns: tuple[str, ...] = Field(

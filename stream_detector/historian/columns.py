@@ -1,6 +1,6 @@
 """Rows of text to columns: sensors as numbers, the columns with another role as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from stream_detector.historian.report import ReadReport
 
 LEAVE_OUT = "leave the column out (replay: --ignore, recipe: drop_columns)"
 
+EMPTY: Mapping[str, str] = {}
 SAMPLE = 20_000
 """Cells that the decimal mark is found from."""
 
@@ -38,17 +39,22 @@ class Columns:
 def cell_reader(layout: Layout, sample: Sequence[str], report: ReadReport) -> CellReader:
     """The reader for one file's cells; the decimal mark is found out where it is not given."""
     panel = layout.form == "grafana"
-    decimal = layout.decimal
-    if decimal is None:
-        decimal = decimal_mark(sample) or "."
-        if decimal == ",":
-            report.found_out.append("the decimal mark is a comma")
+    decimal = layout.decimal or decimal_mark(sample) or "."
+    if layout.decimal is None and decimal == ",":
+        report.found_out.append("the decimal mark is a comma")
     thousands = layout.thousands
     if thousands is None and panel:
         thousands = "." if decimal == "," else ","
     report.decimal = decimal
     words = MISSING_WORDS | {word.lower() for word in layout.missing_words}
     return CellReader(decimal, thousands, with_units=panel, words=words)
+
+
+def note_cells(cells: CellReader, layout: Layout, report: ReadReport) -> None:
+    """Tell what a reader found in the cells of a file."""
+    report.missing_words |= {name: dict(words) for name, words in cells.found_words.items()}
+    if layout.thousands is None and cells.thousands and layout.form != "grafana":
+        report.found_out.append(f"the mark between thousands is {cells.thousands!r}")
 
 
 class TextCellError(DataError):
@@ -59,8 +65,19 @@ class TextCellError(DataError):
         self.column, self.row, self.text = column, row, text
 
 
-def collect(rows: Rows, sensors: tuple[str, ...], roles: Sequence[str], layout: Layout) -> Columns:
-    """Read all rows. `roles`: columns that stay text.
+def quality_columns(names: Sequence[str], layout: Layout) -> dict[str, str]:
+    """{column of qualities: the sensor whose values they are of}."""
+    suffix = layout.quality_suffix
+    if not suffix:
+        return {}
+    known = set(names)
+    return {name: base for name in names if name.endswith(suffix) and (base := name[: -len(suffix)].rstrip()) in known}
+
+
+def collect(
+    rows: Rows, sensors: tuple[str, ...], roles: Sequence[str], layout: Layout, qualities: Mapping[str, str] = EMPTY
+) -> Columns:
+    """Read all rows. `roles`: columns that stay text. `qualities`: columns that say which values of a sensor are good.
 
     Raises:
         DataError: a cell of a sensor is no number; units are mixed.
@@ -76,6 +93,9 @@ def collect(rows: Rows, sensors: tuple[str, ...], roles: Sequence[str], layout: 
         cell for _, columns in head for name in sensors for cell in columns[place[name]][: 1 + SAMPLE // len(sensors)]
     ]
     cells = cell_reader(layout, sample, report)
+    quality_of = {sensor: place[name] for name, sensor in qualities.items()}
+    good = {word.lower() for word in layout.good_quality}
+    doubtful = dict.fromkeys(quality_of, 0)
     for start, columns in chain(head, chunks):
         for name in roles:
             texts[name] += columns[place[name]]
@@ -83,7 +103,12 @@ def collect(rows: Rows, sensors: tuple[str, ...], roles: Sequence[str], layout: 
             if name in dropped:
                 continue
             try:
-                parts[name].append(cells.floats(name, columns[place[name]]))
+                numbers = cells.floats(name, columns[place[name]])
+                if name in quality_of:
+                    bad = [cell.strip().lower() not in good for cell in columns[quality_of[name]]]
+                    numbers[bad] = np.nan
+                    doubtful[name] += sum(bad)
+                parts[name].append(numbers)
             except NotANumber as found:
                 if layout.form == "grafana" and not any(np.isfinite(part).any() for part in parts[name]):
                     dropped.add(name)  # a legend, a status
@@ -99,7 +124,12 @@ def collect(rows: Rows, sensors: tuple[str, ...], roles: Sequence[str], layout: 
                     f"{path}: column {name!r} mixes the units {', '.join(map(repr, units[:4]))}; download it again "
                     "with 'Formatted data' switched off"
                 )
-    report.missing_words = {name: dict(words) for name, words in cells.found_words.items()}
+    note_cells(cells, layout, report)
+    if any(doubtful.values()):
+        report.found_out.append(
+            f"{sum(doubtful.values()):,} values of {sum(map(bool, doubtful.values()))} sensors are not of good quality "
+            f"(columns ...{layout.quality_suffix}), taken as missing"
+        )
     count = sum(len(part) for part in parts[kept[0]]) if kept else 0
     values = np.empty((count, len(kept)))
     for index, name in enumerate(kept):

@@ -85,7 +85,7 @@ def read_delimited(path: Path, content: str, layout: Layout, report: ReadReport)
     """Find separator and header; the rows come as they are asked for.
 
     Raises:
-        DataError: there is no header, or a name stands twice in it.
+        DataError: there is no header.
     """
     lines = content.splitlines(keepends=True)
     above = layout.skip_rows
@@ -102,7 +102,7 @@ def read_delimited(path: Path, content: str, layout: Layout, report: ReadReport)
     rows = csv.reader(lines[above:], delimiter=separator, skipinitialspace=True)
     first = next(rows)
     if layout.header:
-        names = _names(path, first)
+        names = _names(first, report)
     else:
         names = [f"c{number}" for number in range(1, len(first) + 1)]
         rows = chain([first], rows)  # type: ignore[assignment]
@@ -122,17 +122,29 @@ def separator_of(lines: Sequence[str]) -> str:
     return max(SEPARATORS, key=agreement)
 
 
-def _names(path: Path, first: Row) -> list[str]:
+def _names(first: Row, report: ReadReport) -> list[str]:
     names = [name.strip() for name in first]
     while len(names) > 1 and not names[-1]:
         names.pop()  # a separator at the end of the header
-    names = [name or f"column {number}" for number, name in enumerate(names, start=1)]
-    doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    return told_apart(names, report)
+
+
+def told_apart(names: Sequence[str], report: ReadReport) -> list[str]:
+    """The names of columns, each once: one without a name is numbered, and so is one that is there already."""
+    found: dict[str, int] = {}
+    doubled = 0
+    for number, name in enumerate(names, start=1):
+        name = name or f"column {number}"
+        another, count = name, 1
+        while another in found:
+            count += 1
+            another = f"{name} ({count})"
+        doubled += count > 1
+        found[another] = number
     if doubled:
-        raise DataError(
-            f"{path}: {len(doubled)} names stand twice in the header, the first is {doubled[0]!r}; rename one"
-        )
-    return names
+        again = next(name for name in found if name not in names and not name.startswith("column "))
+        report.found_out.append(f"{doubled} columns have the name of another one; a number tells them apart: {again!r}")
+    return list(found)
 
 
 def as_text(cell: Any) -> str:

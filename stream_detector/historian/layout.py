@@ -21,6 +21,9 @@ MISSING_WORDS = frozenset(
         "comm error", "not connect", "not connected", "disconnected", "calc failed", "calc overflow", "calc error",
         "failed", "error", "out of serv", "out of service", "manual", "substituted", "intf shut", "arc off-line",
         "arc offline", "offline", "access denied", "equip fail", "#value!", "#ref!", "#num!", "#div/0!",
+        "(null)", "<null>", "[no data]", "no good data", "no good data for calculation", "no snapshot", "not available",
+        "unavailable", "resize to show all values", "comm failure", "comms fail", "device failure", "sensor failure",
+        "unit down", "stale", "overload", "ol", "ioerr", "----", "*", "**", "***", "****", "*****",
     )
 )  # fmt: skip
 """Words that historians write in place of a value, in lower case. Each is counted by sensor and told."""
@@ -53,6 +56,8 @@ class Layout:
         asset_column: names the asset of each row; its readings are apart from those of others. asset_pattern: a regular
             expression that finds the asset in a file's path below the folder that is read. Without either, folders
             within a folder are assets, unless days name them.
+        sheet: of an Excel file; None = the one with the most rows.
+        quality_suffix: a column called as another one with this behind it holds the quality of that one's values.
         tag_column, value_column, quality_column: of the long form. good_quality: what marks a value that may be used.
     """
 
@@ -81,6 +86,8 @@ class Layout:
     file_runs: bool = False
     asset_column: str | None = None
     asset_pattern: str | None = None
+    sheet: str | None = None
+    quality_suffix: str | None = None
     tag_column: str = "tag"
     value_column: str = "value"
     quality_column: str | None = None

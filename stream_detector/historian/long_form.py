@@ -1,12 +1,15 @@
 """Long form, one row a value, to one column a tag; memory grows with what comes out, not with the rows."""
 
 import csv
+from collections import Counter
+from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
 from stream_detector.errors import DataError
-from stream_detector.historian.columns import Columns, cell_reader
+from stream_detector.historian.columns import LEAVE_OUT, Columns, TextCellError, cell_reader, note_cells
 from stream_detector.historian.delimited import Rows
 from stream_detector.historian.layout import Layout
 from stream_detector.historian.numbers import NotANumber
@@ -39,18 +42,30 @@ def pivot(rows: Rows, time_column: str, layout: Layout) -> Columns:
     good = {word.lower() for word in layout.good_quality}
     cells = None
     repeated = 0
+    unread, doubtful = set(layout.ignore), Counter[str]()
     for start, columns in rows.chunks():
+        numbered: Sequence[int] = range(len(columns[0]))
+        if unread:
+            numbered = [row for row, text in enumerate(columns[place[tag]]) if text.strip() not in unread]
+            columns = [tuple(column[row] for row in numbered) for column in columns]
         if cells is None:
             cells = cell_reader(layout, columns[place[value]][:20_000], rows.report)
         try:
-            numbers = cells.floats(value, columns[place[value]])
+            numbers = cells.floats(columns[place[tag]], columns[place[value]])
         except NotANumber as found:
-            raise DataError(
-                f"{path}: column {value!r} holds {found.text!r} in data row {start + found.index + 1}, not a number; "
-                "add the word to missing_words, or mend the row"
+            name, row = columns[place[tag]][found.index].strip(), start + numbered[found.index]
+            raise TextCellError(
+                f"{path}: {found.text!r} in data row {row + 1} is the value of {name!r} and not a number; add the word "
+                "to missing_words, mend the row, or " + LEAVE_OUT,
+                name,
+                row,
+                found.text,
             ) from None
         if quality is not None:
-            numbers[[cell.strip().lower() not in good for cell in columns[place[quality]]]] = np.nan
+            words = [cell.strip() for cell in columns[place[quality]]]
+            bad = [word.lower() not in good for word in words]
+            doubtful.update(compress(words, bad))
+            numbers[bad] = np.nan
         key = zip(*(columns[index] for index in keys), strict=True)
         at = np.array([times.setdefault(texts, len(times)) for texts in key], np.int64)
         of = np.array([tags.setdefault(text.strip(), len(tags)) for text in columns[place[tag]]], np.int64)
@@ -74,14 +89,19 @@ def pivot(rows: Rows, time_column: str, layout: Layout) -> Columns:
         values[at, of] = numbers
     if repeated:
         rows.report.notes.append(f"{repeated:,} values came again for the same tag and time; the last one counts")
-    if cells is not None and cells.found_words:
-        rows.report.missing_words = {name: dict(words) for name, words in cells.found_words.items()}
+    if doubtful:
+        most = ", ".join(f"{word!r} {count:,}" for word, count in doubtful.most_common(3))
+        rows.report.found_out.append(f"{doubtful.total():,} values are of no good quality, taken as missing: {most}")
+    if cells is not None:
+        note_cells(cells, layout, rows.report)
     columns_of_text = [list(texts) for texts in zip(*times, strict=True)] or [[], []]
     return Columns(dict(zip([time_column, *([asset] if asset else [])], columns_of_text, strict=False)), names, values)
 
 
 def influx_rows(path: Path, content: str, asset: str | None) -> list[list[str]]:
-    """InfluxDB's annotated CSV as rows (time, tag, value) under a header; the tag is field and other tags.
+    """InfluxDB's annotated CSV as rows (time, tag, value) under a header.
+
+    The name of a sensor is its field, behind its tags and, where the file holds several measurements, the measurement.
 
     asset: the tag that names the asset; it is a column of its own then.
 
@@ -89,6 +109,8 @@ def influx_rows(path: Path, content: str, asset: str | None) -> list[list[str]]:
         DataError: a table of it has no `_time`, `_value` or `_field`.
     """
     found: list[list[str]] = [["_time", "tag", "value", *([asset] if asset else [])]]
+    measurements: set[str] = set()
+    of_rows: list[str] = []
     header: list[str] | None = None
     for row in csv.reader(content.splitlines()):
         if not row or not any(row):
@@ -110,6 +132,11 @@ def influx_rows(path: Path, content: str, asset: str | None) -> list[list[str]]:
             ]  # fmt: skip
             continue
         cell = dict(zip(header, row, strict=False))
+        measurements.add(cell.get("_measurement", ""))
+        of_rows.append(cell.get("_measurement", ""))
         tag = ".".join(part for part in (*(row[index] for index in names), cell["_field"]) if part)
         found.append([cell["_time"], tag, cell["_value"], *([cell[asset]] if asset else [])])
+    if len(measurements) > 1:
+        for row, measurement in zip(found[1:], of_rows, strict=True):
+            row[1] = f"{measurement}.{row[1]}" if measurement else row[1]
     return found

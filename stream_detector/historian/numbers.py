@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 
 from stream_detector.historian.layout import MISSING_WORDS
 
-DECIMAL_COMMA = re.compile(r"^[-+]?\d+,\d+(?:[eE][-+]?\d+)?(?:\s*[^\d,.].*)?$")
+SPACES = " \u00a0\u202f\u2009"
+DECIMAL_COMMA = re.compile(rf"^[-+]?(?:\d{{1,3}}(?:[.'’{SPACES}]\d{{3}})+|\d+),\d+(?:[eE][-+]?\d+)?(?:\s*[^\d,.].*)?$")
 THOUSANDS_COMMA = re.compile(r"^[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?:\s*[^\d,.].*)?$")
-DECIMAL_POINT = re.compile(r"^[-+]?\d*\.\d+(?:[eE][-+]?\d+)?(?:\s*[^\d,.].*)?$")
+DECIMAL_POINT = re.compile(r"^[-+]?(?:\d{1,3}(?:,\d{3})+|\d*)\.\d+(?:[eE][-+]?\d+)?(?:\s*[^\d,.].*)?$")
 THOUSANDS_POINT = re.compile(r"^[-+]?\d{1,3}(?:\.\d{3})+(?:\s*[^\d,.].*)?$")
+
+
+GROUPED = re.compile(rf"^[-+]?[1-9]\d{{0,2}}(?P<mark>[.,'’{SPACES}])\d{{3}}(?:(?P=mark)\d{{3}})*(?P<rest>[.,]\d+)?$")
+"""A number whose thousands are set apart."""
 
 
 class NotANumber(Exception):  # noqa: N818 - it names the cell, and never reaches a user
@@ -30,7 +35,7 @@ class CellReader:
     """Reads the cells of one file.
 
     Attributes:
-        decimal, thousands: marks within numbers; thousands None = none.
+        decimal, thousands: marks within numbers; thousands None = found out where one shows itself.
         with_units: a text behind a number is its unit.
         words: words for a missing value, in lower case.
         found_words: how often each word stood in place of a value, by sensor.
@@ -45,19 +50,20 @@ class CellReader:
     units: dict[str, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        mark, group = re.escape(self.decimal), re.escape(self.thousands or "")
+        mark = re.escape(self.decimal)
+        group = f"[{SPACES}]" if self.thousands == " " else re.escape(self.thousands or "")
         digits = rf"\d{{1,3}}(?:{group}\d{{3}})+|\d*" if group else r"\d*"
         self._number = re.compile(rf"^([-+]?(?:{digits})(?:{mark}\d*)?(?:[eE][-+]?\d+)?)\s*(.*)$")
 
-    def floats(self, sensor: str, cells: Sequence[str]) -> NDArray[np.float64]:
-        """(N,) numbers, NaN = missing. Raises NotANumber."""
-        if self.decimal == "." and not self.thousands:
+    def floats(self, sensors: str | Sequence[str], cells: Sequence[str]) -> NDArray[np.float64]:
+        """(N,) numbers, NaN = missing. `sensors`: the sensor, or (N,) that of each cell. Raises NotANumber."""
+        if self.decimal == ".":
             numbers = _plain(cells)
             if numbers is not None:
                 return numbers
         found = np.empty(len(cells))
         for index, cell in enumerate(cells):
-            found[index] = self._float(sensor, index, cell)
+            found[index] = self._float(sensors if isinstance(sensors, str) else sensors[index].strip(), index, cell)
         return found
 
     def _float(self, sensor: str, index: int, cell: str) -> float:
@@ -69,15 +75,32 @@ class CellReader:
         match = self._number.match(text)
         if match is None or not any(letter.isdigit() for letter in match[1]):
             raise NotANumber(index, cell)
+        if match[2] and self._finds_thousands(text):
+            return self._float(sensor, index, cell)
         if match[2]:
             if not self.with_units or match[2][0] in ".,'0123456789":
                 raise NotANumber(index, cell)
             self.units.setdefault(sensor, set()).add(match[2])
-        number = match[1].replace(self.thousands, "") if self.thousands else match[1]
+        number = "".join(match[1].split()) if self.thousands == " " else match[1]
+        number = number.replace(self.thousands, "") if self.thousands else number
         try:
             return float(number.replace(self.decimal, "."))
         except ValueError:
             raise NotANumber(index, cell) from None
+
+    def _finds_thousands(self, text: str) -> bool:
+        """Take the mark between thousands that a number shows, unless it may as well be a decimal mark."""
+        found = GROUPED.match(text)
+        if self.thousands is not None or found is None or found["mark"] == self.decimal:
+            return False
+        mark, rest = found["mark"], found["rest"]
+        if rest is not None and rest[0] != self.decimal:
+            return False
+        if mark in ".," and rest is None and text.count(mark) == 1:
+            return False  # 1,510 may be 1.51
+        self.thousands = " " if mark in SPACES else mark
+        self.__post_init__()
+        return True
 
 
 def _plain(cells: Sequence[str]) -> NDArray[np.float64] | None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from stream_detector.errors import DataError
 from stream_detector.extras import need
-from stream_detector.historian.columns import LEAVE_OUT, Columns, TextCellError, cell_reader
-from stream_detector.historian.delimited import Rows, as_text
+from stream_detector.historian.columns import LEAVE_OUT, Columns, TextCellError, cell_reader, note_cells
+from stream_detector.historian.delimited import Rows, as_text, told_apart
 from stream_detector.historian.layout import TIME_NAMES, Layout
 from stream_detector.historian.numbers import NotANumber
 from stream_detector.historian.report import ReadReport
@@ -28,7 +28,7 @@ def read_parquet(path: Path, layout: Layout, report: ReadReport) -> tuple[Column
         table = parquet.read_table(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {str(error).strip().splitlines()[0]}") from error
-    names = _parquet_names(table.column_names)
+    names = _parquet_names(table.column_names, report)
     table = table.rename_columns(names)
     times = [name for name, field in zip(names, table.schema, strict=True) if str(field.type).startswith("timestamp")]
     if not layout.time_column and not named(names, TIME_NAMES) and len(times) == 1:
@@ -65,11 +65,11 @@ def parquet_as_text(path: Path, report: ReadReport) -> Rows:
         for batch in file.iter_batches()
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
     )
-    return Rows(path, _parquet_names(file.schema_arrow.names), rows, report, 1)
+    return Rows(path, _parquet_names(file.schema_arrow.names, report), rows, report, 1)
 
 
-def _parquet_names(names: list[str]) -> list[str]:
-    return ["index" if name.startswith("__index_level_") else name for name in names]
+def _parquet_names(names: list[str], report: ReadReport) -> list[str]:
+    return told_apart(["index" if name.startswith("__index_level_") else name for name in names], report)
 
 
 def _arrow_numbers(path: Path, name: str, column: Any, layout: Layout, report: ReadReport) -> Floats:
@@ -88,5 +88,5 @@ def _arrow_numbers(path: Path, name: str, column: Any, layout: Layout, report: R
                 wrong.index,
                 wrong.text,
             ) from None
-        report.missing_words |= {sensor: dict(words) for sensor, words in cells.found_words.items()}
+        note_cells(cells, layout, report)
     return found

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.errors import DataError
-from stream_detector.extras import need
 from stream_detector.historian import labels as label_column
 from stream_detector.historian import times as time_columns
-from stream_detector.historian.assets import assets_of_files, codes_of
-from stream_detector.historian.columns import Columns, collect
-from stream_detector.historian.delimited import Rows, as_text, read_delimited
+from stream_detector.historian.assets import assets_of_files, codes_of, rows_of_assets
+from stream_detector.historian.columns import Columns, collect, quality_columns
+from stream_detector.historian.delimited import Rows, read_delimited
 from stream_detector.historian.encoding import read_text
+from stream_detector.historian.excel_files import read_excel
 from stream_detector.historian.history import History
 from stream_detector.historian.joining import joined, note_rows
 from stream_detector.historian.layout import Layout
@@ -25,7 +25,13 @@ from stream_detector.historian.runs import end_to_end_of_assets, runs_of
 
 PARQUET = (".parquet", ".pq")
 EXCEL = (".xlsx", ".xlsm")
-SUFFIXES = (".csv", ".csv.gz", ".txt", ".tsv", *PARQUET, *EXCEL)
+SUFFIXES = (".csv", ".csv.gz", ".txt", ".tsv", ".dat", *PARQUET, *EXCEL)
+
+MOST_FOOTERS, FOOTER_SHARE = 10, 0.05
+"""More rows without a time at the end, in number or as a share of the file, are a fault of the file."""
+
+FEWEST_TURNED = 3
+"""Two rows in the wrong order may be anything."""
 
 ANYTHING = Layout()
 """Everything is found out."""
@@ -100,14 +106,17 @@ def _read(path: Path, layout: Layout, asset: str | None = None) -> History:
             if layout.form == "grafana" and len(layout.time_columns) == 1:
                 rows.names[0] = layout.time_columns[0]  # the first column, whatever its name in the reader's language
             sensors, time_names, label = roles(path, rows.names, layout, report)
+            qualities = quality_columns(rows.names, layout)
+            sensors = tuple(name for name in sensors if name not in qualities)
             others = filter(None, (label, layout.asset_column, *_present(layout, rows)))
-            columns = collect(rows, sensors, list(dict.fromkeys((*time_names, *others))), layout)
+            columns = collect(rows, sensors, list(dict.fromkeys((*time_names, *others))), layout, qualities)
     if not len(columns.values):
         raise DataError(f"{path} has a header but no rows")
     if not columns.sensors:
         raise DataError(f"{path} has no sensor column beside {', '.join(map(repr, time_names))}")
     if not layout.find_label and label is None and layout.sensors is None:
         leave_labels_out(columns, report)
+    columns = _without_footer(columns, time_names, report)
     seconds = _seconds(path, columns, time_names, layout, report)
     values = columns.values
     values[~np.isfinite(values)] = np.nan
@@ -119,13 +128,47 @@ def _read(path: Path, layout: Layout, asset: str | None = None) -> History:
     if runs is not None:
         seconds = end_to_end_of_assets(seconds, runs, codes)
     found = History(path, seconds, columns.sensors, values, labels, runs, report, assets, codes)
+    found = _oldest_first(found)
     note_rows(found, layout)
     return found
 
 
+def _without_footer(columns: Columns, time_names: tuple[str, ...], report: ReadReport) -> Columns:
+    """The rows without those at the end whose time has no digit: sums, averages, a word of goodbye."""
+    texts = columns.texts.get(time_names[0]) if time_names else None
+    if texts is None:
+        return columns
+    count = len(texts)
+    while count and len(texts) - count < MOST_FOOTERS and not any(letter.isdigit() for letter in texts[count - 1]):
+        count -= 1
+    left_out = len(texts) - count
+    if not left_out or left_out > FOOTER_SHARE * len(texts):
+        return columns
+    report.found_out.append(f"{left_out} rows at the end have no time and were left out, the first: {texts[count]!r}")
+    return Columns(
+        {name: column[:count] for name, column in columns.texts.items()},
+        columns.sensors,
+        columns.values[:count],
+        {name: column[:count] for name, column in columns.numbers.items()},
+        {name: column[:count] for name, column in columns.moments.items()},
+    )
+
+
+def _oldest_first(history: History) -> History:
+    """A file that begins with its newest row, turned round."""
+    steps = [np.diff(history.times[rows]) for rows in rows_of_assets(history.asset_rows, len(history))]
+    between = np.concatenate(steps)
+    if history.runs is not None or len(history) < FEWEST_TURNED:
+        return history
+    if (between > 0).any() or not (between < 0).any():
+        return history
+    history.report.found_out.append("the newest row stood first; the rows were turned round")
+    return history.take(np.arange(len(history))[::-1])
+
+
 def _rows(path: Path, layout: Layout, report: ReadReport) -> Rows:
     if path.suffix.lower() in EXCEL:
-        return _from_excel(path, layout, report)
+        return read_excel(path, layout, report)
     if path.suffix.lower() in PARQUET:
         return parquet_as_text(path, report)
     text = read_text(path, layout.encoding)
@@ -138,24 +181,6 @@ def _rows(path: Path, layout: Layout, report: ReadReport) -> Rows:
     return read_delimited(path, text.content, layout, report)
 
 
-def _from_excel(path: Path, layout: Layout, report: ReadReport) -> Rows:
-    """The first sheet's cells as text; times as ISO 8601."""
-    need(f"reading {path}", "openpyxl")
-    from openpyxl import load_workbook
-
-    try:
-        sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
-    except Exception as error:
-        raise DataError(f"{path} cannot be read as Excel: {error}") from error
-    rows = ([as_text(cell) for cell in row] for row in sheet.iter_rows(values_only=True))
-    for _ in range(layout.skip_rows):
-        next(rows, None)
-    names = [name or f"column {number}" for number, name in enumerate(next(rows, []), start=1)]
-    for _ in range(layout.unit_rows):
-        next(rows, None)
-    return Rows(path, names, rows, report, layout.skip_rows + 2 + layout.unit_rows)
-
-
 def _present(layout: Layout, rows: Rows) -> list[str]:
     return [name for name in layout.run_columns if name in rows.names]
 
@@ -166,7 +191,8 @@ def _seconds(path: Path, columns: Columns, names: tuple[str, ...], layout: Layou
     name = names[0]
     if len(names) > 1:
         texts = [
-            " ".join(part.strip() for part in parts) for parts in zip(*(columns.texts[n] for n in names), strict=True)
+            " ".join(part.strip().removesuffix("T00:00:00") for part in parts)
+            for parts in zip(*(columns.texts[n] for n in names), strict=True)
         ]
         return time_columns.seconds_of_texts(path, " ".join(names), texts, layout, report)
     if name in columns.moments:

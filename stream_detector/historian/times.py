@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -46,6 +47,23 @@ CLOCK = re.compile(r"(?:%[HMSfIp]|[:. ])+")
 EPOCH, MIDNIGHT = datetime(1970, 1, 1, tzinfo=UTC), datetime(1900, 1, 1, tzinfo=UTC)
 """A time of day without a date is on that day."""
 
+ZONES = {
+    "UTC": 0.0, "GMT": 0.0, "Z": 0.0, "WET": 0.0, "WEST": 1.0, "BST": 1.0, "CET": 1.0, "CEST": 2.0, "MEZ": 1.0,
+    "MESZ": 2.0, "EET": 2.0, "EEST": 3.0, "MSK": 3.0, "KST": 9.0, "JST": 9.0, "EST": -5.0, "EDT": -4.0, "CDT": -5.0,
+    "MST": -7.0, "MDT": -6.0, "PST": -8.0, "PDT": -7.0,
+}  # fmt: skip
+"""Hours east of UTC of names that mean one zone only."""
+
+MONTHS = {
+    "jän": "Jan", "ene": "Jan", "janv": "Jan", "gen": "Jan", "févr": "Feb", "fév": "Feb", "fev": "Feb", "mär": "Mar",
+    "mrz": "Mar", "mars": "Mar", "abr": "Apr", "avr": "Apr", "avril": "Apr", "mai": "May", "mag": "May", "juin": "Jun",
+    "giu": "Jun", "juil": "Jul", "lug": "Jul", "ago": "Aug", "août": "Aug", "set": "Sep", "sept": "Sep", "okt": "Oct",
+    "ott": "Oct", "out": "Oct", "dez": "Dec", "dic": "Dec", "déc": "Dec",
+}  # fmt: skip
+"""Short names of months in German, French, Spanish, Italian and Portuguese, as strptime knows them."""
+MONTH = re.compile(r"(?<=[-/. ])[^\W\d_]{3,5}\.?(?=[-/. ])")
+
+NUMBER_WITH_COMMA = re.compile(r"^\d+,\d+$")
 NUMBER = re.compile(r"^[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?$")
 
 Floats = NDArray[np.float64]
@@ -59,13 +77,30 @@ def seconds_of_texts(path: Path, column: str, texts: Sequence[str], layout: Layo
     """
     texts = [text.strip() for text in texts]
     _none_empty(path, column, texts)
+    if all(map(NUMBER_WITH_COMMA.match, texts)):
+        texts = [text.replace(",", ".") for text in texts]
     if layout.time_format not in (None, EXCEL):
         return _local(column, _of_format(path, column, texts, str(layout.time_format)), layout, report)
     if all(map(NUMBER.match, texts)):
         return seconds_of_numbers(path, column, np.array(texts, np.float64), layout, report)
+    offsets = _named_offsets(texts)
+    if offsets is not None:
+        texts = [text.rpartition(" ")[0] for text in texts]
+        layout = replace(layout, zone=None)
+        report.found_out.append(f"times in {column!r} name their zone")
     if ISO.match(texts[0]):
-        return _of_iso(path, column, texts, layout, report)
-    return _local(column, _guessed(path, column, texts, report), layout, report)
+        found = _of_iso(path, column, texts, layout, report)
+        return found if offsets is None else found - offsets
+    found = _guessed(path, column, texts, report)
+    return _local(column, found, layout, report) if offsets is None else found - offsets
+
+
+def _named_offsets(texts: Sequence[str]) -> Floats | None:
+    """(N,) seconds east of UTC, where every time ends in the usual name of a zone."""
+    names = [text.rpartition(" ")[2].upper() for text in texts]
+    if not all(name in ZONES for name in set(names)):
+        return None
+    return np.array([ZONES[name] for name in names]) * 3600.0
 
 
 def seconds_of_numbers(path: Path, column: str, numbers: Floats, layout: Layout, report: ReadReport) -> Floats:
@@ -126,8 +161,9 @@ def _of_iso(path: Path, column: str, texts: list[str], layout: Layout, report: R
             moment = datetime.fromisoformat(text)
         except ValueError:
             raise DataError(
-                f"{path}: {text!r} in column {column!r}, data row {row + 1}, is no time, though {texts[0]!r} in the "
-                "first row is; mend the row"
+                f"{path}: {text!r} in column {column!r}, data row {row + 1}, is no time"
+                + (f", though {texts[0]!r} in the first row is; mend the row" if row else "; name the format with ")
+                + ("" if row else "--time-format, e.g. '%Y-%m-%d %H:%M'")
             ) from None
         naive[row] = moment.tzinfo is None
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
@@ -187,6 +223,8 @@ class _Moments(dict[str, float]):
 
 def _guessed(path: Path, column: str, texts: list[str], report: ReadReport) -> Floats:
     """The only usual format that fits every row; of several the one that keeps the rows in order."""
+    if MONTH.search(texts[0]):
+        texts = [MONTH.sub(lambda found: MONTHS.get(found[0].lower().rstrip("."), found[0]), text) for text in texts]
     sample = texts[:: max(1, len(texts) // 200)]
     fit = {form: len(sample) - len(_parsed(sample, form)[1]) for form in (d + c for d in DATES for c in CLOCKS)}
     best = max(fit.values())
@@ -226,6 +264,8 @@ def _local(column: str, seconds: Floats, layout: Layout, report: ReadReport) -> 
         raise DataError(
             f"zone = {layout.zone!r} is no zone that is known here, such as Europe/Berlin: {error}"
         ) from error
+    if len(seconds) > 1 and (np.diff(seconds) <= 0).all():  # the newest row stands first
+        return _local(column, seconds[::-1], layout, report)[::-1]
     found, doubled, absent, previous = np.empty(len(seconds)), 0, 0, -np.inf
     for row, local in enumerate(seconds.tolist()):
         moment = datetime.fromtimestamp(local, UTC).replace(tzinfo=zone)

@@ -47,6 +47,13 @@ FILES = {
     "times without a zone that are not UTC": "time,a\n2026-05-01T02:00:00,1.5\n2026-05-01T02:01:00,2.5\n",
     "lines above the header": "Logger 7\nsite,3\ntime,a\n2026-05-01T00:00:00Z,1.5\n2026-05-01T00:01:00Z,2.5\n",
     "a row of units under the header": "time,a\n,bar\n2026-05-01T00:00:00Z,1.5\n2026-05-01T00:01:00Z,2.5\n",
+    "a column of qualities beside each sensor's": (
+        "time,a,a_Q\n2026-05-01T00:00:00Z,1.5,192\n2026-05-01T00:01:00Z,2.5,192\n2026-05-01T00:02:00Z,9,0\n"
+    ),
+    "thousands set apart, beside decimals": (
+        "time;a;b\n2026-05-01T00:00:00Z;1.5;1,234.5\n2026-05-01T00:01:00Z;2.5;2,000.5\n"
+    ),
+    "the newest row first": ("time,a\n2026-05-01T00:02:00Z,3.5\n2026-05-01T00:01:00Z,2.5\n2026-05-01T00:00:00Z,1.5\n"),
     "words in place of values": (
         "time,a\n2026-05-01T00:00:00Z,1.5\n2026-05-01T00:01:00Z,2.5\n2026-05-01T00:02:00Z,Bad\n"
         "2026-05-01T00:03:00Z,Kaputt\n"

@@ -277,9 +277,46 @@ def test_a_first_column_without_a_name_is_the_time(tmp_path: Path) -> None:
     assert "the first column has no name" in " ".join(history.report.lines())
 
 
-def test_a_name_that_stands_twice_in_the_header_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="names stand twice in the header, the first is 'a'"):
-        read(tmp_path, "time,a,a\n2026-05-01,1,2\n")
+def test_names_that_stand_twice_in_the_header_are_told_apart(tmp_path: Path) -> None:
+    history = read(tmp_path, "time,a,a,b,a\n2026-05-01,1,2,3,4\n")
+    assert history.sensors == ("a", "a (2)", "b", "a (3)")
+    assert history.values.tolist() == [[1, 2, 3, 4]]
+    assert "2 columns have the name of another one; a number tells them apart: 'a (2)'" in history.report.lines()
+
+
+def test_a_comma_before_three_digits_stays_a_question(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a decimal comma"):
+        read(tmp_path, "time;a\n2026-05-01;1,510\n2026-05-02;2,512\n")
+
+
+def test_values_of_bad_quality_are_missing_and_told(tmp_path: Path) -> None:
+    text = "time,flow,flow_Q\n2026-05-01,1,192\n2026-05-02,2,0\n2026-05-03,3,192\n"
+    history = read(tmp_path, text, Layout(quality_suffix="_Q"))
+    assert history.sensors == ("flow",)
+    np.testing.assert_array_equal(history.values[:, 0], [1, np.nan, 3])
+    assert "1 values of 1 sensors are not of good quality (columns ..._Q), taken as missing" in history.report.lines()
+
+
+def test_text_of_a_tag_in_the_long_form_is_told_with_its_tag(tmp_path: Path) -> None:
+    text = "time,tag,value\n2026-05-01,flow,1\n2026-05-01,mode,auto\n2026-05-02,flow,2\n"
+    with pytest.raises(TextCellError, match="'auto' in data row 2 is the value of 'mode' and not a number") as told:
+        read(tmp_path, text, Layout(form="long"))
+    assert (told.value.column, told.value.row) == ("mode", 1)
+    assert read(tmp_path, text, Layout(form="long", ignore=("mode",))).sensors == ("flow",)
+
+
+def test_words_in_the_long_form_are_counted_by_tag_and_values_of_bad_quality_by_their_word(tmp_path: Path) -> None:
+    text = "time,tag,value,quality\n2026-05-01,flow,No Data,Bad\n2026-05-01,p,2,Good\n2026-05-02,flow,2,Bad\n"
+    report = read(tmp_path, text, Layout(form="long", quality_column="quality")).report
+    assert report.missing_words == {"flow": {"No Data": 1}}
+    assert "2 values are of no good quality, taken as missing: 'Bad' 2" in report.lines()
+
+
+def test_a_file_with_its_newest_row_first_is_turned_round(tmp_path: Path) -> None:
+    hours = ["03:00", "02:30", "02:00", "01:30"]
+    history = read(tmp_path, "time,a\n" + "".join(f"2025-10-26 {hour},{row}\n" for row, hour in enumerate(hours)))
+    assert history.values[:, 0].tolist() == [3, 2, 1, 0]
+    assert "the newest row stood first; the rows were turned round" in history.report.lines()
 
 
 def test_a_cell_that_is_no_number_is_told_with_its_column_row_and_text(tmp_path: Path) -> None:

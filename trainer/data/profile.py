@@ -3,26 +3,66 @@
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.errors import DataError
+from stream_detector.extras import need
 from stream_detector.historian import History, Layout, files_of, read_histories
 from stream_detector.historian.assets import ASSET_NAMES
 from stream_detector.historian.columns import TextCellError
 from stream_detector.historian.delimited import HEAD_LINES, separator_of
 from stream_detector.historian.encoding import read_text
+from stream_detector.historian.excel_files import sheet_rows
 from stream_detector.historian.layout import LABEL_NAMES, MISSING_WORDS
+from stream_detector.historian.numbers import GROUPED
+from stream_detector.historian.reader import EXCEL, PARQUET
+from stream_detector.historian.report import ReadReport
+from stream_detector.historian.times import EXCEL_YEARS
 
 MOST_TEXT_COLUMNS = 200
 
-TAGS = ("tag", "tagname", "tag_name", "sensor", "point", "signal", "variable", "metric", "name")
-VALUES = ("value", "val", "reading")
-QUALITIES = ("quality", "status", "q", "quality_code")
+TAGS = (
+    "tag", "tagname", "tag_name", "tagid", "tag_id", "varname", "pointname", "point_name", "itemname", "sensor",
+    "sensor_id", "point", "signal", "variable", "metric", "name",
+)  # fmt: skip
+MEANS_TAG = TAGS[:9]
+"""These mean nothing else, however many columns there are beside them."""
+VALUES = ("value", "val", "reading", "varvalue", "floatvalue", "pointvalue", "itemvalue", "tagvalue", "numericvalue")
+QUALITIES = (
+    "quality",
+    "status",
+    "q",
+    "quality_code",
+    "opcquality",
+    "validity",
+    "dataintegrity",
+    "qualitydetail",
+    "good",
+)
+USUAL_QUALITIES = (
+    "_q",
+    "_quality",
+    "_qual",
+    "_qc",
+    "_status",
+    "_st",
+    ".q",
+    ".quality",
+    ".status",
+    " quality",
+    " status",
+)
+"""Behind a sensor's name they make the name of the column of its qualities, in lower case."""
+FEW_QUALITIES = 20
+MOST_LABELS = 50
+TIME_WORDS = ("time", "date", "stamp", "zeit", "datum", "fecha", "hora", "heure", "temps", "ts")
 USUAL_LABELS = (*LABEL_NAMES, "class", "fault", "attack", "outlier", "failure", "target", "changepoint")
 WELL_LOG_CODE = -999.25
 LEAST_MIXED = 0.001
@@ -32,10 +72,13 @@ LEAST_CODES, LEAST_VALUES = 3, 10
 """Cells that hold a suspected code, and different values beside it: below them there is nothing to judge by."""
 SMALLEST_TIME = 1e6
 """Below it a number in a column without a name is that of a row."""
-TEXT_PARQUET = (".parquet", ".pq", ".xlsx", ".xlsm")
 
 NAMED_IN_FILE = re.compile(r"[A-Za-z]+-?\d+")
 """What a machine is mostly called in a file's name: letters and a number."""
+
+LIKE_A_LABEL = re.compile(
+    r"(?<![a-z])(?:labels?|fail(?:ed|ure)?|fault(?:y)?|anomal(?:y|ous)|attack|outlier|defect)(?![a-z])"
+)
 
 NUMBER = re.compile(r"^[-+]?(?:\d+(?:[.,]\d*)*|[.,]\d+)(?:[eE][-+]?\d+)?$")
 WITH_UNIT = re.compile(r"^[-+]?\d+(?:[.,]\d+)*\s*(?:°|%|[A-Za-zµ])[^\d,;]*$")
@@ -119,8 +162,13 @@ def profile(*paths: Path) -> Profile:
 def sniff(path: Path) -> Layout:
     """Form, header, separator, units and time columns, from the first lines."""
     anything = Layout(find_label=False)
-    if path.suffix.lower() in TEXT_PARQUET:
-        return anything
+    suffix = path.suffix.lower()
+    if suffix in EXCEL:
+        _, cells = sheet_rows(path, None, ReadReport())
+        found = [_trimmed(row) for row in islice(cells, HEAD_LINES)]
+        return _of_rows(anything, found, False) if any(found) else anything
+    if suffix in PARQUET:
+        return _of_parquet(path, anything)
     text = read_text(path, None)
     layout = replace(anything, encoding=text.encoding if text.guessed else None)
     lines = text.content.splitlines()[:HEAD_LINES]
@@ -129,28 +177,37 @@ def sniff(path: Path) -> Layout:
     marked = lines[0].strip().strip('"').lower().startswith("sep=")
     separator = separator_of(lines[1:] if marked else lines)
     rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
+    return _of_rows(replace(layout, separator=separator), rows, marked)
+
+
+def _of_rows(layout: Layout, rows: list[list[str]], marked: bool) -> Layout:
+    """The layout that the first rows show; `marked`: their separator stands in a line above."""
     header = _header(rows)
     if header is None:
         first = "c1" if DATE.match(rows[0][0].strip()) else ""
-        return replace(layout, separator=separator, header=False, time_column=first)
+        return replace(layout, header=False, time_column=first)
     names = [name.strip() for name in rows[header]]
     body = [row for row in rows[header + 1 :] if len(row) >= len(names)]
     unit_rows = 0
     while unit_rows < min(3, len(body) - 1) and not any(_is_data(cell) for cell in body[unit_rows]):
         unit_rows += 1
-    layout = replace(layout, skip_rows=0 if marked else header, unit_rows=unit_rows, separator=separator)
+    layout = replace(layout, skip_rows=0 if marked else header, unit_rows=unit_rows)
     body = body[unit_rows:]
     lower = [name.lower() for name in names]
     tag, value = _first(lower, TAGS), _first(lower, VALUES)
-    if tag is not None and value is not None and len(names) <= 6:
+    if tag is not None and value is not None and (len(names) <= 6 or lower[tag] in MEANS_TAG):
         quality = _first(lower, QUALITIES)
         time = _time_column(names, body, skip={tag, value})
         return replace(
             layout, form="long", tag_column=names[tag], value_column=names[value], time_column=time,
             quality_column=None if quality is None else names[quality], asset_column=_asset_column(names, body),
+            good_quality=layout.good_quality if quality is None else _good_quality(row[quality] for row in body),
         )  # fmt: skip
     time_column = _time_column(names, body)
     layout = replace(layout, asset_column=_asset_column(names, body))
+    layout = _with_qualities(layout, names, body)
+    if isinstance(time_column, str) and body and _is_excel_day(body[0][max(0, _place(names, time_column))]):
+        layout = replace(layout, time_format="excel")
     if marked or any(WITH_UNIT.match(cell.strip()) for row in body[:50] for cell in row[1:]):
         return replace(layout, form="grafana", time_column=time_column or names[0], skip_rows=0, separator=None)
     return replace(layout, time_column=time_column if time_column is not None else "")
@@ -162,10 +219,16 @@ def _header(rows: list[list[str]]) -> int | None:
     usual = max(set(widths), key=widths.count)
     for number, row in enumerate(rows):
         if abs(len(row) - usual) <= 1 and len(row) > 1:
+            if len(row) != usual and any(map(_are_names, (each for each in rows[number + 1 :] if len(each) == usual))):
+                continue  # a title that happens to hold a separator
             cells = [cell.strip() for cell in row if cell.strip()]
             data = sum(_is_data(cell) for cell in cells)
             return None if number == 0 and data > len(cells) / 2 else number
     return 0
+
+
+def _are_names(row: list[str]) -> bool:
+    return all(cell.strip() and not _is_data(cell) for cell in row)
 
 
 def _time_column(names: list[str], body: list[list[str]], skip: set[int] = frozenset()) -> str | tuple[str, ...] | None:  # type: ignore[assignment]
@@ -184,20 +247,20 @@ def _time_column(names: list[str], body: list[list[str]], skip: set[int] = froze
         return None
     number = (dated or numbered)[0]
     following = number + 1
-    if following < len(names) and DAY.match(cells[number]) and CLOCK.match(cells[following]):
+    if following < len(names) and DAY.match(cells[number].removesuffix("T00:00:00")) and CLOCK.match(cells[following]):
         return (names[number], names[following])
     return names[number] or "column 1"
 
 
 def _is_usual(name: str) -> bool:
     lower = name.lower()
-    return lower in ("", "index") or "time" in lower or "date" in lower
+    return lower in ("", "index", "ts", "dt", "epoch") or any(word in lower for word in TIME_WORDS[:-1])
 
 
 def _may_be_time(name: str, cell: str) -> bool:
     """Whether a number is one; where the name does not speak for it, it must not be the number of a row."""
     if "," in cell:
-        return False
+        return _is_excel_day(cell)
     return name.lower() not in ("", "index") or float(cell) >= SMALLEST_TIME
 
 
@@ -211,6 +274,69 @@ def _asset_column(names: list[str], body: list[list[str]]) -> str | None:
 
 def _may_name(cell: str) -> bool:
     return cell.isdigit() or not _is_data(cell)
+
+
+def _good_quality(cells: Iterable[str]) -> tuple[str, ...]:
+    """The usual words for a good value; where none of them is there, the most frequent of those that are."""
+    counts = Counter(cell.strip().lower() for cell in cells)
+    usual = Layout().good_quality
+    if not counts or counts.keys() & set(usual):
+        return usual
+    return (counts.most_common(1)[0][0],)
+
+
+def _with_qualities(layout: Layout, names: list[str], body: list[list[str]]) -> Layout:
+    """The layout for columns of qualities beside those of the values, where there are any."""
+    lower = [name.lower() for name in names]
+    for suffix in USUAL_QUALITIES:
+        places = [
+            place
+            for place, name in enumerate(lower)
+            if name.endswith(suffix) and name.removesuffix(suffix).rstrip() in lower
+            and len({row[place] for row in body}) <= FEW_QUALITIES
+        ]  # fmt: skip
+        if places:
+            written = names[places[0]][-len(suffix) :]
+            good = _good_quality(row[place] for place in places for row in body)
+            return replace(layout, quality_suffix=written, good_quality=good)
+    return layout
+
+
+def _is_excel_day(cell: str) -> bool:
+    text = cell.strip().replace(",", ".")
+    return bool(re.match(r"^\d{5}\.\d+$", text)) and EXCEL_YEARS[0] <= float(text) < EXCEL_YEARS[1]
+
+
+def _place(names: list[str], name: str) -> int:
+    return names.index(name) if name in names else 0
+
+
+def _trimmed(row: list[str]) -> list[str]:
+    while row and not row[-1]:
+        row.pop()
+    return row
+
+
+def _of_parquet(path: Path, layout: Layout) -> Layout:
+    """Wide, or long where the columns' names say so."""
+    need(f"reading {path}", "pyarrow")
+    import pyarrow.parquet as parquet
+
+    try:
+        names = parquet.read_schema(path).names
+    except (OSError, ValueError):
+        return layout  # the reader says what is wrong
+    lower = [name.lower() for name in names]
+    tag, value, quality = (_first(lower, usual) for usual in (TAGS, VALUES, QUALITIES))
+    asset = _first(lower, ASSET_NAMES)
+    layout = replace(layout, asset_column=None if asset is None else names[asset])
+    if tag is None or value is None or (len(names) > 6 and lower[tag] not in MEANS_TAG):
+        return layout
+    return replace(
+        layout, form="long", tag_column=names[tag], value_column=names[value],
+        quality_column=None if quality is None else names[quality],
+        time_column=next((name for name in names if _is_usual(name) and name.lower() not in ("", "index")), None),
+    )  # fmt: skip
 
 
 def _first(names: list[str], wanted: tuple[str, ...]) -> int | None:
@@ -230,9 +356,12 @@ def _read_without_texts(paths: Sequence[Path], layout: Layout, left_out: dict[st
         try:
             return read_histories(paths, replace(layout, ignore=tuple(left_out)))
         except TextCellError as error:
-            if error.column in left_out or len(left_out) >= MOST_TEXT_COLUMNS or layout.form == "long":
+            if error.column in left_out or len(left_out) >= MOST_TEXT_COLUMNS:
                 raise
-            left_out[error.column] = f"holds text, such as {error.text!r} in data row {error.row + 1}"
+            kind = "times" if DATE.match(error.text.strip()) else "text"
+            if GROUPED.match(error.text.strip()):
+                kind = "thousands or decimals (say which mark is what: decimal, thousands)"
+            left_out[error.column] = f"holds {kind}, such as {error.text!r} in data row {error.row + 1}"
 
 
 def _is_mixed(history: History) -> bool:
@@ -253,10 +382,13 @@ def _with_assets(
     paths: Sequence[Path], layout: Layout, left_out: dict[str, str], history: History
 ) -> tuple[Layout, History]:
     """The layout whose asset column brings the rows into order, and what it reads; as they were where there is none."""
+    # Any number that repeats can bring rows into order by chance; a name must speak for it.
     whole = [
         name
         for place, name in enumerate(history.sensors)
-        if len(values := np.unique(history.values[:, place])) <= MOST_ASSETS and (values == np.floor(values)).all()
+        if name.lower() in ASSET_NAMES
+        and len(values := np.unique(history.values[:, place])) <= MOST_ASSETS
+        and (values == np.floor(values)).all()
     ]
     if _assets_in_names(paths):
         tried = replace(layout, asset_pattern=NAMED_IN_FILE.pattern)
@@ -308,8 +440,11 @@ def _judge_sensors(found: Profile) -> None:
 
 
 def _like_a_label(name: str, known: NDArray[np.float64]) -> bool:
-    """A usual name and few values."""
-    return name.lower() in USUAL_LABELS and len(np.unique(known)) <= 20
+    """A usual name and few values, or two values and a word that is mostly one for a label."""
+    values = len(np.unique(known))
+    return (name.lower() in USUAL_LABELS and values <= MOST_LABELS) or (
+        values <= 2 and bool(LIKE_A_LABEL.search(name.lower()))
+    )
 
 
 def _judge_times(found: Profile) -> None:
@@ -320,6 +455,17 @@ def _judge_times(found: Profile) -> None:
     if found.asset_candidate:
         found.questions.append(
             f"does {found.asset_candidate!r} name the machine? The rows are in order without it (asset_column)"
+        )
+    unclear = [name for name, why in found.left_out.items() if why.startswith("holds thousands or")]
+    if unclear:
+        found.questions.append(
+            f"numbers of {', '.join(map(repr, unclear[:3]))} may be thousands or decimals: say decimal and thousands"
+        )
+    times = [name for name, why in found.left_out.items() if why.startswith("holds times")]
+    if times:
+        found.questions.append(
+            f"{', '.join(map(repr, times[:3]))} holds times too: is it when the sensors beside it were read? All "
+            f"values are taken to be of the time in {found.layout.time_column!r}"
         )
     if found.in_names:
         found.questions.append(f"do the files' names tell the machine? asset_pattern = '{NAMED_IN_FILE.pattern}'")
@@ -333,6 +479,11 @@ def _judge_times(found: Profile) -> None:
             f"{report.equal_times:,} of {len(found.history):,} rows have the time of an earlier row: several machines "
             "in one file (name the column that tells them apart as asset_column), or a time column that has lost its "
             "clock?"
+        )
+    elif report.equal_times:
+        found.questions.append(
+            f"{report.equal_times:,} rows have the time of an earlier row, and one of them counts: "
+            "which clock, or which machine, do they have?"
         )
     if not found.sensors:
         found.questions.append("no column is a sensor that moves")

@@ -7,6 +7,11 @@ from stream_detector.historian import Layout
 from trainer.data.profile import NAMED_IN_FILE, Profile
 
 FEW = 12
+WRITTEN = (
+    "form", "time_format", "separator", "header", "skip_rows", "unit_rows", "encoding", "tag_column", "value_column",
+    "quality_column", "quality_suffix", "good_quality", "asset_column", "asset_pattern",
+)  # fmt: skip
+"""Settings of a layout that are written where they are not the default."""
 DEFAULT = Layout(find_label=False)
 
 
@@ -28,8 +33,7 @@ def _data(found: Profile) -> list[str]:
         lines.append('time_column = ""')
     elif layout.time_column:
         lines.append(f"time_column = {_toml(layout.time_column)}")
-    for name in ("form", "separator", "header", "skip_rows", "unit_rows", "encoding", "tag_column", "value_column",
-                 "quality_column", "asset_column", "asset_pattern"):  # fmt: skip
+    for name in WRITTEN:
         value = getattr(layout, name)
         if value != getattr(DEFAULT, name) and not (name == "separator" and value in (",", ";", "\t")):
             lines.append(f"{name} = {_toml(value)}")
