@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,10 +16,11 @@ import typer
 from stream_detector.errors import UsageError
 from stream_detector.logs import start_logging
 from stream_detector.settings import Settings
-from stream_detector.streaming.worker.start_clock import StartClock, process_age_seconds
+from stream_detector.streaming.worker.start_clock import BEGAN_AGAIN, StartClock, process_age_seconds
 
 if TYPE_CHECKING:
     from stream_detector.bundle.bundle import Bundle
+    from stream_detector.streaming.worker.bundle_watch import BundleWatch
     from stream_detector.streaming.worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -74,7 +76,18 @@ def command(
     from stream_detector.streaming.worker.composition import build_worker
 
     clock.passed("modules")
-    sys.exit(run_until_signalled(build_worker(settings, bundle_in_use, clock), settings))
+    watch = watch_of(settings, settings.bundle, bundle_in_use.manifest.bundle_id)
+    sys.exit(run_until_signalled(build_worker(settings, bundle_in_use, clock, bundle_watch=watch), settings))
+
+
+def watch_of(settings: Settings, path: Path, in_use: str) -> "BundleWatch | None":
+    """Watches what the path stands for, where it is an alias of a registry."""
+    from stream_detector.streaming.worker.bundle_watch import BundleWatch, is_alias
+
+    if not is_alias(path):
+        return None
+    log.info("%s stands for bundle %s; when it stands for another one, the worker changes over", path, in_use)
+    return BundleWatch(path, in_use, lambda: load_signed_bundle(settings, path), time.monotonic)
 
 
 def load_signed_bundle(settings: Settings, folder: Path) -> "Bundle":
@@ -98,10 +111,16 @@ def load_signed_bundle(settings: Settings, folder: Path) -> "Bundle":
 
 
 def run_until_signalled(worker: "Worker", settings: Settings) -> int:
-    """Run the worker to its end. SIGTERM and SIGINT end it in order, or by force within 15 s whatever hangs."""
+    """Run the worker to its end. SIGTERM and SIGINT end it in order, or by force within 15 s whatever hangs.
+
+    Where another bundle is to decide, the process begins again in its own place: its id and its supervisor stay.
+    """
     import asyncio
 
+    told_to_end = threading.Event()
+
     def end(number: int, _: object) -> None:
+        told_to_end.set()
         log.info("told to end by %s", signal.Signals(number).name)
         force_exit_after(min(settings.shutdown_seconds + 3, MOST_SECONDS_TO_END), lambda: worker.exit_code)
         worker.stop()
@@ -116,6 +135,9 @@ def run_until_signalled(worker: "Worker", settings: Settings) -> int:
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
+    if worker.begins_again and not told_to_end.is_set():
+        os.environ[BEGAN_AGAIN] = repr(time.clock_gettime(time.CLOCK_BOOTTIME))
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - what runs already
     os._exit(result)
 
 

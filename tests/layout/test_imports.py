@@ -53,7 +53,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     ),
     "stream_detector.streaming.worker": (
         {"ports"},
-        {"transport"},
+        {"bundle_watch", "transport"},
         {"offsets"},
         {"dead_letter_rate", "health", "lifecycle", "pipeline", "start_clock", "unknown_watch"},
         {"housekeeping"},

@@ -27,6 +27,7 @@ from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.topics import topics
 from stream_detector.streaming.topics.checks import TopicNeeds
 from stream_detector.streaming.topics.watch import AdminTopicCounts, TopicWatch
+from stream_detector.streaming.worker.bundle_watch import BundleWatch
 from stream_detector.streaming.worker.health.broker_probe import BrokerProbe
 from stream_detector.streaming.worker.health.metrics_server import MetricsServer
 from stream_detector.streaming.worker.health.worker_metrics import MetricsRecorder
@@ -55,6 +56,7 @@ def build_worker(
     clock: Clock = time.monotonic,
     watch_seconds: float = WATCH_SECONDS,
     why_unreachable: Callable[[Settings], Awaitable[Unreachable | None]] = why_unreachable,
+    bundle_watch: BundleWatch | None = None,
 ) -> Worker:
     """A worker that is ready to run; every adapter can be another one.
 
@@ -67,6 +69,7 @@ def build_worker(
         clock: monotonic, in seconds.
         watch_seconds: between two looks of the watchdog.
         why_unreachable: finds out why the brokers cannot be reached.
+        bundle_watch: notices that another bundle is to decide.
 
     Raises:
         UsageError: a file that the settings name cannot be read.
@@ -90,7 +93,13 @@ def build_worker(
     real = ensure_topics is None
     make_topics = ensure_topics or partial(topics.ensure_topics, needs=needs)
     planner = Planner(
-        settings, log, scored_by, rewind_seconds(manifest), clock, extend_topics=partial(make_topics, settings)
+        settings,
+        log,
+        scored_by,
+        rewind_seconds(manifest),
+        clock,
+        extend_topics=partial(make_topics, settings),
+        require_current=None if bundle_watch is None else bundle_watch.require_current,
     )
     pipeline = Pipeline(
         settings,
@@ -137,6 +146,7 @@ def build_worker(
         Housekeeping(settings, pipeline, TopicWatch(settings, AdminTopicCounts(settings), make_topics), log, clock)
         if real
         else None,
+        bundle_watch,
     )
 
 

@@ -4,6 +4,9 @@ import os
 import time
 from pathlib import Path
 
+BEGAN_AGAIN = "_STREAM_DETECTOR_BEGAN_AGAIN"
+"""Environment variable: when (seconds since boot) the process replaced itself by a new start."""
+
 
 class StartClock:
     """Stages are marked with `passed`, in the order in which they end.
@@ -25,8 +28,10 @@ class StartClock:
 
 
 def process_age_seconds() -> float:
-    """How old this process is (Linux, to 10 ms); 0.0 where the system does not say."""
+    """How old this process is (Linux, to 10 ms), or since when it began again; 0.0 where the system does not say."""
     try:
+        if BEGAN_AGAIN in os.environ:
+            return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - float(os.environ[BEGAN_AGAIN]))
         # The name of the program, in brackets, may hold blanks.
         fields = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK"))

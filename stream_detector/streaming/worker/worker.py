@@ -13,6 +13,7 @@ from stream_detector.engine.outcome import AssetStatus
 from stream_detector.errors import BrokerError, StalledError, StreamDetectorError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.diagnosis import Unreachable, why_unreachable
+from stream_detector.streaming.worker.bundle_watch import BundleMovedError, BundleWatch
 from stream_detector.streaming.worker.health.broker_probe import PROBE_SECONDS, BrokerProbe
 from stream_detector.streaming.worker.health.metrics_server import MetricsServer
 from stream_detector.streaming.worker.health.watchdog import Observation, Watchdog
@@ -77,6 +78,7 @@ class Worker:
         watch_seconds: between two looks of the watchdog.
         why_unreachable: finds out why the brokers cannot be reached.
         housekeeping: looks after the topics and what lies in them, where that is the worker's business.
+        bundle_watch: notices that another bundle is to decide, where the worker's was named by an alias.
     """
 
     def __init__(
@@ -98,7 +100,10 @@ class Worker:
         watch_seconds: float = WATCH_SECONDS,
         why_unreachable: Callable[[Settings], Awaitable[Unreachable | None]] = why_unreachable,
         housekeeping: Housekeeping | None = None,
+        bundle_watch: BundleWatch | None = None,
     ) -> None:
+        self._bundle_watch = bundle_watch
+        self._begin_again = False
         self._housekeeping = housekeeping
         self.settings = settings
         self.lifecycle = lifecycle
@@ -123,6 +128,11 @@ class Worker:
     def exit_code(self) -> int:
         """What the process ends with as things stand."""
         return self.lifecycle.exit_code
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether it ended so that the process begins again with another bundle."""
+        return self._begin_again or isinstance(self.lifecycle.error, BundleMovedError)
 
     def stop(self) -> None:
         """Ask for an orderly end; safe to call from a signal handler or another thread."""
@@ -253,6 +263,10 @@ class Worker:
             try:
                 seen = await self._probe.look(stream.observe(), self.pipeline)
                 verdict = self._watchdog.look(seen, self._clock())
+                if self._bundle_watch is not None and await self._bundle_watch.moved():
+                    self._begin_again = True
+                    self.lifecycle.stop()
+                    return
                 if seen.broker_answers and self._housekeeping is not None:
                     await self._housekeeping.look()
                 self._report(seen)
@@ -276,6 +290,8 @@ class Worker:
         before, reason = self.lifecycle.not_ready, self._watchdog.reason
         if self._housekeeping is not None and seen.broker_answers:
             reason = self._housekeeping.trouble or reason
+        if self._bundle_watch is not None:
+            reason = self._bundle_watch.trouble or reason
         if (reason is None) != (before is None or before.startswith(PASSING)):
             if reason is None:
                 log.info("all is well again")

@@ -75,6 +75,7 @@ class Planner:
         scored_by: what this worker decides with, and how its scores round.
         rewind_seconds: how far to read back where a commit does not say it (Kafka timestamps).
         clock, sleep: monotonic seconds, and how to let them pass.
+        require_current: raises where this worker is to take up no partition any more.
         extend_topics: gives the topic of state the partitions that it lacks, where that is allowed; tells all counts.
 
     Attributes:
@@ -90,11 +91,13 @@ class Planner:
         clock: Clock = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         extend_topics: Callable[[], Awaitable[Mapping[str, int]]] | None = None,
+        require_current: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._settings = settings
         self.state_partitions: int | None = None
         self._open_log = open_log
         self._extend_topics = extend_topics
+        self._require_current = require_current
         self._scored_by = scored_by
         self._rewind_seconds = rewind_seconds
         self._clock = clock
@@ -114,7 +117,10 @@ class Planner:
             KafkaError: the brokers cannot be reached.
             UsageError: the group runs under other limits.
             MixedProcessorsError: the group's scores so far round otherwise than this worker's.
+            StalledError: this worker is to begin again.
         """
+        if self._require_current is not None:
+            await self._require_current()
         partitions = await self._with_state(partitions)
         committed = {number: entry for number, entry in committed.items() if number in partitions}
         async with self._open_log() as reader:

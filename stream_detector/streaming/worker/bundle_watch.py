@@ -1,0 +1,84 @@
+"""Notices that the alias which a worker was started with stands for another bundle by now.
+
+The registry may be away, and the new bundle may be damaged: neither is a reason to stop watching the plant, so the
+worker goes on with what it has. Only a bundle that loads as at a start (hash, signature, probe) is changed over to.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from stream_detector.bundle.registry import Registry, is_registry
+from stream_detector.errors import StalledError, StreamDetectorError
+from stream_detector.streaming.worker.ports import Clock
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 30.0
+"""A bundle that could not be used is tried again after so long: it may still be on its way to this machine."""
+
+
+class BundleMovedError(StalledError):
+    """The alias stands for another bundle: this process begins again, and decides nothing more."""
+
+
+class BundleWatch:
+    """What an alias stands for, against what is in use.
+
+    Args:
+        alias: path REGISTRY/ALIAS.
+        in_use: id of the bundle that decides in this process.
+        check: loads what the alias stands for, as a start would; raises what a start would raise.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(self, alias: Path, in_use: str, check: Callable[[], object], clock: Clock) -> None:
+        self.trouble: str | None = None
+        """What is wrong with the bundle that is to take over, in words."""
+        self._alias = alias
+        self._in_use = in_use
+        self._check = check
+        self._clock = clock
+        self._refused: tuple[str, float] | None = None
+        self._said = ""
+
+    async def moved(self) -> bool:
+        """Whether another bundle, which this machine can use, is to decide."""
+        try:
+            wanted = await asyncio.to_thread(self._wanted)
+        except (StreamDetectorError, OSError) as error:
+            self._say(f"the registry cannot be read, bundle {self._in_use} goes on: {error}")
+            return False
+        if wanted == self._in_use:
+            self.trouble, self._refused = None, None
+            return False
+        if self._refused is not None and self._refused[0] == wanted and self._clock() < self._refused[1]:
+            return False
+        try:
+            await asyncio.to_thread(self._check)
+        except (StreamDetectorError, OSError) as error:
+            self._refused = (wanted, self._clock() + RETRY_SECONDS)
+            self.trouble = f"{self._alias} stands for bundle {wanted}, which cannot be used here: {error}"
+            self._say(f"{self.trouble}; bundle {self._in_use} goes on")
+            return False
+        log.warning("%s stands for bundle %s now: bundle %s ends here", self._alias, wanted, self._in_use)
+        return True
+
+    async def require_current(self) -> None:
+        """Before partitions are taken up: BundleMovedError where another bundle is to decide in them."""
+        if await self.moved():
+            raise BundleMovedError(f"{self._alias} stands for another bundle than {self._in_use} by now")
+
+    def _wanted(self) -> str:
+        return Registry(self._alias.parent).resolve(self._alias.name)
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            log.error("%s", text)
+
+
+def is_alias(path: Path) -> bool:
+    """Whether a bundle's path is REGISTRY/ALIAS, and so may stand for another bundle one day."""
+    return is_registry(path.parent) and not path.exists() and bool(Registry(path.parent).changes(path.name))
