@@ -160,6 +160,18 @@ def test_brokers_that_are_away_are_one_message(desk: Desk) -> None:
     assert len(desk.told("platform firing")) == 1
 
 
+@pytest.mark.parametrize("cause", ["AssetsRefused", "DeadLettersDropped"])
+def test_what_cannot_be_kept_is_told_without_the_dead_letters_that_follow_from_it(desk: Desk, cause: str) -> None:
+    job = {"job": "stream-detector"}
+    desk.post("the cause", alertname=f"StreamDetector{cause}", severity="critical", site="ulsan", **job)
+    wait_for(lambda: bool(desk.told("platform firing: the cause")), 5, "the cause was told")
+    for site in ("ulsan", "pohang"):
+        desk.post(f"letters {site}", alertname="StreamDetectorDeadLetters", severity="critical", site=site, **job)
+    wait_for(lambda: bool(desk.told("letters pohang")), 5, "another plant's are told")
+    time.sleep(1.0)
+    assert desk.told("letters ulsan") == []
+
+
 @pytest.mark.parametrize("quiet", [True, False])
 def test_in_quiet_hours_only_what_can_wait_waits(tmp_path: Path, quiet: bool) -> None:
     content = yaml.safe_load(CONFIGURATION.read_text())

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.drill.rules import seconds_of
 from tests.support import promql
 from tests.support.metric_names import series_names
 from tests.support.paths import DEPLOY
@@ -114,6 +115,14 @@ def test_alerts_reach_the_right_people(labels: list[str], receiver: str) -> None
 
 def routes(tree: dict[str, Any]) -> list[dict[str, Any]]:
     return [tree, *(inner for child in tree.get("routes", []) for inner in routes(child))]
+
+
+def test_the_sign_of_life_comes_at_every_look_at_its_group() -> None:
+    [alive] = [
+        route for route in routes(yaml.safe_load(ALERTMANAGER.read_text())["route"]) if route["receiver"] == "alive"
+    ]
+    # Equal intervals would let every other look come a moment too early: two minutes between two signs.
+    assert seconds_of(alive["repeat_interval"]) < seconds_of(alive["group_interval"]) == 60
 
 
 def test_quiet_hours_mute_only_what_can_wait() -> None:
