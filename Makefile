@@ -11,7 +11,7 @@ CHOOSE_TORCH = export UV_TORCH_BACKEND="$${UV_TORCH_BACKEND:-$$(echo torch | UV_
 	test "$$UV_TORCH_BACKEND" || unset UV_TORCH_BACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom screenshots dashboards manifests versions clean
+.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom screenshots dashboards manifests drill versions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -122,6 +122,9 @@ mutations: $(STAMP) ## break the product on purpose: does a fast test notice? MU
 
 stack: $(STAMP) ## run everything as real processes: from a simulated break to the text at a receiver, timed
 	$(BIN)/python -m tests.programs.stack $(STACK)
+
+drill: $(STAMP) ## break each thing that an alert names, and see who is told, how soon, and of what else (a quarter of an hour; DRILL='--write')
+	$(BIN)/python -m tests.drill $(DRILL)
 
 VERSIONS ?= 3.11 3.12 3.13 3.14
 # pyenv's commands run the one version that is chosen, unless it is told to offer them all.

@@ -11,9 +11,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 class Authority:
-    """Signs certificates for 127.0.0.1; everything it writes lies in `folder`."""
+    """Signs certificates for 127.0.0.1 that expire after `days`; everything it writes lies in `folder`."""
 
-    def __init__(self, folder: Path, name: str = "test authority") -> None:
+    def __init__(self, folder: Path, name: str = "test authority", days: float = 2) -> None:
+        self._days = days
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
@@ -47,7 +48,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=2))
+            .not_valid_after(now + timedelta(days=self._days))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -159,6 +159,7 @@ class Kafka:
         format_arguments: further arguments of the storage tool, e.g. `--add-scram SCRAM-SHA-512=[name=..,password=..]`.
         folder: where to keep data and logs; a temporary one by default, removed at the end.
         environment: further variables of every broker's process.
+        advertised: ports that clients of a further listener are sent to instead of its own, e.g. a proxy's; one broker.
     """
 
     def __init__(
@@ -169,7 +170,9 @@ class Kafka:
         format_arguments: Sequence[str] = (),
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        advertised: Mapping[str, int] | None = None,
     ) -> None:
+        self._advertised = dict(advertised or {})
         self._temporary = folder is None
         self.folder = Path(tempfile.mkdtemp(prefix="stream-detector-kafka-")) if folder is None else folder
         self._config = dict(config or {})
@@ -242,6 +245,7 @@ class Kafka:
         replicas = str(min(3, len(self.brokers)))
         listeners = {"PLAINTEXT": broker.port, **broker.listeners}
         addresses = ",".join(f"{name}://127.0.0.1:{port}" for name, port in listeners.items())
+        told = ",".join(f"{name}://127.0.0.1:{self._advertised.get(name, port)}" for name, port in listeners.items())
         protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **self._listeners}
         properties = {
             **DEFAULTS,
@@ -251,7 +255,7 @@ class Kafka:
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "listeners": f"{addresses},CONTROLLER://127.0.0.1:{broker.controller_port}",
-            "advertised.listeners": addresses,
+            "advertised.listeners": told,
             "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             "log.dirs": str(broker.folder / "data"),
             "offsets.topic.replication.factor": replicas,

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -104,13 +105,14 @@ class _Server:
 class Prometheus(_Server):
     """Runs a configuration file of ours; only addresses and the scrape interval are exchanged for those of the test.
 
-    `targets`: job name -> `host:port`; the jobs' own service discovery is replaced by these.
+    `targets`: job name -> `host:port`, or a JSON file of targets that may change meanwhile; the jobs' own service
+    discovery is replaced by these.
     """
 
     def __init__(
         self,
         configuration: Path,
-        targets: dict[str, str] | None = None,
+        targets: Mapping[str, str | Path] | None = None,
         alertmanager: str | None = None,
         interval_seconds: float = 1.0,
     ) -> None:
@@ -121,9 +123,7 @@ class Prometheus(_Server):
             "evaluation_interval": f"{round(1000 * interval_seconds)}ms",
         }
         content["rule_files"] = [str(configuration.parent / pattern) for pattern in content.get("rule_files", [])]
-        content["scrape_configs"] = [
-            {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in (targets or {}).items()
-        ]
+        content["scrape_configs"] = [{"job_name": job, **_found(target)} for job, target in (targets or {}).items()]
         content["alerting"] = {
             "alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}] if alertmanager else []
         }
@@ -149,6 +149,12 @@ class Prometheus(_Server):
             return [{"metric": {}, "value": answer["data"]["result"]}]
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
+
+
+def _found(target: str | Path) -> dict[str, Any]:
+    if isinstance(target, Path):
+        return {"file_sd_configs": [{"files": [str(target)]}]}
+    return {"static_configs": [{"targets": [target]}]}
 
 
 class Alertmanager(_Server):

@@ -23,12 +23,16 @@ HEAD_INTERCEPT = -2.0
 
 
 def small_bundle(
-    folder: Path, threshold: float = 2.75, sensors: tuple[str, ...] = SENSORS, kind: str = "mahalanobis"
+    folder: Path,
+    threshold: float = 2.75,
+    sensors: tuple[str, ...] = SENSORS,
+    kind: str = "mahalanobis",
+    **changes: Any,
 ) -> Path:
     """A bundle on a 10 s grid; its score is the distance from zero, so that noise raises alarms often.
 
     With another `kind` of model it has learnt noise, and half of the windows of noise are above its threshold. The kind
-    `CALIBRATED` has a probability head with random weights beside the score.
+    `CALIBRATED` has a probability head with random weights beside the score. `changes` replace parts of the manifest.
     """
     from stream_detector.bundle.bundle import write_bundle
     from stream_detector.bundle.manifest import ThresholdRecord
@@ -50,6 +54,7 @@ def small_bundle(
         model=config,
         episode=EpisodeConfig(hold_steps=2, max_steps=10),
         threshold=ThresholdRecord(value=threshold, policy="fixed", how="chosen so that noise raises alarms often"),
+        **changes,
     )
     scaler = Scaler(np.zeros(len(sensors)), np.ones(len(sensors)))
     probes = np.random.default_rng(0).normal(size=(4, 4, len(sensors)))

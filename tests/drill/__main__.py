@@ -1,0 +1,93 @@
+"""`make drill`: breaks each thing that an alert names, and looks who is told, how soon, and of what else.
+
+Five plants with real brokers, detectors and forwarders share one Prometheus and one Alertmanager with the shipped
+files. Rules that wait for more than a minute wait a tenth of that here, and at least a minute; nothing else about them
+is different, but for one threshold (`rules.REBUILD`). Quiet hours are off.
+"""
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.drill.faults import PLANTS, together
+from tests.drill.judge import Judgement
+from tests.drill.rules import alerts, waits
+from tests.drill.stand import Stand
+from tests.support.kafka import why_no_kafka
+from tests.support.monitoring import why_no_monitoring
+from tests.support.paths import DOCS
+
+PAGE = DOCS / "studies" / "drill.md"
+BEGIN, END = "<!-- table of `make drill` -->", "<!-- end of the table -->"
+ALIVE = "StreamDetectorAlive"
+WELL_SECONDS = 30.0
+LONGEST_GAP_SECONDS = 90.0
+"""The sign of life comes once a minute."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help=f"enter the table into {PAGE.name}")
+    parser.add_argument("--only", action="append", choices=list(PLANTS), help="break only what belongs to this plant")
+    parser.add_argument("--keep", type=Path, help="keep logs there")
+    options = parser.parse_args()
+    for reason in (why_no_kafka(), why_no_monitoring()):
+        if reason is not None:
+            sys.exit(f"the drill cannot run here: {reason}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = Path(tempfile.mkdtemp(prefix="drill-"))
+    try:
+        return drill(folder, options.only or list(PLANTS), write=options.write)
+    finally:
+        if options.keep is not None:
+            shutil.copytree(folder, options.keep, dirs_exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def drill(folder: Path, plants: list[str], *, write: bool) -> int:
+    """The whole drill in this folder; returns the exit code."""
+    print("starting two brokers, six detectors, three forwarders, Prometheus and Alertmanager ...", flush=True)
+    began = time.monotonic()
+    with Stand(folder) as stand:
+        print(
+            f"  all ready after {time.monotonic() - began:.0f} s; {WELL_SECONDS:.0f} s in which nothing is broken",
+            flush=True,
+        )
+        stand.began = began = time.monotonic()
+        time.sleep(WELL_SECONDS)
+        together([work for plant in plants for work in PLANTS[plant](stand)])
+        minutes = (time.monotonic() - began) / 60
+        gaps = [later - earlier for earlier, later in zip(stand.alive, stand.alive[1:], strict=False)]
+        wanted = [name for name in alerts() if name != ALIVE] if plants == list(PLANTS) else []
+        judgement = Judgement(sorted(stand.results, key=lambda result: alerts_order(result.alert)), stand.told, wanted)
+    table = judgement.table(waits())
+    longest = max(gaps, default=0.0)
+    said = [
+        f"{minutes:.1f} minutes. The sign of life came {len(stand.alive)} times, its longest gap was {longest:.0f} s.",
+        *(
+            f"FALSE: {told.alert} at {told.site}, {told.at - began:.0f} s after the begin"
+            for told in judgement.false_ones()
+        ),
+        *(f"NOT TRIED: {alert}" for alert in judgement.missing()),
+    ]
+    print(table + "\n" + "\n".join(said))
+    good = judgement.good and 0.0 < longest < LONGEST_GAP_SECONDS
+    if write and good:
+        page = PAGE.read_text(encoding="utf-8")
+        before, rest = page.split(BEGIN)
+        after = rest.split(END)[1]
+        PAGE.write_text(f"{before}{BEGIN}\n{table}\n{said[0]}\n{END}{after}", encoding="utf-8")
+    return 0 if good else 1
+
+
+def alerts_order(alert: str) -> int:
+    known = alerts()
+    return known.index(alert) if alert in known else len(known)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

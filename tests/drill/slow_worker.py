@@ -1,0 +1,28 @@
+"""`python -m tests.drill.slow_worker run ...`: a worker whose pace a file sets, as on a machine that is too slow."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from stream_detector.__main__ import main
+from stream_detector.engine import engine
+
+PACE = "DRILL_PACE"
+"""Names the file: JSON, seconds for each `batch` and `record`. Without the file the worker is as quick as it can be."""
+
+
+class SlowEngine(engine.Engine):
+    def process(self, batch: engine.RecordBatch, publish_scores: bool = False) -> Any:
+        file = Path(os.environ[PACE])
+        if file.exists():
+            pace = json.loads(file.read_text())
+            time.sleep(pace.get("batch", 0.0) + pace.get("record", 0.0) * len(batch.offsets))
+        return super().process(batch, publish_scores)
+
+
+if __name__ == "__main__":
+    engine.Engine = SlowEngine  # type: ignore[misc]
+    sys.exit(main())
