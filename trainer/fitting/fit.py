@@ -19,7 +19,7 @@ from trainer.data.split import Split, split_rows
 from trainer.evaluation.evaluate import Evaluation, evaluate_rows
 from trainer.evaluation.scored import ScoredRows, score_dataset
 from trainer.fitting.guard import guarded
-from trainer.fitting.head_fit import fit_head
+from trainer.fitting.head_fit import Walked, fit_head, recipe_features
 from trainer.fitting.learn import Learnt, learn
 from trainer.fitting.losses import Losses
 from trainer.fitting.progress import SILENT, FitProgress
@@ -35,6 +35,7 @@ class Fitted:
     """A bundle as written, and what a report shows of its fit.
 
     `validation` and `test`: scored rows of the parts that chose the threshold and that nothing was chosen on.
+    `walked`: of a recipe with a head, what it said of each day before it had learnt from it.
     """
 
     bundle: Bundle
@@ -44,6 +45,7 @@ class Fitted:
     validation: ScoredRows
     test: ScoredRows
     evaluation: Evaluation
+    walked: Walked | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def fit_recipe(
     of `dataset` judges. Raises DataError where a part has too little, UsageError where `out` is something else.
     """
     require_place(out)
+    if recipe.head is not None:
+        recipe_features(recipe, dataset.sensors)  # a sensor that is not there is found before the work, not after it
     progress.stage("cutting windows")
     parts = cut_parts(recipe, dataset, validation)
     progress.stage("training")
@@ -84,14 +88,17 @@ def fit_recipe(
     threshold = pick_threshold(recipe, learnt.scorer(recipe), parts.chosen_on, parts.chosen_from)
     manifest = describe(recipe, dataset, parts.split, learnt, threshold)
     scaler_arrays = {"center": learnt.scaler.center, "scale": learnt.scaler.scale}
-    draft = assemble(manifest, learnt.model.arrays(), scaler_arrays, None if head is None else dict(head))
+    draft = assemble(manifest, learnt.model.arrays(), scaler_arrays, None if head is None else dict(head.arrays))
     progress.stage("judging")
     chosen_rows, test_rows = scored_parts(draft, dataset, validation, parts.split)
     evaluation = evaluate_rows(test_rows, manifest)
     final = manifest.model_copy(update={"metrics": metrics_of(evaluation, chosen_rows, test_rows)})
     probes = _probe_windows(parts.chosen_on if len(parts.chosen_on) else learnt.windows)
-    bundle = write_bundle(out, final, learnt.model, learnt.scaler, probes, head, private_key)
-    return Fitted(bundle, learnt.losses, dataset, validation or dataset, chosen_rows, test_rows, evaluation)
+    bundle = write_bundle(
+        out, final, learnt.model, learnt.scaler, probes, None if head is None else head.arrays, private_key
+    )
+    walked = None if head is None else head.walked
+    return Fitted(bundle, learnt.losses, dataset, validation or dataset, chosen_rows, test_rows, evaluation, walked)
 
 
 def cut_parts(recipe: Recipe, dataset: Dataset, validation: Dataset | None) -> Parts:

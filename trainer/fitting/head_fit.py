@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,13 +47,32 @@ def recipe_features(recipe: Recipe, sensors: tuple[str, ...]) -> Features:
         raise RecipeError(f"recipe {recipe.name}: {error}") from error
 
 
+@dataclass(frozen=True)
+class Walked:
+    """Predictions (N,) of days from ensembles of the days before them, and whether an event was ahead.
+
+    Their calibration has one number, the offset, that all of these days chose together.
+    """
+
+    probability: Floats
+    positive: Bools
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """`arrays`: of the bundle. `walked`: what the calibration was learnt from."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    walked: Walked
+
+
 def fit_head(
     recipe: Recipe,
     dataset: Dataset,
     split: Split,
     progress: FitProgress = SILENT,
-) -> Mapping[str, NDArray[Any]]:
-    """The arrays of a head that learnt from the training and validation rows of the file.
+) -> FittedHead:
+    """A head that learnt from the training and validation rows of the file.
 
     The calibration walks forward through these rows: each day is predicted by an ensemble of the days before it.
     `progress` hears of every fit, those of the days and the last one.
@@ -89,9 +109,11 @@ def fit_head(
     tracker = RateTracker(options.calibration, recipe.lead)
     known = label_known(rows, recipe.lead, end)
     offset = past_offset(options, rows, logits, known)
-    rate, _ = replay(tracker, rows, logits, offset, range(len(rows)))
+    rate, said = replay(tracker, rows, logits, offset, range(len(rows)))
     rows.state.position = -1
-    return head_arrays(ensemble, offset, CalibratedState(rows.state, rate, float(rows.times[-1])))
+    arrays = head_arrays(ensemble, offset, CalibratedState(rows.state, rate, float(rows.times[-1])))
+    told = known & np.isfinite(said)
+    return FittedHead(arrays, Walked(said[told], rows.positive[told]))
 
 
 def refuse_head_of_several(recipe: Recipe, dataset: Dataset) -> None:

@@ -16,13 +16,9 @@ from trainer.data.examples import row_steps, run_numbers
 from trainer.evaluation.score import iso_times
 from trainer.reports.fit_figures import ANOMALOUS, EVENT, NORMAL, THRESHOLD, new_figure
 
-BINS = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 1.0)
-"""Bins of the reliability diagram: fine where events are rare."""
-
 THRESHOLDS = 60
 STEPS_BEFORE = 20
 COLUMNS = 5
-Z90 = 1.6448536269514722
 
 
 def cumulative_cost(worth: AlarmValue) -> go.Figure:
@@ -46,34 +42,6 @@ def saving_by_day(worth: AlarmValue) -> go.Figure:
     figure = new_figure("", "saved")
     figure.add_bar(x=_dates(worth), y=saved, marker_color=np.where(saved >= 0, NORMAL, ANOMALOUS))
     return figure
-
-
-def reliability(worth: AlarmValue) -> go.Figure:
-    """Observed part of positive rows against the mean probability of each bin."""
-    which = np.clip(np.searchsorted(BINS, worth.scored.level, side="right") - 1, 0, len(BINS) - 2)
-    count = np.bincount(which, minlength=len(BINS) - 1)
-    used = count > 0
-    said = np.bincount(which, worth.scored.level, len(BINS) - 1)[used] / count[used]
-    seen = np.bincount(which, worth.positive, len(BINS) - 1)[used] / count[used]
-    low, high = wilson(seen, count[used])
-    figure = new_figure("probability said", "part of rows before an event")
-    figure.add_scatter(
-        x=said, y=seen, mode="markers+lines", name="observed", marker_color=NORMAL,
-        error_y={"type": "data", "symmetric": False, "array": high - seen, "arrayminus": seen - low},
-        text=[f"{n:,} rows" for n in count[used]],
-    )  # fmt: skip
-    figure.add_scatter(x=said, y=said, mode="lines", name="calibrated", line={"color": THRESHOLD, "dash": "dot"})
-    figure.update_xaxes(type="log", dtick=1, tickformat="~p")
-    figure.update_yaxes(tickformat="~p")
-    return figure
-
-
-def wilson(part: NDArray[np.float64], count: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """90 % interval of a proportion (Wilson 1927)."""
-    spread = Z90**2 / count
-    middle = (part + spread / 2) / (1 + spread)
-    half = Z90 * np.sqrt(part * (1 - part) / count + spread / (4 * count)) / (1 + spread)
-    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
 
 
 def cost_curve(dataset: Dataset, worth: AlarmValue) -> go.Figure:

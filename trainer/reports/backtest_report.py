@@ -24,6 +24,7 @@ def backtest_report(
     from plotly.offline import get_plotlyjs
 
     from trainer.reports import backtest_figures as figures
+    from trainer.reports.curve_figures import reliability
 
     body = [_comparison(worths, differences, stressed)]
     for worth in worths:
@@ -33,7 +34,7 @@ def backtest_report(
         body.append(_section("Saving by day", "", figures.saving_by_day(worth)))
         if worth.scored.probability is not None:
             text = "How often an event followed, against what was said; bars are 90 % intervals (Wilson 1927)."
-            body.append(_section("Reliability", text, figures.reliability(worth)))
+            body.append(_section("Reliability", text, reliability(worth.scored.level, worth.positive)))
         text = "The threshold was not chosen here; the curve shows what another one would have brought afterwards."
         body.append(_section("Saving against threshold", text, figures.cost_curve(dataset, worth)))
         body.append(_section("Lead time of the caught events", "", figures.lead_times(worth)))

@@ -72,9 +72,10 @@ def score_over_time(manifest: Manifest, dataset: Dataset, scored: ScoredRows) ->
     figure = new_figure("time (UTC)" if has_time else row, _level_name(scored))
     shown = _thinned(scored.level, scored.above)
     rows = scored.rows[shown]
+    gaps = gaps_before(scored.rows, shown)
     figure.add_scattergl(
-        x=_axis(dataset, rows, has_time),
-        y=scored.level[shown],
+        x=_axis(dataset, np.insert(rows, gaps, rows[gaps - 1]), has_time),
+        y=np.insert(scored.level[shown], gaps, np.nan),
         name="score",
         mode="lines",
         line={"color": NORMAL, "width": 1},
@@ -101,6 +102,16 @@ def score_over_time(manifest: Manifest, dataset: Dataset, scored: ScoredRows) ->
             marker={"color": EVENT, "symbol": "line-ns-open", "size": 14},
         )
     highest = max(float(np.quantile(scored.level, 0.999)), _drawn_threshold(manifest), 1e-12)
+    beyond = shown[scored.level[shown] > 1.1 * highest]
+    if len(beyond):
+        figure.add_scattergl(
+            x=_axis(dataset, scored.rows[beyond], has_time),
+            y=np.full(len(beyond), 1.07 * highest),
+            text=[f"{level:.4g}" for level in scored.level[beyond]],
+            name="higher than drawn",
+            mode="markers",
+            marker={"color": ANOMALOUS, "symbol": "triangle-up", "size": 8},
+        )
     figure.update_yaxes(range=[0, 1.1 * highest])
     return figure
 
@@ -201,6 +212,15 @@ def _level_name(scored: ScoredRows) -> str:
 
 def _axis(dataset: Dataset, rows: NDArray[np.int64], has_time: bool) -> list[str] | NDArray[np.int64]:
     return iso_times(dataset.times[rows]) if has_time else rows
+
+
+def gaps_before(rows: NDArray[np.int64], shown: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which of the points drawn have rows before them that were not scored: the line stops there.
+
+    rows: (B,) that were scored, ascending. shown: indices into them, ascending; what was only thinned out is no gap.
+    """
+    skipped = np.cumsum(np.append(0, np.diff(rows) > 1))[shown]
+    return np.flatnonzero(np.diff(skipped) > 0) + 1
 
 
 def _thinned(level: NDArray[np.float64], alarm: NDArray[np.bool_]) -> NDArray[np.int64]:

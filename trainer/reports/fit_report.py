@@ -10,6 +10,7 @@ from trainer.data.spectrum import spectra
 from trainer.evaluation.evaluate import Evaluation, in_words
 from trainer.evaluation.scored import ScoredRows
 from trainer.fitting.fit import Fitted
+from trainer.fitting.head_fit import Walked
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -35,13 +36,30 @@ def fit_report(fitted: Fitted) -> str:
     manifest = fitted.bundle.manifest
     sections: list[Section] = [("Verdict on the newest part", _words(fitted.evaluation), None)]
     if fitted.losses.train:
-        text = "<p>The epoch with the lowest loss on the held-out windows was kept.</p>"
+        kept, last = fitted.losses.best + 1, len(fitted.losses.train)
+        text = (
+            f"<p>Epoch {kept} of {last}, the one with the lowest loss on the held-out windows, was kept.</p>"
+            + (
+                "<p>It is the last one: more epochs (<code>[train] epochs</code>) may do better.</p>"
+                if kept == last
+                else ""
+            )
+            + "<p>The loss of an epoch's training is the mean over that epoch, so it may lie above the held-out loss, "
+            "which is taken at its end.</p>"
+        )
         sections.append(("Training", text, figures.losses(fitted.losses)))
     cycles = spectra(fitted.dataset, manifest.grid)
     if cycles is not None:
         sections.append(("Spectra of the sensors", _cycles(cycles), figures.sensor_spectra(cycles)))
     text = f"<p>Threshold {escape(manifest.threshold_in_words)}.</p>"
-    sections.append(("Scores of the validation part", text, figures.score_distribution(manifest, fitted.validation)))
+    if len(fitted.validation):
+        sections.append(
+            ("Scores of the validation part", text, figures.score_distribution(manifest, fitted.validation))
+        )
+    else:
+        sections.append(("Threshold", text, None))
+    if fitted.walked is not None:
+        sections += walked_days(fitted.walked, manifest.alarm_threshold)
     if _labelled(fitted.validation):
         text = "<p>The threshold was chosen on this part.</p>"
         sections.append(
@@ -49,6 +67,32 @@ def fit_report(fitted: Fitted) -> str:
         )
     sections += _judged(fitted.bundle, fitted.dataset, fitted.test, fitted.evaluation)
     return _page(f"Fit of {manifest.recipe}", manifest, sections)
+
+
+def walked_days(walked: Walked, threshold: float) -> list[Section]:
+    """How the calibration did on each day before it had learnt from it."""
+    from trainer.reports import curve_figures as curves
+
+    level, positive = walked.probability, walked.positive
+    heading = "Days predicted before they were learnt from"
+    if not positive.any() or positive.all():
+        return [(heading, "<p>No event lies in them: nothing can be said about the probabilities.</p>", None)]
+    alarms, right = int((level > threshold).sum()), int((positive & (level > threshold)).sum())
+    text = (
+        f"<p>Each day by what was learnt from the days before it: {len(level):,} rows, {int(positive.sum()):,} of them "
+        f"before an event. Above the threshold of {threshold:.4g} were {alarms:,} rows, {right:,} of them rightly. One "
+        "number of the calibration, its offset, was chosen on all of these days; <code>trainer backtest</code> "
+        "chooses nothing on the days that it judges.</p>"
+    )
+    return [
+        (heading, text, curves.reliability(level, positive)),
+        (
+            "Precision, recall and F1 of these days against the threshold",
+            "",
+            curves.precision_and_recall(level, positive, threshold),
+        ),
+        ("Trade-offs on these days", "", curves.trade_offs(level, positive, threshold)),
+    ]
 
 
 def _cycles(cycles: "Spectra") -> str:
@@ -80,12 +124,28 @@ def _judged(bundle: Bundle, dataset: Dataset, scored: ScoredRows, evaluation: Ev
     if _labelled(scored):
         text = "<p>What each threshold would have cost on these rows. The threshold was not chosen on them.</p>"
         sections.append(("Cost against threshold", text, figures.cost_curve(manifest, scored)))
+        sections += _curves(manifest, scored)
     if evaluation.confusion is not None:
         sections.append(("Confusion matrix", _numbers(evaluation), figures.confusion(evaluation.confusion)))
     pair = figures.reconstruction(bundle, dataset, scored)
     if pair is not None:
         text = "<p>The window with the highest score, in scaled units, its four sensors with the largest error.</p>"
         sections.append(("Input against reconstruction", text, pair))
+    return sections
+
+
+def _curves(manifest: Manifest, scored: ScoredRows) -> list[Section]:
+    from trainer.reports import curve_figures as curves
+
+    assert scored.positive is not None
+    level, positive = scored.level, scored.positive
+    threshold = manifest.alarm_threshold if manifest.raises_alarms else None
+    sections: list[Section] = [
+        ("Precision, recall and F1 against the threshold", "", curves.precision_and_recall(level, positive, threshold)),
+        ("Trade-offs", "", curves.trade_offs(level, positive, threshold)),
+    ]
+    if scored.probability is not None:
+        sections.insert(0, ("Reliability of the probabilities", "", curves.reliability(level, positive)))
     return sections
 
 
@@ -103,16 +163,16 @@ def _numbers(evaluation: Evaluation) -> str:
         "precision": evaluation.precision,
         "recall": evaluation.recall,
         "F1": evaluation.f1,
-        "false-alarm rate (FRR)": evaluation.frr,
-        "missed rate (FAR)": evaluation.far,
-        "their mean (IE)": evaluation.ie,
+        "false-alarm rate, of the normal rows": evaluation.frr,
+        "missed-alarm rate, of the rows that call for an alarm": evaluation.far,
+        "mean of both rates": evaluation.ie,
         "area under ROC": evaluation.auroc,
         "average precision": evaluation.average_precision,
     }
     cells = "".join(
         f"<tr><td>{name}</td><td>{'n/a' if value is None else f'{value:.4f}'}</td></tr>" for name, value in rows.items()
     )
-    return f"<table>{cells}</table>"
+    return f"<table>{cells}</table><p>The shade of a field is its share of its line.</p>"
 
 
 def _page(title: str, manifest: Manifest, sections: list[Section]) -> str:
