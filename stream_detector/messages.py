@@ -250,14 +250,16 @@ class AssetGlance(Message):
 MOST_CHARACTERS = 256
 """Of a name or an id in what people say."""
 
-FeedbackAction = Literal["acknowledge", "shelve", "unshelve", "out-of-service", "in-service", "real", "false-alarm"]
+FeedbackAction = Literal[
+    "acknowledge", "shelve", "unshelve", "out-of-service", "in-service", "real", "false-alarm", "unjudge"
+]
 
 
 class Feedback(Message):
     """What a person says about an alarm (topic `operator.feedback`), from the console or `stream-detector feedback`.
 
-    Acknowledging and judging (`real`, `false-alarm`) name an alarm; shelving and taking out of service act on the
-    asset.
+    Acknowledging, judging (`real`, `false-alarm`) and taking a judgement back (`unjudge`) name an alarm; shelving and
+    taking out of service act on the asset.
     """
 
     asset: str = Field(min_length=1, max_length=MOST_CHARACTERS)
@@ -272,7 +274,7 @@ class Feedback(Message):
 
     @model_validator(mode="after")
     def _complete(self) -> "Feedback":
-        if self.action in ("acknowledge", "real", "false-alarm") and not self.alarm:
+        if self.action in ("acknowledge", "real", "false-alarm", "unjudge") and not self.alarm:
             raise ValueError(f"{self.action} needs the id of the alarm")
         if self.action in ("shelve", "out-of-service") and not self.reason:
             raise ValueError(f"{self.action} needs a reason")

@@ -4,6 +4,7 @@ What the detector does (model, scales, window, threshold, costs) is the bundle's
 docs/settings.md is generated from this module (`python -m stream_detector.settings > docs/settings.md`).
 """
 
+import ipaddress
 from pathlib import Path
 from typing import Literal, Self
 
@@ -94,6 +95,19 @@ class Settings(EnvironmentSettings):
     )
     console_token_file: Path | None = setting(None, "file that holds the console's token")
 
+    console_viewer_token: SecretStr | None = setting(
+        None, "token with which the console is for reading only; better is the file"
+    )
+    console_viewer_token_file: Path | None = setting(None, "file that holds the viewers' token")
+    console_proxy: str = setting(
+        "",
+        "address or network (10.0.0.5, 10.0.0.0/24) of a reverse proxy that signs people in; what it says of who asks "
+        "counts, and answers are written under that name",
+    )
+    console_user_header: str = setting("X-Forwarded-User", "header in which the proxy names who is signed in")
+    console_operators: str = setting(
+        "", "names, separated by commas, that may answer behind the proxy; empty = everyone it signs in"
+    )
     tags_file: Path | None = setting(
         None, "CSV file (name, description, unit, area) that says what sensors and assets are (docs/operators.md)"
     )
@@ -194,6 +208,13 @@ class Settings(EnvironmentSettings):
             raise ValueError("no address given, HOST:PORT is wanted")
         return ",".join(addresses)
 
+    @field_validator("console_proxy")
+    @classmethod
+    def _network(cls, network: str) -> str:
+        if network:
+            ipaddress.ip_network(network)
+        return network
+
     @field_validator("allowed_assets")
     @classmethod
     def _globs(cls, globs: str) -> str:
@@ -276,6 +297,14 @@ class Settings(EnvironmentSettings):
             UsageError: the file cannot be read.
         """
         return _secret(self.console_token, self.console_token_file, "console_token_file") or None
+
+    def token_of_viewers(self) -> str | None:
+        """The token with which the console is for reading only, from the file where one is named; empty is none.
+
+        Raises:
+            UsageError: the file cannot be read.
+        """
+        return _secret(self.console_viewer_token, self.console_viewer_token_file, "console_viewer_token_file") or None
 
 
 def _secret(value: SecretStr | None, file: Path | None, name: str) -> str | None:

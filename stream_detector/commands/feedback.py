@@ -8,10 +8,10 @@ import typer
 def command(
     action: Annotated[
         str,
-        typer.Argument(help="One of acknowledge, shelve, unshelve, out-of-service, in-service, real, false-alarm."),
+        typer.Argument(help="Acknowledge, shelve, unshelve, out-of-service, in-service, real, false-alarm or unjudge."),
     ],
     asset: Annotated[str, typer.Option(help="The machine.")],
-    alarm: Annotated[str | None, typer.Option(help="Id of the alarm, for acknowledge, real and false-alarm.")] = None,
+    alarm: Annotated[str | None, typer.Option(help="Id of the alarm, for what is said of one.")] = None,
     for_: Annotated[str | None, typer.Option("--for", help="Shelve for so long, e.g. 30m, 8h or 2d.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; shelve and out-of-service need it.")] = None,
     who: Annotated[str | None, typer.Option(help="Who says so.", show_default="the user's name")] = None,
@@ -20,6 +20,7 @@ def command(
     ] = None,
 ) -> None:
     """Answer an alarm: acknowledge it, judge it, or set its asset aside for a while and for a reason."""
+    import asyncio
     import getpass
     import time
 
@@ -28,7 +29,7 @@ def command(
     from stream_detector.errors import UsageError, in_words
     from stream_detector.messages import MOST_SHELVED_SECONDS, Feedback, to_iso
     from stream_detector.settings import Settings
-    from stream_detector.streaming.feeds.feedback import send_feedback
+    from stream_detector.streaming.feeds.feedback import is_known, send_feedback
     from stream_detector.time_options import parse_duration
 
     now = time.time()
@@ -64,5 +65,11 @@ def command(
         }.items():
             problems = problems.replace(field, option)
         raise UsageError(problems) from None
-    send_feedback(Settings.load(bootstrap=bootstrap), feedback)
+    settings = Settings.load(bootstrap=bootstrap)
+    if feedback.alarm is not None and not asyncio.run(is_known(settings, feedback.asset, feedback.alarm)):
+        raise UsageError(
+            f"{feedback.asset} has no alarm {feedback.alarm} in {settings.topic_alarms}; "
+            "`stream-detector alarms --from-beginning --json` lists all of them"
+        )
+    send_feedback(settings, feedback)
     print(f"{feedback.action} of {feedback.alarm or feedback.asset} by {feedback.who} at {feedback.at}")

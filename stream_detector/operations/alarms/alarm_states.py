@@ -170,6 +170,8 @@ class AlarmBook:
                     return []
                 known.acknowledged = True
                 return self._settle(known, asset, at, feedback.who, why)
+            case "unjudge":
+                return []  # it was seen all the same
             case "shelve" | "out-of-service":
                 until = None if feedback.until is None else from_iso(feedback.until)
                 state: SetAside = "shelved" if feedback.action == "shelve" else "out-of-service"

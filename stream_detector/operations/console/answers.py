@@ -20,6 +20,7 @@ SUBJECTS = {
     "acknowledge": ("alarm", "acknowledge"),
     "real": ("alarm", "judgement"),
     "false-alarm": ("alarm", "judgement"),
+    "unjudge": ("alarm", "judgement"),
     "shelve": ("asset", "shelve"),
     "unshelve": ("asset", "shelve"),
     "out-of-service": ("asset", "out-of-service"),
@@ -88,7 +89,7 @@ class Answers:
     def judgement(self, alarm_id: str) -> str | None:
         """`real` or `false-alarm`."""
         said = self._feedback.get((alarm_id, "judgement"))
-        return None if said is None else said.action
+        return None if said is None or said.action == "unjudge" else said.action
 
     def acknowledgement(self, alarm: Alarm) -> Acknowledgement | None:
         """Who has seen the alarm; None: nobody since its asset was last set aside or came back. Judging is seeing."""

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from stream_detector.errors import StreamDetectorError, in_words
 from stream_detector.messages import MOST_SHELVED_SECONDS, Feedback, Message, to_iso
-from stream_detector.operations.console.guard import Guard
+from stream_detector.operations.console.guard import Guard, Visitor
 from stream_detector.operations.console.views import ConsoleSource, PlantView
 from stream_detector.operations.http_surface import HEADERS
 
@@ -150,7 +150,7 @@ class Console:
         self._guard.check_read(request)
         return _json(self._plant)
 
-    def _changes(self, since_version: int) -> tuple[int, bytes]:
+    def _changes(self, since_version: int, visitor: Visitor) -> tuple[int, bytes]:
         """Changes after `since_version`; 0 = everything, for a page that has just been opened."""
         version = self._source.version()
         body: dict[str, Any] = {
@@ -159,7 +159,8 @@ class Console:
             "worker": self._source.worker(),
             "names": self._source.names(since_version),
             "assets": self._source.assets(since_version),
-            "may_write": self._guard.may_write,
+            "may_write": visitor.may_write,
+            "user": visitor.name,
         }
         if self._source.records_version() > since_version:
             body |= {
@@ -171,7 +172,7 @@ class Console:
         return version, orjson.dumps(body, default=_default)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        self._guard.check_read(request)
+        visitor = self._guard.check_read(request)
         if self._streams >= MAX_STREAMS:
             raise web.HTTPServiceUnavailable(text=f"{MAX_STREAMS} pages are open already; close some")
         response = web.StreamResponse(
@@ -185,7 +186,7 @@ class Console:
         self._streams += 1
         try:
             await response.prepare(request)
-            await self._write_changes(response)
+            await self._write_changes(response, visitor)
         except TimeoutError:
             if request.transport is not None:
                 request.transport.abort()
@@ -195,12 +196,12 @@ class Console:
             self._streams -= 1
         return response
 
-    async def _write_changes(self, response: web.StreamResponse) -> None:
+    async def _write_changes(self, response: web.StreamResponse, visitor: Visitor) -> None:
         sent, quiet_since = 0, self._clock()
         while not self._closing:
             since_sent = self._clock() - quiet_since
             if self._source.version() != sent and (sent == 0 or since_sent >= CHANGE_SECONDS):
-                sent, body = self._changes(sent)
+                sent, body = self._changes(sent, visitor)
                 await _write(response, b"event: change\ndata: " + body + b"\n\n")
                 quiet_since = self._clock()
             elif since_sent >= BEAT_SECONDS:
@@ -216,8 +217,8 @@ class Console:
     # -- writing -----------------------------------------------------------------------------------------------------
 
     async def feedback(self, request: web.Request) -> web.Response:
-        self._guard.check_write(request)
-        feedback = self._parse(await _body(request))
+        visitor = self._guard.check_write(request)
+        feedback = self._parse(await _body(request), visitor.name)
         if feedback.alarm is not None and not self._source.has_alarm(feedback.asset, feedback.alarm):
             raise web.HTTPNotFound(text=f"{feedback.asset} has no alarm {feedback.alarm} that is remembered here")
         try:
@@ -226,7 +227,7 @@ class Console:
             raise web.HTTPServiceUnavailable(text=f"not written: {error}") from None
         return _json({"written": feedback})
 
-    def _parse(self, body: bytes) -> Feedback:
+    def _parse(self, body: bytes, signed_in: str | None) -> Feedback:
         """The times are ours, not the browser's: its clock may be wrong. `minutes` becomes the end of a shelving."""
         now = self._clock()
         try:
@@ -235,6 +236,8 @@ class Console:
                 raise ValueError("the body is not a JSON object")  # noqa: TRY004 - both become a 400
             for name in OURS:
                 given.pop(name, None)
+            if signed_in is not None:
+                given["who"] = signed_in
             minutes = given.pop("minutes", None)
             if minutes is not None:
                 most = MOST_SHELVED_SECONDS / 60.0

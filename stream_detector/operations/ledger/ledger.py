@@ -147,7 +147,7 @@ class Ledger:
 
         Returns whether it was news.
         """
-        if feedback.action not in ("real", "false-alarm") or feedback.alarm is None:
+        if feedback.action not in ("real", "false-alarm", "unjudge") or feedback.alarm is None:
             return False
         known = self._feedback.get(feedback.alarm)
         if known is not None and _feedback_rank(feedback) <= _feedback_rank(known):
@@ -257,7 +257,7 @@ class Ledger:
             open=alarm.state == "raised",
             useful=useful,
             cost=alarm.costs.tp if useful else alarm.costs.fp,
-            feedback=None if feedback is None else "real" if feedback.action == "real" else "false-alarm",
+            feedback=_judgement(feedback),
         )
 
 
@@ -348,6 +348,12 @@ def _alarm_rank(alarm: Alarm) -> tuple[bool, bytes]:
 
 def _event_rank(event: LoggedEvent) -> tuple[float, bytes]:
     return (-math.inf if event.logged_at is None else to_epoch_seconds(event.logged_at), to_bytes(event))
+
+
+def _judgement(feedback: Feedback | None) -> Judgement | None:
+    if feedback is None or feedback.action == "unjudge":
+        return None
+    return "real" if feedback.action == "real" else "false-alarm"
 
 
 def _feedback_rank(feedback: Feedback) -> tuple[float, bytes]:

@@ -7,6 +7,7 @@ back first.
 """
 
 import asyncio
+import ipaddress
 import logging
 import math
 import socket
@@ -25,7 +26,7 @@ from stream_detector.engine.outcome import AssetStatus, ScoredSteps
 from stream_detector.errors import BrokerError
 from stream_detector.messages import Alarm, AlarmStateChange, AssetGlance, Feedback, LoggedEvent, Score, from_iso
 from stream_detector.operations.console.glances import Turns
-from stream_detector.operations.console.guard import Guard
+from stream_detector.operations.console.guard import Guard, Proxy
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.server import add_console
 from stream_detector.operations.console.tags import read_tags
@@ -78,7 +79,7 @@ class ConsoleFeed:
     ) -> None:
         self._settings = settings
         self._guard = guard or RecordGuard()
-        self._door = Guard(settings.metrics_host, None)
+        self._door = Guard(settings.metrics_host, None, proxy=_proxy(settings))
         self._manifest = manifest
         self._why_not_ready = why_not_ready
         self._place = {sensor: place for place, sensor in enumerate(manifest.sensors)}
@@ -124,6 +125,7 @@ class ConsoleFeed:
             UsageError: the file cannot be read.
         """
         self._door.token = self._settings.token_of_console()
+        self._door.viewer_token = self._settings.token_of_viewers()
 
     def observe(self, assets: Sequence[AssetStatus]) -> None:
         """Takes the assets as they stand now; called once a second or so."""
@@ -346,6 +348,13 @@ class ConsoleFeed:
         else:
             event = read_message(LoggedEvent, record.value)
             self.history.observe_event(asset_of(event.asset, record.key), event)
+
+
+def _proxy(settings: Settings) -> Proxy | None:
+    if not settings.console_proxy:
+        return None
+    names = frozenset(name.strip() for name in settings.console_operators.split(",") if name.strip())
+    return Proxy(ipaddress.ip_network(settings.console_proxy), settings.console_user_header, names)
 
 
 def _advice() -> Callable[[Alarm], str]:

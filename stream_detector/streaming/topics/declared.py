@@ -85,6 +85,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
         "ledger": read,
         "audit": read,
         "renew": read,
+        "feedback": read,
     }
     of_events = {"replay": write, CONSOLE: read, FORWARD: read, "ledger": read, "renew": read}
     of_feedback = {CONSOLE: both, FORWARD: read, "feedback": write, "ledger": read, "renew": read}

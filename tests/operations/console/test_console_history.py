@@ -510,3 +510,14 @@ def test_the_small_picture_does_not_join_points_of_different_days() -> None:
     assert view.recent[-2] is None
     assert view.recent[-1] is not None
     assert len(view.recent) == 48
+
+
+def test_a_judgement_that_is_taken_back_is_none_in_the_console_and_in_the_ledger() -> None:
+    history, alarm = empty_history(clock=NOW + 100), raised_alarm()
+    history.observe_alarm(alarm)
+    history.observe_feedback(feedback("false-alarm", NOW, alarm=alarm.id))
+    assert history.ledger().total["judged_false"] == 1
+    history.observe_feedback(feedback("unjudge", NOW + 9, alarm=alarm.id))
+    [view] = history.alarms()
+    assert (view.judgement, view.acknowledged_by) == (None, "Kim"), "it was seen all the same"
+    assert history.ledger().total["judged_false"] == 0

@@ -1,6 +1,7 @@
 """The console's API: what it tells, who may write, and what a browser is told never to do."""
 
 import asyncio
+import ipaddress
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -13,7 +14,7 @@ from yarl import URL
 from stream_detector.errors import BrokerError
 from stream_detector.messages import Feedback, from_iso
 from stream_detector.operations.console import server
-from stream_detector.operations.console.guard import Guard
+from stream_detector.operations.console.guard import Guard, Proxy
 from stream_detector.operations.http_surface import is_loopback
 from tests.support.console_plant import ConsolePlant, application
 
@@ -346,3 +347,66 @@ def test_feedback_that_the_broker_did_not_take_is_not_shown_as_given() -> None:
 )  # fmt: skip
 def test_loopback_is_this_machine_alone(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def behind_proxy(
+    network: str = "127.0.0.1", operators: frozenset[str] = frozenset(), token: str | None = None
+) -> Guard:
+    return Guard("127.0.0.1", token, proxy=Proxy(ipaddress.ip_network(network), "X-Forwarded-User", operators))
+
+
+def test_behind_a_proxy_that_signs_people_in_answers_are_written_under_their_names() -> None:
+    async def conversation(client: Any) -> None:
+        url, signed_in = "/console/api/feedback", {"X-Forwarded-User": "kim@plant"}
+        assert (await client.post(url, json=body(who="somebody else"), headers=signed_in)).status == 200
+        async with client.get("/console/api/stream", headers=signed_in) as response:
+            [(_, first)] = await events(response, 1)
+            assert (first["user"], first["may_write"]) == ("kim@plant", True)
+        for nobody in ({}, {"X-Forwarded-User": " "}, {"X-Forwarded-User": "kim\x1b[31m"}):
+            try:
+                response = await client.post(url, json=body(), headers=nobody)
+            except ValueError:  # the client itself refuses such a header
+                continue
+            assert response.status in (400, 401)
+
+    assert [said.who for said in talk(conversation, behind_proxy()).sent] == ["kim@plant"]
+
+
+def test_the_header_of_whoever_is_not_the_proxy_counts_for_nothing() -> None:
+    async def conversation(client: Any) -> None:
+        signed_in = {"X-Forwarded-User": "kim@plant"}
+        assert (await client.post("/console/api/feedback", json=body(), headers=signed_in)).status == 401
+        token = {**signed_in, "Authorization": "Bearer secret"}
+        assert (await client.post("/console/api/feedback", json=body(who="Lee"), headers=token)).status == 200
+
+    assert [said.who for said in talk(conversation, behind_proxy("10.1.2.0/24", token="secret")).sent] == ["Lee"]
+
+
+def test_of_those_a_proxy_signs_in_only_operators_answer() -> None:
+    async def conversation(client: Any) -> None:
+        for name, status in (("lee", 403), ("kim", 200)):
+            response = await client.post("/console/api/feedback", json=body(), headers={"X-Forwarded-User": name})
+            assert response.status == status
+            assert (await client.get("/console/api/plant", headers={"X-Forwarded-User": name})).status == 200
+
+    talk(conversation, behind_proxy(operators=frozenset({"kim"})))
+
+
+def test_a_page_behind_the_proxy_has_the_proxys_origin_and_another_may_not_write() -> None:
+    async def conversation(client: Any) -> None:
+        known = {"X-Forwarded-User": "kim", "X-Forwarded-Host": "plant.example"}
+        for origin, status in (("https://plant.example", 200), ("https://evil.example", 403)):
+            headers = {**known, "Origin": origin}
+            assert (await client.post("/console/api/feedback", json=body(), headers=headers)).status == status
+
+    talk(conversation, behind_proxy())
+
+
+def test_a_viewers_token_reads_and_does_not_write() -> None:
+    async def conversation(client: Any) -> None:
+        for token, read, write in (("viewer", 200, 403), ("operator", 200, 200), ("other", 401, 401)):
+            headers = {"Authorization": f"Bearer {token}"}
+            assert (await client.get("/console/api/plant", headers=headers)).status == read
+            assert (await client.post("/console/api/feedback", json=body(), headers=headers)).status == write
+
+    talk(conversation, Guard("0.0.0.0", "operator", "viewer"))

@@ -49,6 +49,7 @@ function card(view, page) {
     ? [
         open && !view.acknowledged_by && answer("acknowledge", t("Acknowledge")),
         open && answer("shelve", t("Shelve…")),
+        view.judgement && answer("unjudge", t("Take the judgement back")),
         view.judgement !== "real" && answer("real", t("Real")),
         view.judgement !== "false-alarm" && answer("false-alarm", t("False alarm")),
       ]

@@ -54,7 +54,16 @@ export async function askToken(refused) {
 }
 
 /** Who answers here; empty = to be asked. A seat is shared, so a name holds for one shift. */
-export const name = () => (Number(localStorage.getItem(NAME_UNTIL)) > Date.now() ? (localStorage.getItem(NAME) ?? "") : "");
+export const name = () => proxied ?? (Number(localStorage.getItem(NAME_UNTIL)) > Date.now() ? (localStorage.getItem(NAME) ?? "") : "");
+
+let proxied = null;
+
+/** A proxy has signed somebody in: the detector writes every answer under that name. */
+export function signedIn(who) {
+  proxied = who;
+}
+
+export const isProxied = () => proxied !== null;
 
 export function signOut() {
   localStorage.removeItem(NAME);
@@ -62,6 +71,7 @@ export function signOut() {
 }
 
 function signIn(who) {
+  if (proxied !== null) return;
   if (who !== name()) localStorage.setItem(NAME_UNTIL, Date.now() + SHIFT_MS);
   localStorage.setItem(NAME, who);
 }
@@ -75,6 +85,7 @@ const TITLES = {
   acknowledge: "Acknowledge the alarm",
   real: "It was real",
   "false-alarm": "It was a false alarm",
+  unjudge: "Take the judgement back",
   shelve: "Shelve this asset",
   unshelve: "End the shelving",
   "out-of-service": "Take out of service",
@@ -103,6 +114,6 @@ export async function giveFeedback(action, asset, alarm = null) {
     await send({ who });
     return who;
   }
-  const values = await ask(`${t(TITLES[action])}: ${asset}`, t("Write"), [...fields, nameField()], send);
-  return values && values.who;
+  const values = await ask(`${t(TITLES[action])}: ${asset}`, t("Write"), proxied === null ? [...fields, nameField()] : fields, send);
+  return values && (values.who ?? name());
 }

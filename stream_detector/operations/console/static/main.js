@@ -2,7 +2,7 @@
 
 import { byId, h, setText } from "./dom.js";
 import { follow } from "./connection.js";
-import { askToken, giveFeedback, name as nameHere, signOut } from "./dialogs.js";
+import { askToken, giveFeedback, isProxied, name as nameHere, signedIn, signOut } from "./dialogs.js";
 import { drawAlarms, drawKnowledge, prepareAlarms } from "./alarms.js";
 import { drawAssets, isStale, prepareSearch } from "./assets.js";
 import { chooseLanguage } from "./languages.js";
@@ -92,7 +92,8 @@ function outcome(text, milliseconds = 0, failed = false) {
 function whoHere() {
   const known = page.mayWrite() ? nameHere() : "";
   byId("who").hidden = !known;
-  if (known) setText(byId("who"), t("Answers as {who} · sign out", { who: known }));
+  byId("who").disabled = isProxied();
+  if (known) setText(byId("who"), isProxied() ? t("Answers as {who}", { who: known }) : t("Answers as {who} · sign out", { who: known }));
 }
 
 /** What may be said of the open alarms: `complete` only with a live feed of all of them, `why` in words. */
@@ -242,6 +243,7 @@ function take(name, data) {
     }
     const mayWriteChanged = state.mayWrite !== data.may_write;
     state.mayWrite = data.may_write;
+    signedIn(data.user ?? null);
     choose();
     if (data.alarms) {
       announce();
