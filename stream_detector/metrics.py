@@ -236,3 +236,29 @@ class ForwarderMetrics:
         self.out_of_service = gauge("out_of_service_assets", "Assets out of service now")
         self.chattering = gauge("chattering_assets", "Assets that raised more often than the chattering limit allows")
         self.unacknowledged = gauge("unacknowledged_alarms", "Alarms that nobody has acknowledged")
+
+
+class RenewalMetrics:
+    """Metrics of `trainer renew`, where it runs without `--once`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"{PREFIX}_renewal_{name}", text, labels, registry=registry)
+
+        def late(name: str, text: str) -> LateGauge:
+            return LateGauge(f"{PREFIX}_renewal_{name}", text, registry)
+
+        self.rounds = Counter(
+            f"{PREFIX}_renewal_rounds", "Rounds that came to a decision, by what it was", ["outcome"], registry=registry
+        )
+        self.failed_looks = Counter(
+            f"{PREFIX}_renewal_failed_looks", "Looks that brokers, registry or data did not allow", registry=registry
+        )
+        self.looked = gauge("look_timestamp_seconds", "When it last looked, with or without a round")
+        self.last_outcome = gauge("last_outcome", "1 for what the last round came to, 0 for the others", "outcome")
+        self.round = late("round_timestamp_seconds", "Event time up to which the last round looked at data")
+        self.difference = late("saving_difference", "Candidate's saving less the champion's in the last round")
+        self.difference_lower = late("saving_difference_lower", "Lower end of its paired 90 % interval")
+        self.difference_upper = late("saving_difference_upper", "Upper end of its paired 90 % interval")

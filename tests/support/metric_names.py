@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 
-from stream_detector.metrics import ForwarderMetrics, LedgerMetrics, WorkerMetrics
+from stream_detector.metrics import ForwarderMetrics, LedgerMetrics, RenewalMetrics, WorkerMetrics
 from stream_detector.process_metrics import new_registry
 from stream_detector.streaming.worker.health.reload import Reloader
 
@@ -21,6 +21,7 @@ def exposed_metrics() -> dict[str, Exposed]:
     WorkerMetrics(product)
     LedgerMetrics(product)
     ForwarderMetrics(product)
+    RenewalMetrics(product)
     found: dict[str, Exposed] = {}
     process = new_registry()
     Reloader(process)

@@ -45,6 +45,9 @@ def command(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="One round, if one is due, and end: for cron.")] = False,
     pause: Annotated[str, typer.Option(help="Without --once: look again after this long, wall clock.")] = "1h",
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of /metrics, without --once; 0 = any free one.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that fit.")] = 1,
     sign_with: Annotated[Path | None, typer.Option(help="Sign candidates with this Ed25519 key (PEM).")] = None,
     json: Annotated[
@@ -72,7 +75,7 @@ def command(
     chosen = next((known for known in get_args(Policy) if known == policy), None)
     if chosen is None:
         raise UsageError(f"--policy {policy}: one of {', '.join(get_args(Policy))} is wanted")
-    settings = Settings.load(bootstrap=bootstrap, registry=registry)
+    settings = Settings.load(bootstrap=bootstrap, registry=registry, metrics_port=metrics_port)
     if settings.registry is None:
         raise UsageError("no registry named; use --registry DIR or STREAM_DETECTOR_REGISTRY")
     start_logging(settings.log_level, settings.log_format)
@@ -105,20 +108,32 @@ def command(
         if decision is not None and decision.outcome == "failed":
             raise SystemExit(1)
         return
-    for_ever(renewal, retrain_seconds(pause))
+    for_ever(renewal, retrain_seconds(pause), settings)
 
 
-def for_ever(renewal: "Renewal", pause_seconds: float) -> None:
+def for_ever(renewal: "Renewal", pause_seconds: float, settings: "Settings") -> None:
     """Round after round; what is in the way is said, and tried again after the pause."""
     import logging
 
     from stream_detector.errors import StreamDetectorError
+    from stream_detector.metrics import RenewalMetrics
+    from stream_detector.process_metrics import new_registry
+    from stream_detector.streaming.worker.health.metrics_server import MetricsServer
+    from trainer.renewal.watched import Watched
 
     log = logging.getLogger("trainer.renew")
+    metrics = RenewalMetrics(new_registry(settings.site, settings.certificates()))
+    watched = Watched(metrics, time.time(), renewal.last())
+    server = MetricsServer(settings, metrics.registry, health=lambda: None, readiness=lambda: None)
+    server.start()
+    log.info("metrics on http://%s:%d/metrics", settings.metrics_host, server.port)
     while True:
         try:
-            say(renewal.run())
+            decision = renewal.run()
+            watched.looked(time.time(), decision)
+            say(decision)
         except StreamDetectorError as error:
+            watched.failed()
             log.warning("%s", error)
         time.sleep(pause_seconds)
 

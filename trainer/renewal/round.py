@@ -87,6 +87,11 @@ class Renewal:
         self._public_key = public_key
         self._journal = registry.folder / "renewals" / f"{plan.alias}.jsonl"
 
+    def last(self) -> RenewalDecision | None:
+        """The newest decision that was written down."""
+        found = [entry["decision"] for entry in journal.read(self._journal) if "decision" in entry]
+        return RenewalDecision.model_validate(found[-1]) if found else None
+
     def run(self) -> RenewalDecision | None:
         """Finish what an earlier run left, then do a round if one is due; returns what was decided, None if nothing.
 

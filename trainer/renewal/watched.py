@@ -1,0 +1,45 @@
+"""What a renewal that runs for ever shows in its metrics; a restart shows again what was decided last."""
+
+from typing import get_args
+
+from stream_detector.messages import RenewalDecision, from_iso
+from stream_detector.metrics import RenewalMetrics
+from trainer.renewal.policy import Outcome
+
+
+class Watched:
+    """Keeps the metrics true. Times are epoch seconds, wall clock."""
+
+    def __init__(self, metrics: RenewalMetrics, now: float, last: RenewalDecision | None) -> None:
+        self._metrics = metrics
+        for outcome in get_args(Outcome):
+            metrics.rounds.labels(outcome)
+            metrics.last_outcome.labels(outcome).set(0.0)
+        # One that never looks is late from its start on.
+        metrics.looked.set(now)
+        if last is not None:
+            self._show(last)
+
+    def looked(self, now: float, decision: RenewalDecision | None) -> None:
+        """It has looked; `decision`: of the round, None where none was due."""
+        self._metrics.looked.set(now)
+        if decision is not None:
+            self._metrics.rounds.labels(decision.outcome).inc()
+            self._show(decision)
+
+    def failed(self) -> None:
+        """It could not look."""
+        self._metrics.failed_looks.inc()
+
+    def _show(self, decision: RenewalDecision) -> None:
+        metrics = self._metrics
+        for outcome in get_args(Outcome):
+            metrics.last_outcome.labels(outcome).set(float(outcome == decision.outcome))
+        metrics.round.set(from_iso(decision.round))
+        for gauge, key in (
+            (metrics.difference, "difference"),
+            (metrics.difference_lower, "difference_low"),
+            (metrics.difference_upper, "difference_high"),
+        ):
+            value = decision.verdict.get(key)
+            gauge.set(float("nan") if value is None else float(value))
