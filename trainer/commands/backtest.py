@@ -72,7 +72,9 @@ def command(
     if stress and len(dataset.assets) > 1:
         raise UsageError(f"--stress moves the days of one asset, and {dataset.name} holds {len(dataset.assets)}")
     if stress:
-        files |= {name: make(dataset, folds[0].begin, loaded[0].train.seed) for name, make in PROTOCOLS.items()}
+        gap_seconds = max((each.grid.max_gap_steps + 1) * each.grid.step_seconds for each in loaded)
+        seed_of_files = loaded[0].train.seed
+        files |= {name: make(dataset, folds[0].begin, seed_of_files, gap_seconds) for name, make in PROTOCOLS.items()}
     plans = {name: plan_folds(file, start if name == "as it was" else None, retrain) for name, file in files.items()}
     if start is not None:
         from datetime import UTC, datetime
