@@ -31,7 +31,7 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                 ),
                 number(
                     "At least",
-                    "Lower end of the 95 % interval of the saving, the assets added up.",
+                    "Lower end of the 90 % interval of the saving, the assets added up.",
                     _ledger("saved_lower"),
                     steps=[(None, ORANGE), (0, GREEN)],
                     decimals=0,

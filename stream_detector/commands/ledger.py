@@ -50,7 +50,7 @@ def command(
         known = ", ".join(feed.ledger.assets[:10]) or "none"
         raise UsageError(f"--asset {asset}: the topics hold nothing of it; assets with alarms or events: {known}")
 
-    result = report(feed.ledger, since_seconds, until_seconds, asset)
+    result = report(feed.ledger, since_seconds, until_seconds, asset, every_day=True)
     compared = feed.challengers.compare(since_seconds, until_seconds, asset)
     entries = result.to_json() | {"challenger": None if compared is None else compared.to_json()}
     content = orjson.dumps(entries, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -109,3 +109,28 @@ def event_cost(alarm_intervals: ArrayLike, event_steps: ArrayLike, lead: LeadCon
         alarm_costs=np.where(match.useful, costs.tp, costs.fp),
         never_cost=costs.fn * len(match.caught_by),
     )
+
+
+def with_least_warning(priced: EventCost, steps: int, costs: CostConfig) -> EventCost:
+    """The same alarms where a warning of fewer than so many steps is none: such events are missed.
+
+    An alarm that came too late for its event is priced as one without an event.
+    """
+    match = priced.match
+    in_time = match.caught & (match.lead_steps >= steps)
+    useful = match.useful.copy()
+    useful[match.caught_by[match.caught]] = False
+    useful[match.caught_by[in_time]] = True
+    return EventCost(
+        match=EventMatch(
+            np.where(in_time, match.caught_by, NOT_CAUGHT), np.where(in_time, match.lead_steps, NOT_CAUGHT), useful
+        ),
+        event_costs=np.where(in_time, 0.0, costs.fn),
+        alarm_costs=np.where(useful, costs.tp, costs.fp),
+        never_cost=priced.never_cost,
+    )
+
+
+def warning_minutes(steps: int, step_seconds: float) -> tuple[float, float]:
+    """Least and most minutes from the end of the step that raised an alarm to an event so many steps later."""
+    return max(steps - 1, 0) * step_seconds / 60, max(steps, 0) * step_seconds / 60

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_detector.detection.block_bootstrap import Interval, saving_interval
+from stream_detector.detection.block_bootstrap import Interval, holding_interval, most_caught, saving_interval
 from stream_detector.detection.config import CostConfig, LeadConfig
-from stream_detector.detection.event_cost import event_cost, match_events
+from stream_detector.detection.event_cost import event_cost, match_events, warning_minutes, with_least_warning
 
 PAPER_MILL = CostConfig(tn=0, fp=5, fn=100, tp=5)
 NEXT_TWO = LeadConfig(from_steps=1, until_steps=2)
@@ -131,3 +131,28 @@ def test_days_that_are_all_alike_leave_no_doubt() -> None:
 @pytest.mark.parametrize(("cost", "never"), [([], []), ([5.0], [100.0]), ([5.0, 5.0], [0.0, 0.0])])
 def test_there_is_no_interval_without_two_days_and_an_event(cost: list[float], never: list[float]) -> None:
     assert saving_interval(cost, never) == Interval(None, None)
+
+
+@pytest.mark.parametrize(
+    ("events", "caught", "days", "there"), [(10, 1, 8, True), (9, 1, 8, False), (10, 1, 7, False), (50, 0, 30, False)]
+)
+def test_there_is_no_interval_where_one_could_not_hold(events: int, caught: int, days: int, there: bool) -> None:
+    cost, never = np.full(days, 90.0), np.full(days, 100.0)
+    cost[0] = 20.0
+    found = holding_interval(cost, never, events=events, caught=caught)
+    assert (found.low is not None) == there
+    assert holding_interval(cost[:4], never[:4], events=events, caught=caught, quiet_days=days - 4).low is None or there
+
+
+def test_what_was_never_caught_is_bounded_by_the_rule_of_three() -> None:
+    assert most_caught(30) == pytest.approx(3 / 30, rel=0.05)
+    assert most_caught(0) is None
+    assert (1 - most_caught(12)) ** 12 == pytest.approx(0.05)
+
+
+def test_an_alarm_that_comes_too_late_for_its_event_is_paid_for_as_a_false_one() -> None:
+    costs = CostConfig(tn=0, fp=5, fn=100, tp=20)
+    priced = event_cost([(8, 10), (18, 20), (40, 42)], [9, 20, 60], NEXT_TWO, costs)
+    assert [with_least_warning(priced, steps, costs).cost for steps in (1, 2, 3)] == [145.0, 230.0, 315.0]
+    assert with_least_warning(priced, 1, costs).match.useful.tolist() == priced.match.useful.tolist()
+    assert [warning_minutes(steps, 120.0) for steps in (0, 1, 2)] == [(0.0, 0.0), (0.0, 2.0), (2.0, 4.0)]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.detection.block_bootstrap import Interval, saving_interval
+from stream_detector.detection.block_bootstrap import Interval, holding_interval
 from stream_detector.detection.episodes import episodes
-from stream_detector.detection.event_cost import EventCost, event_cost
+from stream_detector.detection.event_cost import EventCost, event_cost, warning_minutes, with_least_warning
 from trainer.backtesting.folds import SECONDS_PER_DAY, Fold
 from trainer.data.dataset import Dataset
 from trainer.data.examples import row_positives, row_steps, run_numbers
@@ -17,10 +17,10 @@ from trainer.evaluation.score import iso_times
 from trainer.evaluation.scored import ScoredRows
 from trainer.recipe import Recipe
 
-LEVEL = 0.90
-"""Level of all intervals: nine of ten draws of days lie inside."""
-
 REPLICATES = 4_000
+
+WARNINGS = (1, 2, 3)
+"""Least warnings, in steps, that the saving is told for."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -92,6 +92,26 @@ class AlarmValue:
         """Judged days on which nothing was raised, because no threshold was shown to pay before them."""
         return len(np.unique(self.judged_day[np.isinf(self.scored.threshold)]))
 
+    def with_least_warning(self, steps: int) -> EventCost:
+        """The price where a warning of fewer than so many steps is none."""
+        return with_least_warning(self.priced, steps, self.recipe.costs)
+
+    def by_least_warning(self) -> list[dict[str, Any]]:
+        """One record for each of `WARNINGS`; `minutes`: how soon the event may come, least and most."""
+        never = self.priced.never_cost
+        found = []
+        for steps in WARNINGS:
+            priced = self.with_least_warning(steps)
+            found.append(
+                {
+                    "steps": steps,
+                    "minutes": list(warning_minutes(steps, self.recipe.grid.step_seconds)),
+                    "caught": int(priced.match.caught.sum()),
+                    "saving": None if never <= 0 else 1 - priced.cost / never,
+                }
+            )
+        return found
+
     @property
     def useful_alarms(self) -> int:
         return int(self.priced.match.useful.sum())
@@ -123,6 +143,7 @@ class AlarmValue:
             "precision": self.useful_alarms / len(self.alarms) if len(self.alarms) else None,
             "false_alarms_per_day": self.false_alarms_per_day,
             "lead_minutes": (match.lead_steps[match.caught] * step_minutes).tolist(),
+            "by_least_warning": self.by_least_warning(),
             "events_without_scored_rows": self.unscorable,
             "days_without_paying_threshold": self.silent_days,
             "row_cost": self.row_cost,
@@ -196,14 +217,27 @@ def value_alarms(recipe: Recipe, dataset: Dataset, folds: list[Fold], scored: Sc
         alarms_by_day=np.bincount(on_day[1], minlength=len(days)),
         cost_by_day=cost,
         never_by_day=never,
-        interval=saving_interval(cost, never, level=LEVEL, replicates=REPLICATES),
+        interval=holding_interval(
+            cost,
+            never,
+            events=len(event_steps),
+            caught=int(priced.match.caught.sum()),
+            replicates=REPLICATES,
+        ),
     )
 
 
 def paired_difference(first: AlarmValue, second: AlarmValue) -> dict[str, Any]:
     """Difference of the savings of `second` and `first`, over the same draws of days."""
     difference = first.cost_by_day - second.cost_by_day
-    interval = saving_interval(first.never_by_day - difference, first.never_by_day, level=LEVEL, replicates=REPLICATES)
+    caught = int(first.priced.match.caught.sum() + second.priced.match.caught.sum())
+    interval = holding_interval(
+        first.never_by_day - difference,
+        first.never_by_day,
+        events=len(first.event_steps),
+        caught=caught,
+        replicates=REPLICATES,
+    )
     total = first.never_by_day.sum()
     return {
         "recipe": second.recipe.name,

@@ -2,14 +2,20 @@
 
 from typing import Any
 
+from stream_detector.detection.block_bootstrap import LEAST_DAYS, LEAST_EVENTS, why_no_interval
 from trainer.backtesting.alarm_value import AlarmValue
 
 
 def difference_in_words(pair: dict[str, Any]) -> str:
     """What `paired_difference` found, and whether that shows a difference; points are percent of never alarming."""
     saving, low, high = pair["saving_difference"], pair["low"], pair["high"]
-    if saving is None or low is None or high is None:
+    if saving is None:
         return f"{pair['recipe']} against {pair['against']}: without an event nothing can be said."
+    if low is None or high is None:
+        needed = f"{LEAST_EVENTS} events and {LEAST_DAYS} days, and something caught"
+        return (
+            f"{pair['recipe']} saves {saving * 100:+.1f} points against {pair['against']}; an interval takes {needed}."
+        )
     how = "more" if saving >= 0 else "less"
     verdict = " The interval contains 0: no difference is shown." if low <= 0 <= high else ""
     points = f"{abs(saving) * 100:.1f} points {how} than {pair['against']}"
@@ -34,7 +40,8 @@ def in_words(worth: AlarmValue) -> list[str]:
         )
     if saving is None:
         return [*lines, "Without an event nothing can be said about a saving."]
-    interval = "" if low is None or high is None else f", 90 % interval over days {low:.1%} to {high:.1%}"
+    why = why_no_interval(events, caught)
+    interval = f" ({why})" if low is None or high is None else f", 90 % interval over days {low:.1%} to {high:.1%}"
     sums = (
         f"cost {worth.priced.cost:,.0f} against {worth.priced.never_cost:,.0f} without alarms "
         f"and {worth.always_cost:,.0f} with one all the time"
@@ -44,11 +51,24 @@ def in_words(worth: AlarmValue) -> list[str]:
     if not len(worth.alarms):
         return [*lines, f"It never alarms, so it saves nothing: {sums}."]
     lines.append(f"Saving {saving:.1%}{interval}: {sums}.")
+    lines.append(warnings_in_words(worth))
     halves = [f"{part:.1%}" for part in worth.saving_by_half if part is not None]
     if len(halves) == 2:
         lines.append(f"First half of the days {halves[0]}, second half {halves[1]}.")
-    if low is None or high is None or low <= 0 <= high:
+    if low is None or high is None:
+        lines.append("Without an interval no saving is shown.")
+    elif low <= 0 <= high:
         lines.append("The interval contains 0: no saving is shown.")
     elif high < 0:
         lines.append("The interval lies below 0: these alarms cost more than they save.")
     return lines
+
+
+def warnings_in_words(worth: AlarmValue) -> str:
+    """What is left where a shorter warning is of no use."""
+    parts = []
+    for found in worth.by_least_warning():
+        rows = "1 row" if found["steps"] == 1 else f"{found['steps']} rows"
+        minutes = "{:g} to {:g} min".format(*found["minutes"])
+        parts.append(f"{rows} ({minutes}) {found['saving']:.1%}, {found['caught']} caught")
+    return f"By least warning: {'; '.join(parts)}."

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from stream_detector.detection.attribution import shares, top
 from stream_detector.detection.episodes import episodes
-from stream_detector.detection.event_cost import event_cost
+from stream_detector.detection.event_cost import event_cost, warning_minutes
 from trainer.backtesting.alarm_value import AlarmValue
 from trainer.data.dataset import Dataset
 from trainer.data.examples import row_steps, run_numbers
@@ -77,11 +77,11 @@ def _saving(dataset: Dataset, worth: AlarmValue, above: NDArray[np.bool_]) -> fl
 
 
 def lead_times(worth: AlarmValue) -> go.Figure:
-    """Minutes from the raising of the alarm to the event."""
+    """Minutes from the end of the step that raised the alarm to the event."""
     match = worth.priced.match
     steps, caught = np.unique(match.lead_steps[match.caught], return_counts=True)
     figure = new_figure("minutes ahead", "caught events")
-    minutes = [f"{minutes:g}" for minutes in steps * worth.recipe.grid.step_seconds / 60]
+    minutes = ["{:g} to {:g}".format(*warning_minutes(s, worth.recipe.grid.step_seconds)) for s in steps.tolist()]
     figure.add_bar(x=minutes, y=caught, width=0.4, marker_color=NORMAL)
     figure.update_xaxes(type="category")
     figure.update_yaxes(rangemode="tozero", tickformat="d")

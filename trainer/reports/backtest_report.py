@@ -3,6 +3,7 @@
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from stream_detector.detection.event_cost import warning_minutes
 from trainer.backtesting.alarm_value import AlarmValue
 from trainer.backtesting.verdict import difference_in_words, in_words
 from trainer.data.dataset import Dataset
@@ -37,7 +38,9 @@ def backtest_report(
             body.append(_section("Reliability", text, reliability(worth.scored.level, worth.positive)))
         text = "The threshold was not chosen here; the curve shows what another one would have brought afterwards."
         body.append(_section("Saving against threshold", text, figures.cost_curve(dataset, worth)))
-        body.append(_section("Lead time of the caught events", "", figures.lead_times(worth)))
+        text = "From the end of the step that raised the alarm to the event, which lies somewhere in its own step."
+        body.append(_section("Lead time of the caught events", text, figures.lead_times(worth)))
+        body.append(_warning_table(worth))
         text = "Every event with the levels before it, its alarms, and the sensors that spoke loudest."
         body.append(_section("Events", text, figures.events(dataset, worth)))
         body.append(_event_table(dataset, worth))
@@ -88,6 +91,15 @@ def _row(worth: AlarmValue, protocol: str) -> str:
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
+def _warning_table(worth: AlarmValue) -> str:
+    rows = ["<tr><th>least warning</th><th>minutes</th><th>caught</th><th>saving</th></tr>"]
+    for found in worth.by_least_warning():
+        minutes = "{:g} to {:g}".format(*found["minutes"])
+        cells = (f"{found['steps']} steps", minutes, str(found["caught"]), _percent(found["saving"]))
+        rows.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
+    return f"<table>{''.join(rows)}</table>"
+
+
 def _event_table(dataset: Dataset, worth: AlarmValue) -> str:
     from trainer.reports.backtest_figures import top_before
 
@@ -99,7 +111,7 @@ def _event_table(dataset: Dataset, worth: AlarmValue) -> str:
         cells = (
             when,
             "no" if lead < 0 else "yes",
-            "" if lead < 0 else f"{lead * worth.recipe.grid.step_seconds / 60:g}",
+            "" if lead < 0 else "{:g} to {:g}".format(*warning_minutes(lead, worth.recipe.grid.step_seconds)),
             "no scored row" if level is None else f"{level:.4g}",
             ", ".join(sensors),
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from stream_detector.detection.block_bootstrap import Interval, saving_interval
+from stream_detector.detection.block_bootstrap import Interval, holding_interval
 from stream_detector.messages import Alarm, LoggedEvent, to_iso
 from stream_detector.operations.ledger.ledger import AlarmEntry, EventEntry, Ledger
 from stream_detector.operations.ledger.report import LedgerReport, Tally, report, tally, tally_json
@@ -26,8 +26,8 @@ class Difference:
     """The challenger's saving less the champion's, over the same days.
 
     `saved` is in the plant's currency units, above 0 where the challenger is better; `saving` is its part of what the
-    events would have cost without any alarm, with its paired 95 % interval over days. None where there is no event, or
-    fewer than two days.
+    events would have cost without any alarm, with its paired 90 % interval over days. None where there is no event; its
+    ends None where there are too few events or days for one.
     """
 
     saved: float
@@ -156,8 +156,12 @@ def _compared(mine: Entries, other: Entries) -> tuple[Tally, Tally, Difference]:
     interval = Interval(None, None)
     if total > 0:
         quiet = (days[-1] - days[0]).days + 1 - len(days)
-        interval = saving_interval(
-            [never[day] - saved[day] for day in days], [never[day] for day in days], quiet_days=quiet
+        interval = holding_interval(
+            [never[day] - saved[day] for day in days],
+            [never[day] for day in days],
+            events=len(mine[0]),
+            caught=sum(event.caught_by is not None for event in (*mine[0], *other[0])),
+            quiet_days=quiet,
         )
     money = math.fsum(saved.values())
     difference = Difference(money, money / total if total > 0 else None, interval.low, interval.high)

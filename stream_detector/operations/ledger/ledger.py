@@ -34,7 +34,8 @@ Judgement = Literal["real", "false-alarm"]
 
 @dataclass(frozen=True, slots=True)
 class EventEntry:
-    """One event as it is known now. `time` is epoch seconds; `lead_seconds` starts at the alarm that caught it.
+    """One event as it is known now. `time` is epoch seconds; `lead_seconds` starts at the step of the alarm that caught
+    it, so it is a whole number of steps, of `step_seconds` each.
 
     `until`: end of a state, +inf while it goes on; None for a moment. A state may be found after it began: then
     `lead_seconds` is below 0, and its absolute value the delay.
@@ -49,6 +50,14 @@ class EventEntry:
     cost: float
     never_cost: float
     until: float | None = None
+    step_seconds: float | None = None
+
+    @property
+    def lead_steps(self) -> int | None:
+        """Steps from the alarm to the event; None where it was missed."""
+        if self.lead_seconds is None or self.step_seconds is None:
+            return None
+        return round(self.lead_seconds / self.step_seconds)
 
     @property
     def day(self) -> date:
@@ -244,6 +253,7 @@ class Ledger:
             cost=0.0 if catcher else costs.fn,
             never_cost=costs.fn,
             until=end_of(event),
+            step_seconds=catcher.alarm.step_seconds if catcher else None,
         )
 
     def _alarm_entry(self, raised: "Raised", useful: bool) -> AlarmEntry:

@@ -4,26 +4,33 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from datetime import date
+from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Any
 
-from stream_detector.detection.block_bootstrap import Interval, saving_interval
+from stream_detector.detection.block_bootstrap import Interval, holding_interval
+from stream_detector.detection.event_cost import warning_minutes
 from stream_detector.messages import to_iso
 from stream_detector.operations.ledger.ledger import AlarmEntry, EventEntry, Ledger
 
 SECONDS_PER_MINUTE = 60.0
+
+WARNINGS = (1, 2, 3)
+"""Least warnings, in steps, that the saving is told for."""
+
+
+Span = tuple[date | None, date | None]
+"""First and last day that a report is about, quiet ones included; None: that of the first and the last entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Events and alarms added up; costs in the plant's currency units.
 
-    `saving` is relative, `1 - cost / never_cost`, and None without events; `saving_low` and `saving_high` are its 95
-    % interval over days, None where there are fewer than two days. A state that was found counts as caught;
-    `lead_minutes` are those of events, `delay_minutes` those from the beginning of each found state, below 0 where the
-    alarm came first. An alarm that is `open` is neither useful nor
-    false yet, but paid for.
+    `saving` is relative, `1 - cost / never_cost`, and None without events; `saving_low` and `saving_high` are its 90 %
+    interval over days, None where there are too few events or days for one, or nothing was caught. A state that was
+    found counts as caught; `lead_minutes` are those of events, `delay_minutes` those from the beginning of each found
+    state, below 0 where the alarm came first. An alarm that is `open` is neither useful nor false yet, but paid for.
     """
 
     events: int
@@ -57,12 +64,40 @@ class LedgerReport:
     events: tuple[EventEntry, ...]
     alarms: tuple[AlarmEntry, ...]
 
+    @property
+    def warnings(self) -> list[tuple[float, float]]:
+        """Least and most minutes from the end of the step of each alarm to the event that it caught, ascending."""
+        return sorted(
+            warning_minutes(event.lead_steps, event.step_seconds)
+            for event in self.events
+            if event.until is None and event.lead_steps is not None and event.step_seconds is not None
+        )
+
+    def by_least_warning(self) -> list[dict[str, Any]]:
+        """What is left where a warning of fewer than so many steps is none; every alarm is paid for as it was.
+
+        A state may be found after it began, so it counts in each.
+        """
+        found = []
+        for steps in WARNINGS:
+            short = [
+                event
+                for event in self.events
+                if event.until is None and event.lead_steps is not None and event.lead_steps < steps
+            ]
+            cost = self.total.cost + math.fsum(event.never_cost - event.cost for event in short)
+            never = self.total.never_cost
+            saving = 1.0 - cost / never if never else None
+            found.append({"steps": steps, "caught": self.total.caught - len(short), "saving": saving})
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, the totals at the top with the names that `trainer backtest --json` uses."""
         return {
             "since": None if self.since is None else to_iso(self.since),
             "until": None if self.until is None else to_iso(self.until),
             **tally_json(self.total),
+            "by_least_warning": self.by_least_warning(),
             "per_asset": [{"asset": asset, **tally_json(tally)} for asset, tally in self.by_asset.items()],
             "per_bundle": [{"bundle": bundle, **tally_json(tally)} for bundle, tally in self.by_bundle.items()],
             "per_day": [{"day": day, **tally_json(tally)} for day, tally in self.by_day.items()],
@@ -95,12 +130,18 @@ class LedgerReport:
 
 
 def report(
-    ledger: Ledger, since: float | None = None, until: float | None = None, asset: str | None = None
+    ledger: Ledger,
+    since: float | None = None,
+    until: float | None = None,
+    asset: str | None = None,
+    *,
+    every_day: bool = False,
 ) -> LedgerReport:
     """Adds up what happened at `since <= event time < until`, of one asset or all.
 
     Matching is done before the cut, so an event just after `since` may be caught by an alarm just before it, and the
-    reports of adjoining periods add up to the report of the whole.
+    reports of adjoining periods add up to the report of the whole. `every_day`: the ledger knows all that happened from
+    `since` to `until`, so that days without an entry were quiet ones.
     """
 
     def inside(time: float) -> bool:
@@ -110,11 +151,13 @@ def report(
     accounts = [ledger.account(name) for name in names]
     events = tuple(event for account in accounts for event in account.events if inside(event.time))
     alarms = tuple(alarm for account in accounts for alarm in account.alarms if inside(alarm.raised_at))
+    last = None if until is None else math.nextafter(until, -math.inf)
+    span = (day_of(since), day_of(last)) if every_day else (None, None)
     return LedgerReport(
         since=since,
         until=until,
-        total=tally(events, alarms),
-        by_asset=_grouped(events, alarms, lambda entry: entry.asset),
+        total=tally(events, alarms, span),
+        by_asset=_grouped(events, alarms, lambda entry: entry.asset, span),
         by_bundle=_grouped(events, alarms, lambda entry: entry.bundle),
         by_day=_grouped(events, alarms, lambda entry: entry.day.isoformat()),
         events=events,
@@ -122,14 +165,14 @@ def report(
     )
 
 
-def tally(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry]) -> Tally:
-    """Adds up some entries, in whatever order."""
+def tally(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry], span: Span = (None, None)) -> Tally:
+    """Adds up some entries, in whatever order. `span`: the days that they were looked for on."""
     # Fractions and fsum are exact, so the order of the entries cannot move a cent.
     amounts = Counter(event.cost for event in events) + Counter(alarm.cost for alarm in alarms)
     cost = _exact(amounts)
     never_cost = math.fsum(event.never_cost for event in events)
     caught = sum(event.caught_by is not None for event in events)
-    interval = _interval(events, alarms)
+    interval = _interval(events, alarms, span)
     return Tally(
         events=len(events),
         caught=caught,
@@ -170,6 +213,7 @@ def _grouped(
     events: Sequence[EventEntry],
     alarms: Sequence[AlarmEntry],
     key: Callable[[EventEntry | AlarmEntry], str],
+    span: Span = (None, None),
 ) -> dict[str, Tally]:
     events_by: dict[str, list[EventEntry]] = defaultdict(list)
     alarms_by: dict[str, list[AlarmEntry]] = defaultdict(list)
@@ -177,10 +221,10 @@ def _grouped(
         events_by[key(event)].append(event)
     for alarm in alarms:
         alarms_by[key(alarm)].append(alarm)
-    return {name: tally(events_by[name], alarms_by[name]) for name in sorted({*events_by, *alarms_by})}
+    return {name: tally(events_by[name], alarms_by[name], span) for name in sorted({*events_by, *alarms_by})}
 
 
-def _interval(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry]) -> Interval:
+def _interval(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry], span: Span) -> Interval:
     cost: dict[date, float] = defaultdict(float)
     never_cost: dict[date, float] = defaultdict(float)
     for event in events:
@@ -191,10 +235,23 @@ def _interval(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry]) -> Int
     if not cost:
         return Interval(None, None)
     days = sorted(cost)
-    calendar_days = (days[-1] - days[0]).days + 1
-    return saving_interval(
-        [cost[day] for day in days], [never_cost[day] for day in days], quiet_days=calendar_days - len(days)
+    first, last = span[0] or days[0], span[1] or days[-1]
+    calendar_days = (last - first).days + 1
+    return holding_interval(
+        [cost[day] for day in days],
+        [never_cost[day] for day in days],
+        events=len(events),
+        caught=sum(event.caught_by is not None for event in events),
+        quiet_days=max(calendar_days - len(days), 0),
     )
+
+
+def day_of(time: float | None) -> date | None:
+    """The day in UTC; None where there is no time, or none of the calendar."""
+    try:
+        return None if time is None else datetime.fromtimestamp(time, UTC).date()
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def tally_json(tally: Tally) -> dict[str, Any]:

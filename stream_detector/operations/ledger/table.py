@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stream_detector.detection.block_bootstrap import why_no_interval
 from stream_detector.messages import to_iso
 from stream_detector.names import printable
 from stream_detector.operations.ledger.challenger import Comparison
@@ -36,13 +37,24 @@ def print_report(report: LedgerReport, console: Console | None = None) -> None:
     table.add_row("all", *_cells(total), style="bold")
     console.print(table)
     if total.saving_low is not None and total.saving_high is not None:
-        console.print(f"saving: 95 % interval over days {total.saving_low:.1%} to {total.saving_high:.1%}")
-    for words, minutes in (
-        ("lead of caught events", total.lead_minutes),
-        ("delay of found states", total.delay_minutes),
-    ):
-        if minutes:
-            console.print(f"{words}: median {statistics.median(minutes):g} min, {minutes[0]:g} to {minutes[-1]:g} min")
+        console.print(f"saving: 90 % interval over days {total.saving_low:.1%} to {total.saving_high:.1%}")
+    elif total.events:
+        console.print(f"saving: {why_no_interval(total.events, total.caught)}")
+    if warnings := report.warnings:
+        middle = "{:g} to {:g} min".format(*warnings[(len(warnings) - 1) // 2])
+        console.print(
+            f"warning before caught events: median {middle}, {warnings[0][0]:g} to {warnings[-1][1]:g} in all"
+        )
+        parts = [
+            f"{found['steps']} step{'s' if found['steps'] > 1 else ''} {found['saving']:.1%} ({found['caught']} caught)"
+            for found in report.by_least_warning()
+            if found["saving"] is not None
+        ]
+        if parts:
+            console.print(f"saving by least warning: {', '.join(parts)}")
+    if minutes := total.delay_minutes:
+        middle = f"median {statistics.median(minutes):g} min"
+        console.print(f"delay of found states: {middle}, {minutes[0]:g} to {minutes[-1]:g} min")
     if total.open_alarms:
         console.print(f"alarms still up: {total.open_alarms} (paid for, not yet called false)")
     if total.judged_real or total.judged_false:
@@ -73,10 +85,11 @@ def print_comparison(compared: Comparison, console: Console | None = None) -> No
     how = "more" if difference.saving >= 0 else "less"
     words = f"the challenger would have saved {abs(difference.saving):.1%} {how} ({difference.saved:+,.0f})"
     if difference.low is None or difference.high is None:
-        console.print(f"{words}; fewer than two days have no interval")
+        events, caught = compared.champion.events, compared.champion.caught + compared.challenger.caught
+        console.print(f"{words}; {why_no_interval(events, caught)}")
         return
     shown = "" if difference.low > 0 or difference.high < 0 else ": no difference is shown"
-    console.print(f"{words}, paired 95 % interval over days {difference.low:+.1%} to {difference.high:+.1%}{shown}")
+    console.print(f"{words}, paired 90 % interval over days {difference.low:+.1%} to {difference.high:+.1%}{shown}")
 
 
 def _cells(tally: Tally) -> list[str]:

@@ -14,7 +14,7 @@ from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.ledger.table import print_comparison
 from tests.support.messages import MIDNIGHT, STEPS_A_DAY, make_alarm, make_event
 
-DAYS = 6
+DAYS = 12
 
 
 def compared(
@@ -48,12 +48,12 @@ def test_what_the_challenger_would_have_saved_is_told_with_a_paired_interval() -
     found = compared(caught_on([0, 1], "old"), caught_on([0, 1, 2, 3], "new"), breaks())
     assert found is not None
     assert (found.bundle, found.champion.caught, found.challenger.caught) == ("new", 2, 4)
-    # Two more breaks caught, each for an alarm: 2 x (100 - 5) of 600.
+    # Two more breaks caught, each for an alarm: 2 x (100 - 5) of 1,200.
     assert found.difference.saved == 190.0
-    assert found.difference.saving == pytest.approx(190 / 600)
-    expected = saving_interval([100, 100, 5, 5, 100, 100], [100] * 6)
+    assert found.difference.saving == pytest.approx(190 / 1200)
+    expected = saving_interval([100, 100, 5, 5] + [100] * (DAYS - 4), [100] * DAYS)
     assert (found.difference.low, found.difference.high) == (expected.low, expected.high)
-    assert [books[2].saved for books in found.by_day.values()] == [0, 0, 95, 95, 0, 0]
+    assert [books[2].saved for books in found.by_day.values()] == [0, 0, 95, 95, *[0] * (DAYS - 4)]
 
 
 def test_equal_books_have_a_difference_of_exactly_nothing() -> None:
@@ -68,7 +68,7 @@ def test_only_the_newest_challenger_is_compared_and_not_for_the_days_before_both
     found = compared(caught_on([0], "old"), [*newest, *older], breaks(), since=None)
     assert found is not None
     assert (found.bundle, found.since) == ("newest", MIDNIGHT + 3 * 86_400)
-    assert (found.challenger.events, found.challenger.caught, found.champion.caught) == (3, 1, 0)
+    assert (found.challenger.events, found.challenger.caught, found.champion.caught) == (DAYS - 3, 1, 0)
 
 
 def test_without_a_challenger_there_is_nothing_to_compare() -> None:
@@ -99,7 +99,7 @@ def test_both_books_are_told_in_words_and_as_json() -> None:
     out = StringIO()
     print_comparison(found, Console(file=out, width=100))
     assert "challenger new against the champion, since 2026-05-01T00:00:00Z" in out.getvalue()
-    assert "would have saved 31.7% more (+190), paired 95 % interval" in out.getvalue()
+    assert "would have saved 15.8% more (+190), paired 90 % interval" in out.getvalue()
     told = orjson.loads(orjson.dumps(found.to_json()))
     assert told["difference"]["saved"] == 190.0
     assert [day["day"] for day in told["per_day"]][:2] == ["2026-05-01", "2026-05-02"]

@@ -244,7 +244,7 @@ def test_the_table_on_a_terminal_shows_every_day_whole() -> None:
     console = Console(width=80, file=file)
     print_report(report(ledger), console)
     text = file.getvalue()
-    for wanted in ("2026-05-01", "2026-05-02", "median 4 min", "never", "95.0%"):
+    for wanted in ("2026-05-01", "2026-05-02", "median 2 to 4 min", "never", "1 step 47.5% (1 caught)", "too little"):
         assert wanted in text
     print_report(report(Ledger()), console)
     assert "no alarms and no events" in file.getvalue()
@@ -281,3 +281,30 @@ def test_names_of_machines_are_data_in_the_table(name: str) -> None:
     assert "\x1b[2J" not in output.getvalue()
     assert len(output.getvalue().splitlines()) == 4
     assert name.encode("unicode_escape").decode() in output.getvalue()
+
+
+def test_an_event_that_comes_sooner_than_the_least_warning_counts_as_missed() -> None:
+    found = of(make_alarm(8, 10), make_event(9), make_alarm(98, 100), make_event(100), make_event(500))
+    assert found.warnings == [(0.0, 2.0), (2.0, 4.0)]
+    assert [(each["steps"], each["caught"]) for each in found.by_least_warning()] == [(1, 2), (2, 1), (3, 0)]
+    assert [each["saving"] for each in found.by_least_warning()] == pytest.approx([190 / 300, 90 / 300, -10 / 300])
+    assert found.by_least_warning()[0]["saving"] == found.total.saving
+
+
+def test_there_is_an_interval_from_ten_events_on_eight_days_on_and_quiet_days_count_from_since_to_until() -> None:
+    def found(events: int, days: float, since: float | None = None, until: float | None = None) -> LedgerReport:
+        happened = [make_event(10 + round(number * days * STEPS_A_DAY / events)) for number in range(events)]
+        return report(fill(Ledger(), make_alarm(8, 10), *happened), since, until, every_day=True)
+
+    assert found(10, 9.5).total.saving_low is not None
+    assert found(9, 9.5).total.saving_low is None
+    assert found(10, 6).total.saving_low is None
+    quiet = found(10, 6, since=MIDNIGHT - 3 * 86_400, until=MIDNIGHT + 10 * 86_400)
+    assert quiet.total.saving_low is not None
+    assert quiet.by_asset["pm-1"].saving_low is not None
+
+
+def test_where_nothing_was_caught_the_table_bounds_what_could_have_been() -> None:
+    output = StringIO()
+    print_report(of(*(make_event(10 + day * STEPS_A_DAY) for day in range(12))), Console(file=output, width=200))
+    assert "no event was caught; at most 22% of them would be in the long run" in output.getvalue()

@@ -70,6 +70,8 @@ def recipe() -> Recipe:
 
 
 EVENTS = tuple(range(100, 3600, 150))
+LONG: dict[str, Any] = {"rows": 9000, "events": tuple(range(100, 9000, 150))}
+"""Enough days for an interval."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,11 @@ def test_every_miss_and_every_alarm_is_priced(recipe: Recipe) -> None:
     assert at_least <= numbers["always_cost"] <= at_least + 5 * len(numbers["per_day"])
     assert numbers["saving"] == pytest.approx(1 - numbers["cost"] / numbers["never_cost"])
     assert set(numbers["lead_minutes"]) == {2.0}
-    assert numbers["saving_low"] <= numbers["saving"] <= numbers["saving_high"]
+    assert (numbers["saving_low"], numbers["saving_high"]) == (None, None), "four days are too few"
+    assert [each["caught"] for each in numbers["by_least_warning"]] == [events - 1, 0, 0]
+    assert [each["minutes"] for each in numbers["by_least_warning"]] == [[0, 2], [2, 4], [4, 6]]
+    assert numbers["by_least_warning"][0]["saving"] == numbers["saving"]
+    assert numbers["by_least_warning"][1]["saving"] == pytest.approx(-5 / 100)
     assert sum(day["cost"] for day in numbers["per_day"]) == numbers["cost"]
     assert sum(day["events"] for day in numbers["per_day"]) == events
     assert numbers["false_alarms_per_day"] * len(numbers["per_day"]) == pytest.approx(1)
@@ -222,7 +228,7 @@ def test_an_event_without_a_scored_row_before_it_is_missed_and_reported(recipe: 
 
 
 def test_words_say_that_no_saving_is_shown_where_the_interval_contains_zero(recipe: Recipe) -> None:
-    data = file_of(events=EVENTS)
+    data = file_of(**LONG)
     sure = run_backtest([ByRule(recipe)], data, plan_folds(data, None, "1d"))[0]
     assert not any("no saving is shown" in line for line in in_words(sure))
     data.values[:, 0] = np.random.default_rng(1).normal(size=len(data)) * 5.5  # alarms by chance
@@ -243,7 +249,7 @@ def test_words_say_how_long_an_alarm_may_last_where_it_is_not_one_length(recipe:
 
 
 def test_a_paired_difference_with_itself_is_nothing(recipe: Recipe) -> None:
-    data = file_of(events=EVENTS)
+    data = file_of(**LONG)
     folds = plan_folds(data, None, "1d")
     first, again = run_backtest([ByRule(recipe), ByRule(recipe)], data, folds)
     pair = paired_difference(first, again)
@@ -251,7 +257,7 @@ def test_a_paired_difference_with_itself_is_nothing(recipe: Recipe) -> None:
 
 
 def test_a_report_says_which_of_two_recipes_saves_less(recipe: Recipe) -> None:
-    data = file_of(events=EVENTS)
+    data = file_of(**LONG)
     folds = plan_folds(data, None, "1d")
     good, idle = ByRule(recipe), ByRule(recipe.model_copy(update={"name": "idle"}), lowest=1e9)
     worths = run_backtest([good, idle], data, folds)

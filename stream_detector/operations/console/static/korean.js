@@ -13,7 +13,7 @@ export const KOREAN = {
   "2 hours": "2시간",
   "30 minutes": "30분",
   "8 hours": "8시간",
-  "95 %: {low} to {high}": "95 %: {low} ~ {high}",
+  "90 %: {low} to {high}": "90 %: {low} ~ {high}",
   "A token is needed": "토큰이 필요합니다",
   ALARM: "경보",
   Acknowledge: "확인",

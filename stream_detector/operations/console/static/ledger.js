@@ -6,7 +6,7 @@ import { money, percent, time } from "./words.js";
 
 const lead = (minutes) => (minutes === null ? "–" : `${minutes.toFixed(minutes < 10 ? 1 : 0)} min`);
 const between = (tally) =>
-  tally.saving_low === null || tally.saving_high === null ? null : t("95 %: {low} to {high}", { low: percent(tally.saving_low), high: percent(tally.saving_high) });
+  tally.saving_low === null || tally.saving_high === null ? null : t("90 %: {low} to {high}", { low: percent(tally.saving_low), high: percent(tally.saving_high) });
 
 function row(name, tally) {
   return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, tally.caught), h("td", {}, tally.missed), h("td", {}, tally.false_alarms), h("td", {}, tally.median_lead_minutes === null && tally.median_delay_minutes !== null ? t("found after {span}", { span: lead(tally.median_delay_minutes) }) : lead(tally.median_lead_minutes)), h("td", {}, money(tally.cost)), h("td", {}, money(tally.saved)), h("td", { title: between(tally) ?? "" }, tally.saving === null ? "–" : percent(tally.saving)));
@@ -16,7 +16,7 @@ function comparison(compared, page) {
   const { difference, champion, challenger } = compared;
   const title = `Challenger ${compared.bundle}, of whose alarms nobody is told, against the champion since ${time(compared.since, page.now())}`;
   const counts = (name, tally) => `${name}: ${tally.caught} caught, ${tally.missed} missed, ${tally.false_alarms} false, saved ${money(tally.saved)}`;
-  const range = difference.low === null || difference.high === null ? "fewer than two days have no interval" : `95 %: ${percent(difference.low)} to ${percent(difference.high)}`;
+  const range = difference.low === null || difference.high === null ? "too few events or days for an interval" : `90 %: ${percent(difference.low)} to ${percent(difference.high)}`;
   const verdict = difference.saving === null ? "No event yet: nothing can be said about which is better." : `The challenger would have saved ${percent(Math.abs(difference.saving))} ${difference.saving < 0 ? "less" : "more"} (${money(Math.abs(difference.saved))}), ${range}.`;
   return [h("h3", {}, title), h("p", {}, verdict), h("p", { class: "quiet" }, `${counts("Champion", champion)}. ${counts("Challenger", challenger)}.`)];
 }
