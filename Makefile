@@ -11,7 +11,7 @@ CHOOSE_TORCH = export UV_TORCH_BACKEND="$${UV_TORCH_BACKEND:-$$(echo torch | UV_
 	test "$$UV_TORCH_BACKEND" || unset UV_TORCH_BACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom screenshots dashboards manifests drill versions clean
+.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom screenshots axe dashboards manifests drill versions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -99,6 +99,9 @@ sbom: $(STAMP) ## list every installed package in CycloneDX form (out/sbom.json)
 
 audit-dependencies: $(STAMP) ## look every installed package up in the public advisories; a package that cannot be looked up fails it
 	$(BIN)/uv tool run --quiet 'pip-audit>=2.9' --strict --skip-editable --path $(shell $(BIN)/python -c 'import site; print(site.getsitepackages()[0])' 2>/dev/null)
+
+axe: ## fetch axe-core from npm: with it the browser tests check the console's accessibility
+	mkdir -p .axe && cd .axe && npm pack --silent axe-core@4.10.3 && tar xzf axe-core-4.10.3.tgz
 
 screenshots: $(STAMP) ## take the pictures for the docs: the demo's screen, and the console in a real Chromium
 	$(BIN)/stream-detector demo --plain --picture docs/images/demo.svg

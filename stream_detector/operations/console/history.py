@@ -16,6 +16,7 @@ from stream_detector.messages import (
     from_iso,
     to_epoch_seconds,
 )
+from stream_detector.operations.alarms.precedents import Outcome, Precedent, precedents
 from stream_detector.operations.alarms.priority import priority_of
 from stream_detector.operations.console.answers import Answers, SetAside
 from stream_detector.operations.console.assets import Asset, Assets
@@ -291,6 +292,20 @@ class History:
             action=self.advise(alarm) if alarm.state == "raised" else "",
             outcome="caught" if entry and entry.useful else "open" if alarm.state == "raised" else "none followed",
         )
+
+    def precedents(self, alarm_id: str) -> Sequence[Precedent]:
+        with self._lock:
+            alarm = self._alarms.get(alarm_id)
+            if alarm is None:
+                return []
+            accounts = [self._ledger.account(asset) for asset in {known.asset for known in self._alarms.values()}]
+            leads = {event.caught_by: event.lead_seconds for account in accounts for event in account.events}
+            outcomes = {
+                entry.id: Outcome(leads.get(entry.id), entry.feedback)
+                for account in accounts
+                for entry in account.alarms
+            }
+            return precedents(alarm, self._alarms.values(), outcomes)
 
     def has_alarm(self, asset: str, alarm_id: str) -> bool:
         with self._lock:

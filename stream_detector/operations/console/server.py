@@ -3,6 +3,7 @@
 GET  /                                  the page
 GET  /console/{file}                    its scripts and styles
 GET  /console/api/stream                server-sent events: what changed, and a beat when nothing did
+GET  /console/api/precedents?alarm=ID   past alarms like this one, with what became of them
 GET  /console/api/assets/{asset}        history of one asset, with the traces of its sensors
 GET  /console/api/plant                 what does not change: site, currency, and what sensors and assets are
 POST /console/api/feedback              acknowledge, shelve, judge
@@ -150,6 +151,10 @@ class Console:
         self._guard.check_read(request)
         return _json(self._plant)
 
+    async def precedents(self, request: web.Request) -> web.Response:
+        self._guard.check_read(request)
+        return _json(self._source.precedents(request.query.get("alarm", "")))
+
     def _changes(self, since_version: int, visitor: Visitor) -> tuple[int, bytes]:
         """Changes after `since_version`; 0 = everything, for a page that has just been opened."""
         version = self._source.version()
@@ -261,6 +266,7 @@ def add_console(app: web.Application, source: ConsoleSource, guard: Guard, plant
     app.router.add_get("/", _explained(console.page))
     app.router.add_get("/console/api/stream", _explained(console.stream))
     app.router.add_get("/console/api/plant", _explained(console.plant))
+    app.router.add_get("/console/api/precedents", _explained(console.precedents))
     app.router.add_get("/console/api/assets/{asset}", _explained(console.series))
     app.router.add_post("/console/api/feedback", _explained(console.feedback))
     app.router.add_get("/console/{file}", _explained(console.file))

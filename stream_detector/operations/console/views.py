@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_detector.messages import Alarm, Feedback, Priority
+from stream_detector.operations.alarms.precedents import Precedent
 from stream_detector.operations.console.answers import SetAside
 
 Floats = npt.NDArray[np.float32]
@@ -234,6 +235,9 @@ class ConsoleSource(Protocol):
 
     def open_counts(self) -> OpenCounts:
         """How many alarms are up, however many `alarms` returns."""
+
+    def precedents(self, alarm_id: str) -> Sequence[Precedent]:
+        """The past alarms that most resemble one, with what became of them."""
 
     def ledger(self) -> LedgerView:
         """The ledger as it stands."""

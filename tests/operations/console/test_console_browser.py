@@ -11,6 +11,7 @@ import pytest
 
 from stream_detector.messages import Feedback, to_iso
 from stream_detector.operations.console.views import PlantView, Tag
+from tests.support.axe import axe_path, violations
 from tests.support.browser import chromium, why_no_browser
 from tests.support.console_plant import ConsolePlant, alarm_of
 from tests.support.console_server import ConsoleServer
@@ -196,6 +197,7 @@ def test_data_that_has_stopped_is_not_shown_as_fresh_though_the_connection_is_go
         one = Opened(browser, server.url)
         one.until("document.querySelectorAll('.asset.stale').length === 4")
         assert one.page.locator("#live").inner_text() == "live"
+        assert one.page.locator("[data-asset=pm-1] .state").inner_text() == "? not known"
         assert "NO NEW DATA, last 60 min ago" in one.page.locator("[data-asset=pm-1] .age").inner_text()
         figure = one.page.locator("#figures > div", has_text="without new data")
         assert figure.locator("dd").inner_text() == "4"
@@ -699,3 +701,59 @@ def test_sensors_and_costs_are_shown_in_the_plants_own_words(browser: Any) -> No
         assert one.page.locator("[data-asset=pm-1] .what").inner_text() == "board machine, Hall A"
         assert "Mill 3" in one.page.locator("#worker").inner_text()
         one.context.close()
+
+
+@pytest.mark.skipif(axe_path() is None, reason="no axe-core: `make axe` fetches it from npm")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_state_of_the_page_breaks_a_rule_of_axe(browser: Any, plant: ConsolePlant, scheme: str) -> None:
+    plant.false_alarm("pm-1")
+    plant.break_ahead("pm-1")
+    plant.advance()
+    found: dict[str, list[Any]] = {}
+    with ConsoleServer(plant) as server:
+        look = {"color_scheme": scheme, "reduced_motion": "reduce", "bypass_csp": True}
+        one = Opened(browser, server.url, **look)
+        one.until("window.drawnAfter && document.querySelector('.alarm-card.open')")
+        found["an alarm"] = violations(one.page)
+        one.page.locator("#asset-actions [data-action=shelve]").click()
+        one.until("document.querySelector('#dialog').open")
+        found["a dialog"] = violations(one.page)
+        one.page.keyboard.press("Escape")
+        one.page.locator("#language").click()
+        one.until("document.documentElement.lang === 'ko'")
+        assert "발생 중인 경보" in one.page.locator("#open-title").inner_text()
+        found["Korean"] = violations(one.page)
+        server.stop()
+        one.until("document.querySelectorAll('.asset.stale').length === 4", 15.0)
+        found["a lost connection"] = violations(one.page)
+        one.context.close()
+        plant.neighbours(100, in_alarm=3, silent=4)
+        server.start()
+        for name, query in (("many assets", ""), ("a wall", "?wall")):
+            one = Opened(browser, f"{server.url}{query}", **look)
+            one.until("document.querySelectorAll('.tile').length === 104")
+            found[name] = violations(one.page)
+            one.context.close()
+    assert {state: broken for state, broken in found.items() if broken} == {}
+
+
+def test_whoever_wants_less_motion_gets_none_and_forced_colours_keep_the_choice_visible(
+    browser: Any, server: ConsoleServer, plant: ConsolePlant
+) -> None:
+    plant.break_ahead("pm-1")
+    plant.advance()
+    one = Opened(browser, server.url, reduced_motion="reduce", forced_colors="active")
+    one.until("document.querySelector('.alarm-card.open')")
+    style = "getComputedStyle(document.querySelector('{0}')).{1}"
+    assert one.page.evaluate(style.format(".alarm-card.open", "animationName")) == "none"
+    assert one.page.evaluate(style.format("[data-asset=pm-1] [aria-pressed=true]", "outlineStyle")) == "solid"
+    one.context.close()
+
+
+def test_an_alarm_says_what_became_of_the_last_ones_like_it(opened: Opened, plant: ConsolePlant) -> None:
+    plant.break_ahead("pm-1")
+    plant.advance()
+    opened.until("document.querySelector('.alarm-card .before')?.textContent.includes('like this')")
+    text = opened.page.locator(".alarm-card .before").first.inner_text()
+    assert re.fullmatch(r"\d of the last \d like this were followed by an event, \d+ min( to \d+ min)? later\.", text)
+    assert opened.errors == []

@@ -2,16 +2,19 @@
 
 import { breakable, byId, h, keyed, setText } from "./dom.js";
 import { isStale } from "./assets.js";
+import { getJson } from "./connection.js";
 import { holder, inOrderShown } from "./hold.js";
 import { t } from "./language.js";
 import { described } from "./plant.js";
-import { leftText, percent, reasonText, seconds, time, whatText, whyText, worthText } from "./words.js";
+import { inWords, leftText, percent, reasonText, seconds, time, whatText, whyText, worthText } from "./words.js";
 
 const PAST_SHOWN = 40;
 const SENSORS_SHOWN = 3;
 const PRIORITIES = { high: "▲▲ high priority", medium: "▲ medium priority", low: "△ low priority" };
 
 let held = () => false;
+const MOST_MEMORIES = 50;
+const memories = new Map();
 const state = { told: 0, sent: 0 };
 
 export function prepareAlarms() {
@@ -65,6 +68,7 @@ function card(view, page) {
     open && h("p", { class: "left" }),
     open && view.action && h("p", { class: "action" }, view.action),
     h("p", { class: "line why" }, whyText(alarm)),
+    open && h("p", { class: "line before" }),
     open && h("p", { class: "line" }, worthText(alarm)),
     h("p", { class: "line" }, tags(view), open ? ` ${t("since {when}", { when })}` : "", view.acknowledged_by ? ` ${t("acknowledged by {who}", { who: view.acknowledged_by })}` : ""),
     open ? details : h("details", {}, h("summary", {}, t("Reasons")), details),
@@ -104,7 +108,29 @@ function drawClocks(page) {
     put(".what", whatText(alarm, page.now(), asset));
     put(".left", known && !asset ? t("No newer data than this.") : leftText(alarm, page.now(), asset));
     put(".why", whyText(alarm, asset));
+    put(".before", beforeText(askBefore(alarm, page)));
   }
+}
+
+/** Asked once an alarm, and of the first alarms only: a flood of them needs no memories. */
+function askBefore(alarm, page) {
+  const known = memories.get(alarm.id);
+  if (known || memories.size >= MOST_MEMORIES || !page.live()) return known?.found;
+  memories.set(alarm.id, {});
+  getJson(`/console/api/precedents?alarm=${encodeURIComponent(alarm.id)}`).then(
+    (found) => memories.set(alarm.id, { found }),
+    () => memories.delete(alarm.id),
+  );
+}
+
+/** "3 of the last 4 like this were followed by an event, 2 to 4 min later; 1 was judged false." */
+function beforeText(found) {
+  if (!found?.length) return "";
+  const leads = found.map((one) => one.lead_seconds).filter((lead) => lead !== null).sort((a, b) => a - b);
+  const wrong = found.filter((one) => one.judgement === "false-alarm").length;
+  const [first, last] = [leads[0], leads.at(-1)].map((lead) => (lead === undefined ? "" : inWords(Math.abs(lead))));
+  const what = leads.length ? t("{n} of the last {m} like this were followed by an event, {span} later", { n: leads.length, m: found.length, span: first === last ? first : t("{from} to {until}", { from: first, until: last }) }) : t("None of the last {m} like this was followed by an event", { m: found.length });
+  return `${what}${wrong ? t("; {n} judged false", { n: wrong }) : ""}.`;
 }
 
 function drawSetAside(page) {
@@ -144,6 +170,7 @@ export function drawAlarms(views, page) {
   state.sent = open.length;
   setText(byId("open-more"), told > open.length ? t("{n} of {m} are shown, those that nobody has answered first.", { n: open.length, m: told }) : "");
   keyed(byId("past-list"), past.map(content), (view) => view.alarm.id, (view) => card(view, page));
+  for (const id of memories.keys()) if (!open.some((view) => view.alarm.id === id)) memories.delete(id);
   drawKnowledge(page);
   byId("past-none").hidden = past.length > 0;
 }

@@ -147,7 +147,7 @@ function update(item, asset, page, now) {
   button.className = `asset ${aside ? "aside" : asset.state}${stale ? " stale" : ""}`;
   button.setAttribute("aria-pressed", String(page.selected() === asset.asset));
   const put = (name, text) => setText(button.querySelector(`.${name}`), text);
-  put("state", aside ? asideText(aside, asset, now) : stateText(asset));
+  put("state", aside ? asideText(aside, asset, now) : stale && asset.state === "normal" ? t("? not known") : stateText(asset));
   put("what", [described(asset.asset), areaGiven(asset.asset)].filter(Boolean).join(", "));
   put("age", page.live() ? ageText(asset, now) : t("as of {when}, connection lost", { when: time(page.heard(), now, true) }));
   if (item.drawn === asset) return;

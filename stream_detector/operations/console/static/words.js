@@ -55,7 +55,7 @@ export function stateText(asset) {
   return t(STATES[asset.state]);
 }
 
-const inWords = (duration) => (duration < 90 ? t("{n} s", { n: Math.round(duration) }) : duration < 5400 ? t("{n} min", { n: Math.round(duration / 60) }) : t("{n} h", { n: Math.round(duration / 3600) }));
+export const inWords = (duration) => (duration < 90 ? t("{n} s", { n: Math.round(duration) }) : duration < 5400 ? t("{n} min", { n: Math.round(duration / 60) }) : t("{n} h", { n: Math.round(duration / 3600) }));
 
 /** When an event is expected: an alarm that stays up moves its window on with each step of its asset. */
 export function windowOf(alarm, asset) {
