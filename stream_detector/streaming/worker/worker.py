@@ -13,6 +13,7 @@ from stream_detector.engine.outcome import AssetStatus
 from stream_detector.errors import BrokerError, StalledError, StreamDetectorError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.diagnosis import Unreachable, why_unreachable
+from stream_detector.streaming.readers.committed_log import wanted_by_us
 from stream_detector.streaming.worker.bundle_watch import BundleMovedError, BundleWatch
 from stream_detector.streaming.worker.health.broker_probe import PROBE_SECONDS, BrokerProbe
 from stream_detector.streaming.worker.health.metrics_server import MetricsServer
@@ -184,6 +185,12 @@ class Worker:
     async def _rekey(self, rekeying: Rekeying) -> None:
         try:
             await rekeying.run()
+        except asyncio.CancelledError:
+            if wanted_by_us():
+                raise
+            self.lifecycle.fail(
+                StalledError("the Kafka client broke the re-keying off; the next start goes on with it")
+            )
         except Exception as error:  # noqa: BLE001 - reported, and the process ends
             self.lifecycle.fail(error)
 
@@ -277,7 +284,10 @@ class Worker:
                         self.lifecycle.fail(StalledError(verdict))
                     return
             except asyncio.CancelledError:
-                raise
+                if wanted_by_us():
+                    raise
+                # Without a look the worker would never be ready, and nobody would see it stall.
+                log.warning("the watchdog could not look: the Kafka client broke it off")
             except StalledError as error:
                 self.lifecycle.fail(error)
                 return

@@ -443,14 +443,22 @@ async def test_an_address_that_is_taken_is_the_users_mistake(bundle: Bundle) -> 
 
 
 class FailingRekeying:
+    def __init__(self, fault: BaseException) -> None:
+        self._fault = fault
+
     async def run(self) -> None:
-        raise StalledError("re-keying stands still")
+        raise self._fault
 
 
+@pytest.mark.parametrize(
+    "fault", [StalledError("it stands still"), asyncio.CancelledError()], ids=["ours", "broken off"]
+)
 @in_event_loop
-async def test_re_keying_that_fails_ends_the_worker_too(bundle: Bundle) -> None:
+async def test_re_keying_that_fails_or_that_the_client_breaks_off_ends_the_worker_too(
+    bundle: Bundle, fault: BaseException
+) -> None:
     worker = Plant().worker(bundle, ScriptedEngine())
-    worker._rekeying = FailingRekeying()
+    worker._rekeying = FailingRekeying(fault)
     assert await worker.run() == 75
 
 
@@ -520,9 +528,10 @@ async def test_what_comes_and_goes_is_logged_once(bundle: Bundle, caplog: pytest
     assert "ready; seconds" not in caplog.text
 
 
+@pytest.mark.parametrize("fault", [ZeroDivisionError(), asyncio.CancelledError()], ids=["ours", "broken off"])
 @in_event_loop
-async def test_a_probe_that_fails_for_a_reason_of_ours_does_not_end_the_worker(
-    bundle: Bundle, caplog: pytest.LogCaptureFixture
+async def test_a_probe_that_fails_or_that_the_client_breaks_off_is_asked_again(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture, fault: BaseException
 ) -> None:
     plant = Plant()
     worker = plant.worker(bundle, ScriptedEngine())
@@ -532,7 +541,7 @@ async def test_a_probe_that_fails_for_a_reason_of_ours_does_not_end_the_worker(
     async def fail_once(view: GroupView, owned: object) -> object:
         looks.append(view)
         if len(looks) == 1:
-            raise ZeroDivisionError
+            raise fault
         return await look(view, owned)
 
     worker._probe.look = fail_once  # type: ignore[method-assign,assignment]
