@@ -11,7 +11,7 @@ CHOOSE_TORCH = export UV_TORCH_BACKEND="$${UV_TORCH_BACKEND:-$$(echo torch | UV_
 	test "$$UV_TORCH_BACKEND" || unset UV_TORCH_BACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom screenshots axe dashboards manifests drill versions clean
+.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill versions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -91,6 +91,14 @@ fuzz: $(STAMP) ## engine, restarts, twin and offline scorer against each other, 
 	$(BIN)/python -m tests.differential --seconds $(or $(SECONDS),600) --seed $(or $(SEED),0)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet 'atheris>=3'
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)
+
+wheelhouse: $(STAMP) ## all that pip needs to install the worker without a network, with a locked list (WHEELHOUSE='--platform manylinux_2_28_aarch64')
+	@rm -rf out/wheelhouse
+	$(BIN)/uv build --quiet --wheel --out-dir out/wheelhouse
+	$(BIN)/python -m pip download --quiet --only-binary :all: --dest out/wheelhouse $(WHEELHOUSE) "$$(echo out/wheelhouse/*.whl)[compression,mqtt]"
+	@echo 'stream-detector[compression,mqtt]' | $(BIN)/uv pip compile --quiet --no-index --find-links out/wheelhouse --no-emit-find-links \
+		$(if $(findstring aarch64,$(WHEELHOUSE)),--python-platform aarch64-manylinux_2_28) --generate-hashes --no-header --no-annotate --output-file out/wheelhouse/requirements.txt -
+	@echo "wrote out/wheelhouse; install it with: pip install --no-index --find-links out/wheelhouse --require-hashes -r out/wheelhouse/requirements.txt"
 
 sbom: $(STAMP) ## list every installed package in CycloneDX form (out/sbom.json)
 	@mkdir -p out

@@ -15,7 +15,7 @@ from tests.drill.slow_worker import PACE
 from tests.support.kafka import free_port
 from tests.support.monitoring import status_of
 from tests.support.paths import ROOT
-from tests.support.workers import topic, topic_environment
+from tests.support.workers import fetch, topic, topic_environment
 
 RESTART_SECONDS = 2.0
 USAGE = 2
@@ -138,6 +138,11 @@ class Site:
     @property
     def ready(self) -> bool:
         return all(service.ready for service in self.services)
+
+    @property
+    def why_not_ready(self) -> str:
+        """What each process answers."""
+        return "; ".join(f"{one.name}: {fetch(one.port, '/readyz')}" for one in self.services)
 
     def start(self) -> None:
         for service in self.services:

@@ -127,7 +127,10 @@ class Stand:
             stack.callback(site.stop)
         stack.enter_context(Supervisor(list(self.sites.values())))
         for site in self.sites.values():
-            wait_for(lambda s=site: s.ready, START_SECONDS, f"{site.name} is ready", each=0.5)  # type: ignore[misc]
+            try:
+                wait_for(lambda s=site: s.ready, START_SECONDS, f"{site.name} is ready", each=0.5)  # type: ignore[misc]
+            except AssertionError as error:
+                raise RuntimeError(f"{error}; it says: {site.why_not_ready}") from None
             site.feed.start()
         self.show_targets()
         stack.enter_context(self.prometheus)
