@@ -86,12 +86,19 @@ def assemble(manifest: Manifest, weights: Arrays, scaler: Arrays, head: Arrays |
     _require_finite(files.WEIGHTS, weights)
     _require_finite(files.SCALER, scaler)
     sensors = len(manifest.sensors)
-    for name in ("center", "scale"):
+    for name in ("center", "scale", *(["usual_error"] if manifest.score.standardise else [])):
         if name not in scaler or scaler[name].shape != (sensors,):
             raise BundleError(f"{files.SCALER} lacks {name!r} for {sensors} sensors")
-    frozen = Scaler(scaler["center"].astype(np.float64), scaler["scale"].astype(np.float64), manifest.scaler.clip)
+    frozen = Scaler(
+        scaler["center"].astype(np.float64),
+        scaler["scale"].astype(np.float64),
+        manifest.scaler.clip,
+        scaler["usual_error"].astype(np.float64) if manifest.score.standardise else None,
+    )
     if not (frozen.scale > 0).all():
         raise BundleError(f"{files.SCALER}: a scale is not above zero")
+    if frozen.usual_error is not None and not (frozen.usual_error > 0).all():
+        raise BundleError(f"{files.SCALER}: a usual error is not above zero")
     try:
         model = build(manifest.model, manifest.model_steps, sensors)
         model.restore(weights)
@@ -135,7 +142,7 @@ def write_bundle(
     scorer = Scorer(manifest.transform, scaler, model, manifest.score)
     arrays: dict[str, Mapping[str, NDArray[Any]]] = {
         files.WEIGHTS: model.arrays(),
-        files.SCALER: {"center": scaler.center, "scale": scaler.scale},
+        files.SCALER: scaler.arrays(),
         files.PROBE: _probe(probe_windows, scorer.score(probe_windows)),
     }
     if head is not None:

@@ -55,6 +55,18 @@ class TransformConfig(Config):
 
     kind: Literal["levels", "differences", "centred", "instance"] = "levels"
     smooth_steps: int = Field(default=1, ge=1, description="causal moving average over this many steps first")
+    scale_steps: int = Field(
+        default=0,
+        ge=0,
+        description="differences: each in units of its sensor's mean absolute difference over so many steps before it; "
+        "0: as they are",
+    )
+
+    @model_validator(mode="after")
+    def _of_differences(self) -> "TransformConfig":
+        if self.scale_steps and self.kind != "differences":
+            raise ValueError(f'scale_steps = {self.scale_steps} needs kind = "differences", not {self.kind!r}')
+        return self
 
 
 class ScalerConfig(Config):
@@ -75,6 +87,9 @@ class ScoreConfig(Config):
     error: Literal["squared", "absolute"] = "squared"
     steps: Literal["mean", "newest"] = "mean"
     sensors: Literal["mean", "max"] = "mean"
+    standardise: bool = Field(
+        default=False, description="each sensor's error in units of its usual one, on windows that were not learnt from"
+    )
 
 
 class LeadConfig(Config):
@@ -144,6 +159,11 @@ class ThresholdConfig(Config):
     guard: bool = Field(
         default=True,
         description="cost-optimal: raise nothing where no threshold is shown to pay (see `trainer.fitting.guard`)",
+    )
+    calibration: Literal["none", "logistic"] = Field(
+        default="none",
+        description="cost-optimal: logistic = where the probability of an alarm being right, by logistic regression on "
+        "the logarithm of the score, makes one worth its price; none = the cheapest of all scores",
     )
     k: float = Field(default=1.0, description="mean-plus-std: mean + k * std of the normal scores")
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.99

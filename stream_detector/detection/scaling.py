@@ -21,6 +21,10 @@ CONSTANT = 1e-12
 """A sensor whose spread is below this share of its size is constant; its differences are rounding noise."""
 
 
+LEAST_KNOWN_MOVES = 5
+"""Fewer say nothing of how far a sensor usually moves."""
+
+
 @dataclass(frozen=True)
 class Transformed:
     """Windows after the transform. In sensor units the newest step is `offset + factor * values[:, -1]`.
@@ -36,9 +40,10 @@ class Transformed:
 def transformed_steps(config: TransformConfig, steps: int) -> int:
     """How many steps T' are left of a window of `steps` steps.
 
-    Smoothing over s steps uses up s - 1 and differencing one more, so no step is computed from less than it needs.
+    Smoothing over s steps uses up s - 1, differencing one more, and a running scale its own steps, so no step is
+    computed from less than it needs.
     """
-    return steps - (config.smooth_steps - 1) - (1 if config.kind == "differences" else 0)
+    return steps - (config.smooth_steps - 1) - (1 + config.scale_steps if config.kind == "differences" else 0)
 
 
 def transform(config: TransformConfig, windows: FloatArray) -> Transformed:
@@ -50,7 +55,11 @@ def transform(config: TransformConfig, windows: FloatArray) -> Transformed:
     smooth = moving_average(windows, config.smooth_steps)
     shape = (smooth.shape[0], smooth.shape[2])
     if config.kind == "differences":
-        return Transformed(smooth[:, 1:] - smooth[:, :-1], smooth[:, -2], np.ones(shape))
+        moves = smooth[:, 1:] - smooth[:, :-1]
+        if not config.scale_steps:
+            return Transformed(moves, smooth[:, -2], np.ones(shape))
+        scale = running_scale(moves, config.scale_steps)
+        return Transformed(moves[:, config.scale_steps :] / scale, smooth[:, -2], scale[:, -1])
     if config.kind in ("instance", "centred"):
         known = np.isfinite(smooth)
         count = np.maximum(known.sum(axis=1), 1)
@@ -80,6 +89,18 @@ def moving_average(windows: FloatArray, steps: int) -> FloatArray:
     return means
 
 
+def running_scale(moves: FloatArray, steps: int) -> FloatArray:
+    """Mean absolute move of each sensor over the `steps` steps before: (B, T, F) -> (B, T - steps, F).
+
+    NaN where fewer than `LEAST_KNOWN_MOVES` of them are known, or where the sensor did not move at all.
+    """
+    before = np.abs(moves[:, :-1])
+    known = moving_average(np.isfinite(before).astype(np.float64), steps) * steps
+    scale = moving_average(before, steps)
+    scale[(known < min(LEAST_KNOWN_MOVES, steps) - 0.5) | (scale <= 0)] = np.nan
+    return scale
+
+
 def sum_over_steps(values: NDArray[np.floating[Any]]) -> FloatArray:
     """(B, T, F) -> (B, F) in float64, adding in the order of the steps whatever B and F are."""
     total = np.zeros((values.shape[0], values.shape[2]))
@@ -90,11 +111,15 @@ def sum_over_steps(values: NDArray[np.floating[Any]]) -> FloatArray:
 
 @dataclass(frozen=True)
 class Scaler:
-    """Scaled value = (value - center) / scale, clipped to +-clip. center, scale: (F,); learnt once, then frozen."""
+    """Scaled value = (value - center) / scale, clipped to +-clip. center, scale: (F,); learnt once, then frozen.
+
+    usual_error: (F,) of each sensor, where errors are standardised.
+    """
 
     center: FloatArray
     scale: FloatArray
     clip: float | None = None
+    usual_error: FloatArray | None = None
 
     @classmethod
     def learn(cls, config: ScalerConfig, values: FloatArray) -> "Scaler":
@@ -110,6 +135,11 @@ class Scaler:
             if spread > CONSTANT * max(1.0, abs(center[sensor])):
                 scale[sensor] = spread
         return cls(center, scale, config.clip)
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """What a bundle keeps, by name."""
+        found = {"center": self.center, "scale": self.scale}
+        return found if self.usual_error is None else {**found, "usual_error": self.usual_error}
 
     def apply(self, values: FloatArray) -> FloatArray:
         """Scale (..., F); NaN stays NaN."""

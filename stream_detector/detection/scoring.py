@@ -76,6 +76,8 @@ class Scorer:
             known_sensors = np.asarray(known.any(axis=1))
             found = np.zeros(known_sensors.shape) if output.errors is None else output.errors
             errors = np.where(known_sensors, found, 0.0).astype(np.float64)
+        if self._scaler.usual_error is not None:
+            errors = errors / self._scaler.usual_error
         if output.reconstruction is not None:
             newest = self._scaler.invert(output.reconstruction[:, -1].astype(np.float64))
             expected = moved.offset + moved.factor * newest

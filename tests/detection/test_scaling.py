@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from stream_detector.detection.config import ScalerConfig, TransformConfig
-from stream_detector.detection.scaling import Scaler, moving_average, transform, transformed_steps
+from stream_detector.detection.scaling import LEAST_KNOWN_MOVES, Scaler, moving_average, transform, transformed_steps
 
 VALUES = st.one_of(st.floats(-1e3, 1e3), st.just(float("nan")))
 WINDOWS = npst.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(4, 9), st.integers(1, 4)), elements=VALUES)
@@ -84,6 +85,46 @@ def test_a_window_transforms_to_the_same_bits_in_any_batch(
     assert np.array_equal(apart.values, together.values[chosen], equal_nan=True)
     assert np.array_equal(apart.offset, together.offset[chosen], equal_nan=True)
     assert np.array_equal(apart.factor, together.factor[chosen], equal_nan=True)
+
+
+def naive_scaled_moves(window: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+    """(T, F) -> (T - 1 - steps, F), cell by cell."""
+    moves = np.diff(window, axis=0)
+    found = np.full((len(moves) - steps, window.shape[1]), np.nan)
+    for step, sensor in np.ndindex(found.shape):
+        before = np.abs(moves[step : step + steps, sensor])
+        before = before[np.isfinite(before)]
+        if len(before) >= min(LEAST_KNOWN_MOVES, steps) and before.sum() > 0:
+            found[step, sensor] = moves[step + steps, sensor] / before.mean()
+    return found
+
+
+@pytest.mark.parametrize("steps", [1, 4, 7])
+def test_moves_are_in_units_of_how_far_their_sensor_moved_before(steps: int) -> None:
+    generator = np.random.default_rng(steps)
+    windows = generator.normal(size=(9, 10, 3)) * [0.1, 1.0, 40.0]
+    windows[generator.random(windows.shape) < 0.15] = np.nan
+    windows[2, :8, 1] = 5.0  # stands still, then moves: nothing says how far
+    config = TransformConfig(kind="differences", scale_steps=steps)
+    moved = transform(config, windows)
+    assert moved.values.shape[1] == transformed_steps(config, windows.shape[1]) == 9 - steps
+    for window, found in zip(windows, moved.values, strict=True):
+        np.testing.assert_allclose(found, naive_scaled_moves(window, steps), rtol=1e-9)
+    newest = moved.offset + moved.factor * moved.values[:, -1]
+    told = np.isfinite(newest)
+    assert told.any()
+    np.testing.assert_allclose(newest[told], windows[:, -1][told])
+
+
+def test_a_plant_that_grows_twice_as_loud_moves_as_before_in_units_of_itself() -> None:
+    windows = np.random.default_rng(0).normal(size=(5, 12, 3))
+    config = TransformConfig(kind="differences", scale_steps=6)
+    np.testing.assert_allclose(transform(config, 2 * windows + 7).values, transform(config, windows).values)
+
+
+def test_a_running_scale_is_one_of_differences() -> None:
+    with pytest.raises(ValidationError, match='scale_steps = 6 needs kind = "differences"'):
+        TransformConfig(kind="levels", scale_steps=6)
 
 
 def test_standard_scales_to_mean_0_and_deviation_1_and_ignores_unknown_values() -> None:

@@ -1,6 +1,7 @@
 """Scores of windows: the same in every batch, masked cells count nothing, and equal to a loop over cells."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -174,3 +175,12 @@ def test_a_reading_that_no_arithmetic_bears_gives_a_finite_score_and_no_infinite
     assert np.isfinite(scored.attribution).all()
     assert not np.isinf(scored.expected).any()
     assert np.isfinite(scored.expected[0]).all()
+
+
+def test_errors_in_units_of_their_sensor_weigh_the_same() -> None:
+    windows = np.random.default_rng(0).normal(size=(6, 4, SENSORS))
+    plain = scorer(Draws()).score(windows)
+    usual = np.array([0.5, 2.0, 10.0])
+    found = scorer(Draws(), scaler=replace(IDENTITY, usual_error=usual), standardise=True).score(windows)
+    np.testing.assert_allclose(found.attribution, plain.attribution / usual)
+    np.testing.assert_allclose(found.score, (plain.attribution / usual).mean(axis=1))

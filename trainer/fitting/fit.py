@@ -87,8 +87,9 @@ def fit_recipe(
         head = fit_head(recipe, dataset, parts.split, progress)
     threshold = pick_threshold(recipe, learnt.scorer(recipe), parts.chosen_on, parts.chosen_from)
     manifest = describe(recipe, dataset, parts.split, learnt, threshold)
-    scaler_arrays = {"center": learnt.scaler.center, "scale": learnt.scaler.scale}
-    draft = assemble(manifest, learnt.model.arrays(), scaler_arrays, None if head is None else dict(head.arrays))
+    draft = assemble(
+        manifest, learnt.model.arrays(), learnt.scaler.arrays(), None if head is None else dict(head.arrays)
+    )
     progress.stage("judging")
     chosen_rows, test_rows = scored_parts(draft, dataset, validation, parts.split)
     evaluation = evaluate_rows(test_rows, manifest)

@@ -19,7 +19,7 @@ from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import event_cost
 from trainer.data.dataset import Dataset
 from trainer.data.examples import Examples, row_steps, run_numbers
-from trainer.fitting.thresholds import operating_curve
+from trainer.fitting.thresholds import cost_optimal
 from trainer.recipe import Recipe
 
 Floats = NDArray[np.float64]
@@ -95,11 +95,9 @@ def guarded(
     stretch = stretches(source.times[chosen_on.rows])
 
     def choose(rows: Bools) -> float:
-        if not positives[rows].any():
+        if not positives[rows].any() or positives[rows].all():
             return np.inf
-        curve = operating_curve(scores[rows], positives[rows])
-        best = int(np.argmin(curve.cost(recipe.costs)))
-        return float(curve.thresholds[best]) if best else np.inf
+        return cost_optimal(recipe.threshold, recipe.costs, scores[rows], positives[rows]).limit
 
     steps = row_steps(source, recipe.grid)
     own = steps[chosen_on.rows]
@@ -113,7 +111,7 @@ def guarded(
         )
     else:
         price = price_rows(positives, stretch, recipe.costs)
-    guard = judge(scores, found.value, stretch, choose, price)
+    guard = judge(scores, found.limit, stretch, choose, price)
     return found.model_copy(update={"pays": guard.pays, "how": f"{found.how}; {guard.in_words()}"})
 
 

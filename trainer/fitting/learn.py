@@ -1,6 +1,6 @@
 """Learning scale and model from windows: by gradient descent where the model is a network, else by its own `learn`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +75,18 @@ def learn(recipe: Recipe, training: Examples, progress: FitProgress = SILENT) ->
         losses = _fit_model(recipe, model, windows, known, labels, progress)
     except ValueError as error:
         raise DataError(f"model {recipe.model.kind!r} cannot learn from the training part: {error}") from error
+    if recipe.score.standardise:
+        held = max(1, round(len(learnt) * recipe.train.holdout))
+        newest = np.arange(len(learnt)) >= len(learnt) - held
+        scorer = Scorer(recipe.transform, scaler, model, recipe.score)
+        scaler = replace(scaler, usual_error=_usual_error(scorer.score(learnt.windows[newest]).attribution))
     return Learnt(learnt, scaler, model, losses)
+
+
+def _usual_error(errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(F,) mean of each sensor's errors (N, F); 1 for one that never had any."""
+    usual: NDArray[np.float64] = errors.mean(axis=0)
+    return np.where(usual > 0, usual, 1.0)
 
 
 def _fit_model(

@@ -19,6 +19,12 @@ Positives = NDArray[np.bool_]
 F1_GRID = 1000
 SECONDS_PER_DAY = 86_400.0
 
+TINY, LARGEST_LOG = 1e-300, 700.0
+"""A score may be 0; and the exponential of a logarithm stays a number."""
+
+WEAK_PENALTY = 1e4
+"""C of the logistic regression: keeps its slope finite where one score parts the classes."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -109,13 +115,41 @@ def choose_threshold(
         )
     if config.policy == "max-f1":
         return _max_f1(scores, positives)
-    curve = operating_curve(scores, positives)
-    return (
-        _precision_equals_recall(curve) if config.policy == "precision-equals-recall" else _cost_optimal(curve, costs)
-    )
+    if config.policy == "precision-equals-recall":
+        return _precision_equals_recall(operating_curve(scores, positives))
+    return cost_optimal(config, costs, scores, positives)
 
 
-def _cost_optimal(curve: Curve, costs: CostConfig) -> ThresholdRecord:
+def cost_optimal(config: ThresholdConfig, costs: CostConfig, scores: Scores, positives: Positives) -> ThresholdRecord:
+    """The policy of that name, on scores (N,) of which some are positive."""
+    if config.calibration == "logistic":
+        return _by_probability(costs, scores, positives)
+    return _cheapest(operating_curve(scores, positives), costs)
+
+
+def _by_probability(costs: CostConfig, scores: Scores, positives: Positives) -> ThresholdRecord:
+    """Where P(an alarm is right) reaches the threshold of these costs (Platt 1999, "Probabilistic outputs").
+
+    Two numbers are learnt from the part; the cheapest of all its scores may be the luck of one of them.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    logs = np.log(np.maximum(scores, TINY))
+    centre, spread = float(logs.mean()), float(logs.std()) or 1.0
+    found = LogisticRegression(C=WEAK_PENALTY).fit(((logs - centre) / spread)[:, None], positives)
+    slope, intercept = float(found.coef_[0, 0]), float(found.intercept_[0])
+    wanted = costs.probability_threshold
+    highest = float(scores.max())
+    needed = (np.log(wanted / (1 - wanted)) - intercept) / slope if slope > 0 else np.inf
+    value = float(np.exp(min(needed * spread + centre, LARGEST_LOG)))
+    if value >= highest:
+        how = f"at no score of the validation part is an alarm right with P > {wanted:.4g} (logistic regression)"
+        return ThresholdRecord(value=highest, policy="cost-optimal", how=how, pays=False)
+    how = f"an alarm is right with P > {wanted:.4g} from there on, by logistic regression on the validation part"
+    return ThresholdRecord(value=value, policy="cost-optimal", how=how)
+
+
+def _cheapest(curve: Curve, costs: CostConfig) -> ThresholdRecord:
     """The cheapest threshold (Drummond and Holte 2006, "Cost curves"); of equally cheap ones the highest."""
     cost = curve.cost(costs)
     best = int(np.argmin(cost))

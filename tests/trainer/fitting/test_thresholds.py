@@ -1,5 +1,7 @@
 """Threshold policies, each against a twin that tries every threshold."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,7 +29,7 @@ def labelled_scores(draw: st.DrawFn) -> tuple[NDArray[np.float64], NDArray[np.bo
 
 
 def choose(
-    policy: str, scores: NDArray[np.float64], positives: NDArray[np.bool_] | None, **options: float
+    policy: str, scores: NDArray[np.float64], positives: NDArray[np.bool_] | None, **options: Any
 ) -> ThresholdRecord | None:
     return choose_threshold(ThresholdConfig(policy=policy, **options), COSTS, scores, positives, STEP_SECONDS)
 
@@ -168,3 +170,24 @@ def test_labelled_validation_data_have_a_quantile_of_their_own() -> None:
     assert choose_threshold(config, CostConfig(), scores, None, 60.0).value == pytest.approx(3 * 99.0)
     assert choose_threshold(config, CostConfig(), scores, scores < 0, 60.0).value == pytest.approx(3 * 99.0)
     assert choose_threshold(config, CostConfig(), scores, scores > 50, 60.0).value == pytest.approx(25.0)
+
+
+def test_a_calibrated_threshold_lies_where_an_alarm_is_right_often_enough() -> None:
+    generator = np.random.default_rng(0)
+    logs = generator.normal(size=40_000)
+    positives = generator.random(len(logs)) < 1 / (1 + np.exp(5.0 - 2.0 * logs))
+    found = choose("cost-optimal", np.exp(logs), positives, calibration="logistic")
+    assert found is not None
+    assert found.pays
+    # P = 5 % where 2 x - 5 = log(0.05 / 0.95).
+    assert np.log(found.value) == pytest.approx((5.0 + np.log(0.05 / 0.95)) / 2, abs=0.1)
+
+
+def test_where_higher_scores_mean_less_no_calibrated_threshold_pays() -> None:
+    generator = np.random.default_rng(1)
+    logs = generator.normal(size=4_000)
+    positives = generator.random(len(logs)) < 1 / (1 + np.exp(4.0 + 2.0 * logs))
+    found = choose("cost-optimal", np.exp(logs), positives, calibration="logistic")
+    assert found is not None
+    assert not found.pays
+    assert np.isfinite(found.value)
