@@ -203,13 +203,19 @@ class Alarm(Message):
     marks: Literal["events", "states"] = Field(
         default="events", description="states: it says that something is wrong now, not that an event is to come"
     )
+    held_back: bool = Field(
+        default=False,
+        description="true: people are not told of it, so that what follows says what the others prevent",
+    )
 
     @model_serializer(mode="wrap")
     def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # The bytes of an alarm that announces an event are what they were before there was another kind.
+        # The bytes of an alarm of the first kind are what they were before there were others.
         body: dict[str, Any] = write(self)
         if self.marks == "events":
             body.pop("marks", None)
+        if not self.held_back:
+            body.pop("held_back", None)
         return body
 
 
@@ -251,7 +257,7 @@ MOST_CHARACTERS = 256
 """Of a name or an id in what people say."""
 
 FeedbackAction = Literal[
-    "acknowledge", "shelve", "unshelve", "out-of-service", "in-service", "real", "false-alarm", "unjudge"
+    "acknowledge", "shelve", "unshelve", "out-of-service", "in-service", "real", "false-alarm", "unjudge", "acted"
 ]
 
 
@@ -259,7 +265,8 @@ class Feedback(Message):
     """What a person says about an alarm (topic `operator.feedback`), from the console or `stream-detector feedback`.
 
     Acknowledging, judging (`real`, `false-alarm`) and taking a judgement back (`unjudge`) name an alarm; shelving and
-    taking out of service act on the asset.
+    taking out of service act on the asset. `acted`: somebody did something about it, such as slowing the machine down.
+    It names an alarm; a signal of the plant may name none, and then means those of the asset that speak of `at`.
     """
 
     asset: str = Field(min_length=1, max_length=MOST_CHARACTERS)
@@ -291,8 +298,8 @@ class Feedback(Message):
         return self
 
 
-AlarmState = Literal["unacknowledged", "acknowledged", "returned", "normal", "shelved", "out-of-service"]
-"""ISA-18.2 / IEC 62682: `returned` is "returned to normal, unacknowledged"."""
+AlarmState = Literal["unacknowledged", "acknowledged", "returned", "normal", "shelved", "out-of-service", "held-back"]
+"""ISA-18.2 / IEC 62682: `returned` is "returned to normal, unacknowledged"; `held-back` suppressed by design."""
 
 Priority = Literal["low", "medium", "high"]
 

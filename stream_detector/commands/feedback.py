@@ -8,7 +8,9 @@ import typer
 def command(
     action: Annotated[
         str,
-        typer.Argument(help="Acknowledge, shelve, unshelve, out-of-service, in-service, real, false-alarm or unjudge."),
+        typer.Argument(
+            help="Acknowledge, acted, real, false-alarm, unjudge, shelve, unshelve, out-of-service or in-service."
+        ),
     ],
     asset: Annotated[str, typer.Option(help="The machine.")],
     alarm: Annotated[str | None, typer.Option(help="Id of the alarm, for what is said of one.")] = None,
@@ -19,7 +21,10 @@ def command(
         str | None, typer.Option(help="Kafka brokers, HOST:PORT.", show_default="$STREAM_DETECTOR_BOOTSTRAP")
     ] = None,
 ) -> None:
-    """Answer an alarm: acknowledge it, judge it, or set its asset aside for a while and for a reason."""
+    """Answer an alarm: acknowledge it, say that you acted on it, judge it, or set its asset aside for a reason.
+
+    `acted` without --alarm means every alarm of the asset that speaks of now, as a signal of the plant would.
+    """
     import asyncio
     import getpass
     import time

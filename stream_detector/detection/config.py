@@ -116,6 +116,12 @@ class EpisodeConfig(Config):
     hold_steps: int = Field(default=2, ge=1)
     max_steps: int = Field(default=30, ge=1)
     rest_steps: int = Field(default=0, ge=0)
+    held_back_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="of the alarms, drawn by their id: nobody is told of them, see docs/operators.md",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "EpisodeConfig":

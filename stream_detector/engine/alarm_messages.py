@@ -27,12 +27,17 @@ class AlarmMessages:
         self._steps = steps
         self._costs = Costs(**spec.costs.model_dump())
 
-    def raised(self, asset: str, step: int, found: ScoredSteps, place: int) -> Alarm:
-        """The alarm that result `place` raises at `step`; its id is a function of asset, step, bundle, term."""
+    def raised(self, asset: str, step: int, found: ScoredSteps, place: int, renewed_from: Alarm | None = None) -> Alarm:
+        """The alarm that result `place` raises at `step`; its id is a function of asset, step, bundle, term.
+
+        One that goes on from another is held back where that was: what prevents an event is told or not told as one.
+        """
         spec = self._spec
         name = f"{asset}\0{step}\0{spec.bundle_id}{self._term}".encode()
+        alarm_id = hashlib.sha256(name).hexdigest()[:ALARM_ID_DIGITS]
+        drawn = is_held_back(alarm_id, spec.episode.held_back_share)
         return Alarm(
-            id=hashlib.sha256(name).hexdigest()[:ALARM_ID_DIGITS],
+            id=alarm_id,
             asset=asset,
             state="raised",
             raised_at=self._start_of(step),
@@ -47,6 +52,7 @@ class AlarmMessages:
             costs=self._costs,
             step_seconds=spec.grid.step_seconds,
             marks=spec.marks,
+            held_back=drawn if renewed_from is None else renewed_from.held_back,
         )
 
     def cleared(self, alarm: Alarm, step: int) -> Alarm:
@@ -84,6 +90,16 @@ class AlarmMessages:
             )
             for sensor in top(parts)
         ]
+
+
+def is_held_back(alarm_id: str, share: float) -> bool:
+    """Whether the lot falls on this alarm; the same wherever and whenever it is drawn.
+
+    >>> [is_held_back("7b1c", share) for share in (0.0, 0.1, 0.9)]
+    [False, False, True]
+    """
+    lot = int.from_bytes(hashlib.sha256(f"held back\0{alarm_id}".encode()).digest()[:8], "big")
+    return lot < share * 2.0**64
 
 
 def withdrawn(alarm: Alarm) -> Alarm:

@@ -219,17 +219,21 @@ class Decider:
             if not rests(state.ended_step, step, self._spec.episode):
                 self._end_rest(slot)
             move = next_move(raised, step, above, self._spec.episode, state.ended_step)
+            before = state.alarm if move is Move.RENEW else None
             if move in (Move.CLEAR, Move.RENEW):
                 self._clear(slot, step, record, self._decisions.alarms)
             if move in (Move.RAISE, Move.RENEW):
-                self._raise(slot, step, record, found, int(place[index]))
+                self._raise(slot, step, record, found, int(place[index]), before)
             if self.publish_scores and scored[index]:
                 score = self._messages.score(state.asset, step, found, int(place[index]))
                 self._decisions.scores.append((record, score))
 
-    def _raise(self, slot: int, step: int, record: int, found: ScoredSteps, place: int) -> None:
+    def _raise(
+        self, slot: int, step: int, record: int, found: ScoredSteps, place: int, renewed_from: Alarm | None
+    ) -> None:
         state = self.states[slot]
-        state.alarm, state.alarm_step = self._messages.raised(state.asset, step, found, place), step
+        state.alarm = self._messages.raised(state.asset, step, found, place, renewed_from)
+        state.alarm_step = step
         state.ended_step = None
         self.latest.busy[slot] = True
         self._decisions.changed.add(slot)

@@ -128,3 +128,23 @@ def test_a_backtest_prices_the_alarms_that_the_engine_gives(
     assert found[:-1] == priced[:-1]
     # The last one may still be up.
     assert [raised for raised, _ in found] == [raised for raised, _ in priced]
+
+
+@pytest.mark.parametrize("stop", [7, 40, 111])
+def test_a_lot_that_holds_alarms_back_falls_the_same_after_a_restart_and_on_all_that_go_on_from_one(stop: int) -> None:
+    rules = make_rules(
+        threshold=0.5,
+        scorer=NewestValueScorer(),
+        episode=EpisodeConfig(hold_steps=1, max_steps=3, held_back_share=0.5),
+        window={"steps": 1},
+    )
+    log = log_of({step: float(step % 20 < 9) for step in range(160)})
+    check_restart(rules, Limits(), log, list(range(5, 160, 5)), stop, 0)
+    alarms = Engine(rules).process(batches(log, [])[0]).alarms
+    raised = [alarm for alarm in alarms if alarm.state == "raised"]
+    ends = {alarm.cleared_at: alarm for alarm in alarms if alarm.state == "cleared"}
+    assert {alarm.held_back for alarm in raised} == {True, False}
+    renewed = [alarm for alarm in raised if alarm.raised_at in ends]
+    assert len(renewed) > 5
+    assert all(alarm.held_back == ends[alarm.raised_at].held_back for alarm in renewed)
+    assert all(alarm.held_back == next(a.held_back for a in raised if a.id == alarm.id) for alarm in alarms)

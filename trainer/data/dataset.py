@@ -29,6 +29,8 @@ class Dataset:
         report: what the reader found.
         assets: names of the assets; empty where nothing tells of any.
         asset_rows: (N,) ascending: the place of each row's asset in `assets`; None where there is none.
+        acted: (N,) rows around an alarm that somebody acted on: what would have followed nobody knows, so that they are
+            neither learnt from nor judged; None where nobody acted.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Dataset:
     assets: tuple[str, ...] = ()
     asset_rows: NDArray[np.int64] | None = None
     told_late_seconds: float = 0.0
+    acted: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -63,6 +66,7 @@ class Dataset:
             labels=None if self.labels is None else self.labels[rows],
             parts=None if self.parts is None else self.parts[rows],
             asset_rows=None if self.asset_rows is None else self.asset_rows[rows],
+            acted=None if self.acted is None else self.acted[rows],
         )
 
     def by_asset(self) -> list[tuple[str | None, slice]]:

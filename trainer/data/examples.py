@@ -40,7 +40,10 @@ class Examples:
 
 
 def cut_examples(dataset: Dataset, grid: GridConfig, window: WindowConfig, lead: LeadConfig) -> Examples:
-    """Cut all windows of a file with the detector's own grid, and label them."""
+    """Cut all windows of a file with the detector's own grid, and label them.
+
+    Windows whose newest row somebody may have changed the label of, by acting on an alarm, are left out.
+    """
     steps = row_steps(dataset, grid)
     windows, rows, newest = _cut(dataset, grid, window)
     positive = None if dataset.labels is None else row_positives(dataset, grid, lead)[rows]
@@ -51,7 +54,8 @@ def cut_examples(dataset: Dataset, grid: GridConfig, window: WindowConfig, lead:
         normal = ~positive
     else:
         normal = ~any_between(steps[dataset.labels], newest - window.steps + 1, newest)
-    return Examples(windows, rows, positive, normal)
+    found = Examples(windows, rows, positive, normal)
+    return found if dataset.acted is None else found.take(~dataset.acted[rows])
 
 
 def row_steps(dataset: Dataset, grid: GridConfig) -> NDArray[np.int64]:

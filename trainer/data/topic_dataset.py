@@ -49,6 +49,8 @@ def to_dataset(history: TopicHistory, config: DataConfig, name: str) -> Dataset:
     # Events mark moments; which rows are anomalous (labels that mark states) no topic says.
     labels = history.events if config.labels_mark == "events" else None
     digest = hashlib.sha256()
-    for part in (history.times, values, history.events):
+    for part in (history.times, values, history.events, *([history.acted] if history.acted.any() else [])):
         digest.update(part.tobytes())
-    return Dataset(name, digest.hexdigest(), wanted, history.times, values, labels, config.labels_mark == "events")
+    marks_events = config.labels_mark == "events"
+    acted = history.acted if history.acted.any() else None
+    return Dataset(name, digest.hexdigest(), wanted, history.times, values, labels, marks_events, acted=acted)

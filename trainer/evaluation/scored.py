@@ -97,8 +97,9 @@ def score_dataset(bundle: Bundle, dataset: Dataset) -> ScoredRows:
         _states(dataset),
         _names_of_rows(dataset)[rows],
     )
-    # A head may have nothing to say yet of a step that was scored.
-    return found.take(np.isfinite(found.level))
+    # A head may have nothing to say yet of a step that was scored, and nobody knows what acting on an alarm prevented.
+    judged = np.isfinite(found.level)
+    return found.take(judged if dataset.acted is None else judged & ~dataset.acted[rows])
 
 
 def _score_asset(bundle: Bundle, dataset: Dataset, rows: slice, name: str) -> ScoredFrame:

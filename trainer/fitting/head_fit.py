@@ -93,7 +93,7 @@ def fit_head(
         begin, until = day
         daily = ensemble_at(options, rows, recipe.lead, seed, begin)
         if daily is not None:
-            of_day = (rows.times >= begin) & (rows.times < until) & rows.scorable
+            of_day = (rows.times >= begin) & (rows.times < until) & rows.scorable & ~rows.acted
             logits[of_day] = daily.logits(rows.features[of_day])
 
     # Most of a fit is compiled code, beside which another thread can run.
@@ -144,8 +144,8 @@ def ensemble_at(
 
 
 def label_known(rows: HeadRows, lead: LeadConfig, end: int) -> Bools:
-    """(M,) steps whose lead window was over when step `end` began."""
-    return np.asarray(rows.steps + lead.until_steps < end)
+    """(M,) steps whose lead window was over when step `end` began, and that nobody changed by acting on an alarm."""
+    return np.asarray((rows.steps + lead.until_steps < end) & ~rows.acted)
 
 
 def learnable(rows: HeadRows, lead: LeadConfig, end: int) -> Bools:

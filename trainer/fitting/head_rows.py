@@ -29,6 +29,7 @@ class HeadRows:
         movement: (D,) features that say how much something moves.
         state: of the features, after the last step.
         told_late_seconds: how long after an event it is told.
+        acted: (M,) somebody acted on an alarm, so that nobody knows the label.
     """
 
     rows: Ints
@@ -40,6 +41,7 @@ class HeadRows:
     features: NDArray[np.float32]
     movement: Bools
     state: FeatureState
+    acted: Bools
     told_late_seconds: float = 0.0
 
     def __len__(self) -> int:
@@ -90,4 +92,5 @@ def read_rows(
         movement=features.movement,
         state=state,
         told_late_seconds=dataset.told_late_seconds,
+        acted=np.zeros(len(rows), bool) if dataset.acted is None else dataset.acted[rows] & ~event,
     )

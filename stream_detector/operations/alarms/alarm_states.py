@@ -2,6 +2,7 @@
 
 An alarm is *unacknowledged* when raised. A person acknowledges it; the plant clears it. Cleared before anybody
 acknowledged it, it is *returned* (to normal, unacknowledged) until somebody does; else it is *normal* and over.
+One that is *held back* is set aside by itself: nobody is told of it, and nobody has to acknowledge it.
 Beside that, an asset may be *shelved* by a person, for a reason and until a time, or taken *out of service* for a
 reason: its alarms are then set aside and nobody is told, and those still up when it comes back start again as
 unacknowledged.
@@ -63,6 +64,7 @@ class AlarmStatus:
     over: bool = False
     cleared_at: float | None = None
     covered_until: float | None = None
+    held_back: bool = False
 
 
 @dataclass(slots=True)
@@ -95,8 +97,9 @@ class AlarmBook:
         return known.suppression if known else None
 
     def open_alarms(self) -> list[AlarmStatus]:
-        """Alarms in any state but normal."""
-        return [alarm for asset in self._assets.values() for alarm in asset.alarms.values() if alarm.state != "normal"]
+        """Alarms that are up or that nobody has acknowledged, but for those that are held back."""
+        known = (alarm for asset in self._assets.values() for alarm in asset.alarms.values())
+        return [alarm for alarm in known if alarm.state not in ("normal", "held-back")]
 
     def suppressed_assets(self, state: SetAside) -> list[str]:
         """Names of the assets that are shelved, or out of service."""
@@ -127,7 +130,10 @@ class AlarmBook:
         if known is None:
             if alarm.state == "cleared" and asset.suppression is not None:
                 return changes  # over and set aside: no change would be published, so a restart would not know of it
-            known = AlarmStatus(alarm.id, alarm.asset, priority_of(alarm), from_iso(alarm.raised_at), up=True)
+            raised_at = from_iso(alarm.raised_at)
+            known = AlarmStatus(
+                alarm.id, alarm.asset, priority_of(alarm), raised_at, up=True, held_back=alarm.held_back
+            )
             before = asset.alarms.get(self.renewal_of(alarm) or "")
             if before is not None:
                 why = f"renewal of {before.id}"
@@ -157,7 +163,9 @@ class AlarmBook:
     def _take_feedback(self, feedback: Feedback, asset: _Asset, at: float) -> list[AlarmStateChange]:
         why = feedback.reason or feedback.action
         match feedback.action:
-            case "acknowledge" | "real" | "false-alarm":
+            case "acted" if feedback.alarm is None:
+                return []  # a signal of the plant: the ledger finds the alarms that it belongs to
+            case "acknowledge" | "real" | "false-alarm" | "acted":
                 alarm_id = feedback.alarm or ""
                 known = asset.alarms.get(alarm_id)
                 if known is None:
@@ -219,6 +227,7 @@ class AlarmBook:
                 asset.alarms[change.alarm] = known
                 self._forget_oldest(asset)
             known.up, known.acknowledged, known.state = bool(change.up), bool(change.acknowledged), change.state
+            known.held_back |= change.state == "held-back"
             known.over = change.state == "normal"
             if change.cleared_at is not None and change.covered_until is not None:
                 known.cleared_at, known.covered_until = from_iso(change.cleared_at), from_iso(change.covered_until)
@@ -286,8 +295,10 @@ class AlarmBook:
 
 
 def _state_of(alarm: AlarmStatus, suppression: Suppression | None) -> AlarmState:
-    if alarm.over or (not alarm.up and (alarm.acknowledged or suppression is not None)):
+    if alarm.over or (not alarm.up and (alarm.acknowledged or alarm.held_back or suppression is not None)):
         return "normal"
+    if alarm.held_back:
+        return "held-back"
     if suppression is not None:
         return suppression.state
     if alarm.up:

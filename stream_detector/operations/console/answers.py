@@ -21,6 +21,7 @@ SUBJECTS = {
     "real": ("alarm", "judgement"),
     "false-alarm": ("alarm", "judgement"),
     "unjudge": ("alarm", "judgement"),
+    "acted": ("alarm", "acted"),
     "shelve": ("asset", "shelve"),
     "unshelve": ("asset", "shelve"),
     "out-of-service": ("asset", "out-of-service"),
@@ -61,6 +62,8 @@ class Answers:
     def take_feedback(self, feedback: Feedback) -> None:
         """Enters what a person said."""
         subject, kind = SUBJECTS[feedback.action]
+        if subject == "alarm" and feedback.alarm is None:
+            return  # a signal of the plant, which knows no alarms
         key = (feedback.asset if subject == "asset" else str(feedback.alarm), kind)
         known = self._feedback.get(key)
         if known is None or from_iso(feedback.at) >= from_iso(known.at):
@@ -91,9 +94,17 @@ class Answers:
         said = self._feedback.get((alarm_id, "judgement"))
         return None if said is None or said.action == "unjudge" else said.action
 
+    def acted(self, alarm_id: str) -> str | None:
+        """When somebody acted on it, ISO 8601."""
+        said = self._feedback.get((alarm_id, "acted"))
+        return None if said is None else said.at
+
     def acknowledgement(self, alarm: Alarm) -> Acknowledgement | None:
-        """Who has seen the alarm; None: nobody since its asset was last set aside or came back. Judging is seeing."""
-        said = [self._feedback.get((alarm.id, kind)) for kind in ("acknowledge", "judgement")]
+        """Who has seen the alarm; None: nobody since its asset was last set aside or came back.
+
+        Judging and acting are seeing.
+        """
+        said = [self._feedback.get((alarm.id, kind)) for kind in ("acknowledge", "judgement", "acted")]
         answer = max((one for one in said if one is not None), key=lambda one: from_iso(one.at), default=None)
         seen = None if answer is None else Acknowledgement(answer.who, answer.at)
         state = self._alarms.get(alarm.id)

@@ -130,7 +130,8 @@ class History:
             self._ledger.add_alarm(alarm)
             self._alarms_added += 1
             self._forget()
-            if known is None or known.state == "raised":
+            # The ledger counts what is held back; people see nothing of it.
+            if not alarm.held_back and (known is None or known.state == "raised"):
                 self._alarms[alarm.id] = alarm
                 self._bump_records()
             if len(self._alarms) > 2 * MAX_ALARMS:
@@ -288,6 +289,7 @@ class History:
             acknowledged_by=None if acknowledged is None else acknowledged.who,
             acknowledged_at=None if acknowledged is None else acknowledged.at,
             judgement=self._answers.judgement(alarm.id),
+            acted_at=self._answers.acted(alarm.id),
             priority=priority_of(alarm),
             action=self.advise(alarm) if alarm.state == "raised" else "",
             outcome="caught" if entry and entry.useful else "open" if alarm.state == "raised" else "none followed",

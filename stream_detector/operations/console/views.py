@@ -145,7 +145,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class AlarmView:
-    """An alarm with what people have said about it. `judgement` is `real`, `false-alarm` or None."""
+    """An alarm with what people have said about it. `judgement` is `real`, `false-alarm` or None.
+
+    `acted_at`: when somebody acted on it, ISO 8601; None: nobody said so.
+    """
 
     alarm: Alarm
     acknowledged_by: str | None
@@ -156,6 +159,7 @@ class AlarmView:
     """What to do, in the words of the notifications; empty where nobody gives them."""
     outcome: str
     """`open`, `caught` (an event followed in its lead window) or `none followed`."""
+    acted_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

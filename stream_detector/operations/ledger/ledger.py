@@ -38,7 +38,8 @@ class EventEntry:
     it, so it is a whole number of steps, of `step_seconds` each.
 
     `until`: end of a state, +inf while it goes on; None for a moment. A state may be found after it began: then
-    `lead_seconds` is below 0, and its absolute value the delay.
+    `lead_seconds` is below 0, and its absolute value the delay. `foreseen_by`: the alarm that spoke of it first; it has
+    caught nothing if it was held back.
     """
 
     asset: str
@@ -51,6 +52,7 @@ class EventEntry:
     never_cost: float
     until: float | None = None
     step_seconds: float | None = None
+    foreseen_by: str | None = None
 
     @property
     def lead_steps(self) -> int | None:
@@ -67,7 +69,12 @@ class EventEntry:
 
 @dataclass(frozen=True, slots=True)
 class AlarmEntry:
-    """One alarm as it is known now. `feedback` is what a person said of it; it changes no cost."""
+    """One alarm as it is known now. `feedback` is what a person said of it; it changes no cost.
+
+    `held_back`: nobody was told, so it cost nothing. `acted`: somebody did something about it. `speaks_from`,
+    `speaks_until`: event times of the rows whose labels acting may have changed. `at_stake`: the cost of an event that
+    it speaks of.
+    """
 
     id: str
     asset: str
@@ -78,11 +85,16 @@ class AlarmEntry:
     useful: bool
     cost: float
     feedback: Judgement | None
+    held_back: bool = False
+    acted: bool = False
+    speaks_from: float = 0.0
+    speaks_until: float = 0.0
+    at_stake: float = 0.0
 
     @property
     def false(self) -> bool:
-        """Whether the alarm is over and no event followed in its lead window."""
-        return not self.useful and not self.open
+        """Whether the alarm is over, no event followed in its lead window, and that is nobody's doing."""
+        return not (self.useful or self.open or self.acted or self.held_back)
 
     @property
     def day(self) -> date:
@@ -112,6 +124,8 @@ class Ledger:
         self._alarms: dict[str, dict[str, Raised]] = defaultdict(dict)
         self._events: dict[str, dict[tuple[str, ...], LoggedEvent]] = defaultdict(dict)
         self._feedback: dict[str, Feedback] = {}
+        self._acted: set[str] = set()
+        self._acted_at: dict[str, set[float]] = defaultdict(set)
         self._accounts: dict[str, Account] = {}
 
     @property
@@ -152,10 +166,12 @@ class Ledger:
         return (event,) if known is None else (event, known)
 
     def add_feedback(self, feedback: Feedback) -> bool:
-        """Takes what a person said about an alarm; the newest judgement counts, other actions are no matter of ours.
+        """Takes what a person said about an alarm, or that somebody acted; the newest judgement counts.
 
-        Returns whether it was news.
+        Other actions are no matter of ours. Returns whether it was news.
         """
+        if feedback.action == "acted":
+            return self._add_acting(feedback)
         if feedback.action not in ("real", "false-alarm", "unjudge") or feedback.alarm is None:
             return False
         known = self._feedback.get(feedback.alarm)
@@ -171,6 +187,20 @@ class Ledger:
         other._events.update({asset: dict(events) for asset, events in self._events.items()})
         return other
 
+    def _add_acting(self, feedback: Feedback) -> bool:
+        if feedback.alarm is not None:
+            if feedback.alarm in self._acted:
+                return False
+            self._acted.add(feedback.alarm)
+            self._accounts.clear()
+            return True
+        at, known = from_iso(feedback.at), self._acted_at[feedback.asset]
+        if at in known:
+            return False
+        known.add(at)
+        self._accounts.pop(feedback.asset, None)
+        return True
+
     def forget_before(self, time: float) -> None:
         """Drops alarms and events older than `time` (epoch seconds): a process that runs for years stays small."""
         for asset in self.assets:
@@ -182,6 +212,8 @@ class Ledger:
             for alarm_id in old_alarms:
                 del alarms[alarm_id]
                 self._feedback.pop(alarm_id, None)
+                self._acted.discard(alarm_id)
+            self._acted_at[asset] = {at for at in self._acted_at[asset] if at >= time}
             for identity in old_events:
                 del events[identity]
             if old_alarms or old_events:
@@ -203,19 +235,22 @@ class Ledger:
         history = History(self._alarms[asset].values())
         events = self._counted_events(asset, history)
         caught_by: list[Raised | None] = [None] * len(events)
+        foreseen_by: list[Raised | None] = [None] * len(events)
         useful: set[str] = set()
-        for (step_seconds, lead), group in history.by_grid().items():
+        for (step_seconds, lead, held_back), group in history.by_grid().items():
             steps = [step_of(time, step_seconds) for time, _ in events]
             lasts = [last_step(event, step, step_seconds) for (_, event), step in zip(events, steps, strict=True)]
             match = match_events([raised.steps_up for raised in group], steps, lead, lasts)
             useful.update(raised.alarm.id for raised, caught in zip(group, match.useful, strict=True) if caught)
             for place, index in enumerate(match.caught_by.tolist()):
                 if index != NOT_CAUGHT:
-                    caught_by[place] = _earlier(caught_by[place], group[index])
+                    foreseen_by[place] = _earlier(foreseen_by[place], group[index])
+                    if not held_back:
+                        caught_by[place] = _earlier(caught_by[place], group[index])
         return Account(
             events=tuple(
-                self._event_entry(asset, event, time, catcher, history.in_service(time))
-                for (time, event), catcher in zip(events, caught_by, strict=True)
+                self._event_entry(asset, event, time, catcher, seer, history.in_service(time))
+                for (time, event), catcher, seer in zip(events, caught_by, foreseen_by, strict=True)
             ),
             alarms=tuple(self._alarm_entry(raised, raised.alarm.id in useful) for raised in history.alarms),
         )
@@ -239,7 +274,13 @@ class Ledger:
         return list(by_step.values())
 
     def _event_entry(
-        self, asset: str, event: LoggedEvent, time: float, catcher: "Raised | None", in_service: "Raised | None"
+        self,
+        asset: str,
+        event: LoggedEvent,
+        time: float,
+        catcher: "Raised | None",
+        seer: "Raised | None",
+        in_service: "Raised | None",
     ) -> EventEntry:
         responsible = catcher or in_service
         costs = responsible.alarm.costs if responsible else self._default_costs
@@ -254,10 +295,17 @@ class Ledger:
             never_cost=costs.fn,
             until=end_of(event),
             step_seconds=catcher.alarm.step_seconds if catcher else None,
+            foreseen_by=seer.alarm.id if seer else None,
         )
 
     def _alarm_entry(self, raised: "Raised", useful: bool) -> AlarmEntry:
         alarm, feedback = raised.alarm, self._feedback.get(raised.alarm.id)
+        step_seconds, (first, last) = alarm.step_seconds, (raised.steps_up[0], raised.steps_up[1] - 1)
+        ends = (last + raised.lead.until_steps + 1) * step_seconds
+        acted = alarm.id in self._acted or any(
+            raised.raised_at <= at < ends for at in self._acted_at.get(alarm.asset, ())
+        )
+        price = alarm.costs.tp if useful or acted else alarm.costs.fp
         return AlarmEntry(
             id=alarm.id,
             asset=alarm.asset,
@@ -266,8 +314,14 @@ class Ledger:
             expected_from=raised.raised_at + raised.lead.from_steps * alarm.step_seconds,
             open=alarm.state == "raised",
             useful=useful,
-            cost=alarm.costs.tp if useful else alarm.costs.fp,
+            cost=0.0 if alarm.held_back else price,
             feedback=_judgement(feedback),
+            held_back=alarm.held_back,
+            acted=acted and not alarm.held_back,
+            # From the first step whose lead window reaches into what the alarm speaks of.
+            speaks_from=(first + raised.lead.from_steps - raised.lead.until_steps) * step_seconds,
+            speaks_until=ends,
+            at_stake=alarm.costs.fn,
         )
 
 
@@ -314,11 +368,14 @@ class History:
             return None
         return self.alarms[max(0, bisect_right(self._raised_at, time) - 1)]
 
-    def by_grid(self) -> dict[tuple[float, LeadConfig], list[Raised]]:
-        """Alarms of one bundle share their step and lead; those of another are matched on a grid of their own."""
-        groups: dict[tuple[float, LeadConfig], list[Raised]] = defaultdict(list)
+    def by_grid(self) -> dict[tuple[float, LeadConfig, bool], list[Raised]]:
+        """Alarms of one bundle share their step and lead; those of another are matched on a grid of their own.
+
+        Those that are held back are matched by themselves, too: they catch nothing.
+        """
+        groups: dict[tuple[float, LeadConfig, bool], list[Raised]] = defaultdict(list)
         for raised in self.alarms:
-            groups[raised.alarm.step_seconds, raised.lead].append(raised)
+            groups[raised.alarm.step_seconds, raised.lead, raised.alarm.held_back].append(raised)
         return groups
 
 

@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from stream_detector.detection.block_bootstrap import Interval, holding_interval
 from stream_detector.detection.event_cost import warning_minutes
 from stream_detector.messages import to_iso
+from stream_detector.operations.ledger.held_back import Prevented, prevented
 from stream_detector.operations.ledger.ledger import AlarmEntry, EventEntry, Ledger
 
 SECONDS_PER_MINUTE = 60.0
@@ -31,6 +32,8 @@ class Tally:
     interval over days, None where there are too few events or days for one, or nothing was caught. A state that was
     found counts as caught; `lead_minutes` are those of events, `delay_minutes` those from the beginning of each found
     state, below 0 where the alarm came first. An alarm that is `open` is neither useful nor false yet, but paid for.
+    `saving` is what holds if nobody had acted: an event that acting prevented is in no log. Alarms that were `acted` on
+    are not false without an event; those that were `held_back` cost and catch nothing.
     """
 
     events: int
@@ -49,6 +52,8 @@ class Tally:
     saving_high: float | None
     lead_minutes: tuple[float, ...]
     delay_minutes: tuple[float, ...] = ()
+    acted: int = 0
+    held_back: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class LedgerReport:
     by_day: dict[str, Tally]
     events: tuple[EventEntry, ...]
     alarms: tuple[AlarmEntry, ...]
+    prevented: Prevented | None = None
 
     @property
     def warnings(self) -> list[tuple[float, float]]:
@@ -98,6 +104,8 @@ class LedgerReport:
             "until": None if self.until is None else to_iso(self.until),
             **tally_json(self.total),
             "by_least_warning": self.by_least_warning(),
+            "if_nobody_acted": not self.total.acted,
+            "prevented": None if self.prevented is None else asdict(self.prevented),
             "per_asset": [{"asset": asset, **tally_json(tally)} for asset, tally in self.by_asset.items()],
             "per_bundle": [{"bundle": bundle, **tally_json(tally)} for bundle, tally in self.by_bundle.items()],
             "per_day": [{"day": day, **tally_json(tally)} for day, tally in self.by_day.items()],
@@ -120,7 +128,9 @@ class LedgerReport:
                     "asset": alarm.asset,
                     "raised_at": to_iso(alarm.raised_at),
                     "bundle": alarm.bundle,
-                    "outcome": "useful" if alarm.useful else "open" if alarm.open else "false",
+                    "outcome": _outcome(alarm),
+                    "held_back": alarm.held_back,
+                    "acted": alarm.acted,
                     "feedback": alarm.feedback,
                     "cost": alarm.cost,
                 }
@@ -162,7 +172,14 @@ def report(
         by_day=_grouped(events, alarms, lambda entry: entry.day.isoformat()),
         events=events,
         alarms=alarms,
+        prevented=prevented(events, alarms),
     )
+
+
+def _outcome(alarm: AlarmEntry) -> str:
+    if alarm.useful or alarm.open:
+        return "useful" if alarm.useful else "open"
+    return "held-back" if alarm.held_back else "acted" if alarm.acted else "false"
 
 
 def tally(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry], span: Span = (None, None)) -> Tally:
@@ -182,6 +199,8 @@ def tally(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry], span: Span
         open_alarms=sum(alarm.open for alarm in alarms),
         judged_real=sum(alarm.feedback == "real" for alarm in alarms),
         judged_false=sum(alarm.feedback == "false-alarm" for alarm in alarms),
+        acted=sum(alarm.acted for alarm in alarms),
+        held_back=sum(alarm.held_back for alarm in alarms),
         cost=cost,
         never_cost=never_cost,
         saved=never_cost - cost,

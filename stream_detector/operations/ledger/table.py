@@ -11,6 +11,7 @@ from stream_detector.detection.block_bootstrap import why_no_interval
 from stream_detector.messages import to_iso
 from stream_detector.names import printable
 from stream_detector.operations.ledger.challenger import Comparison
+from stream_detector.operations.ledger.held_back import Prevented
 from stream_detector.operations.ledger.report import LedgerReport, Tally
 
 COLUMNS = ("events", "caught", "missed", "alarms", "false", "cost", "never", "saved", "saving")
@@ -55,10 +56,36 @@ def print_report(report: LedgerReport, console: Console | None = None) -> None:
     if minutes := total.delay_minutes:
         middle = f"median {statistics.median(minutes):g} min"
         console.print(f"delay of found states: {middle}, {minutes[0]:g} to {minutes[-1]:g} min")
+    for line in _acting(total, report.prevented):
+        console.print(line)
     if total.open_alarms:
         console.print(f"alarms still up: {total.open_alarms} (paid for, not yet called false)")
     if total.judged_real or total.judged_false:
         console.print(f"judged by people: {total.judged_real} real, {total.judged_false} false alarms")
+
+
+def _acting(total: Tally, found: Prevented | None) -> list[str]:
+    """What the saving means where people act on alarms."""
+    lines = []
+    if total.saving is not None and total.alarms and not total.acted and found is None:
+        lines.append("the saving is that if nobody had acted: events that acting prevented are in no log")
+    if total.acted:
+        lines.append(
+            f"acted on: {total.acted} alarms, of which none counts as false; what they prevented is not in the saving"
+        )
+    if found is not None:
+        of = "" if found.saving is None else f" ({_range(found.saving, found.saving_low, found.saving_high, '.1%')})"
+        lines.append(
+            f"held back: {found.held_back} alarms, {found.foreseen} of them before an event; so the other {found.told} "
+            f"prevented {_range(found.events, found.events_low, found.events_high, '.1f')} events and saved "
+            f"{_range(found.saved, found.saved_low, found.saved_high, ',.0f')}{of}, 90 % interval"
+        )
+    return lines
+
+
+def _range(value: float, low: float | None, high: float | None, form: str) -> str:
+    ends = "" if low is None or high is None else f" [{low:{form}}, {high:{form}}]"
+    return f"{value:{form}}{ends}"
 
 
 def print_comparison(compared: Comparison, console: Console | None = None) -> None:

@@ -49,6 +49,8 @@ def alarm_line(alarm: Alarm) -> "Text":
     if alarm.state == "raised":
         line.append(f"{moment(alarm.raised_at, date=True)}Z", style="bold")
         line.append("  RAISED   ", style="bold red")
+        if alarm.held_back:
+            line.append("held back  ", style="dim")
         line.append(printable(alarm.asset), style="bold")
         when = f"expect it {moment(alarm.expected_from)}Z to {moment(alarm.expected_until)}Z"
         line.append(f"  {'anomalous now' if alarm.marks == 'states' else when}  ")

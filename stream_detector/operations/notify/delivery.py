@@ -156,7 +156,7 @@ class Delivery:
         restored = await self._log.restore()
         self._committed_untold = frozenset(restored.untold)
         for record in restored.records:
-            if record.alarm is not None:
+            if record.alarm is not None and not record.alarm.held_back:
                 told = record.alarm.id not in restored.untold
                 self._note(record.alarm, record.timestamp, told, restoring=True)
 
@@ -181,7 +181,7 @@ class Delivery:
 
     async def _take(self, record: AlarmRecord) -> None:
         alarm = record.alarm
-        if alarm is None:
+        if alarm is None or alarm.held_back:
             return
         over = self._up.get(alarm.id) if alarm.state == "cleared" else None
         if over is not None and over.told:

@@ -2,7 +2,8 @@
 
 Rows are the distinct times of its readings. Of two readings of one sensor at one time the first in the log counts, as
 online. Events are those on the topic of readings and those that people logged, with their corrections; an alarm that
-people judged real although no event followed counts as one too: what was prevented must not be learnt as normal.
+people judged real although no event followed counts as one too: what was prevented must not be learnt as normal. The
+rows of alarms that people acted on without judging them are marked: what would have followed nobody knows.
 """
 
 import asyncio
@@ -42,6 +43,7 @@ class TopicHistory:
         events: (N,) whether an event happened at that time.
         judged_events: how many of the events rest on an alarm that people judged real.
         unusable: records of the topic of readings that are no messages of ours.
+        acted: (N,) rows around an alarm that somebody acted on and that no event followed: nobody knows their labels.
     """
 
     asset: str
@@ -51,6 +53,7 @@ class TopicHistory:
     events: NDArray[np.bool_]
     judged_events: int
     unusable: int
+    acted: NDArray[np.bool_]
 
 
 @dataclass
@@ -159,12 +162,21 @@ class HistoryCollector:
         filled, first = np.unique(cell, return_index=True)
         values.flat[filled] = np.array(cells.values)[inside][first]
         events = np.isin(rows, marked)
-        return TopicHistory(name, tuple(cells.sensors), rows, values, events, judged, self._guard.skipped)
+        acted = self._acted(name, rows)
+        return TopicHistory(name, tuple(cells.sensors), rows, values, events, judged, self._guard.skipped, acted)
 
     def _events(self, asset: str) -> tuple[NDArray[np.float64], int]:
         account = self._feed.ledger.account(asset)
         prevented = [alarm.expected_from for alarm in account.alarms if alarm.feedback == "real" and not alarm.useful]
         return np.array([event.time for event in account.events] + prevented), len(prevented)
+
+    def _acted(self, asset: str, times: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Acting prevents events, but nobody knows which; what people judged real counts as an event all the same."""
+        acted = np.zeros(len(times), np.bool_)
+        for alarm in self._feed.ledger.account(asset).alarms:
+            if alarm.acted and not alarm.useful and alarm.feedback is None:
+                acted |= (times >= alarm.speaks_from) & (times < alarm.speaks_until)
+        return acted
 
 
 def read_topic_history(

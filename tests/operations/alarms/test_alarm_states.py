@@ -257,3 +257,26 @@ def test_the_health_figures_count_what_an_operator_has_to_cope_with() -> None:
     assert (now.shelved, now.out_of_service) == (1, 1)
     later = health.figures(MIDNIGHT + 120 * 30)
     assert (later.per_10_minutes, later.standing, later.chattering) == (0, 1, 0)
+
+
+def test_an_alarm_that_is_held_back_is_nobodys_to_acknowledge() -> None:
+    book = AlarmBook()
+    changes = raise_at(book, 1, held_back=True)
+    assert states(changes) == [("1", "normal", "held-back")]
+    assert book.open_alarms() == []
+    # A forwarder that starts again knows it from the change alone.
+    again = AlarmBook()
+    again.restore(changes)
+    for each in (book, again):
+        assert states(each.take_alarm(make_alarm(1, 3, held_back=True), MIDNIGHT + 360)) == [
+            ("1", "held-back", "normal")
+        ]
+
+
+def test_who_acted_on_an_alarm_has_seen_it_and_a_signal_of_the_plant_answers_none() -> None:
+    book = AlarmBook()
+    raise_at(book, 1)
+    assert book.take_feedback(make_feedback("acted", at=2)) == []
+    assert states(book.take_feedback(make_feedback("acted", make_alarm(1).id, at=2))) == [
+        ("1", "unacknowledged", "acknowledged")
+    ]

@@ -137,6 +137,21 @@ def test_judging_an_alarm_acknowledges_it_as_it_does_for_the_forwarder() -> None
     assert (history.alarms()[0].acknowledged_by, history.alarms()[0].judgement) == ("Kim", "real")
 
 
+def test_who_acted_has_seen_the_alarm_and_the_console_says_when() -> None:
+    history, alarm = empty_history(), raised_alarm()
+    history.observe_alarm(alarm)
+    assert history.alarms()[0].acted_at is None
+    history.observe_feedback(feedback("acted", NOW, alarm=alarm.id))
+    assert (history.alarms()[0].acknowledged_by, history.alarms()[0].acted_at) == ("Kim", to_iso(NOW))
+
+
+def test_the_console_shows_no_alarm_that_is_held_back_but_its_ledger_counts_it() -> None:
+    history, alarm = empty_history(), raised_alarm().model_copy(update={"held_back": True})
+    history.observe_alarm(alarm)
+    assert history.alarms() == []
+    assert history.ledger().total["held_back"] == 1
+
+
 def test_the_forwarders_word_counts_and_a_newer_answer_on_top_of_it() -> None:
     history, alarm = empty_history(), raised_alarm()
     history.observe_alarm(alarm)

@@ -348,3 +348,13 @@ def test_whenever_the_forwarder_is_killed_every_alarm_that_should_be_told_is_tol
     last = dict(bench.receiver.told)
     assert must_be_told <= last.keys()
     assert {alarm_id for alarm_id, state in last.items() if state == "raised"} == raised - cleared
+
+
+def test_nobody_is_told_of_an_alarm_that_is_held_back() -> None:
+    bench = Bench()
+    told = make_alarm(5)
+    bench.log.append(make_alarm(1, held_back=True), make_alarm(1, 3, held_back=True), told)
+    assert bench.run() == [(told.id, "raised")]
+    assert bench.log.committed == 3
+    bench.start()
+    assert bench.run() == [(told.id, "raised")]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream_detector.detection.config import GridConfig, LeadConfig, WindowConfig
 from stream_detector.errors import DataError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
@@ -12,6 +13,9 @@ from stream_detector.streaming.feeds.topic_history import HistoryCollector
 from stream_detector.streaming.readers.topic_reader import TopicRecord
 from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.messages import make_alarm, make_event, make_feedback
+from trainer.data.examples import cut_examples
+from trainer.data.topic_dataset import to_dataset
+from trainer.recipe import DataConfig
 
 SETTINGS = Settings()
 
@@ -56,6 +60,24 @@ def test_events_come_from_both_topics_with_their_corrections_and_from_judged_ala
     ).history()
     assert np.flatnonzero(history.events).tolist() == [10, 30, 51]
     assert history.judged_events == 1
+
+
+def test_rows_of_an_alarm_that_people_acted_on_are_marked_unless_they_judged_it_or_it_broke_all_the_same() -> None:
+    heeded, judged, useful = make_alarm(30, 32), make_alarm(50, 52), make_alarm(8, 10)
+    history = collect(
+        *(reading("x1", make_event(step).time, 1.0) for step in range(60)),
+        (SETTINGS.topic_events, to_bytes(make_event(10))),
+        *((SETTINGS.topic_alarms, to_bytes(alarm)) for alarm in (heeded, judged, useful)),
+        *((SETTINGS.topic_feedback, to_bytes(make_feedback("acted", alarm.id))) for alarm in (heeded, judged, useful)),
+        (SETTINGS.topic_feedback, to_bytes(make_feedback("real", judged.id))),
+    ).history()
+    # Up on steps 30 and 31 it speaks of steps 31 to 33; step 29 looks ahead to 31 as well.
+    assert np.flatnonzero(history.acted).tolist() == [29, 30, 31, 32, 33]
+    assert np.flatnonzero(history.events).tolist() == [10, 51]
+    dataset = to_dataset(history, DataConfig(labels_mark="events"), "topics")
+    cut = cut_examples(dataset, GridConfig(step_seconds=120), WindowConfig(steps=1), LeadConfig())
+    assert set(range(29, 34)).isdisjoint(cut.rows.tolist())
+    assert {28, 34} <= set(cut.rows.tolist())
 
 
 def test_an_event_between_two_readings_has_a_row_of_its_own() -> None:

@@ -33,10 +33,11 @@ function reasons(alarm) {
   );
 }
 
-function tags(view) {
+function tags(view, now) {
   const found = [];
   if (view.alarm.state === "raised") found.push([`priority ${view.priority}`, t(PRIORITIES[view.priority])]);
   else found.push(view.outcome === "caught" ? ["caught", t("event followed")] : ["", t("no event followed")]);
+  if (view.acted_at) found.push(["", t("acted on at {when}", { when: time(seconds(view.acted_at), now) })]);
   if (view.judgement === "real") found.push(["caught", t("judged real")]);
   if (view.judgement === "false-alarm") found.push(["false-alarm", t("judged false")]);
   return found.map(([kind, text]) => h("span", { class: `tag ${kind}` }, text));
@@ -51,6 +52,7 @@ function card(view, page) {
   const buttons = page.mayWrite()
     ? [
         open && !view.acknowledged_by && answer("acknowledge", t("Acknowledge")),
+        !view.acted_at && answer("acted", t("Acted")),
         open && answer("shelve", t("Shelve…")),
         view.judgement && answer("unjudge", t("Take the judgement back")),
         view.judgement !== "real" && answer("real", t("Real")),
@@ -70,7 +72,7 @@ function card(view, page) {
     h("p", { class: "line why" }, whyText(alarm)),
     open && h("p", { class: "line before" }),
     open && h("p", { class: "line" }, worthText(alarm)),
-    h("p", { class: "line" }, tags(view), open ? ` ${t("since {when}", { when })}` : "", view.acknowledged_by ? ` ${t("acknowledged by {who}", { who: view.acknowledged_by })}` : ""),
+    h("p", { class: "line" }, tags(view, page.now()), open ? ` ${t("since {when}", { when })}` : "", view.acknowledged_by ? ` ${t("acknowledged by {who}", { who: view.acknowledged_by })}` : ""),
     open ? details : h("details", {}, h("summary", {}, t("Reasons")), details),
   );
 }

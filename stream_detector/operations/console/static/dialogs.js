@@ -83,6 +83,7 @@ const ends = () => ENDS.map(([minutes, text]) => [minutes, t(text)]);
 
 const TITLES = {
   acknowledge: "Acknowledge the alarm",
+  acted: "Acted on the alarm",
   real: "It was real",
   "false-alarm": "It was a false alarm",
   unjudge: "Take the judgement back",
