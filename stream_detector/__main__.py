@@ -27,6 +27,7 @@ COMMANDS = (
     "forward",
     "feedback",
     "ledger",
+    "report",
     "mqtt-bridge",
     "audit",
     "check-bundle",

@@ -41,7 +41,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     "stream_detector.operations": (
         {"http_surface", "record_guard", "signing"},
         {"alarms", "ledger"},
-        {"console", "notify"},
+        {"console", "notify", "plant_report"},
     ),
     "stream_detector.streaming": (
         {"clients"},

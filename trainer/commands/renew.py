@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from stream_detector.detection.block_bootstrap import LEAST_DAYS, LEAST_EVENTS
 from stream_detector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ def command(
     ] = "manual",
     every: Annotated[str, typer.Option(help="Fit anew this often, event time: 12h, 1d, 1w.")] = "1w",
     look: Annotated[str, typer.Option(help="Rounds fall on whole multiples of this, event time.")] = "1d",
-    judge: Annotated[str, typer.Option(help="Judge on so much of the newest time.")] = "1w",
+    judge: Annotated[str, typer.Option(help="Judge on so much of the newest time.")] = "2w",
     window: Annotated[
         str | None, typer.Option(help="Learn from so much of the newest time.", show_default="all")
     ] = None,
-    least_days: Annotated[int, typer.Option(min=1, help="Judged days below which nothing is concluded.")] = 3,
-    least_events: Annotated[int, typer.Option(min=1, help="Judged events below which nothing is concluded.")] = 3,
+    least_days: Annotated[int, typer.Option(min=1, help="Judged days below which it says nothing.")] = LEAST_DAYS,
+    least_events: Annotated[int, typer.Option(min=1, help="Judged events below which it says nothing.")] = LEAST_EVENTS,
     least_saving: Annotated[
         float | None, typer.Option(help="Fit at once where the champion saves less than this part, e.g. 0.05.")
     ] = None,

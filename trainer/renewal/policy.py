@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from stream_detector.detection.block_bootstrap import LEAST_DAYS, LEAST_EVENTS
 from trainer.renewal.judging import Verdict
 
 Policy = Literal["manual", "managed", "never"]
@@ -25,8 +26,8 @@ class Rules:
 
     policy: Policy = "manual"
     every_seconds: float = 7 * 86_400.0
-    least_days: int = 3
-    least_events: int = 3
+    least_days: int = LEAST_DAYS
+    least_events: int = LEAST_EVENTS
     least_saving: float | None = None
 
 
@@ -56,10 +57,11 @@ def decide(rules: Rules, champion: str | None, verdict: Verdict | None) -> tuple
             f"only {verdict.events} events on {verdict.days} days since the champion was fitted; "
             f"{rules.least_events} on {rules.least_days} are needed"
         )
-    interval = "" if verdict.low is None or verdict.high is None else f" [{verdict.low:+.1%}, {verdict.high:+.1%}]"
+    known = verdict.low is not None and verdict.high is not None
+    interval = f", paired 90 % interval {verdict.low:+.1%} to {verdict.high:+.1%}" if known else ""
     found = (
-        f"refitted it saves {verdict.difference:+.1%}{interval} more than the champion "
-        f"({verdict.events} events on {verdict.days} days, paired 90 % interval)"
+        f"refitted it saves {verdict.difference:+.1%} more than the champion "
+        f"({verdict.events} events on {verdict.days} days{interval})"
     )
     if verdict.difference < 0:
         return "kept", f"{found}: the champion stays"

@@ -51,7 +51,7 @@ class Plan:
     challenger: str = "challenger"
     recipe: Recipe | None = None
     look_seconds: float = 86_400.0
-    judge_seconds: float = 7 * 86_400.0
+    judge_seconds: float = 14 * 86_400.0
     refit_seconds: float = 86_400.0
     window_seconds: float | None = None
     jobs: int = 1

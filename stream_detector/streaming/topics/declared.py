@@ -83,12 +83,13 @@ def declared_topics(settings: Settings) -> list[Topic]:
         FORWARD: read,
         "alarms": read,
         "ledger": read,
+        "report": read,
         "audit": read,
         "renew": read,
         "feedback": read,
     }
-    of_events = {"replay": write, CONSOLE: read, FORWARD: read, "ledger": read, "renew": read}
-    of_feedback = {CONSOLE: both, FORWARD: read, "feedback": write, "ledger": read, "renew": read}
+    of_events = {"replay": write, CONSOLE: read, FORWARD: read, "ledger": read, "report": read, "renew": read}
+    of_feedback = {CONSOLE: both, FORWARD: read, "feedback": write, "ledger": read, "report": read, "renew": read}
     topics = [
         Topic(settings.topic_readings, "delete", days, of_readings, stamped_by_broker=False, like_readings=True),
         Topic(settings.topic_state, "compact", None, {WORKER: both, "audit": read}, like_readings=True),
@@ -98,7 +99,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
         Topic(settings.topic_alarm_states, "delete", history_days, {FORWARD: both, CONSOLE: read}, history=True),
         Topic(settings.topic_feedback, "delete", history_days, of_feedback, history=True),
         Topic(settings.topic_assets, "compact", None, {CONSOLE: both}, brisk=True),
-        Topic(settings.topic_renewal, "delete", history_days, {"renew": write}),
+        Topic(settings.topic_renewal, "delete", history_days, {"renew": write, "report": read}),
     ]
     if settings.publish_scores:
         topics.append(Topic(settings.topic_scores, "delete", days, {WORKER: write, CONSOLE: read}))

@@ -15,9 +15,10 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
 from stream_detector.streaming.readers.topic_reader import TopicRecord
 from tests.support.kafka import ExistingKafka, Kafka, create_topic
-from tests.support.messages import MIDNIGHT, make_alarm, make_event, make_feedback
+from tests.support.messages import MIDNIGHT, STEPS_A_DAY, make_alarm, make_event, make_feedback
 
 SETTINGS = Settings()
+NO_CHALLENGER = {"challenger": None}
 
 
 def record(topic: str, value: bytes | None, key: bytes | None = b"pm-1") -> TopicRecord:
@@ -41,7 +42,7 @@ def test_a_tombstone_is_no_fault() -> None:
 
 @pytest.fixture
 def topics(kafka: Kafka | ExistingKafka, unique_name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    names = {name: f"{unique_name}-{name}" for name in ("alarms", "events", "feedback")}
+    names = {name: f"{unique_name}-{name}" for name in ("alarms", "events", "feedback", "challenger_alarms")}
     for name, topic in names.items():
         create_topic(kafka.bootstrap, topic, partitions=3)
         monkeypatch.setenv(f"STREAM_DETECTOR_TOPIC_{name.upper()}", topic)
@@ -78,7 +79,7 @@ def test_the_command_rebuilds_the_same_ledger_from_topics_in_any_order(
 
     file = tmp_path / "ledger.json"
     assert main(["ledger", "--bootstrap", kafka.bootstrap, "--json", str(file)]) == 0
-    assert json.loads(file.read_text()) == json.loads(json.dumps(report(in_memory).to_json()))
+    assert json.loads(file.read_text()) == NO_CHALLENGER | json.loads(json.dumps(report(in_memory).to_json()))
     assert "pm-2" in capsys.readouterr().out
 
     since = MIDNIGHT + 200 * 120
@@ -86,7 +87,21 @@ def test_the_command_rebuilds_the_same_ledger_from_topics_in_any_order(
     assert main(["ledger", "--bootstrap", kafka.bootstrap, *arguments]) == 0
     shown = json.loads(capsys.readouterr().out)
     expected = report(in_memory, since=since, asset="pm-2").to_json()
-    assert shown == json.loads(json.dumps(expected))
+    assert shown == NO_CHALLENGER | json.loads(json.dumps(expected))
+
+
+@pytest.mark.kafka
+def test_the_report_reaches_back_from_the_newest_entry_of_the_topics(
+    kafka: Kafka | ExistingKafka, topics: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    send(kafka.bootstrap, topics["alarms"], [make_alarm(98, 100), make_alarm(10 * STEPS_A_DAY + 98)])
+    send(kafka.bootstrap, topics["events"], [make_event(step * STEPS_A_DAY + 100) for step in (0, 10)])
+    page = tmp_path / "report.html"
+    assert main(["report", "--bootstrap", kafka.bootstrap, "--since", "7d", "--out", str(page)]) == 0
+    assert "1 of 1 events announced, saved 95" in capsys.readouterr().out
+    assert main(["report", "--bootstrap", kafka.bootstrap, "--since", "2026-05-01", "--out", str(page)]) == 0
+    assert "2 of 2 events announced, saved 190" in capsys.readouterr().out
+    assert "<b>190</b>saved" in page.read_text()
 
 
 @pytest.mark.kafka

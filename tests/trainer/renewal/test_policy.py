@@ -8,7 +8,7 @@ from trainer.renewal.policy import Rules, decide, why_due
 DAY = 86_400.0
 
 
-def verdict(difference: float | None, events: int = 9, days: int = 6) -> Verdict:
+def verdict(difference: float | None, events: int = 12, days: int = 9) -> Verdict:
     return Verdict(0.0, days * DAY, days, events, 0.2, 0.1, difference, None, None)
 
 
@@ -25,7 +25,7 @@ def test_a_worse_candidate_is_put_forward_under_no_policy(policy: str) -> None:
     assert "-1.0%" in why
 
 
-@pytest.mark.parametrize("few", [verdict(0.3, events=2), verdict(0.3, days=2), verdict(None), None])
+@pytest.mark.parametrize("few", [verdict(0.3, events=9), verdict(0.3, days=7), verdict(None), None])
 def test_nothing_is_concluded_from_too_little(few: Verdict | None) -> None:
     assert decide(Rules("managed"), "a" * 16, few)[0] == "kept"
 
