@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from stream_detector.messages import Feedback, to_iso
+from stream_detector.operations.console import server as console_server
 from stream_detector.operations.console.views import PlantView, Tag
 from tests.support.axe import axe_path, violations
 from tests.support.browser import chromium, why_no_browser
@@ -757,3 +758,39 @@ def test_an_alarm_says_what_became_of_the_last_ones_like_it(opened: Opened, plan
     text = opened.page.locator(".alarm-card .before").first.inner_text()
     assert re.fullmatch(r"\d of the last \d like this were followed by an event, \d+ min( to \d+ min)? later\.", text)
     assert opened.errors == []
+
+
+def test_eight_pages_of_one_browser_share_one_stream_and_answers_still_get_through(
+    browser: Any, plant: ConsolePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console_server, "MAX_STREAMS", 1)
+    plant.break_ahead("pm-1")
+    plant.advance()
+    with ConsoleServer(plant) as server:
+        first = Opened(browser, server.url)
+        pages = [first.page, *(first.context.new_page() for _ in range(7))]
+        for page in pages[1:]:
+            page.goto(server.url)
+        for page in pages:
+            first.page = page
+            first.until("document.querySelector('#live').textContent === 'live'", 15.0)
+            first.until(
+                "document.querySelectorAll('.asset').length === 4 && document.querySelector('.alarm-card.open')"
+            )
+        pages[7].locator("#open-list [data-action=acknowledge]").click()
+        pages[7].locator("#dialog input").fill("Kim")
+        pages[7].locator("#dialog-ok").click()
+        for page in pages:
+            first.page = page
+            first.until("document.querySelector('.alarm-card.open.acknowledged')")
+        # The page that opened the stream goes: the others keep it.
+        pages[0].close()
+        for _ in range(6):
+            plant.advance()
+        first.page = pages[3]
+        first.until("document.querySelectorAll('.alarm-card.open').length === 0")
+        server.stop()
+        first.until("document.querySelector('#live').textContent.startsWith('connection lost')", 15.0)
+        server.start()
+        first.until("document.querySelector('#live').textContent === 'live'", 20.0)
+        first.context.close()

@@ -9,8 +9,7 @@ export const token = {
   set: (value) => sessionStorage.setItem(TOKEN, value),
 };
 
-function headers(more = {}) {
-  const known = token.get();
+function headers(more = {}, known = token.get()) {
   // A header holds bytes: a token beyond ASCII goes out as its UTF-8.
   return known ? { ...more, Authorization: `Bearer ${String.fromCharCode(...new TextEncoder().encode(known))}` } : more;
 }
@@ -65,8 +64,8 @@ async function readEvents(reader, take) {
   }
 }
 
-/** Follows the stream for ever. `on.event(name, data)`, `on.up()`, `on.down(error)`, `on.refused(error)` (awaited). */
-export async function follow(on) {
+/** Follows the stream for ever. `on.event(name, data)`, `on.up?.()`, `on.down(error)`, `on.refused(error)` (awaited). */
+export async function follow(on, tokenOf) {
   let wait = 250;
   for (;;) {
     const cancel = new AbortController();
@@ -77,8 +76,8 @@ export async function follow(on) {
     };
     try {
       alive();
-      const response = await checked(await fetch("/console/api/stream", { headers: headers(), signal: cancel.signal, cache: "no-store" }));
-      on.up();
+      const response = await checked(await fetch("/console/api/stream", { headers: headers({}, tokenOf()), signal: cancel.signal, cache: "no-store" }));
+      on.up?.();
       wait = 250;
       await readEvents(response.body.getReader(), (name, data) => {
         alive();

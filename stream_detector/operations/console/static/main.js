@@ -1,13 +1,13 @@
 // Holds what is known, and draws it when something changes or a second has passed.
 
 import { byId, h, setText } from "./dom.js";
-import { follow } from "./connection.js";
 import { askToken, giveFeedback, isProxied, name as nameHere, signedIn, signOut } from "./dialogs.js";
 import { drawAlarms, drawKnowledge, prepareAlarms } from "./alarms.js";
 import { drawAssets, isStale, prepareSearch } from "./assets.js";
 import { chooseLanguage } from "./languages.js";
 import { t } from "./language.js";
 import { loadPlant, site } from "./plant.js";
+import { followTogether } from "./stream.js";
 import { drawLedger } from "./ledger.js";
 import { Detail } from "./detail.js";
 import { age, money, number, time, whatText } from "./words.js";
@@ -300,7 +300,7 @@ document.body.classList.toggle("wall", WALL);
 prepareSearch(() => drawAssets(state.assets, page));
 prepareAlarms();
 setInterval(tick, 1000);
-follow({
+followTogether({
   event: take,
   up: () => {
     // Descriptions are an ornament: the page is whole without them.
