@@ -58,6 +58,23 @@ def test_every_alert_does_what_its_unit_test_says() -> None:
     run("promtool", "test", "rules", UNIT_TESTS)
 
 
+@pytest.mark.prometheus
+def test_a_plant_that_says_where_its_pages_lie_gets_links(tmp_path: Path) -> None:
+    content = yaml.safe_load(UNIT_TESTS.read_text())
+    [alive] = [test for test in content["tests"] if any(c["alertname"] == ALWAYS for c in test["alert_rule_test"])]
+    pages = "https://wiki.example/detector/"
+    alive["alert_rule_test"] = [case for case in alive["alert_rule_test"] if case["alertname"] == ALWAYS]
+    for case in alive["alert_rule_test"]:
+        for alert in case["exp_alerts"]:
+            alert["exp_annotations"]["runbook_url"] = pages + alert["exp_annotations"]["runbook_url"]
+    alive["external_labels"] = {"runbooks": pages}
+    content["rule_files"] = [str(path) for path in RULE_FILES]
+    content["tests"] = [alive]
+    file = tmp_path / "test.yml"
+    file.write_text(yaml.safe_dump(content))
+    run("promtool", "test", "rules", file)
+
+
 @pytest.mark.parametrize("alert", [alert["alert"] for alert in ALERTS])
 def test_every_alert_is_tested_firing_and_silent(alert: str) -> None:
     tests = yaml.safe_load(UNIT_TESTS.read_text())["tests"]
@@ -78,7 +95,9 @@ def test_every_rule_reads_metrics_that_exist(rule: dict[str, Any]) -> None:
 def test_every_alert_says_what_it_means_and_where_to_read_on(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ({"none"} if rule["alert"] == ALWAYS else {"critical", "warning", "info"})
     assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
-    page, anchor = rule["annotations"]["runbook_url"].split("#")
+    before, _, link = rule["annotations"]["runbook_url"].rpartition("{{ end }}")
+    assert before == "{{ with $externalLabels.runbooks }}{{ . }}", "a plant says where its pages lie"
+    page, anchor = link.split("#")
     assert anchor == rule["alert"].lower()
     assert re.search(rf"^## {rule['alert']}$", (DEPLOY.parent / page).read_text(), re.MULTILINE), "no such section"
 
