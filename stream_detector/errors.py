@@ -49,6 +49,10 @@ class BrokerError(StreamDetectorError):
     exit_code = 1
 
 
+class RegistryError(StreamDetectorError):
+    """The schema registry does not answer, or refuses."""
+
+
 class StalledError(StreamDetectorError):
     """The worker truly makes no progress; the supervisor should start it again (75 is sysexits' EX_TEMPFAIL)."""
 

@@ -132,6 +132,18 @@ class Settings(EnvironmentSettings):
         None, "JSON file that says where other people's records keep time, sensor and value (docs/plugging-in.md)"
     )
 
+    schema_registry_url: str | None = setting(
+        None, "schema registry of Avro and JSON records on the topics that are read (docs/plugging-in.md)"
+    )
+    schema_registry_username: str | None = setting(None, "user at the schema registry")
+    schema_registry_password_file: Path | None = setting(None, "file that holds that user's password")
+    schema_registry_token_file: Path | None = setting(
+        None, "file that holds a bearer token for the schema registry, instead of a user; read anew for each question"
+    )
+    schema_registry_ca_file: Path | None = setting(
+        None, "certificates (PEM) that sign the schema registry's; default: the usual ones"
+    )
+
     allowed_assets: str = setting(
         "*",
         "globs of the assets that are this group's, separated by commas, beside the bundle's own; the same for all "
@@ -232,6 +244,10 @@ class Settings(EnvironmentSettings):
             raise ValueError(f"security_protocol = {self.security_protocol} needs sasl_username and a password")
         if (self.ssl_cert_file is None) != (self.ssl_key_file is None):
             raise ValueError("ssl_cert_file and ssl_key_file go together")
+        if self.schema_registry_username is not None and self.schema_registry_password_file is None:
+            raise ValueError("schema_registry_username needs schema_registry_password_file")
+        if self.schema_registry_username is not None and self.schema_registry_token_file is not None:
+            raise ValueError("schema_registry_username and schema_registry_token_file exclude each other")
         if (self.metrics_cert_file is None) != (self.metrics_key_file is None):
             raise ValueError("metrics_cert_file and metrics_key_file go together")
         return self
@@ -263,6 +279,14 @@ class Settings(EnvironmentSettings):
             UsageError: the file cannot be read.
         """
         return _secret(self.sasl_password, self.sasl_password_file, "sasl_password_file")
+
+    def schema_registry_secret(self) -> str | None:
+        """The password at the schema registry; UsageError where its file cannot be read."""
+        return _secret(None, self.schema_registry_password_file, "schema_registry_password_file")
+
+    def schema_registry_token(self) -> str | None:
+        """The bearer token for the schema registry; UsageError where its file cannot be read."""
+        return _secret(None, self.schema_registry_token_file, "schema_registry_token_file")
 
     def level(self) -> str:
         """What is logged, from the file where one is named.

@@ -12,7 +12,7 @@ FOLDER = ROOT / ".kafka"
 
 def jars_are_here(name: str) -> bool:
     """Whether the jars of that name were resolved already."""
-    return any((FOLDER / name).glob("*.jar"))
+    return any((FOLDER / name).glob("*"))
 
 
 def why_no_jars(name: str) -> str | None:

@@ -16,6 +16,7 @@ from stream_detector.streaming.clients.admin import open_admin
 from stream_detector.streaming.clients.committed_offsets import committed_offsets, own_committed_offsets
 from stream_detector.streaming.clients.kafka_types import KafkaConsumer, KafkaRecord, OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.readers.schema_registry import registry_of
 from stream_detector.streaming.readers.translation import Translation, mapping_of
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.topics.topics import existing_partitions
@@ -52,7 +53,7 @@ class AuditTopics:
         self._committed = committed
         self.groups = groups
         self._partitions: Mapping[str, Sequence[int]] = {}
-        self._translation = Translation(mapping_of(settings))
+        self._translation = Translation(mapping_of(settings), registry_of(settings))
         self.guard = RecordGuard()
 
     async def start(self) -> None:

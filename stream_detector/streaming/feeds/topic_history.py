@@ -27,6 +27,7 @@ from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.record_guard import RecordGuard, UnusableError, asset_of
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
+from stream_detector.streaming.readers.schema_registry import registry_of
 from stream_detector.streaming.readers.topic_reader import TopicReader, TopicRecord
 from stream_detector.streaming.readers.translation import Translation, mapping_of
 
@@ -75,7 +76,7 @@ class HistoryCollector:
     """Takes records in the order of the log; `history` makes the table of one asset."""
 
     def __init__(self, settings: Settings) -> None:
-        self._translation = Translation(mapping_of(settings))
+        self._translation = Translation(mapping_of(settings), registry_of(settings))
         self._settings = settings
         self._guard = RecordGuard()
         self._feed = LedgerFeed(Ledger(), settings, RecordGuard())
@@ -98,20 +99,21 @@ class HistoryCollector:
 
     def _take_reading(self, record: TopicRecord) -> None:
         value = self._translation.value(record.value, record.topic, record.timestamp_ms, record.key, record.headers)
+        key = self._translation.key(record.key)
         try:
             found = loose_record(value or b"")
         except (MsgspecError, ValueError, OverflowError, RecursionError) as error:
             raise UnusableError("malformed", str(error)) from None
         if found.event is not None:
             event = LoggedEvent.model_validate(orjson.loads(value or b""))
-            self._feed.ledger.add_event(asset_of(event.asset, record.key), event)
+            self._feed.ledger.add_event(asset_of(event.asset, key), event)
             return
         if found.readings is not None:
             for item in sorted(found.readings, key=lambda item: self._time(item.time or found.time)):
-                owner, time = asset_of(item.asset or found.asset, record.key), self._time(item.time or found.time)
+                owner, time = asset_of(item.asset or found.asset, key), self._time(item.time or found.time)
                 self._add(owner, time, item.sensor, item.value, item.quality)
             return
-        asset, time = asset_of(found.asset, record.key), self._time(found.time)
+        asset, time = asset_of(found.asset, key), self._time(found.time)
         if found.sensor is not None and found.value is not UNSET:
             self._add(asset, time, found.sensor, found.value, found.quality)
         elif isinstance(found.values, dict):

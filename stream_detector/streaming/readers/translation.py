@@ -4,13 +4,21 @@ Worker, audit and history all read that topic through this. One that left it out
 that the others saw.
 """
 
+import asyncio
+import logging
 from collections.abc import Sequence
-from itertools import repeat
+from itertools import chain, repeat
 
 from stream_detector.decoding.field_mapping import FieldMapping, Headers
+from stream_detector.decoding.registry_records import RegistryRecords
 from stream_detector.decoding.unknown_names import UnknownPolicies
 from stream_detector.engine.outcome import RecordBatch
+from stream_detector.errors import RegistryError
 from stream_detector.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
 
 
 def mapping_of(settings: Settings) -> FieldMapping | None:
@@ -31,16 +39,54 @@ def policies_of(settings: Settings) -> UnknownPolicies:
 
 
 class Translation:
-    """Applies a field mapping; None, or one that changes nothing, costs nothing."""
+    """Reads records by their schemas, then applies a field mapping; what is None, or changes nothing, costs nothing."""
 
-    def __init__(self, mapping: FieldMapping | None) -> None:
+    def __init__(self, mapping: FieldMapping | None, registry: RegistryRecords | None = None) -> None:
         self._mapping = None if mapping is None or mapping.is_identity else mapping
+        self._registry = registry
+        self.waiting: str | None = None
+        """Why no schema comes, in words; None while all is well."""
+
+    async def prepare(self, *columns: Sequence[bytes | None]) -> None:
+        """Ask for the schemas of these records and keys; returns when the registry has answered, whenever that is.
+
+        Raises:
+            UsageError: a schema is of a kind that cannot be read.
+        """
+        if self._registry is None:
+            return
+        for number in sorted(self._registry.unknown(chain.from_iterable(columns))):
+            wait = FIRST_WAIT_SECONDS
+            while True:
+                try:
+                    await asyncio.to_thread(self._registry.learn, number)
+                except RegistryError as error:
+                    if self.waiting is None:
+                        log.warning("%s; nothing is read until it does", error)
+                    self.waiting = str(error)
+                    await asyncio.sleep(wait)
+                    wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+                else:
+                    break
+            if self.waiting is not None:
+                log.warning("the schema registry answers again")
+                self.waiting = None
 
     def value(
         self, value: bytes | None, topic: str, timestamp_ms: int, key: bytes | None = None, headers: Headers = ()
     ) -> bytes | None:
-        """One record's value; a tombstone stays one."""
+        """One record's value; a tombstone stays one.
+
+        Raises:
+            RegistryError: its schema was not asked for yet, and the registry does not answer.
+        """
+        if self._registry is not None:
+            value, key = self._registry.as_json(value), self._registry.name(key)
         return value if self._mapping is None else self._mapping.to_message(value, topic, timestamp_ms, key, headers)
+
+    def key(self, key: bytes | None) -> bytes | None:
+        """A record's key, out of the schema registry's form where it has that one."""
+        return key if self._registry is None else self._registry.name(key)
 
     def batch(
         self,
@@ -52,8 +98,15 @@ class Translation:
         timestamps_ms: Sequence[int],
         headers: Sequence[Headers] = (),
     ) -> RecordBatch:
-        """Fetched records of one partition, as the engine takes them; no headers: none was looked at."""
+        """Fetched records of one partition, as the engine takes them; no headers: none was looked at.
+
+        Raises:
+            RegistryError: as `value` does.
+        """
+        if self._registry is not None:
+            values, keys = list(map(self._registry.as_json, values)), list(map(self._registry.name, keys))
         if self._mapping is not None:
             columns = (values, repeat(topic), timestamps_ms, keys, headers or repeat(()))
-            values = [self.value(*record) for record in zip(*columns, strict=False)]
+            to_message = self._mapping.to_message
+            values = [to_message(*record) for record in zip(*columns, strict=False)]
         return RecordBatch(topic, partition, offsets, keys, values, timestamps_ms)

@@ -22,6 +22,7 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import KafkaProducer, KafkaRecord, TopicPartition
 from stream_detector.streaming.clients.producer import ConfirmedProducer, Outgoing, open_producer
 from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.readers.schema_registry import registry_of
 from stream_detector.streaming.readers.translation import Translation
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ class Repartition:
         open_producer: Callable[[Settings], KafkaProducer] = open_producer,
     ) -> None:
         self._settings = settings
-        self._translation = Translation(mapping)
+        self._translation = Translation(mapping, registry_of(settings))
         self._keys = {sensor: asset.encode() for sensor, asset in assets.items()}
         self._decoder = msgspec.json.Decoder(_Names)
         self._array_decoder = msgspec.json.Decoder(_Array)
@@ -152,6 +153,8 @@ class Repartition:
         try:
             while True:
                 fetched = await consumer.getmany(timeout_ms=POLL_MILLISECONDS)
+                for records in fetched.values():
+                    await self._translation.prepare([each.value for each in records], [each.key for each in records])
                 messages = [
                     message for records in fetched.values() for record in records for message in self._rekeyed(record)
                 ]
@@ -164,12 +167,12 @@ class Repartition:
 
     def _rekeyed(self, record: KafkaRecord) -> list[Outgoing]:
         """The record under its asset; several where it holds readings of several assets."""
-        topic = self._settings.topic_readings
+        topic, own = self._settings.topic_readings, self._translation.key(record.key)
         value = self._translation.value(record.value, record.topic, record.timestamp, record.key, record.headers)
-        by_asset = self._split(record.key, value) if b'"readings"' in (value or b"") else {}
+        by_asset = self._split(own, value) if b'"readings"' in (value or b"") else {}
         if by_asset:
             return [Outgoing(topic, key or b"", body) for key, body in by_asset.items()]
-        return [Outgoing(topic, self.key_of(record.key, value) or b"", value)]
+        return [Outgoing(topic, self.key_of(own, value) or b"", value)]
 
     def _split(self, key: bytes | None, value: bytes | None) -> dict[bytes | None, bytes]:
         """Several readings in a record, by the assets that they belong to; empty where it holds no such thing."""

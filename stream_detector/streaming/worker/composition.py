@@ -21,6 +21,7 @@ from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.clients.producer import ConfirmedProducer, open_producer
 from stream_detector.streaming.feeds.console_feed import ConsoleFeed
 from stream_detector.streaming.readers.log_reader import LogReader, open_log_reader
+from stream_detector.streaming.readers.schema_registry import registry_of
 from stream_detector.streaming.readers.translation import mapping_of, policies_of
 from stream_detector.streaming.sources.repartition import Repartition, read_map
 from stream_detector.streaming.state.group_limits import limits_of
@@ -111,6 +112,7 @@ def build_worker(
         lifecycle.fail,
         on_steps=None if console is None else console.scored,
         field_mapping=mapping,
+        registry=registry_of(settings),
         clock=clock,
     )
     probe = BrokerProbe(log, clock)

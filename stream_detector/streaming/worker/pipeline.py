@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.decoding.registry_records import RegistryRecords
 from stream_detector.engine.outcome import Outcome, ScoredSteps
 from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
@@ -46,6 +47,7 @@ class Pipeline:
         on_failure: is given the error that ends the process.
         on_steps: is given the scored steps of every batch, for those who show them.
         field_mapping: of other people's records to ours.
+        registry: reads records by their schemas, before the mapping.
         clock: monotonic, in seconds.
     """
 
@@ -60,6 +62,7 @@ class Pipeline:
         on_failure: Callable[[BaseException], None],
         on_steps: Callable[[Sequence[ScoredSteps]], None] | None = None,
         field_mapping: FieldMapping | None = None,
+        registry: RegistryRecords | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.settings = settings
@@ -75,7 +78,7 @@ class Pipeline:
         self._observer = observer
         self._on_failure = on_failure
         self._on_steps = on_steps
-        self._translation = Translation(field_mapping)
+        self._translation = Translation(field_mapping, registry)
         self._clock = clock
         self.unknown = UnknownWatch(policies_of(settings), clock)
         self._dead_letter_rate = DeadLetterRate(settings.dead_letters_per_second, clock)
@@ -94,6 +97,11 @@ class Pipeline:
     def state_partitions(self, count: int | None) -> None:
         self._planner.state_partitions = count
 
+    @property
+    def waiting(self) -> str | None:
+        """Why records that were fetched are not read, in words; None while they are."""
+        return self._translation.waiting
+
     def fail(self, error: BaseException) -> None:
         self._on_failure(error)
 
@@ -104,6 +112,8 @@ class Pipeline:
             UnknownNameError: it speaks of a name that the bundle does not know, and that is called a fault.
             StalledError: the fetch does not start where the last one ended, or the brokers acknowledge nothing.
         """
+        # Flushes and rebalances go on while a schema registry keeps us waiting.
+        await self._translation.prepare(fetched.columns.values, fetched.columns.keys)
         async with self._handling:
             progress = self.partitions.get(fetched.partition)
             if progress is None or progress.epoch != fetched.epoch:

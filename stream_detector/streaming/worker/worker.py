@@ -297,7 +297,7 @@ class Worker:
             await asyncio.sleep(FIRST_WATCH_SECONDS if starting else self._watch_seconds)
 
     def _report(self, seen: Observation) -> None:
-        before, reason = self.lifecycle.not_ready, self._watchdog.reason
+        before, reason = self.lifecycle.not_ready, self.pipeline.waiting or self._watchdog.reason
         if self._housekeeping is not None and seen.broker_answers:
             reason = self._housekeeping.trouble or reason
         if self._bundle_watch is not None:

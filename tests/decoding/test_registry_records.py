@@ -1,0 +1,128 @@
+"""Records in a schema registry's wire format become the JSON that they stand for."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from stream_detector.decoding.registry_records import HEAD, RegistryRecords, Schema
+from stream_detector.errors import RegistryError, UsageError
+
+pytest.importorskip("fastavro")
+
+from tests.support.schema_registry import READING, avro
+
+ANOTHER = {**READING, "fields": [*READING["fields"], {"name": "unit", "type": "string", "default": ""}]}
+
+
+@dataclass
+class FakeRegistry:
+    """Schemas by number; `down`: does not answer."""
+
+    schemas: dict[int, Schema]
+    down: bool = False
+    asked: list[int] = field(default_factory=list)
+
+    def fetch(self, number: int) -> Schema | None:
+        if self.down:
+            raise RegistryError("down")
+        self.asked.append(number)
+        return self.schemas.get(number)
+
+
+def of(*schemas: dict[str, Any]) -> RegistryRecords:
+    return RegistryRecords(
+        FakeRegistry({n: Schema("AVRO", json.dumps(each)) for n, each in enumerate(schemas, start=1)}).fetch
+    )
+
+
+def read(records: RegistryRecords, value: bytes) -> Any:
+    return json.loads(records.as_json(value) or b"null")
+
+
+def test_an_avro_reading_is_a_reading_in_json_with_its_time_in_milliseconds() -> None:
+    moment = datetime(2026, 5, 1, 0, 2, tzinfo=UTC)
+    value = avro(1, READING, {"sensor": "x7", "time": moment, "value": 12.5})
+    assert read(of(READING), value) == {"sensor": "x7", "time": 1777593720000, "value": 12.5}
+    assert read(of(READING), avro(1, READING, {"sensor": "x7", "time": moment, "value": None}))["value"] is None
+
+
+def test_each_record_is_read_by_the_schema_that_it_was_written_with() -> None:
+    records = of(READING, ANOTHER)
+    old = avro(1, READING, {"sensor": "a", "time": 1777593720000, "value": 1.0})
+    new = avro(2, ANOTHER, {"sensor": "b", "time": 1777593720000, "value": 2.0, "unit": "bar"})
+    assert [read(records, value)["sensor"] for value in (old, new, old)] == ["a", "b", "a"]
+
+
+def test_a_schema_is_asked_for_once_and_so_is_one_that_is_not_there() -> None:
+    registry = FakeRegistry({1: Schema("AVRO", json.dumps(READING))})
+    records = RegistryRecords(registry.fetch)
+    good = avro(1, READING, {"sensor": "a", "time": 0, "value": 1.0})
+    strange = HEAD.pack(0, 9) + b"?"
+    assert records.unknown([good, strange, b'{"a":1}', b"", None]) == {1, 9}
+    for _ in range(3):
+        records.as_json(good)
+        assert records.as_json(strange) == strange
+    assert registry.asked == [1, 9]
+    assert records.unknown([good, strange]) == set()
+
+
+def test_json_and_what_does_not_have_its_schema_stay_as_they_are() -> None:
+    records = of(READING)
+    for value in (b'{"sensor":"a"}', b"", None, b"\0\0", HEAD.pack(0, 1), HEAD.pack(0, 1) + b"\x7f"):
+        assert records.as_json(value) == value
+
+
+def test_a_json_schema_has_its_json_behind_the_head() -> None:
+    records = RegistryRecords(FakeRegistry({4: Schema("JSON", '{"type": "object"}')}).fetch)
+    assert records.as_json(HEAD.pack(0, 4) + b'{"sensor":"a"}') == b'{"sensor":"a"}'
+
+
+def test_a_key_of_text_under_a_schema_is_the_text() -> None:
+    records = of({"type": "string"})
+    assert records.name(avro(1, {"type": "string"}, "pm-1")) == b"pm-1"
+    assert records.name(b"pm-1") == b"pm-1"
+    assert records.name(None) is None
+
+
+def test_decimals_bytes_and_moments_have_a_form_in_json() -> None:
+    schema = {
+        "type": "record",
+        "name": "Odd",
+        "fields": [
+            {"name": "value", "type": {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}},
+            {"name": "raw", "type": "bytes"},
+            {"name": "time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        ],
+    }
+    moment = datetime(2026, 5, 1, 0, 2, 0, 250_000, UTC)
+    found = read(of(schema), avro(1, schema, {"value": Decimal("12.25"), "raw": b"on", "time": moment}))
+    assert found == {"value": 12.25, "raw": "on", "time": "2026-05-01T00:02:00.250000+00:00"}
+
+
+def test_a_schema_may_build_on_others() -> None:
+    inner = {"type": "record", "name": "plant.Value", "fields": [{"name": "v", "type": "double"}]}
+    outer = {"type": "record", "name": "plant.Outer", "fields": [{"name": "value", "type": "plant.Value"}]}
+    whole = {**outer, "fields": [{"name": "value", "type": inner}]}
+    schema = Schema("AVRO", json.dumps(outer), [Schema("AVRO", json.dumps(inner))])
+    records = RegistryRecords(FakeRegistry({1: schema}).fetch)
+    assert read(records, avro(1, whole, {"value": {"v": 1.5}})) == {"value": {"v": 1.5}}
+
+
+def test_a_registry_that_is_down_is_told_and_asked_again() -> None:
+    registry = FakeRegistry({1: Schema("AVRO", json.dumps(READING))}, down=True)
+    records = RegistryRecords(registry.fetch)
+    value = avro(1, READING, {"sensor": "a", "time": 0, "value": 1.0})
+    with pytest.raises(RegistryError):
+        records.as_json(value)
+    registry.down = False
+    assert read(records, value)["sensor"] == "a"
+
+
+def test_a_kind_that_cannot_be_read_is_named() -> None:
+    records = RegistryRecords(FakeRegistry({1: Schema("PROTOBUF", "message A {}")}).fetch)
+    with pytest.raises(UsageError, match="a schema of kind PROTOBUF is in use, and only AVRO and JSON can be read"):
+        records.learn(1)

@@ -1,0 +1,112 @@
+"""A bus of Avro records with a real schema registry gives the alarms of a bus with our JSON."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastavro")
+pytest.importorskip("httpx2")
+
+from tests.support.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.plant import Record, make_log, small_bundle
+from tests.support.schema_registry import READING, SchemaRegistry, avro, why_no_registry
+from tests.support.workers import WorkerProcess, alarms_of, caught_up, dead_letters_of, produce, topic, wait_for
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.slow,
+    pytest.mark.skipif(why_no_registry() is not None, reason=why_no_registry() or ""),
+]
+
+NULLABLE = ["null", "double"]
+ROW = {
+    "type": "record",
+    "name": "Row",
+    "fields": [{"name": "time", "type": "double"}, {"name": "values", "type": {"type": "map", "values": NULLABLE}}],
+}
+EVENT = {
+    "type": "record",
+    "name": "Event",
+    "fields": [{"name": "time", "type": "double"}, {"name": "event", "type": "string"}],
+}
+JSON_SCHEMA = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "title": "Reading",
+    "type": "object",
+    "properties": {},
+}
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[SchemaRegistry]:
+    running = SchemaRegistry(tmp_path / "registry").start()
+    yield running
+    running.kill()
+
+
+def in_avro(registry: SchemaRegistry) -> Callable[[Record], Record]:
+    """Writes readings, rows and events as Avro, every seventh reading under a JSON Schema; others stay as they are."""
+    numbers = {name: registry.register(name, schema) for name, schema in (("r", READING), ("w", ROW), ("e", EVENT))}
+    of_json = registry.register("j", JSON_SCHEMA, "JSON")
+    count = 0
+
+    def write(record: Record) -> Record:
+        nonlocal count
+        ours = json.loads(record.value or b"null")
+        value = None
+        if ours.keys() == {"sensor", "time", "value"} and isinstance(ours["value"], float | None):
+            count += 1
+            milliseconds = round(ours["time"] * 1000)
+            if count % 7 == 0:
+                value = b"\0" + of_json.to_bytes(4, "big") + (record.value or b"")
+            elif milliseconds / 1000 == ours["time"]:
+                value = avro(numbers["r"], READING, {**ours, "time": milliseconds})
+        elif ours.keys() == {"time", "values"} and all(isinstance(v, float | None) for v in ours["values"].values()):
+            value = avro(numbers["w"], ROW, ours)
+        elif ours.keys() == {"time", "event"}:
+            value = avro(numbers["e"], EVENT, ours)
+        return record if value is None else Record(record.partition, record.key, value)
+
+    return write
+
+
+def in_milliseconds(record: Record) -> Record | None:
+    """The record with a time that Avro's usual times can hold; None where it has no time."""
+    try:
+        body = json.loads(record.value or b"")
+        body["time"] = round(float(body["time"]), 3)
+    except (ValueError, TypeError, KeyError):
+        return None
+    return Record(record.partition, record.key, json.dumps(body).encode()) if body["time"] < 1e10 else None
+
+
+def test_a_worker_waits_for_its_registry_loses_nothing_and_raises_the_alarms_of_our_json(
+    kafka: Kafka | ExistingKafka, unique_name: str, tmp_path: Path, registry: SchemaRegistry
+) -> None:
+    bundle = small_bundle(tmp_path / "bundle")
+    log = [plain for plain in map(in_milliseconds, make_log(11, steps=120)) if plain is not None]
+    theirs = list(map(in_avro(registry), log))
+    assert sum((record.value or b"")[0] == 0 for record in theirs) > 1_000
+    registry.suspend()
+    found = {}
+    with_registry = {"STREAM_DETECTOR_SCHEMA_REGISTRY_URL": registry.url}
+    for name, records, environment in (("ours", log, {}), ("theirs", theirs, with_registry)):
+        prefix = f"{unique_name}-{name}"
+        create_topic(kafka.bootstrap, topic(prefix, "readings"), 4)
+        produce(kafka.bootstrap, topic(prefix, "readings"), records)
+        worker = WorkerProcess(kafka.bootstrap, prefix, bundle, tmp_path / f"{name}.log", environment=environment)
+        worker.start()
+        try:
+            if name == "theirs":
+                wait_for(lambda log=worker.log: "nothing is read until it does" in log.read_text(), 60, "it waits")  # type: ignore[misc]
+                wait_for(lambda worker=worker: "schema registry" in worker.get("/readyz")[1], 60, "it is not ready")  # type: ignore[misc]
+                assert not caught_up(kafka.bootstrap, prefix)
+                registry.resume()
+            wait_for(lambda prefix=prefix: caught_up(kafka.bootstrap, prefix), 90, "all is committed")  # type: ignore[misc]
+        finally:
+            worker.kill()
+        found[name] = alarms_of(kafka.bootstrap, prefix), dead_letters_of(kafka.bootstrap, prefix)
+    assert len(found["ours"][0]) > 10
+    assert found["theirs"] == found["ours"]
