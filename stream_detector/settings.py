@@ -5,6 +5,7 @@ docs/settings.md is generated from this module (`python -m stream_detector.setti
 """
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Literal, Self
 
@@ -72,10 +73,22 @@ class Settings(EnvironmentSettings):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = setting(
         "PLAINTEXT", "how to talk to the brokers"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = setting("SCRAM-SHA-512", "how to log in")
-    sasl_username: str | None = setting(None, "user at the brokers")
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = setting(
+        "SCRAM-SHA-512", "how to log in"
+    )
+    sasl_username: str | None = setting(None, "user at the brokers; with OAUTHBEARER the client's id at sasl_token_url")
     sasl_password: SecretStr | None = setting(None, "password at the brokers; better is the file")
     sasl_password_file: Path | None = setting(None, "file that holds the password")
+    sasl_token_url: str | None = setting(
+        None, "OAUTHBEARER: where a token is asked for with the client's id and password (client credentials)"
+    )
+    sasl_token_scope: str | None = setting(None, "OAUTHBEARER: the scope that is asked for")
+    sasl_token_ca_file: Path | None = setting(
+        None, "OAUTHBEARER: certificates (PEM) that sign that of sasl_token_url; default: the system's"
+    )
+    sasl_token_callback: str | None = setting(
+        None, "OAUTHBEARER: MODULE:FUNCTION that returns a token and when it expires, instead of sasl_token_url"
+    )
     ssl_ca_file: Path | None = setting(None, "certificates (PEM) that sign the brokers'; default: the system's")
     ssl_cert_file: Path | None = setting(None, "this client's certificate (PEM), for mutual TLS")
     ssl_key_file: Path | None = setting(None, "this client's private key (PEM)")
@@ -240,7 +253,9 @@ class Settings(EnvironmentSettings):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.security_protocol.startswith("SASL") and not self.sasl_username:
+        if self.sasl_mechanism == "OAUTHBEARER" and self.security_protocol.startswith("SASL"):
+            self._demand_tokens()
+        elif self.security_protocol.startswith("SASL") and not self.sasl_username:
             raise ValueError(f"security_protocol = {self.security_protocol} needs sasl_username and a password")
         if (self.ssl_cert_file is None) != (self.ssl_key_file is None):
             raise ValueError("ssl_cert_file and ssl_key_file go together")
@@ -251,6 +266,16 @@ class Settings(EnvironmentSettings):
         if (self.metrics_cert_file is None) != (self.metrics_key_file is None):
             raise ValueError("metrics_cert_file and metrics_key_file go together")
         return self
+
+    def _demand_tokens(self) -> None:
+        if self.sasl_token_callback is not None:
+            return
+        if self.sasl_token_url is None:
+            raise ValueError("OAUTHBEARER needs sasl_token_url or sasl_token_callback")
+        if not re.match(r"https://|http://(?:localhost|127\.0\.0\.1|\[::1\])[:/]", self.sasl_token_url):
+            raise ValueError("sasl_token_url sends a secret: it begins with https://, or lies on this machine")
+        if not self.sasl_username or (self.sasl_password is None and self.sasl_password_file is None):
+            raise ValueError("sasl_token_url needs sasl_username and a password: the client's id and secret")
 
     def in_role(self) -> Self:
         """What a worker of this role, or an audit of it, goes by: a challenger has a group and topics of its own.

@@ -1,4 +1,4 @@
-"""A real broker with every kind of door: TLS, mutual TLS, SASL PLAIN and SCRAM over TLS, and access control lists."""
+"""A real broker with every kind of door: TLS, mutual TLS, SASL PLAIN, SCRAM, tokens over TLS, and lists of rights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from tests.support.certificates import Authority
 from tests.support.kafka import Kafka
 
 USER, PASSWORD = "detector", "s3cret-of-the-test"
-DOORS = {"TLS": "SSL", "MUTUAL": "SSL", "PASSWORD": "SASL_SSL", "SCRAM": "SASL_SSL"}
+DOORS = {"TLS": "SSL", "MUTUAL": "SSL", "PASSWORD": "SASL_SSL", "SCRAM": "SASL_SSL", "TOKEN": "SASL_SSL"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ class Secured:
             found |= {"STREAM_DETECTOR_SSL_CERT_FILE": str(certificate), "STREAM_DETECTOR_SSL_KEY_FILE": str(key)}
         if door in ("TLS", "MUTUAL"):
             return found | {"STREAM_DETECTOR_SECURITY_PROTOCOL": "SSL"}
+        if door == "TOKEN":
+            return found | {
+                "STREAM_DETECTOR_SECURITY_PROTOCOL": "SASL_SSL",
+                "STREAM_DETECTOR_SASL_MECHANISM": "OAUTHBEARER",
+                "STREAM_DETECTOR_SASL_TOKEN_CALLBACK": "tests.support.tokens:made",
+            }
         password = folder / "password"
         password.write_text(PASSWORD + "\n")
         return found | {
@@ -71,6 +77,11 @@ def secured_kafka(folder: Path, *, acls: bool = False) -> Iterator[Secured]:
         "listener.name.password.sasl.enabled.mechanisms": "PLAIN",
         "listener.name.password.plain.sasl.jaas.config": (
             f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
+        ),
+        "listener.name.token.sasl.enabled.mechanisms": "OAUTHBEARER",
+        "listener.name.token.oauthbearer.sasl.jaas.config": (
+            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required "
+            'unsecuredLoginStringClaim_sub="broker";'
         ),
         "listener.name.scram.sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "listener.name.scram.scram-sha-512.sasl.jaas.config": (

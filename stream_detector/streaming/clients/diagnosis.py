@@ -15,6 +15,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.security import aiokafka_options
 
@@ -55,6 +56,8 @@ async def _why_not(settings: Settings, address: str) -> Unreachable | None:
             writer.close()
             connection = await create_conn(host, int(port), request_timeout_ms=int(1000 * ANSWER_SECONDS), **options)
             connection.close()
+    except BrokerError as error:  # nobody gives us a token
+        return Unreachable(str(error), refused=True)
     except (KafkaError, OSError, TimeoutError, ssl.SSLError) as error:
         return _explain(settings, address, error)
     return None

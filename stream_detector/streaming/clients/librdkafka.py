@@ -8,6 +8,7 @@ from confluent_kafka.admin import AdminClient
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.tokens import token_source
 
 CONNECT_SECONDS = 10.0
 
@@ -30,8 +31,19 @@ def options(settings: Settings) -> dict[str, Any]:
         if key_password is not None:
             found["ssl.key.password"] = key_password.read_text(encoding="utf-8").strip()
         found["ssl.endpoint.identification.algorithm"] = "https" if settings.ssl_check_hostname else "none"
-    if settings.security_protocol.startswith("SASL"):
-        found["sasl.mechanism"] = settings.sasl_mechanism
+    if not settings.security_protocol.startswith("SASL"):
+        return found
+    found["sasl.mechanism"] = settings.sasl_mechanism
+    if settings.sasl_mechanism == "OAUTHBEARER":
+        source = token_source(settings)
+        source()  # what is wrong is told in words of our own, before librdkafka tries for ever
+
+        def token(_: str) -> tuple[str, float]:
+            given = source()
+            return given.text, given.expires_at
+
+        found["oauth_cb"] = token
+    else:
         found["sasl.username"] = settings.sasl_username
         found["sasl.password"] = settings.password()
     return found

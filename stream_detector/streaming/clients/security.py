@@ -1,12 +1,16 @@
 """The security settings in the words of each Kafka client."""
 
+import asyncio
 import logging
 import ssl
 from pathlib import Path
 from typing import Any, Self
 
+from aiokafka.abc import AbstractTokenProvider
+
 from stream_detector.errors import UsageError
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.tokens import TokenSource, token_source
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +84,16 @@ def _changed_at(settings: Settings) -> list[float]:
     return [file.stat().st_mtime if file.exists() else 0.0 for file in _files(settings)]
 
 
+class _Tokens(AbstractTokenProvider):  # type: ignore[misc]
+    """Tokens as aiokafka asks for them."""
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source
+
+    async def token(self) -> str:
+        return (await asyncio.to_thread(self._source)).text
+
+
 def aiokafka_options(settings: Settings) -> dict[str, Any]:
     """Keyword arguments that every aiokafka client needs to reach the brokers."""
     options: dict[str, Any] = {
@@ -88,8 +102,12 @@ def aiokafka_options(settings: Settings) -> dict[str, Any]:
     }
     if settings.security_protocol.endswith("SSL"):
         options["ssl_context"] = ssl_context(settings)
-    if settings.security_protocol.startswith("SASL"):
-        options["sasl_mechanism"] = settings.sasl_mechanism
+    if not settings.security_protocol.startswith("SASL"):
+        return options
+    options["sasl_mechanism"] = settings.sasl_mechanism
+    if settings.sasl_mechanism == "OAUTHBEARER":
+        options["sasl_oauth_token_provider"] = _Tokens(token_source(settings))
+    else:
         options["sasl_plain_username"] = settings.sasl_username
         options["sasl_plain_password"] = settings.password()
     return options

@@ -15,6 +15,7 @@ from stream_detector.streaming.topics.topics import ensure_topics
 from tests.support.certificates import Authority
 from tests.support.kafka import why_no_kafka
 from tests.support.secured import DOORS, Secured, secured_kafka
+from tests.support.tokens import SECRET, TokenServer
 from tests.support.workers import wait_for
 
 pytestmark = pytest.mark.kafka
@@ -55,6 +56,29 @@ def test_both_kafka_clients_come_in_through_every_door(
 
     assert settings.topic_readings in made
     assert settings.topic_readings in seen
+
+
+def test_a_client_with_a_secret_comes_in_with_the_token_that_it_is_given(
+    secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = TokenServer()
+    (tmp_path / "secret").write_text(SECRET)
+    settings = settings_for(
+        secured, "TOKEN", tmp_path, monkeypatch, topic_readings="readings-client", sasl_token_callback=None,
+        sasl_token_url=server.url, sasl_username="detector", sasl_password_file=str(tmp_path / "secret"),
+    )  # fmt: skip
+    assert settings.topic_readings in asyncio.run(ensure_topics(settings))
+    assert settings.topic_readings in librdkafka.topics_of(librdkafka.producer(settings), settings)
+    assert asyncio.run(why_unreachable(settings)) is None
+    server.close()
+
+
+def test_a_token_that_the_broker_does_not_take_lets_nobody_in(
+    secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(secured, "TOKEN", tmp_path, monkeypatch, sasl_token_callback="tests.support.tokens:stale")
+    with pytest.raises(BrokerError):
+        librdkafka.producer(settings)
 
 
 @pytest.mark.parametrize("door", ["PASSWORD", "SCRAM"])
