@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Any
@@ -168,7 +168,7 @@ def report(
         until=until,
         total=tally(events, alarms, span),
         by_asset=_grouped(events, alarms, lambda entry: entry.asset, span),
-        by_bundle=_grouped(events, alarms, lambda entry: entry.bundle),
+        by_bundle=_without_savings(_grouped(events, alarms, lambda entry: entry.bundle)),
         by_day=_grouped(events, alarms, lambda entry: entry.day.isoformat()),
         events=events,
         alarms=alarms,
@@ -241,6 +241,14 @@ def _grouped(
     for alarm in alarms:
         alarms_by[key(alarm)].append(alarm)
     return {name: tally(events_by[name], alarms_by[name], span) for name in sorted({*events_by, *alarms_by})}
+
+
+def _without_savings(by_bundle: dict[str, Tally]) -> dict[str, Tally]:
+    """Of several bundles: a missed event is booked on the one that raised the last alarm before it, so that one which
+    is silent would seem to save most."""
+    if len(by_bundle) < 2:
+        return by_bundle
+    return {name: replace(found, saving=None, saving_low=None, saving_high=None) for name, found in by_bundle.items()}
 
 
 def _interval(events: Sequence[EventEntry], alarms: Sequence[AlarmEntry], span: Span) -> Interval:

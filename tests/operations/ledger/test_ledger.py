@@ -308,3 +308,14 @@ def test_where_nothing_was_caught_the_table_bounds_what_could_have_been() -> Non
     output = StringIO()
     print_report(of(*(make_event(10 + day * STEPS_A_DAY) for day in range(12))), Console(file=output, width=200))
     assert "no event was caught; at most 22% of them would be in the long run" in output.getvalue()
+
+
+def test_of_several_bundles_no_saving_is_told_for_a_silent_one_would_seem_the_best() -> None:
+    """The new bundle raised nothing before ten breaks, which are booked on the old one, and then caught one."""
+    alarms = [make_alarm(8, 10, bundle="old"), make_alarm(9_998, 10_000, bundle="new")]
+    breaks = [make_event(10), *(make_event(1_000 + 500 * number) for number in range(10)), make_event(10_000)]
+    found = of(*alarms, *breaks)
+    assert found.total.saving is not None
+    assert {name: tally.saving for name, tally in found.by_bundle.items()} == {"old": None, "new": None}
+    assert (found.by_bundle["old"].missed, found.by_bundle["new"].caught) == (10, 1)
+    assert of(alarms[0], *breaks).by_bundle["old"].saving is not None
