@@ -5,7 +5,13 @@ from importlib.util import find_spec
 from stream_detector.errors import UsageError
 
 TRAIN = ("pandas", "plotly", "pyarrow", "scipy", "sklearn", "threadpoolctl", "torch")
-EXTRA_OF = {**dict.fromkeys(TRAIN, "train"), "fastavro": "registry", "openpyxl": "excel", "paho": "mqtt"}
+EXTRA_OF = {
+    **dict.fromkeys(TRAIN, "train"),
+    "adbc_driver_postgresql": "sql",
+    "fastavro": "registry",
+    "openpyxl": "excel",
+    "paho": "mqtt",
+}
 """Module -> the extra that brings it."""
 
 

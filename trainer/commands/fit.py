@@ -32,6 +32,13 @@ def command(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Learn from the topics of a running plant instead of a file."),
     ] = None,
+    from_sql: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Learn from the rows of --query on this database: postgresql://HOST/DATABASE."
+        ),
+    ] = None,
+    query: Annotated[str | None, typer.Option(help="With --from-sql: the query, e.g. 'SELECT * FROM plant'.")] = None,
     asset: Annotated[str | None, typer.Option(help="With --from-kafka: this machine.")] = None,
     since: Annotated[str | None, typer.Option(help="With --from-kafka: from this event time on, ISO 8601.")] = None,
     until: Annotated[str | None, typer.Option(help="With --from-kafka: up to this event time.")] = None,
@@ -49,6 +56,7 @@ def command(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from trainer.data.dataset import read_dataset
+    from trainer.data.sql_dataset import read_sql_dataset
     from trainer.data.usage import usable
     from trainer.evaluation.evaluate import in_words
     from trainer.fitting.fit import fit_recipe
@@ -57,8 +65,10 @@ def command(
     from trainer.recipe import load_recipe
     from trainer.reports.fit_report import fit_report
 
-    if (data is None) == (from_kafka is None):
-        raise UsageError("name what to learn from: either --data FILE or --from-kafka HOST:PORT")
+    if sum(source is not None for source in (data, from_kafka, from_sql)) != 1:
+        raise UsageError("name what to learn from: --data FILE, --from-kafka HOST:PORT, or --from-sql URL with --query")
+    if (from_sql is None) != (query is None):
+        raise UsageError("--from-sql and --query go together")
     loaded = load_recipe(recipe)
     source = override(loaded.data, time_column, time_format, label_column, labels_are, asset_column)
     training = loaded.train if seed is None else loaded.train.model_copy(update={"seed": seed})
@@ -68,7 +78,9 @@ def command(
     console = error_console()
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("reading", total=loaded.train.epochs, loss="")
-        if data is None:
+        if from_sql is not None and query is not None:
+            dataset = read_sql_dataset(from_sql, query, loaded.data)
+        elif data is None:
             dataset = _from_topics(loaded.data, from_kafka, asset, since, until)
         else:
             dataset = read_dataset(data, loaded.data)
