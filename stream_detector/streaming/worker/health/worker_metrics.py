@@ -166,7 +166,8 @@ class MetricsRecorder:
         for number, mine in progress.items():
             committed = mine.committed or 0
             before, since = self._uncommitted.get(number, (committed, now))
-            if committed != before or mine.processed <= committed:
+            # A batch in hand may wait for its alarms to be acknowledged: that is progress which is not stored either.
+            if committed != before or (mine.processed <= committed and not mine.in_hand):
                 since = now
             self._uncommitted[number] = committed, since
             gauge.labels(str(number)).set(now - since)

@@ -161,6 +161,21 @@ def test_a_partition_whose_commits_stand_still_is_seen_beside_one_that_is_commit
     assert recorded.value("partition_commit_age_seconds", partition="0") is None
 
 
+def test_a_batch_that_waits_for_its_alarms_is_progress_that_is_not_stored(manifest: Manifest) -> None:
+    recorded, away = Recorded(manifest), Observation(False, None)
+    waiting = PartitionProgress(1, 10, 0, 10, in_hand=True)
+
+    def age() -> float | None:
+        recorded.recorder.watched(away, {0: waiting}, ready=False)
+        return recorded.value("partition_commit_age_seconds", partition="0")
+
+    assert age() == 0.0
+    recorded.now += 150.0
+    assert age() == 150.0
+    waiting.in_hand = False
+    assert age() == 0.0
+
+
 def test_gauges_of_an_asset_come_and_go_with_it(manifest: Manifest) -> None:
     recorded = Recorded(manifest)
     recorded.recorder.assets([status("m"), status("n", watermark=40.0, warming_up=True, score=math.nan)])
