@@ -23,8 +23,8 @@ from pathlib import Path
 
 from benchmarks.broker.load import START, Load, records
 from benchmarks.page import Document, add_arguments, deliver, machine, markdown, said
-from tests.support.kafka import Kafka, create_topic
-from tests.support.processes import resident_megabytes
+from tests.support.stack.kafka import Kafka, create_topic
+from tests.support.stack.processes import resident_megabytes
 
 NAME = "memory"
 ASSETS = (1000, 10_000)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.page import Document, add_arguments, deliver, machine, markdown, said
 
 if TYPE_CHECKING:
-    from stream_detector.detection.models.network import Network
+    from stream_detector.detection.models.networks.network import Network
     from stream_detector.detection.scoring import Scorer
 
 NAME = "scorer"
@@ -43,7 +43,7 @@ def built(window_steps: int) -> "tuple[Scorer, Network]":
     from benchmarks.broker.bundles import write_bundle
     from benchmarks.broker.load import Load
     from stream_detector.bundle.bundle import load_bundle
-    from stream_detector.detection.models.network import Network
+    from stream_detector.detection.models.networks.network import Network
 
     with tempfile.TemporaryDirectory() as folder:
         write_bundle(Path(folder) / "bundle", Load(NAME, "rows", 1, SENSORS, 120.0, 0), window_steps)

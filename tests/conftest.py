@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.kafka import ExistingKafka, Kafka, kafka_for_tests, why_no_kafka
 from tests.support.properties import examples
 from tests.support.public_data import public_data
+from tests.support.stack.kafka import ExistingKafka, Kafka, kafka_for_tests, why_no_kafka
 
 # A busy machine is no fault of the code: only wrong answers fail a property. Nor does luck: the suite draws the same
 # examples every time, and `make properties` draws others, many of them.

@@ -341,7 +341,7 @@ MUTATIONS = (
         OF_ENGINE,
     ),
     Mutation(
-        "an asset is evicted for either reason", "stream_detector/engine/assets.py",
+        "an asset is evicted for either reason", "stream_detector/engine/assets/assets.py",
         "slots[lags & unheard & ", "slots[(lags | unheard) & ",
         OF_ENGINE,
     ),

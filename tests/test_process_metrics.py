@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from stream_detector.process_metrics import LateGauge, new_registry
 from stream_detector.version import version
-from tests.support.certificates import Authority
+from tests.support.stack.certificates import Authority
 
 EXPIRY = "stream_detector_certificate_expiry_timestamp_seconds"
 

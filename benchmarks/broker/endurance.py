@@ -25,7 +25,7 @@ from benchmarks.broker.paced import Sent, plant
 from benchmarks.broker.trend import FLAT_PER_TEN_MINUTES, Trend, sparkline, trend
 from benchmarks.broker.worker import Worker, pinned_worker
 from benchmarks.page import Document, add_arguments, deliver, machine, markdown, said
-from tests.support.kafka import Kafka, create_topic
+from tests.support.stack.kafka import Kafka, create_topic
 
 NAME = "endurance"
 ASSETS = 1000

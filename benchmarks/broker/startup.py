@@ -22,8 +22,8 @@ from typing import Any
 
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import START, Load
-from tests.support.kafka import Kafka, create_topic, why_no_kafka
-from tests.support.workers import WorkerProcess, topic, wait_for
+from tests.support.stack.kafka import Kafka, create_topic, why_no_kafka
+from tests.support.stack.workers import WorkerProcess, topic, wait_for
 
 LOAD = Load("startup", "rows", assets=20, sensors=61, step_seconds=1.0, readings=0)
 WINDOW_STEPS = 30

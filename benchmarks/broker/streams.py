@@ -4,8 +4,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.support import maven
 from tests.support.paths import ROOT
+from tests.support.stack import maven
 
 SOURCE = ROOT / "benchmarks" / "kafka_streams" / "WindowContender.java"
 JARS = "kafka-streams"

@@ -24,7 +24,7 @@ from benchmarks.broker.contenders import ContenderError, Figure
 from benchmarks.broker.load import Load, write
 from benchmarks.broker.streams import why_no_streams
 from benchmarks.page import add_arguments, fill_page, markdown
-from tests.support.kafka import Kafka, create_topic
+from tests.support.stack.kafka import Kafka, create_topic
 
 NAME = "results"
 BROKER_CORE, CONTENDER_CORE = 1, 0

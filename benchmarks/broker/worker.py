@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.kafka import free_port
 from tests.support.paths import ROOT
-from tests.support.processes import megabytes, resident_megabytes, summed
+from tests.support.stack.kafka import free_port
+from tests.support.stack.processes import megabytes, resident_megabytes, summed
 
 READY_SECONDS = 120.0
 

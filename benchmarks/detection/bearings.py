@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.detection.judge import Errors, Mask, auroc, fit, percent, with_changes
 from stream_detector.detection.config import ThresholdConfig
 from stream_detector.detection.models.fixed_batches import run_in_batches
-from stream_detector.detection.models.network import Network
+from stream_detector.detection.models.networks.network import Network
 from stream_detector.detection.models.registry import build
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.data.examples import cut_examples

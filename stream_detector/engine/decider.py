@@ -12,11 +12,11 @@ from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.windows import gather, scorable
 from stream_detector.detection.head.head import Head, HeadState, StepInput
 from stream_detector.engine.alarm_messages import AlarmMessages
-from stream_detector.engine.asset_windows import AssetWindows
+from stream_detector.engine.assets.asset_windows import AssetWindows
+from stream_detector.engine.assets.latest_scores import LatestScores
+from stream_detector.engine.assets.snapshots import Snapshot
 from stream_detector.engine.detector_spec import DetectorSpec
-from stream_detector.engine.latest_scores import LatestScores
 from stream_detector.engine.outcome import Closed, ScoredSteps
-from stream_detector.engine.snapshots import Snapshot
 from stream_detector.messages import Alarm, Score
 
 PENDING_BYTES = 32 * 2**20

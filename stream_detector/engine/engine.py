@@ -12,12 +12,12 @@ from stream_detector.bundle.bundle import Bundle
 from stream_detector.decoding.decoder import Decoder
 from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.detection.attribution import shares, top
+from stream_detector.engine.assets.snapshots import load
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.offline import score_frame
 from stream_detector.engine.outcome import AssetStatus, Closed, Counts, Outcome, RecordBatch
 from stream_detector.engine.partition import Partition
-from stream_detector.engine.snapshots import load
 
 __all__ = [
     "AssetStatus",

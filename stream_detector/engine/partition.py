@@ -15,9 +15,10 @@ from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.intake import Intake, Tally
 from stream_detector.detection.grid.slot_state import read_slot
 from stream_detector.engine.alarm_messages import withdrawn
-from stream_detector.engine.asset_history import Departed
-from stream_detector.engine.asset_windows import AssetWindows, pack
-from stream_detector.engine.assets import Asset, Assets
+from stream_detector.engine.assets.asset_history import Departed
+from stream_detector.engine.assets.asset_windows import AssetWindows, pack
+from stream_detector.engine.assets.assets import Asset, Assets
+from stream_detector.engine.assets.snapshots import Snapshot, dump, most_window_bytes
 from stream_detector.engine.batch_result import BatchResult
 from stream_detector.engine.clock_guard import MOST_REFUSED
 from stream_detector.engine.decider import Decider
@@ -26,7 +27,6 @@ from stream_detector.engine.handling_order import HandlingOrder, as_array
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.outcome import Outcome, RecordBatch
 from stream_detector.engine.segment import Segment
-from stream_detector.engine.snapshots import Snapshot, dump, most_window_bytes
 from stream_detector.messages import to_bytes
 
 SEGMENT_BYTES = 8 * 2**20

@@ -7,7 +7,7 @@ from stream_detector.decoding.columns import indices_or_none
 from stream_detector.decoding.decoded import FUTURE, TOO_MANY_ASSETS
 from stream_detector.decoding.decoder import Decoder
 from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR, Readings
-from stream_detector.engine.assets import Assets
+from stream_detector.engine.assets.assets import Assets
 from stream_detector.engine.batch_result import BatchResult
 from stream_detector.engine.clock_guard import Fate, HeldRecord
 from stream_detector.engine.handling_order import HandlingOrder, Released, as_array

@@ -12,7 +12,7 @@ from benchmarks.figures import TABLES, refilled
 from benchmarks.memory import Case, Cost, costs
 from benchmarks.page import PAGE, as_json, filled, markdown
 from benchmarks.sizing import BASE_MEGABYTES, Plant, row
-from tests.support.processes import summed
+from tests.support.stack.processes import summed
 
 MACHINE = {"cpu": "a processor", "cores": 2, "python": "3.11.7", "load_before": 0.1}
 

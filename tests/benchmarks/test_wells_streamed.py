@@ -13,9 +13,9 @@ from benchmarks.detection.wells_files import SENSORS, WellFile, read_well
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.messages import from_iso
 from tests.benchmarks.test_wells import drifting, minutes_of, well_file
-from tests.support.local_workers import SETTINGS, Plant, until
 from tests.support.plant import Record
 from tests.support.public_data import data_set
+from tests.support.stack.local_workers import SETTINGS, Plant, until
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.recipe import load_recipe
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.chaos.stage import Result
 from tests.chaos.suite import KINDS, Suite, short, whole, write_page
-from tests.support.kafka import why_no_kafka
+from tests.support.stack.kafka import why_no_kafka
 
 
 def keep(file: Path | None, result: Result) -> None:

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from tests.chaos.faults import PlainFault
 from tests.chaos.stage import PARTITIONS, Stage, random_pause
-from tests.support.kafka import Kafka, with_admin
 from tests.support.plant import Record, make_log
-from tests.support.workers import caught_up, ends_of, produce, topic, wait_for
+from tests.support.stack.kafka import Kafka, with_admin
+from tests.support.stack.workers import caught_up, ends_of, produce, topic, wait_for
 
 UNTIL_REFUSED_SECONDS = 6.0
 """A broker that died is out of step by then: its session is over."""

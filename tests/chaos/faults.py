@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from tests.chaos.stage import PARTITIONS, Stage, create_readings_of, random_pause
-from tests.support.kafka import Kafka, create_topic, delete_topic, with_admin
 from tests.support.plant import make_log
-from tests.support.workers import (
+from tests.support.stack.kafka import Kafka, create_topic, delete_topic, with_admin
+from tests.support.stack.workers import (
     alarms_of,
     committed_of,
     dead_letters_of,

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from tests.chaos.faults import PlainFault
 from tests.chaos.stage import Stage, create_readings_of, random_pause
-from tests.support.kafka import Broker, Kafka
-from tests.support.workers import wait_for
+from tests.support.stack.kafka import Broker, Kafka
+from tests.support.stack.workers import wait_for
 
 DISK_MEGABYTES = 96
 FULL_SECONDS = 5.0

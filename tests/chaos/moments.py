@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from tests.chaos.faults import PlainFault
 from tests.chaos.stage import Stage, random_pause
-from tests.support.workers import wait_for
+from tests.support.stack.workers import wait_for
 
 SLOW_PLAN_SECONDS = 3.0
 

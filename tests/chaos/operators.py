@@ -12,11 +12,11 @@ from typing import ClassVar
 from stream_detector.messages import Alarm, Feedback, FeedbackAction, LoggedEvent, Message, from_iso, to_bytes, to_iso
 from tests.chaos.faults import PlainFault
 from tests.chaos.stage import Stage, random_pause
-from tests.support.http_receiver import HttpReceiver
-from tests.support.kafka import free_port
 from tests.support.paths import ROOT
 from tests.support.plant import BASE, Record
-from tests.support.workers import (
+from tests.support.stack.http_receiver import HttpReceiver
+from tests.support.stack.kafka import free_port
+from tests.support.stack.workers import (
     committed_offsets_of,
     ends_of,
     fetch,

@@ -22,10 +22,18 @@ import orjson
 
 from stream_detector.streaming.audit.report import Audit
 from tests.chaos.suite import PAGE
-from tests.support.kafka import Kafka, create_topic, why_no_kafka
 from tests.support.plant import BASE, STEP_SECONDS, Record, small_bundle
-from tests.support.processes import resident_megabytes
-from tests.support.workers import WorkerProcess, committed_of, ends_of, produce, topic, topic_environment, wait_for
+from tests.support.stack.kafka import Kafka, create_topic, why_no_kafka
+from tests.support.stack.processes import resident_megabytes
+from tests.support.stack.workers import (
+    WorkerProcess,
+    committed_of,
+    ends_of,
+    produce,
+    topic,
+    topic_environment,
+    wait_for,
+)
 
 PARTITIONS = 4
 ASSETS = 20

@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from stream_detector.messages import from_iso
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.plant import BASE, POISON, STEP_SECONDS, make_log
-from tests.support.workers import (
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.workers import (
     WorkerProcess,
     alarms_of,
     caught_up,
@@ -301,7 +301,7 @@ def audit(stage: Stage) -> dict[str, Any]:
     from stream_detector.engine.engine import Engine
     from stream_detector.settings import Settings
     from stream_detector.streaming.audit.audit import audit_log
-    from tests.support.workers import topic_environment
+    from tests.support.stack.workers import topic_environment
 
     with patch.dict(os.environ, topic_environment(stage.prefix)):
         settings = Settings.load(bootstrap=stage.kafka.bootstrap)

@@ -11,10 +11,10 @@ from typing import Self
 from tests.chaos import cluster_faults, faults, machine_faults, moments, operators
 from tests.chaos.faults import Fault
 from tests.chaos.stage import Load, Result, Stage, Truth, audit, compare, undisturbed
-from tests.support.kafka import Kafka
 from tests.support.models import ALL_KINDS
 from tests.support.paths import ROOT
 from tests.support.plant import CALIBRATED, small_bundle
+from tests.support.stack.kafka import Kafka
 
 PAGE = ROOT / "docs" / "reliability.md"
 KINDS = [*ALL_KINDS, CALIBRATED]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.faults import Fault
 from tests.chaos.suite import Suite, short
-from tests.support.kafka import why_no_kafka
+from tests.support.stack.kafka import why_no_kafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -13,7 +13,7 @@ from stream_detector.errors import RegistryError, UsageError
 
 pytest.importorskip("fastavro")
 
-from tests.support.schema_registry import READING, avro
+from tests.support.stack.schema_registry import READING, avro
 
 ANOTHER = {**READING, "fields": [*READING["fields"], {"name": "unit", "type": "string", "default": ""}]}
 

@@ -12,9 +12,9 @@ import pytest
 from stream_detector.__main__ import main
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.librdkafka import options
-from tests.support.kafka import ExistingKafka, Kafka
 from tests.support.paths import ROOT
-from tests.support.processes import interruptible_children
+from tests.support.stack.kafka import ExistingKafka, Kafka
+from tests.support.stack.processes import interruptible_children
 from trainer.__main__ import main as trainer
 from trainer.recipe import recipe_names
 

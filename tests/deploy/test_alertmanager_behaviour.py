@@ -12,11 +12,11 @@ from typing import Any, Self
 import pytest
 import yaml
 
-from tests.support.kafka import free_port
-from tests.support.monitoring import Alertmanager, status_of, why_no_monitoring
 from tests.support.paths import ROOT
-from tests.support.product import Child
-from tests.support.workers import wait_for
+from tests.support.stack.kafka import free_port
+from tests.support.stack.monitoring import Alertmanager, status_of, why_no_monitoring
+from tests.support.stack.product import Child
+from tests.support.stack.workers import wait_for
 
 pytestmark = [
     pytest.mark.prometheus,

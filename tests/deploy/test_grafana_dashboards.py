@@ -13,9 +13,9 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from deploy.grafana import build
 from deploy.grafana.build import FOLDER, SERIES, boards, text_of
 from tests.support.metric_names import series_names
-from tests.support.monitoring import Prometheus, why_no_monitoring
 from tests.support.paths import DEPLOY
 from tests.support.promql import metrics_of
+from tests.support.stack.monitoring import Prometheus, why_no_monitoring
 
 NAMES = sorted(boards())
 

@@ -22,8 +22,8 @@ from deploy.kubernetes import rules
 from stream_detector.operations.notify.forwarder_settings import ForwarderSettings
 from stream_detector.settings import Settings
 from stream_detector.streaming.worker.health.metrics_server import MetricsServer
-from tests.support.certificates import Authority
 from tests.support.paths import ROOT
+from tests.support.stack.certificates import Authority
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

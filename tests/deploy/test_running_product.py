@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.browser import chromium, why_no_browser
-from tests.support.kafka import why_no_kafka
+from tests.support.console.browser import chromium, why_no_browser
 from tests.support.metric_names import exposed_metrics
-from tests.support.monitoring import get_json, why_no_monitoring
 from tests.support.paths import ROOT
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, Record, make_log, small_bundle
-from tests.support.product import Product
 from tests.support.promql import metrics_of, without_thresholds
-from tests.support.workers import caught_up, produce, wait_for
+from tests.support.stack.kafka import why_no_kafka
+from tests.support.stack.monitoring import get_json, why_no_monitoring
+from tests.support.stack.product import Product
+from tests.support.stack.workers import caught_up, produce, wait_for
 
 pytestmark = [
     pytest.mark.kafka,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import ModelConfig, ScalerConfig, ScoreConfig, TransformConfig
-from stream_detector.detection.models.network import Network
+from stream_detector.detection.models.networks.network import Network
 from stream_detector.detection.models.registry import ModelOutput, build
 from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import Scorer

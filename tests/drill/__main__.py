@@ -17,9 +17,9 @@ from tests.drill.faults import PLANTS, together
 from tests.drill.judge import Judgement
 from tests.drill.rules import alerts, waits
 from tests.drill.stand import Stand
-from tests.support.kafka import why_no_kafka
-from tests.support.monitoring import why_no_monitoring
 from tests.support.paths import DOCS
+from tests.support.stack.kafka import why_no_kafka
+from tests.support.stack.monitoring import why_no_monitoring
 
 PAGE = DOCS / "studies" / "drill.md"
 BEGIN, END = "<!-- table of `make drill` -->", "<!-- end of the table -->"

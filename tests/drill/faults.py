@@ -20,7 +20,7 @@ from tests.drill.judge import NONE, Result
 from tests.drill.site import Site
 from tests.drill.stand import Stand
 from tests.support.plant import SENSORS
-from tests.support.workers import topic, wait_for
+from tests.support.stack.workers import topic, wait_for
 
 TALKERS = (0, 4, 5, 6, 7)
 """Machines with which nothing else is wrong at that time."""

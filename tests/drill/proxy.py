@@ -4,7 +4,7 @@ import socket
 import threading
 from contextlib import suppress
 
-from tests.support.kafka import free_port
+from tests.support.stack.kafka import free_port
 
 
 class Proxy:

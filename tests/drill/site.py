@@ -12,10 +12,10 @@ from pathlib import Path
 
 from tests.drill.feed import Feed
 from tests.drill.slow_worker import PACE
-from tests.support.kafka import free_port
-from tests.support.monitoring import status_of
 from tests.support.paths import ROOT
-from tests.support.workers import fetch, topic, topic_environment
+from tests.support.stack.kafka import free_port
+from tests.support.stack.monitoring import status_of
+from tests.support.stack.workers import fetch, topic, topic_environment
 
 RESTART_SECONDS = 2.0
 USAGE = 2

@@ -15,13 +15,13 @@ from tests.drill.judge import Result, Told
 from tests.drill.proxy import Proxy
 from tests.drill.rules import write_rules
 from tests.drill.site import Site, Supervisor
-from tests.support.certificates import Authority
-from tests.support.http_receiver import HttpReceiver
-from tests.support.kafka import Kafka
-from tests.support.monitoring import Alertmanager, Prometheus, get_json
 from tests.support.paths import DEPLOY
 from tests.support.plant import SENSORS, small_bundle
-from tests.support.workers import wait_for
+from tests.support.stack.certificates import Authority
+from tests.support.stack.http_receiver import HttpReceiver
+from tests.support.stack.kafka import Kafka
+from tests.support.stack.monitoring import Alertmanager, Prometheus, get_json
+from tests.support.stack.workers import wait_for
 
 SCRAPE_SECONDS = 5.0
 """As shipped."""

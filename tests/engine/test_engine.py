@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from stream_detector.detection.config import CostConfig, EpisodeConfig, GridConfig, LeadConfig, WindowConfig
 from stream_detector.detection.head.head import HeadResult, StepInput
 from stream_detector.detection.scoring import ScoredWindows
+from stream_detector.engine.assets.snapshots import load
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch
-from stream_detector.engine.snapshots import load
 from stream_detector.messages import Alarm
 from tests.engine.naive_engine import Found, NaiveEngine
 from tests.support.properties import examples

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from stream_detector.engine.assets.snapshots import load
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch, score_frame
-from stream_detector.engine.snapshots import load
 from tests.engine.test_engine import BASE, GRIDS, SENSORS, STEP, alarm_tuple, batches, make_rules, random_log
 from tests.support.properties import examples
 

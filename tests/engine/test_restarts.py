@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stream_detector.engine import partition
+from stream_detector.engine.assets.snapshots import Snapshot, dump, load
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome
-from stream_detector.engine.snapshots import Snapshot, dump, load
 from tests.engine.naive_engine import NaiveEngine
 from tests.engine.test_engine import (
     ANY_LIMITS,

@@ -7,11 +7,11 @@ import pytest
 
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.slot_state import read_slot
-from stream_detector.engine.asset_windows import AssetWindows, pack
+from stream_detector.engine.assets.asset_windows import AssetWindows, pack
+from stream_detector.engine.assets.latest_scores import LatestScore
+from stream_detector.engine.assets.snapshots import largest_bytes, most_window_bytes
 from stream_detector.engine.engine import Engine
-from stream_detector.engine.latest_scores import LatestScore
 from stream_detector.engine.limits import Limits
-from stream_detector.engine.snapshots import largest_bytes, most_window_bytes
 from tests.engine.test_engine import BASE, GRIDS, LIMITS, batches, make_rules, random_log
 
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support import bare_root
 from tests.support.paths import ROOT
+from tests.support.stack import bare_root
 
 PACKAGES = ("python3", "python3-venv", "make", "git")
 CHECKOUT = "root/stream-detector"

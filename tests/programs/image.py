@@ -22,11 +22,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import bare_root
-from tests.support.kafka import Kafka, create_topic, free_port, why_no_kafka
 from tests.support.paths import ROOT
-from tests.support.processes import megabytes
-from tests.support.workers import fetch, wait_for
+from tests.support.stack import bare_root
+from tests.support.stack.kafka import Kafka, create_topic, free_port, why_no_kafka
+from tests.support.stack.processes import megabytes
+from tests.support.stack.workers import fetch, wait_for
 
 BASE_PACKAGES = ("python3", "python3-venv", "python3-pip")
 BARE = "localhost/python:bare"

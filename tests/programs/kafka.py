@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from tests.support.kafka import Kafka, why_no_kafka
+from tests.support.stack.kafka import Kafka, why_no_kafka
 
 
 def main() -> int:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stream_detector.operations.console.views import PlantView, Tag
-from tests.support.browser import chromium, why_no_browser
-from tests.support.console_plant import ConsolePlant
-from tests.support.console_server import ConsoleServer
+from tests.support.console.browser import chromium, why_no_browser
+from tests.support.console.console_plant import ConsolePlant
+from tests.support.console.console_server import ConsoleServer
 from tests.support.paths import DOCS
 
 FOLDER = DOCS / "images"

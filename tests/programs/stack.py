@@ -21,11 +21,11 @@ import pandas as pd
 from confluent_kafka import Producer
 
 from stream_detector.messages import Alarm
-from tests.support.kafka import why_no_kafka
-from tests.support.monitoring import why_no_monitoring
 from tests.support.plant import Record
-from tests.support.product import Product, TopicWatcher
-from tests.support.workers import caught_up, produce, wait_for
+from tests.support.stack.kafka import why_no_kafka
+from tests.support.stack.monitoring import why_no_monitoring
+from tests.support.stack.product import Product, TopicWatcher
+from tests.support.stack.workers import caught_up, produce, wait_for
 
 DAYS = 28
 FIT_DAYS = 24

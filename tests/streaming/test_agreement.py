@@ -9,9 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.paths import ROOT
-from tests.support.workers import WorkerProcess, alarms_of, caught_up, read_topic, topic, topic_environment, wait_for
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.workers import (
+    WorkerProcess,
+    alarms_of,
+    caught_up,
+    read_topic,
+    topic,
+    topic_environment,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -15,7 +15,7 @@ from stream_detector.operations.notify.alarm_text import alarm_line
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.embedded import EmbeddedBroker
 from stream_detector.streaming.clients.librdkafka import producer
-from tests.support.kafka import ExistingKafka, Kafka
+from tests.support.stack.kafka import ExistingKafka, Kafka
 
 
 def alarm(state: str = "raised", **changes: Any) -> Alarm:
@@ -95,7 +95,7 @@ def test_without_from_beginning_only_new_alarms_are_shown(capsys: pytest.Capture
 def test_a_topic_that_is_made_later_is_read_from_its_start(
     kafka: Kafka | ExistingKafka, unique_name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.support.kafka import create_topic
+    from tests.support.stack.kafka import create_topic
 
     monkeypatch.setenv("STREAM_DETECTOR_TOPIC_ALARMS", unique_name)
 

@@ -15,10 +15,18 @@ import pytest
 from stream_detector.__main__ import main
 from stream_detector.streaming.audit import audit
 from stream_detector.streaming.audit.report import Audit, OnTheWay
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.paths import ROOT
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, Record, make_log, small_bundle
-from tests.support.workers import WorkerProcess, caught_up, produce, read_topic, topic, topic_environment, wait_for
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.workers import (
+    WorkerProcess,
+    caught_up,
+    produce,
+    read_topic,
+    topic,
+    topic_environment,
+    wait_for,
+)
 
 METRICS = """\
 # HELP stream_detector_readings_received_total Readings received

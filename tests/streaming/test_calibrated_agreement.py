@@ -12,8 +12,16 @@ from stream_detector.__main__ import main
 from stream_detector.bundle.bundle import load_bundle
 from stream_detector.detection.config import HeadConfig, ThresholdConfig
 from stream_detector.engine.offline import score_frame
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
-from tests.support.workers import WorkerProcess, alarms_of, caught_up, read_topic, topic, topic_environment, wait_for
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.workers import (
+    WorkerProcess,
+    alarms_of,
+    caught_up,
+    read_topic,
+    topic,
+    topic_environment,
+    wait_for,
+)
 from trainer.__main__ import main as trainer
 from trainer.backtesting.folds import SECONDS_PER_DAY
 from trainer.data.dataset import read_dataset

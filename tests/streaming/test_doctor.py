@@ -12,8 +12,8 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.doctor import examine_brokers
 from stream_detector.streaming.topics.topics import ensure_topics
-from tests.support.kafka import Kafka, free_port, why_no_kafka
 from tests.support.plant import small_bundle
+from tests.support.stack.kafka import Kafka, free_port, why_no_kafka
 
 
 def test_it_names_a_broker_that_is_not_there_and_ends_with_1(

@@ -1,8 +1,8 @@
 import pytest
 
-from tests.support.kafka import Kafka, create_topic
 from tests.support.plant import Record
-from tests.support.workers import produce, read_topic
+from tests.support.stack.kafka import Kafka, create_topic
+from tests.support.stack.workers import produce, read_topic
 
 pytestmark = pytest.mark.kafka
 

@@ -12,8 +12,8 @@ from stream_detector.bundle.bundle import load_bundle
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import event_cost
 from stream_detector.engine.offline import score_frame
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
-from tests.support.workers import TOPICS, WorkerProcess, topic, topic_environment
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.workers import TOPICS, WorkerProcess, topic, topic_environment
 from trainer.__main__ import main as trainer
 from trainer.data.dataset import read_dataset
 from trainer.data.examples import row_steps, run_numbers

@@ -23,8 +23,8 @@ from stream_detector.streaming.readers.translation import policies_of
 from stream_detector.streaming.state.group_facts import BundleSwitch, fact_message
 from stream_detector.streaming.worker.offsets.takeover import alarm_message
 from tests.support.event_loop import in_event_loop
-from tests.support.local_workers import SETTINGS, Plant, until
 from tests.support.plant import make_log, small_bundle
+from tests.support.stack.local_workers import SETTINGS, Plant, until
 from tests.support.state_topic import SETTINGS as STATE_SETTINGS
 from tests.support.state_topic import StateTopic
 

@@ -9,10 +9,10 @@ import pytest
 pytest.importorskip("fastavro")
 pytest.importorskip("httpx2")
 
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.plant import Record, make_log, small_bundle
-from tests.support.schema_registry import READING, SchemaRegistry, avro, why_no_registry
-from tests.support.workers import WorkerProcess, alarms_of, caught_up, dead_letters_of, produce, topic, wait_for
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.schema_registry import READING, SchemaRegistry, avro, why_no_registry
+from tests.support.stack.workers import WorkerProcess, alarms_of, caught_up, dead_letters_of, produce, topic, wait_for
 
 pytestmark = [
     pytest.mark.kafka,

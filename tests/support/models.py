@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 
 from stream_detector.detection.config import ModelConfig, ScoreConfig, TransformConfig
-from stream_detector.detection.models.network import Network
+from stream_detector.detection.models.networks.network import Network
 from stream_detector.detection.models.registry import KINDS, Learner, build, model_class, needs_labels
 from stream_detector.detection.scaling import Scaler, transformed_steps
 from stream_detector.detection.scoring import Scorer

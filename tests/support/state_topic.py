@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self, cast
 
-from stream_detector.engine.snapshots import Snapshot, dump
+from stream_detector.engine.assets.snapshots import Snapshot, dump
 from stream_detector.messages import Alarm, to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import Outgoing

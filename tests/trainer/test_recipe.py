@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
 from stream_detector.detection.head.calibrated_head import CalibratedOptions
-from stream_detector.detection.models.registry import KINDS
+from stream_detector.detection.models.registry import KINDS, model_class
 from stream_detector.errors import RecipeError
 from tests.support.paths import DOCS
 from trainer.data.split import split_rows
@@ -125,9 +124,8 @@ def test_the_page_on_recipes_names_every_key_and_every_word_that_a_key_takes() -
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_on_recipes_names_every_option_of_a_model_in_the_row_of_the_model(kind: str) -> None:
-    module, name = KINDS[kind].split(":")
     (row,) = re.findall(rf"^\| `{kind}` \|.*$", (DOCS / "recipes.md").read_text("utf-8"), re.MULTILINE)
-    assert set(words_of(getattr(import_module(module), name).Options)) <= said_by(row)
+    assert set(words_of(model_class(kind).Options)) <= said_by(row)
 
 
 def test_the_recipe_on_the_page_is_a_whole_one() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.detection.models.network import Network
+from stream_detector.detection.models.networks.network import Network
 from stream_detector.detection.models.registry import Learner, Model, build, needs_labels
 from stream_detector.detection.scaling import Scaler, transform, transformed_steps
 from stream_detector.detection.scoring import Scorer, model_inputs

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from stream_detector.detection.config import Config
 from stream_detector.detection.models.arrays import require_shapes, shapes_of
-from stream_detector.detection.models.graph import Compiled, matrix_product
+from stream_detector.detection.models.networks.graph import Compiled, matrix_product
 from stream_detector.detection.models.registry import ModelOutput
 
 RIDGE = 1e-6

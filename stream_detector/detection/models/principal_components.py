@@ -13,7 +13,7 @@ from pydantic import Field
 
 from stream_detector.detection.config import Config
 from stream_detector.detection.models.arrays import require_shapes
-from stream_detector.detection.models.graph import Compiled, matrix_product
+from stream_detector.detection.models.networks.graph import Compiled, matrix_product
 from stream_detector.detection.models.registry import ModelOutput
 
 TINY = 1e-9

@@ -17,22 +17,22 @@ from pydantic import ValidationError
 from stream_detector.detection.config import ModelConfig
 
 KINDS: dict[str, str] = {
-    "conv-autoencoder": "stream_detector.detection.models.conv_autoencoder:ConvAutoencoder",
-    "conv-classifier": "stream_detector.detection.models.conv_classifier:ConvClassifier",
-    "dense-autoencoder": "stream_detector.detection.models.dense_autoencoder:DenseAutoencoder",
-    "logistic-classifier": "stream_detector.detection.models.logistic_classifier:LogisticClassifier",
-    "lstm-autoencoder": "stream_detector.detection.models.lstm_autoencoder:LstmAutoencoder",
-    "mahalanobis": "stream_detector.detection.models.mahalanobis:Mahalanobis",
-    "neighbours": "stream_detector.detection.models.neighbours:Neighbours",
-    "own-past": "stream_detector.detection.models.own_past:OwnPast",
-    "principal-components": "stream_detector.detection.models.principal_components:PrincipalComponents",
-    "projected-lstm-autoencoder": "stream_detector.detection.models.projected_autoencoder:ProjectedAutoencoder",
-    "recurrent-autoencoder": "stream_detector.detection.models.recurrent_autoencoder:RecurrentAutoencoder",
-    "sensor-regressors": "stream_detector.detection.models.sensor_regressors:SensorRegressors",
-    "tail-deviation": "stream_detector.detection.models.tail_deviation:TailDeviation",
+    "conv-autoencoder": "networks.conv_autoencoder:ConvAutoencoder",
+    "conv-classifier": "networks.conv_classifier:ConvClassifier",
+    "dense-autoencoder": "networks.dense_autoencoder:DenseAutoencoder",
+    "logistic-classifier": "logistic_classifier:LogisticClassifier",
+    "lstm-autoencoder": "networks.lstm_autoencoder:LstmAutoencoder",
+    "mahalanobis": "mahalanobis:Mahalanobis",
+    "neighbours": "neighbours:Neighbours",
+    "own-past": "own_past:OwnPast",
+    "principal-components": "principal_components:PrincipalComponents",
+    "projected-lstm-autoencoder": "networks.projected_autoencoder:ProjectedAutoencoder",
+    "recurrent-autoencoder": "networks.recurrent_autoencoder:RecurrentAutoencoder",
+    "sensor-regressors": "sensor_regressors:SensorRegressors",
+    "tail-deviation": "tail_deviation:TailDeviation",
 }
-"""Kind -> "module:class"; the class is `class(options, steps, sensors)` and has a nested pydantic config `Options`.
-Imported only when it is used: onnxruntime, on which networks run, takes a tenth of a second."""
+"""Kind -> "module:class" below this package; the class is `class(options, steps, sensors)` with a nested pydantic
+config `Options`. Imported only when it is used: onnxruntime, on which networks run, takes a tenth of a second."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def model_class(kind: str) -> Any:
     if kind not in KINDS:
         raise ValueError(f"model kind {kind!r} is unknown; known are: {', '.join(sorted(KINDS))}")
     module, name = KINDS[kind].split(":")
-    return getattr(import_module(module), name)
+    return getattr(import_module(f"{__package__}.{module}"), name)
 
 
 def build(config: ModelConfig, steps: int, sensors: int) -> Model:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
-from stream_detector.detection.models.network import Arrays, Network
+from stream_detector.detection.models.networks.network import Arrays, Network
 
 if TYPE_CHECKING:
-    from stream_detector.detection.models.graph import Graph
+    from stream_detector.detection.models.networks.graph import Graph
 
 
 class SensorRegressors(Network):

@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.engine.assets.snapshots import largest_bytes
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine
-from stream_detector.engine.snapshots import largest_bytes
 from stream_detector.metrics import WorkerMetrics
 from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.process_metrics import new_registry

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError
 
+from stream_detector.engine.assets.snapshots import load
 from stream_detector.engine.outcome import AssetStatus
-from stream_detector.engine.snapshots import load
 from stream_detector.errors import StalledError
 from stream_detector.settings import Settings
 from stream_detector.streaming.state.partition_state import PartitionState

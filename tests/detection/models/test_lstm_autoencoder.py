@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_detector.detection.models.fixed_batches import BATCH_WINDOWS
-from stream_detector.detection.models.lstm_autoencoder import LstmAutoencoder, layer_sizes
+from stream_detector.detection.models.networks.lstm_autoencoder import LstmAutoencoder, layer_sizes
 
 SENSORS, STEPS = 3, 6
 

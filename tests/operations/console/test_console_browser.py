@@ -12,10 +12,10 @@ import pytest
 from stream_detector.messages import Feedback, to_iso
 from stream_detector.operations.console import server as console_server
 from stream_detector.operations.console.views import PlantView, Tag
-from tests.support.axe import axe_path, violations
-from tests.support.browser import chromium, why_no_browser
-from tests.support.console_plant import ConsolePlant, alarm_of
-from tests.support.console_server import ConsoleServer
+from tests.support.console.axe import axe_path, violations
+from tests.support.console.browser import chromium, why_no_browser
+from tests.support.console.console_plant import ConsolePlant, alarm_of
+from tests.support.console.console_server import ConsoleServer
 
 pytestmark = [
     pytest.mark.browser,

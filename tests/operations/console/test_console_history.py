@@ -16,7 +16,7 @@ from stream_detector.operations.console.glances import MOST_A_SECOND, SHORTEST_S
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.rings import AssetRing
 from stream_detector.operations.console.views import OpenCounts, Sample, SensorShare, WorkerView
-from tests.support.console_plant import STEP_SECONDS, STEPS, ConsolePlant, Machine, alarm_of
+from tests.support.console.console_plant import STEP_SECONDS, STEPS, ConsolePlant, Machine, alarm_of
 from tests.support.messages import make_alarm, make_event
 
 NOW = 1_790_000_000.0

@@ -16,7 +16,7 @@ from stream_detector.messages import Feedback, from_iso
 from stream_detector.operations.console import server
 from stream_detector.operations.console.guard import Guard, Proxy
 from stream_detector.operations.http_surface import is_loopback
-from tests.support.console_plant import ConsolePlant, application
+from tests.support.console.console_plant import ConsolePlant, application
 
 Talk = Callable[[Any], Awaitable[None]]
 

@@ -8,10 +8,10 @@ from aiohttp import web
 
 from stream_detector.operations.notify.notification import Notification, Writer
 from stream_detector.operations.notify.receivers import Alertmanager, DeliveryError, RefusedError, Webhook
-from tests.support import monitoring
-from tests.support.http_receiver import HttpReceiver
 from tests.support.messages import MIDNIGHT, make_alarm
 from tests.support.paths import DEPLOY
+from tests.support.stack import monitoring
+from tests.support.stack.http_receiver import HttpReceiver
 
 CONFIGURATION = DEPLOY / "alertmanager" / "alertmanager.yml"
 

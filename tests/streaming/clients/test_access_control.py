@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kafka import create_topic, why_no_kafka
 from tests.support.paths import ROOT
 from tests.support.plant import make_log, small_bundle
-from tests.support.secured import PASSWORD, Secured, secured_kafka
-from tests.support.workers import WorkerProcess, alarms_of, caught_up, produce, topic, wait_for
+from tests.support.stack.kafka import create_topic, why_no_kafka
+from tests.support.stack.secured import PASSWORD, Secured, secured_kafka
+from tests.support.stack.workers import WorkerProcess, alarms_of, caught_up, produce, topic, wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

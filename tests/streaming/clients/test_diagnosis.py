@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.diagnosis import Unreachable, why_unreachable
-from tests.support.kafka import free_port
+from tests.support.stack.kafka import free_port
 
 
 async def diagnose_beside(

@@ -12,11 +12,11 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.clients.diagnosis import why_unreachable
 from stream_detector.streaming.topics.topics import ensure_topics
-from tests.support.certificates import Authority
-from tests.support.kafka import why_no_kafka
-from tests.support.secured import DOORS, Secured, secured_kafka
-from tests.support.tokens import SECRET, TokenServer
-from tests.support.workers import wait_for
+from tests.support.stack.certificates import Authority
+from tests.support.stack.kafka import why_no_kafka
+from tests.support.stack.secured import DOORS, Secured, secured_kafka
+from tests.support.stack.tokens import SECRET, TokenServer
+from tests.support.stack.workers import wait_for
 
 pytestmark = pytest.mark.kafka
 
@@ -76,7 +76,9 @@ def test_a_client_with_a_secret_comes_in_with_the_token_that_it_is_given(
 def test_a_token_that_the_broker_does_not_take_lets_nobody_in(
     secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_for(secured, "TOKEN", tmp_path, monkeypatch, sasl_token_callback="tests.support.tokens:stale")
+    settings = settings_for(
+        secured, "TOKEN", tmp_path, monkeypatch, sasl_token_callback="tests.support.stack.tokens:stale"
+    )
     with pytest.raises(BrokerError):
         librdkafka.producer(settings)
 

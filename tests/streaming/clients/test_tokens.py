@@ -10,7 +10,7 @@ import pytest
 from stream_detector.errors import BrokerError, UsageError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.tokens import Token, TokenSource, token_source
-from tests.support.tokens import SECRET, TokenServer
+from tests.support.stack.tokens import SECRET, TokenServer
 
 
 @pytest.fixture
@@ -71,12 +71,14 @@ def test_a_token_server_that_is_away_is_named(server: TokenServer, tmp_path: Pat
 
 def test_a_function_of_the_user_makes_the_tokens() -> None:
     settings = Settings(
-        security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_token_callback="tests.support.tokens:made"
+        security_protocol="SASL_SSL",
+        sasl_mechanism="OAUTHBEARER",
+        sasl_token_callback="tests.support.stack.tokens:made",
     )
     assert token_source(settings)().text.count(".") == 2
 
 
-@pytest.mark.parametrize("name", ["tests.support.tokens:nothing", "no.such.module:made", "tests"])
+@pytest.mark.parametrize("name", ["tests.support.stack.tokens:nothing", "no.such.module:made", "tests"])
 def test_a_function_that_is_not_there_is_named(name: str) -> None:
     settings = Settings(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_token_callback=name)
     with pytest.raises(UsageError, match=f"SASL_TOKEN_CALLBACK = {name} cannot be imported"):

@@ -20,10 +20,10 @@ from stream_detector.streaming.feeds.asset_glances import GlancesProducer
 from stream_detector.streaming.feeds.console_feed import LOST_SECONDS, MOST_STEPS, ConsoleFeed
 from stream_detector.streaming.readers.topic_reader import TopicRecord
 from stream_detector.streaming.topics.topics import ensure_topics
-from tests.support.console_plant import ConsolePlant
-from tests.support.kafka import ExistingKafka, Kafka
+from tests.support.console.console_plant import ConsolePlant
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, small_bundle
-from tests.support.workers import topic_environment
+from tests.support.stack.kafka import ExistingKafka, Kafka
+from tests.support.stack.workers import topic_environment
 
 
 @pytest.fixture(scope="module")

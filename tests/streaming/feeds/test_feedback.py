@@ -4,9 +4,9 @@ from stream_detector.__main__ import main
 from stream_detector.messages import Feedback, from_iso, to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.messages import make_alarm
-from tests.support.topics import records_of
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.topics import records_of
 
 
 @pytest.mark.kafka

@@ -23,11 +23,11 @@ from stream_detector.__main__ import main
 from stream_detector.messages import Alarm, AlarmStateChange, Feedback, LoggedEvent, from_iso, to_bytes, to_iso
 from stream_detector.operations.signing import verify
 from tests.fuzz.corpus import OPERATIONS_RECORDS
-from tests.support.http_receiver import HttpReceiver
-from tests.support.kafka import ExistingKafka, Kafka, create_topic, with_admin
 from tests.support.messages import make_alarm, make_feedback
-from tests.support.monitoring import Alertmanager, why_no_monitoring
 from tests.support.paths import DEPLOY
+from tests.support.stack.http_receiver import HttpReceiver
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, with_admin
+from tests.support.stack.monitoring import Alertmanager, why_no_monitoring
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -14,8 +14,8 @@ from stream_detector.operations.ledger.report import report
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
 from stream_detector.streaming.readers.topic_reader import TopicRecord
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.messages import MIDNIGHT, STEPS_A_DAY, make_alarm, make_event, make_feedback
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 
 SETTINGS = Settings()
 NO_CHALLENGER = {"challenger": None}

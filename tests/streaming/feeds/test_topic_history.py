@@ -11,8 +11,8 @@ from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.topic_history import HistoryCollector
 from stream_detector.streaming.readers.topic_reader import TopicRecord
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.messages import make_alarm, make_event, make_feedback
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 from trainer.data.examples import cut_examples
 from trainer.data.topic_dataset import to_dataset
 from trainer.recipe import DataConfig

@@ -16,7 +16,7 @@ pytest.importorskip("httpx2")
 from stream_detector.errors import RegistryError, UsageError
 from stream_detector.settings import Settings
 from stream_detector.streaming.readers.schema_registry import registry_of
-from tests.support.schema_registry import READING, avro
+from tests.support.stack.schema_registry import READING, avro
 
 SCHEMA = json.dumps({"schema": json.dumps(READING)}).encode()
 RECORD = avro(7, READING, {"sensor": "x7", "time": 1777593720000, "value": 1.5})

@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 from stream_detector.settings import Settings
 from stream_detector.streaming.readers import topic_reader
 from stream_detector.streaming.readers.topic_reader import TopicReader
-from tests.support.kafka import ExistingKafka, Kafka, create_topic, with_admin
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, with_admin
 
 
 @pytest.mark.kafka

@@ -17,8 +17,8 @@ from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
 from stream_detector.messages import Reading
 from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, Route
-from tests.support.kafka import ExistingKafka, Kafka, create_topic, free_port
-from tests.support.topics import records_of
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, free_port
+from tests.support.stack.topics import records_of
 
 BY_TOPIC = {"topic_pattern": "plant/(?P<asset>[^/]+)/(?P<sensor>[^/]+)", "time": "ts", "value": "v"}
 

@@ -16,8 +16,8 @@ from stream_detector.streaming.local.clients import LocalConsumer, LocalProducer
 from stream_detector.streaming.readers.topic_reader import TopicRecord
 from stream_detector.streaming.sources.repartition import Repartition, read_map
 from tests.support.event_loop import in_event_loop, settle
-from tests.support.kafka import Kafka, create_topic
-from tests.support.topics import records_of
+from tests.support.stack.kafka import Kafka, create_topic
+from tests.support.stack.topics import records_of
 
 SETTINGS = Settings(bootstrap="local:1")
 TP = TopicPartition(SETTINGS.topic_readings, 0)

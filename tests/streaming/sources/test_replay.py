@@ -22,7 +22,7 @@ from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.ledger.report import report
 from stream_detector.streaming.clients.embedded import EmbeddedBroker
 from stream_detector.streaming.sources.replay import Disorder, Replay
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 from trainer.data.dataset import Dataset
 from trainer.fitting.fit import fit_recipe
 from trainer.recipe import Recipe

@@ -4,8 +4,8 @@ import orjson
 import pytest
 
 from stream_detector.engine.alarm_messages import withdrawn
+from stream_detector.engine.assets.snapshots import Snapshot, dump
 from stream_detector.engine.outcome import Outcome
-from stream_detector.engine.snapshots import Snapshot, dump
 from stream_detector.messages import Alarm
 from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.local.clients import local_log_reader

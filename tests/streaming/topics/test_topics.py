@@ -11,8 +11,8 @@ from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.topics.checks import TopicNeeds
 from stream_detector.streaming.topics.topics import ensure_topics
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
-from tests.support.workers import topic_environment
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.workers import topic_environment
 
 pytestmark = pytest.mark.kafka
 

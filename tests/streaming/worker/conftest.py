@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.plant import small_bundle
-from tests.support.workers import WorkerProcess
+from tests.support.stack.workers import WorkerProcess
 
 Start = Callable[..., WorkerProcess]
 """(bootstrap, prefix, **fields of `WorkerProcess`)."""

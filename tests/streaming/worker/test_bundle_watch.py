@@ -24,11 +24,11 @@ from tests.streaming.test_local_audit import audit as local_audit
 from tests.streaming.worker.conftest import Start
 from tests.streaming.worker.offsets.test_bundle_change import audit, plant
 from tests.support.event_loop import in_event_loop
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
-from tests.support.local_workers import SETTINGS, Plant, until
 from tests.support.paths import ROOT
 from tests.support.plant import make_log, small_bundle
-from tests.support.workers import WorkerProcess, alarms_of, caught_up, produce, topic, wait_for
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.local_workers import SETTINGS, Plant, until
+from tests.support.stack.workers import WorkerProcess, alarms_of, caught_up, produce, topic, wait_for
 
 LOG = make_log(7, steps=60)
 

@@ -14,11 +14,11 @@ from stream_detector.bundle.bundle import load_bundle
 from stream_detector.settings import Settings
 from tests.streaming.worker.conftest import Start
 from tests.support.event_loop import in_event_loop
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
-from tests.support.local_workers import SETTINGS, Plant, alarms_of_log
 from tests.support.paths import ROOT
 from tests.support.plant import make_log, small_bundle
-from tests.support.workers import alarms_of, caught_up, produce, topic, topic_environment, wait_for
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.local_workers import SETTINGS, Plant, alarms_of_log
+from tests.support.stack.workers import alarms_of, caught_up, produce, topic, topic_environment, wait_for
 
 
 def test_a_challenger_has_a_group_and_topics_of_its_own_and_no_console() -> None:

@@ -12,9 +12,9 @@ from stream_detector.bundle.bundle import load_bundle
 from stream_detector.engine.engine import Engine, RecordBatch
 from stream_detector.messages import to_bytes
 from tests.streaming.worker.conftest import Start
-from tests.support.kafka import Kafka, create_topic
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, Record
-from tests.support.workers import WorkerProcess, alarms_of, caught_up, produce, topic, wait_for
+from tests.support.stack.kafka import Kafka, create_topic
+from tests.support.stack.workers import WorkerProcess, alarms_of, caught_up, produce, topic, wait_for
 
 STEPS = 55_000
 """Of two machines, a week at ten seconds: more records than an asset may hold a restart back for."""

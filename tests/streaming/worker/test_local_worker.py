@@ -24,9 +24,9 @@ from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.worker.lifecycle import REBUILDING, STARTING, WAITING
 from stream_detector.streaming.worker.ports import GroupView
 from tests.support.event_loop import in_event_loop, settle
-from tests.support.local_workers import SETTINGS, Plant, alarms_of_log, until
 from tests.support.pipelines import ScriptedEngine, outcome_with
 from tests.support.plant import make_log, small_bundle
+from tests.support.stack.local_workers import SETTINGS, Plant, alarms_of_log, until
 
 LOG = make_log(7, steps=60)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kafka import Kafka, create_topic
 from tests.support.plant import make_log, small_bundle
-from tests.support.workers import WorkerProcess, alarms_of, caught_up, produce, topic, wait_for
+from tests.support.stack.kafka import Kafka, create_topic
+from tests.support.stack.workers import WorkerProcess, alarms_of, caught_up, produce, topic, wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

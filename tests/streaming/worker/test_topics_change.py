@@ -5,9 +5,9 @@ import json
 import pytest
 
 from tests.streaming.worker.conftest import Start
-from tests.support.kafka import ExistingKafka, Kafka, create_topic, delete_topic, with_admin
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, Record
-from tests.support.workers import WorkerProcess, alarms_of, caught_up, produce, topic, wait_for
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, delete_topic, with_admin
+from tests.support.stack.workers import WorkerProcess, alarms_of, caught_up, produce, topic, wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

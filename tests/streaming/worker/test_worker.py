@@ -7,9 +7,9 @@ import time
 import pytest
 
 from tests.streaming.worker.conftest import Start
-from tests.support.kafka import ExistingKafka, Kafka, create_topic, delete_topic, free_port
 from tests.support.plant import POISON, Record, make_log
-from tests.support.workers import (
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, delete_topic, free_port
+from tests.support.stack.workers import (
     WorkerProcess,
     alarms_of,
     caught_up,

@@ -16,8 +16,8 @@ from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import match_events
 from stream_detector.detection.head.calibration import RateTracker
 from stream_detector.errors import DataError, RecipeError, UsageError
-from tests.support.processes import interruptible_children
-from tests.support.workers import wait_for
+from tests.support.stack.processes import interruptible_children
+from tests.support.stack.workers import wait_for
 from trainer.__main__ import main
 from trainer.backtesting.alarm_value import paired_difference, value_alarms
 from trainer.backtesting.backtest import run_backtest

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stream_detector.errors import DataError, UsageError
-from tests.support.postgres import postgres, why_no_postgres
+from tests.support.stack.postgres import postgres, why_no_postgres
 from trainer.__main__ import main
 from trainer.data.sql_dataset import read_sql_dataset
 from trainer.recipe import DataConfig

@@ -6,7 +6,7 @@ import torch
 
 from stream_detector.detection.config import ModelConfig
 from stream_detector.detection.models.fixed_batches import run_in_batches
-from stream_detector.detection.models.network import Network
+from stream_detector.detection.models.networks.network import Network
 from stream_detector.detection.models.registry import KINDS, build, model_class
 from tests.support.models import some_options
 from trainer.fitting.networks.torch_network import torch_network

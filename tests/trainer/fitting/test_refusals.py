@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream_detector.detection.config import ModelConfig
-from stream_detector.detection.models.network import Network
+from stream_detector.detection.models.networks.network import Network
 from stream_detector.detection.models.registry import KINDS, build
 from stream_detector.errors import DataError, RecipeError
 from tests.differential.fitted import random_dataset, random_kind, random_sections

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stream_detector.detection.models.lstm_autoencoder import LstmAutoencoder
+from stream_detector.detection.models.networks.lstm_autoencoder import LstmAutoencoder
 from trainer.fitting.adam import Adam
 from trainer.fitting.losses import Losses
 from trainer.fitting.networks.torch_network import TorchNetwork, torch_network

@@ -13,9 +13,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from stream_detector.bundle.registry import Registry
 from tests.support.bundles import RECIPE
-from tests.support.kafka import ExistingKafka, Kafka
 from tests.support.paths import ROOT
-from tests.support.workers import topic, topic_environment
+from tests.support.stack.kafka import ExistingKafka, Kafka
+from tests.support.stack.workers import topic, topic_environment
 from trainer.data.simulate import Simulation, simulate, write
 
 QUICK = RECIPE.replace("options = { hidden = [8, 4] }", 'kind = "mahalanobis"') + '[threshold]\npolicy = "quantile"\n'

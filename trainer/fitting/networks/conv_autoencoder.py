@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import torch
 
-from stream_detector.detection.models.conv_autoencoder import STRIDE, ConvAutoencoder
+from stream_detector.detection.models.networks.conv_autoencoder import STRIDE, ConvAutoencoder
 from trainer.fitting.networks.torch_network import TorchNetwork
 
 

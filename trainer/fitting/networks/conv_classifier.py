@@ -6,7 +6,7 @@ what that costs.
 
 import torch
 
-from stream_detector.detection.models.conv_classifier import ConvClassifier
+from stream_detector.detection.models.networks.conv_classifier import ConvClassifier
 from trainer.fitting.networks.torch_network import Loss, TorchNetwork
 
 

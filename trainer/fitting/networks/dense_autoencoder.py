@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from stream_detector.detection.models.dense_autoencoder import Activation, DenseAutoencoder
+from stream_detector.detection.models.networks.dense_autoencoder import Activation, DenseAutoencoder
 from trainer.fitting.networks.torch_network import TorchNetwork
 
 ACTIVATIONS: dict[Activation, type[torch.nn.Module]] = {

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from stream_detector.detection.models.lstm_autoencoder import LstmAutoencoder
+from stream_detector.detection.models.networks.lstm_autoencoder import LstmAutoencoder
 from trainer.fitting.networks.torch_network import TorchNetwork
 
 

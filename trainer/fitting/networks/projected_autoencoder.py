@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stream_detector.detection.models.projected_autoencoder import ProjectedAutoencoder
+from stream_detector.detection.models.networks.projected_autoencoder import ProjectedAutoencoder
 from trainer.fitting.networks.lstm_autoencoder import LstmAutoencoderNet
 from trainer.fitting.networks.torch_network import TorchNetwork
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import torch
 
-from stream_detector.detection.models.recurrent_autoencoder import RecurrentAutoencoder
-from stream_detector.detection.models.recurrent_layer import Cell
+from stream_detector.detection.models.networks.recurrent_autoencoder import RecurrentAutoencoder
+from stream_detector.detection.models.networks.recurrent_layer import Cell
 from trainer.fitting.networks.torch_network import TorchNetwork
 
 CELLS: dict[Cell, type[torch.nn.RNN | torch.nn.GRU | torch.nn.LSTM]] = {

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stream_detector.detection.models.network import Network
+from stream_detector.detection.models.networks.network import Network
 
 Loss = Literal["squared", "absolute"]
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stream_detector.engine.alarm_messages import withdrawn
-from stream_detector.engine.snapshots import load
+from stream_detector.engine.assets.snapshots import load
 from stream_detector.messages import Alarm, to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import KafkaRecord

@@ -20,7 +20,7 @@ from stream_detector.errors import UsageError
 from stream_detector.settings import Settings
 from stream_detector.streaming.worker.health import connections
 from stream_detector.streaming.worker.health.metrics_server import MetricsServer
-from tests.support.certificates import Authority
+from tests.support.stack.certificates import Authority
 
 
 class State:

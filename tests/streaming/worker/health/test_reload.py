@@ -15,7 +15,7 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.security import ssl_context
 from stream_detector.streaming.worker.health.reload import Reloader
 from tests.streaming.worker.health.test_metrics_server import get, served
-from tests.support.certificates import Authority
+from tests.support.stack.certificates import Authority
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.streaming.worker.conftest import Start
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.paths import ROOT
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, Record, small_bundle
-from tests.support.workers import alarms_of, caught_up, produce, topic, topic_environment, wait_for
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.workers import alarms_of, caught_up, produce, topic, topic_environment, wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

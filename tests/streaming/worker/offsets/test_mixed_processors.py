@@ -15,9 +15,9 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.worker.offsets.planning import PartitionPlan, Planner
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy, to_metadata
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.plant import make_log, small_bundle
-from tests.support.workers import WorkerProcess, caught_up, produce, topic, wait_for
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.workers import WorkerProcess, caught_up, produce, topic, wait_for
 
 HERE = ScoredBy("bundle", "fingerprint of this processor")
 

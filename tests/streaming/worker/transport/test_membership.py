@@ -8,8 +8,8 @@ from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 
 from stream_detector.streaming.worker.transport.membership import FENCED_INSTANCE, UNKNOWN_MEMBER, Membership
 from tests.streaming.worker.conftest import Start
-from tests.support.kafka import ExistingKafka, Kafka, create_topic
-from tests.support.workers import topic, wait_for
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.workers import topic, wait_for
 
 HEARTBEAT = HeartbeatRequest("group", 3, "member")
 JOIN = JoinGroupRequest("group", 10_000, 60_000, "member", "name", "consumer", [])

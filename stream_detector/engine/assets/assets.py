@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.slot_state import write_slot
 from stream_detector.detection.slot_arrays import SlotArrays
-from stream_detector.engine.asset_history import AssetHistory
-from stream_detector.engine.asset_windows import AssetWindows, unpack
+from stream_detector.engine.assets.asset_history import AssetHistory
+from stream_detector.engine.assets.asset_windows import AssetWindows, unpack
+from stream_detector.engine.assets.kept_windows import NEVER, KeptWindows
+from stream_detector.engine.assets.snapshots import Snapshot
 from stream_detector.engine.clock_guard import ClockGuard, HeldRecord
-from stream_detector.engine.kept_windows import NEVER, KeptWindows
 from stream_detector.engine.limits import SWEEPS, Limits
-from stream_detector.engine.snapshots import Snapshot
 
 Ints = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stream_detector.detection.models.arrays import shapes_of
 from stream_detector.detection.models.fixed_batches import BATCH_WINDOWS
-from stream_detector.detection.models.graph import INPUT, Compiled, Graph
+from stream_detector.detection.models.networks.graph import INPUT, Compiled, Graph
 from stream_detector.detection.models.registry import ModelOutput
 
 Arrays = dict[str, NDArray[Any]]

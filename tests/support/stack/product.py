@@ -15,10 +15,10 @@ from typing import Any, Self
 
 from confluent_kafka import Consumer
 
-from tests.support.kafka import Kafka, free_port
-from tests.support.monitoring import Alertmanager, Prometheus, status_of
 from tests.support.paths import ROOT
-from tests.support.workers import WorkerProcess, topic, topic_environment, wait_for
+from tests.support.stack.kafka import Kafka, free_port
+from tests.support.stack.monitoring import Alertmanager, Prometheus, status_of
+from tests.support.stack.workers import WorkerProcess, topic, topic_environment, wait_for
 
 DEPLOY = ROOT / "deploy"
 PREFIX = "product"

@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import Field
 
 from stream_detector.detection.config import Config
-from stream_detector.detection.models.network import Arrays, Network, linear_arrays
+from stream_detector.detection.models.networks.network import Arrays, Network, linear_arrays
 
 if TYPE_CHECKING:
-    from stream_detector.detection.models.graph import Graph
+    from stream_detector.detection.models.networks.graph import Graph
 
 Activation = Literal["relu", "leaky-relu", "tanh"]
 OPERATORS: dict[Activation, tuple[str, dict[str, float]]] = {

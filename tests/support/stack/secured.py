@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.certificates import Authority
-from tests.support.kafka import Kafka
+from tests.support.stack.certificates import Authority
+from tests.support.stack.kafka import Kafka
 
 USER, PASSWORD = "detector", "s3cret-of-the-test"
 DOORS = {"TLS": "SSL", "MUTUAL": "SSL", "PASSWORD": "SASL_SSL", "SCRAM": "SASL_SSL", "TOKEN": "SASL_SSL"}
@@ -34,7 +34,7 @@ class Secured:
             return found | {
                 "STREAM_DETECTOR_SECURITY_PROTOCOL": "SASL_SSL",
                 "STREAM_DETECTOR_SASL_MECHANISM": "OAUTHBEARER",
-                "STREAM_DETECTOR_SASL_TOKEN_CALLBACK": "tests.support.tokens:made",
+                "STREAM_DETECTOR_SASL_TOKEN_CALLBACK": "tests.support.stack.tokens:made",
             }
         password = folder / "password"
         password.write_text(PASSWORD + "\n")

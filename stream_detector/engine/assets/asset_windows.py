@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 
 from stream_detector.detection.grid.slot_state import SlotState
+from stream_detector.engine.assets.latest_scores import LatestScore
 from stream_detector.engine.clock_guard import HeldRecord
-from stream_detector.engine.latest_scores import LatestScore
 
 COMPRESSION = 1
 """The fastest of zlib: readings hardly become smaller by more effort."""

@@ -13,10 +13,10 @@ from typing import Any
 from fastavro import parse_schema, schemaless_writer
 
 from stream_detector.decoding.registry_records import HEAD
-from tests.support import maven
-from tests.support.kafka import free_port, why_no_kafka
 from tests.support.paths import ROOT
-from tests.support.workers import wait_for
+from tests.support.stack import maven
+from tests.support.stack.kafka import free_port, why_no_kafka
+from tests.support.stack.workers import wait_for
 
 POM = ROOT / "deploy" / "registry" / "pom.xml"
 ARCHIVE = "registry"

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.detection.models.network import Arrays, uniform
+from stream_detector.detection.models.networks.network import Arrays, uniform
 
 if TYPE_CHECKING:
-    from stream_detector.detection.models.graph import Graph
+    from stream_detector.detection.models.networks.graph import Graph
 
 Cell = Literal["rnn", "gru", "lstm"]
 

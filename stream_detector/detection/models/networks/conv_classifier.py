@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.detection.config import Config
-from stream_detector.detection.models.network import Arrays, Network, convolution_arrays, linear_arrays
+from stream_detector.detection.models.networks.network import Arrays, Network, convolution_arrays, linear_arrays
 from stream_detector.detection.models.registry import ModelOutput
 
 if TYPE_CHECKING:
-    from stream_detector.detection.models.graph import Graph
+    from stream_detector.detection.models.networks.graph import Graph
 
 LAYERS_EACH = 3
 """Torch numbers each convolution with the activation and the pooling behind it."""

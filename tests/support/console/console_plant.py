@@ -1,6 +1,6 @@
 """A plant for the console: four machines with a day behind them, alarms caught and missed, and steps that go on.
 
-    python -m tests.support.console_plant [--port 8900] [--every 1.0]
+    python -m tests.support.console.console_plant [--port 8900] [--every 1.0]
 
 serves the console on it until Ctrl-C.
 """

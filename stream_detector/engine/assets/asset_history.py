@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stream_detector.engine.assets.snapshots import Snapshot
 from stream_detector.engine.limits import SWEEPS
-from stream_detector.engine.snapshots import Snapshot
 
 Place = tuple[int, str]
 """(offset, asset): where in the log an asset is admitted. One record may begin several, in the order of their names."""

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import yaml
 
-from tests.support.kafka import free_port
+from tests.support.stack.kafka import free_port
 
 START_SECONDS = 60.0
 PROGRAMS = {"prometheus": ("prometheus",), "alertmanager": ("prometheus-alertmanager", "alertmanager")}

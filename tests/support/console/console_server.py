@@ -9,8 +9,8 @@ from aiohttp import web
 
 from stream_detector.operations.console.guard import Guard
 from stream_detector.operations.console.views import PlantView
-from tests.support.console_plant import ConsolePlant, application
-from tests.support.kafka import free_port
+from tests.support.console.console_plant import ConsolePlant, application
+from tests.support.stack.kafka import free_port
 
 
 class ConsoleServer:

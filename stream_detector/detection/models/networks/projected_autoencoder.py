@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from stream_detector.detection.models.lstm_autoencoder import LstmAutoencoder, autoencoder_arrays, draw_autoencoder
-from stream_detector.detection.models.network import Arrays, Network
+from stream_detector.detection.models.networks.lstm_autoencoder import (
+    LstmAutoencoder,
+    autoencoder_arrays,
+    draw_autoencoder,
+)
+from stream_detector.detection.models.networks.network import Arrays, Network
 
 if TYPE_CHECKING:
-    from stream_detector.detection.models.graph import Graph
+    from stream_detector.detection.models.networks.graph import Graph
 
 INNER = "inner."
 

@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from stream_detector.detection.config import Config
-from stream_detector.detection.models.network import Arrays, Network, convolution_arrays
+from stream_detector.detection.models.networks.network import Arrays, Network, convolution_arrays
 
 if TYPE_CHECKING:
-    from stream_detector.detection.models.graph import Graph
+    from stream_detector.detection.models.networks.graph import Graph
 
 STRIDE = 2
 LAYERS_EACH = 3

@@ -22,8 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tests.support import maven
 from tests.support.paths import ROOT
+from tests.support.stack import maven
 
 Answer = TypeVar("Answer")
 

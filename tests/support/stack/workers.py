@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.support.kafka import free_port, with_admin
 from tests.support.paths import ROOT
 from tests.support.plant import Record
-from tests.support.processes import summed
+from tests.support.stack.kafka import free_port, with_admin
+from tests.support.stack.processes import summed
 
 Answer = TypeVar("Answer")
 

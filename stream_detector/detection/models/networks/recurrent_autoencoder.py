@@ -10,11 +10,11 @@ import numpy as np
 from pydantic import Field
 
 from stream_detector.detection.config import Config
-from stream_detector.detection.models.network import Arrays, Network, linear_arrays
-from stream_detector.detection.models.recurrent_layer import Cell, recurrent_arrays, recurrent_layer
+from stream_detector.detection.models.networks.network import Arrays, Network, linear_arrays
+from stream_detector.detection.models.networks.recurrent_layer import Cell, recurrent_arrays, recurrent_layer
 
 if TYPE_CHECKING:
-    from stream_detector.detection.models.graph import Graph
+    from stream_detector.detection.models.networks.graph import Graph
 
 
 class RecurrentAutoencoder(Network):

@@ -1,0 +1,1 @@
+"""Neural networks as graphs of their arrays, and one module a kind."""

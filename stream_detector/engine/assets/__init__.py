@@ -1,0 +1,1 @@
+"""What the engine keeps of each asset, and its snapshots."""

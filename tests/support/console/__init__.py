@@ -1,0 +1,1 @@
+"""The console in a real browser, and a plant for it to show."""

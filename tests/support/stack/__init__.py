@@ -1,0 +1,1 @@
+"""Real processes for tests: brokers, workers, Prometheus, what is installed."""
