@@ -26,19 +26,18 @@ class FastRows:
     """Parses rows of the layout that it was told last."""
 
     def __init__(self) -> None:
-        self._decoders: dict[tuple[str, ...], Callable[[Any], Any]] = {}
+        self._decoders: dict[tuple[str, ...], Callable[[Any], Any] | None] = {}
         self._layout: Layout | None = None
         self._decode: Callable[[Any], Any] | None = None
         self.size = 0
 
     def expect(self, names: tuple[str, ...], layout: Layout) -> None:
         """From now on rows have these names, of which `layout` says the known ones."""
-        decode = self._decoders.get(names)
-        if decode is None:
+        if names not in self._decoders:
             if len(self._decoders) >= REMEMBERED:
                 self._decoders.clear()
-            decode = self._decoders[names] = _decoder(layout.known(list(names)), layout.unknown)
-        self._layout, self._decode, self.size = layout, decode, len(names)
+            self._decoders[names] = _decoder(layout.known(list(names)), layout.unknown)
+        self._layout, self._decode, self.size = layout, self._decoders[names], len(names)
 
     def parse(self, values: Sequence[bytes | None]) -> tuple[list[Any], list[int]] | None:
         """The rows, and the places of all other records; None where those are many."""
@@ -58,13 +57,19 @@ class FastRows:
         return Cells(record, np.tile(layout.sensors, len(messages)), value, rows=len(messages))
 
 
-def _decoder(known: Sequence[str], unknown: Sequence[str]) -> Callable[[Any], Any]:
-    """Of records with a time and values of these names, all of them and no others; the unknown ones hold anything."""
+def _decoder(known: Sequence[str], unknown: Sequence[str]) -> Callable[[Any], Any] | None:
+    """Of records with a time and values of these names, all of them and no others; the unknown ones hold anything.
+
+    None where a name holds what no record type can: a quote, a backslash, a control character.
+    """
     names = [*known, *unknown]
     kinds: list[Any] = [float | None] * len(known) + [msgspec.Raw] * len(unknown)
     fields = [(f"f{place}", kind) for place, kind in enumerate(kinds)]
     rename = {f"f{place}": name for place, name in enumerate(names)}
-    values = msgspec.defstruct("RowValues", fields, rename=rename, gc=False, forbid_unknown_fields=True)
+    try:
+        values = msgspec.defstruct("RowValues", fields, rename=rename, gc=False, forbid_unknown_fields=True)
+    except ValueError:
+        return None
     row = msgspec.defstruct(
         "PlainRow", [("time", str | float), ("values", values)], gc=False, forbid_unknown_fields=True
     )

@@ -190,6 +190,16 @@ def test_rows_with_columns_of_others_are_read_together() -> None:
         assert (decoded.value.tolist(), decoded.sensor.tolist(), decoded.unknown.of_sensors) == ([0, 1, 2], [1] * 3, 6)
 
 
+@pytest.mark.parametrize("name", ['3" pipe', "a\\b", "two\nlines"])
+def test_a_name_with_a_quote_a_backslash_or_a_control_character_is_one_like_others(name: str) -> None:
+    rows = [orjson.dumps({"time": 1 + number, "values": {"x1": number, name: 2}}) for number in range(3)]
+    for sensors, values in ((("x1", name), [0, 2, 1, 2, 2, 2]), (("x1",), [0, 1, 2])):
+        decoder = Decoder(sensors, "*", None, IGNORING, ("*",))
+        # The rows of a batch say how those of the next one are parsed.
+        found = [decoder.decode([b"m1"] * 3, rows) for _ in range(2)]
+        assert [decoded.value.tolist() for decoded in found] == [values] * 2
+
+
 def test_null_and_bad_quality_are_missing() -> None:
     decoded = decode(
         b'{"sensor":"x1","time":0,"value":null}',
