@@ -131,19 +131,21 @@ def _names(first: Row, report: ReadReport) -> list[str]:
 
 def told_apart(names: Sequence[str], report: ReadReport) -> list[str]:
     """The names of columns, each once: one without a name is numbered, and so is one that is there already."""
-    found: dict[str, int] = {}
-    doubled = 0
+    found: dict[str, None] = {}
+    numbered: list[str] = []
     for number, name in enumerate(names, start=1):
         name = name or f"column {number}"
         another, count = name, 1
         while another in found:
             count += 1
             another = f"{name} ({count})"
-        doubled += count > 1
-        found[another] = number
-    if doubled:
-        again = next(name for name in found if name not in names and not name.startswith("column "))
-        report.found_out.append(f"{doubled} columns have the name of another one; a number tells them apart: {again!r}")
+        if count > 1:
+            numbered.append(another)
+        found[another] = None
+    if numbered:
+        report.found_out.append(
+            f"{len(numbered)} columns have the name of another one; a number tells them apart: {numbered[0]!r}"
+        )
     return list(found)
 
 

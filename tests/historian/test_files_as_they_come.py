@@ -284,6 +284,12 @@ def test_names_that_stand_twice_in_the_header_are_told_apart(tmp_path: Path) -> 
     assert "2 columns have the name of another one; a number tells them apart: 'a (2)'" in history.report.lines()
 
 
+def test_a_name_like_that_of_a_nameless_column_may_stand_twice(tmp_path: Path) -> None:
+    history = read(tmp_path, "time,column 1,column 1,,column 4\n2026-05-01,1,2,3,4\n")
+    assert history.sensors == ("column 1", "column 1 (2)", "column 4", "column 4 (2)")
+    assert "2 columns have the name of another one; a number tells them apart: 'column 1 (2)'" in history.report.lines()
+
+
 def test_a_comma_before_three_digits_stays_a_question(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a decimal comma"):
         read(tmp_path, "time;a\n2026-05-01;1,510\n2026-05-02;2,512\n")
