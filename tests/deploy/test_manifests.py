@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +122,22 @@ def test_every_command_and_option_exists(call: Call) -> None:
     command, *arguments = call.arguments
     # Raises where an option is unknown, misses its value, or a required one is not given.
     assert parser_of(call.program, command).make_context(command, [str(argument) for argument in arguments])
+
+
+def test_without_a_bundle_compose_ends_in_a_sentence_and_starts_no_detector(tmp_path: Path) -> None:
+    needed = [name for name, how in SERVICES["detector"]["depends_on"].items() if how.get("required", True)]
+    [check] = [name for name in needed if SERVICES[name].get("command", [""])[0] == "check-bundle"]
+    assert SERVICES["detector"]["depends_on"][check]["condition"] == "service_completed_successfully"
+    assert SERVICES[check]["restart"] == "no"
+    assert SERVICES[check]["volumes"] == SERVICES["detector"]["volumes"]
+    [command, checked] = SERVICES[check]["command"]
+    assert checked == SERVICES["detector"]["command"][-1]
+    done = subprocess.run(
+        [sys.executable, "-m", "stream_detector", command, str(tmp_path / Path(checked).name)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_command_or_an_option_that_does_not_exist_would_be_found() -> None:
