@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.drill.faults import PLANTS, together
 from tests.drill.judge import Judgement
-from tests.drill.rules import alerts, waits
+from tests.drill.rules import NOT_DRILLED, alerts, waits
 from tests.drill.stand import Stand
 from tests.support.paths import DOCS
 from tests.support.stack.kafka import why_no_kafka
@@ -23,7 +23,6 @@ from tests.support.stack.monitoring import why_no_monitoring
 
 PAGE = DOCS / "studies" / "drill.md"
 BEGIN, END = "<!-- table of `make drill` -->", "<!-- end of the table -->"
-ALIVE = "StreamDetectorAlive"
 WELL_SECONDS = 30.0
 LONGEST_GAP_SECONDS = 90.0
 """The sign of life comes once a minute."""
@@ -62,7 +61,7 @@ def drill(folder: Path, plants: list[str], *, write: bool) -> int:
         together([work for plant in plants for work in PLANTS[plant](stand)])
         minutes = (time.monotonic() - began) / 60
         gaps = [later - earlier for earlier, later in zip(stand.alive, stand.alive[1:], strict=False)]
-        wanted = [name for name in alerts() if name != ALIVE] if plants == list(PLANTS) else []
+        wanted = [name for name in alerts() if name not in NOT_DRILLED] if plants == list(PLANTS) else []
         judgement = Judgement(sorted(stand.results, key=lambda result: alerts_order(result.alert)), stand.told, wanted)
     table = judgement.table(waits())
     longest = max(gaps, default=0.0)

@@ -32,9 +32,9 @@ CALM_SECONDS = 60.0
 """What the fault before has left behind is worked off."""
 SPIKE = 1_000.0
 SPIKE_TICKS = 10
+"""An alarm is up for at most so many steps; the next one begins after them."""
 FEW_SPIKES_TICKS = 75
 """Rare enough to be no storm and no chattering."""
-"""An alarm is up for at most so many steps; the next one begins after them."""
 
 
 class Lane:

@@ -19,6 +19,14 @@ REBUILD = "instance:stream_detector_rebuild_seconds:estimate > 60"
 """Nobody holds back a minute of records within ten minutes."""
 REBUILD_IN_A_DRILL = "instance:stream_detector_rebuild_seconds:estimate > {seconds:g}"
 
+NOT_DRILLED = {
+    "StreamDetectorAlive",
+    "StreamDetectorRenewalFailed",
+    "StreamDetectorRenewalStalled",
+    "StreamDetectorRenewalProposed",
+}
+"""The sign of life always fires. A round of renewal needs days of a plant; its rules have their unit tests."""
+
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 RANGE = re.compile(r"\[(\w+)\]")
 STARTS = "changes(process_start_time_seconds"

@@ -1,12 +1,14 @@
 """The drill's own parts: rules that wait less, and the judgement of what was told. The drill itself is `make drill`."""
 
 import doctest
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.drill import rules
+from tests.drill import faults, rules
 from tests.drill.judge import NONE, Judgement, Result, Told
 from tests.support.paths import DEPLOY
 
@@ -31,6 +33,13 @@ def test_a_rule_of_the_drill_waits_less_and_is_the_same_otherwise(rule: dict[str
             assert rules.seconds_of(drilled[key]) <= rules.seconds_of(rule[key])
     if "expr" in rule and rule["alert"] != "StreamDetectorRestartSlow":
         assert rules.RANGE.sub("", drilled["expr"]) == rules.RANGE.sub("", rule["expr"])
+
+
+def test_every_alert_that_a_drill_can_raise_has_a_fault_that_ought_to_raise_it() -> None:
+    texts = re.findall(r'"([^"\n]+)"', Path(faults.__file__).read_text(encoding="utf-8"))
+    broken = {f"StreamDetector{word}" for text in texts for word in text.split()}
+    assert [alert for alert in rules.alerts() if alert not in broken | rules.NOT_DRILLED] == []
+    assert set(rules.alerts()) >= rules.NOT_DRILLED
 
 
 def test_the_threshold_that_a_drill_cannot_reach_is_there_to_be_replaced() -> None:
