@@ -41,7 +41,7 @@ def states_of(times: NDArray[np.float64], labels: NDArray[np.bool_]) -> list[tup
 def judge(
     states: Sequence[tuple[str, float, float]], alarms: Sequence[Alarm], spans: Mapping[str, tuple[float, float]]
 ) -> StateFigures:
-    """What the ledger says of these alarms and states.
+    """What the ledger says of these alarms and states, were none held back: the lot says nothing of a detector.
 
     states: asset, first and last time of each. spans: first and last time (epoch seconds, both included) on which each
         asset is judged.
@@ -51,7 +51,7 @@ def judge(
         ledger = Ledger()
         for alarm in alarms:
             if alarm.asset == asset:
-                ledger.add_alarm(alarm)
+                ledger.add_alarm(alarm.model_copy(update={"held_back": False}))
         for of, begin, last in states:
             if of == asset:
                 ledger.add_event(asset, LoggedEvent(time=begin, event=STATE, until=last))

@@ -84,3 +84,14 @@ def test_states_of_each_asset_are_judged_by_its_own_alarms_and_rows() -> None:
     raised = make_alarm(12, asset="a", marks="states")
     found = judge(states, [raised], {"a": (step[0], step[99]), "b": (step[0], step[50])})
     assert (found.states, found.found, found.alarms, found.false_alarms) == (2, 1, 1, 0)
+
+
+def test_an_alarm_that_is_held_back_counts_as_one_that_is_told() -> None:
+    step = [MIDNIGHT + number * STEP_SECONDS for number in range(100)]
+    told = make_alarm(12, asset="a", marks="states")
+    spans = {"a": (step[0], step[99])}
+    for states in ([("a", step[10], step[20])], [("a", step[80], step[90])]):
+        of_one, of_other = (
+            judge(states, [told.model_copy(update={"held_back": held_back})], spans) for held_back in (False, True)
+        )
+        assert of_one == of_other
