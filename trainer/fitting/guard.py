@@ -37,7 +37,7 @@ REPLICATES = 4_000
 SECONDS_PER_DAY = 86_400.0
 
 Choose = Callable[[Bools], float]
-"""The threshold chosen on the rows of a mask (B,); infinite where no alarm at all is cheapest there."""
+"""The threshold chosen on the rows of a mask (B,); infinite where all or none of them call for an alarm."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,11 @@ def guarded(
     if source.labels_mark_events and (np.diff(own) > 0).all():
         runs = run_numbers(source, steps, recipe.grid.max_gap_steps)
         events = steps[source.events]
-        within = (events > own[0]) & (events <= own[-1] + recipe.lead.until_steps)
+        within = np.zeros(len(events), dtype=bool)
+        for _, rows in source.by_asset():
+            of_asset = own[(chosen_on.rows >= rows.start) & (chosen_on.rows < rows.stop)]
+            if len(of_asset):
+                within |= (events > of_asset[0]) & (events <= of_asset[-1] + recipe.lead.until_steps)
         price = price_events(
             own, runs[chosen_on.rows], stretch, events[within], recipe.lead, recipe.episode, recipe.costs
         )

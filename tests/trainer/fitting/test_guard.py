@@ -95,6 +95,23 @@ def test_one_break_that_was_seen_coming_shows_nothing() -> None:
     assert "fewer than 3 events show nothing" in found.how
 
 
+def test_events_of_other_parts_of_several_assets_are_not_counted() -> None:
+    dataset = plant(days=4, breaks_a_day=20, seed=3)
+    cut = examples(dataset)
+    newest = cut.take(cut.rows >= 2 * DAY_OF_STEPS)
+    twice = Dataset(
+        "plants", "0" * 64, ("x",), np.tile(dataset.times, 2), np.tile(dataset.values, (2, 1)),
+        np.tile(dataset.events, 2), True, assets=("a", "b"), asset_rows=np.repeat([0, 1], len(dataset)),
+    )  # fmt: skip
+    assert newest.positive is not None
+    rows, positive = np.concatenate([newest.rows, newest.rows + len(dataset)]), np.tile(newest.positive, 2)
+    of_both = Examples(np.zeros((len(rows), 1, 1)), rows, positive, ~positive)
+    alone = chosen(1.0 * newest.positive, newest, dataset, recipe())
+    both = chosen(1.0 * positive, of_both, twice, recipe())
+    saved_alone, saved_both = (found.how.partition("it saves ")[2].split(" ")[0] for found in (alone, both))
+    assert saved_both == saved_alone != ""
+
+
 def test_labels_that_mark_states_are_priced_by_rows() -> None:
     generator = np.random.default_rng(0)
     states = (np.arange(5 * DAY_OF_STEPS) // 60) % 6 == 0
