@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,11 @@ class Dataset:
             asset_rows=None if self.asset_rows is None else self.asset_rows[rows],
             acted=None if self.acted is None else self.acted[rows],
         )
+
+    def by_part(self) -> list[slice]:
+        """The rows of each part; all of them where nothing tells of parts."""
+        begins = [] if self.parts is None else (np.flatnonzero(np.diff(self.parts)) + 1).tolist()
+        return [slice(begin, end) for begin, end in pairwise([0, *begins, len(self)])]
 
     def by_asset(self) -> list[tuple[str | None, slice]]:
         """Each asset and its rows; one without a name where nothing tells of assets."""

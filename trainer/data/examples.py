@@ -40,7 +40,7 @@ class Examples:
 
 
 def cut_examples(dataset: Dataset, grid: GridConfig, window: WindowConfig, lead: LeadConfig) -> Examples:
-    """Cut all windows of a file with the detector's own grid, and label them.
+    """Cut all windows of a file with the detector's own grid, and label them. None is of two assets or runs.
 
     Windows whose newest row somebody may have changed the label of, by acting on an alarm, are left out.
     """
@@ -98,7 +98,7 @@ def _cut(
         rows = np.arange(len(dataset))
         return dataset.values[:, None, :], rows, rows
     found = []
-    for _, own in dataset.by_asset():
+    for own in dataset.by_part():
         events = dataset.events[own]
         readings = np.flatnonzero(~events)
         times, values = dataset.times[own], dataset.values[own]

@@ -105,6 +105,11 @@ def test_the_lead_window_says_how_far_ahead_an_alarm_is_right(until: int) -> Non
     assert examples.rows[examples.positive].tolist() == list(range(10 - until, 10))
 
 
+def test_no_window_is_of_two_runs_that_follow_each_other_at_once() -> None:
+    runs = replace(dataset(range(10)), parts=np.repeat([0, 1], 5))
+    assert cut(runs).rows.tolist() == [2, 3, 4, 7, 8, 9]
+
+
 def of_two_assets(first: Dataset, second: Dataset) -> Dataset:
     codes = np.repeat([0, 1], [len(first), len(second)])
     return replace(
