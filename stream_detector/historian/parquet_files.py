@@ -40,7 +40,9 @@ def read_parquet(path: Path, layout: Layout, report: ReadReport) -> tuple[Column
     columns = Columns({}, sensors, np.empty((table.num_rows, len(sensors))))
     for name in {*time_names, *filter(None, (label, layout.asset_column)), *(set(layout.run_columns) & set(names))}:
         column = table.column(name)
-        if str(column.type).startswith(("timestamp", "date")):
+        if getattr(column.type, "tz", None) and layout.zone is not None:
+            columns.texts[name] = [as_text(cell) for cell in column.to_pylist()]  # each names its own zone
+        elif str(column.type).startswith(("timestamp", "date")):
             columns.moments[name] = column.to_numpy().astype("datetime64[us]")
         elif str(column.type) in ("string", "large_string", "bool") or str(column.type).startswith("dictionary"):
             columns.texts[name] = ["" if cell is None else str(cell) for cell in column.to_pylist()]

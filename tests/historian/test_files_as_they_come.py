@@ -233,6 +233,16 @@ def test_an_excel_sheet_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(history.values, [[1.5], [np.nan]])
 
 
+def test_times_of_a_parquet_file_that_have_a_zone_are_in_no_other(tmp_path: Path) -> None:
+    import pandas as pd
+
+    times = pd.date_range("2026-05-01", periods=2, freq="h", tz="UTC")
+    for zone in ("UTC", "Asia/Seoul"):
+        pd.DataFrame({"time": times.tz_convert(zone), "a": [1.0, 2.0]}).to_parquet(tmp_path / "plant.parquet")
+        history = read_history(tmp_path / "plant.parquet", Layout(zone="Europe/Berlin"))
+        assert history.times.tolist() == [MAY, MAY + 3600]
+
+
 def test_files_of_several_assets_are_runs_whose_times_may_overlap(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("time,v\n60,1\n120,2\n180,3\n")
     (tmp_path / "b.csv").write_text("time,v\n90,4\n150,5\n")
