@@ -25,7 +25,10 @@ def read_sql_dataset(url: str, query: str, config: DataConfig) -> Dataset:
             says.
         UsageError: it is another kind of database, or what reads it is not installed.
     """
-    address = urlsplit(url)
+    try:
+        address = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"--from-sql wants postgresql://HOST/DATABASE: {error}") from error
     if address.scheme not in SCHEMES:
         raise UsageError(f"--from-sql wants postgresql://HOST/DATABASE, and not {address.scheme or url!r}")
     need("`--from-sql`", "adbc_driver_postgresql", "pyarrow")

@@ -86,9 +86,11 @@ def test_a_bundle_is_fitted_from_a_query(database: str, tmp_path: Path, capsys: 
     assert "2 sensors" in capsys.readouterr().out
 
 
-def test_another_kind_of_database_is_named() -> None:
+def test_another_kind_of_database_and_an_address_that_is_none_are_named() -> None:
     with pytest.raises(UsageError, match="wants postgresql://HOST/DATABASE, and not 'mysql'"):
         read_sql_dataset("mysql://historian/plant", "SELECT 1", DataConfig())
+    with pytest.raises(UsageError, match="wants postgresql://HOST/DATABASE: Invalid IPv6"):
+        read_sql_dataset("postgresql://[::1/plant", "SELECT 1", DataConfig())
 
 
 @pytest.mark.parametrize(
