@@ -97,10 +97,13 @@ def seconds_of_texts(path: Path, column: str, texts: Sequence[str], layout: Layo
 
 def _named_offsets(texts: Sequence[str]) -> Floats | None:
     """(N,) seconds east of UTC, where every time ends in the usual name of a zone."""
-    names = [text.rpartition(" ")[2].upper() for text in texts]
-    if not all(name in ZONES for name in set(names)):
-        return None
-    return np.array([ZONES[name] for name in names]) * 3600.0
+    hours = np.empty(len(texts))
+    for row, text in enumerate(texts):
+        offset = ZONES.get(text.rpartition(" ")[2].upper())
+        if offset is None:
+            return None
+        hours[row] = offset
+    return hours * 3600.0
 
 
 def seconds_of_numbers(path: Path, column: str, numbers: Floats, layout: Layout, report: ReadReport) -> Floats:
