@@ -1,15 +1,16 @@
 """Rows of text to columns: sensors as numbers, the columns with another role as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.errors import DataError
-from stream_detector.historian.delimited import Rows
+from stream_detector.historian.delimited import Rows, as_text
 from stream_detector.historian.layout import MISSING_WORDS, Layout
 from stream_detector.historian.numbers import CellReader, NotANumber, decimal_mark
 from stream_detector.historian.report import ReadReport
@@ -74,6 +75,21 @@ def quality_columns(names: Sequence[str], layout: Layout) -> dict[str, str]:
     return {name: base for name in names if name.endswith(suffix) and (base := name[: -len(suffix)].rstrip()) in known}
 
 
+def doubtful_cells(cells: Iterable[Any], layout: Layout) -> list[bool]:
+    """Whether each cell of a column of qualities says that its value is not good."""
+    good = {word.lower() for word in layout.good_quality}
+    return [as_text(cell).lower() not in good for cell in cells]
+
+
+def note_doubtful(counts: Mapping[str, int], layout: Layout, report: ReadReport) -> None:
+    """Tell how many values of each sensor are not good."""
+    if any(counts.values()):
+        report.found_out.append(
+            f"{sum(counts.values()):,} values of {sum(map(bool, counts.values()))} sensors are not of good quality "
+            f"(columns ...{layout.quality_suffix}), taken as missing"
+        )
+
+
 def collect(
     rows: Rows, sensors: tuple[str, ...], roles: Sequence[str], layout: Layout, qualities: Mapping[str, str] = EMPTY
 ) -> Columns:
@@ -94,7 +110,6 @@ def collect(
     ]
     cells = cell_reader(layout, sample, report)
     quality_of = {sensor: place[name] for name, sensor in qualities.items()}
-    good = {word.lower() for word in layout.good_quality}
     doubtful = dict.fromkeys(quality_of, 0)
     for start, columns in chain(head, chunks):
         for name in roles:
@@ -105,7 +120,7 @@ def collect(
             try:
                 numbers = cells.floats(name, columns[place[name]])
                 if name in quality_of:
-                    bad = [cell.strip().lower() not in good for cell in columns[quality_of[name]]]
+                    bad = doubtful_cells(columns[quality_of[name]], layout)
                     numbers[bad] = np.nan
                     doubtful[name] += sum(bad)
                 parts[name].append(numbers)
@@ -125,11 +140,7 @@ def collect(
                     "with 'Formatted data' switched off"
                 )
     note_cells(cells, layout, report)
-    if any(doubtful.values()):
-        report.found_out.append(
-            f"{sum(doubtful.values()):,} values of {sum(map(bool, doubtful.values()))} sensors are not of good quality "
-            f"(columns ...{layout.quality_suffix}), taken as missing"
-        )
+    note_doubtful(doubtful, layout, report)
     count = sum(len(part) for part in parts[kept[0]]) if kept else 0
     values = np.empty((count, len(kept)))
     for index, name in enumerate(kept):

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from stream_detector.errors import DataError
 from stream_detector.extras import need
-from stream_detector.historian.columns import LEAVE_OUT, Columns, TextCellError, cell_reader, note_cells
+from stream_detector.historian.columns import (
+    LEAVE_OUT,
+    Columns,
+    TextCellError,
+    cell_reader,
+    doubtful_cells,
+    note_cells,
+    note_doubtful,
+    quality_columns,
+)
 from stream_detector.historian.delimited import Rows, as_text, told_apart
 from stream_detector.historian.layout import TIME_NAMES, Layout
 from stream_detector.historian.numbers import NotANumber
@@ -37,6 +46,8 @@ def read_parquet(path: Path, layout: Layout, report: ReadReport) -> tuple[Column
         layout = replace(layout, time_column=times[0])
         report.found_out.append(f"the time is in {times[0]!r}")
     sensors, time_names, label = roles(path, names, layout, report)
+    qualities = quality_columns(names, layout)
+    sensors = tuple(name for name in sensors if name not in qualities)
     columns = Columns({}, sensors, np.empty((table.num_rows, len(sensors))))
     for name in {*time_names, *filter(None, (label, layout.asset_column)), *(set(layout.run_columns) & set(names))}:
         column = table.column(name)
@@ -50,6 +61,13 @@ def read_parquet(path: Path, layout: Layout, report: ReadReport) -> tuple[Column
             columns.numbers[name] = column.to_numpy().astype(np.float64)
     for index, name in enumerate(sensors):
         columns.values[:, index] = _arrow_numbers(path, name, table.column(name), layout, report)
+    doubtful = dict.fromkeys(qualities.values(), 0)
+    for name, sensor in qualities.items():
+        if sensor in sensors:
+            bad = doubtful_cells(map(_whole, table.column(name).to_pylist()), layout)
+            columns.values[bad, sensors.index(sensor)] = np.nan
+            doubtful[sensor] = sum(bad)
+    note_doubtful(doubtful, layout, report)
     return columns, time_names, label
 
 
@@ -72,6 +90,11 @@ def parquet_as_text(path: Path, report: ReadReport) -> Rows:
 
 def _parquet_names(names: list[str], report: ReadReport) -> list[str]:
     return told_apart(["index" if name.startswith("__index_level_") else name for name in names], report)
+
+
+def _whole(cell: Any) -> Any:
+    """A number as a person writes it: a column of whole numbers with a gap in it holds floats."""
+    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
 
 
 def _arrow_numbers(path: Path, name: str, column: Any, layout: Layout, report: ReadReport) -> Floats:

@@ -3,6 +3,7 @@
 import gzip
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -310,6 +311,19 @@ def test_values_of_bad_quality_are_missing_and_told(tmp_path: Path) -> None:
     history = read(tmp_path, text, Layout(quality_suffix="_Q"))
     assert history.sensors == ("flow",)
     np.testing.assert_array_equal(history.values[:, 0], [1, np.nan, 3])
+    assert "1 values of 1 sensors are not of good quality (columns ..._Q), taken as missing" in history.report.lines()
+
+
+@pytest.mark.parametrize("qualities", [[192, 0, 192], [192, None, 192], ["Good", "bad", "good"], [True, False, True]])
+def test_values_of_bad_quality_are_missing_in_a_parquet_file_too(tmp_path: Path, qualities: list[Any]) -> None:
+    import pandas as pd
+
+    times = pd.date_range("2026-05-01", periods=3, freq="h")
+    frame = pd.DataFrame({"time": times, "flow": [1.0, 2.0, 3.0], "flow_Q": qualities, "level": [4.0, 5.0, 6.0]})
+    frame.to_parquet(tmp_path / "plant.parquet")
+    history = read_history(tmp_path / "plant.parquet", Layout(quality_suffix="_Q"))
+    assert history.sensors == ("flow", "level")
+    np.testing.assert_array_equal(history.values, [[1, 4], [np.nan, 5], [3, 6]])
     assert "1 values of 1 sensors are not of good quality (columns ..._Q), taken as missing" in history.report.lines()
 
 
