@@ -4,7 +4,7 @@ import csv
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -60,7 +60,6 @@ USUAL_QUALITIES = (
     " status",
 )
 """Behind a sensor's name they make the name of the column of its qualities, in lower case."""
-FEW_QUALITIES = 20
 MOST_LABELS = 50
 TIME_WORDS = ("time", "date", "stamp", "zeit", "datum", "fecha", "hora", "heure", "temps", "ts")
 USUAL_LABELS = (*LABEL_NAMES, "class", "fault", "attack", "outlier", "failure", "target", "changepoint")
@@ -156,6 +155,7 @@ def profile(*paths: Path) -> Profile:
     _judge_sensors(found)
     _judge_times(found)
     _judge_codes(found)
+    _judge_qualities(found)
     return found
 
 
@@ -286,20 +286,27 @@ def _good_quality(cells: Iterable[str]) -> tuple[str, ...]:
 
 
 def _with_qualities(layout: Layout, names: list[str], body: list[list[str]]) -> Layout:
-    """The layout for columns of qualities beside those of the values, where there are any."""
+    """The layout for columns of qualities beside those of the values, where these hold a usual word for a good one.
+
+    Any other word may as well tell whether a pump runs.
+    """
+    for suffix, places in _beside(names):
+        if {row[place].strip().lower() for place in places for row in body} & set(layout.good_quality):
+            return replace(layout, quality_suffix=suffix)
+    return layout
+
+
+def _beside(names: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
+    """Each usual end of a name of qualities, as written, and the columns that have it behind the name of another."""
     lower = [name.lower() for name in names]
     for suffix in USUAL_QUALITIES:
         places = [
             place
             for place, name in enumerate(lower)
             if name.endswith(suffix) and name.removesuffix(suffix).rstrip() in lower
-            and len({row[place] for row in body}) <= FEW_QUALITIES
-        ]  # fmt: skip
+        ]
         if places:
-            written = names[places[0]][-len(suffix) :]
-            good = _good_quality(row[place] for place in places for row in body)
-            return replace(layout, quality_suffix=written, good_quality=good)
-    return layout
+            yield names[places[0]][-len(suffix) :], places
 
 
 def _is_excel_day(cell: str) -> bool:
@@ -487,6 +494,17 @@ def _judge_times(found: Profile) -> None:
         )
     if not found.sensors:
         found.questions.append("no column is a sensor that moves")
+
+
+def _judge_qualities(found: Profile) -> None:
+    if found.layout.form != "wide" or found.layout.quality_suffix:
+        return
+    names = [*found.history.sensors, *(name for name in found.left_out if name not in found.history.sensors)]
+    for suffix, places in _beside(names):
+        found.questions.append(
+            f"does {names[places[0]]!r} say which values of the sensor beside it are good? Then say quality_suffix = "
+            f"{suffix!r} and good_quality"
+        )
 
 
 def _judge_codes(found: Profile) -> None:

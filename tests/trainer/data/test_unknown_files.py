@@ -115,6 +115,19 @@ def test_columns_of_qualities_are_no_sensors(tmp_path: Path) -> None:
     assert np.isnan(dataset.values[::9, 1]).all()
 
 
+@pytest.mark.parametrize(("running", "stopped"), [("1", "0"), ("on", "off"), ("0", "2")])
+def test_a_status_that_may_be_that_of_a_pump_takes_no_value_away_and_is_asked_about(
+    tmp_path: Path, running: str, stopped: str
+) -> None:
+    text = "Time,flow,pump,pump status\n"
+    for row, at in enumerate(moments("%Y-%m-%dT%H:%M:%S")):
+        text += f"{at},{FLOW[row]:.2f},{row % 11},{running if row % 9 else stopped}\n"
+    found, dataset = read(tmp_path, text)
+    assert dataset.sensors[:2] == ("flow", "pump")
+    assert np.isfinite(dataset.values).all()
+    assert any("does 'pump status' say which values of the sensor beside it are good?" in q for q in found.questions)
+
+
 def test_a_tag_of_words_is_left_out_and_its_reason_told(tmp_path: Path) -> None:
     text = "timestamp,point,value\n"
     for row, at in enumerate(moments("%Y-%m-%dT%H:%M:%S+00:00")):
