@@ -75,7 +75,7 @@ class RegistryRecords:
             return value
         try:
             return read(value)
-        except (ValueError, EOFError, IndexError, KeyError, TypeError, struct.error):
+        except Exception:  # noqa: BLE001 - whatever a foreign record makes of a decoder, it ends no process
             return value
 
     def name(self, key: bytes | None) -> bytes | None:
@@ -83,7 +83,10 @@ class RegistryRecords:
         found = self.as_json(key)
         if found is key or found is None or not found.startswith(b'"'):
             return key
-        return str(orjson.loads(found)).encode()
+        try:
+            return str(orjson.loads(found)).encode()
+        except orjson.JSONDecodeError:
+            return key
 
 
 def reader_of(schema: Schema) -> AsJson:

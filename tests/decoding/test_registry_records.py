@@ -76,6 +76,22 @@ def test_json_and_what_does_not_have_its_schema_stay_as_they_are() -> None:
         assert records.as_json(value) == value
 
 
+@pytest.mark.parametrize(
+    ("kind", "logical", "number"),
+    [("long", "timestamp-micros", 2**62), ("long", "local-timestamp-millis", 2**62), ("int", "date", 2**31 - 1)],
+)
+def test_a_moment_beyond_all_calendars_leaves_the_record_as_it_is(kind: str, logical: str, number: int) -> None:
+    plain = {"type": "record", "name": "Reading", "fields": [{"name": "time", "type": kind}]}
+    timed = {**plain, "fields": [{"name": "time", "type": {"type": kind, "logicalType": logical}}]}
+    value = avro(1, plain, {"time": number})
+    assert of(timed).as_json(value) == value
+
+
+def test_a_key_that_is_no_json_under_a_json_schema_stays_as_it_is() -> None:
+    key = HEAD.pack(0, 1) + b'"paper-1'
+    assert RegistryRecords(FakeRegistry({1: Schema("JSON", "{}")}).fetch).name(key) == key
+
+
 def test_a_json_schema_has_its_json_behind_the_head() -> None:
     records = RegistryRecords(FakeRegistry({4: Schema("JSON", '{"type": "object"}')}).fetch)
     assert records.as_json(HEAD.pack(0, 4) + b'{"sensor":"a"}') == b'{"sensor":"a"}'
