@@ -10,13 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stream_detector.bundle.registry import Registry, is_registry
-from stream_detector.errors import StalledError, StreamDetectorError
+from stream_detector.errors import StalledError
 from stream_detector.streaming.worker.ports import Clock
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30.0
 """A bundle that could not be used is tried again after so long: it may still be on its way to this machine."""
+
+
+ANSWER_SECONDS = 15.0
+"""Partitions that are to be taken up wait no longer for a registry whose file system hangs."""
 
 
 class BundleMovedError(StalledError):
@@ -47,7 +51,7 @@ class BundleWatch:
         """Whether another bundle, which this machine can use, is to decide."""
         try:
             wanted = await asyncio.to_thread(self._wanted)
-        except (StreamDetectorError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong there, this bundle goes on
             self._say(f"the registry cannot be read, bundle {self._in_use} goes on: {error}")
             return False
         if wanted == self._in_use:
@@ -57,7 +61,7 @@ class BundleWatch:
             return False
         try:
             await asyncio.to_thread(self._check)
-        except (StreamDetectorError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the other bundle, this one goes on
             self._refused = (wanted, self._clock() + RETRY_SECONDS)
             self.trouble = f"{self._alias} stands for bundle {wanted}, which cannot be used here: {error}"
             self._say(f"{self.trouble}; bundle {self._in_use} goes on")
@@ -67,7 +71,13 @@ class BundleWatch:
 
     async def require_current(self) -> None:
         """Before partitions are taken up: BundleMovedError where another bundle is to decide in them."""
-        if await self.moved():
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                moved = await self.moved()
+        except TimeoutError:
+            self._say(f"the registry does not answer within {ANSWER_SECONDS:g} s, bundle {self._in_use} goes on")
+            return
+        if moved:
             raise BundleMovedError(f"{self._alias} stands for another bundle than {self._in_use} by now")
 
     def _wanted(self) -> str:

@@ -165,6 +165,8 @@ class Worker:
                 await self._until_ending(stream.start())
                 self._start_clock.passed("framework")
                 beside = [asyncio.create_task(self._watch(stream))]
+                if self._bundle_watch is not None:
+                    beside.append(asyncio.create_task(self._watch_bundle(self._bundle_watch)))
                 if self._rekeying is not None:
                     beside.append(asyncio.create_task(self._rekey(self._rekeying)))
                 await self._until_ending(self._until_crashed(stream))
@@ -270,10 +272,6 @@ class Worker:
             try:
                 seen = await self._probe.look(stream.observe(), self.pipeline)
                 verdict = self._watchdog.look(seen, self._clock())
-                if self._bundle_watch is not None and await self._bundle_watch.moved():
-                    self._begin_again = True
-                    self.lifecycle.stop()
-                    return
                 if seen.broker_answers and self._housekeeping is not None:
                     await self._housekeeping.look()
                 self._report(seen)
@@ -295,6 +293,15 @@ class Worker:
                 log.exception("the watchdog could not look")
             starting = "ready" not in self._start_clock.stages and looks < FIRST_WATCHES
             await asyncio.sleep(FIRST_WATCH_SECONDS if starting else self._watch_seconds)
+
+    async def _watch_bundle(self, bundle_watch: BundleWatch) -> None:
+        """Apart from the other looks: a registry whose file system hangs must not keep anybody from watching."""
+        moved = False
+        while not moved:
+            await asyncio.sleep(self._watch_seconds)  # first too: the bundle was loaded just now
+            moved = await bundle_watch.moved()
+        self._begin_again = True
+        self.lifecycle.stop()
 
     def _report(self, seen: Observation) -> None:
         before, reason = self.lifecycle.not_ready, self.pipeline.waiting or self._watchdog.reason

@@ -18,6 +18,7 @@ from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
 from stream_detector.streaming.clients.kafka_types import TopicPartition
+from stream_detector.streaming.worker import bundle_watch
 from stream_detector.streaming.worker.bundle_watch import BundleMovedError, BundleWatch, is_alias
 from stream_detector.streaming.worker.worker import Worker
 from tests.streaming.test_local_audit import audit as local_audit
@@ -64,8 +65,8 @@ def watch_of(registry: Registry, clock: float = 0.0) -> BundleWatch:
     return BundleWatch(alias, registry.resolve("champion"), lambda: load_bundle(alias), lambda: clock)
 
 
-def worker_of(plant: Plant, registry: Registry) -> Worker:
-    return plant.worker(champion(registry), bundle_watch=watch_of(registry))
+def worker_of(plant: Plant, registry: Registry, **changes: float) -> Worker:
+    return plant.worker(champion(registry), bundle_watch=watch_of(registry), **changes)
 
 
 @in_event_loop
@@ -98,7 +99,8 @@ async def test_a_promotion_ends_every_worker_of_a_group_and_each_partition_chang
 @in_event_loop
 async def test_a_worker_of_the_old_bundle_takes_up_no_partition_any_more(registry: Registry) -> None:
     plant = Plant()
-    worker = worker_of(plant, registry)
+    # Its own looks come late: it is the taking up that asks.
+    worker = worker_of(plant, registry, watch_seconds=60.0)
     promote(registry, others(registry)[1])
     plant.send(LOG)
     await worker.run()
@@ -158,6 +160,36 @@ async def test_a_registry_that_is_away_is_no_reason_to_end(registry: Registry, t
     registry.folder.rename(tmp_path / "away")
     assert not await watch.moved()
     assert watch.trouble is None
+
+
+@in_event_loop
+async def test_a_registry_that_does_not_answer_keeps_no_worker_from_its_work(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_watch, "ANSWER_SECONDS", 0.01)
+    watch, released = watch_of(registry), threading.Event()
+    monkeypatch.setattr(watch, "_wanted", released.wait)
+    plant = Plant()
+    worker = plant.worker(champion(registry), bundle_watch=watch)
+    running = asyncio.create_task(worker.run())
+    try:
+        plant.send(LOG)
+        await until(plant.caught_up)
+        await until(lambda: worker.lifecycle.why_not_ready() is None)
+        assert plant.alarms()
+        worker.stop()
+        assert (await running, worker.begins_again) == (0, False)
+    finally:
+        released.set()
+
+
+@in_event_loop
+async def test_a_bundle_at_which_a_library_fails_does_not_end_the_one_in_use(registry: Registry) -> None:
+    now, new = others(registry)
+    watch = BundleWatch(registry.folder / "champion", now, lambda: 1 / 0, lambda: 0.0)
+    promote(registry, new)
+    assert not await watch.moved()
+    assert new in (watch.trouble or "")
 
 
 def test_only_an_alias_can_come_to_stand_for_another_bundle(registry: Registry, tmp_path: Path) -> None:
