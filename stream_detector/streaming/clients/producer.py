@@ -152,6 +152,7 @@ class ConfirmedProducer:
         Returns their offsets, None where the brokers did not tell.
         """
         deadline = self._clock() + self._settings.outage_seconds
+        pause = 0.0  # the first time: a batch that expired in a failover goes through at once
         while True:
             if burst.futures:
                 # Unlike `gather`: whoever stops waiting must not cancel what others wait for too.
@@ -171,6 +172,8 @@ class ConfirmedProducer:
                 )
             topics = ", ".join(sorted({message.topic for message in burst.messages}))
             log.warning("%d messages to %s not acknowledged (%r), sending again", len(burst.messages), topics, failed)
+            await asyncio.sleep(pause)
+            pause = RETRY_SECONDS
             await self._renew(burst.producer)
             burst = await self.enqueue(burst.messages)
 
@@ -190,7 +193,6 @@ class ConfirmedProducer:
                 await self.start()
             except KafkaError as error:
                 log.warning("the brokers cannot be reached: %r", error)
-                await asyncio.sleep(RETRY_SECONDS)
 
 
 def _too_large(burst: Burst) -> BrokerError:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
 from stream_detector.errors import BrokerError, StalledError
 from stream_detector.settings import Settings
@@ -177,6 +177,27 @@ async def test_an_outage_that_is_too_long_is_a_stall(monkeypatch: pytest.MonkeyP
     rig.now = 5.1
     with pytest.raises(StalledError, match="local:1 acknowledged nothing on alarms for 5 s"):
         await confirming
+
+
+class Refusing(LocalProducer):
+    """Its brokers answer, and refuse everything."""
+
+    async def send(self, *_: object, **__: object) -> "asyncio.Future[object]":
+        refused: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        refused.set_exception(TopicAuthorizationFailedError(TOPIC))
+        return refused
+
+
+@in_event_loop
+async def test_a_burst_that_the_brokers_refuse_is_sent_again_at_once_and_then_with_pauses() -> None:
+    rig = Rig()
+    rig.kind = Refusing
+    await rig.producer.start()
+    confirming = asyncio.create_task(rig.producer.confirm(await rig.producer.enqueue(messages(b"1"))))
+    await asyncio.sleep(0.1)
+    assert not confirming.done()
+    assert len(rig.clients) == 2
+    confirming.cancel()
 
 
 @in_event_loop
