@@ -315,6 +315,7 @@ _FORMS: list[dict[str, Any]] = [
     {"values": {"x2": 3}},
     {"values": {"y": "on", "x1": 7.5, "z": [1, {"x2": 2}]}},
     {"values": {"x1": 7.5, "x2": 1}, "unit": "C"},
+    {"values": {"x1": 7.5, 'y 2"': 1}},
 ]
 """What plain records of a batch are like, and those of the batch before it."""
 
