@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.bundle.manifest import ThresholdRecord
-from stream_detector.detection.block_bootstrap import saving_interval
+from stream_detector.detection.block_bootstrap import LEVEL, saving_interval
 from stream_detector.detection.config import CostConfig, EpisodeConfig, LeadConfig
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import event_cost
 from trainer.data.dataset import Dataset
 from trainer.data.examples import Examples, row_steps, run_numbers
-from trainer.fitting.thresholds import cost_optimal
+from trainer.fitting.thresholds import SECONDS_PER_DAY, cost_optimal
 from trainer.recipe import Recipe
 
 Floats = NDArray[np.float64]
@@ -32,9 +32,7 @@ STRETCHES = 8
 LEAST_EVENTS = 3
 """With two events, both caught, no draw of stretches could ever lose."""
 
-LEVEL = 0.90
 REPLICATES = 4_000
-SECONDS_PER_DAY = 86_400.0
 
 Choose = Callable[[Bools], float]
 """The threshold chosen on the rows of a mask (B,); infinite where all or none of them call for an alarm."""
@@ -128,7 +126,7 @@ def judge(scores: Floats, threshold: float, stretch: Ints, choose: Choose, price
     never = float(prices.never.sum())
     if never <= 0:
         return Guard(None, None, None, None, prices.events)
-    found = saving_interval(prices.cost, prices.never, level=LEVEL, replicates=REPLICATES)
+    found = saving_interval(prices.cost, prices.never, replicates=REPLICATES)
     above = np.zeros(len(scores), dtype=bool)
     for number in np.unique(stretch):
         own = stretch == number
