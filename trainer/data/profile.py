@@ -497,7 +497,13 @@ def _judge_times(found: Profile) -> None:
 
 
 def _judge_qualities(found: Profile) -> None:
-    if found.layout.form != "wide" or found.layout.quality_suffix:
+    layout = found.layout
+    if layout.quality_column and layout.good_quality != Layout().good_quality:
+        found.questions.append(
+            f"does {layout.good_quality[0]!r} in column {layout.quality_column!r} mark a good value? It is the most "
+            "frequent, and values with another one are taken as missing (good_quality)"
+        )
+    if layout.form != "wide" or layout.quality_suffix:
         return
     names = [*found.history.sensors, *(name for name in found.left_out if name not in found.history.sensors)]
     for suffix, places in _beside(names):

@@ -102,6 +102,7 @@ def test_what_marks_a_good_value_is_what_most_values_have(tmp_path: Path) -> Non
         text += f'"Flow";"{at}";{german(FLOW[row]).replace(".", "")};1\n"Temp";"{at}";{row},5;{int(row % 9 > 0)}\n'
     found, dataset = read(tmp_path, text + '"$RT_COUNT$";"";2;""\n')
     assert found.layout.good_quality == ("1",)
+    assert any(question.startswith("does '1' in column 'Validity' mark a good value?") for question in found.questions)
     demand(dataset, ("Flow", "Temp"))
     assert np.isnan(dataset.values[::9, 1]).all()
 
