@@ -4,13 +4,11 @@ The jars are resolved once by Maven (`deploy/kafka/pom.xml`) into `.kafka/`.
 """
 
 import asyncio
-import ctypes
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -24,13 +22,13 @@ from typing import Any, Self, TypeVar
 
 from tests.support.paths import ROOT
 from tests.support.stack import maven
+from tests.support.stack.processes import end_with_parent
 
 Answer = TypeVar("Answer")
 
 POM = ROOT / "deploy" / "kafka" / "pom.xml"
 JARS = "jars"
 START_SECONDS = 180.0
-PR_SET_PDEATHSIG = 1
 
 DEFAULTS = {
     "auto.create.topics.enable": "false",
@@ -98,7 +96,7 @@ class Broker:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **self.environment},
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - it calls nothing but the kernel
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it calls nothing but the kernel
             )
 
     def wait_until_started(self) -> None:
@@ -336,12 +334,6 @@ async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 15.0
 def _java(main_class: str, *arguments: str) -> list[str]:
     options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
     return ["java", *options, "-cp", maven.class_path(JARS, POM), main_class, *arguments]
-
-
-def _end_with_parent() -> None:
-    """A test run that is killed shall leave no broker behind (Linux; elsewhere nothing happens)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager

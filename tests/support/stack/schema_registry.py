@@ -16,6 +16,7 @@ from stream_detector.decoding.registry_records import HEAD
 from tests.support.paths import ROOT
 from tests.support.stack import maven
 from tests.support.stack.kafka import free_port, why_no_kafka
+from tests.support.stack.processes import end_with_parent
 from tests.support.stack.workers import wait_for
 
 POM = ROOT / "deploy" / "registry" / "pom.xml"
@@ -59,9 +60,17 @@ class SchemaRegistry:
         command = ["java", f"-Dquarkus.http.port={self._port}", "-Dquarkus.http.host=127.0.0.1", "-Xmx256m"]
         with (self._folder / "registry.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "-jar", str(self._jar)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [*command, "-jar", str(self._jar)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it calls nothing but the kernel
             )
-        wait_for(self._answers, START_SECONDS, "the registry answers")
+        try:
+            wait_for(self._answers, START_SECONDS, "the registry answers")
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def kill(self) -> None:
