@@ -160,6 +160,14 @@ def test_brokers_that_are_away_are_one_message(desk: Desk) -> None:
     assert len(desk.told("platform firing")) == 1
 
 
+def test_a_challenger_without_brokers_hides_nothing_of_the_detector(desk: Desk) -> None:
+    away = {"alertname": "StreamDetectorBrokerAway", "severity": "critical"}
+    desk.post("only it", **away, job="stream-detector-challenger")
+    wait_for(lambda: bool(desk.told("platform firing: only it")), 5, "the challenger's was told")
+    desk.post("no readings", alertname="StreamDetectorNoReadings", severity="critical", job="stream-detector")
+    wait_for(lambda: bool(desk.told("platform firing: no readings")), 5, "the detector's was told")
+
+
 @pytest.mark.parametrize("cause", ["AssetsRefused", "DeadLettersDropped"])
 def test_what_cannot_be_kept_is_told_without_the_dead_letters_that_follow_from_it(desk: Desk, cause: str) -> None:
     job = {"job": "stream-detector"}
