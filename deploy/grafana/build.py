@@ -24,13 +24,19 @@ BREAKS = 'sum by (asset) (increase(stream_detector_events_total{asset=~"$asset"}
 SERIES = re.compile(r"(?<![\w:\"])((?:\w+:)?(?:stream_detector|process)_\w+(?::\w+)?)(\{)?")
 
 
-def of_site(expression: str) -> str:
-    """The expression about the chosen sites only; a plant that names no site has an empty one.
+CHOSEN = 'site=~"$site",job!="stream-detector-challenger"'
 
-    >>> of_site('sum(rate(stream_detector_events_total{asset="a"}[1m])) / job:stream_detector_lag:sum')
-    'sum(rate(stream_detector_events_total{site=~"$site",asset="a"}[1m])) / job:stream_detector_lag:sum{site=~"$site"}'
+
+def of_site(expression: str) -> str:
+    """The expression about the chosen sites only; a plant that names no site has an empty one. Nobody is told of a
+    challenger's alarms, so no panel counts them.
+
+    >>> of_site('rate(process_cpu_seconds_total{instance="a"}[1m])')
+    'rate(process_cpu_seconds_total{site=~"$site",job!="stream-detector-challenger",instance="a"}[1m])'
+    >>> of_site('job:stream_detector_lag:sum > 0')
+    'job:stream_detector_lag:sum{site=~"$site",job!="stream-detector-challenger"} > 0'
     """
-    return SERIES.sub(lambda found: f'{found[1]}{{site=~"$site"{"," if found[2] else "}"}', expression)
+    return SERIES.sub(lambda found: f"{found[1]}{{{CHOSEN}{',' if found[2] else '}'}", expression)
 
 
 def _variable(name: str, label: str, query: str) -> dashboard.QueryVariable:

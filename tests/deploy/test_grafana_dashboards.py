@@ -93,12 +93,13 @@ def test_the_narrowing_to_a_site_does_what_its_example_says() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_query_is_about_the_chosen_sites(name: str) -> None:
+def test_every_query_is_about_the_chosen_sites_and_leaves_a_challenger_out(name: str) -> None:
     board = load(name)
     queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
     queries += [annotation["expr"] for annotation in board["annotations"]["list"]]
     for query in queries:
         assert query.count('site=~"$site"') == len(SERIES.findall(query)) > 0
+        assert query.count('job!="stream-detector-challenger"') == len(SERIES.findall(query))
 
 
 @pytest.mark.prometheus
