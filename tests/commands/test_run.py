@@ -59,7 +59,9 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 class Worker:
-    """Runs `work`, and ends with `exit_code`."""
+    """Sends itself `signals`, and ends with `exit_code`."""
+
+    begins_again = False
 
     def __init__(self, exit_code: int = 0, signals: tuple[signal.Signals, ...] = ()) -> None:
         self.exit_code = exit_code
@@ -185,7 +187,8 @@ def test_a_worker_is_built_and_run(
 
     built: list[tuple[str, list[str]]] = []
 
-    def build(settings: Settings, bundle: Any, clock: Any) -> Worker:
+    def build(settings: Settings, bundle: Any, clock: Any, bundle_watch: object) -> Worker:
+        assert bundle_watch is None, "a folder's bundle stays the same"
         built.append((bundle.manifest.recipe, list(clock.stages)))
         return Worker(75)
 

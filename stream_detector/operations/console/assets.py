@@ -52,6 +52,7 @@ class Assets:
         self._known: dict[str, Asset] = {}
         self._own: set[str] = set()
         self._past: dict[str, AssetRing] = {}
+        self._reading: dict[str, AssetRing] = {}
         self._heard: dict[str, float] = {}
         self.names_version = 1
         self.left_out = 0
@@ -77,16 +78,39 @@ class Assets:
         return [Held(self._known[name].sample, self._known[name].received_at) for name in self._own]
 
     def remember(self, sample: Sample) -> None:
-        """Takes a step between two observations, or one of the past that was read back from its topic."""
+        """Takes a step between two observations."""
         known = self._known.get(sample.asset)
         if known is not None:
             known.ring.add(sample)
-            return
-        ring = self._past.get(sample.asset)
+        else:
+            self._add(self._past, sample)
+
+    def read_back(self, sample: Sample) -> None:
+        """Takes a step of the past from its topic. It is shown once all of them are there (`past_is_read`)."""
+        self._add(self._reading, sample)
+
+    def past_is_read(self) -> None:
+        """Put the steps that were read back before what came meanwhile: glances of an asset are newer."""
+        for name, ring in self._reading.items():
+            known = self._known.get(name)
+            if known is None:
+                if name in self._past:
+                    self._give_back(self._past[name])
+                self._past[name] = ring
+            elif known.ring.step_seconds != ring.step_seconds:
+                self._give_back(ring)
+            else:
+                ring.append_newer(known.ring)
+                self._replace(known, ring)
+                known.version = self._bump()
+        self._reading = {}
+
+    def _add(self, rings: dict[str, AssetRing], sample: Sample) -> None:
+        ring = rings.get(sample.asset)
         if ring is None:
-            if len(self._past) >= self._most:
+            if len(rings) >= self._most:
                 return
-            ring = self._past[sample.asset] = self._new_ring(columns_of(sample), sample.step_seconds)
+            ring = rings[sample.asset] = self._new_ring(columns_of(sample), sample.step_seconds)
         ring.add(sample)
 
     def heard(self, names: Iterable[str]) -> None:

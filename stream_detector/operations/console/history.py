@@ -97,9 +97,19 @@ class History:
     # -- observing ---------------------------------------------------------------------------------------------------
 
     def remember(self, sample: Sample) -> None:
-        """Takes a step between two observations, or one of the past that was read back from its topic."""
+        """Takes a step between two observations."""
         with self._lock:
             self._assets.remember(sample)
+
+    def read_back(self, sample: Sample) -> None:
+        """Takes a step of the past from its topic; all of them are shown after `past_is_read`."""
+        with self._lock:
+            self._assets.read_back(sample)
+
+    def past_is_read(self) -> None:
+        """Nothing of the past will come any more."""
+        with self._lock:
+            self._assets.past_is_read()
 
     def heard(self, assets: Iterable[str]) -> None:
         """Note that new data of these assets has come now; what is read back after a restart is not new."""

@@ -87,6 +87,21 @@ class AssetRing:
         for name in ("_time", "_ratio", "_probability", "_alarm"):
             getattr(self, name)[: len(order)] = getattr(other, name)[order]
 
+    def append_newer(self, other: "AssetRing") -> None:
+        """Adds the points of another ring that are newer than its own, with values where the sensors are the same."""
+        newest = self._time[(self._count - 1) % self._points] if self._count else -np.inf
+        names = ["_time", "_ratio", "_probability", "_alarm"]
+        if other.sensors == self.sensors:
+            names += ["_values", "_expected"]
+        for source in other.order().tolist():
+            if other._time[source] <= newest:  # noqa: SLF001 - one of its own kind
+                continue
+            place = self._count % self._points
+            self._count += 1
+            self._values[place] = self._expected[place] = np.nan
+            for name in names:
+                getattr(self, name)[place] = getattr(other, name)[source]
+
     def recent_ratios(self, count: int) -> list[float | None]:
         """The newest ratios, oldest first; None also where steps are missing between two of them."""
         order = self.order()[-count:]

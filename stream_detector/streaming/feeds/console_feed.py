@@ -317,13 +317,14 @@ class ConsoleFeed:
             log.info("the console read scores back for %g s and leaves the rest", READ_BACK_SECONDS)
         except (BrokerError, KafkaError) as error:
             log.warning("the console could not read scores back: %s", error)
+        self.history.past_is_read()
         self._read_back = True
 
     def _take_scores(self, records: Iterable[TopicRecord]) -> None:
         for record in records:
             with self._guard.skipping(record):
                 if record.value is not None:
-                    self.history.remember(self._sample_of_score(read_message(Score, record.value)))
+                    self.history.read_back(self._sample_of_score(read_message(Score, record.value)))
 
     def take(self, records: Iterable[TopicRecord]) -> None:
         """Takes alarms, events and feedback. A record that is no such message changes nothing."""

@@ -336,15 +336,23 @@ def test_ten_thousand_assets_are_drawn_from_within_a_bound_of_memory() -> None:
     assert max(len(view.recent) for view in history.assets()) == 0, "only what is not normal has a picture"
 
 
-def test_what_was_read_back_from_the_topic_comes_before_what_is_observed() -> None:
-    history = empty_history()
+@pytest.mark.parametrize("told", ["before", "meanwhile", "never"])
+def test_what_was_read_back_from_the_topic_comes_before_what_is_observed(told: str) -> None:
+    """Glances of the asset, also those that this worker told before it was restarted, come while it is read."""
+    history, begin = empty_history(), NOW - NOW % 120.0 - 1_200.0
     for step in range(5):
-        history.remember(sample(120.0 * step, step / 10))
-    history.observe([sample(600.0, 0.9)])
-    found = history.series("pm-1", 0.0, None, [])
+        if told == ("before" if step == 0 else "meanwhile" if step == 3 else ""):
+            history.observe_glance(glance("pm-1", begin + 540.0, 0.7), NOW)
+        history.read_back(sample(begin + 120.0 * step, step / 10))
+    history.past_is_read()
+    history.observe([sample(begin + 600.0, 0.9)])
+    found = history.series("pm-1", 0.0, None, ["x1"])
     assert found is not None
-    assert found.time == [0.0, 120.0, 240.0, 360.0, 480.0, 600.0]
+    glanced = [] if told == "never" else [540.0]
+    assert [time - begin for time in found.time] == [0.0, 120.0, 240.0, 360.0, 480.0, *glanced, 600.0]
+    assert found.ratio[:2] == [0.0, pytest.approx(0.1)]
     assert found.ratio[-1] == pytest.approx(0.9)
+    assert found.traces[0].value[:5] == [3.0] * 5
 
 
 def test_memory_for_traces_is_bounded_however_many_sensors_there_are() -> None:
