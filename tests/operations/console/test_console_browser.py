@@ -534,6 +534,25 @@ def test_a_token_beyond_ascii_opens_the_page_and_a_wrong_one_is_called_wrong(bro
         one.context.close()
 
 
+@pytest.mark.parametrize("secure", [True, False], ids=["loopback", "plain HTTP from another machine"])
+def test_a_token_that_was_wrong_can_be_tried_again_and_then_the_right_one(
+    browser: Any, plant: ConsolePlant, secure: bool
+) -> None:
+    with ConsoleServer(plant, token="a secret") as guarded:
+        one = Opened(browser, guarded.url)
+        one.until("document.querySelector('#dialog').open")
+        if not secure:
+            one.page.evaluate("Object.defineProperty(crypto, 'subtle', {value: undefined})")
+        for _ in range(2):
+            one.page.locator("#dialog input").fill("wrong")
+            one.page.locator("#dialog-ok").click()
+            one.until("document.querySelector('#dialog').open")
+        one.page.locator("#dialog input").fill("a secret")
+        one.page.locator("#dialog-ok").click()
+        one.until("document.querySelectorAll('.asset').length === 4")
+        one.context.close()
+
+
 def test_names_break_at_their_separators_only(opened: Opened) -> None:
     parts = "[...document.querySelector('[data-asset=pm-1] .name').childNodes].map((one) => one.textContent)"
     assert opened.page.evaluate(parts) == ["pm-", "", "1"]

@@ -39,7 +39,8 @@ async function begin() {
       },
       refused: (error) => {
         tell({ refused: error.message });
-        ports.clear(); // each page asks for a token and comes again, with another worker
+        ports.clear(); // each page asks for a token and comes again
+        begun = false; // perhaps to this worker: with the same token, or where its name does not tell tokens apart
         return new Promise(() => {});
       },
     },
