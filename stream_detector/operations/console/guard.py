@@ -97,7 +97,12 @@ class Guard:
         """Whom the proxy has signed in; None: the request does not come from it."""
         if self.proxy is None or not self._is_proxy(request):
             return None
-        name = request.headers.get(self.proxy.header, "").strip()
+        names = request.headers.getall(self.proxy.header, [])
+        if len(names) > 1:
+            raise web.HTTPUnauthorized(
+                text=f"{self.proxy.header} came {len(names)} times; the proxy has to replace what browsers send in it"
+            )
+        name = names[0].strip() if names else ""
         if not name or not name.isprintable():
             raise web.HTTPUnauthorized(text=f"the proxy names nobody in {self.proxy.header}")
         return Visitor(name, may_write=not self.proxy.operators or name in self.proxy.operators)

@@ -382,6 +382,15 @@ def test_the_header_of_whoever_is_not_the_proxy_counts_for_nothing() -> None:
     assert [said.who for said in talk(conversation, behind_proxy("10.1.2.0/24", token="secret")).sent] == ["Lee"]
 
 
+def test_a_name_that_a_browser_has_sent_beside_the_proxys_signs_nobody_in() -> None:
+    async def conversation(client: Any) -> None:
+        names = [("X-Forwarded-User", "kim"), ("X-Forwarded-User", "lee")]
+        response = await client.post("/console/api/feedback", json=body(), headers=names)
+        assert (response.status, "2 times" in await response.text()) == (401, True)
+
+    assert not talk(conversation, behind_proxy()).sent
+
+
 def test_of_those_a_proxy_signs_in_only_operators_answer() -> None:
     async def conversation(client: Any) -> None:
         for name, status in (("lee", 403), ("kim", 200)):
