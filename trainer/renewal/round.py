@@ -231,7 +231,7 @@ class Renewal:
     def _carry_out(self, decision: RenewalDecision) -> RenewalDecision:
         plan, registry = self._plan, self._registry
         candidate = decision.candidate
-        if decision.outcome == "promoted" and candidate is not None:
+        if decision.outcome == "promoted" and candidate is not None and not self._was_promoted(plan.alias, decision):
             changes = registry.changes(plan.alias)
             now = changes[-1].bundle if changes else None
             if now not in (decision.champion, candidate):
@@ -239,8 +239,17 @@ class Renewal:
                 decision = decision.model_copy(update={"outcome": "kept", "why": decision.why + meanwhile})
             elif now != candidate:
                 registry.promote(plan.alias, candidate, decision.at, WHO, decision.why)
-        if decision.outcome == "proposed" and candidate is not None:
+        if (
+            decision.outcome == "proposed"
+            and candidate is not None
+            and not self._was_promoted(plan.challenger, decision)
+        ):
             registry.promote(plan.challenger, candidate, decision.at, WHO, decision.why)
         self._tell(decision)
         journal.append(self._journal, {"told": decision.id})
         return decision
+
+    def _was_promoted(self, alias: str, decision: RenewalDecision) -> bool:
+        """Whether an earlier try came that far: who has changed the alias since, by a rollback say, stays right."""
+        done = ("promoted", decision.candidate, decision.at, WHO)
+        return any((each.what, each.bundle, each.at, each.who) == done for each in self._registry.changes(alias))

@@ -202,6 +202,27 @@ def test_brokers_that_are_away_leave_the_round_to_the_next_run(tmp_path: Path, h
     assert [decision.outcome for decision in plant.told] == ["promoted"]
 
 
+def test_a_promotion_that_could_not_be_told_is_not_done_again_over_a_rollback(
+    tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = Plant(tmp_path, history)
+    first = plant.run()
+    assert first is not None
+    plant.days = 5.0
+    monkeypatch.setattr(renewal_round, "decide", lambda *_: ("promoted", "it is better"))
+
+    def away(_: RenewalDecision) -> None:
+        raise BrokerError("no broker")
+
+    with pytest.raises(BrokerError):
+        plant.run(away)
+    assert plant.champion != first.candidate
+    plant.registry.roll_back("champion", "2026-11-01T00:00:00Z", "Kim")
+    assert plant.run() is None
+    assert plant.champion == first.candidate
+    assert [decision.outcome for decision in plant.told] == ["promoted", "promoted"]
+
+
 def test_without_a_champion_and_a_recipe_it_says_what_to_name(tmp_path: Path, history: Dataset) -> None:
     plant = Plant(tmp_path, history)
     plant.plan = replace(plant.plan, recipe=None)
