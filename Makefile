@@ -92,12 +92,12 @@ fuzz: $(STAMP) ## engine, restarts, twin and offline scorer against each other, 
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet 'atheris>=3'
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)
 
-wheelhouse: $(STAMP) ## all that pip needs to install the worker without a network, with a locked list (WHEELHOUSE='--platform manylinux_2_28_aarch64')
+wheelhouse: $(STAMP) ## all that pip needs to install the worker without a network on a machine like this one, with a locked list
 	@rm -rf out/wheelhouse
 	$(BIN)/uv build --quiet --wheel --out-dir out/wheelhouse
-	$(BIN)/python -m pip download --quiet --only-binary :all: --dest out/wheelhouse $(WHEELHOUSE) "$$(echo out/wheelhouse/*.whl)[compression,mqtt,registry]"
+	$(BIN)/python -m pip wheel --quiet --wheel-dir out/wheelhouse "$$(echo out/wheelhouse/*.whl)[compression,mqtt,registry]"
 	@echo 'stream-detector[compression,mqtt,registry]' | $(BIN)/uv pip compile --quiet --no-index --find-links out/wheelhouse --no-emit-find-links \
-		$(if $(findstring aarch64,$(WHEELHOUSE)),--python-platform aarch64-manylinux_2_28) --generate-hashes --no-header --no-annotate --output-file out/wheelhouse/requirements.txt -
+		--generate-hashes --no-header --no-annotate --output-file out/wheelhouse/requirements.txt -
 	@echo "wrote out/wheelhouse; install it with: pip install --no-index --find-links out/wheelhouse --require-hashes -r out/wheelhouse/requirements.txt"
 
 sbom: $(STAMP) ## list every installed package in CycloneDX form (out/sbom.json)
