@@ -196,8 +196,12 @@ class LedgerMetrics:
         self.cost = gauge("cost", "Realised cost, in the plant's currency units", "asset")
         self.never_cost = gauge("never_alarm_cost", "Cost had there been no alarms", "asset")
         self.saved = gauge("saved", "never_alarm_cost - cost", "asset")
-        self.saved_lower = gauge("saved_lower", "Lower end of the 90 % interval of saved", "asset")
-        self.saved_upper = gauge("saved_upper", "Upper end of the 90 % interval of saved", "asset")
+        self.saved_lower = gauge(
+            "saved_lower", "Lower end of the 90 % interval of saved; NaN = too few events or days", "asset"
+        )
+        self.saved_upper = gauge(
+            "saved_upper", "Upper end of the 90 % interval of saved; NaN = too few events or days", "asset"
+        )
         self.lead = Histogram(
             f"{PREFIX}_ledger_lead_seconds", "Lead time of caught events", buckets=LEAD_BUCKETS, registry=registry
         )

@@ -65,7 +65,7 @@ class Forwarder:
         lines = re.findall(
             r"^(stream_detector_ledger_(?!lead_|delay_)\S+) (\S+)$", fetch(self.port, "/metrics")[1], re.MULTILINE
         )
-        return {name: float(value) for name, value in lines}
+        return {name: float(value) for name, value in lines if value != "NaN"}  # which equals nothing, itself neither
 
     def wait_until_quiet(self) -> None:
         """Until the keeper of states has taken every alarm and every feedback."""

@@ -1,5 +1,7 @@
 """Keeps the ledger's gauges true while alarms and events come in; the work grows with the assets that changed."""
 
+import math
+
 from stream_detector.metrics import LedgerMetrics
 from stream_detector.operations.ledger.ledger import EventEntry, Ledger
 from stream_detector.operations.ledger.report import tally
@@ -41,9 +43,9 @@ class LedgerGauges:
         metrics.cost.labels(asset).set(total.cost)
         metrics.never_cost.labels(asset).set(total.never_cost)
         metrics.saved.labels(asset).set(total.saved)
-        # The interval is that of the relative saving; without one nothing more is known than the figure itself.
+        # The interval is that of the relative saving; where there is none, NaN says that nothing is known.
         for gauge, part in ((metrics.saved_lower, total.saving_low), (metrics.saved_upper, total.saving_high)):
-            gauge.labels(asset).set(total.saved if part is None else part * total.never_cost)
+            gauge.labels(asset).set(math.nan if part is None else part * total.never_cost)
         for event in account.events:
             self._observe_lead(event)
 

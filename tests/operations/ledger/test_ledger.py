@@ -1,3 +1,4 @@
+import math
 from io import StringIO
 from random import Random
 from typing import Any
@@ -223,6 +224,15 @@ def test_the_gauges_follow_the_ledger_and_a_correction_takes_back_what_was_shown
     assert (shown("events_caught"), shown("events_missed"), shown("alarms_false"), shown("cost")) == (0, 1, 1, 105)
     assert shown("never_alarm_cost") == 100
     assert registry.get_sample_value("stream_detector_ledger_lead_seconds_count") == 1
+
+
+def test_where_there_is_no_interval_its_gauges_say_that_nothing_is_known() -> None:
+    registry, ledger = CollectorRegistry(), fill(Ledger(), make_alarm(8, 10), make_event(10))
+    LedgerGauges(ledger, LedgerMetrics(registry)).update({"pm-1"})
+    for name in ("saved_lower", "saved_upper"):
+        value = registry.get_sample_value(f"stream_detector_ledger_{name}", {"asset": "pm-1"})
+        assert value is not None
+        assert math.isnan(value)
 
 
 def test_gauges_are_bounded_however_many_assets_there_are() -> None:
