@@ -61,8 +61,10 @@ def drill(folder: Path, plants: list[str], *, write: bool) -> int:
         together([work for plant in plants for work in PLANTS[plant](stand)])
         minutes = (time.monotonic() - began) / 60
         gaps = [later - earlier for earlier, later in zip(stand.alive, stand.alive[1:], strict=False)]
-        wanted = [name for name in alerts() if name not in NOT_DRILLED] if plants == list(PLANTS) else []
-        judgement = Judgement(sorted(stand.results, key=lambda result: alerts_order(result.alert)), stand.told, wanted)
+        order = {name: place for place, name in enumerate(alerts())}
+        wanted = [name for name in order if name not in NOT_DRILLED] if plants == list(PLANTS) else []
+        results = sorted(stand.results, key=lambda result: order.get(result.alert, len(order)))
+        judgement = Judgement(results, stand.told, wanted)
     table = judgement.table(waits())
     longest = max(gaps, default=0.0)
     said = [
@@ -81,11 +83,6 @@ def drill(folder: Path, plants: list[str], *, write: bool) -> int:
         after = rest.split(END)[1]
         PAGE.write_text(f"{before}{BEGIN}\n{table}\n{said[0]}\n{END}{after}", encoding="utf-8")
     return 0 if good else 1
-
-
-def alerts_order(alert: str) -> int:
-    known = alerts()
-    return known.index(alert) if alert in known else len(known)
 
 
 if __name__ == "__main__":

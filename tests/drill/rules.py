@@ -60,8 +60,7 @@ def shorten(rule: dict[str, Any], rebuild_seconds: float) -> dict[str, Any]:
     expression = RANGE.sub(lambda found: f"[{shortened(found[1])}]", rule["expr"])
     if STARTS in expression:
         expression = RANGE.sub(STARTS_WINDOW, expression)
-    if REBUILD in expression:
-        expression = expression.replace(REBUILD, REBUILD_IN_A_DRILL.format(seconds=rebuild_seconds))
+    expression = expression.replace(REBUILD, REBUILD_IN_A_DRILL.format(seconds=rebuild_seconds))
     waiting: dict[str, Any] = {key: shortened(rule[key]) for key in ("for", "keep_firing_for") if key in rule}
     return {**rule, "expr": expression, **waiting}
 
@@ -80,14 +79,19 @@ def write_rules(folder: Path, rebuild_seconds: float) -> Path:
     return configuration
 
 
+def shipped() -> list[dict[str, Any]]:
+    """The alerts' rules as they are, in their order."""
+    content = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "alerts.yml").read_text())
+    return [rule for group in content["groups"] for rule in group["rules"]]
+
+
 def alerts() -> list[str]:
     """The names of all alerts, in the order of the rules."""
-    content = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "alerts.yml").read_text())
-    return [rule["alert"] for group in content["groups"] for rule in group["rules"]]
+    return [rule["alert"] for rule in shipped()]
 
 
 def waits() -> dict[str, str]:
     """{alert: how long its rule waits before it fires, in the drill and as shipped}."""
-    content = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "alerts.yml").read_text())
-    rules = [rule for group in content["groups"] for rule in group["rules"]]
-    return {rule["alert"]: f"{shortened(rule['for'])} / {rule['for']}" if "for" in rule else "0 / 0" for rule in rules}
+    return {
+        rule["alert"]: f"{shortened(rule['for'])} / {rule['for']}" if "for" in rule else "0 / 0" for rule in shipped()
+    }

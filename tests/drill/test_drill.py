@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.drill import faults, rules
 from tests.drill.judge import NONE, Judgement, Result, Told
-from tests.support.paths import DEPLOY
 
 
 def test_durations_do_what_their_examples_say() -> None:
@@ -19,12 +17,7 @@ def test_durations_do_what_their_examples_say() -> None:
     assert found.failed == 0
 
 
-def shipped() -> list[dict[str, Any]]:
-    content = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "alerts.yml").read_text())
-    return [rule for group in content["groups"] for rule in group["rules"]]
-
-
-@pytest.mark.parametrize("rule", shipped(), ids=lambda rule: rule["alert"])
+@pytest.mark.parametrize("rule", rules.shipped(), ids=lambda rule: rule["alert"])
 def test_a_rule_of_the_drill_waits_less_and_is_the_same_otherwise(rule: dict[str, Any]) -> None:
     drilled = rules.shorten(rule, 0.5)
     assert {key for key in rule if drilled[key] != rule[key]} <= {"expr", "for", "keep_firing_for"}
@@ -43,7 +36,7 @@ def test_every_alert_that_a_drill_can_raise_has_a_fault_that_ought_to_raise_it()
 
 
 def test_the_threshold_that_a_drill_cannot_reach_is_there_to_be_replaced() -> None:
-    [rule] = [rule for rule in shipped() if rule["alert"] == "StreamDetectorRestartSlow"]
+    [rule] = [rule for rule in rules.shipped() if rule["alert"] == "StreamDetectorRestartSlow"]
     assert rules.shorten(rule, 0.5)["expr"].endswith("estimate > 0.5")
 
 
