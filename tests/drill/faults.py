@@ -284,8 +284,8 @@ def jeju(stand: Stand) -> list[Callable[[], None]]:
     lane = Lane(stand, "jeju")
     site = lane.site
 
-    def slow(**pace: float) -> Callable[[], None]:
-        return lambda: (site.pace.write_text(json.dumps(pace)), None)[1]
+    def slow(**pace: float) -> Callable[[], object]:
+        return lambda: site.pace.write_text(json.dumps(pace))
 
     def rebuild_slowly() -> None:
         slow(record=0.5)()

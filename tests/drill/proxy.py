@@ -4,18 +4,16 @@ import socket
 import threading
 from contextlib import suppress
 
-from tests.support.stack.kafka import free_port
-
 
 class Proxy:
     """Passes bytes on to `target`, a port on loopback, which may be set later. `cut`: nothing passes any more."""
 
     def __init__(self) -> None:
-        self.port = free_port()
         self.target = 0
         self.is_cut = False
         self._open: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:

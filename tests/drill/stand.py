@@ -144,14 +144,13 @@ class Stand:
 
     def show_targets(self, without: str | None = None) -> None:
         """Tell Prometheus of all processes, or of all but those detectors of one plant."""
+        sites = self.sites.values()
+        services = {
+            "stream-detector": [worker for site in sites if site.name != without for worker in site.workers],
+            "stream-detector-forwarder": [site.forwarder for site in sites if site.forwarder is not None],
+        }
         for job, file in JOBS.items():
-            services = [
-                service
-                for site in self.sites.values()
-                for service in (site.workers if job == "stream-detector" else site.services[len(site.workers) :])
-                if job != "stream-detector" or site.name != without
-            ]
-            content = [{"targets": [f"127.0.0.1:{service.port}" for service in services]}]
+            content = [{"targets": [f"127.0.0.1:{service.port}" for service in services[job]]}]
             partial = self.folder / f"{file}.new"
             partial.write_text(json.dumps(content))
             partial.rename(self.folder / file)
