@@ -3,8 +3,6 @@
 import asyncio
 import logging
 import random
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -27,6 +25,7 @@ from tests.support.event_loop import in_event_loop, settle
 from tests.support.pipelines import ScriptedEngine, outcome_with
 from tests.support.plant import make_log, small_bundle
 from tests.support.stack.local_workers import SETTINGS, Plant, alarms_of_log, until
+from tests.support.stack.workers import fetch
 
 LOG = make_log(7, steps=60)
 
@@ -465,14 +464,6 @@ async def test_re_keying_that_fails_or_that_the_client_breaks_off_ends_the_worke
 # -- ready and alive ---------------------------------------------------------------------------------------------------
 
 
-def http(port: int, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
 @in_event_loop
 async def test_readyz_is_green_only_from_the_end_of_the_rebuild_to_the_beginning_of_the_end(bundle: Bundle) -> None:
     plant = Plant()
@@ -485,14 +476,14 @@ async def test_readyz_is_green_only_from_the_end_of_the_rebuild_to_the_beginning
     running = asyncio.create_task(worker.run())
     await until(lambda: (worker.lifecycle.why_not_ready() or "").startswith(WAITING))
     reason = f"{WAITING}: KafkaConnectionError: the local broker is down\n"
-    assert await asyncio.to_thread(http, worker.server.port, "/readyz") == (503, reason)
+    assert await asyncio.to_thread(fetch, worker.server.port, "/readyz") == (503, reason)
     plant.broker.hold = {SETTINGS.topic_alarms}
     engine.answer = lambda batch: outcome_with(alarms=batch.offsets[0] == 80)
     plant.broker.up = True
     await until(lambda: worker.lifecycle.why_not_ready() == REBUILDING)
-    assert await asyncio.to_thread(http, worker.server.port, "/readyz") == (503, f"{REBUILDING}\n")
+    assert await asyncio.to_thread(fetch, worker.server.port, "/readyz") == (503, f"{REBUILDING}\n")
     assert worker.pipeline.partitions[0].rebuilding
-    assert "stream_detector_ready 0.0" in (await asyncio.to_thread(http, worker.server.port, "/metrics"))[1]
+    assert "stream_detector_ready 0.0" in (await asyncio.to_thread(fetch, worker.server.port, "/metrics"))[1]
     await until(lambda: bool(plant.broker.held))
     await asyncio.sleep(0.05)
     assert worker.lifecycle.why_not_ready() == REBUILDING
@@ -500,8 +491,8 @@ async def test_readyz_is_green_only_from_the_end_of_the_rebuild_to_the_beginning
     plant.broker.acknowledge()
     await until(lambda: worker.lifecycle.why_not_ready() is None)
     assert worker.pipeline.partitions[0].processed >= 200
-    assert await asyncio.to_thread(http, worker.server.port, "/readyz") == (200, "ok\n")
-    assert "stream_detector_ready 1.0" in (await asyncio.to_thread(http, worker.server.port, "/metrics"))[1]
+    assert await asyncio.to_thread(fetch, worker.server.port, "/readyz") == (200, "ok\n")
+    assert "stream_detector_ready 1.0" in (await asyncio.to_thread(fetch, worker.server.port, "/metrics"))[1]
     worker.stop()
     assert await running == 0
     assert worker.lifecycle.why_not_ready() == "ending"
