@@ -25,7 +25,7 @@ def streams_command() -> list[str]:
     Raises:
         RuntimeError: Maven or the compiler failed; the message holds what it said.
     """
-    jars = maven.class_path(JARS, SOURCE.with_name("pom.xml"))
+    jars = f"{maven.resolved(JARS, SOURCE.with_name('pom.xml'))}/*"
     compiled = CLASSES / f"{SOURCE.stem}.class"
     if not compiled.exists() or compiled.stat().st_mtime < SOURCE.stat().st_mtime:
         _compile(jars, CLASSES)

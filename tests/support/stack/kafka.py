@@ -333,7 +333,7 @@ async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 15.0
 
 def _java(main_class: str, *arguments: str) -> list[str]:
     options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
-    return ["java", *options, "-cp", maven.class_path(JARS, POM), main_class, *arguments]
+    return ["java", *options, "-cp", f"{maven.resolved(JARS, POM)}/*", main_class, *arguments]
 
 
 @contextmanager

@@ -22,8 +22,8 @@ def why_no_jars(name: str) -> str | None:
     return None
 
 
-def class_path(name: str, pom: Path) -> str:
-    """The jars that `pom` depends on, as Java's class path; resolved through Maven where they are not here yet.
+def resolved(name: str, pom: Path) -> Path:
+    """The folder of what `pom` depends on; resolved through Maven where it is not here yet.
 
     Raises:
         RuntimeError: Maven could not resolve them; the message holds its output.
@@ -40,4 +40,4 @@ def class_path(name: str, pom: Path) -> str:
             partial.rename(folder)
         except OSError:
             shutil.rmtree(partial)
-    return f"{folder}/*"
+    return folder

@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import tarfile
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from stream_detector.decoding.registry_records import HEAD
 from tests.support.paths import ROOT
 from tests.support.stack import maven
 from tests.support.stack.kafka import free_port, why_no_kafka
+from tests.support.stack.monitoring import status_of
 from tests.support.stack.processes import end_with_parent
 from tests.support.stack.workers import wait_for
 
@@ -43,8 +43,7 @@ class SchemaRegistry:
     """A registry on a port of its own; a suspended one answers nobody."""
 
     def __init__(self, folder: Path) -> None:
-        maven.class_path(ARCHIVE, POM)
-        (archive,) = (maven.FOLDER / ARCHIVE).glob("*.tar.gz")
+        (archive,) = maven.resolved(ARCHIVE, POM).glob("*.tar.gz")
         with tarfile.open(archive) as packed:
             packed.extractall(folder, filter="data")
         (self._jar,) = folder.glob("*-runner.jar")
@@ -67,7 +66,7 @@ class SchemaRegistry:
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - it calls nothing but the kernel
             )
         try:
-            wait_for(self._answers, START_SECONDS, "the registry answers")
+            wait_for(lambda: status_of(f"{self.url}/subjects", 2) == 200, START_SECONDS, "the registry answers")
         except BaseException:
             self.kill()
             raise
@@ -85,13 +84,6 @@ class SchemaRegistry:
     def resume(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/subjects", timeout=2):
-                return True
-        except (urllib.error.URLError, OSError):
-            return False
 
     def register(self, subject: str, schema: dict[str, Any], kind: str = "AVRO") -> int:
         """The number of a schema."""
