@@ -160,7 +160,10 @@ class FieldMapping(BaseModel):
             if items is None
             else self._several(found, items, around, timestamp_ms)
         )
-        return raw if message is None else orjson.dumps(message)
+        try:
+            return raw if message is None else orjson.dumps(message)
+        except TypeError:  # what only Python's JSON holds: half a surrogate pair, an integer of more than 64 bits
+            return raw
 
     def _message(self, found: dict[str, Any], around: dict[str, str], timestamp_ms: int) -> dict[str, Any] | None:
         time = self._time(_at(found, self.time), timestamp_ms)

@@ -226,3 +226,12 @@ def test_a_wrong_mapping_file_is_explained(tmp_path: Path, content: str, wanted:
 def test_a_missing_mapping_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nothing\.json"):
         FieldMapping.load(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize("odd", ["123456789012345678901234567890", '"\\ud800"'])
+def test_what_pythons_json_holds_and_no_other_stays_as_it_is(odd: str) -> None:
+    record = f'{{"ts": 1, "sensor": "x7", "value": 1.5, "quality": NaN, "asset": {odd}}}'.encode()
+    mapping = FieldMapping(time="ts")
+    if odd.isdecimal():
+        mapping = FieldMapping(time="ts", value="asset")
+    assert mapping.to_message(record, "any", 0) == record
