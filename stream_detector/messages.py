@@ -345,11 +345,11 @@ class RenewalDecision(Message):
 
 
 class DeadLetter(Message):
-    """A record that could not be used, as it came."""
+    """A record that could not be used, as it came; of the MQTT bridge, a message that did not become one."""
 
-    topic: str
-    partition: int
-    offset: int
+    topic: str = Field(description="that it came from; `mqtt:` and the topic there, if it came by the bridge")
+    partition: int = Field(description="-1 if it came by the bridge")
+    offset: int = Field(description="-1 if it came by the bridge")
     reason: str = Field(description="one of a small fixed set: malformed, unknown-sensor, future, ...")
     detail: str = Field(default="", description="what was found, for people")
     raw: str | None = Field(description="base64 of the value, cut at 64 KiB; null for a tombstone")

@@ -13,7 +13,13 @@ def command(
             help="The MQTT broker, mqtt://[USER@]HOST[:PORT] or mqtts:// for TLS.", envvar="STREAM_DETECTOR_MQTT_URL"
         ),
     ],
-    subscribe: Annotated[list[str], typer.Option(help="MQTT topic, wildcards allowed; may be repeated.")],
+    subscribe: Annotated[
+        list[str] | None,
+        typer.Option(help="MQTT topic, wildcards allowed; may be repeated.", show_default="with --sparkplug spBv1.0/#"),
+    ] = None,
+    sparkplug: Annotated[
+        bool, typer.Option("--sparkplug", help="The messages are Sparkplug B: births, data and deaths of edge nodes.")
+    ] = False,
     mapping: Annotated[
         Path | None, typer.Option(help="Field mapping (JSON).", show_default="$STREAM_DETECTOR_FIELD_MAPPING_FILE")
     ] = None,
@@ -32,22 +38,29 @@ def command(
     import signal
 
     from stream_detector.decoding.field_mapping import FieldMapping
+    from stream_detector.decoding.sparkplug import EVERYTHING, MAPPING, Sparkplug
+    from stream_detector.errors import UsageError
     from stream_detector.logs import start_logging
     from stream_detector.settings import Settings
     from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, MqttBridge, Route
-    from stream_detector.streaming.sources.repartition import read_map
+    from stream_detector.streaming.sources.placing import Placing, read_map
 
     settings = Settings.load(bootstrap=bootstrap, field_mapping_file=mapping)
     start_logging(settings.log_level, settings.log_format)
+    topics = subscribe or ([EVERYTHING] if sparkplug else [])
+    if not topics:
+        raise UsageError("nothing to carry; name MQTT topics with --subscribe, or say --sparkplug")
     file, assets_file = settings.field_mapping_file, settings.sensor_assets_file
+    usual = MAPPING if sparkplug else FieldMapping()
     route = Route(
-        mapping=FieldMapping() if file is None else FieldMapping.load(file),
-        sensor_assets={} if assets_file is None else read_map(assets_file),
+        mapping=usual if file is None else FieldMapping.load(file),
+        placing=Placing({} if assets_file is None else read_map(assets_file)),
         asset=asset,
     )
-    bridge = MqttBridge(settings, MqttAddress.parse(mqtt, password_file), subscribe, route, client_id)
+    address = MqttAddress.parse(mqtt, password_file)
+    bridge = MqttBridge(settings, address, topics, route, client_id, Sparkplug() if sparkplug else None)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: bridge.stop())
-    print(f"carrying {', '.join(subscribe)} to {settings.topic_readings}", flush=True)
+    print(f"carrying {', '.join(topics)} to {settings.topic_readings}", flush=True)
     bridge.run()
     print(f"{bridge.carried} of {bridge.received} messages carried")

@@ -94,10 +94,14 @@ def test_a_file_of_the_table_is_read_with_what_the_table_says(row: str, tmp_path
 
 
 def test_the_records_that_need_no_mapping_are_understood() -> None:
-    reading, row, block, event, readings, mqtt_mapping = INDENTED
+    reading, row, block, event, readings, mqtt_mapping, sparkplug_mapping = INDENTED
     Readings.model_validate_json(readings)
     Reading.model_validate_json(reading)
     Row.model_validate_json(row)
     Event.model_validate_json(event)
     assert json.loads(block)["step_seconds"] > 0
     assert FieldMapping(**json.loads(mqtt_mapping)).topic_pattern
+    metrics = b'{"timestamp": 1777593720000, "metrics": [{"name": "Speed", "value": 3}]}'
+    placed = FieldMapping(**json.loads(sparkplug_mapping)).to_message(metrics, "spBv1.0/mill/DDATA/edge-1/pump-1", 0)
+    found = Readings.model_validate_json(placed or b"")
+    assert (found.asset, found.readings[0].sensor) == ("mill", "edge-1/pump-1/Speed")

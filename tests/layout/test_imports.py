@@ -55,7 +55,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"ports"},
         {"bundle_watch", "transport"},
         {"offsets"},
-        {"dead_letter_rate", "health", "lifecycle", "pipeline", "start_clock", "unknown_watch"},
+        {"health", "lifecycle", "pipeline", "start_clock", "unknown_watch"},
         {"housekeeping"},
         {"worker"},
         {"composition"},

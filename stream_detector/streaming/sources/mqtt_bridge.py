@@ -5,32 +5,36 @@ MQTT broker when the bridge comes back, because its session outlives it (a fixed
 service 1).
 """
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-import orjson
 from confluent_kafka import Producer
 
 from stream_detector.decoding.field_mapping import FieldMapping
-from stream_detector.errors import UsageError
+from stream_detector.decoding.sparkplug import Sparkplug
+from stream_detector.errors import BrokerError, UsageError
 from stream_detector.extras import need
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
+from stream_detector.streaming.sources.carrier import Carrier, Parcel, RecordProducer
+from stream_detector.streaming.sources.placing import Placed, Placing
+from stream_detector.streaming.topics.declared import BRIDGE
+from stream_detector.streaming.topics.topics import ensure_written_topics
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
 
 log = logging.getLogger(__name__)
 
-AT_LEAST_ONCE = 1
+AT_LEAST_ONCE, AT_MOST_ONCE = 1, 0
 PORTS = {"mqtt": 1883, "mqtts": 8883}
-POLL_SECONDS = 0.1
 END_SECONDS = 10.0
 REPORT_SECONDS = 60.0
 
@@ -76,22 +80,32 @@ class Route:
     """How messages become records: the mapping, and the asset of those that name none (by sensor, else `asset`)."""
 
     mapping: FieldMapping
-    sensor_assets: Mapping[str, str]
+    placing: Placing
     asset: str | None
 
-    def record(self, topic: str, payload: bytes, now: float) -> tuple[bytes | None, bytes]:
-        """Key and value of the record. What cannot be understood goes as it is: a dead letter will say why."""
+    def records(self, topic: str, payload: bytes, now: float) -> list[tuple[bytes | None, bytes | None]]:
+        """Key and value of each record. What cannot be understood goes as it is: a dead letter will say why."""
         value = self.mapping.to_message(payload, topic, round(now * 1000)) or b""
-        try:
-            message = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            message = None
-        named = message if isinstance(message, dict) else {}
-        several = named.get("readings")
-        if isinstance(several, list) and several and isinstance(several[0], dict) and "asset" not in named:
-            named = several[0]
-        asset = named.get("asset") or self.sensor_assets.get(str(named.get("sensor"))) or self.asset
-        return (asset.encode() if isinstance(asset, str) else None), value
+        return self.placing.placed(None if self.asset is None else self.asset.encode(), value)
+
+
+def open_producer(settings: Settings) -> Producer:
+    """A producer that gives no message up while Kafka is away.
+
+    Raises:
+        BrokerError: no Kafka broker answers.
+    """
+    librdkafka.producer(settings)  # says plainly when no broker answers
+    return Producer(
+        {
+            **librdkafka.options(settings),
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "linger.ms": 5,
+            # An outage of Kafka ends; giving up a message would lose it.
+            "message.timeout.ms": 0,
+        }
+    )
 
 
 class MqttBridge:
@@ -103,61 +117,107 @@ class MqttBridge:
         topics: MQTT topics, with wildcards.
         route: see `Route`.
         client_id: names the session at the MQTT broker; two bridges need two.
+        sparkplug: reads the messages before the route does; None = they are readings themselves.
+        open_producer: makes the client of Kafka.
     """
 
     def __init__(
-        self, settings: Settings, address: MqttAddress, topics: Sequence[str], route: Route, client_id: str
+        self,
+        settings: Settings,
+        address: MqttAddress,
+        topics: Sequence[str],
+        route: Route,
+        client_id: str,
+        sparkplug: Sparkplug | None = None,
+        open_producer: Callable[[Settings], RecordProducer] = open_producer,
     ) -> None:
         self.received = 0
-        self.carried = 0
         self._settings = settings
         self._address = address
         self._topics = list(topics)
         self._route = route
         self._client_id = client_id
+        self._sparkplug = sparkplug
+        self._carrier = Carrier(settings, open_producer(settings))
         self._ending = threading.Event()
+        self._failure: BaseException | None = None
+
+    @property
+    def carried(self) -> int:
+        """Messages of which Kafka has everything."""
+        return self._carrier.carried
 
     def run(self) -> None:
         """Carries messages until `stop`.
 
         Raises:
-            BrokerError: no Kafka broker answers at the start.
+            BrokerError: a topic is missing and may not be made, the MQTT broker refuses the subscription, or the client
+                of Kafka cannot go on.
+            KafkaError: the Kafka brokers cannot be reached at the start.
             UsageError: the MQTT client is not installed.
         """
-        self._producer = self._make_producer()
-        self._client = self._make_client()
+        asyncio.run(ensure_written_topics(self._settings, BRIDGE))
+        client = self._make_client()
         # The MQTT broker may be down now and later; the client tries again until it is there.
-        self._client.connect_async(self._address.host, self._address.port)
-        self._client.loop_start()
+        client.connect_async(self._address.host, self._address.port)
+        following = threading.Thread(target=self._follow, args=(client,), name="mqtt", daemon=True)
+        following.start()
         report_at = time.monotonic() + REPORT_SECONDS
         try:
             while not self._ending.is_set():
-                self._producer.poll(POLL_SECONDS)
+                self._carrier.poll()
                 if time.monotonic() > report_at:
                     report_at += REPORT_SECONDS
                     log.info("%d messages received, %d in Kafka", self.received, self.carried)
         finally:
             # What is not acknowledged by then stays in the session at the MQTT broker.
-            self._producer.flush(END_SECONDS)
-            self._client.disconnect()
-            self._client.loop_stop()
+            self._carrier.end(END_SECONDS)
+            client.disconnect()
+            following.join(END_SECONDS)
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """Ends `run`; may be called from a signal handler."""
         self._ending.set()
 
-    def _make_producer(self) -> Any:
-        librdkafka.producer(self._settings)  # says plainly when no broker answers
-        return Producer(
-            {
-                **librdkafka.options(self._settings),
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "linger.ms": 5,
-                # An outage of Kafka ends; giving up a message would lose it.
-                "message.timeout.ms": 0,
-            }
-        )
+    def on_message(self, client: "Client", _data: Any, message: "MQTTMessage") -> None:
+        """One message, in the thread of the MQTT client."""
+        self.received += 1
+        payload, now = bytes(message.payload), time.time()
+
+        def arrived() -> None:
+            if message.qos:
+                client.ack(message.mid, message.qos)
+
+        parcel = Parcel(f"mqtt:{message.topic}", payload, arrived)
+        if message.retain and self._route.mapping.time_from_broker:
+            # The broker's memory of an old value, not a reading of now.
+            self._carrier.take(parcel, [])
+            return
+        try:
+            placed, refused = self._read(client, message.topic, payload, now)
+        except Exception as error:
+            log.exception("a message of %s cannot be read", message.topic)
+            placed, refused = [], repr(error)  # one message is less than all that come after it
+        self._carrier.take(parcel, placed, refused)
+
+    def _read(self, client: "Client", topic: str, payload: bytes, now: float) -> tuple[list[Placed], str]:
+        """The records of a message, and why some of it is none."""
+        if self._sparkplug is None:
+            return self._route.records(topic, payload, now), ""
+        taken = self._sparkplug.read(topic, payload, now)
+        if taken.command is not None:
+            log.warning("messages before one of %s are missing; a rebirth is asked for", topic)
+            client.publish(*taken.command, qos=AT_MOST_ONCE)
+        return [each for at, value in taken.records for each in self._route.records(at, value, now)], taken.refused
+
+    def _follow(self, client: "Client") -> None:
+        try:
+            client.loop_forever(retry_first_connection=True)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the process ends by it
+            self._failure = error
+        self.stop()
 
     def _make_client(self) -> "Client":
         need("the MQTT bridge", "paho")
@@ -172,7 +232,8 @@ class MqttBridge:
         client.reconnect_delay_set(1, 30)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self.on_message
         return client
 
     def _on_connect(self, client: "Client", _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
@@ -186,27 +247,9 @@ class MqttBridge:
         if not self._ending.is_set():
             log.warning("the MQTT broker is gone: %s; trying again", reason)
 
-    def _on_message(self, client: "Client", _data: Any, message: "MQTTMessage") -> None:
-        self.received += 1
-        if message.retain and self._route.mapping.time_from_broker:
-            # The broker's memory of an old value, not a reading of now.
-            client.ack(message.mid, message.qos)
-            return
-        key, value = self._route.record(message.topic, bytes(message.payload), time.time())
-
-        def delivered(error: Any, _record: Any) -> None:
-            if error is not None:
-                log.error("Kafka refuses a message of %s: %s; the MQTT broker will send it again", message.topic, error)
-                return
-            self.carried += 1
-            if message.qos:
-                client.ack(message.mid, message.qos)
-
-        while True:
-            try:
-                self._producer.produce(self._settings.topic_readings, value, key=key, on_delivery=delivered)
-            except BufferError:
-                # Full: not reading on is what tells the MQTT broker to wait.
-                time.sleep(POLL_SECONDS)
-            else:
-                return
+    def _on_subscribe(self, _client: "Client", _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+        refused = [topic for topic, reason in zip(self._topics, reasons, strict=False) if reason.is_failure]
+        if refused:
+            raise BrokerError(
+                f"the MQTT broker refuses the subscription to {', '.join(refused)}; grant it, or name others"
+            )

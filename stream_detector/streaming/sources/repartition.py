@@ -9,21 +9,19 @@ A field mapping is applied here, where the name of the topic still is known: wit
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from stream_detector.decoding.field_mapping import FieldMapping
-from stream_detector.errors import UsageError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import KafkaProducer, KafkaRecord, TopicPartition
 from stream_detector.streaming.clients.producer import ConfirmedProducer, Outgoing, open_producer
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.readers.schema_registry import registry_of
 from stream_detector.streaming.readers.translation import Translation
+from stream_detector.streaming.sources.placing import Placing
 
 log = logging.getLogger(__name__)
 
@@ -34,40 +32,6 @@ METADATA_MILLISECONDS = 30_000
 
 PATTERN = "^"
 """Begins a `topic_unkeyed` that is a regular expression, as elsewhere in Kafka."""
-
-
-NOT_OURS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Raised for a record that is none of ours; it goes on as it is."""
-
-
-class _Names(msgspec.Struct, gc=False):
-    """The names in a record, or in one of its readings, that decide where it belongs."""
-
-    sensor: str | None = None
-    asset: str | None = None
-    values: dict[str, Any] | None = None
-
-
-class _Array(msgspec.Struct, gc=False):
-    """Several readings in a record."""
-
-    time: str | float
-    readings: list[msgspec.Raw]
-    asset: str | None = None
-
-
-def read_map(file: Path) -> dict[str, str]:
-    """{sensor: asset} from a JSON file.
-
-    Raises:
-        UsageError: the file cannot be read, or is no such map.
-    """
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
-    except OSError as error:
-        raise UsageError(f"sensor map {file} cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f'sensor map {file} is no JSON object {{"sensor": "asset"}}: {error}') from None
 
 
 class RekeyingConsumer(Protocol):
@@ -121,23 +85,9 @@ class Repartition:
     ) -> None:
         self._settings = settings
         self._translation = Translation(mapping, registry_of(settings))
-        self._keys = {sensor: asset.encode() for sensor, asset in assets.items()}
-        self._decoder = msgspec.json.Decoder(_Names)
-        self._array_decoder = msgspec.json.Decoder(_Array)
-        self._encoder = msgspec.json.Encoder()
+        self._placing = Placing(assets)
         self._open_consumer = open_consumer
         self._open_producer = open_producer
-
-    def key_of(self, key: bytes | None, value: bytes | None) -> bytes | None:
-        """The asset that a record belongs to; its own key where that cannot be found out."""
-        try:
-            names = self._decoder.decode(value or b"")
-        except NOT_OURS:
-            return key
-        if names.asset:
-            return names.asset.encode()
-        sensor = names.sensor if names.sensor is not None else next(iter(names.values or ()), None)
-        return self._keys.get(sensor, key) if sensor is not None else key
 
     async def run(self) -> None:
         """Read, re-key, write, commit, for ever.
@@ -169,25 +119,7 @@ class Repartition:
         """The record under its asset; several where it holds readings of several assets."""
         topic, own = self._settings.topic_readings, self._translation.key(record.key)
         value = self._translation.value(record.value, record.topic, record.timestamp, record.key, record.headers)
-        by_asset = self._split(own, value) if b'"readings"' in (value or b"") else {}
-        if by_asset:
-            return [Outgoing(topic, key or b"", body) for key, body in by_asset.items()]
-        return [Outgoing(topic, self.key_of(own, value) or b"", value)]
-
-    def _split(self, key: bytes | None, value: bytes | None) -> dict[bytes | None, bytes]:
-        """Several readings in a record, by the assets that they belong to; empty where it holds no such thing."""
-        try:
-            found = self._array_decoder.decode(value or b"")
-            each = [(self._decoder.decode(raw), raw) for raw in found.readings]
-        except NOT_OURS:
-            return {}
-        parts: dict[bytes | None, list[msgspec.Raw]] = {}
-        for names, raw in each:
-            asset = names.asset or found.asset
-            owner = asset.encode() if asset else self._keys.get(names.sensor or "", key)
-            parts.setdefault(owner, []).append(raw)
-        head = {"time": found.time} | ({} if found.asset is None else {"asset": found.asset})
-        return {owner: self._encoder.encode(head | {"readings": readings}) for owner, readings in parts.items()}
+        return [Outgoing(topic, key or b"", body) for key, body in self._placing.placed(own, value)]
 
     async def _commit(self, consumer: RekeyingConsumer) -> None:
         try:

@@ -15,7 +15,7 @@ SAFE_COPIES = 3
 
 Rights = Mapping[str, tuple[str, ...]]
 
-WORKER, CONSOLE, FORWARD = "worker", "console", "forward"
+WORKER, CONSOLE, FORWARD, BRIDGE = "worker", "console", "forward", "mqtt-bridge"
 """Who does something with a topic; the others are commands."""
 
 
@@ -73,7 +73,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
     of_readings = {
         WORKER: both if rekeys else read,
         "replay": write,
-        "mqtt-bridge": write,
+        BRIDGE: write,
         "audit": read,
         "renew": read,
     }
@@ -94,7 +94,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
         Topic(settings.topic_readings, "delete", days, of_readings, stamped_by_broker=False, like_readings=True),
         Topic(settings.topic_state, "compact", None, {WORKER: both, "audit": read}, like_readings=True),
         Topic(settings.topic_alarms, "delete", history_days, of_alarms, history=True),
-        Topic(settings.topic_dead_letters, "delete", days, {WORKER: write, "audit": read}),
+        Topic(settings.topic_dead_letters, "delete", days, {WORKER: write, BRIDGE: write, "audit": read}),
         Topic(settings.topic_events, "delete", history_days, of_events, history=True),
         Topic(settings.topic_alarm_states, "delete", history_days, {FORWARD: both, CONSOLE: read}, history=True),
         Topic(settings.topic_feedback, "delete", history_days, of_feedback, history=True),

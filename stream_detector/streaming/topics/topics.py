@@ -1,6 +1,7 @@
 """Makes the declared topics, and checks those that are there."""
 
 import logging
+from collections.abc import Callable
 
 from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -62,10 +63,24 @@ async def ensure_history_topics(settings: Settings) -> None:
         BrokerError: a topic is missing and may not be or could not be created.
         KafkaError: the brokers cannot be reached.
     """
+    await _ensure(settings, lambda topic: topic.history)
+
+
+async def ensure_written_topics(settings: Settings, who: str) -> None:
+    """Make sure that the topics exist that a command writes to, e.g. the bridge.
+
+    Raises:
+        BrokerError: a topic is missing and may not be or could not be created.
+        KafkaError: the brokers cannot be reached.
+    """
+    await _ensure(settings, lambda topic: "WRITE" in topic.rights.get(who, ()))
+
+
+async def _ensure(settings: Settings, wants: Callable[[Topic], bool]) -> None:
     admin = await open_admin(settings)
     try:
         found = await _describe(admin)
-        missing = [topic for topic in declared_topics(settings) if topic.history and topic.name not in found]
+        missing = [topic for topic in declared_topics(settings) if wants(topic) and topic.name not in found]
         needed = {topic.name for topic in missing}
         wanted = {topic.name: settings.topic_partitions for topic in missing}
         await _make_missing(admin, settings, missing, wanted, needed)

@@ -23,7 +23,8 @@ from stream_detector.streaming.feeds.console_feed import ConsoleFeed
 from stream_detector.streaming.readers.log_reader import LogReader, open_log_reader
 from stream_detector.streaming.readers.schema_registry import registry_of
 from stream_detector.streaming.readers.translation import mapping_of, policies_of
-from stream_detector.streaming.sources.repartition import Repartition, read_map
+from stream_detector.streaming.sources.placing import read_map
+from stream_detector.streaming.sources.repartition import Repartition
 from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.topics import topics
 from stream_detector.streaming.topics.checks import TopicNeeds

@@ -16,12 +16,12 @@ from stream_detector.engine.outcome import Outcome, ScoredSteps
 from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.dead_letter_rate import DeadLetterRate
 from stream_detector.streaming.clients.producer import BurstSender, Outgoing
 from stream_detector.streaming.readers.translation import Translation, policies_of
 from stream_detector.streaming.state.group_facts import Departure, fact_message, newest_switch
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import snapshot_message
-from stream_detector.streaming.worker.dead_letter_rate import DeadLetterRate
 from stream_detector.streaming.worker.offsets.planning import PartitionPlan, Planner
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy, to_metadata

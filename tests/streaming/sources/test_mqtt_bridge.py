@@ -1,32 +1,32 @@
 """The bridge between a real MQTT broker (mosquitto) and a real Kafka."""
 
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
 from stream_detector.messages import Reading
 from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, Route
-from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, free_port
+from stream_detector.streaming.sources.placing import Placing
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.mqtt import BridgeProcess, Mosquitto, SparkplugNode, program
 from tests.support.stack.topics import records_of
+from tests.support.stack.workers import wait_for
 
 BY_TOPIC = {"topic_pattern": "plant/(?P<asset>[^/]+)/(?P<sensor>[^/]+)", "time": "ts", "value": "v"}
 
 
 def test_the_asset_of_a_message_comes_from_it_or_its_topic_or_the_sensors_map_or_the_command() -> None:
     def key(mapping: dict[str, Any], topic: str, payload: dict[str, Any]) -> bytes | None:
-        route = Route(FieldMapping(**mapping), {"x7": "pm-7"}, "pm-1")
-        return route.record(topic, json.dumps(payload).encode(), 0.0)[0]
+        route = Route(FieldMapping(**mapping), Placing({"x7": "pm-7"}), "pm-1")
+        ((found, _),) = route.records(topic, json.dumps(payload).encode(), 0.0)
+        return found
 
     assert key(BY_TOPIC, "plant/pm-2/x7", {"ts": 1, "v": 1.0}) == b"pm-2"
     assert key({}, "any", {"time": 1, "sensor": "x7", "value": 1.0, "asset": "pm-3"}) == b"pm-3"
@@ -36,7 +36,17 @@ def test_the_asset_of_a_message_comes_from_it_or_its_topic_or_the_sensors_map_or
 
 @pytest.mark.parametrize("payload", [b"\xff no json", b'{"readings":[1]}', b'{"readings":[[]]}'])
 def test_what_cannot_be_understood_goes_as_it_is(payload: bytes) -> None:
-    assert Route(FieldMapping(), {}, "pm-1").record("any", payload, 0.0) == (b"pm-1", payload)
+    assert Route(FieldMapping(), Placing({}), "pm-1").records("any", payload, 0.0) == [(b"pm-1", payload)]
+
+
+def test_readings_of_several_machines_in_one_message_go_to_each_of_them() -> None:
+    array = [{"sensor": "x1", "asset": "pm-1", "value": 1}, {"sensor": "x1", "asset": "pm-2", "value": 2}]
+    message = json.dumps({"time": 1, "readings": array}).encode()
+    placed = Route(FieldMapping(), Placing({}), None).records("any", message, 0.0)
+    assert [(key, [each["value"] for each in json.loads(value or b"")["readings"]]) for key, value in placed] == [
+        (b"pm-1", [1]),
+        (b"pm-2", [2]),
+    ]
 
 
 NO_ADDRESSES = ["localhost:1883", "http://localhost", "mqtt://", "mqtt://host:port", "mqtt://user:secret@host"]
@@ -55,56 +65,16 @@ def test_an_address_has_the_usual_port_and_its_password_in_a_file(tmp_path: Path
     assert (found.port, found.tls, found.username, found.password) == (8883, True, "me", "a secret")
 
 
-class Mosquitto:
-    """A real broker that keeps its sessions on disk."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        self.port = free_port()
-        self._program = program
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {folder}/\nuser {os.environ.get('USER', 'root')}\n"
-        )
-
-    def __enter__(self) -> Self:
-        from paho.mqtt.client import Client
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        self._process = subprocess.Popen([self._program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
-        self.client = Client(CallbackAPIVersion.VERSION2)
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                self.client.connect("127.0.0.1", self.port)
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "mosquitto does not listen"
-                time.sleep(0.05)
-        self.client.loop_start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-        self._process.terminate()
-        self._process.wait(10)
-
-    def publish(self, topic: str, *payloads: Any, retain: bool = False) -> None:
-        for payload in payloads:
-            content = payload if isinstance(payload, bytes) else json.dumps(payload)
-            self.client.publish(topic, content, qos=1, retain=retain).wait_for_publish(10)
-
-
-StartBridge = Callable[..., subprocess.Popen[str]]
+StartBridge = Callable[..., BridgeProcess]
+BIRTH_SECOND = 1_777_593_720
 
 
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
+    found = program()
+    if found is None:
         pytest.skip("no `mosquitto` on PATH (Debian: mosquitto)")
-    with Mosquitto(program, tmp_path) as running:
+    with Mosquitto(found, tmp_path) as running:
         yield running
 
 
@@ -112,54 +82,116 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 def bridge(
     kafka: Kafka | ExistingKafka, unique_name: str, mosquitto: Mosquitto, tmp_path: Path
 ) -> Iterator[StartBridge]:
-    create_topic(kafka.bootstrap, unique_name, partitions=2)
     (tmp_path / "mapping.json").write_text(json.dumps(BY_TOPIC))
     running = []
 
-    def start() -> Any:
-        log = (tmp_path / "bridge.log").open("ab")
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "stream_detector", "mqtt-bridge", "--mqtt", f"mqtt://127.0.0.1:{mosquitto.port}",
-                "--subscribe", "plant/#", "--mapping", str(tmp_path / "mapping.json"), "--bootstrap", kafka.bootstrap,
-            ],
-            env={**os.environ, "STREAM_DETECTOR_TOPIC_READINGS": unique_name},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )  # fmt: skip
+    def start(*options: str) -> BridgeProcess:
+        usual = ("--subscribe", "plant/#", "--mapping", str(tmp_path / "mapping.json"))
+        process = BridgeProcess(mosquitto, kafka.bootstrap, unique_name, tmp_path, *(options or usual))
         running.append(process)
-        deadline = time.monotonic() + 20
-        before = (tmp_path / "bridge.log").read_text().count("subscribing")
-        while (tmp_path / "bridge.log").read_text().count("subscribing") == before:
-            assert time.monotonic() < deadline, (tmp_path / "bridge.log").read_text()
-            time.sleep(0.05)
-        time.sleep(0.2)
-        return process
+        return process.start()
 
     yield start
     for process in running:
         process.kill()
-        process.wait()
-        process.stdout.close()
+
+
+def speeds(readings: list[dict[str, Any]]) -> list[tuple[float, Any]]:
+    return [(each["time"] - BIRTH_SECOND, each["value"]) for each in readings if each["sensor"] == "Speed"]
 
 
 @pytest.mark.kafka
 def test_readings_come_through_under_their_asset_and_a_killed_bridge_loses_none(
     kafka: Kafka | ExistingKafka, unique_name: str, mosquitto: Mosquitto, bridge: StartBridge
 ) -> None:
+    readings_topic = f"{unique_name}-readings"
+    create_topic(kafka.bootstrap, readings_topic, partitions=2)
     first = bridge()
     mosquitto.publish("plant/pm-1/x7", *({"ts": 1_777_636_800 + n, "v": float(n)} for n in range(20)))
-    assert len({record.value for record in records_of(kafka.bootstrap, unique_name, 20)}) == 20
+    assert len({record.value for record in records_of(kafka.bootstrap, readings_topic, 20)}) == 20
     first.kill()
-    first.wait()
     # The session at the MQTT broker outlives the bridge.
     mosquitto.publish("plant/pm-2/x8", *({"ts": 1_777_636_900 + n, "v": float(n)} for n in range(20)), b"not json")
     second = bridge()
-    found = records_of(kafka.bootstrap, unique_name, 41)
-    second.send_signal(signal.SIGTERM)
-    assert second.wait(15) == 0
+    found = records_of(kafka.bootstrap, readings_topic, 41)
+    second.process.send_signal(signal.SIGTERM)
+    assert second.process.wait(15) == 0
     readings = [Reading.model_validate_json(record.value) for record in found if record.value != b"not json"]
     assert {(record.key) for record in found if record.value != b"not json"} == {b"pm-1", b"pm-2"}
     assert len({(reading.sensor, reading.time) for reading in readings}) == 40
     assert b"not json" in {record.value for record in found}
+
+
+@pytest.mark.kafka
+def test_topics_are_made_at_the_start_and_a_message_that_kafka_refuses_is_a_dead_letter_and_stops_no_other(
+    kafka: Kafka | ExistingKafka, unique_name: str, mosquitto: Mosquitto, bridge: StartBridge
+) -> None:
+    bridge()
+    mosquitto.publish("plant/pm-1/x7", b"x" * 2_000_000)
+    mosquitto.publish("plant/pm-1/x7", *({"ts": 1_777_636_800 + n, "v": float(n)} for n in range(30)))
+    assert len({record.value for record in records_of(kafka.bootstrap, f"{unique_name}-readings", 30)}) == 30
+    (letter,) = records_of(kafka.bootstrap, f"{unique_name}-dead-letters", 1)
+    found = json.loads(letter.value or b"")
+    assert (found["topic"], found["reason"]) == ("mqtt:plant/pm-1/x7", "refused")
+    assert found["detail"].startswith("2000000 bytes: ")
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_what_was_published_while_the_topic_was_gone_comes_when_it_is_there_again(
+    kafka: Kafka | ExistingKafka, unique_name: str, mosquitto: Mosquitto, bridge: StartBridge
+) -> None:
+    running, readings_topic = bridge(), f"{unique_name}-readings"
+    mosquitto.publish("plant/pm-1/x7", {"ts": 1_777_636_700, "v": 1.0})
+    assert records_of(kafka.bootstrap, readings_topic, 1)
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    admin.delete_topics([readings_topic])[readings_topic].result(10)
+    mosquitto.publish("plant/pm-1/x7", *({"ts": 1_777_636_800 + n, "v": float(n)} for n in range(40)))
+    wait_for(lambda: "takes nothing" in running.log.read_text(), 90, "the bridge says so")
+    create_topic(kafka.bootstrap, readings_topic, partitions=2)
+    mosquitto.publish("plant/pm-1/x7", *({"ts": 1_777_636_900 + n, "v": float(n)} for n in range(60)))
+    found = records_of(kafka.bootstrap, readings_topic, 100, seconds=60)
+    assert len({record.value for record in found}) == 100
+
+
+@pytest.mark.kafka
+def test_a_missing_topic_that_may_not_be_made_ends_the_bridge_with_a_sentence(
+    kafka: Kafka | ExistingKafka, unique_name: str, mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    running = BridgeProcess(mosquitto, kafka.bootstrap, unique_name, tmp_path, "--sparkplug")
+    running.environment["STREAM_DETECTOR_CREATE_TOPICS"] = "false"
+    assert running.launch().wait(60) == 1
+    running.kill()
+    assert f"topics ['{unique_name}-dead-letters', '{unique_name}-readings'] do not exist" in running.log.read_text()
+
+
+@pytest.mark.kafka
+def test_a_sparkplug_node_is_read_by_its_births_asked_for_another_after_a_gap_and_stale_when_it_dies(
+    kafka: Kafka | ExistingKafka, unique_name: str, mosquitto: Mosquitto, bridge: StartBridge
+) -> None:
+    def everything() -> bytes:
+        found = records_of(kafka.bootstrap, f"{unique_name}-readings", 99, seconds=2)
+        return b"".join(each.value or b"" for each in found)
+
+    bridge("--sparkplug")
+    with SparkplugNode(mosquitto.port, BIRTH_SECOND) as node:
+        node.speed(-4, after=60)
+        node.speed(5, after=120, lost=True)
+        node.speed(6, after=180)
+        wait_for(lambda: node.reborn == 1, 20, "a rebirth is asked for")
+        node.born()  # whatever was on its way, this is the last birth
+        node.speed(7, after=240)
+        wait_for(lambda: b"1777593960.0" in everything(), 20, "its last speed is in Kafka")
+    wait_for(lambda: everything().count(b"stale") == 2, 20, "so is its death")
+    found = records_of(kafka.bootstrap, f"{unique_name}-readings", 99, seconds=3)
+    assert {each.key for each in found} == {b"edge-1", b"pump-1"}
+    messages = [json.loads(each.value or b"") for each in found]
+    readings = [reading for message in messages for reading in message["readings"]]
+    seen = dict(speeds([each for each in readings if "quality" not in each]))
+    assert seen == {0.0: 0, 60.0: -4, 240.0: 7}
+    assert {(each["sensor"], each["value"]) for each in readings if each.get("quality") == "stale"} == {
+        ("Load", None),
+        ("Speed", None),
+    }
+    (letter,) = records_of(kafka.bootstrap, f"{unique_name}-dead-letters", 1)
+    assert json.loads(letter.value or b"")["detail"] == "1 of 1 metrics go by a birth that is not known"

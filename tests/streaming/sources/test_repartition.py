@@ -14,18 +14,14 @@ from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.local.broker import LocalBroker
 from stream_detector.streaming.local.clients import LocalConsumer, LocalProducer
 from stream_detector.streaming.readers.topic_reader import TopicRecord
-from stream_detector.streaming.sources.repartition import Repartition, read_map
+from stream_detector.streaming.sources.placing import Placing, read_map
+from stream_detector.streaming.sources.repartition import Repartition
 from tests.support.event_loop import in_event_loop, settle
 from tests.support.stack.kafka import Kafka, create_topic
 from tests.support.stack.topics import records_of
 
 SETTINGS = Settings(bootstrap="local:1")
 TP = TopicPartition(SETTINGS.topic_readings, 0)
-
-
-@pytest.fixture
-def repartition() -> Repartition:
-    return Repartition(Settings(), {"s1": "pump", "s2": "mill"})
 
 
 @pytest.mark.parametrize(
@@ -44,9 +40,9 @@ def repartition() -> Repartition:
     ],
 )
 def test_a_record_goes_to_its_sensors_asset_or_stays_as_it_is(
-    repartition: Repartition, key: bytes | None, value: bytes | None, expected: bytes | None
+    key: bytes | None, value: bytes | None, expected: bytes | None
 ) -> None:
-    assert repartition.key_of(key, value) == expected
+    assert Placing({"s1": "pump", "s2": "mill"}).placed(key, value) == [(expected, value)]
 
 
 def test_a_map_that_is_none_is_refused_by_name(tmp_path: Path) -> None:

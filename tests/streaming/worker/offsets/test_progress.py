@@ -1,5 +1,5 @@
 from stream_detector.messages import DeadLetter
-from stream_detector.streaming.worker.dead_letter_rate import DeadLetterRate
+from stream_detector.streaming.clients.dead_letter_rate import DeadLetterRate
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 
 
