@@ -195,8 +195,12 @@ def test_in_quiet_hours_only_what_can_wait_waits(tmp_path: Path, quiet: bool) ->
     with Desk(file) as desk:
         desk.post("stale", alertname="StreamDetectorBundleStale", severity="info", job="stream-detector")
         desk.post("down", alertname="StreamDetectorForwarderDown", severity="critical", job="stream-detector")
+        desk.post(
+            "trial", alertname="StreamDetectorDown", severity="critical", instance="c", job="stream-detector-challenger"
+        )
         desk.post("break", **PLANT, asset="pm-1", severity="info")
         wait_for(lambda: bool(desk.told("operators firing: break")), 5, "a plant alarm is never muted")
         wait_for(lambda: bool(desk.told("platform firing: down")), 5, "a critical alert is never muted")
         time.sleep(1.0)
         assert bool(desk.told("platform firing: stale")) is not quiet
+        assert bool(desk.told("platform firing: trial")) is not quiet, "nobody waits for a challenger's alarms"

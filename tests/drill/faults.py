@@ -210,6 +210,10 @@ def pohang(stand: Stand) -> list[Callable[[], None]]:
                     "a certificate that expires in ten days", "CertificateExpires",
                     lambda: stand.give_certificate(days=10), lambda: stand.give_certificate(days=400),
                 ),
+                at_once(
+                    "a log level that is none", "ReloadFailed",
+                    lambda: stand.set_log_level("loud"), lambda: stand.set_log_level("INFO"),
+                ),
             ]
         )  # fmt: skip
         at_once("nothing arrives", "NoReadings", stop(True), stop(False))()

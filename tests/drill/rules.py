@@ -22,6 +22,7 @@ REBUILD_IN_A_DRILL = "instance:stream_detector_rebuild_seconds:estimate > {secon
 NOT_DRILLED = {
     "StreamDetectorAlive",
     "StreamDetectorRenewalFailed",
+    "StreamDetectorRenewalDown",
     "StreamDetectorRenewalStalled",
     "StreamDetectorRenewalProposed",
 }

@@ -105,6 +105,7 @@ class Site:
         self.folder.mkdir(parents=True)
         self.pace = self.folder / "pace.json"
         self.certificate = self.folder / "certificates.pem"
+        self.log_level = self.folder / "log-level"
         common = {
             **topic_environment(self.name),
             "STREAM_DETECTOR_BOOTSTRAP": self.bootstrap,

@@ -93,12 +93,16 @@ class Stand:
             kafka = self.kafka_of_ulsan if name == "ulsan" else self.kafka
             return Site(name, kafka.bootstrap, self.folder / name, bundle, **more)
 
-        certified = {"STREAM_DETECTOR_SSL_CA_FILE": str(self.folder / "pohang" / "certificates.pem")}
+        pohang = self.folder / "pohang"
+        renewed = {
+            "STREAM_DETECTOR_SSL_CA_FILE": str(pohang / "certificates.pem"),
+            "STREAM_DETECTOR_LOG_LEVEL_FILE": str(pohang / "log-level"),
+        }
         # Small batches: the slow detector of the drill sleeps in its event loop, which must answer in between.
         slow = {"STREAM_DETECTOR_MAX_POLL_RECORDS": "1"}
         return [
             site("ulsan", old, detectors=2, forwarder_environment=to_people),
-            site("pohang", fresh, environment=certified),
+            site("pohang", fresh, environment=renewed),
             site("gumi", judged, environment=forgetful, forwarder_environment={**to_people, **many}),
             site("jeju", fresh, environment=slow),
             site("yeosu", fresh, forwarder_environment={**to_people, **far, **calm}),
@@ -121,6 +125,7 @@ class Stand:
         stack.enter_context(self.kafka)
         self.proxy.target = self.kafka.brokers[0].listeners["FAR"]
         self.give_certificate(days=400)
+        self.set_log_level("INFO")
         stack.enter_context(self.alertmanager)
         for site in self.sites.values():
             site.start()
@@ -159,6 +164,10 @@ class Stand:
         """The detectors of Pohang trust one that expires after so many days."""
         made = Authority(self.folder / "authority", days=days).file.read_bytes()
         self.sites["pohang"].certificate.write_bytes(made)
+
+    def set_log_level(self, level: str) -> None:
+        """The detectors of Pohang are told to log from this level on."""
+        self.sites["pohang"].log_level.write_text(level)
 
     def _look(self) -> None:
         """Each second: what fires, and what was told."""
