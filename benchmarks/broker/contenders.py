@@ -14,6 +14,10 @@ from benchmarks.broker.streams import streams_command
 from benchmarks.broker.worker import pinned, pinned_worker
 from tests.support.paths import ROOT
 
+RECEIVED = "stream_detector_readings_received_total"
+SCRAPE_SECONDS = 5.0
+"""As Prometheus is set in `deploy/prometheus`."""
+
 QUIX_PYTHON = ROOT / ".venv-quix" / "bin" / "python"
 TIMEOUT_SECONDS = 300.0
 
@@ -87,14 +91,15 @@ def _windows_of(bootstrap: str, topic: str, load: Load, bundle: Path) -> list[st
 
 
 def agent(core: int, bootstrap: str, topic: str, load: Load, bundle: Path) -> Figure:
-    """This product as a user runs it, everything on; its own counter of received readings is the clock."""
+    """This product as a user runs it, everything on and scraped; its own counter of received readings is the clock."""
     with pinned_worker(core, bootstrap, topic, bundle) as worker:
         warm: tuple[float, float] | None = None
         deadline = time.monotonic() + TIMEOUT_SECONDS
+        scraped = time.monotonic()
         while time.monotonic() < deadline and worker.alive:
             time.sleep(0.2)
             try:
-                count = worker.metrics().get("stream_detector_readings_received_total", 0.0)
+                count = worker.metrics(RECEIVED).get(RECEIVED, 0.0)
             except OSError:
                 continue
             now = time.perf_counter()
@@ -103,4 +108,7 @@ def agent(core: int, bootstrap: str, topic: str, load: Load, bundle: Path) -> Fi
                     warm = (now, count)
             elif count >= DONE * load.exact_readings:
                 return Figure((count - warm[1]) / (now - warm[0]), worker.peak_megabytes())
+            if time.monotonic() > scraped + SCRAPE_SECONDS:
+                worker.metrics()
+                scraped = time.monotonic()
         raise ContenderError(f"the worker read too little (exit {worker.process.poll()}):\n{worker.log_text()}")

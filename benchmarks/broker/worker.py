@@ -34,13 +34,13 @@ class Worker:
         """The end of what it logged."""
         return self.log.read_text(errors="replace")[-3000:]
 
-    def metrics(self) -> dict[str, float]:
-        """Its metrics, summed over their labels.
+    def metrics(self, *names: str) -> dict[str, float]:
+        """Its metrics, or those of these names alone, summed over their labels.
 
         Raises:
             OSError: it does not listen (yet).
         """
-        return summed(self._get("/metrics"))
+        return summed(self._get("/metrics?" + "&".join(f"name[]={name}" for name in names)))
 
     def wait_until_ready(self) -> None:
         """Until it has its partitions and has caught up with its rebuild."""

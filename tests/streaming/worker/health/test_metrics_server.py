@@ -64,6 +64,14 @@ def test_metrics_are_served_as_prometheus_reads_them() -> None:
         assert openmetrics.endswith("# EOF\n")
 
 
+def test_a_scrape_may_ask_for_some_metrics_alone() -> None:
+    with served() as (server, _):
+        status, text = get(server, "/metrics?name[]=things_total")
+        assert status == 200
+        assert "things_total 3.0" in text
+        assert "things_total" not in get(server, "/metrics?name[]=others_total")[1]
+
+
 def test_health_and_readiness_say_why_not() -> None:
     with served() as (server, state):
         assert get(server, "/healthz") == (200, "ok\n")
