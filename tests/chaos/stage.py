@@ -252,8 +252,14 @@ def create_readings_of(stage: Stage, **config: str) -> None:
 
 
 def forgives(forgiven: tuple[float, float] | None, content: bytes) -> bool:
-    """Whether an alarm was raised at a time of which the trial demands nothing."""
-    return forgiven is not None and forgiven[0] <= from_iso(json.loads(content)["raised_at"]) <= forgiven[1]
+    """Whether an alarm was up at a time of which the trial demands nothing: it may begin or end otherwise."""
+    if forgiven is None:
+        return False
+    alarm = json.loads(content)
+    return (
+        from_iso(alarm["raised_at"]) <= forgiven[1]
+        and from_iso(alarm["cleared_at"] or alarm["raised_at"]) >= forgiven[0]
+    )
 
 
 def compare(
