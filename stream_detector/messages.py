@@ -251,6 +251,7 @@ class AssetGlance(Message):
     bundle: str
     top_sensors: list[TopSensor] = []
     again_within: float = Field(gt=0, description="seconds after which a newer step is told at the latest")
+    not_running: bool = Field(default=False, description="the machine stands or starts up: nothing is judged")
 
 
 MOST_CHARACTERS = 256

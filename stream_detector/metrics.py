@@ -118,6 +118,9 @@ class WorkerMetrics:
         )
         self.degraded_sensors = gauge("degraded_sensors", "Sensors that are silent or missing and masked", "asset")
         self.warming_up = gauge("warming_up", "1 while the asset's window is not full", "asset")
+        self.not_running = gauge(
+            "not_running", "1 while the machine stands or starts up, so that its steps are not judged", "asset"
+        )
         self.drift = gauge(
             "drift_level",
             "Population stability index of the newest 500 scores against those of held-out data, 0 = none",

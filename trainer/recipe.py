@@ -20,12 +20,14 @@ from stream_detector.detection.config import (
     HeadConfig,
     LeadConfig,
     ModelConfig,
+    OperatingConfig,
     ScalerConfig,
     ScoreConfig,
     ThresholdConfig,
     TransformConfig,
     WindowConfig,
 )
+from stream_detector.detection.operating import OperatingRule
 from stream_detector.detection.scaling import transformed_steps
 from stream_detector.errors import RecipeError, in_words
 
@@ -184,6 +186,7 @@ class Recipe(Config):
     episode: EpisodeConfig = EpisodeConfig()
     threshold: ThresholdConfig = ThresholdConfig()
     head: HeadConfig | None = None
+    operating: OperatingConfig | None = None
     train: TrainConfig = TrainConfig()
 
     @model_validator(mode="after")
@@ -207,7 +210,16 @@ class Recipe(Config):
             raise ValueError('grid.kind = "table" has one row a sample: window.steps must be 1')
         if self.data.time_column is None and self.grid.kind != "table":
             raise ValueError('data without a time column needs grid.kind = "table"')
+        if self.grid.kind == "table" and self.operating is not None:
+            raise ValueError('[operating] says when a machine runs; the rows of grid.kind = "table" have no time')
         return self
+
+    def operating_rule(self, sensors: tuple[str, ...]) -> OperatingRule | None:
+        """When the machine runs, for a file of these sensors; None: always. RecipeError where one is not there."""
+        try:
+            return None if self.operating is None else self.operating.rule(sensors)
+        except ValueError as error:
+            raise RecipeError(f"recipe {self.name}: {error}; a condition needs columns that are read") from error
 
 
 def recipe_names() -> list[str]:

@@ -8,11 +8,18 @@ ASSET = '{asset=~"$asset"}'
 
 STATE = (
     f"max by (asset) ((stream_detector_alarms_open{ASSET} > 0) * 0 + 3"
+    f" or (stream_detector_not_running{ASSET} > 0) * 0 + 4"
     f" or (stream_detector_degraded_sensors{ASSET} > 0) * 0 + 2"
     f" or (stream_detector_warming_up{ASSET} > 0) * 0 + 1"
     f" or stream_detector_warming_up{ASSET} * 0)"
 )
-STATES = {0: ("normal", GREEN), 1: ("warming up", "text"), 2: ("sensors silent", YELLOW), 3: ("ALARM", RED)}
+STATES = {
+    0: ("normal", GREEN),
+    1: ("warming up", "text"),
+    2: ("sensors silent", YELLOW),
+    3: ("ALARM", RED),
+    4: ("not running", "text"),
+}
 
 
 def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:

@@ -15,12 +15,14 @@ from stream_detector.detection.config import (
     HeadConfig,
     LeadConfig,
     ModelConfig,
+    OperatingConfig,
     ScalerConfig,
     ScoreConfig,
     ThresholdPolicy,
     TransformConfig,
     WindowConfig,
 )
+from stream_detector.detection.operating import OperatingRule
 from stream_detector.detection.scaling import transformed_steps
 from stream_detector.errors import BundleError, UsageError, in_words
 
@@ -78,6 +80,7 @@ class Manifest(Config):
     episode: EpisodeConfig
     threshold: ThresholdRecord
     head: HeadConfig | None = None
+    operating: OperatingConfig | None = Field(default=None, description="when the machine runs; none: always")
     training: TrainingRecord
     metrics: dict[str, Any] = Field(default={}, description="what evaluation found, for people and the console")
     recipe_source: dict[str, Any] = Field(default={}, description="the whole recipe, for the trainer")
@@ -93,7 +96,14 @@ class Manifest(Config):
                 f"window.steps = {self.window.steps} leaves nothing after smoothing over "
                 f"{self.transform.smooth_steps} steps ({self.transform.kind})"
             )
+        if self.operating is not None:
+            self.operating.rule(self.sensors)
         return self
+
+    @property
+    def operating_rule(self) -> OperatingRule | None:
+        """When the machine runs, for these sensors; None: always."""
+        return None if self.operating is None else self.operating.rule(self.sensors)
 
     @property
     def marks_states(self) -> bool:
@@ -139,6 +149,9 @@ def require_stream(manifest: Manifest) -> None:
 def seal(manifest: Manifest) -> bytes:
     """The text of `manifest.json`, with the id that belongs to its content."""
     content = manifest.model_dump(mode="json")
+    if manifest.operating is None:
+        # A detector from before there was such a section reads the bundle all the same.
+        del content["operating"]
     content["bundle_id"] = content_id(content)
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
 

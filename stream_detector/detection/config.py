@@ -3,9 +3,12 @@
 Pure values, validated once; the logic lives in the modules named after each part.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from stream_detector.detection.operating import Condition, OperatingRule
 
 
 class Config(BaseModel):
@@ -151,6 +154,32 @@ class CostConfig(Config):
                 "an alarm must cost more than none on a normal step (fp > tn), and less on an event (tp < fn)"
             )
         return self
+
+
+class OperatingConfig(Config):
+    """When the machine runs (rule 10): steps in which it does not are neither learnt from nor judged."""
+
+    when: str = Field(
+        min_length=1,
+        max_length=1_000,
+        description='over the detector\'s sensors, such as "speed > 200 and state == 1" (see `operating`)',
+    )
+    hold_steps: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="steps of start-up: so many after the last one in which it stood do not count either",
+    )
+
+    @field_validator("when")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        Condition(value)
+        return value
+
+    def rule(self, sensors: Sequence[str]) -> OperatingRule:
+        """For a detector of these sensors; ValueError where it names another one."""
+        return OperatingRule.of(Condition(self.when), self.hold_steps, sensors)
 
 
 ThresholdPolicy = Literal[

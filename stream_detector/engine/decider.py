@@ -7,7 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.episodes import Move, next_move, over_at, rests
-from stream_detector.detection.grid.closed_steps import END, EVENT, LATE_EVENT, STEP, Closings, concatenate, select
+from stream_detector.detection.grid.closed_steps import (
+    END,
+    EVENT,
+    LATE_EVENT,
+    NOT_RUNNING,
+    STEP,
+    STOP,
+    Closings,
+    concatenate,
+    select,
+)
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.windows import gather, scorable
 from stream_detector.detection.head.head import Head, HeadState, StepInput
@@ -108,6 +118,10 @@ class Decider:
     def add(self, closings: Closings) -> None:
         """Takes what has just closed; the windows are read from the grid now, before it goes on."""
         spec, closed = self._spec, self._decisions.closed
+        idle = closings.kind == NOT_RUNNING
+        closed.not_running += int((idle | (closings.kind == STOP)).sum())
+        if idle.any():
+            closings = select(closings, ~idle)
         wanted = scorable(spec.window, closings)
         is_step = closings.kind == STEP
         warming_up = int((is_step & (closings.step - closings.run_start + 1 < spec.window.shortest)).sum())
@@ -178,7 +192,7 @@ class Decider:
     ) -> ScoredSteps:
         """Every closing in order through its asset's head, which gives scored steps probability and attribution."""
         attribution = found.attribution.copy()
-        for index in np.flatnonzero(closings.kind != END):
+        for index in np.flatnonzero((closings.kind != END) & (closings.kind != STOP)):
             slot, step, at = int(closings.slot[index]), int(closings.step[index]), int(place[index])
             is_step = closings.kind[index] == STEP
             answer = head.advance(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.detection.config import CostConfig, EpisodeConfig, GridConfig, LeadConfig, WindowConfig
 from stream_detector.detection.head.head import Head
+from stream_detector.detection.operating import OperatingRule
 from stream_detector.detection.scoring import ScoredWindows
 
 
@@ -22,7 +23,8 @@ class WindowScorer(Protocol):
 class DetectorSpec:
     """One detector. `threshold` applies to the score, or to the probability where there is a head.
 
-    `marks`: what its alarms are about: events that are to come, or states that last.
+    `marks`: what its alarms are about: events that are to come, or states that last. `operating`: when the machine
+    runs; None: always.
     """
 
     bundle_id: str
@@ -38,6 +40,7 @@ class DetectorSpec:
     scorer: WindowScorer
     head: Head | None = None
     marks: Literal["events", "states"] = "events"
+    operating: OperatingRule | None = None
 
     @classmethod
     def of(cls, bundle: Bundle) -> "DetectorSpec":
@@ -56,4 +59,5 @@ class DetectorSpec:
             scorer=bundle.scorer,
             head=bundle.head,
             marks="states" if manifest.marks_states else "events",
+            operating=manifest.operating_rule,
         )

@@ -117,6 +117,8 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
         latest.probability[slots].tolist(),
         latest.degraded[slots].tolist(),
         (grid.positions.last[slots] - grid.positions.run_start[slots] + 1 < spec.window.shortest).tolist(),
+        grid.positions.not_running[slots].tolist(),
+        (grid.positions.next_step[slots] * grid.steps.step_seconds).tolist(),
         np.where(np.isnan(latest.score[slots]), np.nan, (latest.step[slots] + 1) * grid.steps.step_seconds).tolist(),
     )
     return [
@@ -131,14 +133,16 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
                 threshold=spec.threshold,
                 alarm_open=partition.decider.states[slot].alarm is not None,
                 degraded=degraded,
-                warming_up=warming_up,
+                warming_up=warming_up and not not_running,
                 top_shares=[],
                 scored_until=scored_until,
                 newest=_NONE_KNOWN,
                 expected=_NONE_KNOWN,
+                not_running=not_running,
+                closed_until=closed_until,
             ),
         )
-        for slot, watermark, score, probability, degraded, warming_up, scored_until in zip(
+        for slot, watermark, score, probability, degraded, warming_up, not_running, closed_until, scored_until in zip(
             assets, *columns, strict=True
         )
     ]

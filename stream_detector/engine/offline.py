@@ -39,7 +39,7 @@ def score_frame(
     """
     spec = bundle if isinstance(bundle, DetectorSpec) else DetectorSpec.of(bundle)
     times, values = np.asarray(times, np.float64), np.asarray(values, np.float64)
-    grid = Grid(spec.grid, spec.window, len(spec.sensors))
+    grid = Grid(spec.grid, spec.window, len(spec.sensors), operating=spec.operating)
     decider = Decider(spec, grid, keep_results=True)
     decider.admit(SLOT, asset)
     for closings in closings_of_table(grid, times, values, np.asarray(events, np.float64)):

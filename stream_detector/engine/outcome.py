@@ -1,5 +1,6 @@
 """The engine's input and output as plain values: record batches, outcomes, counts, statuses."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -68,7 +69,7 @@ class Counts(ReadingCounts):
 class Closed:
     """Steps that closed, by what became of them; empty steps are passed over.
 
-    `late_events`: told after their step had closed.
+    `late_events`: told after their step had closed. `not_running`: not judged, for the machine stands or begins again.
     `ratios`: of scored steps, probability (score, where there is no head) divided by its threshold. `expected_events`:
     the sum of the probabilities divided by the steps of the lead window.
     """
@@ -79,6 +80,7 @@ class Closed:
     masked: int = 0
     event: int = 0
     late_events: int = 0
+    not_running: int = 0
     ratios: list[NDArray[np.float64]] = field(default_factory=list, compare=False, repr=False)
     expected_events: float = field(default=0.0, compare=False)
 
@@ -158,8 +160,9 @@ class Outcome:
 class AssetStatus:
     """One asset as it stands now; `score`, `probability` and `scored_until` are NaN before the first scored step.
 
-    `scored_until`: end of the newest scored step. `newest`, `expected`: (F,) its values and what the model expected,
-    NaN where missing or not known.
+    `scored_until`, `closed_until`: end of the newest scored step, and of the newest closed one. `newest`, `expected`:
+    (F,) values of the scored one and what the model expected, NaN where missing or not known. `not_running`: the
+    machine stands or starts up, so that its steps are not judged.
     """
 
     asset: str
@@ -175,3 +178,5 @@ class AssetStatus:
     scored_until: float
     newest: NDArray[np.float32] = field(compare=False, repr=False)
     expected: NDArray[np.float32] = field(compare=False, repr=False)
+    not_running: bool = False
+    closed_until: float = math.nan

@@ -13,6 +13,7 @@ from stream_detector.decoding.decoder import Decoder
 from stream_detector.detection.grid.closed_steps import select
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.intake import Intake, Tally
+from stream_detector.detection.grid.positions import NO_STEP
 from stream_detector.detection.grid.slot_state import read_slot
 from stream_detector.engine.alarm_messages import withdrawn
 from stream_detector.engine.assets.asset_history import Departed
@@ -50,7 +51,9 @@ class Partition:
         id_term: int = 0,
     ) -> None:
         self.spec = spec
-        self.grid = Grid(spec.grid, spec.window, len(spec.sensors), limits.slack_steps, limits.slack_cells)
+        self.grid = Grid(
+            spec.grid, spec.window, len(spec.sensors), limits.slack_steps, limits.slack_cells, spec.operating
+        )
         self.decider = Decider(spec, self.grid, keep_results=keep_steps, id_term=id_term)
         self.assets = Assets(
             self.grid, limits, spec.grid.furthest_ahead_seconds, known, silent_until, on_admit=self.decider.admit
@@ -173,7 +176,8 @@ class Partition:
         alarms.sort(key=lambda each: (each[0], each[1], each[2].asset))
         result.dead_letters.sort(key=lambda pair: (pair[0], pair[1].offset, pair[1].reason))
         names = {slot: asset.name for slot, asset in live.items()} if decisions.results else {}
-        self.assets.unsaved |= decisions.changed
+        self.assets.unsaved |= decisions.changed | (self.grid.turned & live.keys())
+        self.grid.turned.clear()
         processed = int(batch.offsets[-1]) + 1
         if processed > self._silent_until:
             result.snapshots += self._snapshots(processed)
@@ -237,6 +241,7 @@ class Partition:
 
     def _snapshot(self, slot: int, processed: int) -> bytes:
         assets, asset, state = self.assets, self.assets.by_slot[slot], self.decider.states[slot]
+        stood = int(self.grid.positions.stood[slot])
         guard, begin = asset.clock_guard, assets.kept.until(slot)
         if begin is None:
             begin = guard.known_from(int(self.grid.low(np.array([slot]))[0]))
@@ -252,6 +257,8 @@ class Partition:
                 alarm_step=state.alarm_step,
                 ended_step=state.ended_step,
                 head=self.decider.dump_head(state),
+                stands=bool(self.grid.positions.stands[slot]),
+                stood=None if stood == NO_STEP else stood,
                 floor=asset.floor,
                 previous=asset.previous,
                 sweeps=assets.history.sweeps,

@@ -346,3 +346,22 @@ def test_a_head_whose_state_fits_into_no_message_is_refused(tmp_path: Path, long
         return
     with pytest.raises(BundleError, match=r"keeps 961,\d+ bytes for each asset \(3 sensors\).*900,000.*lags"):
         write_small_bundle(tmp_path / "bundle", head=config, head_arrays=arrays)
+
+
+def test_a_bundle_says_when_its_machine_runs_and_one_that_does_not_reads_as_ever(folder: Path, tmp_path: Path) -> None:
+    content = json.loads((folder / "manifest.json").read_text())
+    assert "operating" not in content
+    assert load_bundle(folder).manifest.operating_rule is None
+    reseal(folder, operating={"when": "speed > 200", "hold_steps": 3})
+    rule = load_bundle(folder).manifest.operating_rule
+    assert rule is not None
+    assert (rule.condition.sensors, rule.columns.tolist(), rule.hold_steps) == (("speed",), [2], 3)
+
+
+@pytest.mark.parametrize(
+    ("when", "said"), [("sped > 1", "is it 'speed'"), ("speed.__class__()", "is not a comparison"), ("(" * 900, "read")]
+)
+def test_a_bundle_with_a_condition_that_is_none_is_refused(folder: Path, when: str, said: str) -> None:
+    reseal(folder, operating={"when": when})
+    with pytest.raises(BundleError, match=f"operating|{said}"):
+        load_bundle(folder)

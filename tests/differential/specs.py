@@ -1,12 +1,20 @@
 """Random detectors over a cheap scorer: grids, windows, episodes and heads that no recipe of ours has."""
 
 import random
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from stream_detector.detection.config import EpisodeConfig, GridConfig, HeadConfig, LeadConfig, WindowConfig
+from stream_detector.detection.config import (
+    EpisodeConfig,
+    GridConfig,
+    HeadConfig,
+    LeadConfig,
+    OperatingConfig,
+    WindowConfig,
+)
 from stream_detector.detection.head.calibrated_head import (
     CalibratedHead,
     build_head,
@@ -52,6 +60,16 @@ def random_episode(rng: random.Random) -> EpisodeConfig:
     )
 
 
+def random_operating(rng: random.Random, sensors: Sequence[str]) -> OperatingConfig | None:
+    """Mostly none; else one of a few comparisons, so that the machine runs most of the time."""
+    if rng.random() < 0.7:
+        return None
+    parts = [f"{rng.choice(sensors)} {rng.choice(['>', '>=', '!='])} {rng.choice([-4, -2, -1, 0])}"]
+    if rng.random() < 0.5:
+        parts += [f"not {rng.choice(sensors)} < -2", f"-5 < {rng.choice(sensors)} <= 3"][: rng.choice([1, 2])]
+    return OperatingConfig(when=rng.choice([" or ", " and "]).join(parts), hold_steps=rng.choice([0, 0, 1, 3, 9, 40]))
+
+
 def random_spec(rng: random.Random) -> DetectorSpec:
     parts: dict[str, Any] = {
         "grid": dict(random_grid(rng)),
@@ -65,7 +83,8 @@ def random_spec(rng: random.Random) -> DetectorSpec:
         parts |= {"head": calibrated_head(rng.randrange(3)), "threshold": rng.choice([0.05, 0.2])}
     else:
         parts |= {"threshold": rng.choice([1.0, 3.0, 6.0, 9.0])}
-    return make_rules(**parts)
+    operating = random_operating(rng, SENSORS)
+    return make_rules(**parts, operating=None if operating is None else operating.rule(SENSORS))
 
 
 @cache

@@ -4,6 +4,7 @@ It follows the rules of docs/event-time.md word by word and is as slow as they s
 `tests/engine/test_engine.py` sends are decoded here; `tests/decoding/test_decoding.py` is about the others.
 """
 
+import ast
 import json
 import math
 from collections import Counter
@@ -39,6 +40,7 @@ class Found:
     ignored: int = 0
     missing: Counter[str] = field(default_factory=Counter)
     held: int = 0
+    not_running: int = 0
 
 
 @dataclass
@@ -61,6 +63,8 @@ class Asset:
     ended: int | None = None  # step that cleared the last alarm
     head: Any = None
     floor: int | None = None  # first step that its life before an eviction left undecided
+    stands: bool = False
+    stood: int | None = None  # newest step in which the machine stood
     changed: bool = True
 
 
@@ -137,6 +141,8 @@ class NaiveEngine:
             "alarm": None if asset.alarm is None else asset.alarm["step"],
             "ended": asset.ended,
             "head": None if self.rules.head is None else self.rules.head.dump(asset.head),
+            "stands": asset.stands,
+            "stood": asset.stood,
             "floor": asset.floor,
         }
 
@@ -372,6 +378,12 @@ class NaiveEngine:
             asset.last = None
             self.advance_head(asset, step, scorable=False, event=True)
         elif any(self.reported(asset, step, sensor) for sensor in self.sensors):
+            if self.not_running(asset, step):
+                self.out.not_running += 1
+                asset.last = None
+                self.clear(asset, step)
+                self.end_rest(asset)
+                return
             if asset.last is None:
                 asset.run_start = step
             asset.last = step
@@ -380,6 +392,54 @@ class NaiveEngine:
             asset.last = None
             self.clear(asset, step)
             self.end_rest(asset)
+
+    # --- rule 10 ----------------------------------------------------------------------------------------------------
+
+    def not_running(self, asset: Asset, step: int) -> bool:
+        rule = self.rules.operating
+        if rule is None:
+            return False
+        runs = self.truth(ast.parse(rule.condition.text, mode="eval").body, asset, step)
+        asset.changed = asset.changed or runs is asset.stands
+        if runs is not None:
+            asset.stands = not runs
+        if asset.stands:
+            asset.stood = step
+        return asset.stood is not None and step - asset.stood <= rule.hold_steps
+
+    def truth(self, node: ast.expr, asset: Asset, step: int) -> bool | None:
+        """True, False, or None: what is known does not tell."""
+        if isinstance(node, ast.UnaryOp):
+            operand = self.truth(node.operand, asset, step)
+            return None if operand is None else not operand
+        if isinstance(node, ast.BoolOp):
+            parts = [self.truth(part, asset, step) for part in node.values]
+            decisive = isinstance(node.op, ast.Or)
+            return decisive if decisive in parts else None if None in parts else not decisive
+        assert isinstance(node, ast.Compare)
+        sides = [self.side(side, asset, step) for side in (node.left, *node.comparators)]
+        found: list[bool | None] = []
+        for operation, before, after in zip(node.ops, sides, sides[1:], strict=False):
+            if before is None or after is None:
+                found.append(None)
+            else:
+                found.append(
+                    {
+                        ast.Lt: before < after, ast.LtE: before <= after, ast.Gt: before > after,
+                        ast.GtE: before >= after, ast.Eq: before == after, ast.NotEq: before != after,
+                    }[type(operation)]
+                )  # fmt: skip
+        return False if False in found else None if None in found else True
+
+    def side(self, node: ast.expr, asset: Asset, step: int) -> float | None:
+        if isinstance(node, ast.Name):
+            sensor = self.rules.sensors.index(node.id)
+            for source in range(step, step - self.rules.grid.staleness_steps - 1, -1):
+                value = asset.cells.get((source, sensor), (None, 0.0))[0]
+                if value is not None:
+                    return value
+            return None
+        return float(ast.literal_eval(node))
 
     def window(self, asset: Asset, step: int) -> np.ndarray:
         width, oldest = self.rules.window.steps, self.rules.grid.staleness_steps

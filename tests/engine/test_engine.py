@@ -10,7 +10,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from stream_detector.detection.config import CostConfig, EpisodeConfig, GridConfig, LeadConfig, WindowConfig
+from stream_detector.detection.config import (
+    CostConfig,
+    EpisodeConfig,
+    GridConfig,
+    LeadConfig,
+    OperatingConfig,
+    WindowConfig,
+)
 from stream_detector.detection.head.head import HeadResult, StepInput
 from stream_detector.detection.scoring import ScoredWindows
 from stream_detector.engine.assets.snapshots import load
@@ -71,6 +78,10 @@ def make_rules(**changes: Any) -> DetectorSpec:
     )  # fmt: skip
 
 
+def runs_when(condition: str, hold_steps: int = 0) -> Any:
+    return OperatingConfig(when=condition, hold_steps=hold_steps).rule(SENSORS)
+
+
 GRIDS: dict[str, DetectorSpec] = {
     "plain": make_rules(),
     "lateness": make_rules(grid={"lateness_seconds": 90.0, "max_gap_steps": 2}),
@@ -90,6 +101,18 @@ GRIDS: dict[str, DetectorSpec] = {
     "rest with stride and gaps": make_rules(
         threshold=1.0, episode=EpisodeConfig(hold_steps=1, max_steps=2, rest_steps=2),
         window={"steps": 2, "min_steps": 1, "stride": 2}, grid={"lateness_seconds": 60.0, "max_gap_steps": 3},
+    ),
+    "operating": make_rules(
+        operating=runs_when("x1 > -3 or x3 < 1", 2), threshold=2.0, window={"steps": 2},
+        grid={"lateness_seconds": 60.0, "max_gap_steps": 2},
+    ),
+    "operating with a long start-up": make_rules(
+        operating=runs_when("x1 > -6.5 or x2 > 5", 30), threshold=2.0, window={"steps": 2, "min_steps": 1},
+        grid={"max_gap_steps": 3},
+    ),
+    "operating with a head": make_rules(
+        operating=runs_when("not (x2 <= -2.5 or x1 < x3 < 0) and x1 != 7", 5), head=CountingHead(), threshold=0.5,
+        window={"steps": 2}, grid={"close": "watermark", "max_gap_steps": 1},
     ),
 }  # fmt: skip
 
@@ -183,7 +206,7 @@ def check_snapshot(data: bytes | None, wanted: dict[str, Any] | None) -> None:
     alarm = None if snapshot.alarm is None else snapshot.alarm_step
     assert {
         "since": snapshot.since, "held": snapshot.held, "alarm": alarm, "ended": snapshot.ended_step,
-        "head": snapshot.head, "floor": snapshot.floor,
+        "head": snapshot.head, "stands": snapshot.stands, "stood": snapshot.stood, "floor": snapshot.floor,
     } == {name: value for name, value in wanted.items() if name != "refused"}  # fmt: skip
     assert set(snapshot.refused) <= set(wanted["refused"])
     assert all(offset < snapshot.begin for offset in set(wanted["refused"]) - set(snapshot.refused))
@@ -196,6 +219,7 @@ def check_equal(outcome: Outcome, found: Found, twin: NaiveEngine) -> None:
         found.windowed, found.late, found.duplicate, found.dead_lettered, found.ignored, found.held
     )  # fmt: skip
     assert counts.missing == found.missing
+    assert outcome.closed.not_running == found.not_running
     fates = counts.windowed + counts.late + counts.duplicate + counts.dead_lettered + counts.ignored
     assert counts.received == fates
     assert [

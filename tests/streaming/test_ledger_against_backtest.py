@@ -44,7 +44,7 @@ def backtest_cost(folder: Path, file: Path, since: float, until: float) -> dict[
     dataset = read_dataset(file, bundle_data(manifest), manifest.sensors)
     found = score_frame(bundle, dataset.times, dataset.values, dataset.times[dataset.events])
     steps = row_steps(dataset, manifest.grid)
-    run = run_numbers(dataset, steps, manifest.grid.max_gap_steps)[found.rows]
+    run = run_numbers(dataset, steps, manifest.grid, manifest.operating_rule)[found.rows]
     alarms = episodes(found.steps.step, found.steps.above, run, manifest.episode)
     priced = event_cost(alarms, steps[dataset.events], manifest.lead, manifest.costs)
     raised, breaks = alarms[:, 0] * manifest.grid.step_seconds, dataset.times[dataset.events]

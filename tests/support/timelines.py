@@ -14,6 +14,7 @@ from stream_detector.detection.config import (
     EpisodeConfig,
     GridConfig,
     LeadConfig,
+    OperatingConfig,
     WindowConfig,
 )
 from stream_detector.detection.scoring import ScoredWindows
@@ -81,11 +82,13 @@ def spec_of(settings: dict[str, str]) -> DetectorSpec:
     episode = EpisodeConfig(
         hold_steps=int(number("hold", 1)), max_steps=int(number("max", 30)), rest_steps=int(number("rest", 0))
     )
+    when, start_up = given.pop("runs", None), int(number("start-up", 0))
+    operating = None if when is None else OperatingConfig(when=when, hold_steps=start_up).rule(sensors)
     assert not given, f"a timeline has settings that nobody reads: {given}"
     return DetectorSpec(
         bundle_id="0123456789abcdef", recipe="timeline", assets="*", sensors=sensors, grid=GridConfig(**grid),
         window=WindowConfig(**window), lead=LeadConfig(), episode=episode, costs=CostConfig(), threshold=THRESHOLD,
-        scorer=LargestValue(),
+        scorer=LargestValue(), operating=operating,
     )  # fmt: skip
 
 
@@ -129,7 +132,7 @@ def said_of(outcome: Outcome, spec: DetectorSpec, held_before: int) -> str:
         if count > 0:
             words.append(word if count == 1 else f"{count} {word}")
     words += ["warming up"] * closed.warming_up + ["event step"] * closed.event + ["off stride"] * closed.off_stride
-    words += ["all masked"] * closed.masked
+    words += ["all masked"] * closed.masked + ["not running"] * closed.not_running
     for steps in outcome.steps:
         for step, masked in zip(steps.step.tolist(), steps.degraded.tolist(), strict=True):
             clock = _clock(step * spec.grid.step_seconds)

@@ -11,7 +11,7 @@ from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import EventCost, event_cost, warning_minutes, with_least_warning
 from trainer.backtesting.folds import SECONDS_PER_DAY, Fold
 from trainer.data.dataset import Dataset
-from trainer.data.examples import row_positives, row_steps, run_numbers
+from trainer.data.examples import not_running, row_positives, row_steps, run_numbers
 from trainer.evaluation.evaluate import area_under_roc, average_precision, total_cost
 from trainer.evaluation.score import iso_times
 from trainer.evaluation.scored import ScoredRows
@@ -35,6 +35,7 @@ class AlarmValue:
         positive, steps, judged_day: (B,) of the scored rows; days count from the epoch.
         alarms: (N, 2) steps raised and cleared.
         unscorable: events without a scored row in their lead window.
+        not_running: judged rows in which the machine does not run: they are not scored, and cost nothing.
         days: (D,) the judged days; the arrays `..._by_day` are (D,).
     """
 
@@ -47,6 +48,7 @@ class AlarmValue:
     alarms: Ints
     priced: EventCost
     unscorable: int
+    not_running: int
     row_cost: float
     row_never_cost: float
     days: Ints
@@ -145,6 +147,7 @@ class AlarmValue:
             "lead_minutes": (match.lead_steps[match.caught] * step_minutes).tolist(),
             "by_least_warning": self.by_least_warning(),
             "events_without_scored_rows": self.unscorable,
+            "rows_not_running": self.not_running,
             "days_without_paying_threshold": self.silent_days,
             "row_cost": self.row_cost,
             "row_never_cost": self.row_never_cost,
@@ -181,7 +184,8 @@ def value_alarms(recipe: Recipe, dataset: Dataset, folds: list[Fold], scored: Sc
     event_steps = steps[event_rows]
     own = steps[scored.rows]
     above = scored.above
-    run = run_numbers(dataset, steps, recipe.grid.max_gap_steps)[scored.rows]
+    operating = recipe.operating_rule(dataset.sensors)
+    run = run_numbers(dataset, steps, recipe.grid, operating)[scored.rows]
     alarms = episodes(own, above, run, recipe.episode)
     priced = event_cost(alarms, event_steps, recipe.lead, recipe.costs)
 
@@ -207,6 +211,7 @@ def value_alarms(recipe: Recipe, dataset: Dataset, folds: list[Fold], scored: Sc
         event_steps=event_steps,
         alarms=alarms,
         priced=priced,
+        not_running=int((not_running(dataset, recipe.grid, operating) & within).sum()),
         unscorable=sum(not _has_row(own, step, recipe) for step in event_steps.tolist()),
         row_cost=total_cost(recipe.costs, tn, fp, fn, tp),
         row_never_cost=total_cost(recipe.costs, tn + fp, 0, fn + tp, 0),

@@ -70,7 +70,9 @@ class ScoreMethod:
     recipe: Recipe
 
     def prepare(self, dataset: Dataset) -> Examples:
-        return cut_examples(dataset, self.recipe.grid, self.recipe.window, self.recipe.lead)
+        recipe = self.recipe
+        operating = recipe.operating_rule(dataset.sensors)
+        return cut_examples(dataset, recipe.grid, recipe.window, recipe.lead, operating)
 
     def folds_before(self, dataset: Dataset, folds: list[Fold]) -> list[Fold]:  # noqa: ARG002
         return []
@@ -103,7 +105,8 @@ class HeadMethod:
         recipe = self.recipe
         head_fit.refuse_head_of_several(recipe, dataset)
         features = head_fit.recipe_features(recipe, dataset.sensors)
-        return read_rows(dataset, recipe.grid, recipe.window, recipe.lead, features)
+        operating = recipe.operating_rule(dataset.sensors)
+        return read_rows(dataset, recipe.grid, recipe.window, recipe.lead, features, operating)
 
     def folds_before(self, dataset: Dataset, folds: list[Fold]) -> list[Fold]:
         """Each day before the first fold, as `trainer fit` walks through them for its calibration."""

@@ -32,6 +32,11 @@ def in_words(worth: AlarmValue) -> list[str]:
         f"{events} events on {len(worth.days)} days, {caught} caught, {events - caught} missed ({unseen}).",
         f"{len(worth.alarms)} alarms, {worth.useful_alarms} of them before an event; {wrong}.",
     ]
+    if worth.not_running:
+        lines.append(
+            f"In {worth.not_running:,} rows the machine did not run ([operating]): they are neither scored nor priced; "
+            "an event then counts as one without a scored row."
+        )
     episode = worth.recipe.episode
     if episode.max_steps != episode.hold_steps:
         lines.append(

@@ -32,6 +32,7 @@ def command(
     """
     from stream_detector.bundle.bundle import load_bundle
     from trainer.data.dataset import read_dataset
+    from trainer.data.examples import not_running
     from trainer.evaluation.evaluate import evaluate_rows, in_words
     from trainer.evaluation.score import bundle_data, judged_rows
     from trainer.evaluation.scored import score_dataset
@@ -45,7 +46,8 @@ def command(
         scored = score_dataset(loaded, dataset)
     which, chosen = judged_rows(loaded.manifest, dataset, rows)
     scored = scored.take(chosen[scored.rows])
-    evaluation = evaluate_rows(scored, loaded.manifest)
+    idle = not_running(dataset, loaded.manifest.grid, loaded.manifest.operating_rule)
+    evaluation = evaluate_rows(scored, loaded.manifest, int(idle[chosen].sum()))
     typer.echo(f"{data}: {which}")
     for line in in_words(evaluation):
         typer.echo(line)

@@ -109,6 +109,8 @@ def command(
     typer.echo(f"{out}: bundle {manifest.bundle_id}, recipe {manifest.recipe}, {len(manifest.sensors)} sensors")
     epochs = f" in {manifest.training.epochs} epochs" if manifest.training.epochs else ""
     typer.echo(f"learnt from {manifest.training.windows:,} normal windows{epochs}; seed {manifest.training.seed}")
+    if fitted.not_running:
+        typer.echo(f"not running in {fitted.not_running:,} rows ([operating]): not learnt from, not judged")
     typer.echo(f"threshold {manifest.threshold_in_words}")
     if len(fitted.test):
         typer.echo("on the newest part, on which nothing was chosen:")

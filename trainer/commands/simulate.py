@@ -15,6 +15,13 @@ def command(
     start: Annotated[
         datetime, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Time of the first row, UTC.")
     ] = datetime(2026, 1, 5),  # noqa: DTZ001 - typer parses times without a zone; UTC is added below
+    standstills: Annotated[
+        bool,
+        typer.Option(
+            "--standstills",
+            help="Some nights the machine stands still, and while it is down its sensors go on reporting.",
+        ),
+    ] = False,
 ) -> None:
     """Simulate a paper machine: sensors that drift, grades, gaps, dead sensors, and breaks with and without precursors.
 
@@ -23,6 +30,7 @@ def command(
     """
     from trainer.data.simulate import LABEL_COLUMN, Simulation, simulate, write
 
-    table = simulate(Simulation(days=days, seed=seed, step_seconds=step_seconds, start=start.replace(tzinfo=UTC)))
+    begin = start.replace(tzinfo=UTC)
+    table = simulate(Simulation(days=days, seed=seed, step_seconds=step_seconds, start=begin, standstills=standstills))
     write(table, out)
     print(f"{out}: {len(table):,} rows of {table.shape[1] - 2} sensors, {int(table[LABEL_COLUMN].sum())} breaks")

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from stream_detector.detection.config import GridConfig, LeadConfig, WindowConfig
 from stream_detector.detection.grid.steps import Steps
-from stream_detector.detection.grid.windows import cut
+from stream_detector.detection.grid.windows import cut, not_running_steps
+from stream_detector.detection.operating import OperatingRule
 from trainer.data.dataset import Dataset
 
 APART_STEPS = 1 << 30
@@ -39,13 +40,20 @@ class Examples:
         return Examples(self.windows[chosen], self.rows[chosen], positive, self.normal[chosen])
 
 
-def cut_examples(dataset: Dataset, grid: GridConfig, window: WindowConfig, lead: LeadConfig) -> Examples:
+def cut_examples(
+    dataset: Dataset,
+    grid: GridConfig,
+    window: WindowConfig,
+    lead: LeadConfig,
+    operating: OperatingRule | None = None,
+) -> Examples:
     """Cut all windows of a file with the detector's own grid, and label them. None is of two assets or runs.
 
-    Windows whose newest row somebody may have changed the label of, by acting on an alarm, are left out.
+    Windows whose newest row somebody may have changed the label of, by acting on an alarm, are left out, and rows in
+    which the machine does not run are in none.
     """
     steps = row_steps(dataset, grid)
-    windows, rows, newest = _cut(dataset, grid, window)
+    windows, rows, newest = _cut(dataset, grid, window, operating)
     positive = None if dataset.labels is None else row_positives(dataset, grid, lead)[rows]
     if dataset.labels is None:
         normal = np.ones(len(rows), dtype=bool)
@@ -68,11 +76,25 @@ def row_steps(dataset: Dataset, grid: GridConfig) -> NDArray[np.int64]:
     return np.asarray(steps + dataset.asset_rows * (int(np.ptp(steps)) + APART_STEPS), np.int64)
 
 
-def run_numbers(dataset: Dataset, steps: NDArray[np.int64], max_gap_steps: int) -> NDArray[np.int64]:
-    """(N,) number of the run that each row is in: a gap or an event begins another. steps: (N,) of the rows."""
-    starts = np.diff(steps, prepend=steps[0]) > max_gap_steps + 1
-    starts[1:] |= dataset.events[:-1]
+def run_numbers(
+    dataset: Dataset, steps: NDArray[np.int64], grid: GridConfig, operating: OperatingRule | None
+) -> NDArray[np.int64]:
+    """(N,) number of the run that each row is in: a gap, an event or a stop begins another. steps: (N,) of the rows."""
+    starts = np.diff(steps, prepend=steps[0]) > grid.max_gap_steps + 1
+    starts[1:] |= (dataset.events | not_running(dataset, grid, operating))[:-1]
     return np.cumsum(starts)
+
+
+def not_running(dataset: Dataset, grid: GridConfig, operating: OperatingRule | None) -> NDArray[np.bool_]:
+    """(N,) rows in which the machine does not run (rule 10): nothing is learnt from them, and they are not judged."""
+    found = np.zeros(len(dataset), dtype=bool)
+    if operating is None:
+        return found
+    for own in dataset.by_part():
+        events, times = dataset.events[own], dataset.times[own]
+        idle = not_running_steps(times[~events], dataset.values[own][~events], times[events], grid, operating)
+        found[own] = np.isin(Steps(grid).step_of(times), idle) & ~events
+    return found
 
 
 def row_positives(dataset: Dataset, grid: GridConfig, lead: LeadConfig) -> NDArray[np.bool_]:
@@ -91,7 +113,7 @@ def any_between(marked: NDArray[np.int64], first: NDArray[np.int64], last: NDArr
 
 
 def _cut(
-    dataset: Dataset, grid: GridConfig, window: WindowConfig
+    dataset: Dataset, grid: GridConfig, window: WindowConfig, operating: OperatingRule | None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Windows (B, T, F), the row and the step of each one's newest step (B,). Rows of events are in none."""
     if grid.kind == "table":
@@ -102,7 +124,7 @@ def _cut(
         events = dataset.events[own]
         readings = np.flatnonzero(~events)
         times, values = dataset.times[own], dataset.values[own]
-        windows = cut(times[readings], values[readings], times[events], grid, window)
+        windows = cut(times[readings], values[readings], times[events], grid, window, operating)
         found.append((windows.values, own.start + readings[windows.rows]))
     chosen = np.concatenate([rows for _, rows in found])
     values = found[0][0] if len(found) == 1 else np.concatenate([values for values, _ in found])

@@ -85,6 +85,12 @@ UPTIME_SHAPE = 0.8
 """Weibull shape of the times between breaks; below 1 breaks cluster, as they do on real machines."""
 DOWN_MINUTES = (6.0, 90.0)
 STARTUP_MINUTES = 14.0
+STANDS_FROM_HOUR, STANDS_UNTIL_HOUR, STANDS_EVERY_DAYS = 22, 6, 3
+"""With standstills the machine stands still every third night (UTC); the first is that of the third day."""
+STANDING_LEVEL = 0.2
+"""What the sensors of a machine that stands still read, in parts of their usual level."""
+STANDING_NOISE = 2.0
+"""In spreads: valves are tried, vessels cool down, people walk past."""
 
 PRECURSOR_MINUTES = (6.0, 16.0)
 PRECURSOR_STRENGTHS = ((0.40, 4.5), (0.30, 2.4), (0.15, 1.2), (0.15, 0.0))
@@ -98,12 +104,14 @@ class Simulation:
     """What to simulate. The same values give the same file, byte for byte.
 
     `start` is the time of the first row; it lies in the past so that a replay never looks like a clock ahead of time.
+    `standstills`: some nights the machine stands still, and whenever it is down its sensors go on reporting.
     """
 
     days: float = 28.0
     seed: int = 7
     step_seconds: float = 120.0
     start: datetime = datetime(2026, 1, 5, tzinfo=UTC)
+    standstills: bool = False
 
     def __post_init__(self) -> None:
         if self.step_seconds <= 0:
@@ -122,12 +130,16 @@ class Simulation:
 
 def simulate(plan: Simulation) -> "pd.DataFrame":
     """The machine's history in wide form: `time` (ISO 8601, UTC), `y` (1 in the row of a break), one column a sensor,
-    then `grade` (a code) and `broke_pump` (0 or 1). Rows of the down time after a break are absent; NaN = dead sensor.
+    then `grade` (a code) and `broke_pump` (0 or 1). Rows of the down time after a break are absent; with standstills
+    they are there, and `reel_speed` is about 0 in them. NaN = dead sensor.
     """
     import pandas as pd
 
     generator = np.random.default_rng(plan.seed)
     breaks, running = _schedule(plan, generator)
+    if plan.standstills:
+        running &= ~_nights(plan)
+        breaks = breaks[running[breaks]]
     since_start = _steps_since_start(running)
     grade = _grades(plan, generator)
 
@@ -140,15 +152,45 @@ def simulate(plan: Simulation) -> "pd.DataFrame":
     _add_outliers(values, plan, generator)
     _add_dead_sensors(values, plan, generator)
 
-    epoch = plan.start.timestamp() + np.arange(plan.steps, dtype=np.float64) * plan.step_seconds
+    kept = running
+    if plan.standstills:
+        _stand_still(values, running, generator)
+        kept = np.ones_like(running)
     table = {
-        TIME_COLUMN: _iso(epoch[running]),
-        LABEL_COLUMN: np.isin(np.arange(plan.steps), breaks)[running].astype(np.int64),
+        TIME_COLUMN: _iso(_epoch(plan)[kept]),
+        LABEL_COLUMN: np.isin(np.arange(plan.steps), breaks)[kept].astype(np.int64),
     }
-    table |= {sensor.name: _shorten(values[running, i], sensor.spread) for i, sensor in enumerate(SENSORS)}
-    table["grade"] = np.asarray(GRADES)[grade][running]
-    table["broke_pump"] = (since_start[running] * plan.step_seconds < 20 * 60).astype(np.float64)
+    table |= {sensor.name: _shorten(values[kept, i], sensor.spread) for i, sensor in enumerate(SENSORS)}
+    table["grade"] = np.asarray(GRADES)[grade][kept]
+    table["broke_pump"] = (since_start[kept] * plan.step_seconds < 20 * 60).astype(np.float64)
     return pd.DataFrame(table)
+
+
+def _epoch(plan: Simulation) -> Floats:
+    """(N,) times of the steps, epoch seconds."""
+    times: Floats = plan.start.timestamp() + np.arange(plan.steps, dtype=np.float64) * plan.step_seconds
+    return times
+
+
+def _nights(plan: Simulation) -> NDArray[np.bool_]:
+    """(N,) steps of the nights in which the machine stands still; a night belongs to the day that it begins on."""
+    hour = np.floor(_epoch(plan) / 3600).astype(np.int64)
+    night = (hour % 24 >= STANDS_FROM_HOUR) | (hour % 24 < STANDS_UNTIL_HOUR)
+    since = (hour - STANDS_UNTIL_HOUR) // 24 - int(plan.start.timestamp()) // 86_400
+    return np.asarray(night & (since % STANDS_EVERY_DAYS == STANDS_EVERY_DAYS - 1))
+
+
+def _stand_still(values: Floats, running: NDArray[np.bool_], generator: np.random.Generator) -> None:
+    """What the sensors (N, F) read while the machine is down, dead ones apart."""
+    level = np.array([sensor.level for sensor in SENSORS])
+    spread = np.array([sensor.spread for sensor in SENSORS])
+    standing = STANDING_LEVEL * level + STANDING_NOISE * spread * generator.standard_normal(
+        (values.shape[0], len(level))
+    )
+    speed = [sensor.name for sensor in SENSORS].index("reel_speed")
+    standing[:, speed] = np.abs(generator.standard_normal(values.shape[0]))
+    still = ~running[:, None] & ~np.isnan(values)
+    values[still] = standing[still]
 
 
 def write(table: "pd.DataFrame", path: Path) -> None:

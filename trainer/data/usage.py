@@ -22,7 +22,7 @@ def usable(recipe: Recipe, dataset: Dataset) -> tuple[Dataset, list[str]]:
     """The dataset without sensors that are constant or empty where the model learns, and notes for people.
 
     A sensor that never moved in the training part has no scale: its first movement afterwards would outweigh every
-    other sensor, though nobody knows what it means.
+    other sensor, though nobody knows what it means. Those that say when the machine runs are kept all the same.
 
     Raises:
         DataError: less than `data.least_rows_used` of the rows count, or no sensor is left.
@@ -30,6 +30,9 @@ def usable(recipe: Recipe, dataset: Dataset) -> tuple[Dataset, list[str]]:
     _demand_rows(recipe, dataset)
     train = split_rows(recipe.split, len(dataset), recipe.train.seed, dataset.parts).train
     idle = _idle(dataset.values[train])
+    rule = recipe.operating_rule(dataset.sensors)
+    if rule is not None:
+        idle[rule.columns] = False
     notes = []
     if idle.all():
         raise DataError(f"{dataset.name}: every sensor is constant or empty in the part that is learnt from")

@@ -28,6 +28,7 @@ class Evaluation:
         confusion: [[tn, fp], [fn, tp]].
         threshold: infinite where no threshold pays, so that nothing is raised; null in JSON.
         cost, never_cost: of these decisions, and of never alarming; saving: 1 - cost / never_cost.
+        not_running: rows among those to judge in which the machine does not run: neither scored nor priced.
         states: which labelled states were found, as the ledger counts them; None where labels mark none.
     """
 
@@ -49,18 +50,20 @@ class Evaluation:
     never_cost: float | None
     saving: float | None
     states: StateFigures | None = None
+    not_running: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Plain values under the attributes' names."""
         return asdict(self)
 
 
-def evaluate_rows(scored: ScoredRows, manifest: Manifest) -> Evaluation:
-    """Judge the decisions of a bundle on the rows of a file."""
+def evaluate_rows(scored: ScoredRows, manifest: Manifest, not_running: int = 0) -> Evaluation:
+    """Judge the decisions of a bundle on the rows of a file. `not_running`: as there; they are counted alone."""
     threshold, policy = manifest.alarm_threshold, str(manifest.threshold.policy)
     if scored.positive is None or not len(scored):
         nothing: dict[str, Any] = dict.fromkeys(Evaluation.__dataclass_fields__)
-        return Evaluation(**{**nothing, "rows": len(scored), "threshold": threshold, "threshold_policy": policy})
+        known = {"rows": len(scored), "threshold": threshold, "threshold_policy": policy, "not_running": not_running}
+        return Evaluation(**{**nothing, **known})
     positive, above = scored.positive, scored.above
     tp, fp = int((above & positive).sum()), int((above & ~positive).sum())
     fn, tn = int((~above & positive).sum()), int((~above & ~positive).sum())
@@ -87,6 +90,7 @@ def evaluate_rows(scored: ScoredRows, manifest: Manifest) -> Evaluation:
         never_cost=never,
         saving=None if never <= 0 else 1 - cost / never,
         states=_judged_states(scored),
+        not_running=not_running,
     )
 
 
@@ -127,6 +131,16 @@ def average_precision(score: NDArray[np.float64], positive: NDArray[np.bool_]) -
 
 def in_words(evaluation: Evaluation) -> list[str]:
     """An honest reading, one sentence a line."""
+    return [*_judged_in_words(evaluation), *_not_running(evaluation.not_running)]
+
+
+def _not_running(rows: int) -> list[str]:
+    if not rows:
+        return []
+    return [f"In {rows:,} rows more the machine did not run ([operating]): they are neither scored nor priced."]
+
+
+def _judged_in_words(evaluation: Evaluation) -> list[str]:
     if not evaluation.rows:
         return ["No rows were kept aside to judge on; `trainer backtest` says what the recipe is worth on new days."]
     if evaluation.confusion is None:

@@ -14,7 +14,7 @@ from stream_detector.bundle.manifest import Manifest, ThresholdRecord, TrainingR
 from stream_detector.detection.drift import ScoreReference
 from stream_detector.detection.scoring import Scorer
 from trainer.data.dataset import Dataset
-from trainer.data.examples import Examples, cut_examples
+from trainer.data.examples import Examples, cut_examples, not_running
 from trainer.data.split import Split, split_rows
 from trainer.evaluation.evaluate import Evaluation, evaluate_rows
 from trainer.evaluation.scored import ScoredRows, score_dataset
@@ -35,7 +35,8 @@ class Fitted:
     """A bundle as written, and what a report shows of its fit.
 
     `validation` and `test`: scored rows of the parts that chose the threshold and that nothing was chosen on.
-    `walked`: of a recipe with a head, what it said of each day before it had learnt from it.
+    `walked`: of a recipe with a head, what it said of each day before it had learnt from it. `not_running`: rows of the
+    file in which the machine does not run, of which nothing was learnt.
     """
 
     bundle: Bundle
@@ -46,6 +47,7 @@ class Fitted:
     test: ScoredRows
     evaluation: Evaluation
     walked: Walked | None = None
+    not_running: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def fit_recipe(
     require_place(out)
     if recipe.head is not None:
         recipe_features(recipe, dataset.sensors)  # a sensor that is not there is found before the work, not after it
+    idle = not_running(dataset, recipe.grid, recipe.operating_rule(dataset.sensors))
     progress.stage("cutting windows")
     parts = cut_parts(recipe, dataset, validation)
     progress.stage("training")
@@ -92,23 +95,34 @@ def fit_recipe(
     )
     progress.stage("judging")
     chosen_rows, test_rows = scored_parts(draft, dataset, validation, parts.split)
-    evaluation = evaluate_rows(test_rows, manifest)
+    evaluation = evaluate_rows(test_rows, manifest, int(idle[parts.split.test].sum()))
     final = manifest.model_copy(update={"metrics": metrics_of(evaluation, chosen_rows, test_rows)})
     probes = _probe_windows(parts.chosen_on if len(parts.chosen_on) else learnt.windows)
     bundle = write_bundle(
         out, final, learnt.model, learnt.scaler, probes, None if head is None else head.arrays, private_key
     )
     walked = None if head is None else head.walked
-    return Fitted(bundle, learnt.losses, dataset, validation or dataset, chosen_rows, test_rows, evaluation, walked)
+    return Fitted(
+        bundle,
+        learnt.losses,
+        dataset,
+        validation or dataset,
+        chosen_rows,
+        test_rows,
+        evaluation,
+        walked,
+        int(idle.sum()),
+    )
 
 
 def cut_parts(recipe: Recipe, dataset: Dataset, validation: Dataset | None) -> Parts:
     """The windows of the file by the part that they belong to; a file `validation` takes the place of that part."""
     split = split_rows(recipe.split, len(dataset), recipe.train.seed, dataset.parts)
-    examples = cut_examples(dataset, recipe.grid, recipe.window, recipe.lead)
+    operating = recipe.operating_rule(dataset.sensors)
+    examples = cut_examples(dataset, recipe.grid, recipe.window, recipe.lead, operating)
     training = examples.take(split.train[examples.rows])
     if validation is not None:
-        chosen_on = cut_examples(validation, recipe.grid, recipe.window, recipe.lead)
+        chosen_on = cut_examples(validation, recipe.grid, recipe.window, recipe.lead, operating)
     else:
         chosen_on = examples.take(split.validation[examples.rows]) if recipe.split.validation else training
     return Parts(split, training, chosen_on, validation or dataset)
@@ -158,6 +172,7 @@ def describe(recipe: Recipe, dataset: Dataset, split: Split, learnt: Learnt, thr
         episode=recipe.episode,
         threshold=threshold,
         head=recipe.head,
+        operating=recipe.operating,
         training=TrainingRecord(
             data_name=dataset.name,
             data_sha256=dataset.sha256,

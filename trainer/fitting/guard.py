@@ -101,7 +101,7 @@ def guarded(
     own = steps[chosen_on.rows]
     # Files of several assets overlap in time: there every row stands for itself.
     if source.labels_mark_events and (np.diff(own) > 0).all():
-        runs = run_numbers(source, steps, recipe.grid.max_gap_steps)
+        runs = run_numbers(source, steps, recipe.grid, recipe.operating_rule(source.sensors))
         events = steps[source.events]
         within = np.zeros(len(events), dtype=bool)
         for _, rows in source.by_asset():

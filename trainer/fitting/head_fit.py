@@ -82,7 +82,8 @@ def fit_head(
         raise DataError(f"recipe {recipe.name}: the head learns from a label column that marks events; there is none")
     past = dataset.take(split.train | split.validation)
     features = recipe_features(recipe, dataset.sensors)
-    rows = read_rows(past, recipe.grid, recipe.window, recipe.lead, features)
+    operating = recipe.operating_rule(dataset.sensors)
+    rows = read_rows(past, recipe.grid, recipe.window, recipe.lead, features, operating)
     options, seed = head_options(recipe), recipe.train.seed
     end = int(rows.steps[-1]) + 1
     logits = np.full(len(rows), np.nan)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from stream_detector.detection.config import GridConfig, LeadConfig, WindowConfig
 from stream_detector.detection.grid.windows import cut
 from stream_detector.detection.head.features import Features, FeatureState
+from stream_detector.detection.operating import OperatingRule
 from trainer.data.dataset import Dataset
 from trainer.data.examples import any_between, row_positives, row_steps
 
@@ -57,12 +58,18 @@ class HeadRows:
 
 
 def read_rows(
-    dataset: Dataset, grid: GridConfig, window: WindowConfig, lead: LeadConfig, features: Features
+    dataset: Dataset,
+    grid: GridConfig,
+    window: WindowConfig,
+    lead: LeadConfig,
+    features: Features,
+    operating: OperatingRule | None = None,
 ) -> HeadRows:
     """Every step of the file through the features, in order, as the stream would hand them on."""
     readings = np.flatnonzero(~dataset.events)
     newest = WindowConfig(steps=1)
-    windows = cut(dataset.times[readings], dataset.values[readings], dataset.times[dataset.events], grid, newest)
+    events = dataset.times[dataset.events]
+    windows = cut(dataset.times[readings], dataset.values[readings], events, grid, newest, operating)
     event_rows = np.flatnonzero(dataset.events)
     rows = np.concatenate([readings[windows.rows], event_rows])
     steps = np.concatenate([windows.steps, row_steps(dataset, grid)[event_rows]])

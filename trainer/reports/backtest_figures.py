@@ -70,7 +70,8 @@ def saving_range(savings: Sequence[float], used: float) -> list[float]:
 
 def _saving(dataset: Dataset, worth: AlarmValue, above: NDArray[np.bool_]) -> float:
     recipe = worth.recipe
-    run = run_numbers(dataset, row_steps(dataset, recipe.grid), recipe.grid.max_gap_steps)[worth.scored.rows]
+    operating = recipe.operating_rule(dataset.sensors)
+    run = run_numbers(dataset, row_steps(dataset, recipe.grid), recipe.grid, operating)[worth.scored.rows]
     alarms = episodes(worth.steps, above, run, recipe.episode)
     priced = event_cost(alarms, worth.event_steps, recipe.lead, recipe.costs)
     return 1 - priced.cost / priced.never_cost if priced.never_cost > 0 else float("nan")

@@ -166,7 +166,9 @@ def reconstruction(bundle: Bundle, dataset: Dataset, scored: ScoredRows) -> go.F
     first = max(0, int(scored.rows[most]) - 4 * (manifest.window.steps + manifest.grid.staleness_steps))
     nearby = np.zeros(len(dataset), dtype=bool)
     nearby[first : scored.rows[most] + 1] = True
-    examples = cut_examples(dataset.take(nearby), manifest.grid, manifest.window, manifest.lead)
+    examples = cut_examples(
+        dataset.take(nearby), manifest.grid, manifest.window, manifest.lead, manifest.operating_rule
+    )
     if not len(examples):
         return None
     scaled, drawn = bundle.scorer.reconstruct(examples.windows[-1:])

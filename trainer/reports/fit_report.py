@@ -48,6 +48,14 @@ def fit_report(fitted: Fitted) -> str:
             "which is taken at its end.</p>"
         )
         sections.append(("Training", text, figures.losses(fitted.losses)))
+    if manifest.operating is not None:
+        share = fitted.not_running / max(1, len(fitted.dataset))
+        text = (
+            f"<p>It runs when <code>{escape(manifest.operating.when)}</code> holds. In {fitted.not_running:,} of "
+            f"{len(fitted.dataset):,} rows ({share:.1%}) it did not, start-up included: they were not learnt from, not "
+            "scored and not priced.</p>"
+        )
+        sections.append(("When the machine runs", text, None))
     cycles = spectra(fitted.dataset, manifest.grid)
     if cycles is not None:
         sections.append(("Spectra of the sensors", _cycles(cycles), figures.sensor_spectra(cycles)))

@@ -1,4 +1,4 @@
-"""Closed steps: with readings, by an event, or at the end of a run."""
+"""Closed steps: with readings, by an event, while the machine does not run, or at the end of a run."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-STEP, EVENT, END, LATE_EVENT = 0, 1, 2, 3
-"""Kinds of closing: a step with readings, the step of an event, a run that ended in a gap, an event after its step."""
+STEP, EVENT, END, LATE_EVENT, STOP, NOT_RUNNING = 0, 1, 2, 3, 4, 5
+"""Kinds of closing: a step with readings, the step of an event, a run that ended in a gap, an event after its step, and
+steps with readings in which the machine does not run (rule 10): the first one, which ends the run, and the others."""
 
 
 @dataclass(frozen=True, slots=True)

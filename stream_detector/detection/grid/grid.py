@@ -10,9 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import GridConfig, WindowConfig
-from stream_detector.detection.grid.closed_steps import END, EVENT, STEP, Closings, concatenate, no_closings, select
+from stream_detector.detection.grid.closed_steps import (
+    END,
+    EVENT,
+    NOT_RUNNING,
+    STEP,
+    STOP,
+    Closings,
+    concatenate,
+    no_closings,
+    select,
+)
 from stream_detector.detection.grid.positions import NO_STEP, Positions
 from stream_detector.detection.grid.steps import Steps
+from stream_detector.detection.operating import OperatingRule
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -34,10 +45,22 @@ class Grid:
     """
 
     def __init__(
-        self, config: GridConfig, window: WindowConfig, sensors: int, slack_steps: int = 256, slack_cells: int = 2**19
+        self,
+        config: GridConfig,
+        window: WindowConfig,
+        sensors: int,
+        slack_steps: int = 256,
+        slack_cells: int = 2**19,
+        operating: OperatingRule | None = None,
     ) -> None:
-        """slack_steps: the most. slack_cells: of all rings together, as long as that leaves `LEAST_SLACK` steps."""
+        """slack_steps: the most. slack_cells: of all rings together, as long as that leaves `LEAST_SLACK` steps.
+
+        operating: rule 10; None: the machine always runs.
+        """
         self.steps = Steps(config)
+        self._operating = operating
+        self.turned: set[int] = set()
+        """Slots whose machine stopped or began to run since somebody emptied this: their snapshots are out of date."""
         lateness = self.steps.lateness_steps
         self.sensors = sensors
         self.complete = config.close == "complete"
@@ -211,7 +234,7 @@ class Grid:
         return np.where(continues, self.positions.run_start[slots], steps)
 
     def _advance(self, slots: Ints, steps: Ints) -> Closings:
-        """Rule 7 for steps that close now, (slot, step) ascending."""
+        """Rules 7 and 10 for steps that close now, (slot, step) ascending."""
         rows = self.rows(slots, steps)
         event = self.event_rows[rows]
         kept = self.reported_rows[rows].any(axis=1) | event
@@ -220,23 +243,59 @@ class Grid:
             return no_closings()
         first = np.ones(len(slots), np.bool_)
         first[1:] = slots[1:] != slots[:-1]
+        final = np.append(np.flatnonzero(first)[1:] - 1, len(slots) - 1)
+        idle = self._not_running(slots, steps, event, first, final)
+        outside = event | idle
         previous = np.empty_like(steps)
-        previous[1:] = np.where(event[:-1], NO_STEP, steps[:-1])
+        previous[1:] = np.where(outside[:-1], NO_STEP, steps[:-1])
         previous[first] = self.positions.last[slots[first]]
         gap = (previous != NO_STEP) & (steps - previous - 1 > self.max_gap_steps)
         begins = (previous == NO_STEP) | gap
         # The newest beginning at or before each closing; a slot whose run goes on carries its start from before.
         origin = np.maximum.accumulate(np.where(begins | first, np.arange(len(steps)), 0))
         run_start = np.where(begins[origin], steps[origin], self.positions.run_start[slots])
-        final = np.append(np.flatnonzero(first)[1:] - 1, len(slots) - 1)
         self.positions.run_start[slots[final]] = run_start[final]
-        self.positions.last[slots[final]] = np.where(event[final], NO_STEP, steps[final])
-        kind = np.where(event, EVENT, STEP).astype(np.int8)
+        self.positions.last[slots[final]] = np.where(outside[final], NO_STEP, steps[final])
+        kind = np.where(event, EVENT, np.where(idle, np.where(begins, NOT_RUNNING, STOP), STEP)).astype(np.int8)
         closings = Closings(kind, slots, steps, run_start, np.zeros_like(steps))
         if gap.any():
             ended = (slots[gap], previous[gap] + self.max_gap_steps + 1)
             closings = _with_ends(closings, *ended)
         return closings
+
+    def _not_running(self, slots: Ints, steps: Ints, event: Bools, first: Bools, final: Ints) -> Bools:
+        """(N,) rule 10: the machine stands, or did so at most `hold_steps` before.
+
+        first, final: (N,) and indices: the first and the last step of each slot.
+        """
+        rule, positions = self._operating, self.positions
+        if rule is None:
+            return np.zeros(len(steps), np.bool_)
+        known = rule.known(self._latest_values(slots, steps, rule.columns))
+        # An event's step says nothing of the machine; where nothing is known it goes on as before.
+        tells = (known.true | known.false) & ~event
+        newest = _newest(tells, first)
+        stands = np.where(tells[newest], known.false[newest], positions.stands[slots])
+        before = np.append(False, stands[:-1])
+        before[first] = positions.stands[slots[first]]
+        self.turned.update(slots[stands != before].tolist())
+        standing = stands & ~event
+        newest = _newest(standing, first)
+        stood = np.where(standing[newest], steps[newest], positions.stood[slots])
+        idle: Bools = ~event & (steps - stood <= rule.hold_steps)
+        positions.stands[slots[final]], positions.stood[slots[final]] = stands[final], stood[final]
+        positions.not_running[slots[~event]] = idle[~event]
+        return idle
+
+    def _latest_values(self, slots: Ints, steps: Ints, sensors: Ints) -> Floats:
+        """(N, S) the last value of each of these sensors, at most `staleness_steps` old, in whatever run."""
+        values = self.value_rows[self.rows(slots, steps)[:, None], sensors]
+        for age in range(1, self.staleness_steps + 1):
+            which, column = np.nonzero(np.isnan(values))
+            if not len(which):
+                break
+            values[which, column] = self.value_rows[self.rows(slots[which], steps[which] - age), sensors[column]]
+        return values
 
     def _with_ended_runs(self, closings: Closings, slots: Ints) -> Closings:
         """Rule 7: a run ends as soon as one step too many has closed empty."""
@@ -246,6 +305,11 @@ class Grid:
             return closings
         self.positions.last[slots[ended]] = NO_STEP
         return _with_ends(closings, slots[ended], last[ended] + self.max_gap_steps + 1)
+
+
+def _newest(chosen: Bools, first: Bools) -> Ints:
+    """(N,) for each step the newest chosen one of its slot, or the slot's first where there is none yet."""
+    return np.maximum.accumulate(np.where(chosen | first, np.arange(len(chosen)), 0))
 
 
 def _with_ends(closings: Closings, slots: Ints, steps: Ints) -> Closings:

@@ -24,6 +24,8 @@ class Positions(SlotArrays):
         next_step: the next step to close. horizon: steps before it are past their lateness.
         newest: the newest step with a reading. opened: cells are cleared up to this step.
         run_start, last: the first and the last step of the run of steps (rule 7); `NO_STEP` where there is none.
+        stands: whether the machine stands (rule 10). stood: the newest step in which it did, or `NO_STEP`.
+        not_running: whether the newest closed step with readings was not judged because of that.
     """
 
     watermark: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -33,10 +35,14 @@ class Positions(SlotArrays):
     horizon: NDArray[np.int64] = field(default_factory=_none)
     run_start: NDArray[np.int64] = field(default_factory=_none)
     last: NDArray[np.int64] = field(default_factory=_none)
+    stood: NDArray[np.int64] = field(default_factory=_none)
+    stands: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    not_running: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
     def begin(self, slot: int, time: float, horizon: int) -> None:
         """An asset begins in the slot with a record at `time` (epoch seconds)."""
         self.watermark[slot] = time
         self.next_step[slot] = self.horizon[slot] = horizon
         self.newest[slot] = self.opened[slot] = horizon - 1
-        self.run_start[slot] = self.last[slot] = NO_STEP
+        self.run_start[slot] = self.last[slot] = self.stood[slot] = NO_STEP
+        self.stands[slot] = self.not_running[slot] = False

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_detector.detection.grid.grid import Bools, Floats, Grid
+from stream_detector.detection.grid.positions import NO_STEP
 
 NO_OFFSET = -1
 """Stands for the offset of a record that was not read by this grid."""
@@ -15,7 +16,8 @@ class SlotState:
     """One slot. Rows are the R steps from `first_step` to the newest; rows before them are looked at no more.
 
     `values`: (R, F) NaN = missing. `reported`: (R, F). `cell_time`: (R, F), of cells that are reported, where the grid
-    closes by watermark; else (0, F). `event`: (R,). `watermark`: epoch seconds. The others are steps, as in `Grid`.
+    closes by watermark; else (0, F). `event`: (R,). `watermark`: epoch seconds. The others are as in
+    `Positions`; a state from before there was a rule 10 has no `stood`.
     """
 
     first_step: int
@@ -29,6 +31,9 @@ class SlotState:
     horizon: int
     run_start: int
     last: int
+    stood: int = NO_STEP
+    stands: bool = False
+    not_running: bool = False
 
 
 def read_slot(grid: Grid, slot: int) -> SlotState:
@@ -50,6 +55,9 @@ def read_slot(grid: Grid, slot: int) -> SlotState:
         horizon=int(grid.positions.horizon[slot]),
         run_start=int(grid.positions.run_start[slot]),
         last=int(grid.positions.last[slot]),
+        stood=int(grid.positions.stood[slot]),
+        stands=bool(grid.positions.stands[slot]),
+        not_running=bool(grid.positions.not_running[slot]),
     )
 
 
@@ -66,3 +74,5 @@ def write_slot(grid: Grid, slot: int, state: SlotState) -> None:
     grid.positions.next_step[slot], grid.positions.horizon[slot] = state.next_step, state.horizon
     grid.positions.newest[slot] = grid.positions.opened[slot] = state.newest
     grid.positions.run_start[slot], grid.positions.last[slot] = state.run_start, state.last
+    grid.positions.stood[slot], grid.positions.stands[slot] = state.stood, state.stands
+    grid.positions.not_running[slot] = state.not_running

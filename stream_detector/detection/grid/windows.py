@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stream_detector.detection.config import GridConfig, WindowConfig
-from stream_detector.detection.grid.closed_steps import STEP, Closings, concatenate, select
+from stream_detector.detection.grid.closed_steps import NOT_RUNNING, STEP, STOP, Closings, concatenate, select
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.table import closings_of_table
+from stream_detector.detection.operating import OperatingRule
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -80,14 +81,21 @@ def scorable(window: WindowConfig, closings: Closings) -> Bools:
     return result
 
 
-def cut(times: ArrayLike, values: ArrayLike, events: ArrayLike, config: GridConfig, window: WindowConfig) -> Windows:
+def cut(
+    times: ArrayLike,
+    values: ArrayLike,
+    events: ArrayLike,
+    config: GridConfig,
+    window: WindowConfig,
+    operating: OperatingRule | None = None,
+) -> Windows:
     """The windows of a table of one asset, by the rules of the stream.
 
     times: (N,) epoch seconds, ascending. values: (N, F) float64, NaN = missing. events: (E,) epoch seconds.
     The end of the table closes its last steps.
     """
     times, values = np.asarray(times, np.float64), np.asarray(values, np.float64)
-    grid = Grid(config, window, values.shape[1])
+    grid = Grid(config, window, values.shape[1], operating=operating)
     found: list[tuple[Closings, Floats]] = []
     for closings in closings_of_table(grid, times, values, np.asarray(events, np.float64)):
         closings = select(closings, scorable(window, closings))
@@ -101,3 +109,14 @@ def cut(times: ArrayLike, values: ArrayLike, events: ArrayLike, config: GridConf
         values=np.concatenate([np.empty((0, window.steps, grid.sensors)), *(windows for _, windows in found)]),
         run_position=ends.step - ends.run_start,
     )
+
+
+def not_running_steps(
+    times: ArrayLike, values: ArrayLike, events: ArrayLike, config: GridConfig, operating: OperatingRule
+) -> Ints:
+    """The steps of a table in which the machine does not run (rule 10), ascending. Arguments as in `cut`."""
+    times, values = np.asarray(times, np.float64), np.asarray(values, np.float64)
+    grid = Grid(config, WindowConfig(steps=1), values.shape[1], operating=operating)
+    closed = list(closings_of_table(grid, times, values, np.asarray(events, np.float64)))
+    closings = concatenate(closed)
+    return closings.step[np.isin(closings.kind, (STOP, NOT_RUNNING))]

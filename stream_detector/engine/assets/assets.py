@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.grid.grid import Grid
+from stream_detector.detection.grid.positions import NO_STEP
 from stream_detector.detection.grid.slot_state import write_slot
 from stream_detector.detection.slot_arrays import SlotArrays
 from stream_detector.engine.assets.asset_history import AssetHistory
@@ -116,6 +117,10 @@ class Assets:
         asset = self._asset_of(name, offset, known)
         slot = self._slot_for(asset, first_time, offset)
         self.grid.positions.watermark[slot] = last_time
+        if known is not None:
+            # As it was after the records that are read again: what these say for themselves counts, and comes to this.
+            self.grid.positions.stands[slot] = known.stands
+            self.grid.positions.stood[slot] = NO_STEP if known.stood is None else known.stood
         self._restore(slot, asset, known, [])
         self._on_admit(slot, name, known, None)
         return slot

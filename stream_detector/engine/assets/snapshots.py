@@ -37,6 +37,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     alarm: the raised alarm of the open episode as JSON; alarm_step: the step that raised it.
     ended_step: the step in which the last episode was over, while it rests, else None.
     head: the state of the probability head.
+    stands: whether the machine stands (rule 10); stood: the newest step in which it did.
     floor: no step before this one is decided, for the asset had been evicted and came back.
     evicted: the offset as of which the asset was let go; None: it lives.
     previous: its life before: offset of the first record, offset as of which it was let go.
@@ -54,6 +55,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     alarm_step: int = 0
     ended_step: int | None = None
     head: bytes | None = None
+    stands: bool = False
+    stood: int | None = None
     floor: int | None = None
     evicted: int | None = None
     previous: tuple[int, int] | None = None
@@ -83,7 +86,7 @@ def most_window_bytes(spec: DetectorSpec, limits: Limits) -> int:
 
     A full ring fits, unless the limits say less; records that are held aside may be too much.
     """
-    grid = Grid(spec.grid, spec.window, len(spec.sensors), limits.slack_steps, limits.slack_cells)
+    grid = Grid(spec.grid, spec.window, len(spec.sensors), limits.slack_steps, limits.slack_cells, spec.operating)
     beside = BESIDE_RING_BYTES + LATEST_BYTES * len(spec.sensors)
     return min(limits.window_bytes, grid.slot_bytes + beside + _head_bytes(spec))
 

@@ -80,6 +80,7 @@ class Turns:
                 for top in sample.top_sensors[:TOP_SENSORS]
             ],
             again_within=every,
+            not_running=sample.not_running,
         )
 
 
@@ -97,4 +98,5 @@ def sample_of(glance: AssetGlance) -> Sample:
         warming_up=glance.warming_up,
         bundle=glance.bundle,
         top_sensors=tuple(SensorShare(top.sensor, top.share, top.value, top.expected) for top in glance.top_sensors),
+        not_running=glance.not_running,
     )

@@ -224,7 +224,7 @@ class History:
         with self._lock:
             found = self._assets.changed(since_version)
             few = len(self._assets) <= MOST_PICTURES
-            return [self._view(known, picture=few or _state(known.sample) != "normal") for known in found]
+            return [self._view(known, picture=few or _state(known.sample) not in CALM) for known in found]
 
     def asset(self, name: str) -> AssetView | None:
         with self._lock:
@@ -234,8 +234,8 @@ class History:
     def _view(self, known: Asset, *, picture: bool) -> AssetView:
         sample = known.sample
         aside = self._answers.set_aside(sample.asset)
-        # While windows fill there is no score; the last one is of another time.
-        scored = not sample.warming_up
+        # While windows fill, or the machine stands, there is no score; the last one is of another time.
+        scored = not sample.warming_up and not sample.not_running
         return AssetView(
             asset=sample.asset,
             state=_state(sample),
@@ -361,9 +361,15 @@ class History:
         self.observe_feedback(feedback)
 
 
+CALM = ("normal", "not-running")
+"""States in which nobody has to look."""
+
+
 def _state(sample: Sample) -> str:
     if sample.alarm:
         return "alarm"
+    if sample.not_running:
+        return "not-running"
     if sample.warming_up or sample.score is None:
         return "warming-up"
     return "degraded" if sample.degraded else "normal"

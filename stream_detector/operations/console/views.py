@@ -37,6 +37,7 @@ class Sample:
 
     `time` is the end of that step. `values` and `expected` hold one number a sensor, in the order of `sensors`, NaN =
     missing; they may be empty where only the top sensors are known. `score` is None while there is nothing to score.
+    `not_running`: the machine stands or starts up, and its steps are not judged.
     """
 
     asset: str
@@ -53,6 +54,7 @@ class Sample:
     sensors: tuple[str, ...] = ()
     values: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32), compare=False)
     expected: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32), compare=False)
+    not_running: bool = False
 
     @property
     def ratio(self) -> float | None:

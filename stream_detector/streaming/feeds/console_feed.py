@@ -189,17 +189,18 @@ class ConsoleFeed:
         return known if known is not None and known[0] == status else (status, self._sample(status))
 
     def _sample(self, status: AssetStatus) -> Sample:
-        unscored = math.isnan(status.scored_until)
+        if status.not_running or status.warming_up or math.isnan(status.scored_until):
+            return self._sample_without_score(status)
         return Sample(
             asset=status.asset,
-            time=status.watermark if unscored else status.scored_until,
+            time=status.scored_until,
             step_seconds=self._manifest.grid.step_seconds,
             score=None if math.isnan(status.score) else status.score,
             threshold=status.threshold,
             probability=None if math.isnan(status.probability) else status.probability,
             alarm=status.alarm_open,
             degraded=status.degraded,
-            warming_up=status.warming_up,
+            warming_up=False,
             bundle=self._manifest.bundle_id,
             top_sensors=tuple(
                 SensorShare(sensor, share, _known(status.newest[place]), _known(status.expected[place]))
@@ -209,6 +210,24 @@ class ConsoleFeed:
             sensors=self._manifest.sensors,
             values=status.newest,
             expected=status.expected,
+        )
+
+    def _sample_without_score(self, status: AssetStatus) -> Sample:
+        """The machine stands, or its window fills: what was scored before says nothing of now."""
+        unscored = math.isnan(status.scored_until) and not status.not_running
+        return Sample(
+            asset=status.asset,
+            time=status.watermark if unscored else status.closed_until,
+            step_seconds=self._manifest.grid.step_seconds,
+            score=None,
+            threshold=status.threshold,
+            probability=None,
+            alarm=status.alarm_open,
+            degraded=0,
+            warming_up=status.warming_up,
+            bundle=self._manifest.bundle_id,
+            sensors=self._manifest.sensors,
+            not_running=status.not_running,
         )
 
     def _sample_of_step(self, steps: ScoredSteps, place: int) -> Sample:

@@ -204,6 +204,7 @@ def test_received_at_is_the_wall_clock_of_the_newest_step_not_of_a_renewal() -> 
     ("changed", "state"),
     [
         ({"alarm": True, "degraded": 3}, "alarm"),
+        ({"not_running": True, "degraded": 3}, "not-running"),
         ({"warming_up": True, "degraded": 3}, "warming-up"),
         ({"score": None}, "warming-up"),
         ({"degraded": 3}, "degraded"),

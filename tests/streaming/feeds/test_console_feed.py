@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from aiokafka.errors import KafkaError
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.unknown_names import UnknownNames
+from stream_detector.detection.config import OperatingConfig
 from stream_detector.engine.engine import Engine, RecordBatch
 from stream_detector.messages import AlarmStateChange, Feedback, LoggedEvent, Message, to_bytes, to_iso
-from stream_detector.operations.console.glances import Turns
+from stream_detector.operations.console.glances import Turns, sample_of
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.asset_glances import GlancesProducer
 from stream_detector.streaming.feeds.console_feed import LOST_SECONDS, MOST_STEPS, ConsoleFeed
@@ -308,3 +310,24 @@ def test_two_workers_on_a_real_broker_show_each_others_assets(
         "w-1": [("machine-w-1", None), ("machine-w-2", "w-2")],
         "w-2": [("machine-w-1", "w-1"), ("machine-w-2", None)],
     }
+
+
+def test_a_machine_that_stands_is_shown_as_not_running_with_fresh_data_and_no_score(tmp_path: Path) -> None:
+    bundle = load_bundle(small_bundle(tmp_path / "bundle", operating=OperatingConfig(when="s1 > 0", hold_steps=2)))
+    engine = Engine(bundle)
+    feed = ConsoleFeed(Settings(), bundle.manifest, lambda: None)
+    engine.process(batch(rows("machine-0", range(10))))
+    feed.observe(engine.status())
+    engine.process(batch(rows("machine-0", range(10, 30), level=-1.0), 10))
+    feed.observe(engine.status())
+    [view] = feed.history.assets()
+    assert (view.state, view.score, view.ratio, list(view.top_sensors)) == ("not-running", None, None, [])
+    assert view.time == BASE + 30 * STEP_SECONDS
+    [told] = Turns("w1", time.time).due(feed.history.own())
+    assert sample_of(told).not_running
+    engine.process(batch(rows("machine-0", range(30, 34)), 30))
+    feed.observe(engine.status())
+    assert feed.history.assets()[0].state == "warming-up"
+    engine.process(batch(rows("machine-0", range(34, 38)), 34))
+    feed.observe(engine.status())
+    assert feed.history.assets()[0].state == "normal"

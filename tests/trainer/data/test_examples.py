@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_detector.detection.config import GridConfig, LeadConfig, WindowConfig
+from stream_detector.detection.config import GridConfig, LeadConfig, OperatingConfig, WindowConfig
 from trainer.data.dataset import Dataset
-from trainer.data.examples import Examples, cut_examples
+from trainer.data.examples import Examples, cut_examples, not_running, row_steps, run_numbers
 
 STEP_SECONDS = 120.0
 LEAD = LeadConfig(from_steps=1, until_steps=2)
@@ -135,3 +135,17 @@ def test_each_of_two_assets_has_the_windows_and_labels_that_it_has_alone(
     for name in ("windows", "positive", "normal"):
         expected = np.concatenate([getattr(first, name), getattr(second, name)])
         assert np.array_equal(getattr(both, name), expected, equal_nan=True)
+
+
+def test_no_window_has_a_row_in_which_the_machine_does_not_run() -> None:
+    data = dataset(range(12))
+    data.values[4:6, 1] = 0
+    rule = OperatingConfig(when="b > 0", hold_steps=1).rule(data.sensors)
+    grid = GridConfig(step_seconds=STEP_SECONDS, lateness_seconds=120)
+    examples = cut_examples(data, grid, WindowConfig(steps=3), LEAD, rule)
+    assert not_running(data, grid, rule).nonzero()[0].tolist() == [4, 5, 6]
+    assert examples.rows.tolist() == [2, 3, 9, 10, 11]
+    steps = row_steps(data, grid)
+    runs = run_numbers(data, steps, grid, rule)
+    assert runs[3] < runs[7] == runs[11]
+    assert len(set(run_numbers(data, steps, grid, None).tolist())) == 1

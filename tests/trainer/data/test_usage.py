@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_detector.errors import DataError
+from stream_detector.errors import DataError, RecipeError
 from trainer.data.dataset import read_dataset
 from trainer.data.usage import usable
 from trainer.recipe import Recipe
@@ -30,6 +30,18 @@ def test_a_sensor_that_is_constant_where_the_model_learns_is_left_out_and_named(
     assert dataset.sensors == ("a",)
     assert dataset.values.shape == (100, 1)
     assert "constant or empty in the training part: b" in notes[0]
+
+
+def test_a_sensor_that_says_when_the_machine_runs_is_kept_though_it_never_moved(tmp_path: Path) -> None:
+    rows = [f"{minute * 60},{minute % 7},1" for minute in range(100)]
+    given = Recipe.model_validate({**recipe().model_dump(), "operating": {"when": "b == 1"}})
+    dataset, _ = usable(given, read_dataset(write(tmp_path, rows), given.data))
+    assert dataset.sensors == ("a", "b")
+    wrong = Recipe.model_validate({**recipe().model_dump(), "operating": {"when": "c == 1"}})
+    with pytest.raises(
+        RecipeError, match=r"names the sensor 'c', which is none of the 2 sensors.* columns that are read"
+    ):
+        usable(wrong, dataset)
 
 
 def test_a_sensor_that_hardly_moved_and_then_does_is_noted(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_rates_costs_and_saving_follow_their_definitions() -> None:
 
 def test_without_labels_everything_that_needs_them_is_null() -> None:
     found = evaluate_rows(scored([0.9], None), MANIFEST).as_json()
-    wanted = {"threshold": 0.5, "threshold_policy": "fixed", "rows": 1}
+    wanted = {"threshold": 0.5, "threshold_policy": "fixed", "rows": 1, "not_running": 0}
     assert {name: value for name, value in found.items() if value is not None} == wanted
     assert "without labels nothing can be said" in " ".join(in_words(evaluate_rows(scored([0.9], None), MANIFEST)))
 

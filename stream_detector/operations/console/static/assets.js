@@ -9,8 +9,10 @@ import { areaGiven, areaOf, described } from "./plant.js";
 import { drawTiles } from "./tiles.js";
 import { age, isOfAnotherTime, number, percent, stateText, time } from "./words.js";
 
-const ORDER = { alarm: 0, degraded: 1, "warming-up": 2, normal: 3 };
-const LAST = 4;
+const ORDER = { alarm: 0, degraded: 1, "warming-up": 2, normal: 3, "not-running": 4 };
+const LAST = 5;
+/** Nobody has to look at these, as long as they are fresh. */
+const isCalm = (asset) => asset.state === "normal" || asset.state === "not-running";
 const MOST_CARDS = 60;
 const MOST_EXCEPTIONS = 24;
 const MOST_ON_A_WALL = 800;
@@ -23,8 +25,9 @@ export const byName = new Intl.Collator(undefined, { numeric: true }).compare;
 
 const FILTERS = {
   all: () => true,
-  exceptions: (asset, page) => asset.state !== "normal" || isStale(asset, page.now()),
+  exceptions: (asset, page) => !isCalm(asset) || isStale(asset, page.now()),
   alarm: (asset) => asset.state === "alarm",
+  idle: (asset) => asset.state === "not-running",
   silent: (asset, page) => isStale(asset, page.now()),
   aside: (asset, page) => Boolean(page.setAside(asset.asset)),
   here: (asset) => asset.worker === null,
@@ -87,6 +90,7 @@ function asideText(aside, asset, now) {
 
 function valueText(asset) {
   if (asset.threshold === null && asset.score !== null) return [number(asset.score), t("no threshold pays: it raises no alarm")];
+  if (asset.state === "not-running") return ["–", t("not judged while the machine does not run")];
   if (asset.ratio === null) return ["–", asset.state === "alarm" ? t("the alarm is up; no score since the start yet") : t("no score yet")];
   if (asset.probability !== null) return [percent(asset.probability), t("act above {limit}", { limit: percent(asset.threshold) })];
   return [percent(asset.ratio), t("of the limit (score {score})", { score: number(asset.score) })];
@@ -99,7 +103,7 @@ export function drawAssets(assets, page) {
   byId("asset-tools").hidden = all.length < SEARCH_FROM;
   const found = all.length < SEARCH_FROM ? all : all.filter((asset) => isAsked(asset, page));
   const many = page.wall() || found.length > MOST_CARDS;
-  const rank = (asset) => (page.setAside(asset.asset) ? LAST : isStale(asset, now) && asset.state === "normal" ? ORDER.degraded : ORDER[asset.state]);
+  const rank = (asset) => (page.setAside(asset.asset) ? LAST : isStale(asset, now) && isCalm(asset) ? ORDER.degraded : ORDER[asset.state]);
   const carded = page.wall() ? [] : many ? found.filter((asset) => rank(asset) < ORDER["warming-up"]) : found;
   carded.sort((a, b) => rank(a) - rank(b) || byName(a.asset, b.asset));
   const cards = many ? carded.slice(0, MOST_EXCEPTIONS) : carded;
@@ -147,7 +151,7 @@ function update(item, asset, page, now) {
   button.className = `asset ${aside ? "aside" : asset.state}${stale ? " stale" : ""}`;
   button.setAttribute("aria-pressed", String(page.selected() === asset.asset));
   const put = (name, text) => setText(button.querySelector(`.${name}`), text);
-  put("state", aside ? asideText(aside, asset, now) : stale && asset.state === "normal" ? t("? not known") : stateText(asset));
+  put("state", aside ? asideText(aside, asset, now) : stale && isCalm(asset) ? t("? not known") : stateText(asset));
   put("what", [described(asset.asset), areaGiven(asset.asset)].filter(Boolean).join(", "));
   put("age", page.live() ? ageText(asset, now) : t("as of {when}, connection lost", { when: time(page.heard(), now, true) }));
   if (item.drawn === asset) return;

@@ -47,6 +47,7 @@ export const STATES = {
   alarm: "▲ ALARM",
   degraded: "◆ sensors silent",
   "warming-up": "◌ warming up",
+  "not-running": "□ not running",
   normal: "● normal",
 };
 

@@ -96,6 +96,7 @@ class MetricsRecorder:
         metrics.steps_unscored.labels("off-stride").inc(closed.off_stride)
         metrics.steps_unscored.labels("masked").inc(closed.masked)
         metrics.steps_unscored.labels("event").inc(closed.event)
+        metrics.steps_unscored.labels("not-running").inc(closed.not_running)
         metrics.events_late.inc(closed.late_events)
         metrics.expected_events.inc(closed.expected_events)
         for ratios in closed.ratios:
@@ -182,7 +183,7 @@ class MetricsRecorder:
         """Renew the gauges of the assets; those of assets that are gone are removed."""
         metrics = self.metrics
         metrics.assets.set(len(assets))
-        metrics.windows.set(sum(not asset.warming_up for asset in assets))
+        metrics.windows.set(sum(not asset.warming_up and not asset.not_running for asset in assets))
         if assets:
             metrics.watermark_lag.set(self._wall_clock() - min(asset.watermark for asset in assets))
         shown: dict[str, list[str]] = {}
@@ -194,6 +195,7 @@ class MetricsRecorder:
             metrics.alarms_open.labels(name).set(status.alarm_open)
             metrics.degraded_sensors.labels(name).set(status.degraded)
             metrics.warming_up.labels(name).set(status.warming_up)
+            metrics.not_running.labels(name).set(status.not_running)
             self._show_drift(status)
             metrics.watermark.labels(name).set(status.watermark)
             if not math.isnan(status.score):
@@ -226,7 +228,8 @@ class MetricsRecorder:
         metrics = self.metrics
         self._drift.pop(name, None)
         for gauge in (metrics.threshold, metrics.alarms_open, metrics.degraded_sensors, metrics.warming_up,
-                      metrics.drift, metrics.watermark, metrics.score, metrics.probability):  # fmt: skip
+                      metrics.not_running, metrics.drift, metrics.watermark, metrics.score,
+                      metrics.probability):  # fmt: skip
             _remove(gauge, name)
         for sensor in self._shown.get(name, []):
             metrics.reconstruction_error.remove(name, sensor)

@@ -62,8 +62,9 @@ def test_every_reading_of_a_batch_is_counted_as_what_became_of_it(manifest: Mani
         row_records=7, block_records=8, events=9, assets_refused=1, missing=Counter({"text": 2}),
     )  # fmt: skip
     closed = Closed(
-        scored=10, warming_up=11, off_stride=12, masked=13, event=14, late_events=15, ratios=[np.array([0.5, 2.5])]
-    )
+        scored=10, warming_up=11, off_stride=12, masked=13, event=14, late_events=15, not_running=16,
+        ratios=[np.array([0.5, 2.5])],
+    )  # fmt: skip
     outcome = Outcome(
         counts=counts,
         closed=closed,
@@ -86,8 +87,8 @@ def test_every_reading_of_a_batch_is_counted_as_what_became_of_it(manifest: Mani
         12, 14, 16, 18,
     ]  # fmt: skip
     assert recorded.value("steps_scored_total") == 20
-    reasons = ("warming-up", "off-stride", "masked", "event")
-    assert [recorded.value("steps_unscored_total", reason=reason) for reason in reasons] == [22, 24, 26, 28]
+    reasons = ("warming-up", "off-stride", "masked", "event", "not-running")
+    assert [recorded.value("steps_unscored_total", reason=reason) for reason in reasons] == [22, 24, 26, 28, 32]
     assert recorded.value("dead_letters_total", reason="malformed") == 4
     assert (recorded.value("events_total", asset="m"), recorded.value("events_total", asset="n")) == (4, 2)
     assert recorded.value("events_late_total") == 30
@@ -180,12 +181,15 @@ def test_gauges_of_an_asset_come_and_go_with_it(manifest: Manifest) -> None:
     recorded = Recorded(manifest)
     recorded.recorder.assets([status("m"), status("n", watermark=40.0, warming_up=True, score=math.nan)])
     assert (recorded.value("assets_held"), recorded.value("windows_held")) == (2, 1)
+    assert [recorded.value("not_running", asset=name) for name in ("m", "n")] == [0, 0]
     assert recorded.value("watermark_lag_seconds") == recorded.wall - 40.0
     assert (recorded.value("score", asset="m"), recorded.value("score", asset="n")) == (1.5, None)
     assert recorded.value("probability", asset="m") is None
     assert recorded.value("reconstruction_error", asset="m", sensor="s2") == 0.4
     assert recorded.value("alarms_raised_total", asset="n") == 0
-    recorded.recorder.assets([status("m", top_shares=[("s3", 0.9)], alarm_open=True)])
+    recorded.recorder.assets([status("m", top_shares=[("s3", 0.9)], alarm_open=True, not_running=True)])
+    assert (recorded.value("windows_held"), recorded.value("not_running", asset="m")) == (0, 1)
+    assert recorded.value("not_running", asset="n") is None
     assert recorded.value("reconstruction_error", asset="m", sensor="s2") is None
     assert recorded.value("reconstruction_error", asset="m", sensor="s3") == 0.9
     assert (recorded.value("alarms_open", asset="m"), recorded.value("watermark_timestamp_seconds", asset="n")) == (
