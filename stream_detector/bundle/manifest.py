@@ -125,10 +125,14 @@ class Manifest(Config):
         return math.isfinite(self.alarm_threshold)
 
     @property
+    def limit_in_words(self) -> str:
+        """The alarm threshold, for people."""
+        return f"{self.alarm_threshold:.6g}" if self.raises_alarms else "none, for no threshold pays"
+
+    @property
     def threshold_in_words(self) -> str:
         """The threshold and how it was found, for a line of a report."""
-        what = f"{self.alarm_threshold:.6g}" if self.raises_alarms else "none, for no threshold pays"
-        return f"{what}: {self.threshold.how}"
+        return f"{self.limit_in_words}: {self.threshold.how}"
 
     @property
     def model_steps(self) -> int:

@@ -89,7 +89,7 @@ def show(
     }
     if _written(json, result):
         return
-    for name, value in result.items():
+    for name, value in {**result, "threshold": manifest.limit_in_words}.items():
         if name not in ("records", "aliases"):
             print(f"{name:<10} {printable(str(value))}")
     print(f"{'aliases':<10} {', '.join(aliases) or 'none'}")

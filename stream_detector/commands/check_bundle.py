@@ -31,7 +31,6 @@ def command(
     if training.from_time is not None and training.until_time is not None:
         learnt += f", {to_iso(training.from_time)} to {to_iso(training.until_time)}"
     threshold = manifest.threshold
-    limit = f"{manifest.alarm_threshold:.6g}" if manifest.raises_alarms else "none, for no threshold pays"
     sensors = ", ".join(manifest.sensors[:6]) + (", ..." if len(manifest.sensors) > 6 else "")
     facts = {
         "bundle": f"{manifest.bundle_id} (format {manifest.format}{', signed' if key else ''})",
@@ -39,7 +38,7 @@ def command(
         "sensors": f"{len(manifest.sensors)}: {sensors}",
         "window": f"{manifest.window.steps} steps of {manifest.grid.step_seconds:g} s",
         "model": f"{manifest.model.kind}{f' with head {manifest.head.kind}' if manifest.head else ''}",
-        "threshold": f"{limit} ({threshold.policy}: {threshold.how})",
+        "threshold": f"{manifest.limit_in_words} ({threshold.policy}: {threshold.how})",
         "learnt from": learnt,
     }
     width = max(map(len, facts))

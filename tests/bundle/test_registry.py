@@ -89,6 +89,19 @@ def test_a_bundle_that_was_exchanged_for_another_whole_one_is_refused(tmp_path: 
         load_bundle(registry.folder / first)
 
 
+def test_a_bundle_that_raises_nothing_is_shown_in_the_words_of_check_bundle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = ThresholdRecord(value=1.0, policy="cost-optimal", how="none saves anything", pays=False)
+    write_small_bundle(tmp_path / "bundle", threshold=silent)
+    registry = Registry.create(tmp_path / "registry")
+    bundle_id = add_bundle(registry, tmp_path / "bundle", AT, "Kim").manifest.bundle_id
+    assert main(["check-bundle", str(registry.folder / bundle_id)]) == 0
+    assert "none, for no threshold pays" in capsys.readouterr().out
+    assert main(["bundles", "show", bundle_id, "--registry", str(registry.folder)]) == 0
+    assert "none, for no threshold pays" in capsys.readouterr().out
+
+
 def test_nothing_is_written_over_a_registered_bundle(tmp_path: Path) -> None:
     registry, (bundle_id,) = registry_of(tmp_path, 1)
     with pytest.raises(UsageError, match="lies in a registry"):
