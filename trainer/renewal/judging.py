@@ -17,6 +17,7 @@ from trainer.backtesting.backtest import run_backtest
 from trainer.backtesting.folds import Fold
 from trainer.backtesting.methods import method_of
 from trainer.data.dataset import Dataset
+from trainer.evaluation.score import bundle_recipe
 from trainer.evaluation.scored import ScoredRows, score_dataset
 from trainer.recipe import Recipe
 
@@ -82,7 +83,7 @@ def judge(recipe: Recipe, champion: Bundle | None, dataset: Dataset, folds: list
 
 def champion_value(champion: Bundle, dataset: Dataset, folds: list[Fold]) -> AlarmValue:
     """What the champion's alarms are worth in the folds' time."""
-    recipe = recipe_of_bundle(champion)
+    recipe = bundle_recipe(champion.manifest)
     own = with_sensors(dataset, champion.manifest.sensors)
     return value_alarms(recipe, own, folds, _within(own, score_dataset(champion, own), folds))
 
@@ -102,7 +103,7 @@ def drift_level(champion: Bundle, dataset: Dataset, begin: float) -> float | Non
 
 def learnt_until(bundle: Bundle) -> float | None:
     """Event time (epoch seconds) up to which data shaped a bundle, that which chose its threshold included."""
-    training, split = bundle.manifest.training, recipe_of_bundle(bundle).split
+    training, split = bundle.manifest.training, bundle_recipe(bundle.manifest).split
     if training.from_time is None or training.until_time is None:
         return None
     if split.by == "random" or split.train_rows is not None:
@@ -111,11 +112,6 @@ def learnt_until(bundle: Bundle) -> float | None:
     return (
         training.from_time + (training.until_time - training.from_time) * (split.train + split.validation) / split.train
     )
-
-
-def recipe_of_bundle(bundle: Bundle) -> Recipe:
-    """The recipe that a bundle was fitted with."""
-    return Recipe.model_validate(bundle.manifest.recipe_source)
 
 
 def with_sensors(dataset: Dataset, sensors: tuple[str, ...]) -> Dataset:

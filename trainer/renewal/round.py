@@ -23,9 +23,10 @@ from stream_detector.messages import RenewalDecision, from_iso, to_iso
 from trainer.backtesting.folds import LEARN_FIRST, Fold
 from trainer.data.dataset import Dataset
 from trainer.data.usage import usable
+from trainer.evaluation.score import bundle_recipe
 from trainer.fitting.fit import fit_recipe
 from trainer.recipe import Recipe
-from trainer.renewal.judging import Verdict, champion_value, drift_level, judge, learnt_until, recipe_of_bundle
+from trainer.renewal.judging import Verdict, champion_value, drift_level, judge, learnt_until
 from trainer.renewal.policy import Rules, decide, why_due
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Renewal:
         """
         decisions = self._finish_earlier()
         champion = self._champion()
-        recipe = self._plan.recipe or (None if champion is None else recipe_of_bundle(champion))
+        recipe = self._plan.recipe or (None if champion is None else bundle_recipe(champion.manifest))
         if recipe is None:
             raise DataError(
                 f"alias {self._plan.alias!r} of {self._registry.folder} stands for no bundle yet, so there is no "

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from stream_detector.bundle import journal
+from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
-from stream_detector.errors import BrokerError, DataError
+from stream_detector.errors import BrokerError, BundleError, DataError
 from stream_detector.messages import RenewalDecision, from_iso
-from tests.support.bundles import RECIPE
+from tests.support.bundles import RECIPE, write_small_bundle
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.data.simulate import Simulation, simulate, write
 from trainer.recipe import Recipe, parse_recipe
@@ -190,11 +191,12 @@ def test_a_promotion_that_was_not_carried_out_yields_to_what_a_person_did_meanwh
     assert plant.champion == "f" * 16 != other
 
 
+def away(_: RenewalDecision) -> None:
+    raise BrokerError("no broker")
+
+
 def test_brokers_that_are_away_leave_the_round_to_the_next_run(tmp_path: Path, history: Dataset) -> None:
     plant = Plant(tmp_path, history)
-
-    def away(_: RenewalDecision) -> None:
-        raise BrokerError("no broker")
 
     with pytest.raises(BrokerError):
         plant.run(away)
@@ -211,9 +213,6 @@ def test_a_promotion_that_could_not_be_told_is_not_done_again_over_a_rollback(
     plant.days = 5.0
     monkeypatch.setattr(renewal_round, "decide", lambda *_: ("promoted", "it is better"))
 
-    def away(_: RenewalDecision) -> None:
-        raise BrokerError("no broker")
-
     with pytest.raises(BrokerError):
         plant.run(away)
     assert plant.champion != first.candidate
@@ -227,4 +226,14 @@ def test_without_a_champion_and_a_recipe_it_says_what_to_name(tmp_path: Path, hi
     plant = Plant(tmp_path, history)
     plant.plan = replace(plant.plan, recipe=None)
     with pytest.raises(DataError, match="--recipe"):
+        plant.run()
+
+
+def test_a_champion_without_a_whole_recipe_is_refused_in_words(tmp_path: Path, history: Dataset) -> None:
+    plant = Plant(tmp_path, history)
+    plant.plan = replace(plant.plan, recipe=None)
+    write_small_bundle(tmp_path / "bundle")
+    bundle_id = add_bundle(plant.registry, tmp_path / "bundle", plant.clock, "Kim").manifest.bundle_id
+    plant.registry.promote("champion", bundle_id, "2026-11-01T00:00:00Z", "Kim")
+    with pytest.raises(BundleError, match="does not hold a whole recipe"):
         plant.run()
