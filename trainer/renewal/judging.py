@@ -5,6 +5,7 @@ judged on, as `trainer backtest` does. The champion is judged on none of the day
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,40 @@ class Verdict:
         }
 
 
-def judge(recipe: Recipe, champion: Bundle | None, dataset: Dataset, folds: list[Fold], jobs: int = 1) -> Verdict:
+class Incumbent:
+    """The champion beside the data of a round. It scores them once, and not at all where nothing is asked."""
+
+    def __init__(self, bundle: Bundle, dataset: Dataset) -> None:
+        self.bundle = bundle
+        self._dataset = dataset
+
+    @cached_property
+    def own(self) -> Dataset:
+        """The data with the champion's sensors."""
+        return with_sensors(self._dataset, self.bundle.manifest.sensors)
+
+    @cached_property
+    def scored(self) -> ScoredRows:
+        """What it says of all rows."""
+        return score_dataset(self.bundle, self.own)
+
+    def value(self, folds: list[Fold]) -> AlarmValue:
+        """What its alarms are worth in the folds' time."""
+        recipe = bundle_recipe(self.bundle.manifest)
+        return value_alarms(recipe, self.own, folds, _within(self.own, self.scored, folds))
+
+    def drift_level(self, begin: float) -> float | None:
+        """The stability index of its scores from `begin` on; None where it cannot be told."""
+        reference = ScoreReference.from_json(self.bundle.manifest.metrics.get("scores"))
+        if reference is None:
+            return None
+        meter = DriftMeter(reference)
+        for score in self.scored.score[self.own.times[self.scored.rows] >= begin].tolist():
+            meter.add(score)
+        return meter.level
+
+
+def judge(recipe: Recipe, champion: Incumbent | None, dataset: Dataset, folds: list[Fold], jobs: int = 1) -> Verdict:
     """Refit the recipe at the beginning of each fold, and compare its alarms with the champion's on the same days.
 
     Raises:
@@ -74,31 +108,11 @@ def judge(recipe: Recipe, champion: Bundle | None, dataset: Dataset, folds: list
     )
     if champion is None:
         return found
-    incumbent = champion_value(champion, dataset, folds)
+    incumbent = champion.value(folds)
     pair = paired_difference(incumbent, candidate)
     return replace(
         found, champion=incumbent.saving, difference=pair["saving_difference"], low=pair["low"], high=pair["high"]
     )
-
-
-def champion_value(champion: Bundle, dataset: Dataset, folds: list[Fold]) -> AlarmValue:
-    """What the champion's alarms are worth in the folds' time."""
-    recipe = bundle_recipe(champion.manifest)
-    own = with_sensors(dataset, champion.manifest.sensors)
-    return value_alarms(recipe, own, folds, _within(own, score_dataset(champion, own), folds))
-
-
-def drift_level(champion: Bundle, dataset: Dataset, begin: float) -> float | None:
-    """The stability index of the champion's scores from `begin` on; None where it cannot be told."""
-    reference = ScoreReference.from_json(champion.manifest.metrics.get("scores"))
-    if reference is None:
-        return None
-    own = with_sensors(dataset, champion.manifest.sensors)
-    scored = score_dataset(champion, own)
-    meter = DriftMeter(reference)
-    for score in scored.score[own.times[scored.rows] >= begin].tolist():
-        meter.add(score)
-    return meter.level
 
 
 def learnt_until(bundle: Bundle) -> float | None:

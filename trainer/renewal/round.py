@@ -26,7 +26,7 @@ from trainer.data.usage import usable
 from trainer.evaluation.score import bundle_recipe
 from trainer.fitting.fit import fit_recipe
 from trainer.recipe import Recipe
-from trainer.renewal.judging import Verdict, champion_value, drift_level, judge, learnt_until
+from trainer.renewal.judging import Incumbent, Verdict, judge, learnt_until
 from trainer.renewal.policy import Rules, decide, why_due
 
 log = logging.getLogger(__name__)
@@ -90,8 +90,8 @@ class Renewal:
 
     def last(self) -> RenewalDecision | None:
         """The newest decision that was written down."""
-        found = [entry["decision"] for entry in journal.read(self._journal) if "decision" in entry]
-        return RenewalDecision.model_validate(found[-1]) if found else None
+        decisions = _decisions(journal.read(self._journal))
+        return decisions[-1] if decisions else None
 
     def run(self) -> RenewalDecision | None:
         """Finish what an earlier run left, then do a round if one is due; returns what was decided, None if nothing.
@@ -122,13 +122,14 @@ class Renewal:
             return None
         dataset = dataset.take(kept)
         folds = self._folds(dataset, cutoff, champion)
+        incumbent = None if champion is None else Incumbent(champion, dataset)
         due = why_due(self._plan.rules, cutoff, last, None, None)
-        if due is None and champion is not None:
-            due = self._why_early(champion, dataset, folds, cutoff, last)
+        if due is None and incumbent is not None:
+            due = self._why_early(incumbent, folds, cutoff, last)
         if due is None:
             return None
         log.info("round of %s: %s", to_iso(cutoff), due)
-        decision = self._decide(recipe, champion, dataset, folds, cutoff, due)
+        decision = self._decide(recipe, incumbent, dataset, folds, cutoff, due)
         journal.append(self._journal, {"decision": decision.model_dump(mode="json")})
         return self._carry_out(decision)
 
@@ -155,20 +156,16 @@ class Renewal:
         known = max(rounds, default=learnt_until(champion))
         return -np.inf if known is None else known
 
-    def _why_early(
-        self, champion: Bundle, dataset: Dataset, folds: list[Fold], cutoff: float, last: float | None
-    ) -> str | None:
+    def _why_early(self, champion: Incumbent, folds: list[Fold], cutoff: float, last: float | None) -> str | None:
         rules = self._plan.rules
-        drift = drift_level(champion, dataset, cutoff - self._plan.judge_seconds)
-        saving = None
-        if rules.least_saving is not None and folds:
-            saving = champion_value(champion, dataset, folds).saving
+        drift = champion.drift_level(cutoff - self._plan.judge_seconds)
+        saving = champion.value(folds).saving if rules.least_saving is not None and folds else None
         return why_due(rules, cutoff, last, drift, saving)
 
     def _decide(
-        self, recipe: Recipe, champion: Bundle | None, dataset: Dataset, folds: list[Fold], cutoff: float, due: str
+        self, recipe: Recipe, champion: Incumbent | None, dataset: Dataset, folds: list[Fold], cutoff: float, due: str
     ) -> RenewalDecision:
-        incumbent = None if champion is None else champion.manifest.bundle_id
+        champion_id = None if champion is None else champion.bundle.manifest.bundle_id
         round_name = to_iso(cutoff)
 
         def decision(outcome: Any, why: str, candidate: str | None, verdict: Verdict | None) -> RenewalDecision:
@@ -181,7 +178,7 @@ class Renewal:
                 outcome=outcome,
                 why=why,
                 trigger=due,
-                champion=incumbent,
+                champion=champion_id,
                 candidate=candidate,
                 verdict={} if verdict is None else verdict.as_json(),
             )
@@ -195,7 +192,7 @@ class Renewal:
         except (StreamDetectorError, ValueError, ArithmeticError) as error:
             log.warning("round of %s failed: %s", round_name, error)
             return decision("failed", f"no candidate could be fitted and judged: {error}", None, None)
-        outcome, why = decide(self._plan.rules, incumbent, verdict)
+        outcome, why = decide(self._plan.rules, champion_id, verdict)
         return decision(outcome, why, candidate, verdict)
 
     def _candidate(self, recipe: Recipe, dataset: Dataset, round_name: str, due: str, verdict: Verdict | None) -> str:
@@ -222,7 +219,7 @@ class Renewal:
     def _finish_earlier(self) -> list[RenewalDecision]:
         """All decisions so far, the last one carried out."""
         entries = journal.read(self._journal)
-        decisions = [RenewalDecision.model_validate(e["decision"]) for e in entries if "decision" in e]
+        decisions = _decisions(entries)
         told = {entry["told"] for entry in entries if "told" in entry}
         if decisions and decisions[-1].id not in told:
             log.info("round of %s was decided and not carried out: finishing it", decisions[-1].round)
@@ -254,3 +251,7 @@ class Renewal:
         """Whether an earlier try came that far: who has changed the alias since, by a rollback say, stays right."""
         done = ("promoted", decision.candidate, decision.at, WHO)
         return any((each.what, each.bundle, each.at, each.who) == done for each in self._registry.changes(alias))
+
+
+def _decisions(entries: list[dict[str, Any]]) -> list[RenewalDecision]:
+    return [RenewalDecision.model_validate(entry["decision"]) for entry in entries if "decision" in entry]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stream_detector.bundle import journal
+from stream_detector.bundle.bundle import Bundle
 from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
 from stream_detector.errors import BrokerError, BundleError, DataError
@@ -16,7 +17,9 @@ from stream_detector.messages import RenewalDecision, from_iso
 from tests.support.bundles import RECIPE, write_small_bundle
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.data.simulate import Simulation, simulate, write
+from trainer.evaluation.scored import ScoredRows
 from trainer.recipe import Recipe, parse_recipe
+from trainer.renewal import judging
 from trainer.renewal import round as renewal_round
 from trainer.renewal.policy import Rules
 from trainer.renewal.round import Plan, Renewal
@@ -142,6 +145,28 @@ def kill_after(patch: pytest.MonkeyPatch, step: str) -> None:
         patch.setattr(journal, "append", append)
     elif step != "tell":
         patch.setattr(renewal_round, step, killed_after(getattr(renewal_round, step)))
+
+
+def test_the_champion_is_scored_once_in_a_round_that_comes_early(
+    tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = Plant(tmp_path, history, rules=Rules("managed", every_seconds=30 * DAY, least_saving=2.0))
+    plant.run()
+    plant.days = 5.0
+    scored: list[str] = []
+    real = vars(judging)["score_dataset"]
+
+    def counted(bundle: Bundle, dataset: Dataset) -> ScoredRows:
+        scored.append(bundle.manifest.bundle_id)
+        found: ScoredRows = real(bundle, dataset)
+        return found
+
+    monkeypatch.setattr(judging, "score_dataset", counted)
+    champion, second = plant.champion, plant.run()
+    assert second is not None
+    assert second.trigger.startswith("the champion saves")
+    assert second.verdict["champion_saving"] is not None
+    assert scored == [champion]
 
 
 def test_a_failed_fit_changes_nothing_and_is_told(tmp_path: Path, history: Dataset) -> None:
