@@ -123,7 +123,7 @@ class WorkerMetrics:
         )
         self.drift = gauge(
             "drift_level",
-            "Population stability index of the newest 500 scores against those of held-out data, 0 = none",
+            "Population stability index of the newest 500 scores against those of held-out data, 0.25 = the limit",
             "asset",
         )
         self.watermark = gauge("watermark_timestamp_seconds", "Largest event time accepted", "asset")

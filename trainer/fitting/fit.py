@@ -96,12 +96,12 @@ def fit_recipe(
     progress.stage("judging")
     chosen_rows, test_rows = scored_parts(draft, dataset, validation, parts.split)
     evaluation = evaluate_rows(test_rows, manifest, int(idle[parts.split.test].sum()))
-    final = manifest.model_copy(update={"metrics": metrics_of(evaluation, chosen_rows, test_rows)})
+    walked = None if head is None else head.walked
+    final = manifest.model_copy(update={"metrics": metrics_of(evaluation, walked, chosen_rows, test_rows)})
     probes = _probe_windows(parts.chosen_on if len(parts.chosen_on) else learnt.windows)
     bundle = write_bundle(
         out, final, learnt.model, learnt.scaler, probes, None if head is None else head.arrays, private_key
     )
-    walked = None if head is None else head.walked
     return Fitted(
         bundle,
         learnt.losses,
@@ -147,10 +147,17 @@ def scored_parts(
     return chosen, scored.take(split.test[scored.rows])
 
 
-def metrics_of(evaluation: Evaluation, *parts: ScoredRows) -> dict[str, Any]:
-    """What the manifest keeps: the evaluation, and the distribution of the parts' scores that drift is held against."""
-    reference = ScoreReference.of(np.concatenate([part.score for part in parts]))
-    return {"test": evaluation.as_json(), "scores": None if reference is None else reference.to_json()}
+def metrics_of(evaluation: Evaluation, walked: Walked | None, *parts: ScoredRows) -> dict[str, Any]:
+    """What the manifest keeps: the evaluation, and what drift is held against.
+
+    That is how the scores of the parts are distributed, and of a head its probabilities of days that it had not seen.
+    """
+    levels = {"scores": np.concatenate([part.score for part in parts])}
+    if walked is not None:
+        levels["probabilities"] = walked.probability
+    found = {name: ScoreReference.of(level) for name, level in levels.items()}
+    references = {name: None if reference is None else reference.to_json() for name, reference in found.items()}
+    return {"test": evaluation.as_json(), **references}
 
 
 def describe(recipe: Recipe, dataset: Dataset, split: Split, learnt: Learnt, threshold: ThresholdRecord) -> Manifest:

@@ -83,12 +83,13 @@ class Incumbent:
 
     def drift_level(self, begin: float) -> float | None:
         """The stability index of its scores from `begin` on; None where it cannot be told."""
-        reference = ScoreReference.from_json(self.bundle.manifest.metrics.get("scores"))
+        reference = ScoreReference.of_metrics(self.bundle.manifest.metrics)
         if reference is None:
             return None
-        meter = DriftMeter(reference)
-        for score in self.scored.score[self.own.times[self.scored.rows] >= begin].tolist():
-            meter.add(score)
+        meter = DriftMeter(reference[0])
+        levels = self.scored.score if reference[1] == "score" else self.scored.level
+        for level in levels[self.own.times[self.scored.rows] >= begin].tolist():
+            meter.add(level)
         return meter.level
 
 

@@ -4,14 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stream_detector.detection.block_bootstrap import LEAST_DAYS, LEAST_EVENTS
+from stream_detector.detection.drift import LIMIT
 from trainer.renewal.judging import Verdict
 
 Policy = Literal["manual", "managed", "never"]
 Outcome = Literal["promoted", "proposed", "kept", "failed"]
-
-DRIFT_LIMIT = 0.25
-"""Of the stability index, as the alert on drift has it."""
-
 
 @dataclass(frozen=True)
 class Rules:
@@ -39,8 +36,8 @@ def why_due(
         return "the first round"
     if cutoff - last_round >= rules.every_seconds:
         return f"on schedule, every {rules.every_seconds / 86_400:g} days"
-    if drift is not None and drift > DRIFT_LIMIT:
-        return f"drift: the champion's scores have shifted by {drift:.2f}, above {DRIFT_LIMIT:g}"
+    if drift is not None and drift > LIMIT:
+        return f"drift: the champion's scores have shifted by {drift:.2f}, above {LIMIT:g}"
     if rules.least_saving is not None and saving is not None and saving < rules.least_saving:
         return f"the champion saves {saving:.1%}, below {rules.least_saving:.1%}"
     return None

@@ -33,8 +33,8 @@ class MetricsRecorder:
 
     Args:
         metrics: what is written to.
-        manifest: of the bundle in use; its `scores` on data that it did not learn from are what drift is measured by,
-            and where they are missing drift is not told.
+        manifest: of the bundle in use; its scores, or probabilities, of data that it did not learn from are what drift
+            is measured by, and where they are missing drift is not told.
         clock: monotonic, in seconds.
         wall_clock: epoch seconds.
     """
@@ -53,7 +53,7 @@ class MetricsRecorder:
         self._uncommitted: dict[int, tuple[int, float]] = {}
         """{partition: (what is committed, since when more than that is processed)}."""
         self._shown: dict[str, list[str]] = {}
-        self._reference = ScoreReference.from_json(manifest.metrics.get("scores"))
+        self._reference = ScoreReference.of_metrics(manifest.metrics)
         self._drift: dict[str, tuple[float, DriftMeter]] = {}
         metrics.bundle_info.labels(manifest.bundle_id, manifest.recipe).set(1)
         metrics.bundle_sensors.set(len(manifest.sensors))
@@ -216,9 +216,10 @@ class MetricsRecorder:
     def _show_drift(self, status: AssetStatus) -> None:
         if self._reference is None or math.isnan(status.scored_until):
             return
-        until, meter = self._drift.get(status.asset) or (math.nan, DriftMeter(self._reference))
+        reference, of = self._reference
+        until, meter = self._drift.get(status.asset) or (math.nan, DriftMeter(reference))
         if status.scored_until != until:
-            meter.add(status.score)
+            meter.add(status.score if of == "score" else status.probability)
             self._drift[status.asset] = status.scored_until, meter
         level = meter.level
         if level is not None:

@@ -211,6 +211,15 @@ def test_drift_is_measured_once_for_each_scored_step(manifest: Manifest) -> None
     assert (known.value("drift_level", asset="m") or 0) > 1
 
 
+def test_the_drift_of_a_head_is_that_of_its_probability(manifest: Manifest) -> None:
+    reference = {"edges": list(np.linspace(0, 1, 9)), "shares": [0.1] * 10}
+    recorded = Recorded(manifest.model_copy(update={"metrics": {"scores": None, "probabilities": reference}}))
+    for step in range(600):
+        probability = (step * 7 % 10 - 0.5) / 8
+        recorded.recorder.assets([status(score=5.0, probability=probability, scored_until=float(step))])
+    assert (recorded.value("drift_level", asset="m") or 1) < 0.1
+
+
 def test_the_bundle_in_use_is_told(manifest: Manifest) -> None:
     recorded = Recorded(manifest)
     assert recorded.value("bundle_info", bundle=manifest.bundle_id, recipe="small") == 1
