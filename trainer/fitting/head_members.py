@@ -48,30 +48,19 @@ def fit_forests(kind: ForestConfig, inputs: Inputs, target: Bools, seed: int) ->
 
 def fit_boosted(kind: BoostedConfig, inputs: Inputs, target: Bools, movement: Bools, seed: int) -> Boosted:
     """The mean of the bags' logits is a sum over the trees of all bags: one member."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
+
+    from trainer.fitting.boosting import boost
 
     forests, bases = [], []
     for bag in range(kind.bags):
         kept = _bag(kind, target, seed, bag)
-        model = HistGradientBoostingClassifier(
-            max_iter=kind.trees,
-            learning_rate=kind.learning_rate,
-            max_depth=kind.depth,
-            min_samples_leaf=kind.smallest_leaf,
-            l2_regularization=kind.shrinkage,
-            max_features=kind.tried_features,
-            max_bins=64,
-            monotonic_cst=(movement & kind.rising).astype(np.int8),
-            early_stopping=False,
-            random_state=seed * 1000 + bag,
-        )
         # Other fits run beside this one, in threads or processes of their own.
         with threadpool_limits(1):
-            model.fit(inputs[kept], target[kept])
-        forest, base = boosted_as_arrays(model)
+            grown = boost(kind, inputs[kept], target[kept], movement & kind.rising, seed * 1000 + bag)
+        forest = boosted_as_arrays(grown.trees)
         forests.append(replace(forest, value=forest.value / kind.bags))
-        bases.append(base)
+        bases.append(grown.base)
     return Boosted(_joined(forests), kind.weight, float(np.mean(bases) + np.log(kind.keep)))
 
 
@@ -80,13 +69,13 @@ def _bag(kind: BagConfig, target: Bools, seed: int, bag: int) -> Bools:
     return target | (np.random.default_rng([seed, bag]).random(len(target)) < kind.keep)
 
 
-def boosted_as_arrays(model: Any) -> tuple[Forest, float]:
-    """Fitted boosted trees of scikit-learn as plain arrays, and the logit that they add to.
+def boosted_as_arrays(predictors: list[Any]) -> Forest:
+    """Boosted trees of scikit-learn as plain arrays.
 
     scikit-learn keeps the values of leaves alone; a node above them gets the mean of its training rows.
     """
     trees = []
-    for (tree,) in model._predictors:  # noqa: SLF001 - scikit-learn gives a fitted tree nowhere else
+    for tree in predictors:
         nodes = tree.nodes
         leaf, own = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
         value, count = nodes["value"].astype(np.float64), nodes["count"].astype(np.float64)
@@ -96,7 +85,7 @@ def boosted_as_arrays(model: Any) -> tuple[Forest, float]:
         feature, threshold = np.where(leaf, 0, nodes["feature_idx"]), np.where(leaf, 0.0, nodes["num_threshold"])
         left, right = np.where(leaf, own, nodes["left"]), np.where(leaf, own, nodes["right"])
         trees.append(_tree(feature, threshold, left, right, value))
-    return _joined(trees), float(model._baseline_prediction.item())  # noqa: SLF001 - scikit-learn gives the base rate nowhere else
+    return _joined(trees)
 
 
 def forest_as_arrays(trees: list[Any]) -> Forest:

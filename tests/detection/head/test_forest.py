@@ -27,8 +27,8 @@ def boosted() -> tuple[Any, Boosted, NDArray[np.float32]]:
     inputs = rng.normal(size=(600, 7)).astype(np.float32)
     target = inputs[:, 0] + inputs[:, 1] ** 2 + rng.normal(size=600) > 2
     model = HistGradientBoostingClassifier(max_iter=30, max_depth=3, random_state=0).fit(inputs, target)
-    forest, base = boosted_as_arrays(model)
-    return model, Boosted(forest, 1.0, base), inputs
+    forest = boosted_as_arrays([tree for (tree,) in model._predictors])
+    return model, Boosted(forest, 1.0, model._baseline_prediction.item()), inputs
 
 
 def test_arrays_say_what_scikit_learn_says(learnt: tuple[Any, Forest, NDArray[np.float32]]) -> None:
