@@ -4,16 +4,9 @@ Folds run in parallel. Afterwards a few of them are repeated on a file that ends
 whose answers change has looked ahead, and the backtest refuses its figures.
 """
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +15,7 @@ from stream_detector.errors import DataError, RecipeError
 from trainer.backtesting.alarm_value import AlarmValue, value_alarms
 from trainer.backtesting.folds import Fold
 from trainer.backtesting.methods import BacktestMethod, FoldScores
+from trainer.backtesting.workers import Case, Task, Work, workers
 from trainer.data.dataset import Dataset
 
 CHECKED_FOLDS = 2
@@ -31,13 +25,51 @@ SAME = 1e-6
 OnFold = Callable[[str], None]
 """Called with a recipe's name whenever one of its fits is done."""
 
+Known = dict[bytes, FoldScores]
+"""Folds of other files, or of equal recipes, by what decides their scores."""
+
 
 @dataclass(frozen=True)
-class Job:
-    """One fold of one method."""
+class ScoreTask:
+    """Score a fold by a method, which is told by its place."""
 
     method: int
-    fold: int
+    fold: Fold
+
+    def run(self, case: Case) -> FoldScores:
+        return case.methods[self.method].score_fold(case.prepared[self.method], case.dataset, self.fold)
+
+
+@dataclass(frozen=True)
+class CheckTask:
+    """Repeat the last fold of a plan on a file that ends within it. judged: how many of the folds are."""
+
+    method: int
+    plan: list[Fold]
+    scores: list[FoldScores]
+    judged: int
+
+    def run(self, case: Case) -> int | None:
+        """The last row that was left, where an answer for the rows left changes; else None."""
+        method, dataset, own = case.methods[self.method], case.dataset, self.scores[-1]
+        last_row = int(own.rows[len(own.rows) // 2])
+        kept_rows = _rows_up_to(dataset, last_row)
+        shorter = dataset.take(kept_rows)
+        prepared = method.prepare(shorter)
+        again = method.score_fold(prepared, shorter, self.plan[-1])
+        left = kept_rows[own.rows]
+        same = np.array_equal(np.flatnonzero(kept_rows)[again.rows], own.rows[left]) and np.allclose(
+            again.raw_score, own.raw_score[left], rtol=SAME, atol=SAME, equal_nan=True
+        )
+        if same:
+            finished = method.finish(prepared, self.plan, [*self.scores[:-1], again], self.judged)
+            # The same folds of the whole file, so that only the rows behind the end can make a difference.
+            whole = method.finish(case.prepared[self.method], self.plan, self.scores, self.judged)
+            kept = kept_rows[whole.rows]
+            same = np.allclose(finished.level, whole.level[kept], rtol=SAME, atol=SAME) and np.allclose(
+                finished.threshold, whole.threshold[kept], rtol=SAME
+            )
+        return None if same else last_row
 
 
 def fits_needed(methods: Sequence[BacktestMethod], dataset: Dataset, folds: list[Fold], check: bool = True) -> int:
@@ -53,8 +85,13 @@ def run_backtest(
     jobs: int = 1,
     on_fold: OnFold = lambda _name: None,
     check: bool = True,
+    work: Work | None = None,
+    known: Known | None = None,
 ) -> list[AlarmValue]:
-    """Every method over the same folds; `jobs` processes.
+    """Every method over the same folds.
+
+    `work`: processes that are there already; else `jobs` are begun. `known`: folds that need not be scored again, to
+    which those of this file are added.
 
     Raises RecipeError for a method that looks ahead, DataError for a file without events.
     """
@@ -63,59 +100,67 @@ def run_backtest(
             f"{dataset.name} has no events to judge by: a backtest needs a label column that marks them "
             '(data.labels_mark = "events", --label-column)'
         )
-    prepared = [method.prepare(dataset) for method in methods]
+    case = Case(methods, [method.prepare(dataset) for method in methods], dataset)
     plans = [[*method.folds_before(dataset, folds), *folds] for method in methods]
-    scores: list[list[FoldScores | None]] = [[None] * len(plan) for plan in plans]
-    # The newest folds learn from the most rows: begun first, they do not keep the others waiting at the end.
-    todo = sorted((Job(m, f) for m, plan in enumerate(plans) for f in range(len(plan))), key=lambda job: -job.fold)
-    with _workers(methods, prepared, dataset, jobs) as work:
-        for job, found in work([(job, plans[job.method][job.fold]) for job in todo]):
-            scores[job.method][job.fold] = found
-            on_fold(methods[job.method].recipe.name)
-    results = []
-    for method, own, plan, found_scores in zip(methods, prepared, plans, scores, strict=True):
-        complete = [found for found in found_scores if found is not None]
-        judged = method.finish(own, plan, complete, len(folds))
+    with workers(jobs) if work is None else nullcontext(work) as running:
+        scores = _score(case, plans, running, on_fold, known)
         if check:
-            check_truncation(method, dataset, plan, complete, len(folds), on_fold)
-        results.append(value_alarms(method.recipe, dataset, folds, judged))
-    return results
+            _refuse_what_looks_ahead(case, plans, scores, len(folds), running, on_fold)
+    return [
+        value_alarms(method.recipe, dataset, folds, method.finish(prepared, plan, found, len(folds)))
+        for method, prepared, plan, found in zip(methods, case.prepared, plans, scores, strict=True)
+    ]
 
 
-def check_truncation(
-    method: BacktestMethod,
-    dataset: Dataset,
-    plan: list[Fold],
-    scores: list[FoldScores],
-    judged: int,
-    on_fold: OnFold = lambda _name: None,
+def _score(
+    case: Case, plans: list[list[Fold]], work: Work, on_fold: OnFold, known: Known | None
+) -> list[list[FoldScores]]:
+    """The scores of every fold of each method's plan."""
+    places = [(method, fold) for method, plan in enumerate(plans) for fold in range(len(plan))]
+    keys: dict[tuple[int, int], bytes] = {}
+    for method, fold in places if known is not None else ():
+        keys[method, fold] = case.methods[method].fold_key(case.prepared[method], case.dataset, plans[method][fold])
+    found: Known = {} if known is None else known
+    scores: dict[tuple[int, int], FoldScores] = {}
+    # The newest folds learn from the most rows: begun first, they do not keep the others waiting at the end.
+    todo, begun = [], set(found)
+    for place in sorted(places, key=lambda place: -place[1]):
+        key = keys.get(place)
+        if key is None or key not in begun:
+            todo.append(place)
+        if key is not None:
+            begun.add(key)
+    tasks: list[Task] = [ScoreTask(method, plans[method][fold]) for method, fold in todo]
+    for done, result in work(case, tasks):
+        scores[todo[done]] = result
+        if todo[done] in keys:
+            found[keys[todo[done]]] = result
+        on_fold(case.methods[todo[done][0]].recipe.name)
+    for place in places:
+        if place not in scores:
+            scores[place] = found[keys[place]]
+            on_fold(case.methods[place[0]].recipe.name)
+    return [[scores[method, fold] for fold in range(len(plan))] for method, plan in enumerate(plans)]
+
+
+def _refuse_what_looks_ahead(
+    case: Case, plans: list[list[Fold]], scores: list[list[FoldScores]], judged: int, work: Work, on_fold: OnFold
 ) -> None:
     """Repeat some folds on a file that ends within them; RecipeError if the answers for what is left change."""
-    scored = [index for index in range(len(plan) - judged, len(plan)) if len(scores[index].rows) > 1]
-    for index in [scored[i] for i in np.unique(np.linspace(0, len(scored) - 1, CHECKED_FOLDS).round().astype(int))]:
-        scored_rows = scores[index].rows
-        last_row = int(scored_rows[len(scored_rows) // 2])
-        kept_rows = _rows_up_to(dataset, last_row)
-        shorter = dataset.take(kept_rows)
-        prepared = method.prepare(shorter)
-        again = method.score_fold(prepared, shorter, plan[index])
-        on_fold(method.recipe.name)
-        left = kept_rows[scores[index].rows]
-        same = np.array_equal(np.flatnonzero(kept_rows)[again.rows], scores[index].rows[left]) and np.allclose(
-            again.raw_score, scores[index].raw_score[left], rtol=SAME, atol=SAME, equal_nan=True
-        )
-        if same:
-            first = len(plan) - judged
-            finished = method.finish(prepared, plan[: index + 1], [*scores[:index], again], index - first + 1)
-            # The same folds of the whole file, so that only the rows behind the end can make a difference.
-            whole = method.finish(method.prepare(dataset), plan[: index + 1], scores[: index + 1], index - first + 1)
-            kept = kept_rows[whole.rows]
-            same = np.allclose(finished.level, whole.level[kept], rtol=SAME, atol=SAME) and np.allclose(
-                finished.threshold, whole.threshold[kept], rtol=SAME
-            )
-        if not same:
+    tasks: list[Task] = []
+    names: list[str] = []
+    for number, (method, plan, found) in enumerate(zip(case.methods, plans, scores, strict=True)):
+        before = len(plan) - judged
+        scored = [index for index in range(before, len(plan)) if len(found[index].rows) > 1]
+        for place in np.unique(np.linspace(0, len(scored) - 1, CHECKED_FOLDS).round().astype(int)).tolist():
+            until = scored[place] + 1
+            tasks.append(CheckTask(number, plan[:until], found[:until], until - before))
+            names.append(method.recipe.name)
+    for place, last_row in work(case, tasks):
+        on_fold(names[place])
+        if last_row is not None:
             raise RecipeError(
-                f"recipe {method.recipe.name} looks ahead: what it says about rows up to {last_row} of {dataset.name} "
+                f"recipe {names[place]} looks ahead: what it says about rows up to {last_row} of {case.dataset.name} "
                 "changes when the rows after it are taken away, so its figures would be worthless; compute each row "
                 "from rows up to it"
             )
@@ -126,63 +171,3 @@ def _rows_up_to(dataset: Dataset, row: int) -> NDArray[np.bool_]:
     if len(dataset.assets) > 1:
         return np.asarray(dataset.times <= dataset.times[row])
     return np.arange(len(dataset)) <= row
-
-
-Work = Callable[[list[tuple[Job, Fold]]], Iterator[tuple[Job, FoldScores]]]
-
-_shared: tuple[Sequence[BacktestMethod], list[Any], Dataset] | None = None
-"""Arguments that a worker process got at its start; empty in the main process."""
-
-
-@contextmanager
-def _workers(methods: Sequence[BacktestMethod], prepared: list[Any], dataset: Dataset, jobs: int) -> Iterator[Work]:
-    if jobs <= 1:
-
-        def here(todo: list[tuple[Job, Fold]]) -> Iterator[tuple[Job, FoldScores]]:
-            for job, fold in todo:
-                yield job, methods[job.method].score_fold(prepared[job.method], dataset, fold)
-
-        yield here
-        return
-    # Forked processes would inherit the threads' locks of torch in an unknown state.
-    context = get_context("spawn")
-    # Nothing is ever sent: a worker ends when this end is closed, by us or by the death of this process.
-    lifeline, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(jobs, context, _begin, (lifeline, methods, prepared, dataset))
-
-    def there(todo: list[tuple[Job, Fold]]) -> Iterator[tuple[Job, FoldScores]]:
-        waiting = {pool.submit(_level, job, fold): job for job, fold in todo}
-        for done in as_completed(waiting):
-            yield waiting[done], done.result()
-
-    try:
-        yield there
-    except BaseException:
-        held.close()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        held.close()
-        lifeline.close()
-
-
-def _begin(lifeline: Connection, methods: Sequence[BacktestMethod], prepared: list[Any], dataset: Dataset) -> None:
-    global _shared  # noqa: PLW0603 - a worker process has no other place for what all its jobs share
-    # Ctrl-C reaches the whole group of processes; whether the work ends is for the one that hands it out to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
-    _shared = (methods, prepared, dataset)
-
-
-def _end_with(lifeline: Connection) -> None:
-    """Wait for the other end to close, then end this process in the middle of whatever it does."""
-    try:
-        lifeline.recv()
-    except (EOFError, OSError):
-        os._exit(1)
-
-
-def _level(job: Job, fold: Fold) -> FoldScores:
-    assert _shared is not None
-    methods, prepared, dataset = _shared
-    return methods[job.method].score_fold(prepared[job.method], dataset, fold)

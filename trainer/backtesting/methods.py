@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +55,9 @@ class BacktestMethod(Protocol):
     def score_fold(self, prepared: Any, dataset: Dataset, fold: Fold) -> FoldScores:
         """Fit on what lies before the fold, and score its rows."""
 
+    def fold_key(self, prepared: Any, dataset: Dataset, fold: Fold) -> bytes:
+        """A digest of all that decides the scores of the fold: equal ones, equal scores."""
+
     def finish(self, prepared: Any, folds: list[Fold], scores: list[FoldScores], judged: int) -> ScoredRows:
         """The rows of the last `judged` folds as they are compared with the threshold."""
 
@@ -90,6 +94,11 @@ class ScoreMethod:
         judged = _only(prepared, np.flatnonzero((times >= fold.begin) & (times < fold.end)))
         scored = scorer.score(judged.windows)
         return FoldScores(judged.rows, scored.score, threshold, scored.attribution.astype(np.float32))
+
+    def fold_key(self, prepared: Examples, dataset: Dataset, fold: Fold) -> bytes:  # noqa: ARG002
+        """The guard of a threshold looks at the whole file."""
+        rest = (dataset.parts, dataset.asset_rows, dataset.acted)
+        return _key(self.recipe, dataset, fold, dataset.times, dataset.values, dataset.labels, *rest)
 
     def finish(self, prepared: Any, folds: list[Fold], scores: list[FoldScores], judged: int) -> ScoredRows:  # noqa: ARG002
         return _joined(scores[-judged:], None, None)
@@ -130,6 +139,23 @@ class HeadMethod:
             attribution[index] = features.by_sensor(ensemble.explain(prepared.features[chosen][index])[1])
         return FoldScores(rows, logits, 0.0, attribution)
 
+    def fold_key(self, prepared: HeadRows, dataset: Dataset, fold: Fold) -> bytes:
+        """A fold whose events were all told by its begin is that of a file in which events are told in time."""
+        rows = prepared.told_by(fold.begin, self.recipe.lead)
+        until = int(np.searchsorted(rows.times, fold.end))
+        arrays = (
+            rows.rows,
+            rows.steps,
+            rows.times,
+            rows.event,
+            rows.scorable,
+            rows.positive,
+            rows.acted,
+            rows.features,
+        )
+        shown = prepared.positive[:until]
+        return _key(self.recipe, dataset, fold, shown, *(array[:until] for array in arrays))
+
     def finish(self, prepared: HeadRows, folds: list[Fold], scores: list[FoldScores], judged: int) -> ScoredRows:
         recipe, options = self.recipe, head_fit.head_options(self.recipe)
         tracker = RateTracker(options.calibration, recipe.lead)
@@ -146,9 +172,17 @@ class HeadMethod:
             past = np.where(prepared.times < fold.begin, logits, np.nan)
             offset = head_fit.past_offset(options, prepared.told_by(fold.begin, recipe.lead), past, known)
             until = int(np.searchsorted(prepared.times, fold.end))
-            _, probability = head_fit.replay(tracker, prepared, visible, offset, range(until))
+            _, probability = head_fit.replay(tracker, prepared, visible, offset, range(until), since=fold.begin)
             probabilities.append(probability[[place[int(row)] for row in found.rows]])
         return _joined(scores[-judged:], probabilities, recipe.costs.probability_threshold)
+
+
+def _key(recipe: Recipe, dataset: Dataset, fold: Fold, *arrays: NDArray[Any] | None) -> bytes:
+    digest = blake2b(repr((recipe, dataset.sensors, dataset.assets, fold)).encode(), digest_size=16)
+    for array in arrays:
+        digest.update(b"none" if array is None else repr((array.dtype, array.shape)).encode())
+        digest.update(b"" if array is None else np.ascontiguousarray(array).data)
+    return digest.digest()
 
 
 def _only(examples: Examples, chosen: Ints) -> Examples:

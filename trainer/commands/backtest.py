@@ -49,11 +49,12 @@ def command(
 
     from stream_detector.errors import UsageError
     from trainer.backtesting.alarm_value import paired_difference
-    from trainer.backtesting.backtest import fits_needed, run_backtest
+    from trainer.backtesting.backtest import Known, fits_needed, run_backtest
     from trainer.backtesting.folds import plan_folds
     from trainer.backtesting.methods import method_of
     from trainer.backtesting.stress import PROTOCOLS
     from trainer.backtesting.verdict import difference_in_words, in_words
+    from trainer.backtesting.workers import workers
     from trainer.data.dataset import read_dataset
     from trainer.output import error_console, write_bytes, write_json
     from trainer.recipe import load_recipe
@@ -81,19 +82,24 @@ def command(
 
         begin = datetime.fromtimestamp(folds[0].begin, UTC).isoformat()
         plans = {name: plan_folds(file, begin, retrain) for name, file in files.items()}
-    workers = jobs or len(os.sched_getaffinity(0))
     total = sum(fits_needed(methods, files[name], plans[name], name == "as it was") for name in files)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     found = {}
+    known: Known | None = {} if stress else None
     console = error_console()
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress,
+        workers(jobs or len(os.sched_getaffinity(0))) as work,
+    ):
         task = progress.add_task("fits", total=total)
         for name, file in files.items():
 
             def on_fold(which: str, name: str = name) -> None:
                 progress.update(task, advance=1, description=f"{which}, {name}")
 
-            found[name] = run_backtest(methods, file, plans[name], workers, on_fold, check=name == "as it was")
+            found[name] = run_backtest(
+                methods, file, plans[name], on_fold=on_fold, check=name == "as it was", work=work, known=known
+            )
     worths = found.pop("as it was")
     differences = [paired_difference(worths[0], other) for other in worths[1:]]
     for worth in worths:

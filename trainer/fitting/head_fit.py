@@ -161,29 +161,37 @@ def past_offset(options: CalibratedOptions, rows: HeadRows, logits: Floats, know
 
 
 def replay(
-    tracker: RateTracker, rows: HeadRows, logits: Floats, offset: float, indices: Iterable[int]
+    tracker: RateTracker,
+    rows: HeadRows,
+    logits: Floats,
+    offset: float,
+    indices: Iterable[int],
+    since: float = -np.inf,
 ) -> tuple[RateState, Floats]:
     """Follow the rate through the steps in order, and give each step with a logit its probability (M,), else NaN.
 
-    An event that is told late is told before the first step after that.
+    An event that is told late is told before the first step after that. `since` (epoch seconds): steps before it need
+    no probability.
     """
     state = tracker.fresh()
     probability = np.full(len(rows), np.nan)
-    before = sigmoid(np.nan_to_num(logits) + offset)
+    before = sigmoid(np.nan_to_num(logits) + offset).tolist()
+    scored, events = np.isfinite(logits).tolist(), rows.event.tolist()
+    steps, times = rows.steps.tolist(), rows.times.tolist()
     untold: list[int] = []
     for index in indices:
-        step, time = int(rows.steps[index]), float(rows.times[index])
-        if rows.event[index] and rows.told_late_seconds > 0:
+        time = times[index]
+        if events[index] and rows.told_late_seconds > 0:
             untold.append(index)
             continue
-        while untold and float(rows.times[untold[0]]) + rows.told_late_seconds <= time:
+        while untold and times[untold[0]] + rows.told_late_seconds <= time:
             late = untold.pop(0)
-            tracker.advance(state, int(rows.steps[late]), float(rows.times[late]), event=True)
-        tracker.advance(state, step, time, bool(rows.event[index]))
-        if np.isfinite(logits[index]):
-            corrected = logits[index] + offset + tracker.correction(state)
-            probability[index] = sigmoid(np.array(corrected))
-            tracker.expect(state, step, float(before[index]))
+            tracker.advance(state, steps[late], times[late], event=True)
+        tracker.advance(state, steps[index], time, events[index])
+        if scored[index]:
+            if time >= since:
+                probability[index] = sigmoid(np.array(logits[index] + offset + tracker.correction(state)))
+            tracker.expect(state, steps[index], before[index])
     return state, probability
 
 

@@ -10,6 +10,7 @@ from trainer.renewal.judging import Verdict
 Policy = Literal["manual", "managed", "never"]
 Outcome = Literal["promoted", "proposed", "kept", "failed"]
 
+
 @dataclass(frozen=True)
 class Rules:
     """How renewal is done.

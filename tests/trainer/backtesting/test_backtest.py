@@ -94,6 +94,9 @@ class ByRule:
         level = jump[rows] if self.peeks else np.abs(dataset.values[rows, 0])
         return FoldScores(rows, level, self.lowest, np.abs(dataset.values[rows]).astype(np.float32))
 
+    def fold_key(self, prepared: Dataset, dataset: Dataset, fold: Fold) -> bytes:
+        return repr((dataset.name, fold)).encode()
+
     def finish(self, prepared: Dataset, folds: list[Fold], levels: list[FoldScores], judged: int) -> ScoredRows:
         kept = levels[-judged:]
         return ScoredRows(
@@ -290,6 +293,45 @@ def test_processes_give_what_one_gives(recipe: Recipe) -> None:
     method = method_of(recipe)
     one, two = (run_backtest([method], data, folds, jobs=jobs, check=False)[0] for jobs in (1, 2))
     np.testing.assert_array_equal(one.scored.level, two.scored.level)
+
+
+def test_a_fold_that_is_known_is_not_scored_again(recipe: Recipe) -> None:
+    scored: list[Fold] = []
+
+    class Counting(ByRule):
+        def score_fold(self, prepared: Dataset, dataset: Dataset, fold: Fold) -> FoldScores:
+            scored.append(fold)
+            return super().score_fold(prepared, dataset, fold)
+
+    data = file_of(events=EVENTS)
+    folds = plan_folds(data, None, "1d")
+    known: dict[bytes, FoldScores] = {}
+    told: list[str] = []
+    both = [Counting(recipe), Counting(recipe)]
+    first, second = run_backtest(both, data, folds, on_fold=told.append, check=False, known=known)
+    (again,) = run_backtest(both[:1], data, folds, on_fold=told.append, check=False, known=known)
+    assert sorted(scored, key=lambda fold: fold.begin) == folds
+    assert len(told) == 3 * len(folds), "each fold is told, scored or known"
+    assert first.as_json() == second.as_json() == again.as_json()
+
+
+def test_a_fold_has_another_key_where_something_else_decides_its_scores(recipe: Recipe) -> None:
+    data = file_of(events=EVENTS)
+    fold = plan_folds(data, None, "1d")[1]
+
+    def key(file: Dataset, own: Recipe = recipe) -> bytes:
+        method = HeadMethod(own)
+        return method.fold_key(method.prepare(file), file, fold)
+
+    newest = float(data.times[data.events & (data.times < fold.begin)].max())
+    heard = replace(data, told_late_seconds=fold.begin - newest - STEP)
+    unheard = replace(data, told_late_seconds=fold.begin - newest + STEP)
+    later, earlier = data.values.copy(), data.values.copy()
+    later[np.searchsorted(data.times, fold.end) :] = 0
+    earlier[10] += 1
+    other = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": 2})})
+    assert key(data) == key(heard) == key(replace(data, values=later))
+    assert len({key(data), key(unheard), key(replace(data, values=earlier)), key(data, other)}) == 4
 
 
 def test_folds_fall_on_whole_days_whatever_the_start() -> None:
