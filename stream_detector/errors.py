@@ -53,6 +53,10 @@ class RegistryError(StreamDetectorError):
     """The schema registry does not answer, or refuses."""
 
 
+class SchemaError(StreamDetectorError):
+    """A schema in the registry is none, or of a kind that cannot be read; its records are left as they are."""
+
+
 class StalledError(StreamDetectorError):
     """The worker truly makes no progress; the supervisor should start it again (75 is sysexits' EX_TEMPFAIL)."""
 

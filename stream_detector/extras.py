@@ -9,6 +9,7 @@ EXTRA_OF = {
     **dict.fromkeys(TRAIN, "train"),
     "adbc_driver_postgresql": "sql",
     "fastavro": "registry",
+    "grpc_tools": "registry",
     "openpyxl": "excel",
     "paho": "mqtt",
 }
