@@ -146,7 +146,7 @@ class Settings(EnvironmentSettings):
     )
 
     schema_registry_url: str | None = setting(
-        None, "schema registry of Avro and JSON records on the topics that are read (docs/plugging-in.md)"
+        None, "schema registry of Avro, Protobuf and JSON records on the topics that are read (docs/plugging-in.md)"
     )
     schema_registry_username: str | None = setting(None, "user at the schema registry")
     schema_registry_password_file: Path | None = setting(None, "file that holds that user's password")

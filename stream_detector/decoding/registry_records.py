@@ -1,4 +1,4 @@
-"""Records whose schema lies in a schema registry, as JSON: a zero byte, the schema's number, then Avro or JSON.
+"""Records whose schema lies in a registry, as JSON: a zero byte, the schema's number, then Avro, Protobuf or JSON.
 
 What cannot be read stays as it is, and becomes a dead letter like any record that is no JSON.
 """
@@ -6,6 +6,7 @@ What cannot be read stays as it is, and becomes a dead letter like any record th
 import io
 import json
 import struct
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -13,7 +14,8 @@ from typing import Any, Literal
 
 import orjson
 
-from stream_detector.errors import UsageError
+from stream_detector.decoding.flat_avro import AT_LEAST, flat_reader
+from stream_detector.errors import SchemaError
 from stream_detector.extras import need
 
 HEAD = struct.Struct(">bI")
@@ -21,6 +23,15 @@ HEAD = struct.Struct(">bI")
 
 MILLISECONDS = "timestamp-millis"
 """A time that the decoder understands as a number, which is much faster than as a moment."""
+
+MOST_SCHEMAS = 10_000
+"""Schemas that are kept, and numbers without one that are remembered; the oldest is forgotten first."""
+
+ASK_AGAIN_SECONDS = 60.0
+"""A number without a schema is asked for again: registries tell each other of new ones late."""
+
+DEEPEST = 200
+"""Levels of brackets in an Avro schema; the library that reads it has no end of its own."""
 
 Kind = Literal["AVRO", "JSON", "PROTOBUF"]
 
@@ -30,11 +41,25 @@ AsJson = Callable[[bytes], bytes]
 
 @dataclass(frozen=True)
 class Schema:
-    """A schema as the registry keeps it. `references`: the schemas that it builds on, the deepest first."""
+    """A schema as the registry keeps it.
+
+    Attributes:
+        references: the schemas that it builds on, the deepest first.
+        name: under which another one builds on it.
+    """
 
     kind: Kind
     text: str
     references: Sequence["Schema"] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the records of a schema. `many`: of very many at once; None in place of what only `one` can read."""
+
+    one: AsJson
+    many: Callable[[Sequence[bytes]], list[bytes | None]] | None = None
 
 
 @dataclass
@@ -43,40 +68,57 @@ class RegistryRecords:
 
     Attributes:
         fetch: the schema of a number; None where the registry has none. May raise what `learn` raises.
+        clock: monotonic, in seconds.
     """
 
     fetch: Callable[[int], Schema | None]
-    _known: dict[int, AsJson | None] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+    _known: dict[int, Reader] = field(default_factory=dict)
+    _absent: dict[int, float] = field(default_factory=dict)
 
     def unknown(self, values: Iterable[bytes | None]) -> set[int]:
-        """Numbers of the schemas that these records need and that were not asked for yet."""
-        heads = {value[: HEAD.size] for value in values if value and value[0] == 0 and len(value) >= HEAD.size}
-        return {HEAD.unpack(head)[1] for head in heads} - self._known.keys()
+        """Numbers of the schemas that these records need, and that are to be asked for now."""
+        now = self.clock()
+        numbers = {number_of(head) for head in _heads(values)}
+        return {each for each in numbers - self._known.keys() if self._absent.get(each, now) <= now}
 
     def learn(self, number: int) -> None:
-        """Ask for a schema; what is asked for once stays.
+        """Ask for a schema. What there is stays; what there is not, or cannot be read, is asked for again later.
 
         Raises:
             RegistryError: the registry does not answer.
-            UsageError: the schema is of a kind that cannot be read here.
+            SchemaError: the schema is none, or of a kind that cannot be read here; its records stay as they are.
+            UsageError: what reads it is not installed.
         """
         schema = self.fetch(number)
-        self._known[number] = None if schema is None else reader_of(schema)
+        _remember(self._absent, number, self.clock() + ASK_AGAIN_SECONDS)
+        if schema is not None:
+            _remember(self._known, number, reader_of(schema))
+            del self._absent[number]
 
     def as_json(self, value: bytes | None) -> bytes | None:
         """The record as JSON, asking for its schema where that is not known; one of another form as it is."""
         if not value or value[0] != 0 or len(value) < HEAD.size:
             return value
-        number = HEAD.unpack_from(value)[1]
-        if number not in self._known:
-            self.learn(number)
-        read = self._known[number]
-        if read is None:
-            return value
-        try:
-            return read(value)
-        except Exception:  # noqa: BLE001 - whatever a foreign record makes of a decoder, it ends no process
-            return value
+        reader = self._reader(number_of(value))
+        return value if reader is None else _read(reader, value)
+
+    def all_as_json(self, values: Sequence[bytes | None]) -> Sequence[bytes | None]:
+        """The same for many records."""
+        heads = _heads(values)
+        found = list(values) if heads else values
+        for head in heads:
+            reader = self._reader(number_of(head))
+            if reader is None:
+                continue
+            places = [place for place, value in enumerate(values) if value and value.startswith(head)]
+            records = [value for place in places if (value := values[place]) is not None]
+            texts: Sequence[bytes | None] = [None] * len(records)
+            if reader.many is not None and len(records) >= AT_LEAST:
+                texts = reader.many(records)
+            for place, record, text in zip(places, records, texts, strict=True):
+                found[place] = _read(reader, record) if text is None else text  # type: ignore[index]
+        return found
 
     def name(self, key: bytes | None) -> bytes | None:
         """A key that is text under a schema, as that text; any other as it is."""
@@ -88,21 +130,61 @@ class RegistryRecords:
         except orjson.JSONDecodeError:
             return key
 
+    def names(self, keys: Sequence[bytes | None]) -> list[bytes | None]:
+        """The same for many keys."""
+        found = {key: self.name(key) for key in set(keys)}
+        return list(map(found.__getitem__, keys))
 
-def reader_of(schema: Schema) -> AsJson:
+    def _reader(self, number: int) -> Reader | None:
+        if number not in self._known and number not in self._absent:
+            try:
+                self.learn(number)
+            except SchemaError:
+                return None
+        return self._known.get(number)
+
+
+def number_of(record: bytes) -> int:
+    """The number of the schema of a record."""
+    return int.from_bytes(record[1 : HEAD.size])
+
+
+def reader_of(schema: Schema) -> Reader:
     """What reads the records of a schema.
 
     Raises:
-        UsageError: it cannot be read here, or is no schema.
+        SchemaError: it is no schema, or cannot be read here.
+        UsageError: what reads it is not installed.
     """
     if schema.kind == "JSON":
-        return lambda value: value[HEAD.size :]
-    if schema.kind == "AVRO":
-        return _avro(schema)
-    raise UsageError(f"a schema of kind {schema.kind} is in use, and only AVRO and JSON can be read")
+        return Reader(lambda value: value[HEAD.size :])
+    if schema.kind == "PROTOBUF":
+        from stream_detector.decoding.protobuf_records import protobuf_reader  # noqa: PLC0415 - imports the library
+
+        imports = {each.name: each.text for each in schema.references}
+        return Reader(protobuf_reader(schema.text, imports, HEAD.size))
+    return _avro(schema)
 
 
-def _avro(schema: Schema) -> AsJson:
+def _heads(values: Iterable[bytes | None]) -> set[bytes]:
+    """The beginnings of all records that have a schema."""
+    return {value[: HEAD.size] for value in values if value and value[0] == 0 and len(value) >= HEAD.size}
+
+
+def _remember(store: dict[int, Any], number: int, what: Any) -> None:
+    if len(store) >= MOST_SCHEMAS and number not in store:
+        del store[next(iter(store))]
+    store[number] = what
+
+
+def _read(reader: Reader, value: bytes) -> bytes:
+    try:
+        return reader.one(value)
+    except Exception:  # noqa: BLE001 - whatever a foreign record makes of a decoder, it ends no process
+        return value
+
+
+def _avro(schema: Schema) -> Reader:
     need("reading Avro", "fastavro")
     from fastavro import parse_schema, schemaless_reader
     from fastavro.schema import SchemaParseException
@@ -112,24 +194,63 @@ def _avro(schema: Schema) -> AsJson:
         for reference in schema.references:
             parse_schema(_plain_times(json.loads(reference.text)), named_schemas=named)
         parsed = parse_schema(_plain_times(json.loads(schema.text)), named_schemas=named)
-    except (SchemaParseException, ValueError, KeyError) as error:
-        raise UsageError(f"the registry holds an Avro schema that is none: {error}") from error
+        _refuse_endless(parsed, named)
+    except (SchemaParseException, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SchemaError(f"the registry holds an Avro schema that is none: {error}") from error
 
     head, dumps, stream = HEAD.size, orjson.dumps, io.BytesIO
 
     def read(value: bytes) -> bytes:
         return dumps(schemaless_reader(stream(value[head:]), parsed, None), default=_plain)
 
-    return read
+    return Reader(read, flat_reader(parsed, head))
 
 
-def _plain_times(schema: Any) -> Any:
+def _refuse_endless(schema: Any, named: Mapping[str, Any]) -> None:
+    """A type within itself could be as deep as a record likes; reading such a record ends the process (SIGSEGV).
+
+    Raises:
+        SchemaError: there is one.
+    """
+    done: set[str] = set()
+
+    def visit(kind: Any, within: tuple[str, ...]) -> None:
+        if isinstance(kind, list):
+            for each in kind:
+                visit(each, within)
+            return
+        if isinstance(kind, str):
+            if kind in within:
+                raise SchemaError(
+                    f"the registry holds an Avro schema whose type {kind} is within itself; it is not read"
+                )
+            if kind in named and kind not in done:
+                visit(named[kind], within)
+            return
+        inner = within
+        if kind["type"] in ("record", "error"):
+            if kind["name"] in within:
+                return  # its definition, come upon by its own name
+            inner = (*within, kind["name"])
+        for part in (kind.get("items"), kind.get("values"), *(each["type"] for each in kind.get("fields", ()))):
+            if part is not None:
+                visit(part, inner)
+        if not isinstance(kind["type"], str):
+            visit(kind["type"], inner)
+        done.update(inner[len(within) :])
+
+    visit(schema, ())
+
+
+def _plain_times(schema: Any, depth: int = 0) -> Any:
     """The schema with milliseconds as the numbers that they are."""
+    if depth > DEEPEST:
+        raise SchemaError(f"the registry holds an Avro schema of more than {DEEPEST} levels; it is not read")
     if isinstance(schema, list):
-        return [_plain_times(each) for each in schema]
+        return [_plain_times(each, depth + 1) for each in schema]
     if isinstance(schema, Mapping):
         return {
-            name: _plain_times(each)
+            name: _plain_times(each, depth + 1)
             for name, each in schema.items()
             if not (name == "logicalType" and each == MILLISECONDS)
         }

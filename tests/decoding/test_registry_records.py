@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from stream_detector.decoding.registry_records import HEAD, RegistryRecords, Schema
-from stream_detector.errors import RegistryError, UsageError
+from stream_detector.decoding import registry_records
+from stream_detector.decoding.registry_records import ASK_AGAIN_SECONDS, HEAD, RegistryRecords, Schema
+from stream_detector.errors import RegistryError, SchemaError
 
 pytest.importorskip("fastavro")
 
@@ -138,7 +139,63 @@ def test_a_registry_that_is_down_is_told_and_asked_again() -> None:
     assert read(records, value)["sensor"] == "a"
 
 
-def test_a_kind_that_cannot_be_read_is_named() -> None:
-    records = RegistryRecords(FakeRegistry({1: Schema("PROTOBUF", "message A {}")}).fetch)
-    with pytest.raises(UsageError, match="a schema of kind PROTOBUF is in use, and only AVRO and JSON can be read"):
+def test_a_number_without_a_schema_is_asked_for_again_after_a_while_for_registries_replicate_late() -> None:
+    now = [0.0]
+    registry = FakeRegistry({})
+    records = RegistryRecords(registry.fetch, lambda: now[0])
+    value = avro(1, READING, {"sensor": "a", "time": 0, "value": 1.0})
+    assert records.as_json(value) == value
+    registry.schemas[1] = Schema("AVRO", json.dumps(READING))
+    now[0] = ASK_AGAIN_SECONDS - 1
+    assert records.unknown([value]) == set()
+    now[0] = ASK_AGAIN_SECONDS
+    assert records.unknown([value]) == {1}
+    records.learn(1)
+    assert read(records, value)["sensor"] == "a"
+    assert records.unknown([value]) == set()
+
+
+def test_what_is_remembered_of_numbers_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_records, "MOST_SCHEMAS", 3)
+    registry = FakeRegistry({number: Schema("JSON", "{}") for number in range(5)})
+    records = RegistryRecords(registry.fetch)
+    for number in range(10):
+        records.as_json(HEAD.pack(0, number) + b"{}")
+    assert (len(records._known), len(records._absent)) == (3, 3)
+    assert records.as_json(HEAD.pack(0, 4) + b"{}") == b"{}"
+    assert registry.asked == list(range(10))
+
+
+ENDLESS = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+AROUND = [
+    {
+        "name": "a",
+        "type": {"type": "record", "name": "B", "fields": [{"name": "c", "type": {"type": "array", "items": "A"}}]},
+    }
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (json.dumps(ENDLESS), "an Avro schema whose type Node is within itself; it is not read"),
+        (json.dumps({"type": "record", "name": "A", "fields": AROUND}), "an Avro schema whose type A is within itself"),
+        ('{"type":"array","items":' * 300 + '"double"' + "}" * 300, "an Avro schema of more than 200 levels"),
+        ('{"type":"array","items":' * 9_000 + '"double"' + "}" * 9_000, "an Avro schema that is none"),
+        ('{"type": "record"}', "an Avro schema that is none"),
+        ("{", "an Avro schema that is none"),
+    ],
+)
+def test_a_schema_that_cannot_be_read_is_named_and_its_records_stay_as_they_are(text: str, why: str) -> None:
+    records = RegistryRecords(FakeRegistry({1: Schema("AVRO", text)}).fetch)
+    with pytest.raises(SchemaError, match=f"the registry holds {why}"):
         records.learn(1)
+    value = HEAD.pack(0, 1) + b"\0" * 9
+    assert records.as_json(value) == value
+    assert records.unknown([value]) == set()
+
+
+def test_a_type_that_is_used_twice_is_not_within_itself() -> None:
+    value = {"type": "record", "name": "V", "fields": [{"name": "v", "type": "double"}]}
+    schema = {"type": "record", "name": "Two", "fields": [{"name": "a", "type": value}, {"name": "b", "type": "V"}]}
+    assert read(of(schema), avro(1, schema, {"a": {"v": 1.0}, "b": {"v": 2.0}})) == {"a": {"v": 1.0}, "b": {"v": 2.0}}

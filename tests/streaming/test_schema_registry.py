@@ -1,5 +1,6 @@
-"""A bus of Avro records with a real schema registry gives the alarms of a bus with our JSON."""
+"""A bus of Avro and Protobuf records with a real schema registry gives the alarms of a bus with our JSON."""
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,14 @@ import pytest
 
 pytest.importorskip("fastavro")
 pytest.importorskip("httpx2")
+pytest.importorskip("grpc_tools")
 
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+
+from stream_detector.decoding.protobuf_records import _compiled
+from stream_detector.decoding.registry_records import HEAD
 from tests.support.plant import Record, make_log, small_bundle
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.stack.schema_registry import READING, SchemaRegistry, avro, why_no_registry
@@ -31,6 +39,18 @@ EVENT = {
     "name": "Event",
     "fields": [{"name": "time", "type": "double"}, {"name": "event", "type": "string"}],
 }
+PROTOBUF_READING = FileDescriptorProto(name="reading.proto", syntax="proto3")
+_reading = PROTOBUF_READING.message_type.add(name="Reading")
+for number, (name, kind) in enumerate((("sensor", 9), ("time", 1), ("value", 1)), start=1):
+    _reading.field.add(name=name, number=number, type=kind, label=1)
+PROTOBUF_ROW = """
+syntax = "proto3";
+import "reading.proto";
+message Unused { Reading reading = 1; }
+message Row { double time = 1; map<string, double> values = 2; }
+"""
+"""As text, which this registry keeps as it is; the reading is a descriptor."""
+
 JSON_SCHEMA = {
     "$schema": "http://json-schema.org/draft-07/schema#",
     "title": "Reading",
@@ -47,7 +67,15 @@ def registry(tmp_path: Path) -> Iterator[SchemaRegistry]:
 
 
 def in_avro(registry: SchemaRegistry) -> Callable[[Record], Record]:
-    """Writes readings, rows and events as Avro, every seventh reading under a JSON Schema; others stay as they are."""
+    """Writes readings, rows and events as Avro, some as JSON or Protobuf under a schema; others stay as they are."""
+    descriptor = base64.b64encode(PROTOBUF_READING.SerializeToString()).decode()
+    proto_reading = registry.register("p", descriptor, "PROTOBUF")
+    reference = {"name": "reading.proto", "subject": "p", "version": 1}
+    proto_row = registry.register("q", PROTOBUF_ROW, "PROTOBUF", [reference])
+    pool = DescriptorPool()
+    pool.Add(PROTOBUF_READING)
+    pool.Add(_compiled({"row.proto": PROTOBUF_ROW}, {"reading.proto": PROTOBUF_READING})["row.proto"])
+    message = {name: GetMessageClass(pool.FindMessageTypeByName(name)) for name in ("Reading", "Row")}
     numbers = {name: registry.register(name, schema) for name, schema in (("r", READING), ("w", ROW), ("e", EVENT))}
     of_json = registry.register("j", JSON_SCHEMA, "JSON")
     count = 0
@@ -60,11 +88,16 @@ def in_avro(registry: SchemaRegistry) -> Callable[[Record], Record]:
             count += 1
             milliseconds = round(ours["time"] * 1000)
             if count % 7 == 0:
-                value = b"\0" + of_json.to_bytes(4, "big") + (record.value or b"")
+                value = HEAD.pack(0, of_json) + (record.value or b"")
+            elif count % 5 == 0 and ours["value"] is not None:
+                value = HEAD.pack(0, proto_reading) + b"\0" + message["Reading"](**ours).SerializeToString()
             elif milliseconds / 1000 == ours["time"]:
                 value = avro(numbers["r"], READING, {**ours, "time": milliseconds})
         elif ours.keys() == {"time", "values"} and all(isinstance(v, float | None) for v in ours["values"].values()):
+            count += 1
             value = avro(numbers["w"], ROW, ours)
+            if count % 2 == 0 and None not in ours["values"].values():
+                value = HEAD.pack(0, proto_row) + b"\x02\x02" + message["Row"](**ours).SerializeToString()
         elif ours.keys() == {"time", "event"}:
             value = avro(numbers["e"], EVENT, ours)
         return record if value is None else Record(record.partition, record.key, value)

@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 5.0
 NOT_THERE = 404
+PROTOBUF, SERIALIZED = "PROTOBUF", "serialized"
 KINDS: dict[str, Kind] = {"AVRO": "AVRO", "JSON": "JSON", "PROTOBUF": "PROTOBUF"}
 
 
@@ -65,6 +66,10 @@ class _Client:
 
         try:
             found = self._client.get_schema(number)
+            if found.schema_type == PROTOBUF:
+                # The descriptor, where the registry makes one; others give the text as it is.
+                self._client.clear_caches()  # type: ignore[no-untyped-call]
+                found = self._client.get_schema(number, fmt=SERIALIZED)
             return self._whole(found)
         except SchemaRegistryError as error:
             if error.http_status_code == NOT_THERE:
@@ -74,9 +79,11 @@ class _Client:
         except Exception as error:
             raise RegistryError(f"the schema registry {self._url} does not answer: {error!r}") from error
 
-    def _whole(self, found: Any) -> Schema:
+    def _whole(self, found: Any, name: str = "") -> Schema:
+        form = SERIALIZED if found.schema_type == PROTOBUF else None
         references = [
-            self._whole(self._client.get_version(each.subject, each.version).schema) for each in found.references or ()
+            self._whole(self._client.get_version(each.subject, each.version, fmt=form).schema, each.name)
+            for each in found.references or ()
         ]
         deepest_first = [inner for each in references for inner in (*each.references, each)]
-        return Schema(KINDS.get(found.schema_type, "AVRO"), found.schema_str, deepest_first)
+        return Schema(KINDS.get(found.schema_type, "AVRO"), found.schema_str, deepest_first, name)

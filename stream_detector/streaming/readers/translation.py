@@ -13,7 +13,7 @@ from stream_detector.decoding.field_mapping import FieldMapping, Headers
 from stream_detector.decoding.registry_records import RegistryRecords
 from stream_detector.decoding.unknown_names import UnknownPolicies
 from stream_detector.engine.outcome import RecordBatch
-from stream_detector.errors import RegistryError
+from stream_detector.errors import RegistryError, SchemaError
 from stream_detector.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Translation:
         """Ask for the schemas of these records and keys; returns when the registry has answered, whenever that is.
 
         Raises:
-            UsageError: a schema is of a kind that cannot be read.
+            UsageError: what reads a schema is not installed.
         """
         if self._registry is None:
             return
@@ -60,6 +60,9 @@ class Translation:
             while True:
                 try:
                     await asyncio.to_thread(self._registry.learn, number)
+                except SchemaError as error:
+                    log.warning("%s (number %d)", error, number)
+                    break
                 except RegistryError as error:
                     if self.waiting is None:
                         log.warning("%s; nothing is read until it does", error)
@@ -104,7 +107,7 @@ class Translation:
             RegistryError: as `value` does.
         """
         if self._registry is not None:
-            values, keys = list(map(self._registry.as_json, values)), list(map(self._registry.name, keys))
+            values, keys = self._registry.all_as_json(values), self._registry.names(keys)
         if self._mapping is not None:
             columns = (values, repeat(topic), timestamps_ms, keys, headers or repeat(()))
             to_message = self._mapping.to_message

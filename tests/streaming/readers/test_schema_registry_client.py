@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,21 +14,32 @@ import pytest
 pytest.importorskip("fastavro")
 pytest.importorskip("httpx2")
 
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+from stream_detector.decoding.registry_records import HEAD
 from stream_detector.errors import RegistryError, UsageError
 from stream_detector.settings import Settings
 from stream_detector.streaming.readers.schema_registry import registry_of
+from tests.support.stack.certificates import Authority
 from tests.support.stack.schema_registry import READING, avro
 
 SCHEMA = json.dumps({"schema": json.dumps(READING)}).encode()
 RECORD = avro(7, READING, {"sensor": "x7", "time": 1777593720000, "value": 1.5})
+DESCRIPTOR = FileDescriptorProto(name="a.proto", syntax="proto3")
+DESCRIPTOR.message_type.add(name="A").field.add(name="sensor", number=1, type=9, label=1)
+AS_TEXT = json.dumps({"schemaType": "PROTOBUF", "schema": "a registry that knows Protobuf tells the text so"}).encode()
+AS_DESCRIPTOR = json.dumps(
+    {"schemaType": "PROTOBUF", "schema": base64.b64encode(DESCRIPTOR.SerializeToString()).decode()}
+).encode()
 USER = "Basic " + base64.b64encode(b"reader:s3cret").decode()
 
 
 class FakeRegistry:
     """Has schema 7 for those who send the header; remembers what was asked."""
 
-    def __init__(self, wanted: str | None) -> None:
+    def __init__(self, wanted: str | None, tls: tuple[Path, Path] | None = None) -> None:
         outer = self
+        self._scheme = "http" if tls is None else "https"
         self.wanted = wanted
         self.asked: list[str] = []
 
@@ -37,6 +49,8 @@ class FakeRegistry:
                 granted = wanted is None or self.headers.get("Authorization") == wanted
                 there = self.path.startswith("/schemas/ids/7")
                 body = SCHEMA if granted and there else b'{"error_code": 40403, "message": "no"}'
+                if granted and self.path.startswith("/schemas/ids/9"):
+                    there, body = True, AS_DESCRIPTOR if "format=serialized" in self.path else AS_TEXT
                 self.send_response(401 if not granted else 200 if there else 404)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -47,11 +61,15 @@ class FakeRegistry:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -89,6 +107,27 @@ def test_a_token_is_read_anew(tmp_path: Path) -> None:
         records.as_json(RECORD)
     (tmp_path / "secret").write_text("new\n")
     assert json.loads(records.as_json(RECORD) or b"")["sensor"] == "x7"
+    registry.close()
+
+
+def test_a_protobuf_schema_is_asked_for_as_a_descriptor() -> None:
+    registry = FakeRegistry(None)
+    records = registry_of(Settings(schema_registry_url=registry.url))
+    assert records is not None
+    assert json.loads(records.as_json(HEAD.pack(0, 9) + b"\0\x0a\x02x7") or b"") == {"sensor": "x7"}
+    registry.close()
+
+
+def test_a_registry_over_tls_is_believed_with_the_authority_that_the_settings_name(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    registry = FakeRegistry(None, authority.issue("registry"))
+    records = registry_of(Settings(schema_registry_url=registry.url, schema_registry_ca_file=authority.file))
+    assert records is not None
+    assert json.loads(records.as_json(RECORD) or b"")["sensor"] == "x7"
+    stranger = registry_of(Settings(schema_registry_url=registry.url))
+    assert stranger is not None
+    with pytest.raises(RegistryError, match=r"does not answer: .*CERTIFICATE_VERIFY_FAILED"):
+        stranger.as_json(RECORD)
     registry.close()
 
 

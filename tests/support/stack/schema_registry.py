@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tarfile
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,16 @@ class SchemaRegistry:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
-    def register(self, subject: str, schema: dict[str, Any], kind: str = "AVRO") -> int:
-        """The number of a schema."""
-        body = json.dumps({"schema": json.dumps(schema), "schemaType": kind}).encode()
+    def register(
+        self, subject: str, schema: dict[str, Any] | str, kind: str = "AVRO", references: Sequence[dict[str, Any]] = ()
+    ) -> int:
+        """The number of a schema. `references`: name, subject and version of those that it imports."""
+        text = schema if isinstance(schema, str) else json.dumps(schema)
+        body = json.dumps({"schema": text, "schemaType": kind, "references": references}).encode()
         request = urllib.request.Request(
             f"{self.url}/subjects/{subject}/versions", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(json.load(answer)["id"])
 
 
