@@ -157,6 +157,11 @@ class Settings(EnvironmentSettings):
         None, "certificates (PEM) that sign the schema registry's; default: the usual ones"
     )
 
+    alarm_schema: Literal["none", "avro", "json"] = setting(
+        "none",
+        "write alarms under a schema of the registry (subject TOPIC-value): as Avro, or as JSON under a JSON Schema",
+    )
+
     allowed_assets: str = setting(
         "*",
         "globs of the assets that are this group's, separated by commas, beside the bundle's own; the same for all "
@@ -263,6 +268,8 @@ class Settings(EnvironmentSettings):
             raise ValueError("schema_registry_username needs schema_registry_password_file")
         if self.schema_registry_username is not None and self.schema_registry_token_file is not None:
             raise ValueError("schema_registry_username and schema_registry_token_file exclude each other")
+        if self.alarm_schema != "none" and self.schema_registry_url is None:
+            raise ValueError("alarm_schema needs schema_registry_url")
         if (self.metrics_cert_file is None) != (self.metrics_key_file is None):
             raise ValueError("metrics_cert_file and metrics_key_file go together")
         return self

@@ -2,6 +2,9 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,10 +20,21 @@ from google.protobuf.message_factory import GetMessageClass
 
 from stream_detector.decoding.protobuf_records import _compiled
 from stream_detector.decoding.registry_records import HEAD
+from stream_detector.messages import Alarm
 from tests.support.plant import Record, make_log, small_bundle
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.stack.schema_registry import READING, SchemaRegistry, avro, why_no_registry
-from tests.support.stack.workers import WorkerProcess, alarms_of, caught_up, dead_letters_of, produce, topic, wait_for
+from tests.support.stack.workers import (
+    WorkerProcess,
+    alarms_of,
+    caught_up,
+    dead_letters_of,
+    produce,
+    read_topic,
+    topic,
+    topic_environment,
+    wait_for,
+)
 
 pytestmark = [
     pytest.mark.kafka,
@@ -113,6 +127,35 @@ def in_milliseconds(record: Record) -> Record | None:
     except (ValueError, TypeError, KeyError):
         return None
     return Record(record.partition, record.key, json.dumps(body).encode()) if body["time"] < 1e10 else None
+
+
+def test_alarms_in_avro_are_those_of_plain_json_to_all_of_ours_that_read_them(
+    kafka: Kafka | ExistingKafka, unique_name: str, tmp_path: Path, registry: SchemaRegistry
+) -> None:
+    bundle = small_bundle(tmp_path / "bundle")
+    create_topic(kafka.bootstrap, topic(unique_name, "readings"), 4)
+    produce(kafka.bootstrap, topic(unique_name, "readings"), make_log(11, steps=60))
+    environment = {"STREAM_DETECTOR_SCHEMA_REGISTRY_URL": registry.url, "STREAM_DETECTOR_ALARM_SCHEMA": "avro"}
+    worker = WorkerProcess(kafka.bootstrap, unique_name, bundle, tmp_path / "log", environment=environment)
+    worker.start()
+    wait_for(lambda: caught_up(kafka.bootstrap, unique_name), 120, "all is committed")
+    worker.kill()
+    written = read_topic(kafka.bootstrap, topic(unique_name, "alarms"))
+    assert len(written) > 3
+    assert {record.value[0] for record in written} == {0}
+    settings = {**os.environ, **topic_environment(unique_name), **environment}
+    options = ["--bootstrap", kafka.bootstrap]
+    run = [sys.executable, "-m", "stream_detector"]
+    audit = subprocess.run(
+        [*run, "audit", "--bundle", str(bundle), *options], env=settings, capture_output=True, text=True, check=False
+    )
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert f"{len(written)} published" in audit.stdout
+    told = subprocess.run(
+        [*run, "alarms", "--json", "--from-beginning", "--until-idle", "2", *options],
+        env=settings, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert len([Alarm.model_validate_json(line) for line in told.stdout.splitlines()]) == len(written)
 
 
 def test_a_worker_waits_for_its_registry_loses_nothing_and_raises_the_alarms_of_our_json(

@@ -16,6 +16,7 @@ from stream_detector.streaming.clients.admin import open_admin
 from stream_detector.streaming.clients.committed_offsets import committed_offsets, own_committed_offsets
 from stream_detector.streaming.clients.kafka_types import KafkaConsumer, KafkaRecord, OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.readers.plain_alarms import PlainAlarms
 from stream_detector.streaming.readers.schema_registry import registry_of
 from stream_detector.streaming.readers.translation import Translation, mapping_of
 from stream_detector.streaming.state.partition_state import PartitionState
@@ -54,6 +55,7 @@ class AuditTopics:
         self.groups = groups
         self._partitions: Mapping[str, Sequence[int]] = {}
         self._translation = Translation(mapping_of(settings), registry_of(settings))
+        self._plain_alarms = PlainAlarms(settings)
         self.guard = RecordGuard()
 
     async def start(self) -> None:
@@ -92,7 +94,7 @@ class AuditTopics:
         for tp in self.partitions(topic):
             begin, end = await self.ends(tp)
             async for records in self.read(tp, begin, end):
-                for record in records:
+                for record in await self._plain_alarms.of(records):
                     if dict(record.headers).get(GROUP, own) != own:
                         continue
                     with self.guard.skipping(record):

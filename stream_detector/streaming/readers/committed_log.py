@@ -24,6 +24,7 @@ from stream_detector.streaming.clients.kafka_types import (
     TopicPartition,
 )
 from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.readers.plain_alarms import PlainAlarms
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class CommittedLog:
         self._done: dict[TopicPartition, int] = {}
         self.metadata: dict[TopicPartition, str] = {}
         self.answered_at = time.monotonic()
+        self._plain_alarms = PlainAlarms(settings)
         self._asked: asyncio.Task[dict[TopicPartition, int]] | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,7 +100,7 @@ class CommittedLog:
             if wanted_by_us():
                 raise
             return []
-        return [record for records in found.values() for record in records]
+        return await self._plain_alarms.of([record for records in found.values() for record in records])
 
     def done(self, topic: str, partition: int, offset: int) -> None:
         """Note that this record and all before it in its partition are done."""
@@ -147,7 +149,7 @@ class CommittedLog:
                 records += [record for record in found if record.offset < untils[partition]]
         for partition, done in self._done.items():
             self._consumer.seek(partition, done)
-        return records
+        return await self._plain_alarms.of(records)
 
     async def _ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         return await until_it_works(lambda: self._consumer.end_offsets(partitions), "read where the logs end")

@@ -12,6 +12,7 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_offsets import AdminGroupOffsets
 from stream_detector.streaming.clients.kafka_types import GroupOffsets, KafkaConsumer, KafkaRecord, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
+from stream_detector.streaming.readers.plain_alarms import PlainAlarms
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.topics.topics import existing_partitions
 
@@ -131,7 +132,9 @@ class LogReader:
             for tp in wanted:
                 at = found.get(tp)
                 self._consumer.seek(tp, until[tp] if at is None else at.offset)
-        return [record async for _, records in self._read(until) for record in records]
+        return await PlainAlarms(self._settings).of(
+            [record async for _, records in self._read(until) for record in records]
+        )
 
     async def _read(
         self, until: Mapping[TopicPartition, int]

@@ -1,6 +1,7 @@
 """The schema registry that the settings name, through the client of confluent-kafka."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from stream_detector.decoding.registry_records import Kind, RegistryRecords, Schema
@@ -14,6 +15,15 @@ ANSWER_SECONDS = 5.0
 NOT_THERE = 404
 PROTOBUF, SERIALIZED = "PROTOBUF", "serialized"
 KINDS: dict[str, Kind] = {"AVRO": "AVRO", "JSON": "JSON", "PROTOBUF": "PROTOBUF"}
+
+
+def registrar_of(settings: Settings) -> Callable[[str, str, str], int]:
+    """Registers a schema (subject, text, kind), or finds that it is registered; returns its number.
+
+    Raises:
+        UsageError: what talks to the registry is not installed, or a file of its settings cannot be read.
+    """
+    return _Client(settings).register
 
 
 def registry_of(settings: Settings) -> RegistryRecords | None:
@@ -76,6 +86,22 @@ class _Client:
                 log.warning("the schema registry has no schema %d; its records cannot be read", number)
                 return None
             raise RegistryError(f"the schema registry {self._url} refuses schema {number}: {error}") from error
+        except Exception as error:
+            raise RegistryError(f"the schema registry {self._url} does not answer: {error!r}") from error
+
+    def register(self, subject: str, text: str, kind: str) -> int:
+        """The number of a schema, registered by now.
+
+        Raises:
+            RegistryError: it does not answer, or refuses.
+        """
+        from confluent_kafka.schema_registry import Schema as NewSchema
+        from confluent_kafka.schema_registry import SchemaRegistryError
+
+        try:
+            return int(self._client.register_schema(subject, NewSchema(text, kind)))
+        except SchemaRegistryError as error:
+            raise RegistryError(f"the schema registry {self._url} refuses a schema of {subject}: {error}") from error
         except Exception as error:
             raise RegistryError(f"the schema registry {self._url} does not answer: {error!r}") from error
 

@@ -21,6 +21,7 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import FollowingConsumer, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.readers.committed_log import wanted_by_us
+from stream_detector.streaming.readers.plain_alarms import PlainAlarms
 from stream_detector.streaming.topics.topics import existing_partitions
 
 POLL_SECONDS = 0.5
@@ -63,6 +64,7 @@ class TopicReader:
         self, settings: Settings, topics: Iterable[str], since: float | None = None, optional: Iterable[str] = ()
     ) -> None:
         self._settings = settings
+        self._plain_alarms = PlainAlarms(settings)
         self._optional = frozenset(optional)
         self._topics = sorted({*topics, *self._optional})
         self.absent: list[str] = []
@@ -194,7 +196,7 @@ class TopicReader:
 
     async def _batch(self, quiet_seconds: float = POLL_SECONDS) -> list[TopicRecord]:
         found = await self._consumer.getmany(timeout_ms=round(quiet_seconds * 1000))
-        return [
+        records = [
             TopicRecord(
                 record.topic,
                 record.partition,
@@ -204,6 +206,7 @@ class TopicReader:
                 record.value,
                 record.headers,
             )
-            for records in found.values()
-            for record in records
+            for fetched in found.values()
+            for record in fetched
         ]
+        return await self._plain_alarms.of(records)

@@ -21,7 +21,7 @@ from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.clients.producer import ConfirmedProducer, open_producer
 from stream_detector.streaming.feeds.console_feed import ConsoleFeed
 from stream_detector.streaming.readers.log_reader import LogReader, open_log_reader
-from stream_detector.streaming.readers.schema_registry import registry_of
+from stream_detector.streaming.readers.schema_registry import registrar_of, registry_of
 from stream_detector.streaming.readers.translation import mapping_of, policies_of
 from stream_detector.streaming.sources.placing import read_map
 from stream_detector.streaming.sources.repartition import Repartition
@@ -29,6 +29,7 @@ from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.topics import topics
 from stream_detector.streaming.topics.checks import TopicNeeds
 from stream_detector.streaming.topics.watch import AdminTopicCounts, TopicWatch
+from stream_detector.streaming.worker.alarm_sender import AlarmSender, StartedSender
 from stream_detector.streaming.worker.bundle_watch import BundleWatch
 from stream_detector.streaming.worker.health.broker_probe import BrokerProbe
 from stream_detector.streaming.worker.health.metrics_server import MetricsServer
@@ -84,7 +85,9 @@ def build_worker(
     recorder = MetricsRecorder(metrics, manifest, clock)
     guard = RecordGuard(lambda topic, reason: metrics.console_skipped.labels(topic, reason).inc())
     console = ConsoleFeed(settings, manifest, lifecycle.why_not_ready, guard) if settings.console else None
-    producer = ConfirmedProducer(settings, open_producer, clock)
+    producer: StartedSender = ConfirmedProducer(settings, open_producer, clock)
+    if settings.alarm_schema != "none":
+        producer = AlarmSender(settings, producer, registrar_of(settings), clock)
     engine = engine or Engine(bundle, limits_of(settings), keep_steps=settings.console, unknown=policies_of(settings))
 
     def log() -> LogReader:
