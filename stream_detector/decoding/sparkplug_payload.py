@@ -40,34 +40,38 @@ _FIELDS: dict[str, list[tuple[int, str, str]]] = {
     "Template": [(2, "metrics", "Metric*"), (5, "is_definition", "bool")],
     "Metric": [
         (1, "name", "string"),
-        (2, "alias", "uint64"),
+        (2, "alias", "uint64?"),
         (3, "timestamp", "uint64"),
         (4, "datatype", "uint32"),
         (7, "is_null", "bool"),
         (9, "properties", "PropertySet"),
         *((number, name, kind) for number, (name, kind) in enumerate(_VALUES.items(), start=10)),
     ],
-    "Payload": [(1, "timestamp", "uint64"), (2, "metrics", "Metric*"), (3, "seq", "uint64")],
+    "Payload": [(1, "timestamp", "uint64"), (2, "metrics", "Metric*"), (3, "seq", "uint64?")],
 }
-"""Number, name and type of each field; `*`: any number of them."""
+"""Number, name and type of each field; `*`: any number of them, `?`: it matters whether there is one."""
 
 
 def _definition() -> FileDescriptorProto:
-    file = FileDescriptorProto(name="sparkplug_b.proto", package=PACKAGE, syntax="proto2")
+    # The specification's file is proto2, which lies the same on the wire but lets texts be no UTF-8.
+    file = FileDescriptorProto(name="sparkplug_b.proto", package=PACKAGE, syntax="proto3")
     for message, fields in _FIELDS.items():
         described = file.message_type.add(name=message)
+        if message == "Metric":
+            described.oneof_decl.add(name="value")
         for number, name, kind in fields:
             label = FieldDescriptorProto.LABEL_REPEATED if kind[-1] == "*" else FieldDescriptorProto.LABEL_OPTIONAL
             field = described.field.add(name=name, number=number, label=label)
-            if kind.rstrip("*") in _FIELDS:
-                field.type = FieldDescriptorProto.TYPE_MESSAGE
-                field.type_name = f".{PACKAGE}.{kind.rstrip('*')}"
+            plain = kind.rstrip("*?")
+            if plain in _FIELDS:
+                field.type, field.type_name = FieldDescriptorProto.TYPE_MESSAGE, f".{PACKAGE}.{plain}"
             else:
-                field.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.rstrip('*').upper()}")
+                field.type = FieldDescriptorProto.Type.Value(f"TYPE_{plain.upper()}")
             if message == "Metric" and name in _VALUES:
                 field.oneof_index = 0
-        if message == "Metric":
-            described.oneof_decl.add(name="value")
+            elif kind[-1] == "?":
+                field.proto3_optional, field.oneof_index = True, len(described.oneof_decl)
+                described.oneof_decl.add(name=f"_{name}")
     return file
 
 

@@ -194,6 +194,6 @@ def test_what_is_neither_birth_nor_data_nor_death_is_passed_over(topic: str) -> 
     assert Sparkplug().read(topic, b"\xff", 0.0) == Taken()
 
 
-@pytest.mark.parametrize("content", [b"\xff", b"{}", b"\x12\x80", b'{"metrics": []}'])
+@pytest.mark.parametrize("content", [b"\xff", b"{}", b"\x12\x80", b'{"metrics": []}', b"\x12\x03\x0a\x01\xff"])
 def test_a_payload_that_is_none_is_refused_with_the_reason(content: bytes) -> None:
     assert Sparkplug().read("spBv1.0/mill/NDATA/edge-1", content, 0.0).refused.startswith("no Sparkplug payload: ")
