@@ -105,20 +105,29 @@ class RegistryRecords:
 
     def all_as_json(self, values: Sequence[bytes | None]) -> Sequence[bytes | None]:
         """The same for many records."""
-        heads = _heads(values)
-        found = list(values) if heads else values
+        beginnings = {(value or b"")[: HEAD.size] for value in values}
+        heads = [each for each in beginnings if len(each) == HEAD.size and each[0] == 0]
+        if not heads:
+            return values
+        if len(beginnings) == 1:
+            return self._all_of(heads[0], values)  # type: ignore[arg-type]  # all of them begin so
+        found = list(values)
         for head in heads:
-            reader = self._reader(number_of(head))
-            if reader is None:
-                continue
             places = [place for place, value in enumerate(values) if value and value.startswith(head)]
-            records = [value for place in places if (value := values[place]) is not None]
-            texts: Sequence[bytes | None] = [None] * len(records)
-            if reader.many is not None and len(records) >= AT_LEAST:
-                texts = reader.many(records)
-            for place, record, text in zip(places, records, texts, strict=True):
-                found[place] = _read(reader, record) if text is None else text  # type: ignore[index]
+            texts = self._all_of(head, [values[place] for place in places])  # type: ignore[misc]
+            for place, text in zip(places, texts, strict=True):
+                found[place] = text
         return found
+
+    def _all_of(self, head: bytes, records: Sequence[bytes]) -> Sequence[bytes]:
+        """Records of one schema as JSON."""
+        reader = self._reader(number_of(head))
+        if reader is None:
+            return records
+        if reader.many is None or len(records) < AT_LEAST:
+            return [_read(reader, record) for record in records]
+        texts = reader.many(records)
+        return [_read(reader, record) if text is None else text for record, text in zip(records, texts, strict=True)]
 
     def name(self, key: bytes | None) -> bytes | None:
         """A key that is text under a schema, as that text; any other as it is."""
