@@ -1,5 +1,6 @@
 """Takes alarms out of the form of a schema registry, where they have it: all who read them see plain JSON."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -8,6 +9,8 @@ from stream_detector.messages import Alarm, to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.readers.schema_registry import registry_of
 from stream_detector.streaming.readers.translation import Translation
+
+log = logging.getLogger(__name__)
 
 Record = TypeVar("Record", bound=Any)
 """A record with `topic` and `value`, of a dataclass: aiokafka's, or one of ours."""
@@ -30,6 +33,8 @@ class PlainAlarms:
             UsageError: what talks to the registry is not installed.
         """
         wrapped = [each.value for each in records if self._is_wrapped(each)]
+        if wrapped and self._settings.schema_registry_url is None:
+            log.error("alarms lie under a schema and are passed over; set STREAM_DETECTOR_SCHEMA_REGISTRY_URL here too")
         if not wrapped or self._settings.schema_registry_url is None:
             return list(records)
         if self._translation is None:

@@ -51,9 +51,12 @@ async def test_an_alarm_is_the_same_bytes_after_it_was_under_a_schema(
 
 
 @in_event_loop
-async def test_without_a_registry_records_are_what_they_are() -> None:
+async def test_without_a_registry_such_alarms_stay_what_they_are_and_the_log_says_what_is_missing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     record = TopicRecord(Settings().topic_alarms, 0, 0, 0, b"", HEAD.pack(0, 7) + b"{}")
     assert await PlainAlarms(Settings()).of([record]) == [record]
+    assert "set STREAM_DETECTOR_SCHEMA_REGISTRY_URL here too" in caplog.text
 
 
 def test_the_avro_schema_has_the_fields_of_an_alarm() -> None:
