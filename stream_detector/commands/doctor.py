@@ -11,7 +11,7 @@ def command(
     bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT, separated by commas.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Look at login, rights, topics, clock, bundle, disk and receivers; change nothing.
+    """Look at login, rights, topics, clock, schema registry, bundle, disk and receivers; change nothing.
 
     Exit codes: 0 nothing failed (there may be warnings), 1 something did, 2 usage.
     """
@@ -22,7 +22,7 @@ def command(
     from stream_detector.operations.notify.forwarder_settings import ForwarderSettings
     from stream_detector.operations.notify.reach import receivers_that_answer
     from stream_detector.settings import Settings
-    from stream_detector.streaming.doctor import Finding, examine_brokers, examine_disk
+    from stream_detector.streaming.doctor import Finding, examine_brokers, examine_disk, examine_registry
 
     settings = Settings.load(bundle=bundle, bootstrap=bootstrap).in_role()
     findings, needs = [], None
@@ -41,6 +41,7 @@ def command(
             needs = needs_of(loaded, settings)
             findings.append(Finding("bundle", "ok", f"{manifest.bundle_id}, recipe {manifest.recipe}"))
     findings += examine_brokers(settings, needs)
+    findings += examine_registry(settings)
     findings.append(examine_disk(settings.bundle if settings.bundle and settings.bundle.is_dir() else Path.cwd()))
     for name, reason in receivers_that_answer(ForwarderSettings.load()):
         findings.append(

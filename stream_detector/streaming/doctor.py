@@ -15,6 +15,7 @@ from stream_detector.errors import StreamDetectorError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.clients.diagnosis import why_unreachable
+from stream_detector.streaming.readers.schema_registry import subjects_of
 from stream_detector.streaming.topics.checks import TopicNeeds, judge
 from stream_detector.streaming.topics.declared import WORKER, Topic, declared_topics
 
@@ -59,6 +60,17 @@ def examine_brokers(settings: Settings, needs: TopicNeeds | None = None) -> list
     except (StreamDetectorError, KafkaException, TimeoutError) as error:
         findings.append(Finding("brokers", "failed", str(error) or f"no answer within {SECONDS:g} s"))
     return findings
+
+
+def examine_registry(settings: Settings) -> list[Finding]:
+    """Whether the schema registry answers and lets us in, where the settings name one."""
+    if settings.schema_registry_url is None:
+        return []
+    try:
+        count = len(subjects_of(settings))
+    except StreamDetectorError as error:
+        return [Finding("registry", "failed", str(error))]
+    return [Finding("registry", "ok", f"{settings.schema_registry_url} answers ({count} subjects)")]
 
 
 def examine_disk(folder: Path) -> Finding:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from stream_detector.decoding.registry_records import Kind, RegistryRecords, Schema
 from stream_detector.errors import RegistryError, UsageError
@@ -11,10 +11,22 @@ from stream_detector.settings import Settings
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
 ANSWER_SECONDS = 5.0
 NOT_THERE = 404
 PROTOBUF, SERIALIZED = "PROTOBUF", "serialized"
 KINDS: dict[str, Kind] = {"AVRO": "AVRO", "JSON": "JSON", "PROTOBUF": "PROTOBUF"}
+
+
+def subjects_of(settings: Settings) -> list[str]:
+    """The names of what is registered.
+
+    Raises:
+        RegistryError: the registry does not answer, or refuses.
+        UsageError: what talks to it is not installed, or a file of its settings cannot be read.
+    """
+    return _Client(settings).subjects()
 
 
 def registrar_of(settings: Settings) -> Callable[[str, str, str], int]:
@@ -96,12 +108,20 @@ class _Client:
             RegistryError: it does not answer, or refuses.
         """
         from confluent_kafka.schema_registry import Schema as NewSchema
+
+        return self._asked(lambda: int(self._client.register_schema(subject, NewSchema(text, kind))), subject)
+
+    def subjects(self) -> list[str]:
+        """The names of what is registered; RegistryError as of `register`."""
+        return self._asked(lambda: list(self._client.get_subjects()), "its subjects")
+
+    def _asked(self, question: Callable[[], Answer], what: str) -> Answer:
         from confluent_kafka.schema_registry import SchemaRegistryError
 
         try:
-            return int(self._client.register_schema(subject, NewSchema(text, kind)))
+            return question()
         except SchemaRegistryError as error:
-            raise RegistryError(f"the schema registry {self._url} refuses a schema of {subject}: {error}") from error
+            raise RegistryError(f"the schema registry {self._url} refuses {what}: {error}") from error
         except Exception as error:
             raise RegistryError(f"the schema registry {self._url} does not answer: {error!r}") from error
 

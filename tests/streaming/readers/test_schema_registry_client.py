@@ -19,6 +19,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from stream_detector.decoding.registry_records import HEAD
 from stream_detector.errors import RegistryError, UsageError
 from stream_detector.settings import Settings
+from stream_detector.streaming.doctor import examine_registry
 from stream_detector.streaming.readers.schema_registry import registry_of
 from tests.support.stack.certificates import Authority
 from tests.support.stack.schema_registry import READING, avro
@@ -49,6 +50,8 @@ class FakeRegistry:
                 granted = wanted is None or self.headers.get("Authorization") == wanted
                 there = self.path.startswith("/schemas/ids/7")
                 body = SCHEMA if granted and there else b'{"error_code": 40403, "message": "no"}'
+                if granted and self.path.startswith("/subjects"):
+                    there, body = True, b'["a", "b"]'
                 if granted and self.path.startswith("/schemas/ids/9"):
                     there, body = True, AS_DESCRIPTOR if "format=serialized" in self.path else AS_TEXT
                 self.send_response(401 if not granted else 200 if there else 404)
@@ -107,6 +110,17 @@ def test_a_token_is_read_anew(tmp_path: Path) -> None:
         records.as_json(RECORD)
     (tmp_path / "secret").write_text("new\n")
     assert json.loads(records.as_json(RECORD) or b"")["sensor"] == "x7"
+    registry.close()
+
+
+def test_doctor_says_whether_the_registry_answers(tmp_path: Path) -> None:
+    registry = FakeRegistry("Bearer t0ken")
+    assert examine_registry(Settings()) == []
+    (found,) = examine_registry(settings_for(registry, tmp_path, "Bearer t0ken"))
+    assert (found.state, found.text) == ("ok", f"{registry.url} answers (2 subjects)")
+    (found,) = examine_registry(Settings(schema_registry_url=registry.url))
+    assert found.state == "failed"
+    assert "refuses its subjects: " in found.text
     registry.close()
 
 
