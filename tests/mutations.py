@@ -65,6 +65,8 @@ OF_PLANNING = ("tests/streaming/worker/offsets/test_planning.py",)
 OF_READER = ("tests/streaming/readers/test_log_reader.py",)
 OF_PRODUCER = ("tests/streaming/clients/test_producer.py",)
 OF_PROGRESS = ("tests/streaming/worker/offsets/test_progress.py", *OF_PIPELINE)
+SPARKPLUG, CARRIER = "stream_detector/decoding/sparkplug.py", f"{STREAMING}/sources/carrier.py"
+OF_SPARKPLUG, OF_CARRIER = ("tests/decoding/test_sparkplug.py",), ("tests/streaming/sources/test_carrier.py",)
 OF_ENGINE = ("tests/engine/test_engine.py", "tests/engine/test_rests.py", "tests/engine/test_engine_forms.py")
 
 # fmt: off
@@ -355,6 +357,32 @@ MUTATIONS = (
         "a label is known a step early", "stream_detector/detection/head/calibration.py",
         "known_until = step - self._lead.until_steps", "known_until = step - self._lead.until_steps + 1",
         ("tests/detection/head/test_calibration.py",),
+    ),
+    # -- other people's buses ------------------------------------------------------------------------------------------
+    Mutation(
+        "aliases are believed after a gap", SPARKPLUG,
+        "            self.aliases.clear()\n", "            pass\n",
+        OF_SPARKPLUG,
+    ),
+    Mutation(
+        "the death of an earlier session counts", SPARKPLUG,
+        " and number != node.birth)", " and number == -1)",
+        OF_SPARKPLUG,
+    ),
+    Mutation(
+        "a message has arrived with its first record", CARRIER,
+        "            whole = not parcel.missing\n", "            whole = True\n",
+        OF_CARRIER,
+    ),
+    Mutation(
+        "what the topic does not take is given up", CARRIER,
+        "        self._held = True\n        self._again.append(record)\n", "        self._done(record.parcel)\n",
+        OF_CARRIER,
+    ),
+    Mutation(
+        "an Avro type within itself is read", "stream_detector/decoding/registry_records.py",
+        "            if kind in within:\n", "            if kind in ():\n",
+        ("tests/decoding/test_registry_records.py",),
     ),
 )
 # fmt: on

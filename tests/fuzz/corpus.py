@@ -1,6 +1,16 @@
 """Inputs that decoders meet or once tripped over. Each is a seed of the fuzzer and a case of the regression test."""
 
 DEEP = b"[" * 100_000
+AVRO_READING = (
+    '{"type": "record", "name": "Reading", "fields": [{"name": "sensor", "type": "string"},'
+    ' {"name": "time", "type": "long"}, {"name": "value", "type": ["null", "double"]}]}'
+)
+PROTOBUF_READING = (
+    "CgdyLnByb3RvIkUKB1JlYWRpbmcSDgoGc2Vuc29yGAEgASgJEgwKBHRpbWUYAiABKAMSEgoFdmFsdWUY"
+    "AyABKAFIAIgBAUIICgZfdmFsdWViBnByb3RvMw=="
+)
+"""Its descriptor in base64."""
+
 READING = b'{"sensor":"x1","time":"2026-05-01T00:02:00Z","value":12.5}'
 
 JSON_RECORDS: tuple[bytes, ...] = (
@@ -119,5 +129,12 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b"time,x1\nnan,nan\n",
     ),
     "event-time": (b"2026-05-01T00:02:00Z", b"2026-W01-1T00Z", b"", b"9999-12-31T23:59:59-23:59", b"20260501T000200Z"),
+    "sparkplug": (
+        b"",
+        b"\x12\x03\x0a\x01\xff",
+        b"\x08\x01\x18\x01\x12\x04\x10\x01\x50\x07",
+        b"\x12\x06\x92\x01\x03\x12\x01\x00",
+    ),
+    "under-a-schema": (b"", b"\x02a\x00\x00", b"\0\x0a\x01a", b"\xff" * 40, b"\x02\xff", b"\x7e" + b"\x02" * 70, DEEP),
     "settings": (b"localhost:9092", b"[::1]:9092,:1", b"a:99999999999999999999"),
 }

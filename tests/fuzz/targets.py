@@ -127,6 +127,38 @@ def read_by_all(kind: str) -> Target:
     return target
 
 
+def sparkplug(data: bytes) -> None:
+    """A Sparkplug payload after a birth: records that the mapping understands, and a reason or a use for the rest."""
+    from stream_detector.decoding.sparkplug import MAPPING, Sparkplug
+    from stream_detector.decoding.sparkplug_payload import Metric, Payload
+    from stream_detector.messages import Readings
+
+    following = Sparkplug()
+    born = Payload(timestamp=1, seq=0, metrics=[Metric(name="x1", alias=1, datatype=2, int_value=1)])
+    following.read("spBv1.0/g/NBIRTH/n", born.SerializeToString(), 0.0)
+    for topic in ("NDATA/n", "DBIRTH/n/d", "DDATA/n/d", "NBIRTH/n", "DDEATH/n/d", "NDEATH/n"):
+        taken = following.read(f"spBv1.0/g/{topic}", data, 0.0)
+        for at, message in taken.records:
+            record = orjson.loads(MAPPING.to_message(message, at, 0) or b"")
+            assert record.keys() <= Readings.model_fields.keys(), "the mapping does not understand the record"
+
+
+def under_a_schema(data: bytes) -> None:
+    """A record of an Avro, a Protobuf or a JSON schema: JSON, or as it is; among many as by itself."""
+    from stream_detector.decoding.registry_records import HEAD, RegistryRecords, Schema
+    from tests.fuzz.corpus import AVRO_READING, PROTOBUF_READING
+
+    schemas = {1: Schema("AVRO", AVRO_READING), 2: Schema("PROTOBUF", PROTOBUF_READING), 3: Schema("JSON", "{}")}
+    records = RegistryRecords(schemas.get)
+    for number in schemas:
+        value = HEAD.pack(0, number) + data
+        found = records.as_json(value)
+        if number < 3 and found != value:
+            orjson.loads(found or b"")
+        assert set(records.all_as_json([value] * 64)) == {found}
+    records.name(HEAD.pack(0, 3) + data)
+
+
 TARGETS: dict[str, Target] = {
     "record": record,
     **{kind: read_by_all(kind) for kind in ("alarms", "feedback", "events", "alarm_states")},
@@ -136,4 +168,6 @@ TARGETS: dict[str, Target] = {
     "csv": csv,
     "event-time": event_time,
     "settings": settings,
+    "sparkplug": sparkplug,
+    "under-a-schema": under_a_schema,
 }
