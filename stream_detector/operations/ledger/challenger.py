@@ -6,7 +6,7 @@ both of them says nothing about which is better.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -14,11 +14,9 @@ from typing import Any
 from stream_detector.detection.block_bootstrap import Interval, holding_interval
 from stream_detector.messages import Alarm, LoggedEvent, to_iso
 from stream_detector.operations.ledger.ledger import AlarmEntry, EventEntry, Ledger
-from stream_detector.operations.ledger.report import LedgerReport, Tally, report, tally, tally_json
+from stream_detector.operations.ledger.report import Entries, Tally, entries_of, grouped, tally, tally_json
 
 SECONDS_PER_DAY = 86_400.0
-
-Entries = tuple[Sequence[EventEntry], Sequence[AlarmEntry]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +38,15 @@ class Difference:
         return {"saved": self.saved, "saving": self.saving, "saving_low": self.low, "saving_high": self.high}
 
 
+Compared = tuple[Tally, Tally, Difference]
+"""Champion, challenger, and their difference."""
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Champion and challenger over the time in which both were there: `since` (epoch seconds) on.
 
-    `bundle`: the challenger's. `by_asset` and `by_day` hold (champion, challenger, difference).
+    `bundle`: the challenger's. `entries`: the champion's and its own.
     """
 
     bundle: str
@@ -53,8 +55,20 @@ class Comparison:
     champion: Tally
     challenger: Tally
     difference: Difference
-    by_asset: dict[str, tuple[Tally, Tally, Difference]]
-    by_day: dict[str, tuple[Tally, Tally, Difference]]
+    entries: tuple[Entries, Entries]
+
+    def by_asset(self) -> dict[str, Compared]:
+        """Asset by asset; computed anew at each call."""
+        return self._each(lambda entry: entry.asset)
+
+    def by_day(self) -> dict[str, Compared]:
+        """Day by day; computed anew at each call."""
+        return self._each(lambda entry: entry.day.isoformat())
+
+    def _each(self, key: Callable[[EventEntry | AlarmEntry], str]) -> dict[str, Compared]:
+        mine, other = (grouped(entries, key) for entries in self.entries)
+        nothing: Entries = ([], [])
+        return {name: _compared(mine.get(name, nothing), other.get(name, nothing)) for name in sorted({*mine, *other})}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the tallies as in the ledger's own report."""
@@ -63,8 +77,8 @@ class Comparison:
             "since": to_iso(self.since),
             "until": None if self.until is None else to_iso(self.until),
             **_in_json(self.champion, self.challenger, self.difference),
-            "per_asset": [{"asset": asset, **_in_json(*books)} for asset, books in self.by_asset.items()],
-            "per_day": [{"day": day, **_in_json(*books)} for day, books in self.by_day.items()],
+            "per_asset": [{"asset": asset, **_in_json(*books)} for asset, books in self.by_asset().items()],
+            "per_day": [{"day": day, **_in_json(*books)} for day, books in self.by_day().items()],
         }
 
 
@@ -111,8 +125,9 @@ class Challengers:
         if since is None:
             both = max(min(raised[bundle]), min(_raised(self._champion), default=-math.inf))
             since = (both // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
-        mine, other = (report(book, since, until, asset) for book in (self._champion, self._books[bundle]))
-        champion, challenger, difference = _compared((mine.events, mine.alarms), (other.events, other.alarms))
+        mine = entries_of(self._champion, since, until, asset)
+        other = entries_of(self._books[bundle], since, until, asset)
+        champion, challenger, difference = _compared(mine, other)
         return Comparison(
             bundle=bundle,
             since=since,
@@ -120,8 +135,7 @@ class Challengers:
             champion=champion,
             challenger=challenger,
             difference=difference,
-            by_asset=_each(mine, other, lambda entry: entry.asset),
-            by_day=_each(mine, other, lambda entry: entry.day.isoformat()),
+            entries=(mine, other),
         )
 
 
@@ -129,23 +143,7 @@ def _raised(book: Ledger) -> list[float]:
     return [alarm.raised_at for asset in book.assets for alarm in book.account(asset).alarms]
 
 
-def _each(
-    mine: LedgerReport, other: LedgerReport, key: Callable[[EventEntry | AlarmEntry], str]
-) -> dict[str, tuple[Tally, Tally, Difference]]:
-    books = [_entries(book, key) for book in (mine, other)]
-    return {name: _compared(*(book.get(name, ([], [])) for book in books)) for name in sorted({*books[0], *books[1]})}
-
-
-def _entries(book: LedgerReport, key: Callable[[EventEntry | AlarmEntry], str]) -> dict[str, Entries]:
-    found: dict[str, tuple[list[EventEntry], list[AlarmEntry]]] = defaultdict(lambda: ([], []))
-    for event in book.events:
-        found[key(event)][0].append(event)
-    for alarm in book.alarms:
-        found[key(alarm)][1].append(alarm)
-    return dict(found)
-
-
-def _compared(mine: Entries, other: Entries) -> tuple[Tally, Tally, Difference]:
+def _compared(mine: Entries, other: Entries) -> Compared:
     never: dict[date, float] = defaultdict(float)
     for event in mine[0]:
         never[event.day] += event.never_cost

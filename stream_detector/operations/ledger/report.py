@@ -20,6 +20,9 @@ WARNINGS = (1, 2, 3)
 """Least warnings, in steps, that the saving is told for."""
 
 
+Entries = tuple[Sequence[EventEntry], Sequence[AlarmEntry]]
+"""Of one ledger, or a part of it."""
+
 Span = tuple[date | None, date | None]
 """First and last day that a report is about, quiet ones included; None: that of the first and the last entry."""
 
@@ -167,13 +170,31 @@ def report(
         since=since,
         until=until,
         total=tally(events, alarms, span),
-        by_asset=_grouped(events, alarms, lambda entry: entry.asset, span),
-        by_bundle=_without_savings(_grouped(events, alarms, lambda entry: entry.bundle)),
-        by_day=_grouped(events, alarms, lambda entry: entry.day.isoformat()),
+        by_asset=_tallies(grouped((events, alarms), lambda entry: entry.asset), span),
+        by_bundle=_without_savings(_tallies(grouped((events, alarms), lambda entry: entry.bundle))),
+        by_day=_tallies(grouped((events, alarms), lambda entry: entry.day.isoformat())),
         events=events,
         alarms=alarms,
         prevented=prevented(events, alarms),
     )
+
+
+def entries_of(
+    ledger: Ledger, since: float | None = None, until: float | None = None, asset: str | None = None
+) -> tuple[tuple[EventEntry, ...], tuple[AlarmEntry, ...]]:
+    """Events and alarms of `since <= event time < until`, of one asset or all.
+
+    Matching is done before the cut, so an event just after `since` may be caught by an alarm just before it, and the
+    reports of adjoining periods add up to the report of the whole.
+    """
+
+    def inside(time: float) -> bool:
+        return (since is None or time >= since) and (until is None or time < until)
+
+    accounts = [ledger.account(name) for name in (ledger.assets if asset is None else [asset])]
+    events = tuple(event for account in accounts for event in account.events if inside(event.time))
+    alarms = tuple(alarm for account in accounts for alarm in account.alarms if inside(alarm.raised_at))
+    return events, alarms
 
 
 def _outcome(alarm: AlarmEntry) -> str:
@@ -228,19 +249,18 @@ def _exact(amounts: Counter[float]) -> float:
     return float(sum((Fraction(amount) * count for amount, count in amounts.items()), Fraction()))
 
 
-def _grouped(
-    events: Sequence[EventEntry],
-    alarms: Sequence[AlarmEntry],
-    key: Callable[[EventEntry | AlarmEntry], str],
-    span: Span = (None, None),
-) -> dict[str, Tally]:
-    events_by: dict[str, list[EventEntry]] = defaultdict(list)
-    alarms_by: dict[str, list[AlarmEntry]] = defaultdict(list)
-    for event in events:
-        events_by[key(event)].append(event)
-    for alarm in alarms:
-        alarms_by[key(alarm)].append(alarm)
-    return {name: tally(events_by[name], alarms_by[name], span) for name in sorted({*events_by, *alarms_by})}
+def grouped(entries: Entries, key: Callable[[EventEntry | AlarmEntry], str]) -> dict[str, Entries]:
+    """The entries by a key, in its order."""
+    found: dict[str, tuple[list[EventEntry], list[AlarmEntry]]] = defaultdict(lambda: ([], []))
+    for event in entries[0]:
+        found[key(event)][0].append(event)
+    for alarm in entries[1]:
+        found[key(alarm)][1].append(alarm)
+    return {name: found[name] for name in sorted(found)}
+
+
+def _tallies(groups: dict[str, Entries], span: Span = (None, None)) -> dict[str, Tally]:
+    return {name: tally(*entries, span) for name, entries in groups.items()}
 
 
 def _without_savings(by_bundle: dict[str, Tally]) -> dict[str, Tally]:

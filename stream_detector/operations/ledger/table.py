@@ -97,8 +97,9 @@ def print_comparison(compared: Comparison, console: Console | None = None) -> No
     table.add_column("", no_wrap=True)
     for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
-    if len(compared.by_asset) > 1:
-        for asset, (champion, challenger, _) in compared.by_asset.items():
+    by_asset = compared.by_asset()
+    if len(by_asset) > 1:
+        for asset, (champion, challenger, _) in by_asset.items():
             table.add_row(Text(printable(asset)), *_cells(champion))
             table.add_row("  challenger", *_cells(challenger))
         table.add_section()

@@ -53,7 +53,7 @@ def test_what_the_challenger_would_have_saved_is_told_with_a_paired_interval() -
     assert found.difference.saving == pytest.approx(190 / 1200)
     expected = saving_interval([100, 100, 5, 5] + [100] * (DAYS - 4), [100] * DAYS)
     assert (found.difference.low, found.difference.high) == (expected.low, expected.high)
-    assert [books[2].saved for books in found.by_day.values()] == [0, 0, 95, 95, *[0] * (DAYS - 4)]
+    assert [books[2].saved for books in found.by_day().values()] == [0, 0, 95, 95, *[0] * (DAYS - 4)]
 
 
 def test_equal_books_have_a_difference_of_exactly_nothing() -> None:
