@@ -222,10 +222,9 @@ class Assets:
 
     def _wider(self, ring: AssetRing, columns: Sequence[str], step_seconds: float) -> AssetRing:
         """A ring with room for the sensors, and the curve that the asset had when another worker held it."""
-        if ring.step_seconds != step_seconds:
-            return self._new_ring(columns, step_seconds)
         wider = self._new_ring(columns, step_seconds)
-        wider.take_scores(ring)
+        if ring.step_seconds == step_seconds:
+            wider.append_newer(ring)
         return wider
 
     def _replace(self, known: Asset, ring: AssetRing) -> None:

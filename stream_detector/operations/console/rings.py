@@ -80,27 +80,19 @@ class AssetRing:
             if top.expected is not None:
                 self._expected[place, column] = top.expected
 
-    def take_scores(self, other: "AssetRing") -> None:
-        """Begins with the newest points of another ring, without the values of sensors."""
-        order = other.order()[-self._points :]
-        self._count = len(order)
-        for name in ("_time", "_ratio", "_probability", "_alarm"):
-            getattr(self, name)[: len(order)] = getattr(other, name)[order]
-
     def append_newer(self, other: "AssetRing") -> None:
         """Adds the points of another ring that are newer than its own, with values where the sensors are the same."""
         newest = self._time[(self._count - 1) % self._points] if self._count else -np.inf
+        order = other.order()
+        source = order[other._time[order] > newest][-self._points :]  # noqa: SLF001 - one of its own kind
+        place = np.arange(self._count, self._count + len(source)) % self._points
+        self._count += len(source)
+        self._values[place] = self._expected[place] = np.nan
         names = ["_time", "_ratio", "_probability", "_alarm"]
         if other.sensors == self.sensors:
             names += ["_values", "_expected"]
-        for source in other.order().tolist():
-            if other._time[source] <= newest:  # noqa: SLF001 - one of its own kind
-                continue
-            place = self._count % self._points
-            self._count += 1
-            self._values[place] = self._expected[place] = np.nan
-            for name in names:
-                getattr(self, name)[place] = getattr(other, name)[source]
+        for name in names:
+            getattr(self, name)[place] = getattr(other, name)[source]
 
     def recent_ratios(self, count: int) -> list[float | None]:
         """The newest ratios, oldest first; None also where steps are missing between two of them."""
