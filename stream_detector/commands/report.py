@@ -35,7 +35,8 @@ def command(
     from stream_detector.operations.plant_report.plant_report import plant_report
     from stream_detector.operations.record_guard import RecordGuard
     from stream_detector.settings import Settings
-    from stream_detector.streaming.feeds.report_feed import ReportFeed, read_report
+    from stream_detector.streaming.feeds.ledger_feed import read_ledger
+    from stream_detector.streaming.feeds.report_feed import ReportFeed
     from stream_detector.time_options import parse_duration, parse_moment
 
     length = re.fullmatch(r"[0-9.]+[smhd]", since) and parse_duration(since, "--since")
@@ -47,7 +48,7 @@ def command(
         settings,
         RecordGuard(say=lambda text: print(f"note: {text}", file=sys.stderr)),
     )
-    asyncio.run(read_report(feed))
+    asyncio.run(read_ledger(feed))
     if asset is not None and asset not in feed.ledger.assets:
         raise UsageError(f"--asset {asset}: the topics hold nothing of it")
     newest = feed.ledger.newest

@@ -49,7 +49,7 @@ class LedgerFeed:
     def _take(self, record: TopicRecord) -> str:
         if record.topic == self.settings.topic_alarms:
             alarm = read_message(Alarm, record.value)
-            self.ledger.add_alarm(alarm)
+            self._take_alarm(alarm)
             return alarm.asset
         if record.topic == self.settings.topic_challenger_alarms:
             alarm = read_message(Alarm, record.value)
@@ -64,6 +64,9 @@ class LedgerFeed:
         self.ledger.add_event(asset, event)
         self.challengers.add_event(asset, event)
         return asset
+
+    def _take_alarm(self, alarm: Alarm) -> None:
+        self.ledger.add_alarm(alarm)
 
 
 async def read_ledger(feed: LedgerFeed) -> list[str]:

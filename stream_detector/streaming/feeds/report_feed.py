@@ -5,7 +5,7 @@ from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.record_guard import RecordGuard, read_message
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
-from stream_detector.streaming.readers.topic_reader import TopicReader, TopicRecord
+from stream_detector.streaming.readers.topic_reader import TopicRecord
 
 
 class ReportFeed(LedgerFeed):
@@ -35,19 +35,8 @@ class ReportFeed(LedgerFeed):
             decision = read_message(RenewalDecision, record.value or b"")
             self._decisions[decision.id] = decision
             return decision.alias
-        asset = super()._take(record)
-        if record.topic == self.settings.topic_alarms:
-            alarm = read_message(Alarm, record.value or b"")
-            self._alarms[alarm.id] = alarm
-        return asset
+        return super()._take(record)
 
-
-async def read_report(feed: ReportFeed) -> None:
-    """Reads the topics from beginning to end.
-
-    Raises:
-        BrokerError: the brokers cannot be reached.
-    """
-    async with TopicReader(feed.settings, feed.topics, optional=feed.optional_topics) as reader:
-        async for records in reader.to_end():
-            feed.take(records)
+    def _take_alarm(self, alarm: Alarm) -> None:
+        super()._take_alarm(alarm)
+        self._alarms[alarm.id] = alarm
