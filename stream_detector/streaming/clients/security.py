@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,7 +29,7 @@ class RenewedContext(ssl.SSLContext):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self._settings = settings
-        self._seen = _changed_at(settings)
+        self._seen = changed_at(tls_files(settings))
         plain = ssl.create_default_context(cafile=settings.ssl_ca_file)
         self.verify_flags = plain.verify_flags
         self.check_hostname = settings.ssl_check_hostname
@@ -38,7 +39,7 @@ class RenewedContext(ssl.SSLContext):
 
     def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
         """As asyncio calls it for each connection."""
-        seen = _changed_at(self._settings)
+        seen = changed_at(tls_files(self._settings))
         if seen != self._seen:
             self._seen = seen
             try:
@@ -71,17 +72,27 @@ def ssl_context(settings: Settings) -> ssl.SSLContext:
     try:
         return RenewedContext(settings)
     except OSError as error:  # ssl.SSLError is one
-        named = ", ".join(map(str, _files(settings)))
+        named = ", ".join(map(str, tls_files(settings)))
         raise UsageError(f"TLS files cannot be used ({named}): {error}") from None
 
 
-def _files(settings: Settings) -> list[Path]:
+def tls_files(settings: Settings) -> list[Path]:
+    """The files that TLS to the brokers needs."""
     files = [settings.ssl_ca_file, settings.ssl_cert_file, settings.ssl_key_file, settings.ssl_key_password_file]
     return [file for file in files if file is not None]
 
 
-def _changed_at(settings: Settings) -> list[float]:
-    return [file.stat().st_mtime if file.exists() else 0.0 for file in _files(settings)]
+def changed_at(files: Iterable[Path]) -> tuple[float, ...]:
+    """When each was changed, epoch seconds; 0.0 for one that is not there."""
+    return tuple(_changed_at(file) for file in files)
+
+
+def _changed_at(file: Path) -> float:
+    try:
+        # Of what a link points to: Kubernetes exchanges a link when it renews a Secret.
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 class _Tokens(AbstractTokenProvider):  # type: ignore[misc]

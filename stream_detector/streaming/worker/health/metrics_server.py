@@ -17,7 +17,7 @@ from stream_detector.errors import UsageError
 from stream_detector.logs import set_level
 from stream_detector.operations.http_surface import protect, same_token
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.security import ssl_context
+from stream_detector.streaming.clients.security import ssl_context, tls_files
 from stream_detector.streaming.worker.health.connections import (
     FIRST_REQUEST_SECONDS,
     KEEP_ALIVE_SECONDS,
@@ -110,14 +110,8 @@ class MetricsServer:
             self._renew_certificate,
         )
         if settings.security_protocol.endswith("SSL"):
-            files = [
-                settings.ssl_ca_file,
-                settings.ssl_cert_file,
-                settings.ssl_key_file,
-                settings.ssl_key_password_file,
-            ]
             # The connections take them by themselves; here it is found out whether they can.
-            add("certificates for Kafka", files, lambda: (ssl_context(settings), None)[1])
+            add("certificates for Kafka", tls_files(settings), lambda: ssl_context(settings))
 
     def _renew_token(self) -> None:
         self._token = self._settings.token()

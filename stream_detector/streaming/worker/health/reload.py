@@ -9,6 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge
 
 from stream_detector.errors import UsageError
+from stream_detector.streaming.clients.security import changed_at
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +22,12 @@ class _Part:
 
     name: str
     files: tuple[Path, ...]
-    read: Callable[[], None]
+    read: Callable[[], object]
     seen: tuple[float, ...] = field(default=())
 
     def changed(self) -> bool:
         """Whether a file is another than at the last call; a file that is not there counts as changed once."""
-        before, self.seen = self.seen, tuple(_changed_at(file) for file in self.files)
+        before, self.seen = self.seen, changed_at(self.files)
         return self.seen != before
 
 
@@ -54,7 +55,7 @@ class Reloader:
             registry=registry,
         )
 
-    def add(self, name: str, files: Iterable[Path | None], read: Callable[[], None]) -> None:
+    def add(self, name: str, files: Iterable[Path | None], read: Callable[[], object]) -> None:
         """From now on `read` is called when one of the files changes; without a file there is nothing to read again."""
         named = tuple(file for file in files if file is not None)
         if named:
@@ -88,11 +89,3 @@ class Reloader:
     def _note(self, part: _Part) -> None:
         self._successful.labels(part.name).set(1)
         self._at.labels(part.name).set(self._wall_clock())
-
-
-def _changed_at(file: Path) -> float:
-    try:
-        # Of what a link points to: Kubernetes exchanges a link when it renews a Secret.
-        return file.stat().st_mtime
-    except OSError:
-        return 0.0
