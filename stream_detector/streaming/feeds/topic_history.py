@@ -17,6 +17,7 @@ from msgspec import UNSET, MsgspecError
 from numpy.typing import NDArray
 
 from stream_detector.decoding.cells import number_or_reason
+from stream_detector.decoding.control_records import read_order
 from stream_detector.decoding.decoded import RefusedError
 from stream_detector.decoding.event_times import EventTimes
 from stream_detector.decoding.record_formats import loose_record
@@ -93,6 +94,8 @@ class HistoryCollector:
         for record in records:
             if record.topic != self._settings.topic_readings:
                 self._feed.take([record])
+                continue
+            if read_order(record.key, record.value) is not None:
                 continue
             with self._guard.skipping(record):
                 self._take_reading(record)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from itertools import chain, repeat
 
+from stream_detector.decoding.control_records import orders_in
 from stream_detector.decoding.field_mapping import FieldMapping, Headers
 from stream_detector.decoding.registry_records import RegistryRecords
 from stream_detector.decoding.unknown_names import UnknownPolicies
@@ -101,11 +102,19 @@ class Translation:
         timestamps_ms: Sequence[int],
         headers: Sequence[Headers] = (),
     ) -> RecordBatch:
-        """Fetched records of one partition, as the engine takes them; no headers: none was looked at.
+        """Fetched records of one partition, as the engine takes them, without control records.
+
+        No headers: none was looked at.
 
         Raises:
             RegistryError: as `value` does.
         """
+        orders = orders_in(keys, values)
+        if orders:
+            left = [place for place in range(len(keys)) if place not in orders]
+            offsets, timestamps_ms = [offsets[place] for place in left], [timestamps_ms[place] for place in left]
+            keys, values = [keys[place] for place in left], [values[place] for place in left]
+            headers = [headers[place] for place in left] if headers else headers
         if self._registry is not None:
             values, keys = self._registry.all_as_json(values), self._registry.names(keys)
         if self._mapping is not None:
