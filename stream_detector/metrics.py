@@ -182,6 +182,10 @@ class WorkerMetrics:
             registry,
         )
         self.bundle_loaded = gauge("bundle_loaded_timestamp_seconds", "When the bundle was loaded")
+        self.switch_seconds = gauge(
+            "bundle_switch_seconds",
+            "For how long nothing was decided in a partition when the log last named another bundle",
+        )
 
 
 class LedgerMetrics:

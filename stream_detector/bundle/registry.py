@@ -47,13 +47,17 @@ class Record(Config):
 
 
 class AliasChange(Config):
-    """One line of an alias: from now on the name stands for this bundle."""
+    """One line of an alias: from now on the name stands for this bundle.
+
+    `group`: the consumer group in whose log a control record says so too; None = there is none.
+    """
 
     at: str
     who: str
     what: Literal["promoted", "rolled back"]
     bundle: str
     why: str = ""
+    group: str | None = None
 
 
 class Registry:
@@ -138,7 +142,7 @@ class Registry:
         path = self._alias_file(alias)
         return [_checked(AliasChange, entry, path) for entry in journal.read(path)]
 
-    def promote(self, alias: str, bundle_id: str, at: str, who: str, why: str = "") -> bool:
+    def promote(self, alias: str, bundle_id: str, at: str, who: str, why: str = "", group: str | None = None) -> bool:
         """From now on the alias stands for the bundle; False where it does already, and nothing is written.
 
         Raises:
@@ -153,26 +157,35 @@ class Registry:
         if bundle_id not in self.ids():
             raise BundleError(f"{self.folder} does not hold bundle {bundle_id}; `stream-detector bundles add` it first")
         changes = self.changes(alias)
-        if changes and changes[-1].bundle == bundle_id:
+        if changes and (changes[-1].bundle, changes[-1].group) in ((bundle_id, group), (bundle_id, None)):
             return False
-        self._change(alias, AliasChange(at=at, who=who, what="promoted", bundle=bundle_id, why=why))
+        self._change(alias, AliasChange(at=at, who=who, what="promoted", bundle=bundle_id, why=why, group=group))
         return True
 
-    def roll_back(self, alias: str, at: str, who: str, why: str = "") -> AliasChange:
+    def roll_back(self, alias: str, at: str, who: str, why: str = "", group: str | None = None) -> AliasChange:
         """The alias stands again for what it stood for before the last promotion that is not rolled back yet.
 
         Raises:
             BundleError: there is nothing to go back to.
         """
-        before = held(self.changes(alias))
-        if len(before) < 2:
-            raise BundleError(f"alias {alias!r} of {self.folder} stood for nothing before; promote a bundle instead")
-        change = AliasChange(at=at, who=who, what="rolled back", bundle=before[-2], why=why)
+        change = AliasChange(at=at, who=who, what="rolled back", bundle=self.before(alias), why=why, group=group)
         self._change(alias, change)
         return change
 
+    def before(self, alias: str) -> str:
+        """What the alias stood for before the last promotion that is not rolled back yet.
+
+        Raises:
+            BundleError: it stood for nothing.
+        """
+        stack = held(self.changes(alias))
+        if len(stack) < 2:
+            raise BundleError(f"alias {alias!r} of {self.folder} stood for nothing before; promote a bundle instead")
+        return stack[-2]
+
     def _change(self, alias: str, change: AliasChange) -> None:
-        journal.append(self._alias_file(alias), change.model_dump(mode="json"))
+        # Without what is not said, which versions before would take for an error.
+        journal.append(self._alias_file(alias), change.model_dump(mode="json", exclude_none=True))
 
     def _alias_file(self, alias: str) -> Path:
         return self.folder / "aliases" / f"{alias}.jsonl"
@@ -211,6 +224,13 @@ def registered_id(folder: Path) -> str | None:
     """The id under which the registry holds the bundle in this folder; None where it lies in no registry."""
     place = folder.resolve()
     return place.name if place.parent.name == "bundles" and is_registry(place.parent.parent) else None
+
+
+def registry_around(path: Path) -> Path | None:
+    """The folder of the registry that a bundle's path or reference leads into; None where it leads into none."""
+    if is_registry(path.parent):
+        return path.parent
+    return path.resolve().parent.parent if registered_id(path) is not None else None
 
 
 def _checked(kind: type[ConfigT], entry: dict[str, Any], path: Path) -> ConfigT:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,7 +78,9 @@ def command(
 
     clock.passed("modules")
     watch = watch_of(settings, settings.bundle, bundle_in_use.manifest.bundle_id)
-    sys.exit(run_until_signalled(build_worker(settings, bundle_in_use, clock, bundle_watch=watch), settings))
+    fetch = fetch_of(settings, settings.bundle)
+    worker = build_worker(settings, bundle_in_use, clock, bundle_watch=watch, load_bundle=fetch)
+    sys.exit(run_until_signalled(worker, settings))
 
 
 def watch_of(settings: Settings, path: Path, in_use: str) -> "BundleWatch | None":
@@ -87,7 +90,23 @@ def watch_of(settings: Settings, path: Path, in_use: str) -> "BundleWatch | None
     if not is_alias(path):
         return None
     log.info("%s stands for bundle %s; when it stands for another one, the worker changes over", path, in_use)
-    return BundleWatch(path, in_use, lambda: load_signed_bundle(settings, path), time.monotonic)
+    check = partial(load_signed_bundle, settings, path)
+    return BundleWatch(path, in_use, check, time.monotonic, settings.group)
+
+
+def fetch_of(settings: Settings, path: Path) -> "Callable[[str], Bundle] | None":
+    """Fetches bundles by their ids from the registry that the settings name, or that the path leads into."""
+    from stream_detector.bundle.registry import Registry, registry_around
+
+    folder = settings.registry or registry_around(path)
+    if folder is None:
+        return None
+
+    def fetch(bundle_id: str) -> "Bundle":
+        # What lies under an id has that id, or is refused.
+        return load_signed_bundle(settings, Registry(folder).folder_of(bundle_id))
+
+    return fetch
 
 
 def load_signed_bundle(settings: Settings, folder: Path) -> "Bundle":

@@ -80,9 +80,12 @@ class Engine:
             return Outcome()
         return self._partitions[partition].retire(topic, partition, asset, offset)
 
-    def snapshots(self, partition: int) -> list[tuple[str, bytes | None]]:
-        """Snapshots of all assets of a partition, whatever was acknowledged."""
-        return self._partitions[partition].snapshots() if partition in self._partitions else []
+    def snapshots(self, partition: int, processed: int | None = None) -> list[tuple[str, bytes | None]]:
+        """Snapshots of all assets of a partition, whatever was acknowledged.
+
+        processed: the next offset, where it is known that the last ones before it hold no reading.
+        """
+        return self._partitions[partition].snapshots(processed) if partition in self._partitions else []
 
     def forget(self, partition: int) -> None:
         """Forget a partition that belongs to another worker now."""

@@ -149,9 +149,13 @@ class Partition:
         )
         result.snapshots.append((asset.name, dump(marker)))
 
-    def snapshots(self) -> list[tuple[str, bytes | None]]:
-        """Snapshots of all assets, evicted ones included, whatever was told before; none while it rebuilds."""
-        processed = 0 if self._previous_offset is None else self._previous_offset + 1
+    def snapshots(self, processed: int | None = None) -> list[tuple[str, bytes | None]]:
+        """Snapshots of all assets, evicted ones included, whatever was told before; none while it rebuilds.
+
+        `processed`: the next offset; None = behind the last record.
+        """
+        if processed is None:
+            processed = 0 if self._previous_offset is None else self._previous_offset + 1
         if processed < self._silent_until or not processed:
             return []
         history = self.assets.history

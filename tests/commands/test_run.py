@@ -187,8 +187,9 @@ def test_a_worker_is_built_and_run(
 
     built: list[tuple[str, list[str]]] = []
 
-    def build(settings: Settings, bundle: Any, clock: Any, bundle_watch: object) -> Worker:
+    def build(settings: Settings, bundle: Any, clock: Any, bundle_watch: object, load_bundle: object) -> Worker:
         assert bundle_watch is None, "a folder's bundle stays the same"
+        assert load_bundle is None, "no registry is known"
         built.append((bundle.manifest.recipe, list(clock.stages)))
         return Worker(75)
 

@@ -56,7 +56,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"ports"},
         {"bundle_watch", "transport"},
         {"offsets"},
-        {"alarm_sender", "health", "lifecycle", "pipeline", "start_clock", "unknown_watch"},
+        {"alarm_sender", "health", "lifecycle", "pipeline", "start_clock", "switching", "unknown_watch"},
         {"housekeeping"},
         {"worker"},
         {"composition"},

@@ -10,6 +10,7 @@ from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, Top
 from stream_detector.streaming.clients.producer import BurstSender, ConfirmedProducer
 from stream_detector.streaming.local.broker import LocalBroker
 from stream_detector.streaming.local.clients import LocalProducer, local_log_reader
+from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
 from stream_detector.streaming.worker.offsets.planning import Planner
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy
@@ -58,7 +59,7 @@ class ScriptedEngine:
     def retire(self, topic: str, partition: int, asset: str, offset: int) -> Outcome:
         return self.retired.get(asset, Outcome())
 
-    def snapshots(self, partition: int) -> list[tuple[str, bytes | None]]:
+    def snapshots(self, partition: int, processed: int | None = None) -> list[tuple[str, bytes | None]]:
         return list(self.standing.items())
 
 
@@ -89,6 +90,9 @@ class RecordingObserver:
     def rebuilt(self, *, rebuilding: bool) -> None:
         self.told.append(f"rebuilt, rebuilding {rebuilding}")
 
+    def switched(self, partition: int, seconds: float) -> None:
+        self.told.append(f"switched partition {partition}")
+
 
 @dataclass
 class Rig:
@@ -108,8 +112,8 @@ class Rig:
             self.settings, lambda: local_log_reader(self.broker, self.settings), SCORED_BY, 60.0, self.clock, self.wait
         )
         self.pipeline = Pipeline(
-            self.settings, self.engine, SCORED_BY, self.planner, self.sender or self.producer, self.observer,
-            self.errors.append, clock=self.clock,
+            self.settings, Detectors(Detector(self.engine, SCORED_BY)), self.planner, self.sender or self.producer,
+            self.observer, self.errors.append, clock=self.clock,
         )  # fmt: skip
 
     def clock(self) -> float:

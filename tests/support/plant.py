@@ -27,9 +27,10 @@ def small_bundle(
     threshold: float = 2.75,
     sensors: tuple[str, ...] = SENSORS,
     kind: str = "mahalanobis",
+    step_seconds: float = STEP_SECONDS,
     **changes: Any,
 ) -> Path:
-    """A bundle on a 10 s grid; its score is the distance from zero, so that noise raises alarms often.
+    """A bundle on a grid of 10 s, as a rule; its score is the distance from zero, so that noise raises alarms often.
 
     With another `kind` of model it has learnt noise, and half of the windows of noise are above its threshold. The kind
     `CALIBRATED` has a probability head with random weights beside the score. `changes` replace parts of the manifest.
@@ -48,7 +49,10 @@ def small_bundle(
     manifest = small_manifest(
         sensors=sensors,
         grid=GridConfig(
-            step_seconds=STEP_SECONDS, lateness_seconds=LATENESS_SECONDS, staleness_steps=6, max_gap_steps=2
+            step_seconds=step_seconds,
+            lateness_seconds=LATENESS_SECONDS * step_seconds / STEP_SECONDS,
+            staleness_steps=6,
+            max_gap_steps=2,
         ),
         scaler=ScalerConfig(kind="none"),
         model=config,

@@ -80,10 +80,9 @@ class ConsoleFeed:
         self._settings = settings
         self._guard = guard or RecordGuard()
         self._door = Guard(settings.metrics_host, None, proxy=_proxy(settings))
-        self._manifest = manifest
         self._why_not_ready = why_not_ready
-        self._place = {sensor: place for place, sensor in enumerate(manifest.sensors)}
-        self._threshold = manifest.alarm_threshold
+        self._seen: dict[str, tuple[AssetStatus, Sample]] = {}
+        self.use(manifest)
         self._started_at = time.time()
         self._version = version("stream-detector")
         self._read_back = not settings.publish_scores
@@ -96,13 +95,19 @@ class ConsoleFeed:
         """How many partitions are this worker's, and of how many."""
         self._others = True
         self._name = settings.instance or f"{settings.group}@{socket.gethostname()}"
-        self._seen: dict[str, tuple[AssetStatus, Sample]] = {}
         self.history = History(
             self._worker,
             self._send,
             ledger_days=settings.console_ledger_days,
             forget_seconds=settings.evict_after_seconds,
         )
+
+    def use(self, manifest: Manifest) -> None:
+        """From now on this bundle decides what is observed."""
+        self._manifest = manifest
+        self._place = {sensor: place for place, sensor in enumerate(manifest.sensors)}
+        self._threshold = manifest.alarm_threshold
+        self._seen = {}
 
     def serve(self, app: web.Application) -> None:
         """Adds the pages, and the reading of the topics for as long as the application runs.

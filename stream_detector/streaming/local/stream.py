@@ -37,6 +37,7 @@ class LocalStream:
         self._tasks: list[asyncio.Task[None]] = []
         self._member = False
         self._killed = False
+        pipeline.commit_with(self.commit)
 
     async def start(self) -> None:
         self._broker.answer()
@@ -54,6 +55,7 @@ class LocalStream:
         await asyncio.gather(fetching, committing, return_exceptions=True)
         while not self._fetches.empty():
             self._fetches.get_nowait()
+        self._pipeline.interrupt()
         await self._idle.wait()
         handling.cancel()
         await self.commit()
@@ -134,6 +136,7 @@ class LocalStream:
         """As Faust: what is declared is committed, then the new assignment is planned."""
         self._rebalanced.clear()
         self._member = False
+        self._pipeline.interrupt()
         await self.commit()
         share = self._group.share_of(self._on_rebalance)
         self._positions.clear()

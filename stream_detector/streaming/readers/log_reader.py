@@ -86,6 +86,16 @@ class LogReader:
         # The embedded broker knows no times; then all that is left is read again.
         return beginning if found is None else min(int(found.offset), committed)
 
+    async def readings(self, partition: int, begin: int, end: int) -> AsyncIterator[Sequence[KafkaRecord]]:
+        """The records `begin .. end` of a partition of the readings, a fetch at a time."""
+        (tp,) = self._of_readings({partition})
+        self._consumer.assign([tp])
+        self._consumer.seek(tp, begin)
+        async for _, records in self._read({tp: end}):
+            found = [record for record in records if record.offset < end]
+            if found:
+                yield found
+
     async def state(self, ends: Mapping[int, int]) -> dict[int, PartitionState]:
         """What the topic of state holds of the partitions in `ends`, the next offsets of the readings."""
         topic, group = self._settings.topic_state, self._settings.group

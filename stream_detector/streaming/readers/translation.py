@@ -101,15 +101,17 @@ class Translation:
         values: Sequence[bytes | None],
         timestamps_ms: Sequence[int],
         headers: Sequence[Headers] = (),
+        *,
+        has_orders: bool = True,
     ) -> RecordBatch:
         """Fetched records of one partition, as the engine takes them, without control records.
 
-        No headers: none was looked at.
+        No headers: none was looked at. has_orders: False = it is known that there are no control records.
 
         Raises:
             RegistryError: as `value` does.
         """
-        orders = orders_in(keys, values)
+        orders = orders_in(keys, values) if has_orders else {}
         if orders:
             left = [place for place in range(len(keys)) if place not in orders]
             offsets, timestamps_ms = [offsets[place] for place in left], [timestamps_ms[place] for place in left]

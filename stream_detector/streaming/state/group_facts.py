@@ -5,7 +5,7 @@ its key, which begins with the group and the kind of the fact.
 
 | key | value | meaning |
 |---|---|---|
-| `[group, "bundle", partition, offset, term]` | `{"bundle", "low", "limits", "ids"}` | `BundleSwitch` |
+| `[group, "bundle", partition, offset, term]` | `{"bundle", "low", "limits", "ids", "by"}` | `BundleSwitch` |
 | `[group, "moved", partition, asset, offset]` | `{}` | `Departure` |
 """
 
@@ -33,6 +33,7 @@ class BundleSwitch:
     `term`: counts the switches of the partition, those to the same offset included; snapshots and alarms name theirs.
     `id_term`: the term that goes into the ids of alarms, so that no alarm of a bundle that comes back has the id of one
     that it raised before and could not commit. A group that has always run one bundle stays at 0.
+    `by_record`: a control record at `offset` says so, rather than a worker that was started with another bundle.
     """
 
     partition: int
@@ -42,6 +43,7 @@ class BundleSwitch:
     limits: Limits | None = None
     term: int = 0
     id_term: int = 0
+    by_record: bool = False
 
     @property
     def order(self) -> tuple[int, int]:
@@ -99,7 +101,8 @@ def _body(fact: Fact) -> dict[str, Any]:
     if isinstance(fact, Departure):
         return {}
     limits = None if fact.limits is None else limits_to_json(fact.limits)
-    return {"bundle": fact.bundle_id, "low": fact.low, "limits": limits, "ids": fact.id_term}
+    body = {"bundle": fact.bundle_id, "low": fact.low, "limits": limits, "ids": fact.id_term}
+    return {**body, "by": "record"} if fact.by_record else body
 
 
 def is_fact(key: bytes | None) -> bool:
@@ -139,6 +142,7 @@ def _switch(partition: int, about: Sequence[Any], body: Mapping[str, Any]) -> Fa
         None if limits is None else limits_from_json(limits),
         int(term[0]) if term else 0 if "ids" in body else TERM_UNSAID,
         int(body.get("ids", 0)),
+        body.get("by") == "record",
     )
 
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from stream_detector.bundle.registry import Registry, is_registry
+from stream_detector.bundle.registry import AliasChange, Registry, is_registry
 from stream_detector.errors import StalledError
 from stream_detector.streaming.worker.ports import Clock
 
@@ -35,9 +35,12 @@ class BundleWatch:
         in_use: id of the bundle that decides in this process.
         check: loads what the alias stands for, as a start would; raises what a start would raise.
         clock: monotonic, in seconds.
+        group: of the worker. What was promoted in this group's log is taken up where its record lies there.
     """
 
-    def __init__(self, alias: Path, in_use: str, check: Callable[[], object], clock: Clock) -> None:
+    def __init__(
+        self, alias: Path, in_use: str, check: Callable[[], object], clock: Clock, group: str | None = None
+    ) -> None:
         self.trouble: str | None = None
         """What is wrong with the bundle that is to take over, in words."""
         self._alias = alias
@@ -46,15 +49,20 @@ class BundleWatch:
         self._clock = clock
         self._refused: tuple[str, float] | None = None
         self._said = ""
+        self._group = group
+        self._by_record = False
+        self._followed = False
 
     async def moved(self) -> bool:
         """Whether another bundle, which this machine can use, is to decide."""
         try:
-            wanted = await asyncio.to_thread(self._wanted)
+            change = await asyncio.to_thread(self._last_change)
+            wanted, self._by_record = change.bundle, change.group is not None and change.group == self._group
         except Exception as error:  # noqa: BLE001 - whatever is wrong there, this bundle goes on
             self._say(f"the registry cannot be read, bundle {self._in_use} goes on: {error}")
             return False
-        if wanted == self._in_use:
+        self._followed |= self._by_record
+        if self._by_record or (wanted == self._in_use and not self._followed):
             self.trouble, self._refused = None, None
             return False
         if self._refused is not None and self._refused[0] == wanted and self._clock() < self._refused[1]:
@@ -69,6 +77,11 @@ class BundleWatch:
         log.warning("%s stands for bundle %s now: bundle %s ends here", self._alias, wanted, self._in_use)
         return True
 
+    async def follows_log(self) -> bool:
+        """Whether the log says who decides: the alias was last changed together with a control record there."""
+        await self.moved()
+        return self._by_record
+
     async def require_current(self) -> None:
         """Before partitions are taken up: BundleMovedError where another bundle is to decide in them."""
         try:
@@ -80,8 +93,8 @@ class BundleWatch:
         if moved:
             raise BundleMovedError(f"{self._alias} stands for another bundle than {self._in_use} by now")
 
-    def _wanted(self) -> str:
-        return Registry(self._alias.parent).resolve(self._alias.name)
+    def _last_change(self) -> AliasChange:
+        return Registry(self._alias.parent).changes(self._alias.name)[-1]
 
     def _say(self, text: str) -> None:
         if text != self._said:

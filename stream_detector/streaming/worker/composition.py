@@ -36,6 +36,7 @@ from stream_detector.streaming.worker.health.metrics_server import MetricsServer
 from stream_detector.streaming.worker.health.worker_metrics import MetricsRecorder
 from stream_detector.streaming.worker.housekeeping import Housekeeping
 from stream_detector.streaming.worker.lifecycle import Lifecycle
+from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
 from stream_detector.streaming.worker.offsets.planning import Planner
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy
 from stream_detector.streaming.worker.pipeline import Pipeline
@@ -60,6 +61,7 @@ def build_worker(
     watch_seconds: float = WATCH_SECONDS,
     why_unreachable: Callable[[Settings], Awaitable[Unreachable | None]] = why_unreachable,
     bundle_watch: BundleWatch | None = None,
+    load_bundle: Callable[[str], Bundle] | None = None,
 ) -> Worker:
     """A worker that is ready to run; every adapter can be another one.
 
@@ -73,6 +75,7 @@ def build_worker(
         watch_seconds: between two looks of the watchdog.
         why_unreachable: finds out why the brokers cannot be reached.
         bundle_watch: notices that another bundle is to decide.
+        load_bundle: fetches the bundle with this id, which a control record names, and checks it as at a start.
 
     Raises:
         UsageError: a file that the settings name cannot be read.
@@ -88,28 +91,47 @@ def build_worker(
     producer: StartedSender = ConfirmedProducer(settings, open_producer, clock)
     if settings.alarm_schema != "none":
         producer = AlarmSender(settings, producer, registrar_of(settings), clock)
-    engine = engine or Engine(bundle, limits_of(settings), keep_steps=settings.console, unknown=policies_of(settings))
 
     def log() -> LogReader:
         return open_log(settings)
 
-    scored_by = ScoredBy(manifest.bundle_id, bundle.score_fingerprint)
+    def detector_of(bundle: Bundle, engine: DetectionEngine | None = None) -> Detector:
+        engine = engine or Engine(
+            bundle, limits_of(settings), keep_steps=settings.console, unknown=policies_of(settings)
+        )
+        scored_by = ScoredBy(bundle.manifest.bundle_id, bundle.score_fingerprint)
+        return Detector(engine, scored_by, rewind_seconds(bundle.manifest), bundle.manifest)
+
+    def load(bundle_id: str) -> Detector:
+        assert load_bundle is not None
+        return detector_of(load_bundle(bundle_id))
+
+    detectors = Detectors(detector_of(bundle, engine), None if load_bundle is None else load)
+    if bundle_watch is not None:
+        detectors.follows_log = bundle_watch.follows_log
+    shown: list[Callable[[Manifest], None]] = [recorder.use, *([] if console is None else [console.use])]
+
+    def show(manifest: Manifest) -> None:
+        for use in shown:
+            use(manifest)
+
+    detectors.on_shown = show
     # Where the brokers are others, their topics are their own business.
     real = ensure_topics is None
     make_topics = ensure_topics or partial(topics.ensure_topics, needs=needs)
     planner = Planner(
         settings,
         log,
-        scored_by,
+        detectors.configured.scored_by,
         rewind_seconds(manifest),
         clock,
         extend_topics=partial(make_topics, settings),
         require_current=None if bundle_watch is None else bundle_watch.require_current,
+        detectors=detectors,
     )
     pipeline = Pipeline(
         settings,
-        engine,
-        scored_by,
+        detectors,
         planner,
         producer,
         recorder,
@@ -135,7 +157,7 @@ def build_worker(
     return Worker(
         settings,
         lifecycle,
-        engine,
+        detectors,
         pipeline,
         producer,
         lambda: open_stream(settings, pipeline),

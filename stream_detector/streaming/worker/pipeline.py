@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from stream_detector.decoding.control_records import KEY, Order
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.decoding.registry_records import RegistryRecords
 from stream_detector.engine.outcome import Outcome, ScoredSteps
@@ -19,15 +20,19 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.dead_letter_rate import DeadLetterRate
 from stream_detector.streaming.clients.producer import BurstSender, Outgoing
 from stream_detector.streaming.readers.translation import Translation, policies_of
-from stream_detector.streaming.state.group_facts import Departure, fact_message, newest_switch
+from stream_detector.streaming.state.group_facts import BundleSwitch, Departure, fact_message, newest_switch
+from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import snapshot_message
+from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
 from stream_detector.streaming.worker.offsets.planning import PartitionPlan, Planner
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy, to_metadata
-from stream_detector.streaming.worker.offsets.takeover import alarm_message, mend_late
+from stream_detector.streaming.worker.offsets.takeover import alarm_message, mend_late, switch_by_record
 from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
-from stream_detector.streaming.worker.ports import Clock, DetectionEngine, PipelineObserver
+from stream_detector.streaming.worker.offsets.windows_before import read_windows
+from stream_detector.streaming.worker.ports import Clock, PipelineObserver
+from stream_detector.streaming.worker.switching import Switching
 from stream_detector.streaming.worker.transport.fetched import Fetched, parts_of
 from stream_detector.streaming.worker.transport.offset_keeper import CommittedOffsets
 from stream_detector.streaming.worker.unknown_watch import UnknownWatch
@@ -39,10 +44,10 @@ MOST_UNCONFIRMED = 50_000
 
 
 class Pipeline:
-    """Owns the engine and the progress of every assigned partition. All methods run in the main event loop.
+    """Owns the engines and the progress of every assigned partition. All methods run in the main event loop.
 
     Args:
-        scored_by: its bundle goes with every snapshot, the whole with every commit.
+        detectors: who decides where; its bundle goes with every snapshot, and how it rounds with every commit.
         observer: is told what happens.
         on_failure: is given the error that ends the process.
         on_steps: is given the scored steps of every batch, for those who show them.
@@ -54,8 +59,7 @@ class Pipeline:
     def __init__(
         self,
         settings: Settings,
-        engine: DetectionEngine,
-        scored_by: ScoredBy,
+        detectors: Detectors,
         planner: Planner,
         producer: BurstSender,
         observer: PipelineObserver,
@@ -71,8 +75,8 @@ class Pipeline:
         """An assignment has not taken effect yet."""
         self.left_alone: set[int] = set()
         """Assigned partitions that are not read, for the topic of state has no such partitions."""
-        self._engine = engine
-        self._scored_by = scored_by
+        self._detectors = detectors
+        self.switching = Switching(settings.group, detectors, clock)
         self._planner = planner
         self._producer = producer
         self._observer = observer
@@ -100,10 +104,21 @@ class Pipeline:
     @property
     def waiting(self) -> str | None:
         """Why records that were fetched are not read, in words; None while they are."""
-        return self._translation.waiting
+        return self._translation.waiting or self.switching.missing
 
     def fail(self, error: BaseException) -> None:
         self._on_failure(error)
+
+    def commit_with(self, commit: Callable[[], Awaitable[object]]) -> None:
+        """The stream commits by this whenever it is called."""
+        self.switching.request_commit = commit
+
+    def interrupt(self) -> None:
+        """A rebalance or the end begins: what waits for something else than the brokers stops waiting.
+
+        What it has not handled is read again by whoever owns the partition then.
+        """
+        self.switching.interrupt()
 
     async def handle(self, fetched: Fetched) -> None:
         """Process one fetch; returns when its alarms are acknowledged.
@@ -114,6 +129,76 @@ class Pipeline:
         """
         # Flushes and rebalances go on while a schema registry keeps us waiting.
         await self._translation.prepare(fetched.columns.values, fetched.columns.keys)
+        fetched.has_orders = KEY in fetched.columns.keys
+        switches = self.switching.switches_in(fetched, self.partitions.get(fetched.partition))
+        for part in parts_of(fetched, {cut for offset in switches for cut in (offset, offset + 1)}):
+            progress = self.partitions.get(part.partition)
+            if progress is not None and progress.broken_off:
+                return
+            order = switches.get(part.start)
+            if order is not None and not await self._obey(part, order):
+                return
+            await self._handle_part(part)
+
+    async def _obey(self, part: Fetched, order: Order) -> bool:
+        """From this record on the bundle that it names decides in the partition; False where it was interrupted.
+
+        What is before it is committed first. So whatever ends this process, the next one begins before or behind the
+        whole switch, as with a worker that is started with another bundle (docs/reliability.md).
+        """
+        number, offset = part.partition, part.start
+        progress = self.partitions.get(number)
+        if progress is None or progress.epoch != part.epoch or self._scored(progress).bundle == order.bundle:
+            return True
+
+        def ours() -> bool:
+            return self.partitions.get(number) is progress and progress.epoch == part.epoch
+
+        began = self._clock()
+        detector = await self.switching.ready(number, offset, order, progress, ours)
+        if detector is None:
+            progress.broken_off |= ours()
+            return False
+        term, limits = progress.next_term, limits_of(self.settings)
+        low = await read_windows(
+            self._planner.open_log, self._translation, detector, part.topic, number, offset, term, ours
+        )
+        async with self._flushing, self._handling:
+            if low is None or not ours():
+                if self._detectors.of(number) is not detector:
+                    detector.engine.forget(number)
+                return True
+            switch = BundleSwitch(number, offset, order.bundle, low, limits, term, term, by_record=True)
+            await self._switch(progress, switch, detector)
+        seconds = self._clock() - began
+        log.warning("partition %d: bundle %s decides from %d on, as %s said (%s); decisions paused for %.3f s",
+                    number, order.bundle, offset, order.who or "somebody", order.why, seconds)  # fmt: skip
+        self._observer.switched(number, seconds)
+        return True
+
+    async def _switch(self, progress: PartitionProgress, switch: BundleSwitch, detector: Detector) -> None:
+        settings, number, offset = self.settings, switch.partition, switch.offset
+        rest = progress.take_unacknowledged()
+        await self._acknowledge([_Flushed(number, progress, offset, offset, rest)])
+        before, engine = newest_switch(progress.facts), self._detectors.of(number).engine
+        snapshots = engine.snapshots(number, offset)
+        bursts = switch_by_record(settings, before, self._scored(progress).bundle, snapshots, switch)
+        for burst in bursts:
+            await self._send(burst)
+        if before is None:
+            progress.facts = (*progress.facts, BundleSwitch(number, 0, self._scored(progress).bundle))
+        progress.facts = (*progress.facts, switch)
+        progress.term, progress.next_term, progress.scored_by = switch.term, switch.term + 1, detector.scored_by
+        self._detectors.decide(number, detector)
+        progress.departures = [
+            fact for fact in progress.facts if isinstance(fact, Departure) and fact.offset >= offset
+        ]  # fmt: skip
+        await self._let_go(number, progress)
+
+    def _scored(self, progress: PartitionProgress) -> ScoredBy:
+        return progress.scored_by or self._detectors.configured.scored_by
+
+    async def _handle_part(self, fetched: Fetched) -> None:
         async with self._handling:
             progress = self.partitions.get(fetched.partition)
             if progress is None or progress.epoch != fetched.epoch:
@@ -156,7 +241,8 @@ class Pipeline:
         for departure in [each for each in progress.departures if each.offset == progress.processed]:
             asset, offset = departure.asset, departure.offset
             progress.departures.remove(departure)
-            outcome = self._engine.retire(self.settings.topic_readings, number, asset, offset)
+            engine = self._detectors.of(number).engine
+            outcome = engine.retire(self.settings.topic_readings, number, asset, offset)
             await self._publish(number, outcome, progress.processed, progress)
             log.info("partition %d: asset %s lives in another partition since offset %d", number, asset, offset)
 
@@ -176,7 +262,7 @@ class Pipeline:
                 if state.until < progress.state_end:
                     progress.state_lost = True
                     continue
-                mended = mend_late(self.settings, self._scored_by.bundle, number, state, progress.facts)
+                mended = mend_late(self.settings, self._scored(progress).bundle, number, state, progress.facts)
                 progress.state_end = state.until
                 if mended:
                     log.warning("partition %d: another worker wrote late, %d records of state are written again",
@@ -191,7 +277,8 @@ class Pipeline:
                 log.warning("partition %d: the topic of state was lost, everything is written again", number)
                 progress.state_lost, progress.state_end = False, 0
                 await self._send([fact_message(self.settings, fact) for fact in progress.facts])
-                progress.unacknowledged.renew(self._engine.snapshots(number), progress.processed)
+                snapshots = self._detectors.of(number).engine.snapshots(number, progress.processed)
+                progress.unacknowledged.renew(snapshots, progress.processed)
 
     @property
     def rebuilding(self) -> bool:
@@ -208,12 +295,15 @@ class Pipeline:
             columns.values,
             columns.timestamps_ms,
             columns.headers,
+            has_orders=fetched.has_orders,
         )
+        if not len(batch.offsets):
+            return  # nothing but control records
         started = self._clock()
-        outcome = self._engine.process(batch, self.settings.publish_scores)
+        outcome = self._detectors.of(fetched.partition).engine.process(batch, self.settings.publish_scores)
         self.unknown.saw(outcome.unknown)
         self._observer.scored(fetched.partition, outcome, self._clock() - started)
-        if self._on_steps is not None:
+        if self._on_steps is not None and self._detectors.shows(fetched.partition):
             self._on_steps(outcome.steps)
         await self._publish(fetched.partition, outcome, fetched.end, progress)
 
@@ -295,7 +385,7 @@ class Pipeline:
             snapshots += [
                 snapshot_message(
                     self.settings,
-                    self._scored_by.bundle,
+                    self._scored(part.progress).bundle,
                     part.number,
                     asset,
                     pending.data,
@@ -308,7 +398,7 @@ class Pipeline:
 
     def _low(self, number: int, processed: int) -> int:
         """The offset from which a successor has to read where `processed` is committed."""
-        low = self._engine.low(number)
+        low = self._detectors.of(number).engine.low(number)
         return processed if low is None else low
 
     def to_commit(self) -> dict[int, tuple[int, str]]:
@@ -317,7 +407,7 @@ class Pipeline:
             offset = progress.to_commit()
             if offset is not None:
                 low = offset if progress.low is None else progress.low
-                offsets[number] = (offset, to_metadata(low, self._scored_by))
+                offsets[number] = (offset, to_metadata(low, self._scored(progress)))
         return offsets
 
     def committed(self, offsets: Mapping[int, int]) -> None:
@@ -331,7 +421,7 @@ class Pipeline:
         """Forget the partitions that this worker no longer owns."""
         self._revocations += 1
         for number in set(self.partitions) - kept:
-            self._engine.forget(number)
+            self._detectors.forget(number)
             del self.partitions[number]
         self._observer.assigned(kept)
 
@@ -366,11 +456,13 @@ class Pipeline:
     def _begin(self, number: int, plan: PartitionPlan) -> None:
         start, snapshots = plan.start, plan.snapshots
         if start.keep_state:
-            self.partitions[number].epoch = self._epoch
+            self.partitions[number].epoch, self.partitions[number].broken_off = self._epoch, False
             return
-        self._engine.forget(number)
+        detector = plan.detector or self._detectors.configured
+        self._detectors.decide(number, detector)
+        detector.engine.forget(number)
         switch = newest_switch(plan.facts)
-        self._engine.restore(number, snapshots, start.silent_until, 0 if switch is None else switch.id_term)
+        detector.engine.restore(number, snapshots, start.silent_until, 0 if switch is None else switch.id_term)
         self.partitions[number] = PartitionProgress(
             self._epoch,
             start.offset,
@@ -380,6 +472,8 @@ class Pipeline:
             facts=tuple(plan.facts),
             departures=list(plan.departures),
             state_end=plan.state_end,
+            next_term=plan.next_term,
+            scored_by=detector.scored_by,
         )
         log.info(
             "partition %d: from %d, in silence up to %d, %d snapshots",

@@ -22,7 +22,7 @@ from stream_detector.streaming.worker.health.worker_metrics import MOST_ASSET_GA
 from stream_detector.streaming.worker.housekeeping import Housekeeping
 from stream_detector.streaming.worker.lifecycle import ENDING, PASSING, REBUILDING, WAITING, Lifecycle
 from stream_detector.streaming.worker.pipeline import Pipeline
-from stream_detector.streaming.worker.ports import Clock, DetectionEngine, ReadingsStream
+from stream_detector.streaming.worker.ports import Clock, ReadingsStream
 from stream_detector.streaming.worker.start_clock import StartClock
 from stream_detector.version import version
 
@@ -50,6 +50,12 @@ class Producer(Protocol):
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
+
+
+class AssetSource(Protocol):
+    """Knows how the assets stand: `Detectors`."""
+
+    def status(self, detailed: int | None = None) -> list[AssetStatus]: ...
 
 
 class AssetView(Protocol):
@@ -86,7 +92,7 @@ class Worker:
         self,
         settings: Settings,
         lifecycle: Lifecycle,
-        engine: DetectionEngine,
+        detectors: AssetSource,
         pipeline: Pipeline,
         producer: Producer,
         open_stream: Callable[[], ReadingsStream],
@@ -110,7 +116,7 @@ class Worker:
         self.lifecycle = lifecycle
         self.pipeline = pipeline
         self.server = server
-        self._engine = engine
+        self._detectors = detectors
         self._producer = producer
         self._open_stream = open_stream
         self._ensure_topics = ensure_topics
@@ -327,7 +333,7 @@ class Worker:
     def _show(self) -> None:
         """Renew the gauges and the console; with ten thousand assets that takes a tenth of a second."""
         began = self._clock()
-        assets = self._engine.status(MOST_ASSET_GAUGES)
+        assets = self._detectors.status(MOST_ASSET_GAUGES)
         self._recorder.assets(assets)
         if self._housekeeping is not None:
             self._housekeeping.observe(assets)

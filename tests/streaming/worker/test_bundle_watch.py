@@ -168,7 +168,7 @@ async def test_a_registry_that_does_not_answer_keeps_no_worker_from_its_work(
 ) -> None:
     monkeypatch.setattr(bundle_watch, "ANSWER_SECONDS", 0.01)
     watch, released = watch_of(registry), threading.Event()
-    monkeypatch.setattr(watch, "_wanted", released.wait)
+    monkeypatch.setattr(watch, "_last_change", released.wait)
     plant = Plant()
     worker = plant.worker(champion(registry), bundle_watch=watch)
     running = asyncio.create_task(worker.run())

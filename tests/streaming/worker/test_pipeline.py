@@ -15,6 +15,7 @@ from stream_detector.errors import StalledError, UnknownNameError
 from stream_detector.streaming.clients.producer import Burst, Outgoing
 from stream_detector.streaming.local.broker import EVERY_TOPIC, Sent
 from stream_detector.streaming.worker import pipeline as pipeline_module
+from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
 from stream_detector.streaming.worker.offsets.recovery import to_metadata
 from stream_detector.streaming.worker.pipeline import Pipeline
 from tests.support.event_loop import in_event_loop, settle
@@ -454,8 +455,9 @@ async def test_records_of_others_are_translated_before_the_engine_sees_them() ->
     rig = await rig_with(Outcome())
     mapping = FieldMapping.model_validate({"time": "ts", "sensor": "tag", "value": "val"})
     rig.pipeline = Pipeline(
-        SETTINGS, rig.engine, "b", rig.planner, rig.producer, rig.observer, rig.errors.append, field_mapping=mapping
-    )
+        SETTINGS, Detectors(Detector(rig.engine, SCORED_BY)), rig.planner, rig.producer, rig.observer,
+        rig.errors.append, field_mapping=mapping,
+    )  # fmt: skip
     rig.own()
     fetch = fetched(10, 11)
     fetch.columns.values[:] = [b'{"ts":1700000000,"tag":"s1","val":2.5}']

@@ -53,15 +53,21 @@ class MetricsRecorder:
         self._uncommitted: dict[int, tuple[int, float]] = {}
         """{partition: (what is committed, since when more than that is processed)}."""
         self._shown: dict[str, list[str]] = {}
-        self._reference = ScoreReference.of_metrics(manifest.metrics)
-        self._drift: dict[str, tuple[float, DriftMeter]] = {}
-        metrics.bundle_info.labels(manifest.bundle_id, manifest.recipe).set(1)
-        metrics.bundle_sensors.set(len(manifest.sensors))
-        metrics.bundle_step.set(manifest.grid.step_seconds)
-        metrics.bundle_loaded.set(wall_clock())
         metrics.record_seconds.set(ASSUMED_RECORD_SECONDS)
         for reason in CELL_REASONS:
             metrics.missing_cells.labels(reason)
+        self.use(manifest)
+
+    def use(self, manifest: Manifest) -> None:
+        """From now on the gauges tell of this bundle; drift is measured anew, against its own scores."""
+        metrics = self.metrics
+        self._reference = ScoreReference.of_metrics(manifest.metrics)
+        self._drift: dict[str, tuple[float, DriftMeter]] = {}
+        metrics.bundle_info.clear()
+        metrics.bundle_info.labels(manifest.bundle_id, manifest.recipe).set(1)
+        metrics.bundle_sensors.set(len(manifest.sensors))
+        metrics.bundle_step.set(manifest.grid.step_seconds)
+        metrics.bundle_loaded.set(self._wall_clock())
         if manifest.training.until_time is not None:
             metrics.bundle_trained.set(manifest.training.until_time)
 
@@ -140,6 +146,9 @@ class MetricsRecorder:
         if not rebuilding:
             self.metrics.rebuilding.set(0)
             self.metrics.rebuild_seconds.set(self._clock() - self._planned_at)
+
+    def switched(self, partition: int, seconds: float) -> None:  # noqa: ARG002 - the pause is the worker's
+        self.metrics.switch_seconds.set(seconds)
 
     def watched(self, seen: Observation, progress: Mapping[int, PartitionProgress], *, ready: bool) -> None:
         """Enters one observation of the watchdog."""

@@ -6,14 +6,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from stream_detector.errors import MixedProcessorsError
+from stream_detector.errors import MixedProcessorsError, StalledError, StreamDetectorError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.readers.log_reader import LogReader
-from stream_detector.streaming.state.group_facts import BundleSwitch, Departure, Fact
+from stream_detector.streaming.state.group_facts import BundleSwitch, Departure, Fact, newest_switch
 from stream_detector.streaming.state.group_limits import limits_of, require_same_limits
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import SnapshotRecord
+from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
 from stream_detector.streaming.worker.offsets.recovery import (
     PartitionOffsets,
     ScoredBy,
@@ -23,9 +24,11 @@ from stream_detector.streaming.worker.offsets.recovery import (
 )
 from stream_detector.streaming.worker.offsets.takeover import (
     PublishedAlarm,
+    Service,
     Takeover,
     begin_anew,
     decided_alone,
+    followed,
     go_on,
     left_behind,
     next_term,
@@ -56,6 +59,8 @@ class PartitionPlan:
         facts: what the group has written down about the partition, these bursts included.
         departures: assets whose life here ends at an offset that is still to come.
         state_end: the next offset of the partition's state that was not read or written.
+        next_term: of the next switch of bundle.
+        detector: who decides; None = the bundle that the worker was started with.
     """
 
     start: Start
@@ -64,6 +69,8 @@ class PartitionPlan:
     facts: Sequence[Fact] = ()
     departures: Sequence[Departure] = ()
     state_end: int = 0
+    next_term: int = 1
+    detector: Detector | None = None
 
 
 class Planner:
@@ -76,6 +83,7 @@ class Planner:
         rewind_seconds: how far to read back where a commit does not say it (Kafka timestamps).
         clock, sleep: monotonic seconds, and how to let them pass.
         require_current: raises where this worker is to take up no partition any more.
+        detectors: the bundles that a control record in the log may name; None = there is but one.
         extend_topics: gives the topic of state the partitions that it lacks, where that is allowed; tells all counts.
 
     Attributes:
@@ -92,10 +100,12 @@ class Planner:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         extend_topics: Callable[[], Awaitable[Mapping[str, int]]] | None = None,
         require_current: Callable[[], Awaitable[None]] | None = None,
+        detectors: Detectors | None = None,
     ) -> None:
         self._settings = settings
+        self._detectors = detectors
         self.state_partitions: int | None = None
-        self._open_log = open_log
+        self.open_log = open_log
         self._extend_topics = extend_topics
         self._require_current = require_current
         self._scored_by = scored_by
@@ -123,7 +133,7 @@ class Planner:
             await self._require_current()
         partitions = await self._with_state(partitions)
         committed = {number: entry for number, entry in committed.items() if number in partitions}
-        async with self._open_log() as reader:
+        async with self.open_log() as reader:
             ends = await self._trusted_ends(reader, partitions, committed)
             starts = {
                 number: await self._choose(reader, number, ends[number], committed.get(number), in_memory.get(number))
@@ -134,7 +144,9 @@ class Planner:
             return {
                 number: PartitionPlan(start)
                 if start.keep_state
-                else await self._take_over(reader, number, start, ends[number][0], states[number])
+                else await self._take_over(
+                    reader, number, start, ends[number][0], states[number], committed.get(number)
+                )
                 for number, start in starts.items()
             }
 
@@ -146,19 +158,68 @@ class Planner:
         return {number for number in partitions if known is None or number < known}
 
     async def _take_over(
-        self, reader: LogReader, number: int, start: Start, beginning: int, state: PartitionState
+        self,
+        reader: LogReader,
+        number: int,
+        start: Start,
+        beginning: int,
+        state: PartitionState,
+        committed: tuple[int, str] | None,
     ) -> PartitionPlan:
-        start, taken = await self._choose_takeover(reader, number, start, beginning, state)
+        detector = await self._who_decides(number, start, state)
+        if detector is not None and committed is not None:
+            before = from_metadata(committed[1]).scored_by
+            if before is not None:
+                self._require_equal_rounding(number, before, detector.scored_by)
+        start, taken = await self._choose_takeover(reader, number, start, beginning, state, detector)
         topic = self._settings.topic_state
         written = [message for burst in taken.bursts for message in burst if message.topic == topic]
         facts = state.facts_after(written)
         departures = [f for f in facts if isinstance(f, Departure) and f.offset >= start.silent_until]
-        return PartitionPlan(start, taken.snapshots, taken.bursts, facts, departures, state.until + len(written))
+        newest = newest_switch(facts)
+        following = max(next_term(state), 1 if newest is None else newest.term + 1)
+        until = state.until + len(written)
+        return PartitionPlan(start, taken.snapshots, taken.bursts, facts, departures, until, following, detector)
+
+    async def _who_decides(self, number: int, start: Start, state: PartitionState) -> Detector | None:
+        """The bundle that the log has named, where it did; None: the one that this worker was started with.
+
+        Raises:
+            StalledError: that bundle cannot be used here.
+        """
+        if self._detectors is None or not start.restore_snapshots:
+            return None
+        service, mine = service_at(state, start.silent_until), self._scored_by.bundle
+        if service.bundle_id in (None, mine) or not await self._goes_by_log(service, state):
+            return None
+        bundle_id = str(service.bundle_id)
+        try:
+            detector = await self._detectors.ready(bundle_id)
+        except StreamDetectorError as error:
+            raise StalledError(
+                f"partition {number}: bundle {bundle_id} decides there, as the log says, and cannot be used: {error}"
+            ) from None
+        log.info("partition %d: bundle %s decides, as the log says; this worker was started with %s",
+                 number, bundle_id, mine)  # fmt: skip
+        return detector
+
+    async def _goes_by_log(self, service: Service, state: PartitionState) -> bool:
+        said = None if self._detectors is None else await self._detectors.follows_log()
+        if said is not None:
+            return said
+        return service.switch is not None and self._scored_by.bundle in followed(state.switches)
 
     async def _choose_takeover(
-        self, reader: LogReader, number: int, start: Start, beginning: int, state: PartitionState
+        self,
+        reader: LogReader,
+        number: int,
+        start: Start,
+        beginning: int,
+        state: PartitionState,
+        detector: Detector | None,
     ) -> tuple[Start, Takeover]:
-        settings, mine, offset = self._settings, self._scored_by.bundle, start.silent_until
+        settings, offset = self._settings, start.silent_until
+        mine = self._scored_by.bundle if detector is None else detector.bundle_id
         if not start.restore_snapshots:
             alone = decided_alone(settings, state, mine)
             published = (
@@ -171,6 +232,7 @@ class Planner:
         if service.bundle_id in (mine, None) and service.begun:
             left = left_behind(state, service, service.switch)
             published = await self._published(reader, state, left, (), offset) if left else []
+            start = behind_the_record(start, service.switch, beginning)
             return start, go_on(settings, number, state, service, left, published)
         if service.bundle_id == mine and service.switch is not None:
             switch = service.switch
@@ -234,7 +296,7 @@ class Planner:
             found = from_metadata(committed[1])
             offset, low = committed[0], found.low
             if in_memory is None and found.scored_by is not None:
-                self._require_equal_rounding(number, found.scored_by)
+                self._require_equal_rounding(number, found.scored_by, self._scored_by)
             if low is None and offset <= end:
                 low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds)
                 log.warning("partition %d: offset %d was set by hand, rebuilding from %d", number, offset, low)
@@ -249,12 +311,12 @@ class Planner:
             log.warning("partition %d: offset %d is beyond the end %d, the log is another one", number, offset, end)
         return start
 
-    def _require_equal_rounding(self, number: int, before: ScoredBy) -> None:
-        if not self._scored_by.rounds_otherwise(before):
+    def _require_equal_rounding(self, number: int, before: ScoredBy, own: ScoredBy) -> None:
+        if not own.rounds_otherwise(before):
             return
         what = (
             f"partition {number} was scored so far by a worker whose scores round otherwise (another processor, or "
-            f"other versions of libraries; fingerprint {before.fingerprint}, here {self._scored_by.fingerprint})"
+            f"other versions of libraries; fingerprint {before.fingerprint}, here {own.fingerprint})"
         )
         if self._settings.mixed_processors == "refuse":
             raise MixedProcessorsError(
@@ -262,3 +324,18 @@ class Planner:
                 "on: an alarm that is told again may then differ in its last digits"
             )
         log.warning("%s; an alarm that is told again may differ in its last digits", what)
+
+
+def behind_the_record(start: Start, switch: BundleSwitch | None, beginning: int) -> Start:
+    """Where offsets were set back across a switch in the log: what others have decided is read in silence.
+
+    >>> switch = BundleSwitch(0, 90, "b", 60, by_record=True)
+    >>> behind_the_record(Start(30, 40, 40, restore_snapshots=True), switch, 0)
+    Start(offset=30, silent_until=90, committed=40, keep_state=False, restore_snapshots=True, lost=0)
+    >>> behind_the_record(Start(100, 120, 120), switch, 0).silent_until
+    120
+    """
+    if switch is None or not switch.by_record or start.silent_until >= switch.offset:
+        return start
+    read_from = min(start.offset, max(switch.low or 0, beginning))
+    return replace(start, offset=read_from, silent_until=switch.offset)

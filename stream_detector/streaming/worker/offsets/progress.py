@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from stream_detector.streaming.state.group_facts import Departure, Fact
+from stream_detector.streaming.worker.offsets.recovery import ScoredBy
 from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
 
 
@@ -21,6 +22,8 @@ class PartitionProgress:
     """The offset from which a successor has to read to rebuild the state at `declared`."""
     in_hand: bool = False
     """A batch is being handled; once it failed, for ever: the engine may be ahead of `processed` then."""
+    broken_off: bool = False
+    """A rebalance or the end came while a switch was waited for: what follows is read again after the next plan."""
     waiting_since: float | None = None
     """Since when `declared` is ahead of `committed` (monotonic clock)."""
     unacknowledged: Unacknowledged = field(default_factory=Unacknowledged)
@@ -30,6 +33,10 @@ class PartitionProgress:
     """Kafka timestamp of the newest record processed, epoch milliseconds."""
     term: int = 0
     """In which this worker decides (`BundleSwitch`)."""
+    next_term: int = 1
+    """Of the next switch of bundle."""
+    scored_by: ScoredBy | None = None
+    """Who decides; None = the bundle that the worker was started with."""
     facts: tuple[Fact, ...] = ()
     """What the group has written down about the partition."""
     departures: list[Departure] = field(default_factory=list)

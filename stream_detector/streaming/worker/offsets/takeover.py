@@ -6,7 +6,7 @@ words that follow from the raised alarm, and its snapshots are removed. A crash 
 same.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stream_detector.engine.alarm_messages import withdrawn
@@ -197,6 +197,52 @@ def switch_bundle(
         facts.append(fact_message(settings, switch))
     bursts = [facts, *_withdraw(settings, switch, left, published)]
     return Takeover([burst for burst in bursts if burst], switch.low)
+
+
+def switch_by_record(
+    settings: Settings,
+    before: BundleSwitch | None,
+    bundle_id: str,
+    snapshots: Iterable[tuple[str, bytes | None]],
+    switch: BundleSwitch,
+) -> list[list[Outgoing]]:
+    """What is to be acknowledged, one burst after another, when a worker comes to a control record.
+
+    Everything below `switch.offset` is committed, so a crash in between is a start of the other bundle at that offset,
+    which does the same (`switch_bundle`).
+
+    Args:
+        settings: names group and topics.
+        before: the switch that held until now; None = a version that wrote nothing down has begun.
+        bundle_id: who decided until now.
+        snapshots: (asset, data) of all its assets.
+        switch: what is to hold from now on.
+    """
+    term = 0 if before is None else before.term
+    first = [] if before is not None else [fact_message(settings, BundleSwitch(switch.partition, 0, bundle_id))]
+    left = [
+        SnapshotRecord(settings.group, bundle_id, asset, switch.offset, data, term)
+        for asset, data in snapshots
+        if data is not None
+    ]
+    bursts = [[*first, fact_message(settings, switch)], *_withdraw(settings, switch, left, [])]
+    return [burst for burst in bursts if burst]
+
+
+def followed(switches: Sequence[BundleSwitch]) -> list[str]:
+    """The bundle that decides, and those that control records have put it in the place of, the newest first.
+
+    A worker that was started with one of them goes by the log. One that was started with another bundle shall decide.
+
+    >>> followed([BundleSwitch(0, 0, "a"), BundleSwitch(0, 5, "b"), BundleSwitch(0, 9, "c", by_record=True)])
+    ['c', 'b']
+    """
+    found: list[str] = []
+    for switch in reversed(switches):
+        found.append(switch.bundle_id)
+        if not switch.by_record:
+            break
+    return found
 
 
 def left_behind(state: PartitionState, service: Service, switch: BundleSwitch | None) -> list[SnapshotRecord]:

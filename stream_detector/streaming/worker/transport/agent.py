@@ -47,6 +47,12 @@ class FaustStream:
 
     def __init__(self, settings: Settings, pipeline: BatchProcessor) -> None:
         self._app = build_app(settings, pipeline)
+        pipeline.commit_with(self._commit)
+
+    async def _commit(self) -> None:
+        consumer = self._app.consumer
+        if isinstance(consumer, BatchConsumer):
+            await consumer.commit()
 
     async def start(self) -> None:
         await self._app.start()

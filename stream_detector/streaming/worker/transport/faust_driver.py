@@ -44,6 +44,7 @@ class BatchConsumer(driver.Consumer):
     """Faust's view of the consumer, in the main event loop."""
 
     _thread: ConsumerThread
+    _emptying = False
 
     @property
     def keeper(self) -> OffsetKeeper:
@@ -108,6 +109,8 @@ class BatchConsumer(driver.Consumer):
         # Faust's lists of acknowledged offsets are not used, and would grow for ever.
         self._acked.clear()
         self._acked_index.clear()
+        if self._emptying:
+            self.keeper.interrupt()
         return await commit_declared(self.keeper, self._commit_with_metadata)
 
     async def _commit_with_metadata(self, offsets: Mapping[int, tuple[int, str]]) -> bool:
@@ -117,6 +120,14 @@ class BatchConsumer(driver.Consumer):
             {TopicPartition(topic, number): entry for number, entry in offsets.items()},
         )
         return bool(done)
+
+    async def wait_empty(self) -> None:
+        """Faust waits for the batch in hand, and commits meanwhile: at every commit its handling is interrupted."""
+        self._emptying = True
+        try:
+            await super().wait_empty()
+        finally:
+            self._emptying = False
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Batches have no gaps between them."""

@@ -38,6 +38,8 @@ class Fetched:
     start: int
     end: int
     columns: Columns
+    has_orders: bool = True
+    """Whether control records may be among them; looked for once, for that takes a hundredth of a record's time."""
 
 
 def parts_of(fetched: Fetched, cuts: Collection[int]) -> list[Fetched]:

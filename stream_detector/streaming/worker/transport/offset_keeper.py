@@ -1,6 +1,6 @@
 """Protocols between a stream and whoever processes its fetches: where to read, what may be committed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 from stream_detector.streaming.worker.transport.fetched import Fetched
@@ -27,6 +27,9 @@ class OffsetKeeper(Protocol):
 
     def committed(self, offsets: Mapping[int, int]) -> None: ...
 
+    def interrupt(self) -> None:
+        """Stop waiting for what may never come: a rebalance or the end waits for the batch in hand."""
+
     def fail(self, error: BaseException) -> None:
         """End the process with this error."""
 
@@ -43,6 +46,9 @@ class FetchHandler(Protocol):
 
 class BatchProcessor(OffsetKeeper, FetchHandler, Protocol):
     """An offset keeper that also handles the fetches: the pipeline."""
+
+    def commit_with(self, commit: Callable[[], Awaitable[object]]) -> None:
+        """The stream commits by this whenever it is called."""
 
     def revoke_others(self, kept: set[int]) -> None:
         """Forget the partitions that are not among these."""

@@ -45,6 +45,12 @@ class Keeper:
         self.flush_error: BaseException | None = None
         self.handle_error: BaseException | None = None
 
+    def commit_with(self, commit: Callable[[], Awaitable[object]]) -> None:
+        self.asked.append("commit with")
+
+    def interrupt(self) -> None:
+        self.asked.append("interrupt")
+
     async def plan(self, partitions: set[int], consumer: CommittedOffsets) -> dict[int, tuple[int, int]]:
         self.asked.append(f"plan {sorted(partitions)}")
         return {number: (100 + number, 7) for number in partitions}
@@ -189,6 +195,7 @@ async def test_a_worker_that_is_left_without_partitions_forgets_them() -> None:
     """`perform_seek`, where the others are planned, is not called then."""
     keeper = Revoked()
     stream = agent.FaustStream(SETTINGS, cast(Any, keeper))
+    keeper.asked.clear()
     await stream._app.on_partitions_assigned.send({TP(READINGS, 0)})
     assert keeper.asked == []
     await stream._app.on_partitions_assigned.send(set())

@@ -1,0 +1,141 @@
+"""Which bundle decides in which partition: the one that the worker was started with, until the log names another.
+
+Others come from the registry, and are loaded and checked as at a start. Until a partition's switch is done, the bundle
+before it goes on there; a restart may need that one again, for an offset before the switch.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from stream_detector.bundle.manifest import Manifest
+from stream_detector.engine.outcome import AssetStatus
+from stream_detector.errors import BundleError, StreamDetectorError
+from stream_detector.streaming.worker.offsets.recovery import ScoredBy
+from stream_detector.streaming.worker.ports import DetectionEngine
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """One bundle at work.
+
+    Attributes:
+        engine: decides by it, in the partitions where it does.
+        scored_by: says so in commits.
+        rewind_seconds: how far its windows and episodes reach back (Kafka timestamps).
+        manifest: what it is; None where an engine of no bundle stands in.
+    """
+
+    engine: DetectionEngine
+    scored_by: ScoredBy
+    rewind_seconds: float = 0.0
+    manifest: Manifest | None = None
+
+    @property
+    def bundle_id(self) -> str:
+        return self.scored_by.bundle
+
+
+class Detectors:
+    """The bundles of one worker. All methods run in its event loop; loading does not.
+
+    Args:
+        configured: of the bundle that the worker was started with.
+        load: makes one of the bundle with this id; runs in a thread, and may take seconds.
+    """
+
+    def __init__(self, configured: Detector, load: Callable[[str], Detector] | None = None) -> None:
+        self.configured = configured
+        self.shown = configured
+        """Of what people are told; whoever took up a partition last."""
+        self.on_shown: Callable[[Manifest], None] = lambda _: None
+        self.follows_log: Callable[[], Awaitable[bool | None]] = _unsaid
+        """Whether the log decides who decides, rather than this worker's start; None = not said."""
+        self._load = load
+        self._deciding: dict[int, Detector] = {}
+        self._known = {configured.bundle_id: configured}
+        self._loading: dict[str, asyncio.Task[Detector]] = {}
+
+    async def ready(self, bundle_id: str) -> Detector:
+        """The bundle, loaded and checked.
+
+        Raises:
+            StreamDetectorError: it cannot be used here.
+        """
+        if bundle_id not in self._known:
+            self.prefetch(bundle_id)
+            task = self._loading[bundle_id]
+            try:
+                # Others may wait for it too.
+                detector = await asyncio.shield(task)
+            except StreamDetectorError:
+                raise
+            except Exception as error:
+                raise BundleError(f"bundle {bundle_id} cannot be loaded: {error!r}") from error
+            finally:
+                if task.done():
+                    self._loading.pop(bundle_id, None)
+            self._known.setdefault(bundle_id, detector)
+        return self._known[bundle_id]
+
+    def prefetch(self, bundle_id: str) -> None:
+        """Begin to load it, unless that was begun."""
+        if bundle_id in self._known or bundle_id in self._loading:
+            return
+        task = asyncio.create_task(asyncio.to_thread(self._loaded, bundle_id))
+        task.add_done_callback(_look_at)
+        self._loading[bundle_id] = task
+
+    def _loaded(self, bundle_id: str) -> Detector:
+        if self._load is None:
+            raise BundleError(
+                f"bundle {bundle_id} is to decide, and no registry is known to fetch it from; set "
+                "STREAM_DETECTOR_REGISTRY, or start the worker with --bundle REGISTRY/ID"
+            )
+        return self._load(bundle_id)
+
+    def of(self, number: int) -> Detector:
+        """Who decides in a partition."""
+        return self._deciding.get(number, self.configured)
+
+    def decide(self, number: int, detector: Detector) -> None:
+        """From now on the detector decides in the partition; what others hold of it is forgotten."""
+        before = self.of(number)
+        if before is not detector:
+            before.engine.forget(number)
+        self._deciding[number] = detector
+        if detector is not self.shown and detector.manifest is not None:
+            self.shown = detector
+            self.on_shown(detector.manifest)
+
+    def forget(self, number: int) -> None:
+        """The partition belongs to another worker now."""
+        self.of(number).engine.forget(number)
+        self._deciding.pop(number, None)
+
+    def shows(self, number: int) -> bool:
+        """Whether people are told of what is in this partition: while bundles change, that may have other sensors."""
+        mine, shown = self.of(number).manifest, self.shown.manifest
+        return mine is shown or (mine is not None and shown is not None and mine.sensors == shown.sensors)
+
+    def status(self, detailed: int | None = None) -> list[AssetStatus]:
+        """Every asset that people are told of, those with an alarm up first; see `Engine.status`."""
+        engines = {id(each.engine): each.engine for each in (self.configured, *self._deciding.values())}
+        found = [status for engine in engines.values() for status in engine.status(detailed)]
+        if len(engines) > 1:
+            found = [status for status in found if self.shows(status.partition)]
+            found.sort(key=lambda status: not status.alarm_open)
+        return found
+
+
+async def _unsaid() -> bool | None:
+    return None
+
+
+def _look_at(task: "asyncio.Task[Detector]") -> None:
+    """Or asyncio would log an error that nobody waited for."""
+    if not task.cancelled() and task.exception() is not None:
+        log.warning("a bundle that is to decide cannot be used here yet: %s", task.exception())

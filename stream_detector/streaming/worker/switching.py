@@ -1,0 +1,107 @@
+"""A control record in the log: which ones a worker obeys, and what it waits for before the other bundle decides."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from stream_detector.decoding.control_records import ANNOUNCE, SWITCH, Order, orders_in
+from stream_detector.errors import StreamDetectorError
+from stream_detector.streaming.state.group_facts import newest_switch
+from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
+from stream_detector.streaming.worker.offsets.progress import PartitionProgress
+from stream_detector.streaming.worker.ports import Clock
+from stream_detector.streaming.worker.transport.fetched import Fetched
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.02
+"""Between two looks whether what a switch waits for is there."""
+
+RETRY_SECONDS = 2.0
+"""A bundle that could not be used is tried again after so long: it may still be on its way to this machine."""
+
+
+class Switching:
+    """Waits for what a switch needs. `group`: whose orders count. `clock`: monotonic, in seconds."""
+
+    def __init__(self, group: str, detectors: Detectors, clock: Clock) -> None:
+        self.missing: str | None = None
+        """Why a partition stands before a record, in words."""
+        self.request_commit: Callable[[], Awaitable[object]] = _no_request
+        """Asks the stream to commit now; without it the next commit is waited for."""
+        self._group = group
+        self._detectors = detectors
+        self._clock = clock
+        self._interruptions = 0
+
+    def interrupt(self) -> None:
+        """Whoever waits here stops waiting."""
+        self._interruptions += 1
+
+    def switches_in(self, fetched: Fetched, progress: PartitionProgress | None) -> dict[int, Order]:
+        """{offset: order} of the switches that are still to be obeyed; what they name is loaded meanwhile."""
+        columns = fetched.columns
+        found = orders_in(columns.keys, columns.values) if fetched.has_orders else {}
+        if progress is None or not found:
+            return {}
+        newest = newest_switch(progress.facts)
+        # Offsets may have been set back: what lies before the newest switch was obeyed once, and is history.
+        since = max(progress.silent_until, 0 if newest is None else newest.offset)
+        new = {
+            columns.offsets[place]: order
+            for place, order in found.items()
+            if order.group == self._group and columns.offsets[place] >= since
+        }
+        for order in new.values():
+            if order.control in (ANNOUNCE, SWITCH):
+                self._detectors.prefetch(order.bundle)
+        return {offset: order for offset, order in new.items() if order.control == SWITCH}
+
+    async def ready(
+        self, number: int, offset: int, order: Order, progress: PartitionProgress, ours: Callable[[], bool]
+    ) -> Detector | None:
+        """The bundle that is to decide, once it can be used here and all before the record is committed.
+
+        None where it was interrupted, or the partition was taken away, as `ours` tells.
+        """
+        interruptions = self._interruptions
+
+        def go_on() -> bool:
+            return self._interruptions == interruptions and ours()
+
+        detector = await self._loaded(number, offset, order, go_on)
+        if detector is None or not await self._committed(progress, offset, go_on):
+            return None
+        return detector
+
+    async def _loaded(self, number: int, offset: int, order: Order, go_on: Callable[[], bool]) -> Detector | None:
+        try:
+            while True:
+                try:
+                    return await self._detectors.ready(order.bundle)
+                except StreamDetectorError as error:
+                    place = f"partition {number} stands at {offset}"
+                    missing = f"{place}, where bundle {order.bundle} takes over: {error}"
+                    if missing != self.missing:
+                        log.error("%s", missing)  # noqa: TRY400 - it is said in words
+                    self.missing = missing
+                again = self._clock() + RETRY_SECONDS
+                while self._clock() < again:
+                    await asyncio.sleep(LOOK_SECONDS)
+                    if not go_on():
+                        return None
+        finally:
+            self.missing = None
+
+    async def _committed(self, progress: PartitionProgress, offset: int, go_on: Callable[[], bool]) -> bool:
+        while progress.committed is None or progress.committed < offset:
+            await self.request_commit()
+            if not go_on():
+                return False
+            if progress.committed is None or progress.committed < offset:
+                await asyncio.sleep(LOOK_SECONDS)
+        return True
+
+
+async def _no_request() -> None:
+    """Commits come by themselves."""
