@@ -18,6 +18,12 @@ def command(
     bundle: Annotated[
         list[Path] | None, typer.Option(help="The bundle that the workers run; again for each that they ran before.")
     ] = None,
+    registry: Annotated[
+        Path | None,
+        typer.Option(
+            help="Registry from which other bundles that decided are fetched.", show_default="$STREAM_DETECTOR_REGISTRY"
+        ),
+    ] = None,
     bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT, separated by commas.")] = None,
     group: Annotated[str | None, typer.Option(help="Consumer group of the workers.")] = None,
     role: Annotated[str | None, typer.Option(help="`challenger`: audit the challenger's group.")] = None,
@@ -33,7 +39,7 @@ def command(
     if metrics is not None:
         good, result = _from_metrics(metrics)
     else:
-        settings = Settings.load(bootstrap=bootstrap, group=group, role=role).in_role()
+        settings = Settings.load(bootstrap=bootstrap, group=group, role=role, registry=registry).in_role()
         folders = bundle or ([] if settings.bundle is None else [settings.bundle])
         if not folders:
             raise UsageError("no bundle named; use --bundle DIR, or --metrics URL to add up a worker's metrics")
@@ -52,16 +58,27 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
 
     from stream_detector.bundle.bundle import load_bundle
     from stream_detector.bundle.manifest import require_stream
+    from stream_detector.bundle.registry import Registry, registry_around
     from stream_detector.engine.engine import Engine
+    from stream_detector.engine.limits import Limits
     from stream_detector.streaming.audit.audit import audit_log
     from stream_detector.streaming.readers.translation import policies_of
 
-    engines = {}
+    engines: dict[str, Any] = {}
     for folder in folders:
         bundle = load_bundle(folder)
         require_stream(bundle.manifest)
         engines[bundle.manifest.bundle_id] = partial(Engine, bundle, unknown=policies_of(settings))
     first = next(iter(engines))
+
+    def fetched(bundle_id: str, limits: Limits) -> Engine:
+        assert registry is not None
+        return Engine(load_bundle(registry.folder_of(bundle_id)), limits, unknown=policies_of(settings))
+
+    place = settings.registry or registry_around(folders[0])
+    registry = None if place is None else Registry(place)
+    for bundle_id in [] if registry is None else registry.ids():
+        engines.setdefault(bundle_id, partial(fetched, bundle_id))
     audit = asyncio.run(audit_log(settings, engines[first], first, engines))
     for mine in audit.partitions:
         _print_partition(mine.partition, mine.received, [getattr(mine, fate) for fate in FATES], mine.held)

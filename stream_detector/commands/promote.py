@@ -1,17 +1,24 @@
-"""`stream-detector promote`: an alias of the registry stands for another bundle from now on."""
+"""`stream-detector promote`: another bundle decides from now on."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from stream_detector.commands.log_options import (
+    AssetsOption,
+    AtOption,
+    BootstrapOption,
+    GroupOption,
+    RegistryOption,
+    RoleOption,
+)
+
 
 def command(
     bundle: Annotated[str, typer.Argument(help="Id, the beginning of one, or another alias, e.g. `challenger`.")],
     alias: Annotated[str, typer.Option(help="The name that stands for it.")] = "champion",
-    registry: Annotated[
-        Path | None, typer.Option(help="Folder of the registry.", show_default="$STREAM_DETECTOR_REGISTRY")
-    ] = None,
+    registry: RegistryOption = None,
     who: Annotated[str | None, typer.Option(help="Who decides that.", show_default="the user's name")] = None,
     why: Annotated[str, typer.Option(help="Why, in words.")] = "",
     public_key: Annotated[
@@ -21,8 +28,16 @@ def command(
             show_default="$STREAM_DETECTOR_BUNDLE_PUBLIC_KEY_FILE",
         ),
     ] = None,
+    bootstrap: BootstrapOption = None,
+    group: GroupOption = None,
+    role: RoleOption = None,
+    assets: AssetsOption = None,
+    at: AtOption = None,
 ) -> None:
-    """Let an alias stand for a bundle; workers that run the alias change over. `rollback` undoes it.
+    """Let an alias stand for a bundle, and a group change over to it. `rollback` undoes it.
+
+    With --bootstrap the switch is in the log: one record in every partition of the readings, from which on the bundle
+    decides, in running workers. Without it the alias changes, and workers that run it begin again with the other.
 
     The bundle and its record are checked as a worker would before anything is changed.
     """
@@ -30,10 +45,20 @@ def command(
 
     from stream_detector.bundle.registration import check_registered
     from stream_detector.commands.bundles import open_registry, read_public_key, user
+    from stream_detector.commands.log_options import log_settings, switch_in_log
     from stream_detector.messages import to_iso
 
-    found = open_registry(registry)
+    settings = log_settings(bootstrap, group, role, assets, at)
+    found, by = open_registry(registry), who or user()
     bundle_id = found.resolve(bundle)
     check_registered(found, bundle_id, read_public_key(public_key))
-    changed = found.promote(alias, bundle_id, to_iso(time.time()), who or user(), why)
-    print(f"{found.folder}/{alias} stands for {bundle_id}{'' if changed else ' already'}")
+
+    def change() -> None:
+        of = None if settings is None else settings.group
+        changed = found.promote(alias, bundle_id, to_iso(time.time()), by, why, of)
+        print(f"{found.folder}/{alias} stands for {bundle_id}{'' if changed else ' already'}", flush=True)
+
+    if settings is None:
+        change()
+    else:
+        switch_in_log(settings, bundle_id, by, why, at, change)

@@ -1,25 +1,49 @@
 """`stream-detector rollback`: an alias stands again for what it stood for before the last promotion."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from stream_detector.commands.log_options import (
+    AssetsOption,
+    AtOption,
+    BootstrapOption,
+    GroupOption,
+    RegistryOption,
+    RoleOption,
+)
+
 
 def command(
     alias: Annotated[str, typer.Option(help="The name that is to go back.")] = "champion",
-    registry: Annotated[
-        Path | None, typer.Option(help="Folder of the registry.", show_default="$STREAM_DETECTOR_REGISTRY")
-    ] = None,
+    registry: RegistryOption = None,
     who: Annotated[str | None, typer.Option(help="Who decides that.", show_default="the user's name")] = None,
     why: Annotated[str, typer.Option(help="Why, in words.")] = "",
+    bootstrap: BootstrapOption = None,
+    group: GroupOption = None,
+    role: RoleOption = None,
+    assets: AssetsOption = None,
+    at: AtOption = None,
 ) -> None:
-    """Take back the last promotion of an alias that is not taken back yet; again for the one before it."""
+    """Take back the last promotion of an alias that is not taken back yet; again for the one before it.
+
+    With --bootstrap in the log, as `promote` does it.
+    """
     import time
 
     from stream_detector.commands.bundles import open_registry, user
+    from stream_detector.commands.log_options import log_settings, switch_in_log
     from stream_detector.messages import to_iso
 
-    found = open_registry(registry)
-    change = found.roll_back(alias, to_iso(time.time()), who or user(), why)
-    print(f"{found.folder}/{alias} stands for {change.bundle} again")
+    settings = log_settings(bootstrap, group, role, assets, at)
+    found, by = open_registry(registry), who or user()
+
+    def change() -> None:
+        of = None if settings is None else settings.group
+        back = found.roll_back(alias, to_iso(time.time()), by, why, of)
+        print(f"{found.folder}/{alias} stands for {back.bundle} again", flush=True)
+
+    if settings is None:
+        change()
+    else:
+        switch_in_log(settings, found.before(alias), by, why, at, change)

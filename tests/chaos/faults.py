@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from tests.chaos.stage import PARTITIONS, Stage, create_readings_of, random_pause
+from tests.chaos.stage import PARTITIONS, Stage, Truth, create_readings_of, random_pause
 from tests.support.plant import make_log
 from tests.support.stack.kafka import Kafka, create_topic, delete_topic, with_admin
 from tests.support.stack.workers import (
@@ -66,6 +66,9 @@ class Fault(Protocol):
     def check(self, stage: Stage) -> None:
         """What must hold beside the alarms, once everything is committed."""
 
+    def truth(self, stage: Stage, undisturbed: Truth) -> Truth:
+        """What must have been said."""
+
 
 @dataclass
 class PlainFault:
@@ -96,6 +99,9 @@ class PlainFault:
         create_readings_of(stage)
 
     def check(self, stage: Stage) -> None: ...
+
+    def truth(self, stage: Stage, undisturbed: Truth) -> Truth:
+        return undisturbed
 
 
 @dataclass

@@ -30,6 +30,7 @@ from tests.support.stack.workers import (
 PARTITIONS = 4
 CATCH_UP_SECONDS = 150.0
 SUPERVISOR_SECONDS = 0.2
+REGISTRY = "STREAM_DETECTOR_REGISTRY"
 
 
 @dataclass(frozen=True)
@@ -304,6 +305,7 @@ def audit(stage: Stage) -> dict[str, Any]:
     from unittest.mock import patch
 
     from stream_detector.bundle.bundle import load_bundle
+    from stream_detector.bundle.registry import Registry
     from stream_detector.engine.engine import Engine
     from stream_detector.settings import Settings
     from stream_detector.streaming.audit.audit import audit_log
@@ -311,5 +313,8 @@ def audit(stage: Stage) -> dict[str, Any]:
 
     with patch.dict(os.environ, topic_environment(stage.prefix)):
         settings = Settings.load(bootstrap=stage.kafka.bootstrap)
-    bundle = load_bundle(stage.bundle)
-    return asyncio.run(audit_log(settings, partial(Engine, bundle), bundle.manifest.bundle_id)).as_json()
+    bundle, others = load_bundle(stage.bundle), {}
+    if REGISTRY in stage.environment:
+        registry = Registry(Path(stage.environment[REGISTRY]))
+        others = {number: partial(Engine, load_bundle(registry.folder_of(number))) for number in registry.ids()}
+    return asyncio.run(audit_log(settings, partial(Engine, bundle), bundle.manifest.bundle_id, others)).as_json()

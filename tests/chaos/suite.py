@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.chaos import cluster_faults, faults, machine_faults, moments, operators
+from tests.chaos import cluster_faults, faults, machine_faults, moments, operators, switches
 from tests.chaos.faults import Fault
 from tests.chaos.stage import Load, Result, Stage, Truth, audit, compare, undisturbed
 from tests.support.models import ALL_KINDS
@@ -54,6 +54,7 @@ def whole() -> list[Fault]:
         moments.KillInFlush(6),
         operators.LedgerAgainstRebuilt(),
         faults.Mixture(4),
+        switches.SwitchInLog(20),
     ]
 
 
@@ -143,6 +144,7 @@ class Suite:
                 for worker in stage.workers:
                     self._say(f"--- {worker.log.name}\n{worker.log_text()[-6000:]}")
                 raise
+            truth = fault.truth(stage, truth)
             result = compare(self.seed, fault.name, fault.times, truth, stage.truth(), recovery, stage.forgiven)
             result.kind = self.kind_of(fault, number)
             if fault.audited:

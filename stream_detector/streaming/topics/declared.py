@@ -74,6 +74,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
         WORKER: both if rekeys else read,
         "replay": write,
         BRIDGE: write,
+        "promote": write,
         "audit": read,
         "renew": read,
     }

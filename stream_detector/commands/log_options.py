@@ -1,0 +1,85 @@
+"""What `promote` and `rollback` share: options for a switch in the log, and writing it there."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from stream_detector.settings import Settings
+
+LEAD_SECONDS = 5.0
+"""In which workers that are told of a bundle fetch, check and load it."""
+
+BootstrapOption = Annotated[
+    str | None,
+    typer.Option(help="Kafka brokers, HOST:PORT: switch in the log, without a restart. Without it the alias alone."),
+]
+GroupOption = Annotated[
+    str | None, typer.Option(help="Consumer group that is to switch.", show_default="$STREAM_DETECTOR_GROUP")
+]
+RoleOption = Annotated[str | None, typer.Option(help="`challenger`: the challenger's group.")]
+AssetsOption = Annotated[str | None, typer.Option(help="`*`, the whole topic: switch in the log, as --bootstrap says.")]
+AtOption = Annotated[
+    str | None,
+    typer.Option(help="Switch in the log at this time (ISO 8601); the command waits for it, and writes then."),
+]
+RegistryOption = Annotated[
+    Path | None, typer.Option(help="Folder of the registry.", show_default="$STREAM_DETECTOR_REGISTRY")
+]
+
+
+def log_settings(
+    bootstrap: str | None, group: str | None, role: str | None, assets: str | None, at: str | None
+) -> "Settings | None":
+    """The settings with which to write into the log; None where nothing of that is asked for.
+
+    Raises:
+        UsageError: some of the assets alone are asked for.
+    """
+    from stream_detector.errors import UsageError
+    from stream_detector.settings import Settings
+
+    if assets not in (None, "*"):
+        raise UsageError(
+            f"--assets {assets}: a switch is of all assets of a group, *; assets with bundles of their own are groups "
+            "of their own (STREAM_DETECTOR_ALLOWED_ASSETS, --group)"
+        )
+    if bootstrap is None and assets is None and at is None:
+        if group is not None or role is not None:
+            raise UsageError("--group and --role say whose log is to switch; add --bootstrap HOST:PORT")
+        return None
+    return Settings.load(bootstrap=bootstrap, group=group, role=role).in_role()
+
+
+def switch_in_log(
+    settings: "Settings", bundle_id: str, who: str, why: str, at: str | None, just_before: Callable[[], None]
+) -> None:
+    """Announce the bundle to the group, wait, and write the switch into every partition.
+
+    Raises:
+        BrokerError: not every partition took it.
+        UsageError: the time lies in the past.
+    """
+    import time
+
+    from stream_detector.decoding.control_records import Order
+    from stream_detector.errors import UsageError
+    from stream_detector.messages import to_iso
+    from stream_detector.streaming.feeds.orders import send_switch
+    from stream_detector.time_options import parse_moment
+
+    now = time.time()
+    moment = now + LEAD_SECONDS if at is None else parse_moment(at, "--at")
+    if moment < now:
+        raise UsageError(f"--at {at} is over; what is decided cannot be decided anew")
+    order = Order("", settings.group, bundle_id, to_iso(moment), who, why)
+
+    def wait() -> None:
+        while (left := moment - time.time()) > 0:
+            time.sleep(min(left, 60.0))
+
+    count = send_switch(settings, order, wait, just_before)
+    print(f"group {settings.group} decides by {bundle_id} from the records in {count} partitions of "
+          f"{settings.topic_readings} on")  # fmt: skip

@@ -1,0 +1,55 @@
+"""Writes what a group is to do into its log: one control record in every partition of the topic of readings."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from stream_detector.decoding.control_records import ANNOUNCE, KEY, SWITCH, Order, to_value
+from stream_detector.errors import BrokerError
+from stream_detector.settings import Settings
+from stream_detector.streaming.feeds.sending import ACKNOWLEDGE_SECONDS
+
+
+def send_switch(settings: Settings, order: Order, wait: Callable[[], None], just_before: Callable[[], None]) -> int:
+    """Announce the bundle, wait, then write the switches; returns into how many partitions.
+
+    Sending it again is harmless: a switch to the bundle that decides already changes nothing.
+
+    Args:
+        settings: names brokers and topic.
+        order: what is to hold; its `control` is set here.
+        wait: lets the time pass in which workers fetch the bundle.
+        just_before: is called before the first switch is written.
+
+    Raises:
+        BrokerError: the topic does not exist, or not every partition took its record.
+    """
+    from stream_detector.streaming.clients import librdkafka  # noqa: PLC0415 - a worker seldom needs a second client
+
+    topic, failures = settings.topic_readings, set[int]()
+    producer = librdkafka.producer(settings)
+    partitions = librdkafka.topics_of(producer, settings).get(topic, [])
+    if not partitions:
+        raise BrokerError(f"topic {topic} does not exist at {settings.bootstrap}; name another with --bootstrap")
+
+    def write(control: str) -> None:
+        value = to_value(replace(order, control=control))
+        for number in partitions:
+
+            def on_delivery(error: object, _: object, number: int = number) -> None:
+                if error is not None:
+                    failures.add(number)
+
+            producer.produce(topic, value, key=KEY, partition=number, on_delivery=on_delivery)
+        if producer.flush(ACKNOWLEDGE_SECONDS) or failures:
+            which = sorted(failures) or "some"
+            raise BrokerError(
+                f"{settings.bootstrap} did not take the record for partitions {which} of {topic} within "
+                f"{ACKNOWLEDGE_SECONDS:g} s; `stream-detector promote {order.bundle} --bootstrap ...` writes them "
+                "again, which is harmless"
+            )
+
+    write(ANNOUNCE)
+    wait()
+    just_before()
+    write(SWITCH)
+    return len(partitions)
