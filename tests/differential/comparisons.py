@@ -90,12 +90,29 @@ def survives_crashes_between_what_it_sends(case: Case) -> None:
         assert set(map(repr, found[kind])) == set(map(repr, wanted[kind])), _first_difference(found, wanted)
 
 
+def survives_restarts_after_a_switch(case: Case) -> None:
+    """A control record lets the engine decide from somewhere on; what is before it is read in silence.
+
+    A crash before its first commit begins there again, whatever snapshots were acknowledged by then.
+    """
+    begin = case.rng.randrange(1, len(case.log))
+    engine = case.engine()
+    engine.restore(0, {}, begin, 1)
+    wanted = _summed(engine.process(batch, publish_scores=True) for batch in batches(case.log, []))
+    found = _chain(case, may_crash_between=False, begin=begin)
+    assert found == wanted, _first_difference(found, wanted)
+    found = _chain(case, may_crash_between=True, begin=begin)
+    for kind in SENT:
+        assert set(map(repr, found[kind])) == set(map(repr, wanted[kind])), _first_difference(found, wanted)
+
+
 ENGINE_COMPARISONS: tuple[Callable[[Case], None], ...] = (
     agrees_with_its_twin,
     is_the_same_however_it_is_cut,
     survives_a_restart,
     survives_restarts_in_a_row,
     survives_crashes_between_what_it_sends,
+    survives_restarts_after_a_switch,
 )
 
 
@@ -114,13 +131,15 @@ def _summed(outcomes: Iterator[Outcome]) -> dict[str, Any]:
     return total
 
 
-def _chain(case: Case, *, may_crash_between: bool) -> dict[str, Any]:
+def _chain(case: Case, *, may_crash_between: bool, begin: int = 0) -> dict[str, Any]:
     rng = case.rng
     kept: dict[str, bytes] = {}
     pending: dict[str, bytes | None] = {}
     sent: list[Outcome] = []
-    committed = position = low = restarts = 0
+    position = low = restarts = 0
+    committed, term = begin, int(begin > 0)
     engine = case.engine()
+    engine.restore(0, {}, committed, term)
 
     def luckless(share: float) -> bool:
         return restarts < MOST_RESTARTS and rng.random() < share
@@ -129,7 +148,7 @@ def _chain(case: Case, *, may_crash_between: bool) -> dict[str, Any]:
         nonlocal engine, position, restarts
         restarts += 1
         engine = case.engine()
-        engine.restore(0, dict(kept), silent_until=committed)
+        engine.restore(0, {} if term and committed == begin else dict(kept), committed, term)
         position = low
         pending.clear()
 
