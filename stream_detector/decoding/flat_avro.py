@@ -106,7 +106,8 @@ class Cursor:
             value |= (byte & 127).astype(np.uint64) << np.uint64(7 * place)
             length += more
             more = byte > 127
-        self.good &= ~(more & present)
+        # A longer one has no end here, or more than 64 bits.
+        self.good &= ~((more | ((length == LONGEST_NUMBER) & (byte > 1))) & present)
         self.at += np.where(present, length, 0)
         signed: Ints = (value >> np.uint64(1)).view(np.int64) ^ -(value & np.uint64(1)).view(np.int64)
         return signed

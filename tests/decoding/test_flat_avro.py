@@ -78,6 +78,7 @@ def test_a_text_that_is_none_and_a_number_without_an_end_are_left_to_the_other_r
     assert number is not None
     assert text([b"\x02\xff", b"\x02a", b"\xff" * 9 + b"\x01"]) == [None, b'{"a":"a"}', None]
     assert number([b"\xff" * 20, b"\x03", b""]) == [None, b'{"a":-2}', None]
+    assert number([b"\xff" * 9 + b"\x7f", b"\xff" * 9 + b"\x01"]) == [None, b'{"a":%d}' % -(2**63)]
 
 
 def test_a_name_with_a_percent_sign_stays_one() -> None:
