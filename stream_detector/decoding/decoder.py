@@ -30,7 +30,7 @@ from stream_detector.decoding.decoded import (
 )
 from stream_detector.decoding.event_times import LATEST, EventTimes
 from stream_detector.decoding.fast_readings import FastForm, FastReadings
-from stream_detector.decoding.fast_rows import FastRows
+from stream_detector.decoding.fast_rows import RowForms
 from stream_detector.decoding.glance import Glancer
 from stream_detector.decoding.notes import Notes
 from stream_detector.decoding.record_formats import AnyRecord, RecordReader, StrictRecord, loose_record, size_of
@@ -55,8 +55,8 @@ class Decoder:
         """
         self._sensors = {name: index for index, name in enumerate(sensors)}
         self._policies = policies
-        self._fast_rows = FastRows()
-        self._fast_forms: tuple[FastForm, ...] = (FastReadings(sensors), self._fast_rows)
+        self._row_forms = RowForms()
+        self._fast_forms: list[FastForm] = [FastReadings(sensors)]
         self._reader = RecordReader(self._sensors, block_step_seconds)
         self._decode = msgspec.json.Decoder(StrictRecord).decode
         self._times = EventTimes()
@@ -226,7 +226,8 @@ class Decoder:
         if layout.unknown:
             for place in index.tolist():
                 notes.unknown_sensors(place, layout.unknown)
-        self._fast_rows.expect(names, layout)
+        form = self._row_forms.of(names, layout)
+        self._fast_forms[1:] = [] if form is None else [form]
         record = np.repeat(np.arange(len(messages)), len(layout.sensors))
         sensor = np.tile(layout.sensors, len(messages))
         return Decoded(index, assets, time, record, sensor, time[record], value, rows=len(messages))

@@ -23,29 +23,23 @@ REMEMBERED = 100
 
 
 class FastRows:
-    """Parses rows of the layout that it was told last."""
+    """Parses rows of these names, of which `layout` says the known ones.
 
-    def __init__(self) -> None:
-        self._decoders: dict[tuple[str, ...], Callable[[Any], Any] | None] = {}
-        self._layout: Layout | None = None
-        self._decode: Callable[[Any], Any] | None = None
-        self.size = 0
+    It never changes: a batch is read to its end by the form that parsed it, whatever rows are found beside.
+    """
 
-    def expect(self, names: tuple[str, ...], layout: Layout) -> None:
-        """From now on rows have these names, of which `layout` says the known ones."""
-        if names not in self._decoders:
-            if len(self._decoders) >= REMEMBERED:
-                self._decoders.clear()
-            self._decoders[names] = _decoder(layout.known(list(names)), layout.unknown)
-        self._layout, self._decode, self.size = layout, self._decoders[names], len(names)
+    def __init__(self, decode: Callable[[Any], Any], layout: Layout, size: int) -> None:
+        """decode: of a record of these names. size: how many they are."""
+        self._decode = decode
+        self._layout = layout
+        self.size = size
 
     def parse(self, values: Sequence[bytes | None]) -> tuple[list[Any], list[int]] | None:
         """The rows, and the places of all other records; None where those are many."""
-        return None if self._decode is None else parse_most(self._decode, values)
+        return parse_most(self._decode, values)
 
     def cells(self, messages: list[Any], index: NDArray[np.int64], notes: Notes) -> Cells:
         """What is in the rows at `index` of the batch. Unknown names are noted."""
-        assert self._layout is not None
         layout = self._layout
         rows = map(astuple, [message.values for message in messages])
         if layout.unknown:
@@ -55,6 +49,22 @@ class FastRows:
         value = np.array(list(chain.from_iterable(rows)), np.float64)  # None becomes NaN
         record = np.repeat(np.arange(len(messages)), len(layout.sensors))
         return Cells(record, np.tile(layout.sensors, len(messages)), value, rows=len(messages))
+
+
+class RowForms:
+    """The forms of rows that were seen."""
+
+    def __init__(self) -> None:
+        self._forms: dict[tuple[str, ...], FastRows | None] = {}
+
+    def of(self, names: tuple[str, ...], layout: Layout) -> FastRows | None:
+        """The form of rows of these names; None where there is none."""
+        if names not in self._forms:
+            if len(self._forms) >= REMEMBERED:
+                self._forms.clear()
+            decode = _decoder(layout.known(list(names)), layout.unknown)
+            self._forms[names] = None if decode is None else FastRows(decode, layout, len(names))
+        return self._forms[names]
 
 
 def _decoder(known: Sequence[str], unknown: Sequence[str]) -> Callable[[Any], Any] | None:

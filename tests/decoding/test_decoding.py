@@ -190,6 +190,18 @@ def test_rows_with_columns_of_others_are_read_together() -> None:
         assert (decoded.value.tolist(), decoded.sensor.tolist(), decoded.unknown.of_sensors) == ([0, 1, 2], [1] * 3, 6)
 
 
+@pytest.mark.parametrize("others", [{"z": 9.0, "x2": 2.0}, {"z": 9.0, "x2": 2.0, "x1": 1.0}])
+def test_rows_of_two_layouts_in_a_batch_keep_their_own_sensors(others: dict[str, float]) -> None:
+    decoder = Decoder(SENSORS, "*")
+    one, other = (orjson.dumps({"time": TIME, "values": values}) for values in ({"x1": 1.0, "x2": 2.0}, others))
+    decoder.decode([b"m1"] * 30, [one] * 30)
+    for few in (1, 2, 3):
+        decoded = decoder.decode([b"m1"] * 30 + [b"m2"] * few, [one] * 30 + [other] * few)
+        assert decoded.value.tolist() == (decoded.sensor + 1.0).tolist()
+        assert len(decoded.sensor) == 2 * 30 + (len(others) - 1) * few
+        assert decoded.unknown.of_sensors == few
+
+
 @pytest.mark.parametrize("name", ['3" pipe', "a\\b", "two\nlines"])
 def test_a_name_with_a_quote_a_backslash_or_a_control_character_is_one_like_others(name: str) -> None:
     rows = [orjson.dumps({"time": 1 + number, "values": {"x1": number, name: 2}}) for number in range(3)]
