@@ -16,8 +16,10 @@ import pytest
 from stream_detector.bundle.bundle import load_bundle
 from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
+from stream_detector.decoding.control_records import Order
 from stream_detector.engine.engine import Engine
 from stream_detector.settings import Settings
+from stream_detector.streaming.feeds.orders import send_switch
 from stream_detector.streaming.state.group_limits import limits_of
 from tests.streaming.worker.conftest import Start
 from tests.streaming.worker.offsets.test_bundle_change import audit
@@ -26,6 +28,7 @@ from tests.support.paths import ROOT
 from tests.support.plant import SENSORS, Record, small_bundle
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.stack.workers import (
+    WorkerProcess,
     alarms_of,
     caught_up,
     produce,
@@ -107,5 +110,40 @@ def test_promotion_and_rollback_in_the_log_switch_running_workers_with_a_short_p
     assert alarms == said.alarms
     # It fetches by itself what else has decided.
     found = audit(kafka.bootstrap, unique_name, tmp_path, alias)
+    assert found["good"], str(found)[-4000:]
+    assert not found["not_judged"]
+
+
+def test_workers_that_stand_before_a_record_end_in_order_rebalance_and_go_on_when_the_bundle_comes(
+    kafka: Kafka | ExistingKafka, unique_name: str, start: Start, tmp_path: Path
+) -> None:
+    registry, waiting = Registry.create(tmp_path / "registry"), tmp_path / "elsewhere"
+    old = add_bundle(registry, _bundle(tmp_path, 0), 1.78e9, "Kim").manifest.bundle_id
+    new = add_bundle(registry, _bundle(tmp_path, 1), 1.78e9, "Kim").manifest.bundle_id
+    registry.folder_of(new).rename(waiting)  # on its way to this machine
+    name, ending = topic(unique_name, "readings"), threading.Event()
+    create_topic(kafka.bootstrap, name, 2)
+    ending.set()
+    produce(kafka.bootstrap, name, plant(ending))
+    settings = Settings(bootstrap=kafka.bootstrap, topic_readings=name)
+    send_switch(settings, Order("", unique_name, new, "", "Kim", "a trial"), lambda: None, lambda: None)
+    produce(kafka.bootstrap, name, plant(ending))
+
+    def stands(worker: WorkerProcess) -> bool:
+        return new in worker.get("/readyz")[1]
+
+    first = start(kafka.bootstrap, unique_name, instance="w0", bundle=registry.folder / old)
+    wait_for(partial(stands, first), 240, "it stands before the record")
+    assert first.stop() == 0
+    first.start()
+    wait_for(partial(stands, first), 240, "it stands there again")
+    second = start(kafka.bootstrap, unique_name, instance="w1", bundle=registry.folder / old)
+    wait_for(partial(stands, second), 240, "the other one has joined, and stands there too")
+    waiting.rename(registry.folder_of(new))
+    wait_for(lambda: caught_up(kafka.bootstrap, unique_name), 120, "all is committed")
+    for worker in (first, second):
+        wait_for(lambda w=worker: w.get("/readyz")[0] == 200, 60, "ready")  # type: ignore[misc]
+        assert worker.stop() == 0
+    found = audit(kafka.bootstrap, unique_name, tmp_path, registry.folder / old)
     assert found["good"], str(found)[-4000:]
     assert not found["not_judged"]
