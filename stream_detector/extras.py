@@ -10,6 +10,8 @@ EXTRA_OF = {
     "adbc_driver_postgresql": "sql",
     "fastavro": "registry",
     "grpc_tools": "registry",
+    "icalendar": "calendar",
+    "recurring_ical_events": "calendar",
     "openpyxl": "excel",
     "paho": "mqtt",
 }

@@ -124,6 +124,11 @@ class Settings(EnvironmentSettings):
     tags_file: Path | None = setting(
         None, "CSV file (name, description, unit, area) that says what sensors and assets are (docs/operators.md)"
     )
+    calendar_file: Path | None = setting(
+        None,
+        "calendar of planned downtime, .toml or iCalendar (docs/operators.md): people are told of no alarms in it, and "
+        "the ledger counts none",
+    )
     currency: str = setting("", "currency of the bundle's costs, e.g. EUR, as the console writes it")
     console_ledger_days: float = setting(365.0, "how far back the console's ledger reaches (event time)", "d", gt=0)
 

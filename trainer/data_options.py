@@ -1,5 +1,6 @@
 """Options by which a command reads a file that is written differently from what the recipe says."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -14,6 +15,11 @@ AssetColumn = Annotated[
 ]
 LabelsAre = Annotated[
     Literal["normal", "anomaly"] | None, typer.Option(help="What a label of the recipe's label values marks.")
+]
+
+Calendar = Annotated[
+    Path | None,
+    typer.Option(help="Calendar of planned downtime (.toml or iCalendar): its rows are left out, as if not there."),
 ]
 
 

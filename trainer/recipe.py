@@ -54,6 +54,14 @@ class PrelabelConfig(Config):
     seed: int = Field(default=1, ge=0)
 
 
+class PlannedSpan(Config):
+    """Planned downtime of the assets of a glob: `begin <= time < until`, epoch seconds."""
+
+    assets: str = "*"
+    begin: float
+    until: float
+
+
 class DataConfig(Config):
     """How to read the plant's files: wide form, one row a time (or, in a table, one row a sample)."""
 
@@ -118,6 +126,9 @@ class DataConfig(Config):
         default=0.5, ge=0, le=1, description="`fit` stops where the grid can use a smaller share of the rows"
     )
     signal: SignalConfig | None = Field(default=None, description="vibration recordings: .mat files or folders of them")
+    planned: tuple[PlannedSpan, ...] = Field(
+        default=(), description="rows that are left out; `--calendar` writes the windows of a calendar here"
+    )
     prelabel: PrelabelConfig | None = Field(
         default=None, description="files without a label column are labelled by an isolation forest"
     )

@@ -12,6 +12,13 @@ def command(
     until: Annotated[str | None, typer.Option(help="Up to this event time, not including it.")] = None,
     asset: Annotated[str | None, typer.Option(help="This asset only.")] = None,
     event: Annotated[list[str] | None, typer.Option(help="Count only events of this name; may be repeated.")] = None,
+    calendar: Annotated[
+        Path | None,
+        typer.Option(help="Calendar of planned downtime, whose time does not count; default: the setting."),
+    ] = None,
+    with_planned: Annotated[
+        bool, typer.Option("--with-planned", help="Count what happened in planned downtime all the same.")
+    ] = False,
     json: Annotated[
         Path | None, typer.Option(help="Write everything as JSON to this file; - = standard output.")
     ] = None,
@@ -23,6 +30,7 @@ def command(
     import orjson
 
     from stream_detector.errors import UsageError
+    from stream_detector.operations.downtime.calendar_file import read_calendar
     from stream_detector.operations.ledger.ledger import Ledger
     from stream_detector.operations.ledger.report import report
     from stream_detector.operations.ledger.table import print_comparison, print_report
@@ -36,9 +44,11 @@ def command(
     if since_seconds is not None and until_seconds is not None and until_seconds <= since_seconds:
         raise UsageError(f"--until {until} is not after --since {since}")
 
+    settings = Settings.load(bootstrap=bootstrap)
+    file = None if with_planned else calendar or settings.calendar_file
     feed = LedgerFeed(
-        Ledger(event_names=event or None),
-        Settings.load(bootstrap=bootstrap),
+        Ledger(event_names=event or None, planner=None if file is None else read_calendar(file)),
+        settings,
         RecordGuard(say=lambda text: print(f"note: {text}", file=sys.stderr)),
     )
     missing = asyncio.run(read_ledger(feed))
@@ -50,6 +60,12 @@ def command(
         known = ", ".join(feed.ledger.assets[:10]) or "none"
         raise UsageError(f"--asset {asset}: the topics hold nothing of it; assets with alarms or events: {known}")
 
+    left_out = sum(feed.ledger.account(name).planned for name in feed.ledger.assets if asset in (None, name))
+    if left_out:
+        print(
+            f"note: {left_out} alarms and events in planned downtime do not count ({file}; --with-planned counts them)",
+            file=sys.stderr,
+        )
     result = report(feed.ledger, since_seconds, until_seconds, asset, every_day=True)
     compared = feed.challengers.compare(since_seconds, until_seconds, asset)
     entries = result.to_json() | {"challenger": None if compared is None else compared.to_json()}

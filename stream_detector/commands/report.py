@@ -29,6 +29,7 @@ def command(
     import time
 
     from stream_detector.errors import UsageError
+    from stream_detector.operations.downtime.calendar_file import read_calendar
     from stream_detector.operations.ledger.ledger import Ledger
     from stream_detector.operations.ledger.report import report
     from stream_detector.operations.plant_report.page import render
@@ -43,8 +44,9 @@ def command(
     begin = None if length else parse_moment(since, "--since")
     end = None if until is None else parse_moment(until, "--until")
     settings = Settings.load(bootstrap=bootstrap, registry=registry)
+    planner = None if settings.calendar_file is None else read_calendar(settings.calendar_file)
     feed = ReportFeed(
-        Ledger(event_names=event or None),
+        Ledger(event_names=event or None, planner=planner),
         settings,
         RecordGuard(say=lambda text: print(f"note: {text}", file=sys.stderr)),
     )

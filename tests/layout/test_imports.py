@@ -40,7 +40,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"drift", "scoring"},
     ),
     "stream_detector.operations": (
-        {"http_surface", "record_guard", "signing"},
+        {"downtime", "http_surface", "record_guard", "signing"},
         {"alarms", "ledger"},
         {"console", "notify", "plant_report"},
     ),

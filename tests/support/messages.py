@@ -1,9 +1,11 @@
 """Alarms, events and feedback for tests, on a two-minute grid that starts at midnight of 2026-05-01."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, TopSensor, to_iso
+from stream_detector.operations.downtime.planned import Downtime, Planned
 from stream_detector.operations.ledger.ledger import Ledger
 
 Message = Alarm | LoggedEvent | Feedback
@@ -69,3 +71,16 @@ def fill(ledger: AnyLedger, *messages: Message) -> AnyLedger:
             case Feedback():
                 ledger.add_feedback(message)
     return ledger
+
+
+def planned_downtime(begin: float, until: float, assets: str = "pm-*", what: str = "boiler inspection") -> Downtime:
+    """A calendar with one window, from step to step."""
+    return Downtime(_OneWindow(Planned(assets, MIDNIGHT + begin * STEP_SECONDS, MIDNIGHT + until * STEP_SECONDS, what)))
+
+
+@dataclass(frozen=True)
+class _OneWindow:
+    window: Planned
+
+    def between(self, begin: float, until: float) -> list[Planned]:
+        return [self.window] if self.window.begin < until and self.window.until > begin else []

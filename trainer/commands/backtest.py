@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.data_options import AssetColumn, LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
+from trainer.data_options import AssetColumn, Calendar, LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
 
 
 def command(
@@ -33,6 +33,7 @@ def command(
     label_column: LabelColumn = None,
     labels_are: LabelsAre = None,
     asset_column: AssetColumn = None,
+    calendar: Calendar = None,
 ) -> None:
     """Judge recipes as they would have done: fitted again and again on the past alone, priced event by event.
 
@@ -56,6 +57,7 @@ def command(
     from trainer.backtesting.verdict import difference_in_words, in_words
     from trainer.backtesting.workers import workers
     from trainer.data.dataset import read_dataset
+    from trainer.data.planned import leave_out_planned, rows_planned
     from trainer.output import error_console, write_bytes, write_json
     from trainer.recipe import load_recipe
     from trainer.reports.backtest_report import backtest_report
@@ -67,7 +69,10 @@ def command(
         source = override(each.data, time_column, time_format, label_column, labels_are, asset_column)
         loaded.append(each.model_copy(update={"data": source, "train": training}))
     methods = [method_of(each) for each in loaded]
-    dataset = read_dataset(data, loaded[0].data)
+    whole = read_dataset(data, loaded[0].data)
+    dataset, _ = leave_out_planned(whole, loaded[0].data, calendar)
+    for note in rows_planned(whole, dataset):
+        typer.echo(note)
     folds = plan_folds(dataset, start, retrain)
     files = {"as it was": dataset}
     if stress and len(dataset.assets) > 1:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from trainer.data_options import AssetColumn, LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
+from trainer.data_options import AssetColumn, Calendar, LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
 
 
 def command(
@@ -25,6 +25,7 @@ def command(
     label_column: LabelColumn = None,
     labels_are: LabelsAre = None,
     asset_column: AssetColumn = None,
+    calendar: Calendar = None,
 ) -> None:
     """Judge a bundle on a labelled file: both kinds of error, the cost against never alarming, and what that means.
 
@@ -33,6 +34,7 @@ def command(
     from stream_detector.bundle.bundle import load_bundle
     from trainer.data.dataset import read_dataset
     from trainer.data.examples import not_running
+    from trainer.data.planned import leave_out_planned, rows_planned
     from trainer.evaluation.evaluate import evaluate_rows, in_words
     from trainer.evaluation.score import bundle_data, judged_rows
     from trainer.evaluation.scored import score_dataset
@@ -42,13 +44,16 @@ def command(
     loaded = load_bundle(bundle)
     source = override(bundle_data(loaded.manifest), time_column, time_format, label_column, labels_are, asset_column)
     with error_console().status(f"scoring {data}"):
-        dataset = read_dataset(data, source, loaded.manifest.sensors)
+        whole = read_dataset(data, source, loaded.manifest.sensors)
+        dataset, _ = leave_out_planned(whole, source, calendar)
         scored = score_dataset(loaded, dataset)
     which, chosen = judged_rows(loaded.manifest, dataset, rows)
     scored = scored.take(chosen[scored.rows])
     idle = not_running(dataset, loaded.manifest.grid, loaded.manifest.operating_rule)
     evaluation = evaluate_rows(scored, loaded.manifest, int(idle[chosen].sum()))
     typer.echo(f"{data}: {which}")
+    for note in rows_planned(whole, dataset):
+        typer.echo(note)
     for line in in_words(evaluation):
         typer.echo(line)
     if json is not None:

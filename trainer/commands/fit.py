@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream_detector.errors import UsageError
-from trainer.data_options import AssetColumn, LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
+from trainer.data_options import AssetColumn, Calendar, LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
 
 if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
@@ -48,6 +48,7 @@ def command(
     label_column: LabelColumn = None,
     labels_are: LabelsAre = None,
     asset_column: AssetColumn = None,
+    calendar: Calendar = None,
 ) -> None:
     """Fit a recipe: learn normal operation, choose the threshold on later data, judge on the newest, write a bundle.
 
@@ -56,6 +57,7 @@ def command(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from trainer.data.dataset import read_dataset
+    from trainer.data.planned import leave_out_planned, rows_planned
     from trainer.data.sql_dataset import read_sql_dataset
     from trainer.data.usage import usable
     from trainer.evaluation.evaluate import in_words
@@ -85,8 +87,14 @@ def command(
         else:
             dataset = read_dataset(data, loaded.data)
         found = dataset.report.lines() if dataset.report.rows else []
+        whole = dataset
+        dataset, source = leave_out_planned(dataset, loaded.data, calendar, asset)
+        loaded = loaded.model_copy(update={"data": source})
+        left_out = rows_planned(whole, dataset)
         dataset, notes = usable(loaded, dataset)
         held_out = None if validation is None else read_dataset(validation, loaded.data, dataset.sensors)
+        if held_out is not None:
+            held_out, _ = leave_out_planned(held_out, loaded.data, calendar, asset)
 
         class Shown(FitProgress):
             def stage(self, name: str) -> None:
@@ -116,7 +124,7 @@ def command(
         typer.echo("on the newest part, on which nothing was chosen:")
         for line in in_words(fitted.evaluation):
             typer.echo(f"  {line}")
-    for note in notes:
+    for note in left_out + notes:
         typer.echo(f"note: {note}")
     typer.echo(f"report: {report_path}")
     if json is not None:

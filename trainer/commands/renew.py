@@ -142,12 +142,15 @@ def for_ever(renewal: "Renewal", pause_seconds: float, settings: "Settings") -> 
 def reader(settings: "Settings", data: Path | None, asset: str | None) -> "Callable[[Recipe], Dataset]":
     """Reads the file, or the topics, anew each time."""
     from trainer.data.dataset import read_dataset
+    from trainer.data.planned import leave_out_planned
     from trainer.data.topic_dataset import read_topic_dataset
 
     def read(recipe: "Recipe") -> "Dataset":
         if data is not None:
-            return read_dataset(data, recipe.data)
-        return read_topic_dataset(settings, recipe.data, asset)[0]
+            dataset = read_dataset(data, recipe.data)
+        else:
+            dataset, _ = read_topic_dataset(settings, recipe.data, asset)
+        return leave_out_planned(dataset, recipe.data, settings.calendar_file, asset)[0]
 
     return read
 

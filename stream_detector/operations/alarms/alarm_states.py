@@ -5,7 +5,7 @@ acknowledged it, it is *returned* (to normal, unacknowledged) until somebody doe
 One that is *held back* is set aside by itself: nobody is told of it, and nobody has to acknowledge it.
 Beside that, an asset may be *shelved* by a person, for a reason and until a time, or taken *out of service* for a
 reason: its alarms are then set aside and nobody is told, and those still up when it comes back start again as
-unacknowledged.
+unacknowledged. The calendar of maintenance shelves too, for as long as a window lasts, unless a person says otherwise.
 
 Every call is idempotent: the same message twice changes nothing the second time, so topics may be read again after a
 restart. That holds between any two changes too: a book that is restored from the first few changes of a call, and is
@@ -28,6 +28,10 @@ from stream_detector.messages import (
     to_iso,
 )
 from stream_detector.operations.alarms.priority import priority_of
+from stream_detector.operations.downtime.planned import Planned, Planner
+
+CALENDAR = "calendar"
+"""Who shelves assets that are down by plan."""
 
 DETECTOR = "detector"
 FORWARDER = "forwarder"
@@ -73,6 +77,8 @@ class _Asset:
     # When the newest suppression or its lifting was said; what is said to have happened before that comes too late to
     # count.
     said_at: float = float("-inf")
+    # When a person last had it back; the calendar does not shelve it again in the same window.
+    lifted_at: float = float("-inf")
     alarms: dict[str, AlarmStatus] = field(default_factory=dict)
     # Feedback on alarms not seen yet: the two topics are read side by side, and either may be ahead.
     early: dict[str, Feedback] = field(default_factory=dict)
@@ -85,16 +91,22 @@ class AlarmBook:
 
     Args:
         remember: alarms that are over and kept in mind per asset, so that a repeat of their messages is recognised.
+        planner: knows when assets are down by plan; None: there is no calendar.
     """
 
-    def __init__(self, remember: int = 1_000) -> None:
+    def __init__(self, remember: int = 1_000, planner: Planner | None = None) -> None:
         self._assets: dict[str, _Asset] = {}
         self._remember = remember
+        self._planner = planner
 
-    def suppression(self, asset: str) -> Suppression | None:
-        """Why the alarms of this asset are set aside, or None."""
-        known = self._assets.get(asset)
-        return known.suppression if known else None
+    def suppression(self, asset: str, now: float) -> Suppression | None:
+        """Why the alarms of this asset are set aside (`now`: epoch seconds), or None."""
+        known = self._assets.get(asset, _Asset())
+        if known.suppression is not None:
+            return known.suppression
+        # The calendar counts also where nothing was published yet, as for the first alarm of an asset.
+        window = self._planned(asset, known, now)
+        return None if window is None else _shelving(window, now)
 
     def open_alarms(self) -> list[AlarmStatus]:
         """Alarms that are up or that nobody has acknowledged, but for those that are held back."""
@@ -125,7 +137,7 @@ class AlarmBook:
         """The detector raised or cleared an alarm; `now` is epoch seconds of the wall clock."""
         asset = self._assets.setdefault(alarm.asset, _Asset())
         known = asset.alarms.get(alarm.id)
-        changes = self._end_shelving(alarm.asset, now)
+        changes = [*self._end_shelving(alarm.asset, now), *self._begin_planned(alarm.asset, now)]
         why: str = alarm.state
         if known is None:
             if alarm.state == "cleared" and asset.suppression is not None:
@@ -194,8 +206,28 @@ class AlarmBook:
                 return self._set_aside(feedback.asset, None, at, feedback.who, why)
 
     def tick(self, now: float) -> list[AlarmStateChange]:
-        """Ends the shelvings whose time is over."""
-        return [change for name in self._assets for change in self._end_shelving(name, now)]
+        """Ends the shelvings whose time is over, and begins those of the calendar."""
+        return [
+            change
+            for name in self._assets
+            for change in (*self._end_shelving(name, now), *self._begin_planned(name, now))
+        ]
+
+    def _planned(self, name: str, asset: _Asset, now: float) -> Planned | None:
+        """The window of the calendar that holds for the asset, unless a person had it back in it."""
+        window = None if self._planner is None else self._planner.at(name, now)
+        return None if window is None or asset.lifted_at >= window.begin else window
+
+    def _begin_planned(self, name: str, now: float) -> list[AlarmStateChange]:
+        asset = self._assets[name]
+        window = None if asset.suppression is not None else self._planned(name, asset, now)
+        if window is None:
+            return []
+        # As of the window's beginning, so that it is the same change whenever somebody comes to look.
+        begin = max(window.begin, asset.said_at)
+        begin = begin if now < begin + MOST_SHELVED_SECONDS else now
+        shelving = _shelving(window, begin)
+        return self._set_aside(name, shelving, begin, shelving.who, shelving.why)
 
     def _end_shelving(self, name: str, now: float) -> list[AlarmStateChange]:
         shelved = self._assets[name].suppression
@@ -210,6 +242,8 @@ class AlarmBook:
             at = from_iso(change.at)
             if change.alarm is None:
                 asset.said_at = at
+                if change.state == "normal" and change.who != FORWARDER:
+                    asset.lifted_at = at
                 asset.suppression = None
                 if change.state in ("shelved", "out-of-service"):
                     state: SetAside = "shelved" if change.state == "shelved" else "out-of-service"
@@ -242,6 +276,8 @@ class AlarmBook:
             return []
         before: AlarmState = asset.suppression.state if asset.suppression else "normal"
         asset.suppression, asset.said_at = suppression, at
+        if suppression is None and who != FORWARDER:
+            asset.lifted_at = at
         change = AlarmStateChange(
             asset=name,
             alarm=None,
@@ -292,6 +328,13 @@ class AlarmBook:
         oldest = next((alarm for alarm in asset.alarms.values() if alarm.state == "normal"), None)
         if oldest is not None:
             del asset.alarms[oldest.id]
+
+
+def _shelving(window: Planned, begin: float) -> Suppression:
+    """A window as a shelving; one that lasts for longer than a shelving may is begun anew when that is over."""
+    why = f"planned downtime until {to_iso(window.until)[:16].replace('T', ' ')} UTC"
+    why = f"{why}: {window.what}" if window.what else why
+    return Suppression("shelved", CALENDAR, why, min(window.until, begin + MOST_SHELVED_SECONDS))
 
 
 def _state_of(alarm: AlarmStatus, suppression: Suppression | None) -> AlarmState:

@@ -5,10 +5,12 @@ said after the newest of them counts on top: the forwarder has not read it yet, 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from stream_detector.messages import Alarm, AlarmStateChange, Feedback, from_iso
+from stream_detector.operations.alarms.alarm_states import CALENDAR, FORWARDER
+from stream_detector.operations.downtime.planned import Planned, Planner
 
 MOST_STATES = 5_000
 """Newest states of alarms that are kept."""
@@ -32,7 +34,8 @@ SUBJECTS = {
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """An asset whose alarms nobody is told of. `state`: shelved or out-of-service; `until` None = without an end."""
+    """An asset whose alarms nobody is told of. `state`: shelved, planned (by the calendar) or out-of-service; `until`
+    None = without an end."""
 
     asset: str
     state: str
@@ -50,10 +53,17 @@ class Acknowledgement:
 
 
 class Answers:
-    """Takes feedback and changes of state in any order. `clock`: epoch seconds; shelvings end by it."""
+    """Takes feedback and changes of state in any order.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    Args:
+        clock: epoch seconds; shelvings and windows of the calendar end by it.
+        planner: knows when assets are down by plan; None: there is no calendar.
+    """
+
+    def __init__(self, clock: Callable[[], float], planner: Planner | None = None) -> None:
         self._clock = clock
+        self._planner = planner
+        self._windows: frozenset[Planned] = frozenset()
         self._feedback: dict[tuple[str, str], Feedback] = {}
         self._alarms: dict[str, AlarmStateChange] = {}
         self._assets: dict[str, AlarmStateChange] = {}
@@ -118,6 +128,19 @@ class Answers:
 
     def set_aside(self, asset: str) -> SetAside | None:
         """Why nobody is told of the asset's alarms now."""
+        return self._said_aside(asset) or self._planned_aside(asset)
+
+    def _planned_aside(self, asset: str) -> SetAside | None:
+        """By the calendar, unless a person had the asset back in the same window."""
+        window = None if self._planner is None else self._planner.at(asset, self._clock())
+        if window is None:
+            return None
+        change = self._assets.get(asset)
+        lifted = change is not None and change.state == "normal" and change.who != FORWARDER
+        came_back = max(self._came_back_at(asset), from_iso(change.at) if change is not None and lifted else -math.inf)
+        return None if came_back >= window.begin else SetAside(asset, "planned", CALENDAR, window.what, window.until)
+
+    def _said_aside(self, asset: str) -> SetAside | None:
         said = [self._feedback.get((asset, kind)) for kind in ("out-of-service", "shelve")]
         newest = max((from_iso(one.at) for one in said if one is not None), default=-math.inf)
         change = self._assets.get(asset)
@@ -131,21 +154,27 @@ class Answers:
         return None
 
     def some_shelving_ended(self) -> bool:
-        """Whether one ended since the last call: that comes by the clock, without any message."""
+        """Whether one ended since the last call, or a window of the calendar began or ended: by the clock, without any
+        message."""
         before, self._looked_at = self._looked_at, self._clock()
         ends = [from_iso(change.until) for change in self._assets.values() if change.until is not None]
         ends += [from_iso(one.until) for one in self._feedback.values() if one.until is not None]
-        return any(before < end <= self._looked_at for end in ends)
+        windows, known = self._windows, frozenset() if self._planner is None else self._planner.active(self._looked_at)
+        self._windows = known
+        return windows != known or any(before < end <= self._looked_at for end in ends)
 
-    def all_set_aside(self) -> list[SetAside]:
-        """Every asset that is set aside, by its name."""
-        names = set(self._assets) | {name for name, kind in self._feedback if kind in ("shelve", "out-of-service")}
+    def all_set_aside(self, assets: Iterable[str] = ()) -> list[SetAside]:
+        """Every asset that is set aside, by its name. `assets`: all that are known; the calendar may be about them."""
+        names = set(assets) if self._windows else set()
+        names |= set(self._assets) | {name for name, kind in self._feedback if kind in ("shelve", "out-of-service")}
         return [found for name in sorted(names) if (found := self.set_aside(name)) is not None]
 
     def _lasting(self, asset: str, state: str, said: AlarmStateChange | Feedback, why: str | None) -> SetAside | None:
         until = None if state != "shelved" or said.until is None else from_iso(said.until)
         if until is not None and until <= self._clock():
             return None
+        if said.who == CALENDAR and state == "shelved":
+            state, why = "planned", (why or "").partition(": ")[2]
         return SetAside(asset, state, said.who, why or "", until)
 
     def _came_back_at(self, asset: str) -> float:

@@ -30,6 +30,7 @@ from stream_detector.operations.console.views import (
     Series,
     WorkerView,
 )
+from stream_detector.operations.downtime.planned import Planner
 from stream_detector.operations.ledger.challenger import Challengers, Comparison
 from stream_detector.operations.ledger.ledger import AlarmEntry, Ledger
 from stream_detector.operations.ledger.report import Tally, report
@@ -63,6 +64,7 @@ class History:
         max_cells: bound of the memory for traces.
         ledger_days: how far back the ledger reaches (event time).
         forget_seconds: an asset of another worker that was silent for longer is not shown any more.
+        planner: knows when assets are down by plan; None: there is no calendar.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class History:
         max_cells: int = MAX_CELLS,
         ledger_days: float = 365.0,
         forget_seconds: float = FORGET_ASSETS_SECONDS,
+        planner: Planner | None = None,
     ) -> None:
         self._worker = worker
         self._send = send
@@ -84,9 +87,9 @@ class History:
         self._assets = Assets(self._bump, clock, max_assets, max_cells, forget_seconds)
         self._alarms: dict[str, Alarm] = {}
         self._events: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=MAX_EVENTS))
-        self._answers = Answers(clock)
+        self._answers = Answers(clock, planner)
         self._ledger_seconds = ledger_days * SECONDS_PER_DAY
-        self._ledger = Ledger()
+        self._ledger = Ledger(planner=planner)
         self._challengers = Challengers(self._ledger)
         self._forget_at = 0.0
         self._alarms_added = 0
@@ -251,7 +254,7 @@ class History:
             bundle=sample.bundle,
             top_sensors=sample.top_sensors if picture else (),
             recent=known.ring.recent_ratios(SPARK_POINTS) if picture else (),
-            shelved_until=aside.until if aside is not None and aside.state == "shelved" else None,
+            shelved_until=aside.until if aside is not None and aside.state != "out-of-service" else None,
             out_of_service=aside.why if aside is not None and aside.state == "out-of-service" else None,
             worker=known.worker,
             again_within=known.again_within,
@@ -326,7 +329,7 @@ class History:
 
     def set_aside(self) -> Sequence[SetAside]:
         with self._lock:
-            return self._answers.all_set_aside()
+            return self._answers.all_set_aside(self._assets.names())
 
     def ledger(self) -> LedgerView:
         with self._lock:

@@ -18,6 +18,7 @@ from stream_detector.detection.config import LeadConfig
 from stream_detector.detection.event_cost import NOT_CAUGHT, match_events
 from stream_detector.detection.grid.steps import TOLERANCE_SECONDS
 from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, from_iso, to_bytes, to_epoch_seconds
+from stream_detector.operations.downtime.planned import Planner
 
 UNKNOWN_BUNDLE = "unknown"
 """Stands in for the bundle of events of an asset that no alarm was ever raised for."""
@@ -104,10 +105,11 @@ class AlarmEntry:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The entries of one asset, in order of event time."""
+    """The entries of one asset, in order of event time. `planned`: those in planned downtime, which are left out."""
 
     events: tuple[EventEntry, ...]
     alarms: tuple[AlarmEntry, ...]
+    planned: int = 0
 
 
 class Ledger:
@@ -116,9 +118,16 @@ class Ledger:
     Args:
         event_names: which events cost something, e.g. {"break"}; None: all of them.
         default_costs: prices the events of an asset that has no alarm yet (alarms bring their own costs).
+        planner: knows when assets are down by plan; events and alarms of that time do not count.
     """
 
-    def __init__(self, event_names: Collection[str] | None = None, default_costs: Costs | None = None) -> None:
+    def __init__(
+        self,
+        event_names: Collection[str] | None = None,
+        default_costs: Costs | None = None,
+        planner: Planner | None = None,
+    ) -> None:
+        self._planner = planner
         self._event_names = None if event_names is None else frozenset(event_names)
         self._default_costs = default_costs or Costs()
         self._alarms: dict[str, dict[str, Raised]] = defaultdict(dict)
@@ -183,7 +192,7 @@ class Ledger:
 
     def without_alarms(self) -> "Ledger":
         """Another ledger that knows the same events: what another detector would have been worth."""
-        other = Ledger(self._event_names, self._default_costs)
+        other = Ledger(self._event_names, self._default_costs, self._planner)
         other._events.update({asset: dict(events) for asset, events in self._events.items()})
         return other
 
@@ -247,13 +256,14 @@ class Ledger:
                     foreseen_by[place] = _earlier(foreseen_by[place], group[index])
                     if not held_back:
                         caught_by[place] = _earlier(caught_by[place], group[index])
-        return Account(
+        found = Account(
             events=tuple(
                 self._event_entry(asset, event, time, catcher, seer, history.in_service(time))
                 for (time, event), catcher, seer in zip(events, caught_by, foreseen_by, strict=True)
             ),
             alarms=tuple(self._alarm_entry(raised, raised.alarm.id in useful) for raised in history.alarms),
         )
+        return found if self._planner is None else _without_planned(found, asset, self._planner)
 
     def _counted_events(self, asset: str, history: "History") -> list[tuple[float, LoggedEvent]]:
         """The events that happened and count, in order; those of one step are one: a machine breaks once at a time."""
@@ -323,6 +333,14 @@ class Ledger:
             speaks_until=ends,
             at_stake=alarm.costs.fn,
         )
+
+
+def _without_planned(account: Account, asset: str, planner: Planner) -> Account:
+    """Matching comes first: an alarm from before a window may have caught an event in it, and is right all the same."""
+    events = tuple(event for event in account.events if planner.at(asset, event.time) is None)
+    alarms = tuple(alarm for alarm in account.alarms if planner.at(asset, alarm.raised_at) is None)
+    left_out = len(account.events) - len(events) + len(account.alarms) - len(alarms)
+    return Account(events, alarms, left_out)
 
 
 class Raised:

@@ -201,7 +201,7 @@ class Delivery:
     async def _tell_changes(self) -> None:
         """Tells alarms that nobody heard of, and takes back those whose asset was set aside meanwhile."""
         for up in list(self._up.values()):
-            suppression = self._book.suppression(up.alarm.asset)
+            suppression = self._book.suppression(up.alarm.asset, self._clock())
             if suppression is None and not up.told and not up.refused:
                 # A receiver that drops repeats must not drop an alarm that comes back.
                 again = f"{self._clock():.0f}" if up.set_aside else ""

@@ -38,6 +38,7 @@ from stream_detector.operations.console.views import (
     UnknownView,
     WorkerView,
 )
+from stream_detector.operations.downtime.calendar_file import CalendarFile
 from stream_detector.operations.record_guard import RecordGuard, asset_of, broker_seconds, read_message
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.asset_glances import GlancesProducer
@@ -100,6 +101,7 @@ class ConsoleFeed:
             self._send,
             ledger_days=settings.console_ledger_days,
             forget_seconds=settings.evict_after_seconds,
+            planner=None if settings.calendar_file is None else CalendarFile(settings.calendar_file),
         )
 
     def use(self, manifest: Manifest) -> None:

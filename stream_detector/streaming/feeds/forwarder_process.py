@@ -20,6 +20,7 @@ from stream_detector.metrics import ForwarderMetrics, LedgerMetrics
 from stream_detector.operations.alarms.alarm_health import AlarmHealth, HealthLimits
 from stream_detector.operations.alarms.alarm_states import AlarmBook
 from stream_detector.operations.alarms.state_keeper import StateKeeper
+from stream_detector.operations.downtime.calendar_file import CalendarFile
 from stream_detector.operations.ledger.gauges import LedgerGauges
 from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.notify.delivery import Delivery, RetryPolicy, unanswered_seconds, watch
@@ -55,7 +56,7 @@ class ForwarderProcess:
         registry: the ledger's metrics are registered here too.
 
     Raises:
-        UsageError: the templates or the secret cannot be used.
+        UsageError: the templates, the secret or the calendar cannot be used.
     """
 
     def __init__(
@@ -69,12 +70,13 @@ class ForwarderProcess:
         self._forwarding = forwarding
         self._metrics = metrics
         self._guard = RecordGuard(lambda topic, reason: metrics.skipped.labels(topic, reason).inc())
-        self._book = AlarmBook()
+        planner = None if settings.calendar_file is None else CalendarFile(settings.calendar_file)
+        self._book = AlarmBook(planner=planner)
         zone = ZoneInfo(forwarding.zone)
         self._writer = Writer(forwarding.language, zone, forwarding.templates, settings.site)
         self._secret = forwarding.webhook_secret()
         names = split(forwarding.ledger_events)
-        self._ledger = Ledger(event_names=names or None)
+        self._ledger = Ledger(event_names=names or None, planner=planner)
         self._gauges = LedgerGauges(self._ledger, LedgerMetrics(registry))
         self._deliveries: list[Delivery] = []
 

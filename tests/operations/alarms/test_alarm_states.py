@@ -8,7 +8,7 @@ from stream_detector.messages import Alarm, AlarmStateChange, Feedback, from_iso
 from stream_detector.operations.alarms.alarm_health import AlarmHealth, HealthLimits
 from stream_detector.operations.alarms.alarm_states import AlarmBook
 from stream_detector.operations.alarms.priority import priority_of
-from tests.support.messages import MIDNIGHT, at_step, make_alarm, make_feedback
+from tests.support.messages import MIDNIGHT, at_step, make_alarm, make_feedback, planned_downtime
 
 
 def states(changes: list[AlarmStateChange]) -> list[tuple[Any, ...]]:
@@ -78,7 +78,7 @@ def test_shelving_sets_the_asset_and_its_alarms_aside_until_it_ends() -> None:
     assert states(ended) == [("1", "shelved", "unacknowledged"), (None, "shelved", "normal")]
     assert {change.at for change in ended} == {at_step(10)}
     assert {change.who for change in ended} == {"forwarder"}
-    assert book.suppression("pm-1") is None
+    assert book.suppression("pm-1", MIDNIGHT) is None
 
 
 def test_shelving_one_asset_leaves_the_others_alone() -> None:
@@ -199,7 +199,7 @@ def test_every_change_is_published_so_that_the_published_changes_give_the_same_b
     copy.restore(changes)
     as_told = [(a.id, a.state, a.up) for a in book.open_alarms()]
     assert sorted((a.id, a.state, a.up) for a in copy.open_alarms()) == sorted(as_told)
-    assert copy.suppression("pm-1") == book.suppression("pm-1")
+    assert copy.suppression("pm-1", MIDNIGHT) == book.suppression("pm-1", MIDNIGHT)
     last: dict[str | None, str] = {}
     for change in changes:
         assert last.get(change.alarm, "normal") == change.previous
@@ -280,3 +280,82 @@ def test_who_acted_on_an_alarm_has_seen_it_and_a_signal_of_the_plant_answers_non
     assert states(book.take_feedback(make_feedback("acted", make_alarm(1).id, at=2))) == [
         ("1", "unacknowledged", "acknowledged")
     ]
+
+
+def tick(book: AlarmBook, step: float) -> list[AlarmStateChange]:
+    return book.tick(MIDNIGHT + 120 * step)
+
+
+def test_planned_downtime_sets_an_asset_aside_and_ends_by_itself() -> None:
+    book = AlarmBook(planner=planned_downtime(10, 20))
+    raise_at(book, 9)
+    assert tick(book, 9.5) == []
+    changes = tick(book, 12)
+    assert states(changes) == [("9", "unacknowledged", "shelved"), (None, "normal", "shelved")]
+    assert {(change.who, change.why, change.at) for change in changes} == {
+        ("calendar", "planned downtime until 2026-05-01 00:40 UTC: boiler inspection", at_step(10))
+    }
+    assert changes[-1].until == at_step(20)
+    assert states(raise_at(book, 13)) == [("13", "normal", "shelved")]
+    clear_at(book, 9, 14)
+    assert states(tick(book, 20)) == [("13", "shelved", "unacknowledged"), (None, "shelved", "normal")]
+    assert tick(book, 21) == []
+
+
+def test_the_first_alarm_of_an_asset_in_planned_downtime_is_set_aside_before_anything_was_published() -> None:
+    book = AlarmBook(planner=planned_downtime(10, 20))
+    suppression = book.suppression("pm-1", MIDNIGHT + 120 * 11)
+    assert suppression is not None
+    assert suppression.why.endswith("boiler inspection")
+    assert book.suppression("pm-1", MIDNIGHT + 120 * 20) is None
+    assert book.suppression("boiler", MIDNIGHT + 120 * 11) is None
+    assert states(raise_at(book, 11)) == [(None, "normal", "shelved"), ("11", "normal", "shelved")]
+
+
+def test_who_has_an_asset_back_in_planned_downtime_is_told_until_the_next_window() -> None:
+    book = AlarmBook(planner=planned_downtime(10, 20))
+    raise_at(book, 9)
+    tick(book, 10)
+    book.take_feedback(make_feedback("unshelve", at=12, asset="pm-1"))
+    assert tick(book, 13) == []
+    assert book.suppression("pm-1", MIDNIGHT + 120 * 13) is None
+
+
+def test_a_shelving_that_ends_in_planned_downtime_goes_over_into_it() -> None:
+    book = AlarmBook(planner=planned_downtime(10, 20))
+    raise_at(book, 1)
+    book.take_feedback(shelve(at=2, until=15))
+    assert tick(book, 12) == []
+    changes = tick(book, 16)
+    assert [(change.state, change.at) for change in changes if change.alarm is None] == [
+        ("normal", at_step(15)),
+        ("shelved", at_step(15)),
+    ]
+    assert book.suppression("pm-1", MIDNIGHT + 120 * 16) is not None
+
+
+def test_downtime_that_lasts_for_longer_than_a_shelving_may_goes_on() -> None:
+    days = 720
+    book = AlarmBook(planner=planned_downtime(0, 20 * days))
+    raise_at(book, 5 * days)
+    assert book.suppression("pm-1", MIDNIGHT + 120 * 5 * days) is not None
+    for day in range(5, 20):
+        tick(book, day * days + 1)
+        suppression = book.suppression("pm-1", MIDNIGHT + 120 * (day * days + 1))
+        assert suppression is not None, day
+    tick(book, 20 * days)
+    assert book.suppression("pm-1", MIDNIGHT + 120 * 20 * days) is None
+
+
+@pytest.mark.parametrize("kept", range(6))
+def test_a_calendars_changes_that_were_published_in_part_are_finished_after_a_restart(kept: int) -> None:
+    whole = AlarmBook(planner=planned_downtime(10, 20))
+    published = [*raise_at(whole, 8), *raise_at(whole, 9), *tick(whole, 12), *tick(whole, 20)]
+    assert len(published) == 8
+    again = AlarmBook(planner=planned_downtime(10, 20))
+    again.restore(published[: 2 + kept])
+    rest = [*tick(again, 12), *tick(again, 20)]
+    kinds = {(change.alarm, change.state) for change in rest}
+    assert {(change.alarm, change.state) for change in published[2 + kept :]} <= kinds or kept < 3
+    assert again.suppression("pm-1", MIDNIGHT + 120 * 20) is None
+    assert {alarm.state for alarm in again.open_alarms()} == {"unacknowledged"}

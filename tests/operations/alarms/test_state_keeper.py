@@ -138,7 +138,7 @@ def run(log: CrashingLog, inputs: list[StateInput]) -> AlarmBook:
 
 
 def as_told(book: AlarmBook) -> tuple[Any, ...]:
-    suppression = book.suppression("pm-1")
+    suppression = book.suppression("pm-1", 0.0)
     return (
         sorted((alarm.id, alarm.state, alarm.up, alarm.acknowledged) for alarm in book.open_alarms()),
         suppression and (suppression.state, suppression.until),

@@ -10,14 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_detector.messages import Alarm, AlarmStateChange, AssetGlance, Feedback, LoggedEvent, from_iso, to_iso
+from stream_detector.operations.alarms.alarm_states import AlarmBook
 from stream_detector.operations.console import answers
 from stream_detector.operations.console.answers import SetAside
 from stream_detector.operations.console.glances import MOST_A_SECOND, SHORTEST_SECONDS, Held, Turns
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.rings import AssetRing
 from stream_detector.operations.console.views import OpenCounts, Sample, SensorShare, WorkerView
+from stream_detector.operations.downtime.planned import Planner
 from tests.support.console.console_plant import STEP_SECONDS, STEPS, ConsolePlant, Machine, alarm_of
-from tests.support.messages import make_alarm, make_event
+from tests.support.messages import MIDNIGHT, make_alarm, make_event, planned_downtime
 
 NOW = 1_790_000_000.0
 DAY = 86_400.0
@@ -42,12 +44,14 @@ def sample(time: float, ratio: float | None = 0.5, step_seconds: float = 120.0, 
     )
 
 
-def empty_history(clock: float = NOW, max_assets: int = 500, ledger_days: float = 365.0) -> History:
+def empty_history(
+    clock: float = NOW, max_assets: int = 500, ledger_days: float = 365.0, planner: Planner | None = None
+) -> History:
     async def send(_feedback: Feedback) -> None:
         """Goes nowhere."""
 
     worker = WorkerView("w", "0", clock, "b", "r", True)
-    return History(lambda: worker, send, lambda: clock, max_assets=max_assets, ledger_days=ledger_days)
+    return History(lambda: worker, send, lambda: clock, max_assets=max_assets, ledger_days=ledger_days, planner=planner)
 
 
 def test_a_ring_keeps_the_newest_points_only() -> None:
@@ -545,3 +549,25 @@ def test_a_judgement_that_is_taken_back_is_none_in_the_console_and_in_the_ledger
     [view] = history.alarms()
     assert (view.judgement, view.acknowledged_by) == (None, "Kim"), "it was seen all the same"
     assert history.ledger().total["judged_false"] == 0
+
+
+def test_planned_downtime_is_said_with_its_end_also_where_no_forwarder_runs() -> None:
+    clock = MIDNIGHT + 12 * 120.0
+    history = empty_history(clock, planner=planned_downtime(10, 20))
+    history.observe([sample(clock, asset=name) for name in ("pm-1", "pm-2", "boiler")])
+    until = MIDNIGHT + 20 * 120.0
+    wanted = [SetAside(name, "planned", "calendar", "boiler inspection", until) for name in ("pm-1", "pm-2")]
+    assert list(history.set_aside()) == wanted
+    assert [view.shelved_until for view in history.assets()] == [None, until, until]
+    history.observe_feedback(feedback("unshelve", clock - 60.0))
+    assert list(history.set_aside()) == wanted[1:], "somebody wants to hear of pm-1 all the same"
+
+
+def test_what_the_forwarder_says_of_planned_downtime_is_shown_as_such() -> None:
+    clock = MIDNIGHT + 12 * 120.0
+    book = AlarmBook(planner=planned_downtime(10, 20))
+    [change] = [change for change in book.take_alarm(make_alarm(11), clock) if change.alarm is None]
+    history = empty_history(clock)
+    history.observe_state(change)
+    [aside] = history.set_aside()
+    assert (aside.state, aside.why, aside.until) == ("planned", "boiler inspection", MIDNIGHT + 20 * 120.0)

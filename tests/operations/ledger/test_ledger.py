@@ -27,6 +27,7 @@ from tests.support.messages import (
     make_alarm,
     make_event,
     make_feedback,
+    planned_downtime,
 )
 
 
@@ -329,3 +330,21 @@ def test_of_several_bundles_no_saving_is_told_for_a_silent_one_would_seem_the_be
     assert {name: tally.saving for name, tally in found.by_bundle.items()} == {"old": None, "new": None}
     assert (found.by_bundle["old"].missed, found.by_bundle["new"].caught) == (10, 1)
     assert of(alarms[0], *breaks).by_bundle["old"].saving is not None
+
+
+def test_what_happens_in_planned_downtime_costs_nothing_and_saves_nothing() -> None:
+    messages = (
+        make_alarm(8, 10),
+        make_event(10),
+        make_alarm(11, 12),
+        make_event(15),
+        make_alarm(30, 31),
+        make_event(32),
+    )
+    ledger = fill(Ledger(planner=planned_downtime(10, 20)), *messages)
+    total = report(ledger).total
+    assert (total.events, total.alarms, total.caught, total.false_alarms, total.cost) == (1, 2, 1, 0, 10.0)
+    assert ledger.account("pm-1").planned == 3
+    assert [alarm.useful for alarm in ledger.account("pm-1").alarms] == [True, True], "it was right about what came"
+    others = fill(Ledger(planner=planned_downtime(10, 20, assets="boiler")), *messages)
+    assert report(others).total == report(fill(Ledger(), *messages)).total

@@ -12,7 +12,7 @@ from stream_detector.operations.notify.delivery import Delivery, RetryPolicy, wa
 from stream_detector.operations.notify.notification import Notification, Writer
 from stream_detector.operations.notify.receivers import DeliveryError
 from tests.support.alarm_logs import FakeReceiver, MemoryAlarmLog
-from tests.support.messages import at_step, make_alarm, make_feedback
+from tests.support.messages import MIDNIGHT, at_step, make_alarm, make_feedback, planned_downtime
 
 WRITER = Writer()
 AT_ONCE = RetryPolicy(first_seconds=0.0, longest_seconds=0.0, jitter_seconds=0.0)
@@ -148,6 +148,23 @@ def test_a_shelved_alarm_is_told_when_it_comes_back_and_still_is_up() -> None:
     assert bench.log.committed == 3
     unshelve(bench)
     assert bench.run() == [(make_alarm(1).id, "raised")]
+
+
+def test_nobody_is_told_in_planned_downtime_and_of_what_is_still_up_when_it_is_over() -> None:
+    bench = Bench()
+    bench.book = AlarmBook(planner=planned_downtime(10, 20))
+    bench.now = MIDNIGHT + 120.0
+    bench.start()
+    bench.log.append(make_alarm(1))
+    bench.run()
+    bench.now = MIDNIGHT + 10 * 120.0
+    bench.log.append(make_alarm(10, asset="pm-2"), make_alarm(11), make_alarm(11, 12))
+    assert bench.run() == [(make_alarm(1).id, "raised"), (make_alarm(1).id, "suppressed")]
+    assert (
+        "planned downtime until 2026-05-01 00:40 UTC: boiler inspection" in bench.receiver.got[-1].texts["description"]
+    )
+    bench.now = MIDNIGHT + 20 * 120.0
+    assert bench.run()[2:] == [(make_alarm(1).id, "raised"), (make_alarm(10, asset="pm-2").id, "raised")]
 
 
 def test_an_alarm_held_back_by_a_shelf_survives_a_restart() -> None:

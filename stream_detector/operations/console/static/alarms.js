@@ -143,15 +143,16 @@ function drawSetAside(page) {
 }
 
 function asideItem(entry, page) {
-  const shelved = entry.state === "shelved";
+  const planned = entry.state === "planned";
+  const shelved = entry.state === "shelved" || planned;
   const action = shelved ? "unshelve" : "in-service";
   const end = shelved && entry.until !== null ? t(" until {when}", { when: time(entry.until, page.now()) }) : "";
   return h(
     "li",
     { "data-aside": entry.asset },
-    h("p", {}, h("b", {}, entry.asset), `: ${shelved ? t("shelved") : t("out of service")}${end}${t(", by {who}", { who: entry.who })}`),
+    h("p", {}, h("b", {}, entry.asset), `: ${planned ? t("planned downtime") : shelved ? t("shelved") : t("out of service")}${end}${planned ? "" : t(", by {who}", { who: entry.who })}`),
     h("p", { class: "quiet" }, `${entry.why}${entry.up ? ` · ${t("an alarm is up since {when}", { when: time(seconds(entry.up), page.now()) })}` : ""}`),
-    page.mayWrite() && h("div", { class: "actions" }, h("button", { type: "button", "data-action": action, onclick: () => page.feedback(action, entry.asset) }, shelved ? t("End shelving") : t("Back into service"))),
+    page.mayWrite() && h("div", { class: "actions" }, h("button", { type: "button", "data-action": action, onclick: () => page.feedback(action, entry.asset) }, planned ? t("Tell its alarms all the same") : shelved ? t("End shelving") : t("Back into service"))),
   );
 }
 

@@ -84,7 +84,7 @@ export function heldText(asset) {
 }
 
 function asideText(aside, asset, now) {
-  const what = aside.state === "shelved" ? (aside.until === null ? t("shelved") : t("shelved until {when}", { when: time(aside.until, now) })) : t("out of service");
+  const what = aside.state === "planned" ? t("planned downtime until {when}", { when: time(aside.until, now) }) : aside.state === "shelved" ? (aside.until === null ? t("shelved") : t("shelved until {when}", { when: time(aside.until, now) })) : t("out of service");
   return `‖ ${what}${asset.state === "alarm" ? t(", alarm up") : ""}`;
 }
 

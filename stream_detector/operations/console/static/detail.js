@@ -156,7 +156,7 @@ export class Detail {
   drawActions(asset) {
     const place = byId("asset-actions");
     const aside = this.page.setAside(asset.asset)?.state;
-    const wanted = this.page.mayWrite() ? [aside === "shelved" ? "unshelve" : "shelve", aside === "out-of-service" ? "in-service" : "out-of-service"] : [];
+    const wanted = this.page.mayWrite() ? [aside === "shelved" || aside === "planned" ? "unshelve" : "shelve", aside === "out-of-service" ? "in-service" : "out-of-service"] : [];
     if (place.dataset.shown === `${asset.asset} ${wanted}`) return;
     place.dataset.shown = `${asset.asset} ${wanted}`;
     const texts = { shelve: t("Shelve…"), unshelve: t("End shelving"), "out-of-service": t("Out of service…"), "in-service": t("Back into service") };
