@@ -90,6 +90,9 @@ class WorkerMetrics:
 
         self.steps_scored = counter("steps_scored", "Steps scored")
         self.steps_unscored = counter("steps_unscored", "Steps closed without a score", "reason")
+        self.steps_suppressed = counter(
+            "steps_suppressed", "Steps above the threshold of which a rule of the bundle says that they raise nothing"
+        )
         self.score_ratio = BatchHistogram(
             f"{PREFIX}_score_ratio",
             "Score divided by its threshold (probability by its threshold where calibrated), of every scored step",

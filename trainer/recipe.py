@@ -23,12 +23,14 @@ from stream_detector.detection.config import (
     OperatingConfig,
     ScalerConfig,
     ScoreConfig,
+    SuppressionConfig,
     ThresholdConfig,
     TransformConfig,
     WindowConfig,
 )
 from stream_detector.detection.operating import OperatingRule
 from stream_detector.detection.scaling import transformed_steps
+from stream_detector.detection.suppression import SuppressionRules
 from stream_detector.errors import RecipeError, in_words
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -198,6 +200,7 @@ class Recipe(Config):
     threshold: ThresholdConfig = ThresholdConfig()
     head: HeadConfig | None = None
     operating: OperatingConfig | None = None
+    suppression: SuppressionConfig | None = None
     train: TrainConfig = TrainConfig()
 
     @model_validator(mode="after")
@@ -224,6 +227,13 @@ class Recipe(Config):
         if self.grid.kind == "table" and self.operating is not None:
             raise ValueError('[operating] says when a machine runs; the rows of grid.kind = "table" have no time')
         return self
+
+    def suppression_rules(self, sensors: tuple[str, ...]) -> SuppressionRules | None:
+        """What raises nothing, for a file of these sensors; RecipeError where a rule is about none of them."""
+        try:
+            return None if self.suppression is None else self.suppression.for_sensors(sensors)
+        except ValueError as error:
+            raise RecipeError(f"recipe {self.name}: {error}") from error
 
     def operating_rule(self, sensors: tuple[str, ...]) -> OperatingRule | None:
         """When the machine runs, for a file of these sensors; None: always. RecipeError where one is not there."""

@@ -18,12 +18,14 @@ from stream_detector.detection.config import (
     OperatingConfig,
     ScalerConfig,
     ScoreConfig,
+    SuppressionConfig,
     ThresholdPolicy,
     TransformConfig,
     WindowConfig,
 )
 from stream_detector.detection.operating import OperatingRule
 from stream_detector.detection.scaling import transformed_steps
+from stream_detector.detection.suppression import SuppressionRules
 from stream_detector.errors import BundleError, UsageError, in_words
 
 FORMAT = 1
@@ -81,6 +83,7 @@ class Manifest(Config):
     threshold: ThresholdRecord
     head: HeadConfig | None = None
     operating: OperatingConfig | None = Field(default=None, description="when the machine runs; none: always")
+    suppression: SuppressionConfig | None = Field(default=None, description="what raises nothing; none: nothing")
     training: TrainingRecord
     metrics: dict[str, Any] = Field(default={}, description="what evaluation found, for people and the console")
     recipe_source: dict[str, Any] = Field(default={}, description="the whole recipe, for the trainer")
@@ -98,7 +101,14 @@ class Manifest(Config):
             )
         if self.operating is not None:
             self.operating.rule(self.sensors)
+        if self.suppression is not None:
+            self.suppression.for_sensors(self.sensors)
         return self
+
+    @property
+    def suppression_rules(self) -> SuppressionRules | None:
+        """What raises nothing, for these sensors; None: everything above the threshold does."""
+        return None if self.suppression is None else self.suppression.for_sensors(self.sensors)
 
     @property
     def operating_rule(self) -> OperatingRule | None:
@@ -153,9 +163,10 @@ def require_stream(manifest: Manifest) -> None:
 def seal(manifest: Manifest) -> bytes:
     """The text of `manifest.json`, with the id that belongs to its content."""
     content = manifest.model_dump(mode="json")
-    if manifest.operating is None:
-        # A detector from before there was such a section reads the bundle all the same.
-        del content["operating"]
+    for section in ("operating", "suppression"):
+        if content[section] is None:
+            # A detector from before there was such a section reads the bundle all the same.
+            del content[section]
     content["bundle_id"] = content_id(content)
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from stream_detector.detection.operating import Condition, OperatingRule
+from stream_detector.detection.suppression import Rule, SuppressionRules
 
 
 class Config(BaseModel):
@@ -180,6 +181,30 @@ class OperatingConfig(Config):
     def rule(self, sensors: Sequence[str]) -> OperatingRule:
         """For a detector of these sensors; ValueError where it names another one."""
         return OperatingRule.of(Condition(self.when), self.hold_steps, sensors)
+
+
+class SuppressionRule(Config):
+    """Sensors that may speak for an alarm only as this says; with neither direction nor deviation they never do."""
+
+    sensors: str = Field(min_length=1, description="a glob")
+    direction: Literal["up", "down"] | None = Field(
+        default=None, description="only above, or only below, what the model expects"
+    )
+    least_deviation: float | None = Field(default=None, gt=0, description="from what it expects, in the sensor's unit")
+
+
+class SuppressionConfig(Config):
+    """What raises nothing, though the score is above the threshold (see `suppression`)."""
+
+    rules: tuple[SuppressionRule, ...] = Field(min_length=1)
+    least_share: float = Field(
+        default=0.2, gt=0, le=1, description="of the evidence that sensors which may speak must hold"
+    )
+
+    def for_sensors(self, sensors: Sequence[str]) -> SuppressionRules:
+        """For a detector of these sensors; ValueError where a rule is about none of them."""
+        rules = [Rule(rule.sensors, rule.direction, rule.least_deviation) for rule in self.rules]
+        return SuppressionRules.of(rules, self.least_share, sensors)
 
 
 ThresholdPolicy = Literal[

@@ -170,6 +170,10 @@ class Decider:
         place = np.cumsum(scored) - 1
         if self._spec.head is not None:
             found = self._advance_heads(self._spec.head, closings, windows[:, -1], scored, place, found)
+        if self._spec.suppression is not None:
+            muted = self._spec.suppression.suppressed(found.attribution, found.newest, found.expected)
+            self._decisions.closed.suppressed += int((found.above & muted).sum())
+            found = replace(found, above=found.above & ~muted)
         self._note(found)
         self.latest.note(found)
         if self._keep_results:

@@ -11,6 +11,7 @@ from stream_detector.detection.config import CostConfig, EpisodeConfig, GridConf
 from stream_detector.detection.head.head import Head
 from stream_detector.detection.operating import OperatingRule
 from stream_detector.detection.scoring import ScoredWindows
+from stream_detector.detection.suppression import SuppressionRules
 
 
 class WindowScorer(Protocol):
@@ -24,7 +25,7 @@ class DetectorSpec:
     """One detector. `threshold` applies to the score, or to the probability where there is a head.
 
     `marks`: what its alarms are about: events that are to come, or states that last. `operating`: when the machine
-    runs; None: always.
+    runs; None: always. `suppression`: what raises nothing though it is above the threshold.
     """
 
     bundle_id: str
@@ -41,6 +42,7 @@ class DetectorSpec:
     head: Head | None = None
     marks: Literal["events", "states"] = "events"
     operating: OperatingRule | None = None
+    suppression: SuppressionRules | None = None
 
     @classmethod
     def of(cls, bundle: Bundle) -> "DetectorSpec":
@@ -60,4 +62,5 @@ class DetectorSpec:
             head=bundle.head,
             marks="states" if manifest.marks_states else "events",
             operating=manifest.operating_rule,
+            suppression=manifest.suppression_rules,
         )

@@ -70,6 +70,7 @@ class Closed:
     """Steps that closed, by what became of them; empty steps are passed over.
 
     `late_events`: told after their step had closed. `not_running`: not judged, for the machine stands or begins again.
+    `suppressed`: above the threshold, but a rule of the plant says that this raises nothing.
     `ratios`: of scored steps, probability (score, where there is no head) divided by its threshold. `expected_events`:
     the sum of the probabilities divided by the steps of the lead window.
     """
@@ -81,6 +82,7 @@ class Closed:
     event: int = 0
     late_events: int = 0
     not_running: int = 0
+    suppressed: int = 0
     ratios: list[NDArray[np.float64]] = field(default_factory=list, compare=False, repr=False)
     expected_events: float = field(default=0.0, compare=False)
 
@@ -92,7 +94,7 @@ class ScoredSteps:
     Attributes:
         slot: (M,) of the assets' grid. step: (M,) of the grid. record: (M,) index of the record that closed the step.
         score: (M,) higher = more anomalous. probability: (M,) NaN without a head.
-        above: (M,) whether the score, or with a head the probability, exceeds the threshold.
+        above: (M,) whether the score, or with a head the probability, exceeds the threshold, and no rule suppresses it.
         attribution: (M, F) what each sensor adds: its error, or with a head its part in the probability.
         expected: (M, F) what the model expected. newest: (M, F) newest step of the window. Sensor units, NaN = none.
         degraded: (M,) masked sensors.

@@ -10,7 +10,7 @@ import numpy as np
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.detection.models.registry import KINDS
 from stream_detector.errors import DataError, RecipeError
-from tests.differential.specs import TIME_STEPS, random_episode, random_operating, random_window
+from tests.differential.specs import TIME_STEPS, random_episode, random_operating, random_suppression, random_window
 from trainer.data.dataset import Dataset
 from trainer.fitting.fit import fit_recipe
 from trainer.recipe import Recipe, recipe_of
@@ -54,6 +54,9 @@ def random_sections(rng: random.Random, kind: str) -> dict[str, Any]:
         "threshold": {"policy": "cost-optimal"} if labels else {"policy": "quantile", "quantile": 0.8},
         "train": {"epochs": 1, "max_windows": rng.choice([20, 60]), "seed": rng.randrange(100)},
     }
+    suppression = random_suppression(rng, ["s0"])
+    if suppression is not None:
+        sections["suppression"] = suppression.model_dump()
     operating = random_operating(rng, ["s0"])
     if operating is not None:
         sections["operating"] = dict(operating)

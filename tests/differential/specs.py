@@ -13,6 +13,8 @@ from stream_detector.detection.config import (
     HeadConfig,
     LeadConfig,
     OperatingConfig,
+    SuppressionConfig,
+    SuppressionRule,
     WindowConfig,
 )
 from stream_detector.detection.head.calibrated_head import (
@@ -70,6 +72,21 @@ def random_operating(rng: random.Random, sensors: Sequence[str]) -> OperatingCon
     return OperatingConfig(when=rng.choice([" or ", " and "]).join(parts), hold_steps=rng.choice([0, 0, 1, 3, 9, 40]))
 
 
+def random_suppression(rng: random.Random, sensors: Sequence[str]) -> SuppressionConfig | None:
+    """Mostly none; else a rule or two."""
+    if rng.random() < 0.8:
+        return None
+    rules = tuple(
+        SuppressionRule(
+            sensors=rng.choice([*sensors, "*"]),
+            direction=rng.choice([None, "up", "down"]),
+            least_deviation=rng.choice([None, None, 0.5, 3.0]),
+        )
+        for _ in range(rng.choice([1, 1, 2]))
+    )
+    return SuppressionConfig(rules=rules, least_share=rng.choice([0.15, 0.45, 1.0]))
+
+
 def random_spec(rng: random.Random) -> DetectorSpec:
     parts: dict[str, Any] = {
         "grid": dict(random_grid(rng)),
@@ -84,7 +101,12 @@ def random_spec(rng: random.Random) -> DetectorSpec:
     else:
         parts |= {"threshold": rng.choice([1.0, 3.0, 6.0, 9.0])}
     operating = random_operating(rng, SENSORS)
-    return make_rules(**parts, operating=None if operating is None else operating.rule(SENSORS))
+    suppression = random_suppression(rng, SENSORS)
+    return make_rules(
+        **parts,
+        operating=None if operating is None else operating.rule(SENSORS),
+        suppression=None if suppression is None else suppression.for_sensors(SENSORS),
+    )
 
 
 @cache

@@ -472,7 +472,8 @@ class NaiveEngine:
         score, level = float(scored.score[0]), float(scored.score[0])
         if self.rules.head is not None:
             level = self.advance_head(asset, step, scorable=True, event=False, newest=window[-1])
-        above = level > self.rules.threshold
+        attribution = scored.attribution if self.rules.head is None else self.attribution[None]
+        above = level > self.rules.threshold and not self.suppressed(attribution[0], window[-1], scored.expected[0])
         self.move(asset, step, score, above)
         self.out.scores.append((asset.name, to_iso(step * self.step), score, above, degraded))
 
@@ -489,7 +490,25 @@ class NaiveEngine:
             asset.head,
             StepInput(step, step * self.step, newest, position, event, scorable),
         )
+        self.attribution = answer.attribution
         return math.nan if answer.probability is None else answer.probability
+
+    def suppressed(self, attribution: np.ndarray, newest: np.ndarray, expected: np.ndarray) -> bool:
+        rules = self.rules.suppression
+        if rules is None:
+            return False
+        spoken = whole = 0.0
+        for sensor in self.sensors:
+            share, deviation = max(0.0, attribution[sensor]), newest[sensor] - expected[sensor]
+            silent = (
+                rules.never[sensor]
+                or (rules.up[sensor] and deviation < 0)
+                or (rules.down[sensor] and deviation > 0)
+                or abs(deviation) < rules.least[sensor]
+            )
+            whole += share
+            spoken += 0.0 if silent else share
+        return bool(spoken < rules.least_share * whole)
 
     # --- episodes ---------------------------------------------------------------------------------------------------
 

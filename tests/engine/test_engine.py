@@ -16,6 +16,7 @@ from stream_detector.detection.config import (
     GridConfig,
     LeadConfig,
     OperatingConfig,
+    SuppressionConfig,
     WindowConfig,
 )
 from stream_detector.detection.head.head import HeadResult, StepInput
@@ -82,6 +83,10 @@ def runs_when(condition: str, hold_steps: int = 0) -> Any:
     return OperatingConfig(when=condition, hold_steps=hold_steps).rule(SENSORS)
 
 
+def raises_nothing(*rules: dict[str, Any], least_share: float = 0.45) -> Any:
+    return SuppressionConfig(rules=rules, least_share=least_share).for_sensors(SENSORS)
+
+
 GRIDS: dict[str, DetectorSpec] = {
     "plain": make_rules(),
     "lateness": make_rules(grid={"lateness_seconds": 90.0, "max_gap_steps": 2}),
@@ -109,6 +114,14 @@ GRIDS: dict[str, DetectorSpec] = {
     "operating with a long start-up": make_rules(
         operating=runs_when("x1 > -6.5 or x2 > 5", 30), threshold=2.0, window={"steps": 2, "min_steps": 1},
         grid={"max_gap_steps": 3},
+    ),
+    "suppression": make_rules(
+        suppression=raises_nothing({"sensors": "x1", "direction": "up"}, {"sensors": "x2", "least_deviation": 3.0}),
+        threshold=1.0, grid={"lateness_seconds": 60.0, "max_gap_steps": 2}, window={"steps": 3, "min_steps": 2},
+    ),
+    "suppression with a head": make_rules(
+        suppression=raises_nothing({"sensors": "x[12]"}), head=CountingHead(), threshold=0.5,
+        grid={"max_gap_steps": 2}, window={"steps": 2},
     ),
     "operating with a head": make_rules(
         operating=runs_when("not (x2 <= -2.5 or x1 < x3 < 0) and x1 != 7", 5), head=CountingHead(), threshold=0.5,

@@ -33,7 +33,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"__main__"},
     ),
     "stream_detector.detection": (
-        {"operating"},
+        {"operating", "suppression"},
         {"attribution", "block_bootstrap", "config", "event_cost", "scaling", "slot_arrays"},
         {"episodes", "grid", "models"},
         {"head"},

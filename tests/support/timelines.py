@@ -15,6 +15,8 @@ from stream_detector.detection.config import (
     GridConfig,
     LeadConfig,
     OperatingConfig,
+    SuppressionConfig,
+    SuppressionRule,
     WindowConfig,
 )
 from stream_detector.detection.scoring import ScoredWindows
@@ -84,11 +86,13 @@ def spec_of(settings: dict[str, str]) -> DetectorSpec:
     )
     when, start_up = given.pop("runs", None), int(number("start-up", 0))
     operating = None if when is None else OperatingConfig(when=when, hold_steps=start_up).rule(sensors)
+    silent = given.pop("silent", None)
+    rules = None if silent is None else SuppressionConfig(rules=(SuppressionRule(sensors=silent),)).for_sensors(sensors)
     assert not given, f"a timeline has settings that nobody reads: {given}"
     return DetectorSpec(
         bundle_id="0123456789abcdef", recipe="timeline", assets="*", sensors=sensors, grid=GridConfig(**grid),
         window=WindowConfig(**window), lead=LeadConfig(), episode=episode, costs=CostConfig(), threshold=THRESHOLD,
-        scorer=LargestValue(), operating=operating,
+        scorer=LargestValue(), operating=operating, suppression=rules,
     )  # fmt: skip
 
 

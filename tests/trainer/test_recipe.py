@@ -53,6 +53,7 @@ def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path: Path) -> None:
         (SMALL.replace("120", "-1"), "grid.step_seconds"),
         (SMALL.replace('title = "Small"', ""), "title: this key is missing"),
         (SMALL + '[threshold]\npolicy = "best"\n', "threshold.policy"),
+        (SMALL + '[[suppression.rules]]\nsensor = "x"\n', "suppression.rules.0.sensors: this key is missing"),
         (SMALL + '[operating]\nwhen = "speed >> 3"\n', "operating.when: 'speed >> 3' is not a comparison"),
         (
             SMALL.replace("[window]", 'kind = "table"\n[window]').replace("steps = 4", "steps = 1")

@@ -92,7 +92,9 @@ class AlarmValue:
     @property
     def silent_days(self) -> int:
         """Judged days on which nothing was raised, because no threshold was shown to pay before them."""
-        return len(np.unique(self.judged_day[np.isinf(self.scored.threshold)]))
+        # A row that a rule suppresses has no threshold either, but never a whole day.
+        paying = self.judged_day[np.isfinite(self.scored.threshold)]
+        return len(np.setdiff1d(self.judged_day, paying))
 
     def with_least_warning(self, steps: int) -> EventCost:
         """The price where a warning of fewer than so many steps is none."""

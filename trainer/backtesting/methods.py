@@ -32,12 +32,14 @@ EXPLAINED = 0.1
 @dataclass(frozen=True)
 class FoldScores:
     """B scored rows of a fold. rows: (B,); raw_score: (B,) a score, or with a head the logit before its calibration;
-    attribution: (B, F) float32, what each sensor adds to it, 0 where that was not computed."""
+    attribution: (B, F) float32, what each sensor adds to it, 0 where that was not computed; suppressed: (B,) rows that
+    raise nothing, None: there is none."""
 
     rows: Ints
     raw_score: Floats
     threshold: float
     attribution: NDArray[np.float32]
+    suppressed: NDArray[np.bool_] | None = None
 
 
 class BacktestMethod(Protocol):
@@ -92,8 +94,11 @@ class ScoreMethod:
         scorer = learn(self.recipe, training).scorer(self.recipe)
         threshold = pick_threshold(self.recipe, scorer, newest if len(newest) else training, dataset).limit
         judged = _only(prepared, np.flatnonzero((times >= fold.begin) & (times < fold.end)))
-        scored = scorer.score(judged.windows)
-        return FoldScores(judged.rows, scored.score, threshold, scored.attribution.astype(np.float32))
+        scored, rules = scorer.score(judged.windows), self.recipe.suppression_rules(dataset.sensors)
+        muted = None
+        if rules is not None:
+            muted = rules.suppressed(scored.attribution, judged.windows[:, -1], scored.expected)
+        return FoldScores(judged.rows, scored.score, threshold, scored.attribution.astype(np.float32), muted)
 
     def fold_key(self, prepared: Examples, dataset: Dataset, fold: Fold) -> bytes:  # noqa: ARG002
         """The guard of a threshold looks at the whole file."""
@@ -135,9 +140,16 @@ class HeadMethod:
         # Only alarms and the rows before an event are ever looked at; explaining a row costs more than scoring it.
         features = head_fit.recipe_features(self.recipe, dataset.sensors)
         attribution = np.zeros((len(rows), sensors), np.float32)
-        for index in np.flatnonzero((logits >= np.quantile(logits, 1 - EXPLAINED)) | prepared.positive[chosen]):
+        rules = self.recipe.suppression_rules(dataset.sensors)
+        wanted = (logits >= np.quantile(logits, 1 - EXPLAINED)) | prepared.positive[chosen]
+        for index in np.flatnonzero(wanted if rules is None else np.ones_like(wanted)):
             attribution[index] = features.by_sensor(ensemble.explain(prepared.features[chosen][index])[1])
-        return FoldScores(rows, logits, 0.0, attribution)
+        muted = None
+        if rules is not None:
+            # Nothing was fitted here that expects values, so that directions cannot be told.
+            nothing = np.full(attribution.shape, np.nan)
+            muted = rules.suppressed(attribution.astype(np.float64), nothing, nothing)
+        return FoldScores(rows, logits, 0.0, attribution, muted)
 
     def fold_key(self, prepared: HeadRows, dataset: Dataset, fold: Fold) -> bytes:
         """A fold whose events were all told by its begin is that of a file in which events are told in time."""
@@ -198,6 +210,9 @@ def _joined(
         np.full(len(found.rows), found.threshold if probability_threshold is None else probability_threshold)
         for found in scores
     ]
+    for threshold, found in zip(thresholds, scores, strict=True):
+        if found.suppressed is not None:
+            threshold[found.suppressed] = np.inf
     joined = ScoredRows(
         np.concatenate([found.rows for found in scores]),
         np.concatenate([found.raw_score for found in scores]),

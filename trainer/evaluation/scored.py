@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.bundle.bundle import Bundle
+from stream_detector.bundle.manifest import Manifest
 from stream_detector.engine.offline import ScoredFrame, score_frame
 from stream_detector.messages import Alarm
 from trainer.data.dataset import Dataset
@@ -26,7 +27,7 @@ class ScoredRows:
         rows: (B,) rows of the file.
         score: (B,) higher = more anomalous.
         probability: (B,) with a head.
-        threshold: (B,) of the score, or with a head of the probability.
+        threshold: (B,) of the score, or with a head of the probability; infinite where a rule suppresses the row.
         attribution: (B, F) what each sensor adds: its error, or with a head its part in the probability.
         positive: (B,) an alarm would be right; None where that is not known.
         times: (B,) epoch seconds. assets: (B,) names, "file" where nothing tells of any.
@@ -89,7 +90,8 @@ def score_dataset(bundle: Bundle, dataset: Dataset) -> ScoredRows:
         rows,
         np.concatenate([frame.steps.score for frame in frames]),
         None if bundle.head is None else np.concatenate([frame.steps.probability for frame in frames]),
-        np.full(len(rows), manifest.alarm_threshold),
+        # What a rule suppresses is above no threshold.
+        np.concatenate([np.where(_suppressed(frame, manifest), np.inf, manifest.alarm_threshold) for frame in frames]),
         np.concatenate([frame.steps.attribution for frame in frames]),
         None if positive is None else positive[rows],
         dataset.times[rows],
@@ -100,6 +102,13 @@ def score_dataset(bundle: Bundle, dataset: Dataset) -> ScoredRows:
     # A head may have nothing to say yet of a step that was scored, and nobody knows what acting on an alarm prevented.
     judged = np.isfinite(found.level)
     return found.take(judged if dataset.acted is None else judged & ~dataset.acted[rows])
+
+
+def _suppressed(frame: ScoredFrame, manifest: Manifest) -> NDArray[np.bool_]:
+    rules = manifest.suppression_rules
+    if rules is None:
+        return np.zeros(len(frame.rows), dtype=bool)
+    return rules.suppressed(frame.steps.attribution, frame.steps.newest, frame.steps.expected)
 
 
 def _score_asset(bundle: Bundle, dataset: Dataset, rows: slice, name: str) -> ScoredFrame:

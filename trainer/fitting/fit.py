@@ -79,6 +79,7 @@ def fit_recipe(
     require_place(out)
     if recipe.head is not None:
         recipe_features(recipe, dataset.sensors)  # a sensor that is not there is found before the work, not after it
+    recipe.suppression_rules(dataset.sensors)  # likewise
     idle = not_running(dataset, recipe.grid, recipe.operating_rule(dataset.sensors))
     progress.stage("cutting windows")
     parts = cut_parts(recipe, dataset, validation)
@@ -130,11 +131,22 @@ def cut_parts(recipe: Recipe, dataset: Dataset, validation: Dataset | None) -> P
 
 def pick_threshold(recipe: Recipe, scorer: Scorer, chosen_on: Examples, chosen_from: Dataset) -> ThresholdRecord:
     """The threshold of the recipe's policy on windows of the file `chosen_from` that the model did not learn from."""
-    score = scorer.score(chosen_on.windows).score if recipe.head is None else np.empty(0)
+    score = _scores_that_count(recipe, scorer, chosen_on, chosen_from) if recipe.head is None else np.empty(0)
     found = choose_threshold(recipe.threshold, recipe.costs, score, chosen_on.positive, recipe.grid.step_seconds)
     if found.policy == "cost-optimal" and recipe.threshold.guard:
         return guarded(found, recipe, score, chosen_on, chosen_from)
     return found
+
+
+def _scores_that_count(
+    recipe: Recipe, scorer: Scorer, chosen_on: Examples, chosen_from: Dataset
+) -> NDArray[np.float64]:
+    """The scores (B,), the lowest of all for windows that raise nothing whatever the threshold is."""
+    scored, rules = scorer.score(chosen_on.windows), recipe.suppression_rules(chosen_from.sensors)
+    if rules is None or not len(chosen_on):
+        return scored.score
+    muted = rules.suppressed(scored.attribution, chosen_on.windows[:, -1], scored.expected)
+    return np.where(muted, scored.score.min(), scored.score)
 
 
 def scored_parts(
@@ -180,6 +192,7 @@ def describe(recipe: Recipe, dataset: Dataset, split: Split, learnt: Learnt, thr
         threshold=threshold,
         head=recipe.head,
         operating=recipe.operating,
+        suppression=recipe.suppression,
         training=TrainingRecord(
             data_name=dataset.name,
             data_sha256=dataset.sha256,

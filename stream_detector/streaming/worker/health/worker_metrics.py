@@ -103,6 +103,7 @@ class MetricsRecorder:
         metrics.steps_unscored.labels("masked").inc(closed.masked)
         metrics.steps_unscored.labels("event").inc(closed.event)
         metrics.steps_unscored.labels("not-running").inc(closed.not_running)
+        metrics.steps_suppressed.inc(closed.suppressed)
         metrics.events_late.inc(closed.late_events)
         metrics.expected_events.inc(closed.expected_events)
         for ratios in closed.ratios:

@@ -62,7 +62,7 @@ def test_every_reading_of_a_batch_is_counted_as_what_became_of_it(manifest: Mani
         row_records=7, block_records=8, events=9, assets_refused=1, missing=Counter({"text": 2}),
     )  # fmt: skip
     closed = Closed(
-        scored=10, warming_up=11, off_stride=12, masked=13, event=14, late_events=15, not_running=16,
+        scored=10, warming_up=11, off_stride=12, masked=13, event=14, late_events=15, not_running=16, suppressed=17,
         ratios=[np.array([0.5, 2.5])],
     )  # fmt: skip
     outcome = Outcome(
@@ -89,6 +89,7 @@ def test_every_reading_of_a_batch_is_counted_as_what_became_of_it(manifest: Mani
     assert recorded.value("steps_scored_total") == 20
     reasons = ("warming-up", "off-stride", "masked", "event", "not-running")
     assert [recorded.value("steps_unscored_total", reason=reason) for reason in reasons] == [22, 24, 26, 28, 32]
+    assert recorded.value("steps_suppressed_total") == 34
     assert recorded.value("dead_letters_total", reason="malformed") == 4
     assert (recorded.value("events_total", asset="m"), recorded.value("events_total", asset="n")) == (4, 2)
     assert recorded.value("events_late_total") == 30
