@@ -4,6 +4,7 @@ import re
 
 from stream_detector.messages import LoggedEvent
 from stream_detector.operations.notify.forwarder_settings import ForwarderSettings
+from stream_detector.operations.notify.last_time import LastTime
 from stream_detector.operations.notify.notification import Writer
 from tests.support.messages import make_alarm
 from tests.support.paths import DOCS
@@ -18,7 +19,7 @@ def test_the_table_of_settings_is_the_generated_one() -> None:
 def test_the_text_shown_is_what_is_sent() -> None:
     alarm = make_alarm(300)
     alarm = alarm.model_copy(update={"top_sensors": [alarm.top_sensors[0].model_copy(update={"share": 0.61})]})
-    texts = Writer("en").write(alarm, "raised").texts
+    texts = Writer("en", before=lambda _: LastTime(4, 3, 2.0, 4.0, 1)).write(alarm, "raised").texts
     shown = re.findall(r"```text\n(.*?)\n```", PAGE, re.DOTALL)
     assert shown == [f"{texts['summary']}\n{texts['description']}"]
 

@@ -8,7 +8,7 @@ often each came, so it can be rebuilt from the topics at any time. Matching and 
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import chain
@@ -141,6 +141,11 @@ class Ledger:
     def assets(self) -> list[str]:
         """All assets with an alarm or an event, sorted."""
         return sorted(asset for asset in {*self._alarms, *self._events} if self._alarms[asset] or self._events[asset])
+
+    def alarms(self) -> Iterator[Alarm]:
+        """Every alarm that is known, in no order."""
+        for known in list(self._alarms.values()):
+            yield from (raised.alarm for raised in list(known.values()))
 
     @property
     def newest(self) -> float:

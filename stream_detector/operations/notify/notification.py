@@ -1,10 +1,12 @@
 """What people are told about an alarm, in their language; the texts are Jinja2 templates that a plant may replace.
 
-Each language is a folder of templates (`summary`, `expected`, `probability`, `why`, `action`, `cost`, `description`).
+Each language is a folder of templates (`summary`, `expected`, `probability`, `why`, `action`, `cost`, `before`,
+`description`).
 A folder of the plant's own is looked into first, so that it need hold only the templates that differ.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -17,11 +19,14 @@ from stream_detector.errors import UsageError
 from stream_detector.messages import Alarm, Costs, Priority, TopSensor, from_iso
 from stream_detector.names import printable
 from stream_detector.operations.alarms.priority import expected_loss, priority_of
+from stream_detector.operations.notify.last_time import LastTime
 
 log = logging.getLogger(__name__)
 
 LANGUAGES = ("en", "ko")
 PARTS = ("expected", "why", "action", "cost")
+MOST_REMEMBERED = 1_000
+"""Alarms of which is remembered what was before: reminders of them are many."""
 NotificationState = Literal["raised", "cleared", "suppressed"]
 
 
@@ -70,6 +75,7 @@ class Writer:
         zone: in which times are shown.
         folder: templates of the plant's own, `LANGUAGE/PART.j2`.
         site: the plant, where one receiver serves several; empty = it is not named.
+        before: finds what became of past alarms like one; None: that is not told. It is asked once for each alarm.
 
     A template of the plant's own that fails on some alarm must not keep that alarm from people: then our English text
     is sent.
@@ -78,10 +84,19 @@ class Writer:
         UsageError: there is no such language, a template is malformed, or it fails on an ordinary alarm.
     """
 
-    def __init__(self, language: str = "en", zone: tzinfo = UTC, folder: Path | None = None, site: str = "") -> None:
+    def __init__(
+        self,
+        language: str = "en",
+        zone: tzinfo = UTC,
+        folder: Path | None = None,
+        site: str = "",
+        before: Callable[[Alarm], LastTime | None] | None = None,
+    ) -> None:
         self._zone = zone
         self._site = site
-        self._fallback = None if folder is None else Writer("en", zone, site=site)
+        self._before: Callable[[Alarm], LastTime | None] | None = None
+        self._known_before: dict[str, LastTime | None] = {}
+        self._fallback = None if folder is None else Writer("en", zone, site=site, before=before)
         loaders: list[jinja2.BaseLoader] = [jinja2.PackageLoader("stream_detector.operations", "templates")]
         if folder is not None:
             loaders.insert(0, jinja2.FileSystemLoader(folder))
@@ -97,6 +112,8 @@ class Writer:
                 part: environment.get_template(f"{language}/{part}.j2")
                 for part in (*PARTS, "summary", "probability", "description")
             }
+            # A language of the plant's own may be older than this part.
+            self._before_template = _optional(environment, f"{language}/before.j2")
         except jinja2.TemplateNotFound as error:
             where = f" in {folder}" if folder else ""
             raise UsageError(
@@ -106,8 +123,10 @@ class Writer:
             raise UsageError(f"template {error.filename}, line {error.lineno}: {error.message}") from None
         try:
             self._render(self._context(_ORDINARY, "raised", None, ""))
+            self._render({**self._context(_ORDINARY, "raised", None, ""), "before": LastTime(4, 3, 2.0, 4.0, 1)})
         except Exception as error:
             raise UsageError(f"a template of the notification texts cannot be filled in: {error}") from error
+        self._before = before
 
     def write(
         self,
@@ -150,11 +169,16 @@ class Writer:
         for part in PARTS:
             context[part] = self._templates[part].render(context).strip()
         context["probability_text"] = self._templates["probability"].render(context).strip()
+        context["before_text"] = ""
+        if context["before"] is not None and self._before_template is not None:
+            context["before_text"] = self._before_template.render(context).strip()
+        told_before = {"before": context["before_text"]} if context["before_text"] else {}
         return {
             "summary": self._templates["summary"].render(context).strip(),
             "description": self._templates["description"].render(context).strip(),
             "probability": context["probability_text"],
             **{part: context[part] for part in PARTS},
+            **told_before,
         }
 
     def _context(
@@ -176,7 +200,22 @@ class Writer:
             "zone": expected_from.tzname() or "local time",
             "stake": expected_loss(alarm),
             "suppressed_why": suppressed_why,
+            "before": self._last_time(alarm) if state == "raised" else None,
         }
+
+    def _last_time(self, alarm: Alarm) -> LastTime | None:
+        if self._before is None:
+            return None
+        if alarm.id not in self._known_before:
+            while len(self._known_before) >= MOST_REMEMBERED:
+                del self._known_before[next(iter(self._known_before))]
+            try:
+                self._known_before[alarm.id] = self._before(alarm)
+            except Exception:
+                # What was before must not keep from people what is now.
+                log.exception("what became of alarms like %s could not be found", alarm.id)
+                self._known_before[alarm.id] = None
+        return self._known_before[alarm.id]
 
     def action(self, alarm: Alarm) -> str:
         """What to do about it; our own words where the plant's fail."""
@@ -192,6 +231,13 @@ class Writer:
     def _key(self, alarm: Alarm, state: NotificationState, again: str) -> str:
         # Two plants with assets of the same name and the same bundle have alarms with the same id.
         return ":".join(filter(None, [self._site, alarm.id, state, again]))
+
+
+def _optional(environment: SandboxedEnvironment, name: str) -> jinja2.Template | None:
+    try:
+        return environment.get_template(name)
+    except jinja2.TemplateNotFound:
+        return None
 
 
 def _clock(moment: datetime) -> str:

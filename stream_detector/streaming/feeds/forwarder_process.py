@@ -25,6 +25,7 @@ from stream_detector.operations.ledger.gauges import LedgerGauges
 from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.notify.delivery import Delivery, RetryPolicy, unanswered_seconds, watch
 from stream_detector.operations.notify.forwarder_settings import ForwarderSettings, split
+from stream_detector.operations.notify.last_time import last_time
 from stream_detector.operations.notify.notification import Writer
 from stream_detector.operations.notify.receivers import Alertmanager, Receiver, Webhook
 from stream_detector.operations.record_guard import RecordGuard
@@ -73,10 +74,16 @@ class ForwarderProcess:
         planner = None if settings.calendar_file is None else CalendarFile(settings.calendar_file)
         self._book = AlarmBook(planner=planner)
         zone = ZoneInfo(forwarding.zone)
-        self._writer = Writer(forwarding.language, zone, forwarding.templates, settings.site)
-        self._secret = forwarding.webhook_secret()
         names = split(forwarding.ledger_events)
         self._ledger = Ledger(event_names=names or None, planner=planner)
+        self._writer = Writer(
+            forwarding.language,
+            zone,
+            forwarding.templates,
+            settings.site,
+            before=lambda alarm: last_time(self._ledger, alarm),
+        )
+        self._secret = forwarding.webhook_secret()
         self._gauges = LedgerGauges(self._ledger, LedgerMetrics(registry))
         self._deliveries: list[Delivery] = []
 

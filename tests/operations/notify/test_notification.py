@@ -1,15 +1,20 @@
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+import stream_detector.operations as templates
 from stream_detector.errors import UsageError
-from stream_detector.messages import TopSensor
+from stream_detector.messages import Alarm, TopSensor
+from stream_detector.operations.ledger.ledger import Ledger
+from stream_detector.operations.notify.last_time import last_time
 from stream_detector.operations.notify.notification import LANGUAGES, Writer
 from stream_detector.operations.notify.receivers import to_alert
 from stream_detector.operations.signing import sign, verify
-from tests.support.messages import MIDNIGHT, make_alarm
+from tests.support.messages import MIDNIGHT, fill, make_alarm, make_event, make_feedback
 
 
 def test_the_english_text_says_when_how_likely_why_and_what_to_do() -> None:
@@ -118,3 +123,47 @@ def test_without_a_site_labels_and_keys_stay_as_they_are() -> None:
     notification = Writer().write(make_alarm(300), "raised")
     assert set(to_alert(notification, MIDNIGHT)["labels"]) == {"alertname", "asset", "severity", "bundle", "recipe"}
     assert notification.key == f"{notification.alarm.id}:raised"
+
+
+def test_people_are_told_what_became_of_the_last_alarms_like_this_one() -> None:
+    first, second, third = (make_alarm(step, step + 2) for step in (10, 20, 30))
+    ledger = fill(Ledger(), first, second, third, make_event(12), make_event(21))
+    ledger.add_feedback(make_feedback("false-alarm", third.id))
+    before = partial(last_time, ledger)
+    texts = Writer(before=before).write(make_alarm(300), "raised").texts
+    said = "2 of the last 3 like this were followed by an event, 2 to 4 min later; 1 judged false."
+    assert texts["before"] == said
+    assert texts["description"].splitlines()[-1] == f"Before: {said}"
+    assert "3건 중 2건은 2~4분 뒤" in Writer("ko", before=before).write(make_alarm(300), "raised").texts["before"]
+    assert "before" not in Writer(before=before).write(make_alarm(300), "cleared", MIDNIGHT + 36_600).texts
+    unlike = make_alarm(300, top_sensors=[TopSensor(sensor="x9", share=0.9, value=1.0, expected=0.0)])
+    assert "before" not in Writer(before=before).write(unlike, "raised").texts
+
+
+def test_alarms_after_which_nothing_came_are_told_as_such() -> None:
+    before = partial(last_time, fill(Ledger(), make_alarm(10, 12)))
+    texts = Writer(before=before).write(make_alarm(300), "raised").texts
+    assert texts["before"] == "None of the last 1 like this was followed by an event."
+
+
+def test_what_was_before_is_found_once_for_each_alarm_and_keeps_none_from_people() -> None:
+    asked = []
+
+    def before(alarm: Alarm) -> None:
+        asked.append(alarm.id)
+        raise ValueError("the ledger is in pieces")
+
+    writer = Writer(before=before)
+    for _ in range(3):
+        assert "before" not in writer.write(make_alarm(300), "raised").texts
+    assert asked == [make_alarm(300).id]
+
+
+def test_a_language_of_the_plants_own_that_is_older_than_this_part_goes_on_without_it(tmp_path: Path) -> None:
+    shipped = Path(templates.__file__).parent / "templates" / "en"
+    shutil.copytree(shipped, tmp_path / "de")
+    (tmp_path / "de" / "before.j2").unlink()
+    before = partial(last_time, fill(Ledger(), make_alarm(10, 12)))
+    texts = Writer("de", folder=tmp_path, before=before).write(make_alarm(300), "raised").texts
+    assert "before" not in texts
+    assert texts["why"]
