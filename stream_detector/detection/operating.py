@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+DEEPEST = 100
+"""Levels of nesting: whoever evaluates a condition may stand deep in the stack already."""
+
 ALLOWED = "comparisons (< <= > >= == !=) of sensors and numbers, joined by and, or, not and parentheses"
 
 COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -54,6 +57,8 @@ class Condition:
         self.text = text
         names: dict[str, None] = {}
         self._root = _parsed(text)
+        if _depth(self._root) > DEEPEST:
+            raise ValueError(f"{text[:60]!r}... nests deeper than {DEEPEST} levels; write it more simply")
         _check(self._root, text, names)
         self.sensors = tuple(names)
         if not names:
@@ -99,6 +104,14 @@ def _parsed(text: str) -> ast.expr:
         where = getattr(error, "offset", None)
         near = f" near {text.strip()[where - 1 :][:20]!r}" if where and where <= len(text.strip()) else ""
         raise ValueError(f"{text!r} cannot be read{near}; wanted {ALLOWED}") from None
+
+
+def _depth(root: ast.AST) -> int:
+    """Levels of nesting, without recursion."""
+    level, depth = [root], 0
+    while level:
+        level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
+    return depth
 
 
 def _check(node: ast.expr, text: str, names: dict[str, None]) -> None:

@@ -84,4 +84,10 @@ def test_a_sensor_that_is_not_there_is_named_with_the_nearest_one() -> None:
 def test_a_condition_of_a_thousand_characters_is_the_longest() -> None:
     with pytest.raises(ValueError, match="at most 1000 characters"):
         OperatingConfig(when="not " * 300 + "a > 1")
-    assert known("not " * 241 + "a > 1", a=2) is False
+    assert known("not " * 95 + "a > 1", a=2) is False
+
+
+@pytest.mark.parametrize("text", ["not " * 240 + "a > 1", "a > " + "-" * 900 + "1", "a" + ".b" * 490 + " > 1"])
+def test_a_condition_that_nests_too_deeply_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"nests deeper|cannot be read"):
+        Condition(text)
