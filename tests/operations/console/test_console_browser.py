@@ -813,3 +813,53 @@ def test_eight_pages_of_one_browser_share_one_stream_and_answers_still_get_throu
         server.start()
         first.until("document.querySelector('#live').textContent === 'live'", 20.0)
         first.context.close()
+
+
+SILENT_SOUND = """
+window.rung = 0;
+const gain = {setValueAtTime() {}, exponentialRampToValueAtTime() {}};
+const node = () => ({frequency: {}, gain, connect: node, stop() {}, start() { window.rung += 1; }});
+window.AudioContext = class {
+  currentTime = 0;
+  resume() {}
+  createOscillator() { return node(); }
+  createGain() { return node(); }
+};
+null;
+"""
+TONES = 3
+
+
+def test_an_alarm_is_heard_by_who_asked_for_it_and_by_nobody_else(
+    browser: Any, server: ConsoleServer, plant: ConsolePlant
+) -> None:
+    asked, other = Opened(browser, server.url), Opened(browser, server.url)
+    for one in (asked, other):
+        one.page.evaluate(SILENT_SOUND)
+        one.until("window.drawnAfter")
+        assert one.page.locator("#sound").get_attribute("aria-pressed") == "false"
+    asked.page.locator("#sound").click()
+    assert asked.page.evaluate("window.rung") == TONES, "one hears at once how it sounds"
+    assert asked.page.locator("#sound").get_attribute("aria-pressed") == "true"
+    plant.break_ahead("pm-1")
+    plant.advance()
+    for one in (asked, other):
+        one.until("document.querySelectorAll('.alarm-card.open').length === 1")
+    asked.until(f"window.rung === {2 * TONES}")
+    assert other.page.evaluate("window.rung") == 0
+    asked.page.locator("#sound").click()
+    assert asked.page.locator("#sound").get_attribute("aria-pressed") == "false"
+    assert asked.page.evaluate("window.rung") == 2 * TONES
+    assert asked.errors + other.errors == []
+    for one in (asked, other):
+        one.context.close()
+
+
+def test_a_machine_that_stands_is_said_quietly(opened: Opened, plant: ConsolePlant) -> None:
+    page = opened.page
+    sample = plant.machines[1].sample(0, plant.step * 120.0 + 120, alarm=False, warming_up=False)
+    plant.observe(replace(sample, not_running=True, score=None, probability=None, degraded=0))
+    opened.until("document.querySelector('[data-asset=pm-2] .state').textContent === '□ not running'")
+    card = page.locator("[data-asset=pm-2]").first
+    assert "not judged while the machine does not run" in card.inner_text()
+    assert opened.errors == []

@@ -7,6 +7,7 @@ import { drawAssets, isStale, prepareSearch } from "./assets.js";
 import { chooseLanguage } from "./languages.js";
 import { t } from "./language.js";
 import { loadPlant, site } from "./plant.js";
+import { offerSound, ring, showSound } from "./sound.js";
 import { followTogether } from "./stream.js";
 import { drawLedger } from "./ledger.js";
 import { Detail } from "./detail.js";
@@ -165,6 +166,7 @@ function figures() {
 
 function announce() {
   const fresh = active().filter((view) => !state.seen.has(view.alarm.id));
+  ring(unacknowledged(active()), unacknowledged(fresh) > 0);
   for (const view of state.alarms) state.seen.add(view.alarm.id);
   // What was up before the page was opened is on the screen; only news is spoken.
   if (state.announced && fresh.length) byId("announce").textContent = fresh.map((view) => `${t("Alarm.")} ${whatText(view.alarm, now(), state.assets.get(view.alarm.asset))}`).join(" ");
@@ -211,6 +213,7 @@ function tick() {
   whoHere();
   ignored();
   figures();
+  if (state.live) ring(unacknowledged(active()), false);
   drawAssets(state.assets, page);
   const aside = page.allSetAside().map((entry) => entry.asset).join("\n");
   if (aside !== state.aside) {
@@ -270,6 +273,7 @@ function theme(next) {
 function redrawAll() {
   for (const id of ["open-list", "past-list", "aside-list", "asset-list", "event-list"]) byId(id).replaceChildren();
   theme(false);
+  showSound();
   if (!state.full) return;
   drawAlarms(state.alarms, page);
   if (state.ledger) drawLedger(state.ledger, page);
@@ -299,6 +303,7 @@ byId("zone").textContent = t("All times: {zone}, the zone of this browser", { zo
 document.body.classList.toggle("wall", WALL);
 prepareSearch(() => drawAssets(state.assets, page));
 prepareAlarms();
+offerSound();
 setInterval(tick, 1000);
 followTogether({
   event: take,
