@@ -4,7 +4,8 @@ What it makes of a record is byte for byte what a reader of single records makes
 that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -41,14 +42,16 @@ def flat_reader(schema: Any, head: int) -> Callable[[Sequence[bytes]], list[byte
     columns = [column for column in fields if column is not None]
     if len(columns) < len(fields):
         return None
-    names = [orjson.dumps(field["name"]).replace(b"%", b"%%") for field in schema["fields"]]
-    form = b"{" + b",".join(name + b":%b" for name in names) + b"}"
+    names = [b"," + orjson.dumps(field["name"]) + b":" for field in schema["fields"]]
+    names[0] = b"{" + names[0].removeprefix(b",")
 
     def read(values: Sequence[bytes]) -> list[bytes | None]:
         cursor = Cursor(values, head)
         everywhere = np.ones(len(values), np.bool_)
-        texts = [column(cursor, everywhere) for column in columns]
-        records: list[bytes | None] = [form % record for record in zip(*texts, strict=True)]
+        parts: list[Iterable[bytes]] = []
+        for name, column in zip(names, columns, strict=True):
+            parts += [repeat(name), column(cursor, everywhere)]
+        records: list[bytes | None] = list(map(b"".join, zip(*parts, repeat(b"}"), strict=False)))
         for place in np.flatnonzero(~cursor.good | (cursor.at > cursor.ends)):
             records[place] = None
         return records
@@ -180,4 +183,4 @@ def _quoted(raw: bytes) -> bytes:
 
 
 def _dumped(numbers: NDArray[Any]) -> list[bytes]:
-    return orjson.dumps(numbers.tolist())[1:-1].split(b",")
+    return orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
