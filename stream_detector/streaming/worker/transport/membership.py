@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest
 
 UNKNOWN_MEMBER = 25
+MEMBERS_REQUESTS = (HeartbeatRequest, OffsetCommitRequest)
+"""Those of a member. Whichever comes first after it was replaced is refused, and the client then joins again."""
 FENCED_INSTANCE = 82
 """aiokafka does not know this code."""
 
@@ -43,10 +46,18 @@ class Membership:
 
     def look(self, request: Any, answer: Any) -> None:
         """Judge one answer."""
-        code, now = getattr(answer, "error_code", None), self._clock()
-        if code == 0:
-            self._heard_at = now
-        elif code == FENCED_INSTANCE:
+        codes, now = _codes(request, answer), self._clock()
+        if FENCED_INSTANCE in codes:
             self.replaced = True
-        elif code == UNKNOWN_MEMBER and isinstance(request, HeartbeatRequest) and self._heard_at is not None:
-            self.replaced |= now - self._heard_at < self._session_seconds
+        elif UNKNOWN_MEMBER in codes:
+            if isinstance(request, MEMBERS_REQUESTS) and self._heard_at is not None:
+                self.replaced |= now - self._heard_at < self._session_seconds
+        elif getattr(answer, "error_code", None) == 0:
+            self._heard_at = now
+
+
+def _codes(request: Any, answer: Any) -> set[int]:
+    """The error codes of an answer; that to a commit has one for each partition."""
+    if isinstance(request, OffsetCommitRequest):
+        return {code for _, partitions in answer.topics for _, code in partitions}
+    return {getattr(answer, "error_code", 0)}

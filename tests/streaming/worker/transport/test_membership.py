@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetCommitResponse_v3
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 
 from stream_detector.streaming.worker.transport.membership import FENCED_INSTANCE, UNKNOWN_MEMBER, Membership
@@ -40,6 +41,19 @@ def test_a_first_join_that_is_asked_for_a_member_id_is_no_replacement() -> None:
 
 def test_a_fenced_instance_is_replaced() -> None:
     assert answers((JOIN, FENCED_INSTANCE, 0.0))
+
+
+@pytest.mark.parametrize(("refused_after", "replaced"), [(0.9, True), (11.0, False)])
+def test_a_commit_that_is_refused_before_a_heartbeat_tells_it_too(refused_after: float, replaced: bool) -> None:
+    now = 0.0
+    membership = Membership(SESSION_SECONDS, lambda: now)
+    membership.look(HEARTBEAT, SimpleNamespace(error_code=0))
+    commit = OffsetCommitRequest("group", 3, "member", -1, [("readings", [(0, 5, ""), (1, 7, "")])])
+    now = 0.5
+    membership.look(commit, OffsetCommitResponse_v3(0, [("readings", [(0, 0), (1, 0)])]))
+    now = refused_after
+    membership.look(commit, OffsetCommitResponse_v3(0, [("readings", [(0, 0), (1, UNKNOWN_MEMBER)])]))
+    assert membership.replaced is replaced
 
 
 @pytest.mark.kafka
