@@ -65,6 +65,7 @@ class Asset:
     floor: int | None = None  # first step that its life before an eviction left undecided
     stands: bool = False
     stood: int | None = None  # newest step in which the machine stood
+    in_hand: dict[tuple[int, int], float | None] = field(default_factory=dict)  # the cells of the record at hand
     changed: bool = True
 
 
@@ -296,11 +297,14 @@ class NaiveEngine:
 
     def accept(self, asset: Asset, record: dict[str, Any]) -> None:
         asset.last_offset = max(asset.last_offset, record["offset"])
-        for sensor, time, value in record["readings"]:
+        readings = record["readings"]
+        asset.in_hand = {(self.step_of(at), sensor): number for sensor, at, number in readings if sensor is not None}
+        for sensor, time, value in readings:
             if sensor is None:
                 self.event(asset, time, record["offset"])
             else:
                 self.reading(asset, sensor, time, value, record["offset"])
+        asset.in_hand = {}
 
     # --- rules 2, 3, 4, 7 -------------------------------------------------------------------------------------------
 
@@ -435,7 +439,9 @@ class NaiveEngine:
         if isinstance(node, ast.Name):
             sensor = self.rules.sensors.index(node.id)
             for source in range(step, step - self.rules.grid.staleness_steps - 1, -1):
-                value = asset.cells.get((source, sensor), (None, 0.0))[0]
+                # A reading of a sensor that was silent may close the step: what else its record says counts too.
+                here = asset.in_hand.get((source, sensor)) if source == step else None
+                value = asset.cells.get((source, sensor), (here, 0.0))[0]
                 if value is not None:
                     return value
             return None
