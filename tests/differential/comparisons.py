@@ -148,8 +148,10 @@ def _chain(case: Case, *, may_crash_between: bool, begin: int = 0) -> dict[str, 
         nonlocal engine, position, restarts
         restarts += 1
         engine = case.engine()
-        engine.restore(0, {} if term and committed == begin else dict(kept), committed, term)
-        position = low
+        nothing_yet = term > 0 and committed == begin
+        engine.restore(0, {} if nothing_yet else dict(kept), committed, term)
+        # As at first: without snapshots, the rebuild begins where it began.
+        position = 0 if nothing_yet else low
         pending.clear()
 
     def acknowledge(assets: list[str]) -> None:
