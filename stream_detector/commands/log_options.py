@@ -30,6 +30,17 @@ RegistryOption = Annotated[
 ]
 
 
+AliasOption = Annotated[
+    str | None,
+    typer.Option(help="The name that is to stand for it.", show_default="champion; challenger with --role challenger"),
+]
+
+
+def alias_of(alias: str | None, settings: "Settings | None") -> str:
+    """The alias that is asked for, or that of the role whose log is to switch."""
+    return alias or ("champion" if settings is None else settings.role)
+
+
 def log_settings(
     bootstrap: str | None, group: str | None, role: str | None, assets: str | None, at: str | None
 ) -> "Settings | None":

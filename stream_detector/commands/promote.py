@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from stream_detector.commands.log_options import (
+    AliasOption,
     AssetsOption,
     AtOption,
     BootstrapOption,
@@ -17,7 +18,7 @@ from stream_detector.commands.log_options import (
 
 def command(
     bundle: Annotated[str, typer.Argument(help="Id, the beginning of one, or another alias, e.g. `challenger`.")],
-    alias: Annotated[str, typer.Option(help="The name that stands for it.")] = "champion",
+    alias: AliasOption = None,
     registry: RegistryOption = None,
     who: Annotated[str | None, typer.Option(help="Who decides that.", show_default="the user's name")] = None,
     why: Annotated[str, typer.Option(help="Why, in words.")] = "",
@@ -45,18 +46,18 @@ def command(
 
     from stream_detector.bundle.registration import check_registered
     from stream_detector.commands.bundles import open_registry, read_public_key, user
-    from stream_detector.commands.log_options import log_settings, switch_in_log
+    from stream_detector.commands.log_options import alias_of, log_settings, switch_in_log
     from stream_detector.messages import to_iso
 
     settings = log_settings(bootstrap, group, role, assets, at)
-    found, by = open_registry(registry), who or user()
+    found, by, name = open_registry(registry), who or user(), alias_of(alias, settings)
     bundle_id = found.resolve(bundle)
     check_registered(found, bundle_id, read_public_key(public_key))
 
     def change() -> None:
         of = None if settings is None else settings.group
-        changed = found.promote(alias, bundle_id, to_iso(time.time()), by, why, of)
-        print(f"{found.folder}/{alias} stands for {bundle_id}{'' if changed else ' already'}", flush=True)
+        changed = found.promote(name, bundle_id, to_iso(time.time()), by, why, of)
+        print(f"{found.folder}/{name} stands for {bundle_id}{'' if changed else ' already'}", flush=True)
 
     if settings is None:
         change()

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from stream_detector.commands.log_options import (
+    AliasOption,
     AssetsOption,
     AtOption,
     BootstrapOption,
@@ -15,7 +16,7 @@ from stream_detector.commands.log_options import (
 
 
 def command(
-    alias: Annotated[str, typer.Option(help="The name that is to go back.")] = "champion",
+    alias: AliasOption = None,
     registry: RegistryOption = None,
     who: Annotated[str | None, typer.Option(help="Who decides that.", show_default="the user's name")] = None,
     why: Annotated[str, typer.Option(help="Why, in words.")] = "",
@@ -32,18 +33,18 @@ def command(
     import time
 
     from stream_detector.commands.bundles import open_registry, user
-    from stream_detector.commands.log_options import log_settings, switch_in_log
+    from stream_detector.commands.log_options import alias_of, log_settings, switch_in_log
     from stream_detector.messages import to_iso
 
     settings = log_settings(bootstrap, group, role, assets, at)
-    found, by = open_registry(registry), who or user()
+    found, by, name = open_registry(registry), who or user(), alias_of(alias, settings)
 
     def change() -> None:
         of = None if settings is None else settings.group
-        back = found.roll_back(alias, to_iso(time.time()), by, why, of)
-        print(f"{found.folder}/{alias} stands for {back.bundle} again", flush=True)
+        back = found.roll_back(name, to_iso(time.time()), by, why, of)
+        print(f"{found.folder}/{name} stands for {back.bundle} again", flush=True)
 
     if settings is None:
         change()
     else:
-        switch_in_log(settings, found.before(alias), by, why, at, change)
+        switch_in_log(settings, found.before(name), by, why, at, change)

@@ -7,6 +7,7 @@ worker goes on with what it has. Only a bundle that loads as at a start (hash, s
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from stream_detector.bundle.registry import AliasChange, Registry, is_registry
@@ -50,7 +51,8 @@ class BundleWatch:
         self._refused: tuple[str, float] | None = None
         self._said = ""
         self._group = group
-        self._by_record = False
+        self._by_record: bool | None = None
+        """None: the registry was not read yet."""
         self._followed = False
 
     async def moved(self) -> bool:
@@ -61,7 +63,7 @@ class BundleWatch:
         except Exception as error:  # noqa: BLE001 - whatever is wrong there, this bundle goes on
             self._say(f"the registry cannot be read, bundle {self._in_use} goes on: {error}")
             return False
-        self._followed |= self._by_record
+        self._followed |= bool(self._by_record)
         if self._by_record or (wanted == self._in_use and not self._followed):
             self.trouble, self._refused = None, None
             return False
@@ -78,8 +80,16 @@ class BundleWatch:
         return True
 
     async def follows_log(self) -> bool:
-        """Whether the log says who decides: the alias was last changed together with a control record there."""
-        await self.moved()
+        """Whether the log says who decides: the alias was last changed together with a control record there.
+
+        Raises:
+            StalledError: the registry could not be read even once, so nothing is known.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self.moved()
+        if self._by_record is None:
+            raise StalledError(f"the registry of {self._alias} cannot be read, so that nobody knows who is to decide")
         return self._by_record
 
     async def require_current(self) -> None:

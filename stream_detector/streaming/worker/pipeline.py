@@ -154,6 +154,9 @@ class Pipeline:
         def ours() -> bool:
             return self.partitions.get(number) is progress and progress.epoch == part.epoch
 
+        def count(records: int) -> None:
+            progress.windows_read += records
+
         began = self._clock()
         detector = await self.switching.ready(number, offset, order, progress, ours)
         if detector is None:
@@ -161,7 +164,7 @@ class Pipeline:
             return False
         term, limits = progress.next_term, limits_of(self.settings)
         low = await read_windows(
-            self._planner.open_log, self._translation, detector, part.topic, number, offset, term, ours
+            self._planner.open_log, self._translation, detector, part.topic, number, offset, term, ours, count
         )
         async with self._flushing, self._handling:
             if low is None or not ours():

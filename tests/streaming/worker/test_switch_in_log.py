@@ -270,6 +270,20 @@ async def test_a_worker_that_starts_by_the_alias_waits_for_the_record_where_ther
 
 
 @in_event_loop
+async def test_a_worker_that_cannot_read_the_registry_does_not_take_over_before_the_record(
+    registry: Registry, tmp_path: Path
+) -> None:
+    site = Site(registry)
+    site.plant.send(LOG[: len(LOG) // 3])
+    await run_to_the_end(site)
+    worker = aliased(site, tmp_path, SETTINGS.group)()
+    shutil.move(tmp_path / "registry", tmp_path / "away")
+    site.plant.send(LOG[len(LOG) // 3 :])
+    assert await worker.run() == 75
+    assert bundles_in(site.plant.alarms()) == {site.id_of("a")}
+
+
+@in_event_loop
 async def test_offsets_that_are_set_back_across_switches_raise_nothing_anew(registry: Registry) -> None:
     site = Site(registry)
     site.send("b", "c", "a")

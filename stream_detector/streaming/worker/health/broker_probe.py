@@ -116,6 +116,8 @@ class BrokerProbe:
             return Observation(True, {n: PartitionObservation(ends[n][1], at, at) for n, at in offsets.items()})
         now, wall = self._clock(), self._wall_clock()
         observed = {}
+        # While windows are read for one partition, all of them stand.
+        windows_read = sum(mine.windows_read for mine in progress.values())
         for number in known & set(progress) & set(ends):
             fetches, waiting_since = view.fetches[number], progress[number].waiting_since
             observed[number] = PartitionObservation(
@@ -124,6 +126,7 @@ class BrokerProbe:
                 processed=progress[number].processed,
                 commit_waiting_seconds=0.0 if waiting_since is None else now - waiting_since,
                 answer_age_seconds=0.0 if fetches.answered_ms is None else max(0.0, wall - fetches.answered_ms / 1000),
+                windows_read=windows_read,
             )
         return Observation(True, observed)
 

@@ -22,6 +22,8 @@ class PartitionObservation:
     commit_waiting_seconds: float = 0.0
     answer_age_seconds: float = 0.0
     """Since the broker last answered a fetch; for people, not for the verdict (wall clock)."""
+    windows_read: int = 0
+    """Records that were read again for the windows of a bundle that is to take over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,11 @@ class Observation:
 
 @dataclass(slots=True)
 class _Mark:
-    """The offset and the time at which a partition last moved."""
+    """The offsets and the time at which a partition last moved."""
 
     position: int
     processed: int
+    windows_read: int
     at: float
 
 
@@ -82,8 +85,9 @@ class Watchdog:
 
     def _look_at(self, number: int, seen: PartitionObservation, now: float) -> str | None:
         mark = self._marks.get(number)
-        if mark is None or (mark.position, mark.processed) != (seen.position, seen.processed):
-            mark = self._marks[number] = _Mark(seen.position, seen.processed, now)
+        at = seen.position, seen.processed, seen.windows_read
+        if mark is None or (mark.position, mark.processed, mark.windows_read) != at:
+            mark = self._marks[number] = _Mark(*at, now)
         idle = seen.position >= seen.end and seen.processed >= seen.position
         if idle:
             mark.at = now

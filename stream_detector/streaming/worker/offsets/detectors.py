@@ -83,7 +83,9 @@ class Detectors:
 
     def prefetch(self, bundle_id: str) -> None:
         """Begin to load it, unless that was begun."""
-        if bundle_id in self._known or bundle_id in self._loading:
+        begun = self._loading.get(bundle_id)
+        failed = begun is not None and begun.done() and (begun.cancelled() or begun.exception() is not None)
+        if bundle_id in self._known or (begun is not None and not failed):
             return
         task = asyncio.create_task(asyncio.to_thread(self._loaded, bundle_id))
         task.add_done_callback(_look_at)
@@ -107,6 +109,7 @@ class Detectors:
         if before is not detector:
             before.engine.forget(number)
         self._deciding[number] = detector
+        self._keep_what_decides()
         if detector is not self.shown and detector.manifest is not None:
             self.shown = detector
             self.on_shown(detector.manifest)
@@ -115,6 +118,10 @@ class Detectors:
         """The partition belongs to another worker now."""
         self.of(number).engine.forget(number)
         self._deciding.pop(number, None)
+
+    def _keep_what_decides(self) -> None:
+        """Models take memory, and a group may change bundles for ever: one that is wanted again is loaded again."""
+        self._known = {each.bundle_id: each for each in (self.configured, *self._deciding.values())}
 
     def shows(self, number: int) -> bool:
         """Whether people are told of what is in this partition: while bundles change, that may have other sensors."""

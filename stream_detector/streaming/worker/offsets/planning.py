@@ -171,6 +171,10 @@ class Planner:
             before = from_metadata(committed[1]).scored_by
             if before is not None:
                 self._require_equal_rounding(number, before, detector.scored_by)
+            if from_metadata(committed[1]).low is None:
+                # By hand: its windows may reach further back than those of the bundle this worker was started with.
+                low = await reader.low_by_time(number, committed[0], beginning, detector.rewind_seconds)
+                start = replace(start, offset=min(start.offset, max(low, beginning)))
         start, taken = await self._choose_takeover(reader, number, start, beginning, state, detector)
         topic = self._settings.topic_state
         written = [message for burst in taken.bursts for message in burst if message.topic == topic]

@@ -29,6 +29,8 @@ class PartitionProgress:
     unacknowledged: Unacknowledged = field(default_factory=Unacknowledged)
     """What came of the batches since the last flush."""
 
+    windows_read: int = 0
+    """Records that were read again for the windows of bundles that a control record names."""
     newest_ms: int | None = None
     """Kafka timestamp of the newest record processed, epoch milliseconds."""
     term: int = 0

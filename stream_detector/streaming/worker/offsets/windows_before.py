@@ -16,11 +16,12 @@ async def read_windows(
     offset: int,
     id_term: int,
     ours: Callable[[], bool],
+    on_read: Callable[[int], None],
 ) -> int | None:
     """Begin the partition in the detector's engine, which is to decide from `offset` on.
 
     Returns from which offset on it has read, in silence: a function of the log (Kafka timestamps) and the bundle. None
-    where the partition was taken away meanwhile, as `ours` tells.
+    where the partition was taken away meanwhile, as `ours` tells. `on_read` is told how many records were read.
 
     Raises:
         KafkaError: the brokers cannot be reached.
@@ -41,4 +42,5 @@ async def read_windows(
                 [record.timestamp for record in records], [record.headers for record in records],
             )  # fmt: skip
             detector.engine.process(batch)
+            on_read(len(records))
     return low

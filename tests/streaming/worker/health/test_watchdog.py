@@ -45,6 +45,11 @@ def test_slow_progress_is_progress(watchdog: Watchdog) -> None:
     assert verdicts(watchdog, [seen(10_000, second // 9 + 1, second // 9) for second in range(500)]) == []
 
 
+def test_reading_the_windows_of_a_bundle_that_takes_over_is_progress(watchdog: Watchdog) -> None:
+    timeline = [Observation(True, {0: PartitionObservation(9, 9, 5, windows_read=second)}) for second in range(50)]
+    assert verdicts(watchdog, [*timeline, *timeline[-1:] * 11]) == [60]
+
+
 def test_an_outage_shorter_than_its_setting_is_forgiven_with_all_its_consequences(watchdog: Watchdog) -> None:
     timeline = [seen(9, 5, 5)] * 8 + [AWAY] * 59 + [seen(9, 5, 5)] * 8 + [seen(9, 9, 9)] * 50
     assert verdicts(watchdog, timeline) == []

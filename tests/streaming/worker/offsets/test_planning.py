@@ -6,10 +6,13 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from stream_detector.streaming.clients.kafka_types import TopicPartition
+from stream_detector.streaming.state.group_facts import BundleSwitch, fact_message
 from stream_detector.streaming.state.snapshots import snapshot_message
+from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
 from stream_detector.streaming.worker.offsets.planning import PartitionPlan
+from stream_detector.streaming.worker.offsets.recovery import ScoredBy
 from tests.support.event_loop import in_event_loop
-from tests.support.pipelines import BUNDLE, READINGS, SETTINGS, Rig
+from tests.support.pipelines import BUNDLE, READINGS, SCORED_BY, SETTINGS, Rig, ScriptedEngine
 
 
 async def rig_with(records: int) -> Rig:
@@ -66,6 +69,19 @@ async def test_an_offset_that_was_set_by_hand_is_rebuilt_from_a_window_before_it
         found = await plan(rig, (150, ""))
     assert (found.start.offset, found.start.silent_until) == (89, 150)
     assert "offset 150 was set by hand, rebuilding from 89" in caplog.text
+
+
+@in_event_loop
+async def test_an_offset_that_was_set_by_hand_is_rebuilt_as_far_back_as_the_bundle_needs_that_decides_there() -> None:
+    rig = await rig_with(400)
+    other = Detector(ScriptedEngine(), ScoredBy("bundle-2", "fingerprint"), 180.0)
+    rig.planner._detectors = Detectors(Detector(rig.engine, SCORED_BY), lambda _: other)
+    for fact in (BundleSwitch(0, 0, BUNDLE), BundleSwitch(0, 100, "bundle-2", 0, None, 1, 1, by_record=True)):
+        message = fact_message(SETTINGS, fact)
+        rig.broker.append(message.topic, message.value, message.key, 0)
+    found = await plan(rig, (350, ""))
+    assert found.detector is other
+    assert (found.start.offset, found.start.silent_until) == (169, 350)
 
 
 @in_event_loop
