@@ -273,7 +273,7 @@ class Grid:
             return np.zeros(len(steps), np.bool_)
         known = rule.known(self._latest_values(slots, steps, rule.columns))
         # An event's step says nothing of the machine; where nothing is known it goes on as before.
-        tells = (known.true | known.false) & ~event
+        tells = (known.true | known.false) & ~event & (steps >= positions.tells_from[slots])
         newest = _newest(tells, first)
         stands = np.where(tells[newest], known.false[newest], positions.stands[slots])
         before = np.append(False, stands[:-1])

@@ -25,6 +25,7 @@ class Positions(SlotArrays):
         newest: the newest step with a reading. opened: cells are cleared up to this step.
         run_start, last: the first and the last step of the run of steps (rule 7); `NO_STEP` where there is none.
         stands: whether the machine stands (rule 10). stood: the newest step in which it did, or `NO_STEP`.
+        tells_from: steps before it say nothing of whether it stands: what they look back at is not read again.
         not_running: whether the newest closed step with readings was not judged because of that.
     """
 
@@ -36,6 +37,7 @@ class Positions(SlotArrays):
     run_start: NDArray[np.int64] = field(default_factory=_none)
     last: NDArray[np.int64] = field(default_factory=_none)
     stood: NDArray[np.int64] = field(default_factory=_none)
+    tells_from: NDArray[np.int64] = field(default_factory=_none)
     stands: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     not_running: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
@@ -44,5 +46,5 @@ class Positions(SlotArrays):
         self.watermark[slot] = time
         self.next_step[slot] = self.horizon[slot] = horizon
         self.newest[slot] = self.opened[slot] = horizon - 1
-        self.run_start[slot] = self.last[slot] = self.stood[slot] = NO_STEP
+        self.run_start[slot] = self.last[slot] = self.stood[slot] = self.tells_from[slot] = NO_STEP
         self.stands[slot] = self.not_running[slot] = False

@@ -119,6 +119,9 @@ class Assets:
         self.grid.positions.watermark[slot] = last_time
         if known is not None:
             # As it was after the records that are read again: what these say for themselves counts, and comes to this.
+            # The first of them may say something else than they did, for they look back at what is not read again.
+            if offset > known.since:
+                self.grid.positions.tells_from[slot] = self.grid.positions.next_step[slot] + self.grid.staleness_steps
             self.grid.positions.stands[slot] = known.stands
             self.grid.positions.stood[slot] = NO_STEP if known.stood is None else known.stood
         self._restore(slot, asset, known, [])
