@@ -11,7 +11,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 FOUND = {
     10077: "several dead letters that one record settles",
     16413: "a record that several assets share, at the limit of assets, from where one of them is read again",
-    60271: "a row that sensors report in after a silence, whose first reading closes the step, while the machine stands",
+    60271: "a row after a silence, whose first reading closes the step of a machine that stands",
 }
 """{seed: what was once wrong}."""
 
