@@ -245,7 +245,8 @@ class Partition:
 
     def _snapshot(self, slot: int, processed: int) -> bytes:
         assets, asset, state = self.assets, self.assets.by_slot[slot], self.decider.states[slot]
-        stood = int(self.grid.positions.stood[slot])
+        positions = self.grid.positions
+        stood = int(positions.stood[slot])
         guard, begin = asset.clock_guard, assets.kept.until(slot)
         if begin is None:
             begin = guard.known_from(int(self.grid.low(np.array([slot]))[0]))
@@ -261,8 +262,9 @@ class Partition:
                 alarm_step=state.alarm_step,
                 ended_step=state.ended_step,
                 head=self.decider.dump_head(state),
-                stands=bool(self.grid.positions.stands[slot]),
+                stands=bool(positions.stands[slot]),
                 stood=None if stood == NO_STEP else stood,
+                next_step=None if self.spec.operating is None else int(positions.next_step[slot]),
                 floor=asset.floor,
                 previous=asset.previous,
                 sweeps=assets.history.sweeps,

@@ -12,6 +12,9 @@ FOUND = {
     10077: "several dead letters that one record settles",
     16413: "a record that several assets share, at the limit of assets, from where one of them is read again",
     60271: "a row after a silence, whose first reading closes the step of a machine that stands",
+    62180: "what a sensor that was silent says of the machine, by whether it came in the same batch",
+    62936: "a machine that stood longer ago than a restart reads back, but not longer than its start-up takes",
+    68481: "a snapshot ahead of the commit, of a machine whose next step is not decided yet",
 }
 """{seed: what was once wrong}."""
 

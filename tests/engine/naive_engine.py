@@ -65,7 +65,6 @@ class Asset:
     floor: int | None = None  # first step that its life before an eviction left undecided
     stands: bool = False
     stood: int | None = None  # newest step in which the machine stood
-    in_hand: dict[tuple[int, int], float | None] = field(default_factory=dict)  # the cells of the record at hand
     changed: bool = True
 
 
@@ -297,14 +296,11 @@ class NaiveEngine:
 
     def accept(self, asset: Asset, record: dict[str, Any]) -> None:
         asset.last_offset = max(asset.last_offset, record["offset"])
-        readings = record["readings"]
-        asset.in_hand = {(self.step_of(at), sensor): number for sensor, at, number in readings if sensor is not None}
-        for sensor, time, value in readings:
+        for sensor, time, value in record["readings"]:
             if sensor is None:
                 self.event(asset, time, record["offset"])
             else:
                 self.reading(asset, sensor, time, value, record["offset"])
-        asset.in_hand = {}
 
     # --- rules 2, 3, 4, 7 -------------------------------------------------------------------------------------------
 
@@ -352,8 +348,9 @@ class NaiveEngine:
         return (step, sensor) in asset.cells
 
     def dead(self, asset: Asset, step: int, sensor: int, run_start: int) -> bool:
-        if step - run_start < self.silent:
-            return False
+        return step - run_start >= self.silent and self.fell_silent(asset, step, sensor)
+
+    def fell_silent(self, asset: Asset, step: int, sensor: int) -> bool:
         return not any(self.reported(asset, step - age, sensor) for age in range(self.late_steps, self.silent + 1))
 
     def complete(self, asset: Asset, step: int) -> bool:
@@ -438,10 +435,10 @@ class NaiveEngine:
     def side(self, node: ast.expr, asset: Asset, step: int) -> float | None:
         if isinstance(node, ast.Name):
             sensor = self.rules.sensors.index(node.id)
+            if self.fell_silent(asset, step, sensor):
+                return None
             for source in range(step, step - self.rules.grid.staleness_steps - 1, -1):
-                # A reading of a sensor that was silent may close the step: what else its record says counts too.
-                here = asset.in_hand.get((source, sensor)) if source == step else None
-                value = asset.cells.get((source, sensor), (here, 0.0))[0]
+                value = asset.cells.get((source, sensor), (None, 0.0))[0]
                 if value is not None:
                     return value
             return None

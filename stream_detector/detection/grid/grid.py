@@ -60,7 +60,7 @@ class Grid:
         self.steps = Steps(config)
         self._operating = operating
         self.turned: set[int] = set()
-        """Slots whose machine stopped or began to run since somebody emptied this: their snapshots are out of date."""
+        """Slots of whose machine a snapshot would say something else than the last one, since somebody emptied this."""
         lateness = self.steps.lateness_steps
         self.sensors = sensors
         self.complete = config.close == "complete"
@@ -180,10 +180,17 @@ class Grid:
         lasted = steps - run_start >= self.silent_steps
         dead = np.zeros((len(slots), self.sensors), np.bool_)
         if lasted.any():
-            ages = np.arange(self.steps.lateness_steps, self.silent_steps + 1)
-            rows = self.rows(slots[lasted, None], steps[lasted, None] - ages)
-            dead[lasted] = ~self.reported_rows[rows].any(axis=1)
+            dead[lasted] = self._silent(slots[lasted], steps[lasted])
         return dead
+
+    def _silent(self, slots: Ints, steps: Ints) -> Bools:
+        """(N, F) whether the sensor reported nothing in [r - silent_steps, r - L].
+
+        What such a one reports after that may be known when the step closes, or not: no step waits for it.
+        """
+        ages = np.arange(self.steps.lateness_steps, self.silent_steps + 1)
+        reported = self.reported_rows[self.rows(slots[:, None], steps[:, None] - ages)]
+        return np.asarray(~reported.any(axis=1))
 
     def close_by_watermark(self, slots: Ints) -> Closings:
         """Close the steps of these (different) slots that are past their lateness (rule 6)."""
@@ -193,6 +200,8 @@ class Grid:
         owner, steps = _ranges(begin, np.minimum(positions.horizon[slots], positions.newest[slots] + 1))
         closings = self._advance(slots[owner], steps)
         positions.next_step[slots] = np.maximum(begin, positions.horizon[slots])
+        if self._operating is not None:
+            self._note_left_behind(slots, begin)
         return self._with_ended_runs(closings, slots)
 
     def close_all(self, slots: Ints) -> Closings:
@@ -287,6 +296,14 @@ class Grid:
         positions.not_running[slots[~event]] = idle[~event]
         return idle
 
+    def _note_left_behind(self, slots: Ints, begin: Ints) -> None:
+        """A restart finds the newest step in which the machine stood while it lies near the next one to close, which
+        was `begin`; after that it has to be told."""
+        positions = self.positions
+        stood = positions.stood[slots]
+        near, far = begin - stood <= self.history, positions.next_step[slots] - stood > self.history
+        self.turned.update(slots[positions.stands[slots] & near & far].tolist())
+
     def _latest_values(self, slots: Ints, steps: Ints, sensors: Ints) -> Floats:
         """(N, S) the last value of each of these sensors, at most `staleness_steps` old, in whatever run."""
         values = self.value_rows[self.rows(slots, steps)[:, None], sensors]
@@ -295,6 +312,7 @@ class Grid:
             if not len(which):
                 break
             values[which, column] = self.value_rows[self.rows(slots[which], steps[which] - age), sensors[column]]
+        values[self._silent(slots, steps)[:, sensors]] = np.nan
         return values
 
     def _with_ended_runs(self, closings: Closings, slots: Ints) -> Closings:

@@ -118,12 +118,13 @@ class Assets:
         slot = self._slot_for(asset, first_time, offset)
         self.grid.positions.watermark[slot] = last_time
         if known is not None:
+            positions = self.grid.positions
             # As it was after the records that are read again: what these say for themselves counts, and comes to this.
-            # The first of them may say something else than they did, for they look back at what is not read again.
-            if offset > known.since:
-                self.grid.positions.tells_from[slot] = self.grid.positions.next_step[slot] + self.grid.staleness_steps
-            self.grid.positions.stands[slot] = known.stands
-            self.grid.positions.stood[slot] = NO_STEP if known.stood is None else known.stood
+            # The first of them may say less than they did, for they look back at what is not read again.
+            if offset > known.since and known.next_step is not None:
+                positions.tells_from[slot] = min(positions.next_step[slot] + self.grid.silent_steps, known.next_step)
+            positions.stands[slot] = known.stands
+            positions.stood[slot] = NO_STEP if known.stood is None else known.stood
         self._restore(slot, asset, known, [])
         self._on_admit(slot, name, known, None)
         return slot

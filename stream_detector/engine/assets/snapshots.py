@@ -37,7 +37,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     alarm: the raised alarm of the open episode as JSON; alarm_step: the step that raised it.
     ended_step: the step in which the last episode was over, while it rests, else None.
     head: the state of the probability head.
-    stands: whether the machine stands (rule 10); stood: the newest step in which it did.
+    stands: whether the machine stands (rule 10); stood: the newest step in which it did; next_step: as of which step
+        that was not yet known. None without rule 10.
     floor: no step before this one is decided, for the asset had been evicted and came back.
     evicted: the offset as of which the asset was let go; None: it lives.
     previous: its life before: offset of the first record, offset as of which it was let go.
@@ -57,6 +58,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     head: bytes | None = None
     stands: bool = False
     stood: int | None = None
+    next_step: int | None = None
     floor: int | None = None
     evicted: int | None = None
     previous: tuple[int, int] | None = None
