@@ -40,6 +40,7 @@ class LogReader:
         self._consumer = consumer
         self._group_offsets = group_offsets
         self._topics = topics
+        self._plain_alarms = PlainAlarms(settings)
 
     async def __aenter__(self) -> Self:
         """Raises KafkaError when the brokers cannot be reached."""
@@ -142,9 +143,7 @@ class LogReader:
             for tp in wanted:
                 at = found.get(tp)
                 self._consumer.seek(tp, until[tp] if at is None else at.offset)
-        return await PlainAlarms(self._settings).of(
-            [record async for _, records in self._read(until) for record in records]
-        )
+        return await self._plain_alarms.of([record async for _, records in self._read(until) for record in records])
 
     async def _read(
         self, until: Mapping[TopicPartition, int]
