@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from stream_detector.extras import need
-from stream_detector.operations.downtime.planned import Planned
+from stream_detector.operations.downtime.planned import Planned, in_span
 
 
 class IcalCalendar:
@@ -15,19 +15,17 @@ class IcalCalendar:
     def __init__(self, content: bytes) -> None:
         """Raises ValueError where this is no calendar, UsageError where the parser is not installed."""
         need("a calendar in iCalendar form", "icalendar", "recurring_ical_events")
-        self._query = import_module("recurring_ical_events")
         calendar = import_module("icalendar").Calendar.from_ical(content)
         if calendar.name != "VCALENDAR":
             raise ValueError(f"it holds a {calendar.name}, not a VCALENDAR")
-        self._expand = self._query.of(calendar)
+        self._expand = import_module("recurring_ical_events").of(calendar)
         self.between(0.0, 86_400.0)  # an event that cannot be read is found here, not in the night
 
     def between(self, begin: float, until: float) -> list[Planned]:
         """As `Calendar`."""
         moments = (datetime.fromtimestamp(begin, UTC), datetime.fromtimestamp(until, UTC))
-        found = [planned for event in self._expand.between(*moments) for planned in _planned(event)]
-        inside = [planned for planned in found if planned.begin < until and planned.until > begin]
-        return sorted(inside, key=lambda planned: (planned.begin, planned.until, planned.assets))
+        found = (planned for event in self._expand.between(*moments) for planned in _planned(event))
+        return in_span(found, begin, until)
 
 
 def _planned(event: Any) -> list[Planned]:

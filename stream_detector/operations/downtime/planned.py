@@ -1,5 +1,6 @@
 """Planned downtime: the windows of a maintenance calendar, for assets by glob. Pure: time is an argument."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
@@ -21,6 +22,12 @@ class Planned:
     def covers(self, asset: str, time: float) -> bool:
         """Whether the asset is down for it at this time (epoch seconds)."""
         return self.begin <= time < self.until and fnmatchcase(asset, self.assets)
+
+
+def in_span(windows: Iterable[Planned], begin: float, until: float) -> list[Planned]:
+    """Those that have a part in `begin <= time < until` (epoch seconds), in order of time."""
+    found = [window for window in windows if window.begin < until and window.until > begin]
+    return sorted(found, key=lambda window: (window.begin, window.until, window.assets))
 
 
 class Calendar(Protocol):

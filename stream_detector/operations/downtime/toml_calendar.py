@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stream_detector.detection.config import Config
-from stream_detector.operations.downtime.planned import Planned
+from stream_detector.operations.downtime.planned import Planned, in_span
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 WEEKDAYS: tuple[str, ...] = get_args(Weekday)
@@ -43,9 +43,9 @@ class SingleWindow(Config):
             moment = moment.replace(tzinfo=ZoneInfo(self.zone))
         return moment.timestamp()
 
-    def between(self, begin: float, until: float) -> list[Planned]:
-        window = Planned(self.assets, self.seconds(self.begin), self.seconds(self.until), self.what)
-        return [window] if window.begin < until and window.until > begin else []
+    def around(self, begin: float, until: float) -> list[Planned]:  # noqa: ARG002 - it is one, whatever the span
+        """All that may have a part in the span."""
+        return [Planned(self.assets, self.seconds(self.begin), self.seconds(self.until), self.what)]
 
 
 class WeeklyWindow(Config):
@@ -70,7 +70,8 @@ class WeeklyWindow(Config):
     def _known_zone(cls, value: str) -> str:
         return _known(value)
 
-    def between(self, begin: float, until: float) -> list[Planned]:
+    def around(self, begin: float, until: float) -> list[Planned]:
+        """All that may have a part in the span."""
         zone = ZoneInfo(self.zone)
         day = datetime.fromtimestamp(begin, UTC).date() - timedelta(days=2)
         final = datetime.fromtimestamp(until, UTC).date() + timedelta(days=1)
@@ -79,14 +80,8 @@ class WeeklyWindow(Config):
         while day <= final:
             if WEEKDAYS[day.weekday()] in self.every:
                 ends = day + timedelta(days=int(self.until <= self.begin))
-                window = Planned(
-                    self.assets,
-                    datetime.combine(day, self.begin, zone).timestamp(),
-                    datetime.combine(ends, self.until, zone).timestamp(),
-                    self.what,
-                )
-                if window.begin < until and window.until > begin:
-                    found.append(window)
+                begins, over = datetime.combine(day, self.begin, zone), datetime.combine(ends, self.until, zone)
+                found.append(Planned(self.assets, begins.timestamp(), over.timestamp(), self.what))
             day += timedelta(days=1)
         return found
 
@@ -97,8 +92,8 @@ class TomlCalendar(Config):
     window: tuple[Annotated[SingleWindow | WeeklyWindow, Field(union_mode="left_to_right")], ...] = ()
 
     def between(self, begin: float, until: float) -> list[Planned]:
-        found = [planned for window in self.window for planned in window.between(begin, until)]
-        return sorted(found, key=lambda planned: (planned.begin, planned.until, planned.assets))
+        """As `Calendar`."""
+        return in_span((planned for window in self.window for planned in window.around(begin, until)), begin, until)
 
 
 def parse(text: str) -> TomlCalendar:
