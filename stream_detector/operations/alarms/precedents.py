@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stream_detector.messages import Alarm, from_iso
+from stream_detector.operations.ledger.ledger import Account
 
 MOST = 4
 LEAST_LIKENESS = 0.7
@@ -29,6 +30,15 @@ class Outcome:
 
     lead_seconds: float | None
     judgement: str | None
+
+
+def outcomes_of(accounts: Iterable[Account]) -> dict[str, Outcome]:
+    """What became of the alarms of some assets, by their ids."""
+    found: dict[str, Outcome] = {}
+    for account in accounts:
+        leads = {event.caught_by: event.lead_seconds for event in account.events}
+        found |= {alarm.id: Outcome(leads.get(alarm.id), alarm.feedback) for alarm in account.alarms}
+    return found
 
 
 def attribution(alarm: Alarm) -> dict[str, float]:

@@ -16,7 +16,7 @@ from stream_detector.messages import (
     from_iso,
     to_epoch_seconds,
 )
-from stream_detector.operations.alarms.precedents import Outcome, Precedent, precedents
+from stream_detector.operations.alarms.precedents import Precedent, outcomes_of, precedents
 from stream_detector.operations.alarms.priority import priority_of
 from stream_detector.operations.console.answers import Answers, SetAside
 from stream_detector.operations.console.assets import Asset, Assets
@@ -313,14 +313,8 @@ class History:
             alarm = self._alarms.get(alarm_id)
             if alarm is None:
                 return []
-            accounts = [self._ledger.account(asset) for asset in {known.asset for known in self._alarms.values()}]
-            leads = {event.caught_by: event.lead_seconds for account in accounts for event in account.events}
-            outcomes = {
-                entry.id: Outcome(leads.get(entry.id), entry.feedback)
-                for account in accounts
-                for entry in account.alarms
-            }
-            return precedents(alarm, self._alarms.values(), outcomes)
+            assets = {known.asset for known in self._alarms.values()}
+            return precedents(alarm, self._alarms.values(), outcomes_of(map(self._ledger.account, assets)))
 
     def has_alarm(self, asset: str, alarm_id: str) -> bool:
         with self._lock:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stream_detector.messages import Alarm
-from stream_detector.operations.alarms.precedents import Outcome, Precedent, precedents
+from stream_detector.operations.alarms.precedents import Precedent, outcomes_of, precedents
 from stream_detector.operations.ledger.ledger import Ledger
 
 
@@ -22,12 +22,7 @@ class LastTime:
 
 def last_time(ledger: Ledger, alarm: Alarm) -> LastTime | None:
     """None where the ledger knows no alarm like it."""
-    accounts = [ledger.account(asset) for asset in ledger.assets]
-    leads = {event.caught_by: event.lead_seconds for account in accounts for event in account.events}
-    outcomes = {
-        entry.id: Outcome(leads.get(entry.id), entry.feedback) for account in accounts for entry in account.alarms
-    }
-    return added_up(precedents(alarm, ledger.alarms(), outcomes))
+    return added_up(precedents(alarm, ledger.alarms(), outcomes_of(map(ledger.account, ledger.assets))))
 
 
 def added_up(found: Sequence[Precedent]) -> LastTime | None:
