@@ -1,7 +1,6 @@
 """What `promote` and `rollback` share: options for a switch in the log, and writing it there."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,11 +24,8 @@ AtOption = Annotated[
     str | None,
     typer.Option(help="Switch in the log at this time (ISO 8601); the command waits for it, and writes then."),
 ]
-RegistryOption = Annotated[
-    Path | None, typer.Option(help="Folder of the registry.", show_default="$STREAM_DETECTOR_REGISTRY")
-]
-
-
+WhoOption = Annotated[str | None, typer.Option(help="Who decides that.", show_default="the user's name")]
+WhyOption = Annotated[str, typer.Option(help="Why, in words.")]
 AliasOption = Annotated[
     str | None,
     typer.Option(help="The name that is to stand for it.", show_default="champion; challenger with --role challenger"),

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
+from stream_detector.commands.bundles import RegistryOption
 from stream_detector.commands.log_options import (
     AliasOption,
     AssetsOption,
     AtOption,
     BootstrapOption,
     GroupOption,
-    RegistryOption,
     RoleOption,
+    WhoOption,
+    WhyOption,
 )
 
 
@@ -20,8 +22,8 @@ def command(
     bundle: Annotated[str, typer.Argument(help="Id, the beginning of one, or another alias, e.g. `challenger`.")],
     alias: AliasOption = None,
     registry: RegistryOption = None,
-    who: Annotated[str | None, typer.Option(help="Who decides that.", show_default="the user's name")] = None,
-    why: Annotated[str, typer.Option(help="Why, in words.")] = "",
+    who: WhoOption = None,
+    why: WhyOption = "",
     public_key: Annotated[
         Path | None,
         typer.Option(

@@ -1,25 +1,23 @@
 """`stream-detector rollback`: an alias stands again for what it stood for before the last promotion."""
 
-from typing import Annotated
-
-import typer
-
+from stream_detector.commands.bundles import RegistryOption
 from stream_detector.commands.log_options import (
     AliasOption,
     AssetsOption,
     AtOption,
     BootstrapOption,
     GroupOption,
-    RegistryOption,
     RoleOption,
+    WhoOption,
+    WhyOption,
 )
 
 
 def command(
     alias: AliasOption = None,
     registry: RegistryOption = None,
-    who: Annotated[str | None, typer.Option(help="Who decides that.", show_default="the user's name")] = None,
-    why: Annotated[str, typer.Option(help="Why, in words.")] = "",
+    who: WhoOption = None,
+    why: WhyOption = "",
     bootstrap: BootstrapOption = None,
     group: GroupOption = None,
     role: RoleOption = None,
