@@ -54,7 +54,7 @@ def command(
 
 def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, Any]]:
     import asyncio
-    from functools import partial
+    from functools import cache, partial
 
     from stream_detector.bundle.bundle import load_bundle
     from stream_detector.bundle.manifest import require_stream
@@ -70,15 +70,17 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
         require_stream(bundle.manifest)
         engines[bundle.manifest.bundle_id] = partial(Engine, bundle, unknown=policies_of(settings))
     first = next(iter(engines))
-
-    def fetched(bundle_id: str, limits: Limits) -> Engine:
-        assert registry is not None
-        return Engine(load_bundle(registry.folder_of(bundle_id)), limits, unknown=policies_of(settings))
-
     place = settings.registry or registry_around(folders[0])
-    registry = None if place is None else Registry(place)
-    for bundle_id in [] if registry is None else registry.ids():
-        engines.setdefault(bundle_id, partial(fetched, bundle_id))
+    if place is not None:
+        registry = Registry(place)
+        # Every partition asks for the same ones.
+        loaded = cache(lambda bundle_id: load_bundle(registry.folder_of(bundle_id)))
+
+        def fetched(bundle_id: str, limits: Limits) -> Engine:
+            return Engine(loaded(bundle_id), limits, unknown=policies_of(settings))
+
+        for bundle_id in registry.ids():
+            engines.setdefault(bundle_id, partial(fetched, bundle_id))
     audit = asyncio.run(audit_log(settings, engines[first], first, engines))
     for mine in audit.partitions:
         _print_partition(mine.partition, mine.received, [getattr(mine, fate) for fate in FATES], mine.held)
