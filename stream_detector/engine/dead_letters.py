@@ -12,22 +12,31 @@ RAW_BYTES = 64 * 1024
 
 def letter(batch: RecordBatch, index: int, reason: str, detail: str) -> DeadLetter:
     """The dead letter of the record at `index` of the batch."""
-    return _letter(
-        batch, batch.offsets[index], batch.keys[index], batch.values[index], batch.timestamps_ms[index], reason, detail
-    )
+    offset, timestamp_ms = batch.offsets[index], batch.timestamps_ms[index]
+    key, raw = batch.keys[index], batch.values[index]
+    return letter_of(batch.topic, batch.partition, offset, key, raw, timestamp_ms, reason, detail)
 
 
 def letter_of_held(batch: RecordBatch, held: HeldRecord, reason: str, detail: str) -> DeadLetter:
     """The dead letter of a record that was held aside, perhaps in an earlier batch of the same partition."""
-    return _letter(batch, held.offset, held.key, held.raw, held.timestamp_ms, reason, detail)
+    where = batch.topic, batch.partition, held.offset
+    return letter_of(*where, held.key, held.raw, held.timestamp_ms, reason, detail)
 
 
-def _letter(
-    batch: RecordBatch, offset: int, key: bytes | None, raw: bytes | None, timestamp_ms: int, reason: str, detail: str
+def letter_of(
+    topic: str,
+    partition: int,
+    offset: int,
+    key: bytes | None,
+    raw: bytes | None,
+    timestamp_ms: int,
+    reason: str,
+    detail: str,
 ) -> DeadLetter:
+    """The dead letter of any record, whatever it came from."""
     return DeadLetter(
-        topic=batch.topic,
-        partition=batch.partition,
+        topic=topic,
+        partition=partition,
         offset=int(offset),
         reason=reason,
         # A detail quotes what was found; half a surrogate pair cannot be written as UTF-8.

@@ -7,7 +7,6 @@ topic that is gone, a right that is missing) waits and is tried again; meanwhile
 import logging
 import threading
 import time
-from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException
 
-from stream_detector.engine.dead_letters import RAW_BYTES
+from stream_detector.engine.dead_letters import letter_of
 from stream_detector.errors import BrokerError
-from stream_detector.messages import DeadLetter, to_bytes
+from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.dead_letter_rate import DeadLetterRate
 from stream_detector.streaming.sources.placing import Placed
@@ -201,14 +200,6 @@ class Carrier:
         if not self._rate.admits():
             log.warning("more dead letters than dead_letters_per_second allows; some messages are only counted")
             return None
-        letter = DeadLetter(
-            topic=parcel.source,
-            partition=NOWHERE,
-            offset=NOWHERE,
-            reason=reason,
-            detail=detail,
-            raw=b64encode(parcel.content[:RAW_BYTES]).decode(),
-            key=None if key is None else b64encode(key[:RAW_BYTES]).decode(),
-            timestamp_ms=round(self._clock() * 1000),
-        )
+        now_ms = round(self._clock() * 1000)
+        letter = letter_of(parcel.source, NOWHERE, NOWHERE, key, parcel.content, now_ms, reason, detail)
         return _Record(parcel, self._settings.topic_dead_letters, key, to_bytes(letter))
