@@ -83,7 +83,7 @@ class Route:
     placing: Placing
     asset: str | None
 
-    def records(self, topic: str, payload: bytes, now: float) -> list[tuple[bytes | None, bytes | None]]:
+    def records(self, topic: str, payload: bytes, now: float) -> list[Placed]:
         """Key and value of each record. What cannot be understood goes as it is: a dead letter will say why."""
         value = self.mapping.to_message(payload, topic, round(now * 1000)) or b""
         return self.placing.placed(None if self.asset is None else self.asset.encode(), value)
@@ -95,8 +95,7 @@ def open_producer(settings: Settings) -> Producer:
     Raises:
         BrokerError: no Kafka broker answers.
     """
-    librdkafka.producer(settings)  # says plainly when no broker answers
-    return Producer(
+    made = Producer(
         {
             **librdkafka.options(settings),
             "enable.idempotence": True,
@@ -106,6 +105,8 @@ def open_producer(settings: Settings) -> Producer:
             "message.timeout.ms": 0,
         }
     )
+    librdkafka.topics_of(made, settings)  # says plainly when no broker answers
+    return made
 
 
 class MqttBridge:
