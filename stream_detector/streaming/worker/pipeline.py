@@ -185,12 +185,10 @@ class Pipeline:
         await self._acknowledge([_Flushed(number, progress, offset, offset, rest)])
         before, engine = newest_switch(progress.facts), self._detectors.of(number).engine
         snapshots = engine.snapshots(number, offset)
-        bursts = switch_by_record(settings, before, self._scored(progress).bundle, snapshots, switch)
+        facts, bursts = switch_by_record(settings, before, self._scored(progress).bundle, snapshots, switch)
         for burst in bursts:
             await self._send(burst)
-        if before is None:
-            progress.facts = (*progress.facts, BundleSwitch(number, 0, self._scored(progress).bundle))
-        progress.facts = (*progress.facts, switch)
+        progress.facts = (*progress.facts, *facts)
         progress.term, progress.next_term, progress.scored_by = switch.term, switch.term + 1, detector.scored_by
         self._detectors.decide(number, detector)
         progress.departures = [

@@ -205,8 +205,9 @@ def switch_by_record(
     bundle_id: str,
     snapshots: Iterable[tuple[str, bytes | None]],
     switch: BundleSwitch,
-) -> list[list[Outgoing]]:
-    """What is to be acknowledged, one burst after another, when a worker comes to a control record.
+) -> tuple[list[BundleSwitch], list[list[Outgoing]]]:
+    """What a worker does that comes to a control record: the facts that begin to hold, and what is to be acknowledged,
+    one burst after another.
 
     Everything below `switch.offset` is committed, so a crash in between is a start of the other bundle at that offset,
     which does the same (`switch_bundle`).
@@ -219,14 +220,14 @@ def switch_by_record(
         switch: what is to hold from now on.
     """
     term = 0 if before is None else before.term
-    first = [] if before is not None else [fact_message(settings, BundleSwitch(switch.partition, 0, bundle_id))]
+    facts = [switch] if before is not None else [BundleSwitch(switch.partition, 0, bundle_id), switch]
     left = [
         SnapshotRecord(settings.group, bundle_id, asset, switch.offset, data, term)
         for asset, data in snapshots
         if data is not None
     ]
-    bursts = [[*first, fact_message(settings, switch)], *_withdraw(settings, switch, left, [])]
-    return [burst for burst in bursts if burst]
+    bursts = [[fact_message(settings, fact) for fact in facts], *_withdraw(settings, switch, left, [])]
+    return facts, [burst for burst in bursts if burst]
 
 
 def followed(switches: Sequence[BundleSwitch]) -> list[str]:
