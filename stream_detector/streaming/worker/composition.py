@@ -102,11 +102,8 @@ def build_worker(
         scored_by = ScoredBy(bundle.manifest.bundle_id, bundle.score_fingerprint)
         return Detector(engine, scored_by, rewind_seconds(bundle.manifest), bundle.manifest)
 
-    def load(bundle_id: str) -> Detector:
-        assert load_bundle is not None
-        return detector_of(load_bundle(bundle_id))
-
-    detectors = Detectors(detector_of(bundle, engine), None if load_bundle is None else load)
+    load = None if load_bundle is None else lambda bundle_id: detector_of(load_bundle(bundle_id))
+    detectors = Detectors(detector_of(bundle, engine), load)
     if bundle_watch is not None:
         detectors.follows_log = bundle_watch.follows_log
     shown: list[Callable[[Manifest], None]] = [recorder.use, *([] if console is None else [console.use])]
