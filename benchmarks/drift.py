@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from river import drift as river_drift
 
 from benchmarks.page import filled
-from stream_detector.detection.drift import DriftMeter, ScoreReference
+from stream_detector.detection.drift import LIMIT, DriftMeter, ScoreReference
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.data.simulate import SENSORS, Simulation, simulate, write
 from trainer.evaluation.scored import score_dataset
@@ -54,7 +54,6 @@ DAY = 86_400.0
 DAYS, LEARN_DAYS, WATCH_FROM, CHANGE_AT = 28.0, 9.0, 12.0, 20.0
 STEPS_FOR = 15
 """Half an hour: so long must the stability index stay above its limit, as the alert has it."""
-LIMIT = 0.25
 EVERY = 5
 """KSWIN compares two samples at each step that it is given; it is given every fifth."""
 
