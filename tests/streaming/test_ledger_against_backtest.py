@@ -16,7 +16,7 @@ from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.stack.workers import TOPICS, WorkerProcess, topic, topic_environment
 from trainer.__main__ import main as trainer
 from trainer.data.dataset import read_dataset
-from trainer.data.examples import row_steps, run_numbers
+from trainer.data.examples import not_running, row_steps, run_numbers
 from trainer.evaluation.score import bundle_data
 from trainer.recipe import recipe_text
 
@@ -44,7 +44,8 @@ def backtest_cost(folder: Path, file: Path, since: float, until: float) -> dict[
     dataset = read_dataset(file, bundle_data(manifest), manifest.sensors)
     found = score_frame(bundle, dataset.times, dataset.values, dataset.times[dataset.events])
     steps = row_steps(dataset, manifest.grid)
-    run = run_numbers(dataset, steps, manifest.grid, manifest.operating_rule)[found.rows]
+    idle = not_running(dataset, manifest.grid, manifest.operating_rule)
+    run = run_numbers(dataset, steps, manifest.grid.max_gap_steps, idle)[found.rows]
     alarms = episodes(found.steps.step, found.steps.above, run, manifest.episode)
     priced = event_cost(alarms, steps[dataset.events], manifest.lead, manifest.costs)
     raised, breaks = alarms[:, 0] * manifest.grid.step_seconds, dataset.times[dataset.events]

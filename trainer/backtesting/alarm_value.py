@@ -186,8 +186,8 @@ def value_alarms(recipe: Recipe, dataset: Dataset, folds: list[Fold], scored: Sc
     event_steps = steps[event_rows]
     own = steps[scored.rows]
     above = scored.above
-    operating = recipe.operating_rule(dataset.sensors)
-    run = run_numbers(dataset, steps, recipe.grid, operating)[scored.rows]
+    idle = not_running(dataset, recipe.grid, recipe.operating_rule(dataset.sensors))
+    run = run_numbers(dataset, steps, recipe.grid.max_gap_steps, idle)[scored.rows]
     alarms = episodes(own, above, run, recipe.episode)
     priced = event_cost(alarms, event_steps, recipe.lead, recipe.costs)
 
@@ -213,7 +213,7 @@ def value_alarms(recipe: Recipe, dataset: Dataset, folds: list[Fold], scored: Sc
         event_steps=event_steps,
         alarms=alarms,
         priced=priced,
-        not_running=int((not_running(dataset, recipe.grid, operating) & within).sum()),
+        not_running=int((idle & within).sum()),
         unscorable=sum(not _has_row(own, step, recipe) for step in event_steps.tolist()),
         row_cost=total_cost(recipe.costs, tn, fp, fn, tp),
         row_never_cost=total_cost(recipe.costs, tn + fp, 0, fn + tp, 0),

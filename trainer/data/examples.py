@@ -77,11 +77,14 @@ def row_steps(dataset: Dataset, grid: GridConfig) -> NDArray[np.int64]:
 
 
 def run_numbers(
-    dataset: Dataset, steps: NDArray[np.int64], grid: GridConfig, operating: OperatingRule | None
+    dataset: Dataset, steps: NDArray[np.int64], max_gap_steps: int, idle: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """(N,) number of the run that each row is in: a gap, an event or a stop begins another. steps: (N,) of the rows."""
-    starts = np.diff(steps, prepend=steps[0]) > grid.max_gap_steps + 1
-    starts[1:] |= (dataset.events | not_running(dataset, grid, operating))[:-1]
+    """(N,) number of the run that each row is in: a gap, an event or a stop begins another.
+
+    steps: (N,) of the rows. idle: (N,) rows that are `not_running`.
+    """
+    starts = np.diff(steps, prepend=steps[0]) > max_gap_steps + 1
+    starts[1:] |= (dataset.events | idle)[:-1]
     return np.cumsum(starts)
 
 

@@ -18,7 +18,7 @@ from stream_detector.detection.config import CostConfig, EpisodeConfig, LeadConf
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import event_cost
 from trainer.data.dataset import Dataset
-from trainer.data.examples import Examples, row_steps, run_numbers
+from trainer.data.examples import Examples, not_running, row_steps, run_numbers
 from trainer.fitting.thresholds import SECONDS_PER_DAY, cost_optimal
 from trainer.recipe import Recipe
 
@@ -101,7 +101,8 @@ def guarded(
     own = steps[chosen_on.rows]
     # Files of several assets overlap in time: there every row stands for itself.
     if source.labels_mark_events and (np.diff(own) > 0).all():
-        runs = run_numbers(source, steps, recipe.grid, recipe.operating_rule(source.sensors))
+        idle = not_running(source, recipe.grid, recipe.operating_rule(source.sensors))
+        runs = run_numbers(source, steps, recipe.grid.max_gap_steps, idle)
         events = steps[source.events]
         within = np.zeros(len(events), dtype=bool)
         for _, rows in source.by_asset():

@@ -12,7 +12,7 @@ from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import event_cost, warning_minutes
 from trainer.backtesting.alarm_value import AlarmValue
 from trainer.data.dataset import Dataset
-from trainer.data.examples import row_steps, run_numbers
+from trainer.data.examples import not_running, row_steps, run_numbers
 from trainer.evaluation.score import iso_times
 from trainer.reports.fit_figures import ANOMALOUS, EVENT, NORMAL, THRESHOLD, new_figure
 
@@ -70,8 +70,8 @@ def saving_range(savings: Sequence[float], used: float) -> list[float]:
 
 def _saving(dataset: Dataset, worth: AlarmValue, above: NDArray[np.bool_]) -> float:
     recipe = worth.recipe
-    operating = recipe.operating_rule(dataset.sensors)
-    run = run_numbers(dataset, row_steps(dataset, recipe.grid), recipe.grid, operating)[worth.scored.rows]
+    idle = not_running(dataset, recipe.grid, recipe.operating_rule(dataset.sensors))
+    run = run_numbers(dataset, row_steps(dataset, recipe.grid), recipe.grid.max_gap_steps, idle)[worth.scored.rows]
     alarms = episodes(worth.steps, above, run, recipe.episode)
     priced = event_cost(alarms, worth.event_steps, recipe.lead, recipe.costs)
     return 1 - priced.cost / priced.never_cost if priced.never_cost > 0 else float("nan")

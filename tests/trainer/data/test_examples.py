@@ -143,9 +143,10 @@ def test_no_window_has_a_row_in_which_the_machine_does_not_run() -> None:
     rule = OperatingConfig(when="b > 0", hold_steps=1).rule(data.sensors)
     grid = GridConfig(step_seconds=STEP_SECONDS, lateness_seconds=120)
     examples = cut_examples(data, grid, WindowConfig(steps=3), LEAD, rule)
-    assert not_running(data, grid, rule).nonzero()[0].tolist() == [4, 5, 6]
+    idle = not_running(data, grid, rule)
+    assert idle.nonzero()[0].tolist() == [4, 5, 6]
     assert examples.rows.tolist() == [2, 3, 9, 10, 11]
     steps = row_steps(data, grid)
-    runs = run_numbers(data, steps, grid, rule)
+    runs = run_numbers(data, steps, grid.max_gap_steps, idle)
     assert runs[3] < runs[7] == runs[11]
-    assert len(set(run_numbers(data, steps, grid, None).tolist())) == 1
+    assert len(set(run_numbers(data, steps, grid.max_gap_steps, not_running(data, grid, None)).tolist())) == 1
