@@ -16,7 +16,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.examples import Examples, cut_examples
 from trainer.evaluation.scored import ScoredRows
 from trainer.fitting import head_fit
-from trainer.fitting.fit import pick_threshold
+from trainer.fitting.fit import pick_threshold, suppressed_windows
 from trainer.fitting.head_rows import HeadRows, read_rows
 from trainer.fitting.learn import learn
 from trainer.recipe import Recipe
@@ -94,10 +94,8 @@ class ScoreMethod:
         scorer = learn(self.recipe, training).scorer(self.recipe)
         threshold = pick_threshold(self.recipe, scorer, newest if len(newest) else training, dataset).limit
         judged = _only(prepared, np.flatnonzero((times >= fold.begin) & (times < fold.end)))
-        scored, rules = scorer.score(judged.windows), self.recipe.suppression_rules(dataset.sensors)
-        muted = None
-        if rules is not None:
-            muted = rules.suppressed(scored.attribution, judged.windows[:, -1], scored.expected)
+        scored = scorer.score(judged.windows)
+        muted = suppressed_windows(self.recipe, dataset.sensors, judged.windows, scored)
         return FoldScores(judged.rows, scored.score, threshold, scored.attribution.astype(np.float32), muted)
 
     def fold_key(self, prepared: Examples, dataset: Dataset, fold: Fold) -> bytes:  # noqa: ARG002

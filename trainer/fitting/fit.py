@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stream_detector.bundle.bundle import Bundle, assemble, require_place, write_bundle
 from stream_detector.bundle.manifest import Manifest, ThresholdRecord, TrainingRecord
 from stream_detector.detection.drift import ScoreReference
-from stream_detector.detection.scoring import Scorer
+from stream_detector.detection.scoring import ScoredWindows, Scorer
 from trainer.data.dataset import Dataset
 from trainer.data.examples import Examples, cut_examples, not_running
 from trainer.data.split import Split, split_rows
@@ -142,11 +142,19 @@ def _scores_that_count(
     recipe: Recipe, scorer: Scorer, chosen_on: Examples, chosen_from: Dataset
 ) -> NDArray[np.float64]:
     """The scores (B,), the lowest of all for windows that raise nothing whatever the threshold is."""
-    scored, rules = scorer.score(chosen_on.windows), recipe.suppression_rules(chosen_from.sensors)
-    if rules is None or not len(chosen_on):
+    scored = scorer.score(chosen_on.windows)
+    muted = suppressed_windows(recipe, chosen_from.sensors, chosen_on.windows, scored)
+    if muted is None or not len(chosen_on):
         return scored.score
-    muted = rules.suppressed(scored.attribution, chosen_on.windows[:, -1], scored.expected)
     return np.where(muted, scored.score.min(), scored.score)
+
+
+def suppressed_windows(
+    recipe: Recipe, sensors: tuple[str, ...], windows: NDArray[np.float64], scored: ScoredWindows
+) -> NDArray[np.bool_] | None:
+    """(B,) of the windows (B, W, F) those that the recipe's rules keep from raising anything; None: it has no rules."""
+    rules = recipe.suppression_rules(sensors)
+    return None if rules is None else rules.suppressed(scored.attribution, windows[:, -1], scored.expected)
 
 
 def scored_parts(
