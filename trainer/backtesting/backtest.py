@@ -116,31 +116,28 @@ def _score(
     case: Case, plans: list[list[Fold]], work: Work, on_fold: OnFold, known: Known | None
 ) -> list[list[FoldScores]]:
     """The scores of every fold of each method's plan."""
-    places = [(method, fold) for method, plan in enumerate(plans) for fold in range(len(plan))]
-    keys: dict[tuple[int, int], bytes] = {}
-    for method, fold in places if known is not None else ():
-        keys[method, fold] = case.methods[method].fold_key(case.prepared[method], case.dataset, plans[method][fold])
     found: Known = {} if known is None else known
-    scores: dict[tuple[int, int], FoldScores] = {}
+
+    def key(method: int, fold: int) -> bytes:
+        if known is None:  # nothing to share with: the digest of all its rows is spared
+            return b"%d, %d" % (method, fold)
+        return case.methods[method].fold_key(case.prepared[method], case.dataset, plans[method][fold])
+
+    keys = {(method, fold): key(method, fold) for method, plan in enumerate(plans) for fold in range(len(plan))}
+    todo: dict[bytes, tuple[int, int]] = {}
     # The newest folds learn from the most rows: begun first, they do not keep the others waiting at the end.
-    todo, begun = [], set(found)
-    for place in sorted(places, key=lambda place: -place[1]):
-        key = keys.get(place)
-        if key is None or key not in begun:
-            todo.append(place)
-        if key is not None:
-            begun.add(key)
-    tasks: list[Task] = [ScoreTask(method, plans[method][fold]) for method, fold in todo]
+    for place in sorted(keys, key=lambda place: -place[1]):
+        if keys[place] not in found:
+            todo.setdefault(keys[place], place)
+    begun = list(todo.values())
+    tasks: list[Task] = [ScoreTask(method, plans[method][fold]) for method, fold in begun]
     for done, result in work(case, tasks):
-        scores[todo[done]] = result
-        if todo[done] in keys:
-            found[keys[todo[done]]] = result
-        on_fold(case.methods[todo[done][0]].recipe.name)
-    for place in places:
-        if place not in scores:
-            scores[place] = found[keys[place]]
+        found[keys[begun[done]]] = result
+        on_fold(case.methods[begun[done][0]].recipe.name)
+    for place in keys:
+        if place not in begun:
             on_fold(case.methods[place[0]].recipe.name)
-    return [[scores[method, fold] for fold in range(len(plan))] for method, plan in enumerate(plans)]
+    return [[found[keys[method, fold]] for fold in range(len(plan))] for method, plan in enumerate(plans)]
 
 
 def _refuse_what_looks_ahead(
