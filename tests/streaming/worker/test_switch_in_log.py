@@ -175,14 +175,20 @@ async def test_whenever_workers_are_killed_the_alarms_are_those_of_the_log_and_i
     assert await site.audited()
 
 
-@in_event_loop
-async def test_a_worker_stands_before_the_record_until_the_bundle_is_there_and_says_so(registry: Registry) -> None:
-    site = Site(registry)
+async def stands_before_b(site: Site) -> tuple[Worker, asyncio.Task[int]]:
+    """A worker in the middle of the log, at a record that names the bundle b, which has not arrived; and its run."""
     site.missing.add(site.id_of("b"))
     site.send("b")
     worker = site.worker()
     running = asyncio.create_task(worker.run())
     await until(lambda: site.id_of("b") in (worker.lifecycle.why_not_ready() or ""))
+    return worker, running
+
+
+@in_event_loop
+async def test_a_worker_stands_before_the_record_until_the_bundle_is_there_and_says_so(registry: Registry) -> None:
+    site = Site(registry)
+    worker, running = await stands_before_b(site)
     at = [next(r.offset for r in site.plant.broker.between(site.plant.tp(n), 0)[0] if r.key == KEY) for n in (0, 1)]
     await until(lambda: any(site.plant.committed(number) == at[number] for number in (0, 1)))
     assert bundles_in(site.plant.alarms()) == {site.id_of("a")}
@@ -197,11 +203,7 @@ async def test_a_worker_stands_before_the_record_until_the_bundle_is_there_and_s
 @in_event_loop
 async def test_a_worker_that_stands_before_a_record_ends_in_order_and_lets_others_go_on(registry: Registry) -> None:
     site = Site(registry)
-    site.missing.add(site.id_of("b"))
-    site.send("b")
-    first = site.worker()
-    running = asyncio.create_task(first.run())
-    await until(lambda: site.id_of("b") in (first.lifecycle.why_not_ready() or ""))
+    first, running = await stands_before_b(site)
     # The other one has the bundle.
     second = site.plant.worker(site.bundle("a"), load_bundle=Site(registry).fetch)
     other = asyncio.create_task(second.run())
