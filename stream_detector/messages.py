@@ -327,16 +327,20 @@ class AlarmStateChange(Message):
 
 
 class RenewalDecision(Message):
-    """What a round of renewal came to (topic `detector.renewal`). One told again has the same `id` and content."""
+    """What a round of renewal came to (topic `detector.renewal`). One told again has the same `id` and content.
 
-    id: str = Field(description="the alias and the round")
+    A candidate on trial is decided about twice: what the trial came to has an id of its own, and the same `round`.
+    """
+
+    id: str = Field(description="the alias and the round; of what a trial came to, with `/trial` behind")
     alias: str = Field(description="in the registry, whose bundle decides")
     round: IsoTime = Field(description="event time up to which data was looked at")
     at: IsoTime = Field(description="when it was decided, wall clock")
     who: str
-    outcome: Literal["promoted", "proposed", "kept", "failed"] = Field(
-        description="promoted: the alias stands for the candidate; proposed: a person may promote it; kept: the "
-        "champion stays; failed: there is no candidate, and nothing was changed"
+    outcome: Literal["promoted", "proposed", "trial", "kept", "failed"] = Field(
+        description="promoted: the alias stands for the candidate; proposed: a person may promote it; trial: it is the "
+        "challenger, whose book decides; kept: the champion stays; failed: there is no candidate, and nothing was "
+        "changed"
     )
     why: str
     trigger: str = Field(description="why a candidate was fitted")

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -12,11 +13,13 @@ from stream_detector.detection.block_bootstrap import LEAST_DAYS, LEAST_EVENTS
 from stream_detector.errors import UsageError
 
 if TYPE_CHECKING:
+    from stream_detector.decoding.control_records import Order
     from stream_detector.messages import RenewalDecision
     from stream_detector.settings import Settings
     from trainer.data.dataset import Dataset
     from trainer.recipe import Recipe
-    from trainer.renewal.round import Renewal
+    from trainer.renewal.promotion import GroupLog
+    from trainer.renewal.round import Plan, Renewal
 
 
 def command(
@@ -33,6 +36,24 @@ def command(
     policy: Annotated[
         str, typer.Option(help="Manual: propose; managed: promote what is as good; never: only register.")
     ] = "manual",
+    trial_days: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Managed: decide beside the champion for so many days before; 0 = the judged time is enough.",
+            show_default=f"{LEAST_DAYS} where topics are read, 0 with --data",
+        ),
+    ] = None,
+    trial_events: Annotated[int, typer.Option(min=1, help="Events that both books have to hold.")] = LEAST_EVENTS,
+    switch: Annotated[
+        str,
+        typer.Option(
+            help="Workers change over by a record in their log, by the alias, or (auto) as the alias was last changed."
+        ),
+    ] = "auto",
+    group: Annotated[
+        str | None, typer.Option(help="Consumer group of the champion.", show_default="$STREAM_DETECTOR_GROUP")
+    ] = None,
     every: Annotated[str, typer.Option(help="Fit anew this often, event time: 12h, 1d, 1w.")] = "1w",
     look: Annotated[str, typer.Option(help="Rounds fall on whole multiples of this, event time.")] = "1d",
     judge: Annotated[str, typer.Option(help="Judge on so much of the newest time.")] = "2w",
@@ -70,20 +91,29 @@ def command(
     from trainer.backtesting.folds import retrain_seconds
     from trainer.output import read_key, write_json
     from trainer.recipe import load_recipe
+    from trainer.renewal.book import read_book
     from trainer.renewal.policy import Policy, Rules
+    from trainer.renewal.promotion import Promotions, Way
     from trainer.renewal.round import Plan, Renewal
 
     chosen = next((known for known in get_args(Policy) if known == policy), None)
     if chosen is None:
         raise UsageError(f"--policy {policy}: one of {', '.join(get_args(Policy))} is wanted")
-    settings = Settings.load(bootstrap=bootstrap, registry=registry, metrics_port=metrics_port)
+    way = next((known for known in get_args(Way) if known == switch), None)
+    if way is None:
+        raise UsageError(f"--switch {switch}: one of {', '.join(get_args(Way))} is wanted")
+    settings = Settings.load(bootstrap=bootstrap, registry=registry, metrics_port=metrics_port, group=group)
     if settings.registry is None:
         raise UsageError("no registry named; use --registry DIR or STREAM_DETECTOR_REGISTRY")
     start_logging(settings.log_level, settings.log_format)
     key_file = settings.bundle_public_key_file
     told = data is None or bootstrap is not None
+    if not told and (trial_days or way == "log"):
+        raise UsageError("--trial-days and --switch log go by the plant's topics; add --bootstrap HOST:PORT")
+    if trial_days is None:
+        trial_days = LEAST_DAYS if data is None else 0
     plan = Plan(
-        rules=Rules(chosen, retrain_seconds(every), least_days, least_events, least_saving),
+        rules=Rules(chosen, retrain_seconds(every), least_days, least_events, least_saving, trial_days, trial_events),
         alias=alias,
         recipe=None if recipe is None else load_recipe(recipe),
         look_seconds=retrain_seconds(look),
@@ -92,27 +122,35 @@ def command(
         refit_seconds=min(retrain_seconds(every), retrain_seconds(judge)),
         jobs=jobs,
     )
+    found = Registry.create(settings.registry)
+    promotions = Promotions(found, way, logs(settings, plan) if told else None)
     renewal = Renewal(
-        Registry.create(settings.registry),
+        found,
         plan,
         reader(settings, data, asset),
         teller(settings) if told else lambda _decision: None,
         time.time,
         None if sign_with is None else read_key(sign_with),
         None if key_file is None else read_key(key_file),
+        promotions,
+        partial(read_book, settings, asset=asset) if told else None,
     )
+
+    def accept() -> str:
+        return accepting(settings, promotions.group_of(alias), alias)
+
     if once:
         decision = renewal.run()
-        say(decision)
+        say(decision, accept)
         if json is not None:
             write_json(json, None if decision is None else decision.model_dump(mode="json"))
         if decision is not None and decision.outcome == "failed":
             raise SystemExit(1)
         return
-    for_ever(renewal, retrain_seconds(pause), settings)
+    for_ever(renewal, retrain_seconds(pause), settings, accept)
 
 
-def for_ever(renewal: "Renewal", pause_seconds: float, settings: "Settings") -> None:
+def for_ever(renewal: "Renewal", pause_seconds: float, settings: "Settings", accept: Callable[[], str]) -> None:
     """Round after round; what is in the way is said, and tried again after the pause."""
     import logging
 
@@ -132,7 +170,7 @@ def for_ever(renewal: "Renewal", pause_seconds: float, settings: "Settings") -> 
         try:
             decision = renewal.run()
             watched.looked(time.time(), decision)
-            say(decision)
+            say(decision, accept)
         except StreamDetectorError as error:
             watched.failed()
             log.warning("%s", error)
@@ -169,12 +207,32 @@ def teller(settings: "Settings") -> "Callable[[RenewalDecision], None]":
     return tell
 
 
-def say(decision: "RenewalDecision | None") -> None:
-    """One decision on standard output."""
+def logs(settings: "Settings", plan: "Plan") -> "dict[str, GroupLog]":
+    """Where switches are written for the champion's alias and the challenger's."""
+    from stream_detector.commands.log_options import LEAD_SECONDS
+    from stream_detector.streaming.feeds.orders import send_switch
+    from trainer.renewal.book import challenger_group
+    from trainer.renewal.promotion import GroupLog
+
+    def write(order: "Order", just_before: Callable[[], None]) -> None:
+        send_switch(settings, order, lambda: time.sleep(LEAD_SECONDS), just_before)
+
+    groups = {plan.alias: settings.group, plan.challenger: challenger_group(settings)}
+    return {alias: GroupLog(group, write) for alias, group in groups.items()}
+
+
+def accepting(settings: "Settings", group: str | None, alias: str) -> str:
+    """The command that accepts a proposal, without the bundle; in the log of `group` where there is one."""
+    where = "" if group is None else f" --bootstrap {settings.bootstrap} --group {group}"
+    return f"stream-detector promote {{}} --alias {alias}{where}"
+
+
+def say(decision: "RenewalDecision | None", accept: Callable[[], str]) -> None:
+    """One decision on standard output. `accept`: gives the command that accepts a proposal, {} for the bundle."""
     if decision is None:
         typer.echo("no round is due")
         return
     candidate = "" if decision.candidate is None else f" candidate {decision.candidate}"
     typer.echo(f"round of {decision.round}:{candidate} {decision.outcome}: {decision.why}")
     if decision.outcome == "proposed":
-        typer.echo(f"to accept: stream-detector promote {decision.candidate} --alias {decision.alias}")
+        typer.echo(f"to accept: {accept().format(decision.candidate)}")

@@ -27,11 +27,15 @@ from trainer.evaluation.score import bundle_recipe
 from trainer.fitting.fit import fit_recipe
 from trainer.recipe import Recipe
 from trainer.renewal.judging import Incumbent, Verdict, judge, learnt_until
-from trainer.renewal.policy import Rules, decide, why_due
+from trainer.renewal.policy import Rules, decide, decide_by_book, why_due
+from trainer.renewal.promotion import WHO, Promotions
 
 log = logging.getLogger(__name__)
 
-WHO = "trainer renew"
+SECONDS_PER_DAY = 86_400.0
+
+Book = Callable[[str, float, float], Verdict | None]
+"""(candidate, since, until in epoch seconds) -> what its alarms were worth beside the champion's."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Renewal:
         read: the plant's data up to now, as the recipe wants it.
         tell: publishes a decision; is called again with the same one after a crash.
         now: wall clock, epoch seconds.
+        promotions: lets aliases stand for candidates; None = by the aliases alone.
+        book: of a candidate on trial; None = nobody knows.
         private_key: signs candidates; public_key: the champion must be signed by it.
     """
 
@@ -78,8 +84,12 @@ class Renewal:
         now: Callable[[], float],
         private_key: bytes | None = None,
         public_key: bytes | None = None,
+        promotions: Promotions | None = None,
+        book: Book | None = None,
     ) -> None:
         self._registry = registry
+        self._promotions = promotions or Promotions(registry)
+        self._book = book
         self._plan = plan
         self._read = read
         self._tell = tell
@@ -111,6 +121,8 @@ class Renewal:
         dataset = self._read(recipe)
         look = self._plan.look_seconds
         cutoff = float(np.floor(dataset.times[-1] / look) * look)
+        if decisions and decisions[-1].outcome == "trial":
+            return self._end_trial(decisions[-1], cutoff, float(dataset.times[-1]))
         last = from_iso(decisions[-1].round) if decisions else None
         if last is not None and cutoff <= last:
             return None
@@ -226,31 +238,48 @@ class Renewal:
             self._carry_out(decisions[-1])
         return decisions
 
+    def _end_trial(self, trial: RenewalDecision, cutoff: float, until: float) -> RenewalDecision | None:
+        """What the candidate's own book says, once it says something; None while the trial goes on.
+
+        No candidate is fitted meanwhile, or none would ever be beside the champion for long enough.
+        """
+        plan, candidate, begun = self._plan, str(trial.candidate), from_iso(trial.round)
+        stand_for = {alias: change.bundle for alias, change in self._registry.aliases().items()}
+        wanted = ((plan.alias, trial.champion), (plan.challenger, candidate))
+        changed = [alias for alias, bundle in wanted if stand_for.get(alias) != bundle]
+        if changed:
+            alias = changed[0]
+            book, found = None, ("kept", f"the trial is over: {alias} stands for {stand_for.get(alias)} meanwhile")
+        else:
+            book = None if self._book is None else self._book(candidate, begun, until)
+            decided = decide_by_book(plan.rules, book, (cutoff - begun) / SECONDS_PER_DAY)
+            if decided is None:
+                return None
+            found = decided
+        outcome, why = found
+        decision = trial.model_copy(
+            update={
+                "id": f"{trial.id}/trial",
+                "at": to_iso(self._now()),
+                "outcome": outcome,
+                "why": why,
+                "verdict": {} if book is None else book.as_json(),
+            }
+        )
+        journal.append(self._journal, {"decision": decision.model_dump(mode="json")})
+        return self._carry_out(decision)
+
     def _carry_out(self, decision: RenewalDecision) -> RenewalDecision:
-        plan, registry = self._plan, self._registry
-        candidate = decision.candidate
-        if decision.outcome == "promoted" and candidate is not None and not self._was_promoted(plan.alias, decision):
-            changes = registry.changes(plan.alias)
-            now = changes[-1].bundle if changes else None
-            if now not in (decision.champion, candidate):
-                meanwhile = f"; meanwhile {changes[-1].who} made {now} the {plan.alias}, so it stays"
-                decision = decision.model_copy(update={"outcome": "kept", "why": decision.why + meanwhile})
-            elif now != candidate:
-                registry.promote(plan.alias, candidate, decision.at, WHO, decision.why)
-        if (
-            decision.outcome == "proposed"
-            and candidate is not None
-            and not self._was_promoted(plan.challenger, decision)
-        ):
-            registry.promote(plan.challenger, candidate, decision.at, WHO, decision.why)
+        plan = self._plan
+        if decision.outcome == "promoted":
+            stays = self._promotions.promote(plan.alias, decision, decision.champion)
+            if stays is not None:
+                decision = decision.model_copy(update={"outcome": "kept", "why": f"{decision.why}; {stays}"})
+        if decision.outcome in ("proposed", "trial"):
+            self._promotions.promote(plan.challenger, decision)
         self._tell(decision)
         journal.append(self._journal, {"told": decision.id})
         return decision
-
-    def _was_promoted(self, alias: str, decision: RenewalDecision) -> bool:
-        """Whether an earlier try came that far: who has changed the alias since, by a rollback say, stays right."""
-        done = ("promoted", decision.candidate, decision.at, WHO)
-        return any((each.what, each.bundle, each.at, each.who) == done for each in self._registry.changes(alias))
 
 
 def _decisions(entries: list[dict[str, Any]]) -> list[RenewalDecision]:

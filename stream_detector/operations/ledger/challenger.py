@@ -108,23 +108,27 @@ class Challengers:
                 del self._books[bundle]
 
     def compare(
-        self, since: float | None = None, until: float | None = None, asset: str | None = None
+        self,
+        since: float | None = None,
+        until: float | None = None,
+        asset: str | None = None,
+        bundle: str | None = None,
     ) -> Comparison | None:
-        """The challenger whose newest alarm is the newest, against the champion; None without a challenger.
+        """A challenger against the champion; None where it raised no alarm.
 
         Args:
-            since: event time, epoch seconds. None: the first midnight (UTC) after both have raised an alarm, for
-                nothing else says since when both decide.
+            since: event time, epoch seconds. None: `both_decide_since`.
             until: event time, not included.
             asset: this one only.
+            bundle: the challenger's. None: the one whose newest alarm is the newest.
         """
-        raised = {bundle: _raised(book) for bundle, book in self._books.items()}
-        bundle = max(raised, key=lambda name: (max(raised[name]), name), default=None)
         if bundle is None:
+            raised = {name: _raised(book) for name, book in self._books.items()}
+            bundle = max(raised, key=lambda name: (max(raised[name]), name), default=None)
+        if bundle is None or bundle not in self._books:
             return None
         if since is None:
-            both = max(min(raised[bundle]), min(_raised(self._champion), default=-math.inf))
-            since = (both // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
+            since = self._first_day(bundle)
         mine = entries_of(self._champion, since, until, asset)
         other = entries_of(self._books[bundle], since, until, asset)
         champion, challenger, difference = _compared(mine, other)
@@ -137,6 +141,17 @@ class Challengers:
             difference=difference,
             entries=(mine, other),
         )
+
+    def both_decide_since(self, bundle: str) -> float | None:
+        """The first midnight (UTC, epoch seconds) after this challenger and the champion have raised an alarm.
+
+        Nothing else says since when both decide. None: the challenger raised none.
+        """
+        return self._first_day(bundle) if bundle in self._books else None
+
+    def _first_day(self, bundle: str) -> float:
+        both = max(min(_raised(self._books[bundle])), min(_raised(self._champion), default=-math.inf))
+        return (both // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
 
 
 def _raised(book: Ledger) -> list[float]:

@@ -21,6 +21,7 @@ from trainer.evaluation.scored import ScoredRows
 from trainer.recipe import Recipe, parse_recipe
 from trainer.renewal import judging
 from trainer.renewal import round as renewal_round
+from trainer.renewal.judging import Verdict
 from trainer.renewal.policy import Rules
 from trainer.renewal.round import Plan, Renewal
 
@@ -47,6 +48,8 @@ class Plant:
         self.clock = 1_780_000_000.0
         rules = plan.pop("rules", Rules("managed", every_seconds=DAY, least_days=1, least_events=1))
         self.plan = Plan(rules, recipe=FIRST, judge_seconds=DAY, **plan)
+        self.book: Verdict | None = None
+        self.asked: list[tuple[str, float, float]] = []
 
     def read(self, _: Recipe) -> Dataset:
         return self.history.take(self.history.times < self.history.times[0] + self.days * DAY + 60.0)
@@ -59,7 +62,12 @@ class Plant:
         return self.clock
 
     def run(self, tell: Callable[[RenewalDecision], None] | None = None) -> RenewalDecision | None:
-        return Renewal(self.registry, self.plan, self.read, tell or self.tell, self.now).run()
+        tell = tell or self.tell
+        return Renewal(self.registry, self.plan, self.read, tell, self.now, book=self.read_book).run()
+
+    def read_book(self, candidate: str, since: float, until: float) -> Verdict | None:
+        self.asked.append((candidate, since, until))
+        return self.book
 
     @property
     def champion(self) -> str | None:
@@ -262,3 +270,66 @@ def test_a_champion_without_a_whole_recipe_is_refused_in_words(tmp_path: Path, h
     plant.registry.promote("champion", bundle_id, "2026-11-01T00:00:00Z", "Kim")
     with pytest.raises(BundleError, match="does not hold a whole recipe"):
         plant.run()
+
+
+def on_trial(folder: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch) -> tuple[Plant, RenewalDecision]:
+    """A plant with a champion of day 4, and a candidate of day 5 on trial."""
+    rules = Rules("managed", every_seconds=DAY, least_days=1, least_events=1, trial_days=1, trial_events=1)
+    plant = Plant(folder, history, rules=rules)
+    plant.run()
+    plant.days = 5.0
+    real = vars(judging)["paired_difference"]
+    monkeypatch.setattr(judging, "paired_difference", lambda *two: real(*two) | {"saving_difference": 0.1})
+    trial = plant.run()
+    assert trial is not None
+    assert trial.outcome == "trial"
+    return plant, trial
+
+
+def book(difference: float) -> Verdict:
+    return Verdict(0.0, DAY, 1, 3, 0.2 + difference, 0.2, difference, None, None)
+
+
+@pytest.mark.parametrize(("difference", "outcome"), [(0.0, "promoted"), (-0.1, "kept")])
+def test_a_candidate_on_trial_is_judged_by_its_own_book(
+    tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch, difference: float, outcome: str
+) -> None:
+    plant, trial = on_trial(tmp_path, history, monkeypatch)
+    assert (plant.champion, plant.registry.resolve("challenger")) == (trial.champion, trial.candidate)
+    plant.days = 6.0
+    # Another day, and a round would be due: nothing is fitted while a trial goes on.
+    assert plant.run() is None
+    assert plant.asked[-1][:2] == (trial.candidate, from_iso(trial.round))
+    plant.book = book(difference)
+    ended = plant.run()
+    assert ended is not None
+    assert (ended.outcome, ended.round, ended.candidate) == (outcome, trial.round, trial.candidate)
+    assert ended.verdict["difference"] == difference
+    assert plant.champion == (trial.candidate if outcome == "promoted" else trial.champion)
+    assert len({decision.id for decision in plant.told}) == 3
+
+
+def test_a_trial_whose_end_was_written_down_and_not_carried_out_is_finished(
+    tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant, trial = on_trial(tmp_path, history, monkeypatch)
+    plant.days, plant.book = 6.0, book(0.1)
+    with monkeypatch.context() as patch:
+        kill_after(patch, "journal.append")
+        with pytest.raises(Killed):
+            plant.run()
+    assert plant.champion == trial.champion
+    plant.run()
+    assert plant.champion == trial.candidate
+
+
+def test_a_trial_ends_where_a_person_makes_another_bundle_the_challenger(
+    tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant, trial = on_trial(tmp_path, history, monkeypatch)
+    plant.registry.promote("challenger", str(trial.champion), "2026-11-01T00:00:00Z", "Kim")
+    plant.days, plant.book = 6.0, book(0.1)
+    ended = plant.run()
+    assert ended is not None
+    assert (ended.outcome, plant.champion) == ("kept", trial.champion)
+    assert "challenger stands for" in ended.why
