@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.support.paths import ROOT
 
 COPIED = (
-    "stream_detector", "trainer", "tests", "docs", "deploy", "benchmarks", ".github",
+    "stream_detector", "trainer", "tests", "docs", "deploy", "benchmarks", "examples", ".github",
     ".dockerignore", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile",
     "README.md", "SECURITY.md", "docker-compose.yml", "pyproject.toml",
 )  # fmt: skip

@@ -12,8 +12,12 @@ What differs from the stock driver, and why:
   and its successor plans anew.
 * Only committed records are read (the stock driver reads aborted transactions too).
 * Seeks and fetches are numbered (epochs) within the consumer's own thread (`consumer_thread`).
+* Where the buffers of all partitions are full, the next fetch waits until one has room. The stock consumer sleeps for a
+  whole second then; with events as large as these, it did so most of the time.
 """
 
+import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, ClassVar, cast
@@ -45,6 +49,16 @@ class BatchConsumer(driver.Consumer):
 
     _thread: ConsumerThread
     _emptying = False
+    _has_room: asyncio.Event
+    """Set when a partition whose buffer was full is fetched again."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._has_room = asyncio.Event()
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        super().on_buffer_drop(tp)
+        self._has_room.set()
 
     @property
     def keeper(self) -> OffsetKeeper:
@@ -61,6 +75,12 @@ class BatchConsumer(driver.Consumer):
         self,
         timeout: float,  # noqa: ASYNC109 - theirs
     ) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        if self._buffered_partitions and not self._get_active_partitions():
+            self._has_room.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._has_room.wait()
+            return  # Faust asks again at once
         try:
             records, active = await self._wait_next_records(timeout)
         except Exception as error:  # noqa: BLE001 - Faust's fetcher would die silently

@@ -237,10 +237,12 @@ class Consumer(BatchConsumer):
         self, keeper: Keeper, thread: Any, records: Mapping[TP, Fetched] | BaseException | None = None
     ) -> None:
         self.transport = cast(Any, SimpleNamespace(keeper=keeper, settings=SETTINGS))
-        self.app = cast(Any, SimpleNamespace(consumer_generation_id=1))
+        self.app = cast(Any, SimpleNamespace(consumer_generation_id=1, in_recovery=False))
         self._thread = thread
         self._records = records
         self._buffered_partitions: set[TP] = set()
+        self._active_partitions = self.assignment()
+        self._has_room = asyncio.Event()
         self._acked = {TP(READINGS, 0): [1, 2]}
         self._acked_index = {TP(READINGS, 0): {1, 2}}
         self._read_offset = {TP(READINGS, 0): 9}
@@ -277,8 +279,8 @@ async def test_a_commit_of_fausts_commits_what_the_keeper_declares(done: bool) -
     assert (consumer._acked, consumer._acked_index) == ({}, {})
 
 
-async def messages(consumer: BatchConsumer) -> list[Any]:
-    return [message async for _, message in cast(AsyncIterator[Any], consumer.getmany(0.0))]
+async def messages(consumer: BatchConsumer, timeout: float = 0.0) -> list[Any]:
+    return [message async for _, message in cast(AsyncIterator[Any], consumer.getmany(timeout))]
 
 
 @in_event_loop
@@ -296,6 +298,36 @@ async def test_fetches_from_before_a_rebalance_are_not_handed_on() -> None:
         found.append(message)
         consumer.app.consumer_generation_id = 2
     assert len(found) == 1
+
+
+@in_event_loop
+async def test_where_all_buffers_are_full_the_next_fetch_waits_for_room_and_not_for_a_second() -> None:
+    consumer = Consumer(Keeper(), Thread(), {TP(READINGS, 0): fetched()})
+    for tp in consumer.assignment():
+        consumer.on_buffer_full(tp)
+    asked = asyncio.create_task(messages(consumer, timeout=60.0))
+    await settle()
+    assert not asked.done()
+    consumer.on_buffer_drop(TP(READINGS, 0))
+    async with asyncio.timeout(5):
+        assert await asked == []  # and Faust asks again
+    assert len(await messages(consumer)) == 1
+
+
+@in_event_loop
+async def test_a_wait_for_room_ends_so_that_a_stop_is_noticed() -> None:
+    consumer = Consumer(Keeper(), Thread(), {TP(READINGS, 0): fetched()})
+    for tp in consumer.assignment():
+        consumer.on_buffer_full(tp)
+    assert await messages(consumer, timeout=0.01) == []
+
+
+@in_event_loop
+async def test_where_one_buffer_has_room_the_fetch_does_not_wait() -> None:
+    consumer = Consumer(Keeper(), Thread(), {TP(READINGS, 0): fetched()})
+    consumer.on_buffer_full(TP(READINGS, 2))
+    async with asyncio.timeout(5):
+        assert len(await messages(consumer, timeout=60.0)) == 1
 
 
 @in_event_loop
