@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from stream_detector.choices import choice
 from trainer.recipe import DataConfig
 
 TimeColumn = Annotated[str | None, typer.Option(help="Column of the times, if not the recipe's.")]
@@ -14,7 +15,8 @@ AssetColumn = Annotated[
     str | None, typer.Option(help="Column of the assets, if not the recipe's; '' where the file is of one asset.")
 ]
 LabelsAre = Annotated[
-    Literal["normal", "anomaly"] | None, typer.Option(help="What a label of the recipe's label values marks.")
+    Literal["normal", "anomaly"] | None,
+    choice("--labels-are", ("normal", "anomaly"), "What a label of the recipe's label values marks."),
 ]
 
 Calendar = Annotated[

@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
+
+from stream_detector.choices import choice
 
 Form = Literal["readings", "rows"]
 
@@ -20,7 +22,7 @@ def command(
     bootstrap: Annotated[
         str | None, typer.Option(help="Kafka brokers, HOST:PORT.", show_default="$STREAM_DETECTOR_BOOTSTRAP")
     ] = None,
-    form: Annotated[Form, typer.Option("--as", help="One message a sensor, or one a row.")] = "readings",
+    form: Annotated[Form, choice("--as", get_args(Form), "One message a sensor, or one a row.")] = "readings",
     speed: Annotated[str, typer.Option(help="Times real time, e.g. 720 = a day in two minutes; or max.")] = "max",
     asset: Annotated[
         str | None,

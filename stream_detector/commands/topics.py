@@ -1,28 +1,23 @@
 """`stream-detector topics`: every topic that the product uses, for those who make topics themselves."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from stream_detector.choices import choice
 
-class Format(StrEnum):
-    """How they are printed."""
-
-    TABLE = "table"
-    YAML = "yaml"
-    SHELL = "shell"
-    RIGHTS = "rights"
+FORMATS = ("table", "yaml", "shell", "rights")
 
 
 def command(
     form: Annotated[
-        Format,
-        typer.Option(
+        str,
+        choice(
             "--format",
-            help="A table; Strimzi's KafkaTopic resources; a script of kafka-topics.sh; or who must be allowed what.",
+            FORMATS,
+            "A table; Strimzi's KafkaTopic resources; a script of kafka-topics.sh; or who must be allowed what.",
         ),
-    ] = Format.TABLE,
+    ] = "table",
     partitions: Annotated[int | None, typer.Option(help="Partitions of each, if not the setting's.")] = None,
     replication: Annotated[int | None, typer.Option(help="Copies of each, if not the setting's.")] = None,
     cluster: Annotated[str, typer.Option(help="Name of Strimzi's Kafka resource, for --format yaml.")] = "kafka",
@@ -33,9 +28,9 @@ def command(
 
     settings = Settings.load(topic_partitions=partitions, topic_replication=replication).in_role()
     printed = {
-        Format.TABLE: formats.as_table,
-        Format.YAML: lambda known: formats.as_yaml(known, cluster),
-        Format.SHELL: formats.as_shell,
-        Format.RIGHTS: formats.as_rights,
+        "table": formats.as_table,
+        "yaml": lambda known: formats.as_yaml(known, cluster),
+        "shell": formats.as_shell,
+        "rights": formats.as_rights,
     }
     print(printed[form](settings), end="")

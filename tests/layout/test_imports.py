@@ -12,6 +12,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     "stream_detector": (
         {"detection", "errors"},
         {
+            "choices",
             "environment",
             "exit_codes",
             "extras",

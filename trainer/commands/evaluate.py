@@ -1,11 +1,14 @@
 """`trainer evaluate`: are the alarms right, and do they pay?"""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
+from stream_detector.choices import choice
 from trainer.data_options import AssetColumn, Calendar, LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
+
+Rows = Literal["auto", "all", "test"]
 
 
 def command(
@@ -14,10 +17,12 @@ def command(
     json: Annotated[Path | None, typer.Option(help="Write the numbers, machine-readable.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
     rows: Annotated[
-        Literal["auto", "all", "test"],
-        typer.Option(
-            help="Which rows to judge. test: those of the file the bundle was fitted on that nothing was chosen on; "
-            "auto: these if it is that file, else all."
+        Rows,
+        choice(
+            "--rows",
+            get_args(Rows),
+            "Which rows to judge. test: those of the file the bundle was fitted on that nothing was chosen on; "
+            "auto: these if it is that file, else all.",
         ),
     ] = "auto",
     time_column: TimeColumn = None,
