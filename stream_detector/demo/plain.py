@@ -35,7 +35,7 @@ class PlainView:
             if event.pending:
                 return
             found = "missed" if event.lead_seconds is None else f"caught {span(event.lead_seconds)} ahead"
-            print(f"{moment(to_iso(event.time), date=True)}  BREAK    {watch.asset}  {found}", flush=True)
+            print(f"{moment(to_iso(event.time), date=True)}Z  BREAK    {watch.asset}  {found}", flush=True)
             self._breaks += 1
 
 

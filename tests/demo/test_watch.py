@@ -188,7 +188,7 @@ def test_plain_lines_tell_alarms_as_they_come_and_breaks_once_it_is_certain(
     watch.add_alarm(alarm(8, 12))
     view.show(Frame(watch, 1.0, 0.1, "b"), [])
     view.show(Frame(watch, 1.0, 0.1, "b"), [])
-    assert capsys.readouterr().out == "2026-02-01 00:24  BREAK    pm  caught 8 min ahead\n"
+    assert capsys.readouterr().out == "2026-02-01 00:24Z  BREAK    pm  caught 8 min ahead\n"
 
 
 def test_the_summary_adds_up(watch: Watch) -> None:
