@@ -108,18 +108,28 @@ class WorkerMetrics:
         self.alarms_cleared = counter("alarms_cleared", "Alarms cleared", "asset")
         self.alarms_open = gauge("alarms_open", "Alarms open now", "asset")
 
-        self.score = gauge("score", "Newest score", "asset")
+        self.score = gauge(
+            "score",
+            "Newest score; absent while nothing is judged: the window fills, or the machine does not run",
+            "asset",
+        )
         self.threshold = gauge(
             "threshold", "Score above which an alarm is raised; +Inf where no threshold pays", "asset"
         )
-        self.probability = gauge("probability", "Newest calibrated P(event within the lead window)", "asset")
+        self.probability = gauge(
+            "probability", "Newest calibrated P(event within the lead window); absent as the score is", "asset"
+        )
         self.reconstruction_error = gauge(
             "reconstruction_error",
             "Share (0 to 1) of the newest error, or with a head of the evidence for an event; top sensors only",
             "asset",
             "sensor",
         )
-        self.degraded_sensors = gauge("degraded_sensors", "Sensors that are silent or missing and masked", "asset")
+        self.degraded_sensors = gauge(
+            "degraded_sensors",
+            "Sensors that are silent or missing and masked; 0 while the machine does not run",
+            "asset",
+        )
         self.warming_up = gauge("warming_up", "1 while the asset's window is not full", "asset")
         self.not_running = gauge(
             "not_running", "1 while the machine stands or starts up, so that its steps are not judged", "asset"

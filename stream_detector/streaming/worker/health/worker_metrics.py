@@ -203,25 +203,36 @@ class MetricsRecorder:
                 counter.labels(name)
             metrics.threshold.labels(name).set(status.threshold)
             metrics.alarms_open.labels(name).set(status.alarm_open)
-            metrics.degraded_sensors.labels(name).set(status.degraded)
+            metrics.degraded_sensors.labels(name).set(0 if status.not_running else status.degraded)
             metrics.warming_up.labels(name).set(status.warming_up)
             metrics.not_running.labels(name).set(status.not_running)
             self._show_drift(status)
             metrics.watermark.labels(name).set(status.watermark)
-            if not math.isnan(status.score):
-                metrics.score.labels(name).set(status.score)
-            if not math.isnan(status.probability):
-                metrics.probability.labels(name).set(status.probability)
-            top = [sensor for sensor, _ in status.top_shares[:TOP_SENSORS]]
-            for sensor in self._shown.get(name, []):
-                if sensor not in top:
-                    metrics.reconstruction_error.remove(name, sensor)
-            for sensor, share in status.top_shares[:TOP_SENSORS]:
-                metrics.reconstruction_error.labels(name, sensor).set(share)
-            shown[name] = top
+            shown[name] = self._show_score(status)
         for name in set(self._shown) - set(shown):
             self._forget(name)
         self._shown = shown
+
+    def _show_score(self, status: AssetStatus) -> list[str]:
+        """While the machine stands, or its window fills, the last score is of another time: the gauges are gone.
+
+        Returns the top sensors, which have gauges now.
+        """
+        metrics, name = self.metrics, status.asset
+        judged = not (status.not_running or status.warming_up)
+        for gauge, value in ((metrics.score, status.score), (metrics.probability, status.probability)):
+            if judged and not math.isnan(value):
+                gauge.labels(name).set(value)
+            else:
+                _remove(gauge, name)
+        shares = status.top_shares[:TOP_SENSORS] if judged else []
+        top = [sensor for sensor, _ in shares]
+        for sensor in self._shown.get(name, []):
+            if sensor not in top:
+                metrics.reconstruction_error.remove(name, sensor)
+        for sensor, share in shares:
+            metrics.reconstruction_error.labels(name, sensor).set(share)
+        return top
 
     def _show_drift(self, status: AssetStatus) -> None:
         if self._reference is None or math.isnan(status.scored_until):

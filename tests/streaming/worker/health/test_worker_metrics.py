@@ -188,8 +188,7 @@ def test_gauges_of_an_asset_come_and_go_with_it(manifest: Manifest) -> None:
     assert recorded.value("probability", asset="m") is None
     assert recorded.value("reconstruction_error", asset="m", sensor="s2") == 0.4
     assert recorded.value("alarms_raised_total", asset="n") == 0
-    recorded.recorder.assets([status("m", top_shares=[("s3", 0.9)], alarm_open=True, not_running=True)])
-    assert (recorded.value("windows_held"), recorded.value("not_running", asset="m")) == (0, 1)
+    recorded.recorder.assets([status("m", top_shares=[("s3", 0.9)], alarm_open=True)])
     assert recorded.value("not_running", asset="n") is None
     assert recorded.value("reconstruction_error", asset="m", sensor="s2") is None
     assert recorded.value("reconstruction_error", asset="m", sensor="s3") == 0.9
@@ -198,6 +197,19 @@ def test_gauges_of_an_asset_come_and_go_with_it(manifest: Manifest) -> None:
     )  # fmt: skip
     recorded.recorder.assets([])
     assert (recorded.value("assets_held"), recorded.value("threshold", asset="m")) == (0, None)
+
+
+@pytest.mark.parametrize("why", ["not_running", "warming_up"])
+def test_no_score_of_another_time_is_left_while_a_machine_is_not_judged(manifest: Manifest, why: str) -> None:
+    recorded = Recorded(manifest)
+    recorded.recorder.assets([status("m", probability=0.2)])
+    recorded.recorder.assets([status("m", probability=0.2, **{why: True})])
+    assert (recorded.value("windows_held"), recorded.value(why, asset="m")) == (0, 1)
+    assert [recorded.value(name, asset="m") for name in ("score", "probability")] == [None, None]
+    assert recorded.value("reconstruction_error", asset="m", sensor="s1") is None
+    assert recorded.value("degraded_sensors", asset="m") == (0 if why == "not_running" else 1)
+    recorded.recorder.assets([status("m", probability=0.3)])
+    assert (recorded.value("probability", asset="m"), recorded.value("windows_held")) == (0.3, 1)
 
 
 def test_drift_is_measured_once_for_each_scored_step(manifest: Manifest) -> None:
