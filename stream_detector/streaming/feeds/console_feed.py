@@ -177,6 +177,7 @@ class ConsoleFeed:
             partitions=held,
             all_partitions=partitions,
             others=self._others,
+            expects_changes=self._manifest.transform.kind == "differences",
         )
 
     def _unknown(self) -> UnknownView:

@@ -862,4 +862,19 @@ def test_a_machine_that_stands_is_said_quietly(opened: Opened, plant: ConsolePla
     opened.until("document.querySelector('[data-asset=pm-2] .state').textContent === '□ not running'")
     card = page.locator("[data-asset=pm-2]").first
     assert "not judged while the machine does not run" in card.inner_text()
+    assert "%" not in card.locator(".ratio").inner_text()
+    page.locator("[data-asset=pm-2] button").click()
+    chart = "document.querySelector('#score-chart svg').getAttribute('aria-label')"
+    opened.until(f"{chart}.startsWith('probability of pm-2') && {chart}.includes('nothing is judged now')")
+    assert opened.errors == []
+
+
+def test_where_differences_are_judged_the_page_says_what_an_expectation_rests_on(
+    opened: Opened, plant: ConsolePlant
+) -> None:
+    plant.expects_changes = True
+    plant.break_ahead("pm-1")
+    plant.advance()
+    opened.until("document.querySelector('#open-list .reasons')?.textContent.includes('after the value before')")
+    opened.until("document.querySelector('#traces-title').textContent.includes('after the value before')")
     assert opened.errors == []

@@ -112,6 +112,7 @@ class ConsolePlant:
         self.records: RecordsState = "live"
         self.started_at = clock()
         self.others = True
+        self.expects_changes = False
         self.partitions = (4, 4)
         self.history = History(self._worker, self._keep, clock)
         self.history.advise = lambda alarm: f"Slow down and look at {alarm.top_sensors[0].sensor} first."
@@ -140,6 +141,7 @@ class ConsolePlant:
             partitions=self.partitions[0],
             all_partitions=self.partitions[1],
             others=self.others,
+            expects_changes=self.expects_changes,
         )
 
     async def _keep(self, feedback: Feedback) -> None:

@@ -21,14 +21,14 @@ export function prepareAlarms() {
   held = holder(byId("open-list"));
 }
 
-function reasons(alarm) {
+function reasons(alarm, page) {
   return h(
     "ul",
     { class: "reasons", "aria-label": t("Sensors that speak for it") },
     (alarm.state === "raised" ? alarm.top_sensors.slice(0, SENSORS_SHOWN) : alarm.top_sensors).map((top) => {
       const bar = h("span", {});
       bar.style.width = `${100 * top.share}%`;
-      return h("li", {}, h("span", { class: "sensor" }, breakable(top.sensor), described(top.sensor) && h("span", { class: "described" }, ` ${described(top.sensor)}`)), h("span", { class: "bar", title: percent(top.share) }, bar), h("span", {}, `${percent(top.share)} ${reasonText(top)}`));
+      return h("li", {}, h("span", { class: "sensor" }, breakable(top.sensor), described(top.sensor) && h("span", { class: "described" }, ` ${described(top.sensor)}`)), h("span", { class: "bar", title: percent(top.share) }, bar), h("span", {}, `${percent(top.share)} ${reasonText(top, page.expectsChanges(alarm.bundle))}`));
     }),
   );
 }
@@ -60,7 +60,7 @@ function card(view, page) {
       ]
     : [];
   const details = [
-    reasons(alarm),
+    reasons(alarm, page),
     h("div", { class: "actions" }, buttons, h("button", { type: "button", "data-action": "traces", onclick: () => page.showAlarm(alarm) }, t("Show traces"))),
   ];
   return h(

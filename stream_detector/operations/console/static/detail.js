@@ -101,7 +101,8 @@ export class Detail {
   }
 
   drawScore(series, asset, now) {
-    const calibrated = asset.probability !== null;
+    // While nothing is judged the asset has no probability, but the hours before it have.
+    const calibrated = asset.probability !== null || series.probability.some((value) => value !== null);
     const values = calibrated ? series.probability : series.ratio;
     const limit = calibrated ? asset.threshold : 1;
     const peak = Math.max(...values.filter((value) => value !== null), limit);
@@ -118,7 +119,7 @@ export class Detail {
       high: Math.min(calibrated ? 1.02 : Infinity, Math.max(1.15 * peak, 1.4 * limit)),
       unit: "percent",
       height: window.innerWidth < 640 ? 190 : 240,
-      label: `${name} of ${asset.asset} until ${time(series.time.at(-1) ?? now, now)}: now ${newest === undefined ? "missing" : percent(newest)}, limit ${percent(limit)}, ${series.alarm.filter(Boolean).length} of ${series.alarm.length} points under alarm. Arrow keys read the points.`,
+      label: `${name} of ${asset.asset} until ${time(series.time.at(-1) ?? now, now)}: ${asset.ratio === null ? "nothing is judged now" : `now ${newest === undefined ? "missing" : percent(newest)}`}, limit ${percent(limit)}, ${series.alarm.filter(Boolean).length} of ${series.alarm.length} points under alarm. Arrow keys read the points.`,
     });
   }
 
@@ -150,7 +151,7 @@ export class Detail {
       byId("traces-title").replaceChildren(where);
       return;
     }
-    byId("traces-title").replaceChildren(t("Top sensors "), h("span", { class: "key" }, t("value")), series.traces.some((trace) => trace.expected.some((value) => value !== null)) ? h("span", { class: "key dashed" }, t("expected by the model")) : "");
+    byId("traces-title").replaceChildren(t("Top sensors "), h("span", { class: "key" }, t("value")), series.traces.some((trace) => trace.expected.some((value) => value !== null)) ? h("span", { class: "key dashed" }, t(this.page.expectsChanges(asset.bundle) ? "expected by the model after the value before" : "expected by the model")) : "");
   }
 
   drawActions(asset) {

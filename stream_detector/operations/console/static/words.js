@@ -96,9 +96,10 @@ export function whyText(alarm, asset) {
 
 export const worthText = ({ costs }) => t("Acting now costs {act}; an event that nobody acted on costs {event}.", { act: money(costs.tp), event: money(costs.fn) });
 
-export function reasonText(top) {
+/** `fromBefore`: what is expected follows from the value before, and is wild itself where that was. */
+export function reasonText(top, fromBefore) {
   if (top.value === null || top.value === undefined) return "";
   const value = `${number(top.value)}${unitOf(top.sensor)}`;
   if (top.expected === null || top.expected === undefined) return t("reads {value}", { value });
-  return t("reads {value}, expected {expected}", { value, expected: `${number(top.expected)}${unitOf(top.sensor)}` });
+  return t(fromBefore ? "reads {value}, expected {expected} after the value before" : "reads {value}, expected {expected}", { value, expected: `${number(top.expected)}${unitOf(top.sensor)}` });
 }
