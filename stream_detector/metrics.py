@@ -223,11 +223,16 @@ class LedgerMetrics:
             "saved_upper", "Upper end of the 90 % interval of saved; NaN = too few events or days", "asset"
         )
         self.lead = Histogram(
-            f"{PREFIX}_ledger_lead_seconds", "Lead time of caught events", buckets=LEAD_BUCKETS, registry=registry
+            f"{PREFIX}_ledger_lead_seconds",
+            "Lead time of caught events",
+            ["asset"],
+            buckets=LEAD_BUCKETS,
+            registry=registry,
         )
         self.delay = Histogram(
             f"{PREFIX}_ledger_delay_seconds",
             "Time from the beginning of a state to the alarm that found it, 0 where that came first",
+            ["asset"],
             buckets=LEAD_BUCKETS,
             registry=registry,
         )
@@ -260,6 +265,13 @@ class ForwarderMetrics:
         self.out_of_service = gauge("out_of_service_assets", "Assets out of service now")
         self.chattering = gauge("chattering_assets", "Assets that raised more often than the chattering limit allows")
         self.unacknowledged = gauge("unacknowledged_alarms", "Alarms that nobody has acknowledged")
+        self.asset_alarms = gauge(
+            "asset_alarms",
+            "Health figures of each asset, those above 0: unacknowledged and standing alarms, 1 for an asset that is "
+            "shelved, out-of-service or chattering",
+            "asset",
+            "state",
+        )
 
 
 class RenewalMetrics:

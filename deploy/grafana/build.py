@@ -17,8 +17,11 @@ from deploy.grafana.panels import SOURCE, Panel
 FOLDER = Path(__file__).parent / "dashboards"
 ASSET_IN_TEXTS = "{{asset}}"
 
+CONSOLE = "http://localhost:9464"
+"""Where the console is, until somebody writes another address into the dashboard's field."""
+
 ALARMS = 'max by (asset) (stream_detector_alarms_open{asset=~"$asset"}) > 0'
-BREAKS = 'sum by (asset) (increase(stream_detector_events_total{asset=~"$asset"}[1m])) > 0'
+EVENTS = 'sum by (asset) (increase(stream_detector_events_total{asset=~"$asset"}[1m])) > 0'
 
 
 SERIES = re.compile(r"(?<![\w:\"])((?:\w+:)?(?:stream_detector|process)_\w+(?::\w+)?)(\{)?")
@@ -58,20 +61,24 @@ def _annotation(name: str, expression: str, color: str) -> dashboard.AnnotationQ
     return query.icon_color(color).expr(expression)
 
 
-def _board(title: str, uid: str, description: str, hours: int, rows: Sequence[tuple[str, Sequence[Panel]]]) -> Any:
+def _board(
+    title: str, uid: str, description: str, hours: int, refresh: str, rows: Sequence[tuple[str, Sequence[Panel]]]
+) -> Any:
     board = (
         dashboard.Dashboard(f"Stream Detector: {title}")
         .uid(uid)
         .description(description)
         .tags(["stream-detector"])
         .timezone("browser")
-        .refresh("5s")
+        .refresh(refresh)
         .time(f"now-{hours}h", "now")
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
         .with_variable(_variable("site", "Site", "label_values(stream_detector_ready, site)"))
         .with_variable(_variable("asset", "Asset", 'label_values(stream_detector_threshold{site=~"$site"}, asset)'))
+        .with_variable(dashboard.TextBoxVariable("console").label("Console").default_value(CONSOLE))
         .annotation(_annotation("Alarms", ALARMS, "orange"))
-        .annotation(_annotation("Breaks", BREAKS, "red"))
+        .annotation(_annotation("Events", EVENTS, "red"))
         .link(
             dashboard.DashboardLink("Stream Detector")
             .type(models.DashboardLinkType.DASHBOARDS)
@@ -80,6 +87,7 @@ def _board(title: str, uid: str, description: str, hours: int, rows: Sequence[tu
             .include_vars(True)
             .keep_time(True)
         )
+        .link(dashboard.DashboardLink("Console").url("$console").target_blank(True))
     )
     for title_of_row, panels in rows:
         board.with_row(dashboard.Row(title_of_row))
@@ -102,13 +110,28 @@ def boards() -> dict[str, Any]:
     """File name -> dashboard, as Grafana's JSON model."""
     return {
         "operators.json": _board(
-            "Operators", "stream-detector-operators", "What is happening now, and why", 3, operators.rows_of_panels()
+            "Operators",
+            "stream-detector-operators",
+            "What is happening now, and why",
+            3,
+            "10s",
+            operators.rows_of_panels(),
         ),
         "model.json": _board(
-            "Model", "stream-detector-model", "Is the bundle still right, and does it pay", 168, model.rows_of_panels()
+            "Model",
+            "stream-detector-model",
+            "Is the bundle still right, and does it pay",
+            168,
+            "5m",
+            model.rows_of_panels(),
         ),
         "pipeline.json": _board(
-            "Pipeline", "stream-detector-pipeline", "Do readings flow and alarms get out", 3, pipeline.rows_of_panels()
+            "Pipeline",
+            "stream-detector-pipeline",
+            "Do readings flow and alarms get out. Of the processes, and so of all assets",
+            3,
+            "10s",
+            pipeline.rows_of_panels(),
         ),
     }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from deploy.grafana.panels import GREEN, ORANGE, RED, YELLOW, Panel, bars, lines, number, rows, states
+from deploy.grafana.panels import BLUE, CALM, NORMAL, ORANGE, RED, YELLOW, Panel, bars, lines, number, rows, states
 
 ASSET = '{asset=~"$asset"}'
 
@@ -14,12 +14,21 @@ STATE = (
     f" or stream_detector_warming_up{ASSET} * 0)"
 )
 STATES = {
-    0: ("normal", GREEN),
-    1: ("warming up", "text"),
+    0: ("normal", NORMAL),
+    1: ("warming up", BLUE),
     2: ("sensors silent", YELLOW),
     3: ("ALARM", RED),
-    4: ("not running", "text"),
+    4: ("not running", CALM),
 }
+
+
+def _told(state: str) -> str:
+    """Alarms or assets in this state. A forwarder that runs and names none of them means 0; without one there is none.
+
+    A second forwarder of the same site tells the same again, so each asset counts once.
+    """
+    named = f'stream_detector_forwarder_asset_alarms{{asset=~"$asset",state="{state}"}}'
+    return f"sum(max by (site, asset) ({named})) or 0 * max(stream_detector_forwarder_pending_alarms)"
 
 
 def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
@@ -31,37 +40,37 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                     "Open alarms",
                     "Assets with an alarm up. Zero is a good number.",
                     f"sum(stream_detector_alarms_open{ASSET})",
-                    steps=[(None, GREEN), (1, RED)],
+                    steps=[(None, NORMAL), (1, RED)],
                 ),
                 number(
                     "Not acknowledged",
                     "Alarms that nobody has acknowledged yet.",
-                    "max(stream_detector_forwarder_unacknowledged_alarms)",
-                    steps=[(None, GREEN), (1, ORANGE)],
+                    _told("unacknowledged"),
+                    steps=[(None, NORMAL), (1, ORANGE)],
                 ),
                 number(
                     "Shelved",
-                    "Alarms that somebody has put aside, with an end and a reason.",
-                    "max(stream_detector_forwarder_shelved_alarms)",
-                    steps=[(None, GREEN), (1, YELLOW)],
+                    "Assets that somebody has put aside, with an end and a reason.",
+                    _told("shelved"),
+                    steps=[(None, NORMAL), (1, YELLOW)],
                 ),
                 number(
                     "Silent sensors",
                     "Sensors that report nothing; they are masked.",
                     f"sum(stream_detector_degraded_sensors{ASSET})",
-                    steps=[(None, GREEN), (1, YELLOW)],
+                    steps=[(None, NORMAL), (1, YELLOW)],
                 ),
                 number(
                     "Assets watched",
                     "Assets with live state.",
-                    "sum(stream_detector_assets_held)",
+                    f"count(max by (site, asset) (stream_detector_warming_up{ASSET}))",
                 ),
                 number(
                     "Newest reading",
                     "Age of the newest data of the asset that is furthest behind, in the plant's time.",
-                    "max(stream_detector_watermark_lag_seconds)",
+                    f"time() - min(max by (site, asset) (stream_detector_watermark_timestamp_seconds{ASSET}))",
                     unit="s",
-                    steps=[(None, GREEN), (600, ORANGE)],
+                    steps=[(None, NORMAL), (600, ORANGE)],
                 ),
                 states(
                     "State of each asset",
@@ -81,14 +90,15 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                     {"{{asset}}": f"max by (asset) (asset:stream_detector_score:ratio{ASSET})"},
                     unit="none",
                     span=24,
-                    steps=[(None, GREEN), (1, RED)],
+                    steps=[(None, NORMAL), (1, RED)],
                 ),
                 lines(
                     "Probability of an event within the lead window",
                     "Where the bundle has one; the dashed line is the limit above which acting pays.",
                     {
                         "{{asset}}": f"max by (asset) (stream_detector_probability{ASSET})",
-                        "{{asset}} limit": f"max by (asset) (stream_detector_threshold{ASSET})",
+                        "{{asset}} limit": f"max by (asset) (stream_detector_threshold{ASSET})"
+                        f" and max by (asset) (stream_detector_probability{ASSET})",
                     },
                     unit="percentunit",
                     dashed=["{{asset}} limit"],
@@ -111,20 +121,27 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                         "Open now": f"sum by (asset) (stream_detector_alarms_open{ASSET})",
                         "Raised, 24 h": f"sum by (asset) (increase(stream_detector_alarms_raised_total{ASSET}[24h]))",
                         "Cleared, 24 h": f"sum by (asset) (increase(stream_detector_alarms_cleared_total{ASSET}[24h]))",
-                        "Breaks, 24 h": f"sum by (asset) (increase(stream_detector_events_total{ASSET}[24h]))",
+                        "Events, 24 h": f"sum by (asset) (increase(stream_detector_events_total{ASSET}[24h]))",
                     },
                     span=12,
                 ),
                 lines(
-                    "Health of the alarms",
-                    "ISA-18.2: more than ten alarms in ten minutes is more than one operator can handle.",
+                    "Alarms that wear people out",
+                    "Up for long, or coming and going all the time; and assets of which nobody is told.",
                     {
-                        "raised in 10 minutes": "max(stream_detector_forwarder_alarms_per_10_minutes)",
-                        "standing": "max(stream_detector_forwarder_standing_alarms)",
-                        "chattering assets": "max(stream_detector_forwarder_chattering_assets)",
-                        "out of service": "max(stream_detector_forwarder_out_of_service_assets)",
+                        "standing": _told("standing"),
+                        "chattering assets": _told("chattering"),
+                        "out of service": _told("out-of-service"),
                     },
-                    steps=[(None, GREEN), (10, RED)],
+                    span=6,
+                    steps_drawn=True,
+                ),
+                lines(
+                    "Alarms in ten minutes",
+                    "EEMUA 191: more than ten are more than one operator can handle. Of all assets.",
+                    {"raised": "max(stream_detector_forwarder_alarms_per_10_minutes)"},
+                    span=6,
+                    steps=[(None, NORMAL), (10, RED)],
                     steps_drawn=True,
                 ),
             ],

@@ -1,5 +1,6 @@
 """The kinds of panel that the dashboards are made of, on top of Grafana's own foundation SDK."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from grafana_foundation_sdk.builders import (
     bargauge,
     common,
     dashboard,
+    heatmap,
     prometheus,
     stat,
     statetimeline,
@@ -14,12 +16,22 @@ from grafana_foundation_sdk.builders import (
     timeseries,
 )
 from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-SOURCE = models.DataSourceRef(type_val="prometheus", uid="prometheus")
-GREEN, YELLOW, ORANGE, RED, BLUE = "green", "yellow", "orange", "red", "blue"
+SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+YELLOW, ORANGE, RED, BLUE = "yellow", "orange", "red", "blue"
+NORMAL, CALM = "#8e8e8e", "#5f6770"
+"""Grey, as on the console: colour is kept for what is not normal."""
+
+NO_DATA = "no data"
+NO_FORWARDER = "no data: no forwarder tells it"
+OF_A_FORWARDER = ("stream_detector_forwarder_", "stream_detector_ledger_")
+EACH_ASSET = "{{asset}}"
+CONSOLE = "${console}/#/"
 
 Steps = Sequence[tuple[float | None, str]]
 Panel = Builder[models.Panel]
@@ -28,6 +40,15 @@ Panel = Builder[models.Panel]
 def _query(expression: str, legend: str, *, instant: bool) -> prometheus.Dataquery:
     query = prometheus.Dataquery().expr(expression).legend_format(legend).datasource(SOURCE)
     return query.instant() if instant else query.range()
+
+
+def _said_without_data(*expressions: str) -> str:
+    """An empty panel says so, and who is missing: nothing is never drawn as a good number."""
+    return NO_FORWARDER if any(name in text for text in expressions for name in OF_A_FORWARDER) else NO_DATA
+
+
+def _console_of(asset: str) -> dashboard.DashboardLink:
+    return dashboard.DashboardLink("Console").url(f"{CONSOLE}${{{asset}:percentencode}}").target_blank(True)
 
 
 def thresholds(steps: Steps) -> dashboard.ThresholdsConfig:
@@ -53,7 +74,7 @@ def number(
     expression: str,
     *,
     unit: str = "short",
-    steps: Steps = ((None, GREEN),),
+    steps: Steps = ((None, NORMAL),),
     span: int = 4,
     legend: str = "",
     decimals: int | None = None,
@@ -65,6 +86,7 @@ def number(
         .description(description)
         .datasource(SOURCE)
         .unit(unit)
+        .no_value(_said_without_data(expression))
         .thresholds(thresholds(steps))
         .graph_mode(common_models.BigValueGraphMode.NONE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
@@ -95,6 +117,7 @@ def lines(
         .description(description)
         .datasource(SOURCE)
         .unit(unit)
+        .no_value(_said_without_data(*queries.values()))
         .line_width(2)
         .fill_opacity(30 if stacked else 5)
         .show_points(common_models.VisibilityMode.NEVER)
@@ -120,6 +143,8 @@ def lines(
         panel.thresholds(thresholds(steps)).thresholds_style(
             common.GraphThresholdsStyleConfig().mode(common_models.GraphTresholdsStyleMode.DASHED)
         )
+    if any(EACH_ASSET in legend for legend in queries):
+        panel.data_links([_console_of("__field.labels.asset")])
     for legend, expression in queries.items():
         panel.with_target(_query(expression, legend, instant=False))
         if legend in dashed:
@@ -140,11 +165,12 @@ def states(
     title: str, description: str, expression: str, legend: str, texts: Mapping[int, tuple[str, str]], *, height: int = 6
 ) -> Panel:
     """A band per series whose colour is its state: `texts` gives word and colour of each value."""
-    return (
+    panel = (
         statetimeline.Panel()
         .title(title)
         .description(description)
         .datasource(SOURCE)
+        .no_value(_said_without_data(expression))
         .mappings(_texts(texts))
         .color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
         .merge_values(True)
@@ -153,6 +179,7 @@ def states(
         .height(height)
         .span(24)
     )
+    return panel.data_links([_console_of("__field.labels.asset")]) if EACH_ASSET in legend else panel
 
 
 def bars(
@@ -164,24 +191,53 @@ def bars(
     unit: str = "percentunit",
     span: int = 12,
     maximum: float | None = 1.0,
+    buckets: bool = False,
 ) -> Panel:
-    """Horizontal bars of the newest values, the longest first if the expression sorts."""
+    """Horizontal bars of the newest values, the longest first if the expression sorts.
+
+    `buckets`: the expression sums a histogram by `le`. Grafana's format for heatmaps takes from each bucket those below
+    it, so a bar is what lies in the bucket and not all that lies under its end.
+    """
+    query = _query(expression, legend, instant=True)
+    if buckets:
+        query.format(PromQueryFormat.HEATMAP)
     panel = (
         bargauge.Panel()
         .title(title)
         .description(description)
         .datasource(SOURCE)
         .unit(unit)
+        .no_value(_said_without_data(expression))
         .min(0)
         .orientation(common_models.VizOrientation.HORIZONTAL)
         .display_mode(common_models.BarGaugeDisplayMode.BASIC)
         .thresholds(thresholds([(None, BLUE)]))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .with_target(_query(expression, legend, instant=True))
+        .with_target(query)
         .height(8)
         .span(span)
     )
+    if EACH_ASSET in legend:
+        panel.data_links([_console_of("__field.labels.asset")])
     return panel if maximum is None else panel.max(maximum)
+
+
+def spread(title: str, description: str, expression: str, *, span: int = 12) -> Panel:
+    """A histogram over time: the darker, the more values lie in that bucket. The expression sums buckets by `le`."""
+    return (
+        heatmap.Panel()
+        .title(title)
+        .description(description)
+        .datasource(SOURCE)
+        .no_value(_said_without_data(expression))
+        .calculate(False)
+        .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues"))
+        .show_tooltip()
+        .y_axis(heatmap.YAxisConfig().axis_placement(common_models.AxisPlacement.LEFT))
+        .with_target(_query(expression, "{{le}}", instant=False).format(PromQueryFormat.HEATMAP))
+        .height(8)
+        .span(span)
+    )
 
 
 def rows(
@@ -189,6 +245,9 @@ def rows(
 ) -> Panel:
     """A table, one row an asset; `queries`: column -> expression that sums by asset."""
     panel = table.Panel().title(title).description(description).datasource(SOURCE).height(8).span(span)
+    panel.no_value(_said_without_data(*queries.values()))
+    link = json.loads(json.dumps(_console_of('__data.fields["Asset"]').build(), cls=JSONEncoder))
+    panel.override_by_name("Asset", [models.DynamicConfigValue("links", [link])])
     renamed: dict[str, str] = {"asset": "Asset"}
     for index, (column, expression) in enumerate(queries.items()):
         reference = chr(ord("A") + index)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from deploy.grafana.panels import GREEN, ORANGE, RED, YELLOW, Panel, lines, number, states
+from deploy.grafana.panels import NORMAL, ORANGE, RED, YELLOW, Panel, lines, number, states
 
 EVERY = "[$__rate_interval]"
 
@@ -26,7 +26,7 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                     "Detectors ready",
                     "Of those that Prometheus knows.",
                     "sum(stream_detector_ready)",
-                    steps=[(None, RED), (1, GREEN)],
+                    steps=[(None, RED), (1, NORMAL)],
                 ),
                 number(
                     "Readings a second",
@@ -38,28 +38,28 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                     "Lag",
                     "Records between the committed offset and the end.",
                     "job:stream_detector_kafka_lag_records:sum",
-                    steps=[(None, GREEN), (10_000, ORANGE)],
+                    steps=[(None, NORMAL), (10_000, ORANGE)],
                 ),
                 number(
                     "Late",
                     "Part of the readings that came too late to count.",
                     "job:stream_detector_readings_late:ratio_rate10m",
                     unit="percentunit",
-                    steps=[(None, GREEN), (0.01, YELLOW)],
+                    steps=[(None, NORMAL), (0.01, YELLOW)],
                 ),
                 number(
                     "Unusable",
                     "Part of the readings that became dead letters.",
                     "job:stream_detector_readings_dead_lettered:ratio_rate10m",
                     unit="percentunit",
-                    steps=[(None, GREEN), (0.001, RED)],
+                    steps=[(None, NORMAL), (0.001, RED)],
                 ),
                 number(
                     "Oldest alarm not delivered",
                     "Zero: every alarm was accepted by its receivers.",
                     "max(stream_detector_forwarder_oldest_pending_seconds)",
                     unit="s",
-                    steps=[(None, GREEN), (60, RED)],
+                    steps=[(None, NORMAL), (60, RED)],
                 ),
                 states(
                     "Detectors",
@@ -69,7 +69,7 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                     {
                         0: ("not ready", RED),
                         1: ("rebuilding", YELLOW),
-                        2: ("ready", GREEN),
+                        2: ("ready", NORMAL),
                         3: ("ready, rebuilding", YELLOW),
                     },
                     height=5,
@@ -102,7 +102,8 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                     "Dead letters by reason",
                     "The records themselves are in detector.dead-letters.",
                     {
-                        "{{reason}}": _rate("dead_letters_total", "reason") + " or vector(0)",
+                        "{{reason}}": _rate("dead_letters_total", "reason")
+                        + f" or 0 * {_rate('readings_received_total')}",
                         "not published (rate limit)": _rate("dead_letters_suppressed_total"),
                     },
                     unit="cps",
@@ -211,7 +212,7 @@ def rows_of_panels() -> Sequence[tuple[str, Sequence[Panel]]]:
                     {
                         "accepted {{receiver}}": _rate("forwarder_notifications_accepted_total", "receiver"),
                         "failed {{receiver}}": _rate("forwarder_notification_failures_total", "receiver")
-                        + " or vector(0)",
+                        + " or 0 * max(stream_detector_forwarder_pending_alarms)",
                     },
                     unit="cps",
                 ),

@@ -83,8 +83,8 @@ def test_every_metric_in_a_dashboard_exists(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dashboard_marks_alarms_and_breaks(name: str) -> None:
-    assert [annotation["name"] for annotation in load(name)["annotations"]["list"]] == ["Alarms", "Breaks"]
+def test_a_dashboard_marks_alarms_and_events(name: str) -> None:
+    assert [annotation["name"] for annotation in load(name)["annotations"]["list"]] == ["Alarms", "Events"]
 
 
 def test_the_narrowing_to_a_site_does_what_its_example_says() -> None:
@@ -117,13 +117,73 @@ def test_prometheus_parses_every_query() -> None:
             prometheus.query("sum(")
 
 
-def test_provisioning_brings_up_the_source_that_the_dashboards_name() -> None:
+def panels(name: str) -> list[dict[str, Any]]:
+    return [panel for panel in load(name)["panels"] if panel["type"] != "row"]
+
+
+def sources(part: Any) -> Iterator[str]:
+    """The uid of every data source that a part of a dashboard names."""
+    if isinstance(part, dict):
+        if "datasource" in part:
+            yield part["datasource"]["uid"]
+        part = list(part.values())
+    for each in part if isinstance(part, list) else []:
+        yield from sources(each)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dashboard_reads_the_source_that_is_chosen_in_it(name: str) -> None:
+    board = load(name)
+    first, *others = board["templating"]["list"]
+    assert (first["type"], first["name"], first["query"]) == ("datasource", "datasource", "prometheus")
+    assert set(sources([board["panels"], others, board["annotations"]])) == {"${datasource}"}
+
+
+def test_provisioning_brings_up_a_source_to_choose() -> None:
     provisioning = DEPLOY / "grafana" / "provisioning"
-    sources = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
-    used = {
-        target["datasource"]["uid"]
-        for name in NAMES
-        for panel in load(name)["panels"]
-        for target in panel.get("targets", [])
-    }
-    assert used == {source["uid"] for source in sources}
+    provided = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    assert [source["type"] for source in provided] == ["prometheus"]
+
+
+@pytest.mark.parametrize("name", ["operators.json", "model.json"])
+def test_a_panel_is_about_the_chosen_assets_or_says_that_it_is_of_all(name: str) -> None:
+    for panel in panels(name):
+        kept = {'asset=~"$asset"' in target["expr"] for target in panel["targets"]}
+        of_all = panel["description"].endswith("Of all assets.")
+        assert kept == {not of_all}, panel["title"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_panel_says_that_there_is_no_data_and_never_draws_a_nought_for_it(name: str) -> None:
+    for panel in panels(name):
+        from_forwarder = any("forwarder" in target["expr"] or "ledger" in target["expr"] for target in panel["targets"])
+        wanted = "no data: no forwarder tells it" if from_forwarder else "no data"
+        assert panel["fieldConfig"]["defaults"]["noValue"] == wanted, panel["title"]
+        assert all("vector(" not in target["expr"] for target in panel["targets"]), panel["title"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whoever_sees_an_asset_is_one_click_from_its_console(name: str) -> None:
+    board = load(name)
+    assert "console" in [variable["name"] for variable in board["templating"]["list"]]
+    assert "$console" in [link["url"] for link in board["links"]]
+    for panel in panels(name):
+        if any("{{asset}}" in target["legendFormat"] for target in panel["targets"]):
+            [link] = panel["fieldConfig"]["defaults"]["links"]
+            assert link["url"] == "${console}/#/${__field.labels.asset:percentencode}", panel["title"]
+        if panel["type"] == "table":
+            [column] = panel["fieldConfig"]["overrides"]
+            assert column["matcher"]["options"] == "Asset"
+            assert column["properties"][0]["value"][0]["url"].startswith("${console}/#/")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_buckets_are_drawn_as_a_histogram_and_not_as_sums_that_only_grow(name: str) -> None:
+    for panel in panels(name):
+        for target in panel["targets"]:
+            if "_bucket" in target["expr"] and "histogram_quantile" not in target["expr"]:
+                assert (target["format"], target["legendFormat"]) == ("heatmap", "{{le}}"), panel["title"]
+
+
+def test_green_is_not_the_colour_of_what_is_normal() -> None:
+    assert not any('"green"' in (FOLDER / name).read_text() for name in NAMES)

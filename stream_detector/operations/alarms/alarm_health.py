@@ -1,11 +1,14 @@
 """Health figures of ISA-18.2 / IEC 62682 and EEMUA 191: can people cope with the alarms?"""
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stream_detector.operations.alarms.alarm_states import AlarmBook
+from stream_detector.operations.alarms.alarm_states import AlarmBook, SetAside
 
 RATE_SECONDS = 600.0
+
+SET_ASIDE: tuple[SetAside, ...] = ("shelved", "out-of-service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +22,17 @@ class HealthLimits:
 
 @dataclass(frozen=True, slots=True)
 class HealthFigures:
-    """Counts of alarms or assets at one moment; see `ForwarderMetrics` for what each means."""
+    """Counts of alarms or assets at one moment; see `ForwarderMetrics` for what each means.
+
+    `by_asset`: (asset, state) -> alarms of the asset, or 1 where the state is the asset's; none that is 0.
+    """
 
     per_10_minutes: int
-    standing: int
-    shelved: int
-    out_of_service: int
-    chattering: int
-    unacknowledged: int
+    by_asset: Mapping[tuple[str, str], int]
+
+    def total(self, state: str) -> int:
+        """All of the plant in this state."""
+        return sum(count for (_, of), count in self.by_asset.items() if of == state)
 
 
 class AlarmHealth:
@@ -52,21 +58,20 @@ class AlarmHealth:
         kept = up | self._book.renewable()
         self._up_since = {alarm_id: since for alarm_id, since in self._up_since.items() if alarm_id in kept}
         limits = self._limits
-        shelved = set(self._book.suppressed_assets("shelved"))
-        return HealthFigures(
-            per_10_minutes=sum(now - RATE_SECONDS < at <= now for times in self._raised.values() for at in times),
-            standing=sum(
-                now - since > limits.standing_seconds for alarm_id, since in self._up_since.items() if alarm_id in up
-            ),
-            # Shelving acts on the asset: its alarm is shelved whether it is up at the moment or not.
-            shelved=len(shelved),
-            out_of_service=len(self._book.suppressed_assets("out-of-service")),
-            chattering=sum(
-                sum(now - limits.chattering_seconds < at <= now for at in times) >= limits.chattering_raises
-                for times in self._raised.values()
-            ),
-            unacknowledged=sum(alarm.state in ("unacknowledged", "returned") for alarm in open_alarms),
-        )
+        found: Counter[tuple[str, str]] = Counter()
+        for alarm in open_alarms:
+            if alarm.state in ("unacknowledged", "returned"):
+                found[alarm.asset, "unacknowledged"] += 1
+            if alarm.up and now - self._up_since.get(alarm.id, now) > limits.standing_seconds:
+                found[alarm.asset, "standing"] += 1
+        # Shelving acts on the asset: its alarm is shelved whether it is up at the moment or not.
+        for state in SET_ASIDE:
+            found.update((asset, state) for asset in self._book.suppressed_assets(state))
+        for asset, times in self._raised.items():
+            if sum(now - limits.chattering_seconds < at <= now for at in times) >= limits.chattering_raises:
+                found[asset, "chattering"] = 1
+        rate = sum(now - RATE_SECONDS < at <= now for times in self._raised.values() for at in times)
+        return HealthFigures(rate, found)
 
     def _forget(self, now: float) -> None:
         oldest = now - max(RATE_SECONDS, self._limits.chattering_seconds)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from stream_detector.messages import Alarm, AlarmStateChange, Feedback
@@ -10,6 +11,8 @@ from stream_detector.metrics import ForwarderMetrics
 from stream_detector.operations.alarms.alarm_health import AlarmHealth
 from stream_detector.operations.alarms.alarm_states import AlarmBook
 from stream_detector.operations.record_guard import Place, RecordGuard
+
+MOST_ASSET_GAUGES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class StateKeeper:
         self._book = book
         self._log = state_log
         self._health = health
+        self._shown: set[tuple[str, str]] = set()
         self._metrics = metrics
         self._guard = guard
         self._clock = clock
@@ -116,9 +120,16 @@ class StateKeeper:
 
     def _show(self) -> None:
         figures = self._health.figures(self._clock())
-        self._metrics.rate.set(figures.per_10_minutes)
-        self._metrics.standing.set(figures.standing)
-        self._metrics.shelved.set(figures.shelved)
-        self._metrics.out_of_service.set(figures.out_of_service)
-        self._metrics.chattering.set(figures.chattering)
-        self._metrics.unacknowledged.set(figures.unacknowledged)
+        metrics = self._metrics
+        metrics.rate.set(figures.per_10_minutes)
+        metrics.standing.set(figures.total("standing"))
+        metrics.shelved.set(figures.total("shelved"))
+        metrics.out_of_service.set(figures.total("out-of-service"))
+        metrics.chattering.set(figures.total("chattering"))
+        metrics.unacknowledged.set(figures.total("unacknowledged"))
+        shown = dict(islice(figures.by_asset.items(), MOST_ASSET_GAUGES))
+        for gone in self._shown - shown.keys():
+            metrics.asset_alarms.remove(*gone)
+        for (asset, state), count in shown.items():
+            metrics.asset_alarms.labels(asset, state).set(count)
+        self._shown = set(shown)

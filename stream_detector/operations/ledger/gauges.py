@@ -46,6 +46,8 @@ class LedgerGauges:
         # The interval is that of the relative saving; where there is none, NaN says that nothing is known.
         for gauge, part in ((metrics.saved_lower, total.saving_low), (metrics.saved_upper, total.saving_high)):
             gauge.labels(asset).set(math.nan if part is None else part * total.never_cost)
+        for histogram in (metrics.lead, metrics.delay):
+            histogram.labels(asset)
         for event in account.events:
             self._observe_lead(event)
 
@@ -56,6 +58,6 @@ class LedgerGauges:
             return
         self._observed.add(identity)
         if event.until is None:
-            self._metrics.lead.observe(event.lead_seconds)
+            self._metrics.lead.labels(event.asset).observe(event.lead_seconds)
         else:
-            self._metrics.delay.observe(max(0.0, -event.lead_seconds))
+            self._metrics.delay.labels(event.asset).observe(max(0.0, -event.lead_seconds))

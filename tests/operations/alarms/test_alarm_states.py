@@ -150,10 +150,10 @@ def test_an_episode_that_is_renewed_over_and_over_stands_but_does_not_chatter(re
         before = book.renewal_of(alarm)
         raise_at(book, step)
         health.note_raised("pm-1", alarm.id, MIDNIGHT + 120 * step, before)
-        assert health.figures(MIDNIGHT + 120 * step).standing == (step > 6)
+        assert health.figures(MIDNIGHT + 120 * step).total("standing") == (step > 6)
         clear_at(book, step, step + 2)
         figures = health.figures(MIDNIGHT + 120 * (step + 2))
-        assert (figures.chattering, figures.standing, figures.unacknowledged) == (0, 0, 1)
+        assert figures.by_asset == {("pm-1", "unacknowledged"): 1}
 
 
 def test_an_alarm_after_which_steps_went_without_cover_is_one_of_its_own() -> None:
@@ -253,10 +253,16 @@ def test_the_health_figures_count_what_an_operator_has_to_cope_with() -> None:
     book.take_feedback(shelve(at=8, until=90, asset="pm-3"))
     book.take_feedback(make_feedback("out-of-service", at=8, reason="rebuild", asset="pm-4"))
     now = health.figures(MIDNIGHT + 120 * 8)
-    assert (now.per_10_minutes, now.standing, now.chattering, now.unacknowledged) == (3, 0, 1, 4)
-    assert (now.shelved, now.out_of_service) == (1, 1)
+    assert (now.per_10_minutes, now.total("unacknowledged")) == (3, 4)
+    assert now.by_asset == {
+        ("pm-1", "unacknowledged"): 3,
+        ("pm-1", "chattering"): 1,
+        ("pm-2", "unacknowledged"): 1,
+        ("pm-3", "shelved"): 1,
+        ("pm-4", "out-of-service"): 1,
+    }
     later = health.figures(MIDNIGHT + 120 * 30)
-    assert (later.per_10_minutes, later.standing, later.chattering) == (0, 1, 0)
+    assert (later.per_10_minutes, later.total("standing"), later.total("chattering")) == (0, 1, 0)
 
 
 def test_an_alarm_that_is_held_back_is_nobodys_to_acknowledge() -> None:

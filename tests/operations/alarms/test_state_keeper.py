@@ -54,7 +54,7 @@ def start(log: "CrashingLog | MemoryStateLog", now: float = MIDNIGHT) -> tuple[S
     book = AlarmBook()
     keeper = StateKeeper(book, log, AlarmHealth(book), ForwarderMetrics(registry), RecordGuard(), lambda: now)
     asyncio.run(keeper.restore())
-    return keeper, lambda name: registry.get_sample_value(f"stream_detector_forwarder_{name}")
+    return keeper, lambda name, **of: registry.get_sample_value(f"stream_detector_forwarder_{name}", of)
 
 
 def take(log: MemoryStateLog, *messages: Alarm | Feedback) -> None:
@@ -93,8 +93,13 @@ def test_the_figures_are_shown_and_a_restart_brings_them_back() -> None:
     keeper, shown = start(log)
     asyncio.run(keeper.step())
     assert (shown("alarms_per_10_minutes"), shown("unacknowledged_alarms"), shown("shelved_alarms")) == (1, 1, 1)
+    assert shown("asset_alarms", asset="pm-1", state="unacknowledged") == 1
+    assert shown("asset_alarms", asset="pm-2", state="shelved") == 1
+    take(log, make_feedback("acknowledge", make_alarm(1).id, at=3))
+    asyncio.run(keeper.step())
+    assert shown("asset_alarms", asset="pm-1", state="unacknowledged") is None
     _, shown = start(log)
-    assert (shown("unacknowledged_alarms"), shown("shelved_alarms")) == (1, 1)
+    assert (shown("unacknowledged_alarms"), shown("shelved_alarms")) == (0, 1)
 
 
 class Killed(BaseException):

@@ -224,7 +224,7 @@ def test_the_gauges_follow_the_ledger_and_a_correction_takes_back_what_was_shown
     gauges.update({"pm-1"})
     assert (shown("events_caught"), shown("events_missed"), shown("alarms_false"), shown("cost")) == (0, 1, 1, 105)
     assert shown("never_alarm_cost") == 100
-    assert registry.get_sample_value("stream_detector_ledger_lead_seconds_count") == 1
+    assert shown("lead_seconds_count") == 1
 
 
 def test_where_there_is_no_interval_its_gauges_say_that_nothing_is_known() -> None:
@@ -281,8 +281,9 @@ def test_the_delay_of_states_has_a_histogram_of_its_own() -> None:
     registry = CollectorRegistry()
     ledger = fill(Ledger(), make_alarm(103, 110), make_event(100, until=at_step(130)))
     LedgerGauges(ledger, LedgerMetrics(registry)).update({"pm-1"})
-    assert registry.get_sample_value("stream_detector_ledger_delay_seconds_sum") == 360.0
-    assert registry.get_sample_value("stream_detector_ledger_lead_seconds_count") == 0
+    of = {"asset": "pm-1"}
+    assert registry.get_sample_value("stream_detector_ledger_delay_seconds_sum", of) == 360.0
+    assert registry.get_sample_value("stream_detector_ledger_lead_seconds_count", of) == 0
 
 
 @pytest.mark.parametrize("name", ["Pump [/a]", "Pump [red]", "pump\x1b[2J", "pump\nall  9 9 9"])
