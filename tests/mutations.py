@@ -354,6 +354,11 @@ MUTATIONS = (
         OF_ENGINE,
     ),
     Mutation(
+        "samples of another run go the short way into the grid", "stream_detector/detection/grid/steady.py",
+        "positions.newest[slot] == positions.last[slot] == step - 1", "positions.newest[slot] == step - 1",
+        ("tests/engine/test_steady_samples.py",),
+    ),
+    Mutation(
         "a label is known a step early", "stream_detector/detection/head/calibration.py",
         "known_until = step - self._lead.until_steps", "known_until = step - self._lead.until_steps + 1",
         ("tests/detection/head/test_calibration.py",),

@@ -101,6 +101,11 @@ class Grid:
         self._point_flat()
 
     @property
+    def judges_operation(self) -> bool:
+        """Whether rule 10 applies."""
+        return self._operating is not None
+
+    @property
     def slot_bytes(self) -> int:
         """Of the cells of one slot: value, whether it is reported, and where the grid closes by watermark its time."""
         return self.ring * (self.sensors * (9 if self.complete else 17) + 1)

@@ -23,6 +23,7 @@ from stream_detector.detection.grid.sorted_readings import (
     running_maximum,
     sort_piece,
 )
+from stream_detector.detection.grid.steady import take_steady
 
 LOOK_AHEAD = 16_384
 """Readings a piece: enough for the array operations to pay, and the temporary arrays stay in the cache."""
@@ -54,6 +55,12 @@ class Intake:
         """Takes readings of admitted assets; yields what closes, round by round, while the grid is in that state."""
         begin, ahead = 0, LOOK_AHEAD
         while begin < len(readings):
+            steady = take_steady(self._grid, readings, begin, offsets)
+            if steady is not None:
+                begin += len(steady)
+                self.tally.windowed += len(steady)
+                yield steady
+                continue
             piece, taken = self._cut(readings.take(slice(begin, begin + ahead)))
             begin += taken
             # Sorting far more than can be taken would cost more than taking it.
