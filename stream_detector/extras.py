@@ -12,6 +12,7 @@ EXTRA_OF = {
     "grpc_tools": "registry",
     "icalendar": "calendar",
     "recurring_ical_events": "calendar",
+    "mlflow": "mlflow",
     "openpyxl": "excel",
     "paho": "mqtt",
 }

@@ -24,6 +24,11 @@ Calendar = Annotated[
     typer.Option(help="Calendar of planned downtime (.toml or iCalendar): its rows are left out, as if not there."),
 ]
 
+MlflowOption = Annotated[
+    str | None,
+    typer.Option(metavar="URI", help="Log parameters, metrics, report and bundle to MLflow: a server, or a folder."),
+]
+
 
 def override(
     config: DataConfig,

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream_detector.errors import UsageError
-from trainer.data_options import AssetColumn, Calendar, LabelColumn, LabelsAre, TimeColumn, TimeFormat, override
+from trainer.data_options import (
+    AssetColumn,
+    Calendar,
+    LabelColumn,
+    LabelsAre,
+    MlflowOption,
+    TimeColumn,
+    TimeFormat,
+    override,
+)
 
 if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
@@ -43,6 +52,7 @@ def command(
     since: Annotated[str | None, typer.Option(help="With --from-kafka: from this event time on, ISO 8601.")] = None,
     until: Annotated[str | None, typer.Option(help="With --from-kafka: up to this event time.")] = None,
     sign_with: Annotated[Path | None, typer.Option(help="Sign the bundle with this Ed25519 key (PEM).")] = None,
+    mlflow: MlflowOption = None,
     time_column: TimeColumn = None,
     time_format: TimeFormat = None,
     label_column: LabelColumn = None,
@@ -66,6 +76,7 @@ def command(
     from trainer.output import error_console, read_key, write_bytes, write_json
     from trainer.recipe import load_recipe
     from trainer.reports.fit_report import fit_report
+    from trainer.reports.tracking import Tracker
 
     if sum(source is not None for source in (data, from_kafka, from_sql)) != 1:
         raise UsageError("name what to learn from: --data FILE, --from-kafka HOST:PORT, or --from-sql URL with --query")
@@ -76,6 +87,7 @@ def command(
     training = loaded.train if seed is None else loaded.train.model_copy(update={"seed": seed})
     loaded = loaded.model_copy(update={"data": source, "train": training})
     private_key = None if sign_with is None else read_key(sign_with)
+    tracker = None if mlflow is None else Tracker(mlflow, loaded.name)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeElapsedColumn())
     console = error_console()
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
@@ -131,6 +143,8 @@ def command(
         summary = {"bundle_id": manifest.bundle_id, "threshold": manifest.threshold.model_dump(mode="json")}
         training_record = manifest.training.model_dump(mode="json")
         write_json(json, {**summary, "training": training_record, "test": fitted.evaluation.as_json()})
+    if tracker is not None:
+        typer.echo(f"mlflow: run {tracker.log(fitted, out, report_path)} at {mlflow}")
 
 
 def _from_topics(

@@ -5,18 +5,20 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from stream_detector.detection.block_bootstrap import LEAST_DAYS, LEAST_EVENTS
 from stream_detector.errors import UsageError
+from trainer.data_options import MlflowOption
 
 if TYPE_CHECKING:
     from stream_detector.decoding.control_records import Order
     from stream_detector.messages import RenewalDecision
     from stream_detector.settings import Settings
     from trainer.data.dataset import Dataset
+    from trainer.fitting.fit import Fitted
     from trainer.recipe import Recipe
     from trainer.renewal.promotion import GroupLog
     from trainer.renewal.round import Plan, Renewal
@@ -72,6 +74,7 @@ def command(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that fit.")] = 1,
     sign_with: Annotated[Path | None, typer.Option(help="Sign candidates with this Ed25519 key (PEM).")] = None,
+    mlflow: MlflowOption = None,
     json: Annotated[
         Path | None, typer.Option(help="With --once: write the decision here; null if none was due.")
     ] = None,
@@ -134,6 +137,7 @@ def command(
         None if key_file is None else read_key(key_file),
         promotions,
         partial(read_book, settings, asset=asset) if told else None,
+        (lambda *_: None) if mlflow is None else tracker(mlflow),
     )
 
     def accept() -> str:
@@ -225,6 +229,23 @@ def accepting(settings: "Settings", group: str | None, alias: str) -> str:
     """The command that accepts a proposal, without the bundle; in the log of `group` where there is one."""
     where = "" if group is None else f" --bootstrap {settings.bootstrap} --group {group}"
     return f"stream-detector promote {{}} --alias {alias}{where}"
+
+
+def tracker(uri: str) -> "Callable[[Fitted, Path, dict[str, Any]], None]":
+    """Logs candidates to MLflow, with what the registry keeps of them.
+
+    Raises:
+        UsageError: MLflow's client is not installed.
+    """
+    from stream_detector.extras import need
+    from trainer.reports.tracking import Tracker
+
+    need("`--mlflow`", "mlflow")
+
+    def track(fitted: "Fitted", bundle: Path, told: dict[str, Any]) -> None:
+        Tracker(uri, fitted.bundle.manifest.recipe).log(fitted, bundle, more={"renewal": told})
+
+    return track
 
 
 def say(decision: "RenewalDecision | None", accept: Callable[[], str]) -> None:

@@ -18,13 +18,13 @@ from stream_detector.bundle import journal
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
-from stream_detector.errors import BrokerError, DataError, StreamDetectorError
+from stream_detector.errors import BrokerError, DataError, StreamDetectorError, UsageError
 from stream_detector.messages import RenewalDecision, from_iso, to_iso
 from trainer.backtesting.folds import LEARN_FIRST, Fold
 from trainer.data.dataset import Dataset
 from trainer.data.usage import usable
 from trainer.evaluation.score import bundle_recipe
-from trainer.fitting.fit import fit_recipe
+from trainer.fitting.fit import Fitted, fit_recipe
 from trainer.recipe import Recipe
 from trainer.renewal.judging import Incumbent, Verdict, judge, learnt_until
 from trainer.renewal.policy import Rules, decide, decide_by_book, why_due
@@ -73,6 +73,7 @@ class Renewal:
         promotions: lets aliases stand for candidates; None = by the aliases alone.
         book: of a candidate on trial; None = nobody knows.
         private_key: signs candidates; public_key: the champion must be signed by it.
+        track: shows a candidate that was fitted, its folder, and what is written down about it, to others.
     """
 
     def __init__(
@@ -86,10 +87,12 @@ class Renewal:
         public_key: bytes | None = None,
         promotions: Promotions | None = None,
         book: Book | None = None,
+        track: Callable[[Fitted, Path, dict[str, Any]], None] = lambda *_: None,
     ) -> None:
         self._registry = registry
         self._promotions = promotions or Promotions(registry)
         self._book = book
+        self._track = track
         self._plan = plan
         self._read = read
         self._tell = tell
@@ -224,6 +227,10 @@ class Renewal:
             fitted = fit_recipe(recipe, usable_part, folder / "bundle", private_key=self._private_key)
             told = {"round": round_name, "alias": self._plan.alias} | ({} if verdict is None else verdict.as_json())
             add_bundle(self._registry, folder / "bundle", self._now(), WHO, verdict=told, note=due)
+            try:
+                self._track(fitted, folder / "bundle", told)
+            except UsageError as error:
+                log.warning("the round goes on untracked: %s", error)
             return fitted.bundle.manifest.bundle_id
         finally:
             shutil.rmtree(folder, ignore_errors=True)
