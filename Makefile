@@ -95,8 +95,8 @@ fuzz: $(STAMP) ## engine, restarts, twin and offline scorer against each other, 
 wheelhouse: $(STAMP) ## all that pip needs to install the worker without a network on a machine like this one, with a locked list
 	@rm -rf out/wheelhouse
 	$(BIN)/uv build --quiet --wheel --out-dir out/wheelhouse
-	$(BIN)/python -m pip wheel --quiet --wheel-dir out/wheelhouse "$$(echo out/wheelhouse/*.whl)[compression,mqtt,registry]"
-	@echo 'stream-detector[compression,mqtt,registry]' | $(BIN)/uv pip compile --quiet --no-index --find-links out/wheelhouse --no-emit-find-links \
+	$(BIN)/python -m pip wheel --quiet --wheel-dir out/wheelhouse "$$(echo out/wheelhouse/*.whl)[compression,mqtt,registry,s3]"
+	@echo 'stream-detector[compression,mqtt,registry,s3]' | $(BIN)/uv pip compile --quiet --no-index --find-links out/wheelhouse --no-emit-find-links \
 		--generate-hashes --no-header --no-annotate --output-file out/wheelhouse/requirements.txt -
 	@echo "wrote out/wheelhouse; install it with: pip install --no-index --find-links out/wheelhouse --require-hashes -r out/wheelhouse/requirements.txt"
 

@@ -53,6 +53,12 @@ class RegistryError(StreamDetectorError):
     """The schema registry does not answer, or refuses."""
 
 
+class StoreError(StreamDetectorError):
+    """The object store of a registry of bundles does not answer, or refuses."""
+
+    exit_code = 1
+
+
 class SchemaError(StreamDetectorError):
     """A schema in the registry is none, or of a kind that cannot be read; its records are left as they are."""
 

@@ -13,6 +13,7 @@ EXTRA_OF = {
     "icalendar": "calendar",
     "recurring_ical_events": "calendar",
     "mlflow": "mlflow",
+    "obstore": "s3",
     "openpyxl": "excel",
     "paho": "mqtt",
 }

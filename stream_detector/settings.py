@@ -135,7 +135,12 @@ class Settings(EnvironmentSettings):
     bundle: Path | None = setting(
         None, "folder of the bundle, or REGISTRY/ID or REGISTRY/ALIAS, where `--bundle` does not name it"
     )
-    registry: Path | None = setting(None, "folder of the registry of bundles, where `--registry` does not name it")
+    registry: Path | None = setting(
+        None, "registry of bundles, a folder or s3://BUCKET/NAME, where `--registry` does not name it"
+    )
+    bundle_cache: Path | None = setting(
+        None, "folder for copies of bundles from a registry in S3; default: stream-detector in the user's cache"
+    )
     bundle_public_key_file: Path | None = setting(
         None, "Ed25519 public key (PEM); with it unsigned bundles are refused"
     )

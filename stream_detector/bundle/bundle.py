@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.bundle import files
+from stream_detector.bundle import files, object_store
 from stream_detector.bundle.files import Arrays
 from stream_detector.bundle.manifest import Manifest, parse, seal
 from stream_detector.bundle.registry import bundle_folder, is_registry, registered_id
@@ -138,6 +138,7 @@ def write_bundle(
     probe_windows: (B, T, F), NaN = masked; `manifest.files`, its id and the probe's expected scores are filled in here.
     A bundle that is there already is replaced; UsageError if the folder holds anything else.
     """
+    require_place(path)
     folder = Path(path).resolve()
     scorer = Scorer(manifest.transform, scaler, model, manifest.score)
     arrays: dict[str, Mapping[str, NDArray[Any]]] = {
@@ -159,6 +160,11 @@ def write_bundle(
 def require_place(path: str | os.PathLike[str]) -> None:
     """UsageError unless a bundle may be written to `path`: nothing is there, an empty folder, or a bundle."""
     folder = Path(path)
+    if object_store.is_address(folder):
+        raise UsageError(
+            f"{object_store.shown(folder)}: bundles are written to folders; write it to one, and then "
+            "`stream-detector bundles add` it to the registry"
+        )
     if registered_id(folder) is not None or is_registry(folder.parent):
         raise UsageError(f"{folder} lies in a registry, where nothing changes; write elsewhere and add the bundle")
     if not folder.exists():

@@ -7,18 +7,24 @@ acknowledged: readers pass it over, and the next writer cuts it off.
 import fcntl
 import hashlib
 import os
+import random
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from stream_detector.errors import BundleError, UsageError
+from stream_detector.bundle import object_store
+from stream_detector.errors import BundleError, StoreError, UsageError
 
 BEFORE = "before"
 """Key of the hash of the line before; empty in the first line."""
 
 DIGITS = 16
+
+MOST_ATTEMPTS = 100
+"""To write an object that others write too."""
 
 
 def append(path: Path, entry: Mapping[str, Any]) -> None:
@@ -26,18 +32,21 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
 
     Raises:
         BundleError: the chain is broken.
+        StoreError: the object store in which it lies does not answer, or refuses.
         UsageError: the file cannot be written.
     """
+    if object_store.is_address(path):
+        _append_object(path, entry)
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             whole = _whole_lines(file.read())
-            _parse(path, whole)
+            line = _line_after(path, whole, entry)
             file.truncate(sum(map(len, whole)))
-            line = {**entry, BEFORE: _digest(whole[-1]) if whole else ""}
-            file.write(orjson.dumps(line, option=orjson.OPT_SORT_KEYS) + b"\n")
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -49,7 +58,11 @@ def read(path: Path) -> list[dict[str, Any]]:
 
     Raises:
         BundleError: the file cannot be read, or the chain is broken; the message names the line.
+        StoreError: as for `append`.
     """
+    if object_store.is_address(path):
+        found = object_store.read(path)
+        return [] if found is None else _parse(path, _whole_lines(found[0]))
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -57,6 +70,24 @@ def read(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
     return _parse(path, _whole_lines(content))
+
+
+def _append_object(path: Path, entry: Mapping[str, Any]) -> None:
+    """An object is written whole, in place of the very content that was read: else the line is made anew."""
+    for attempt in range(MOST_ATTEMPTS):
+        found = object_store.read(path)
+        whole = [] if found is None else _whole_lines(found[0])
+        content = b"".join([*whole, _line_after(path, whole, entry)])
+        if object_store.write(path, content, None if found is None else found[1]):
+            return
+        time.sleep(random.uniform(0.0, 0.05 * min(attempt + 1, 10)))
+    raise StoreError(f"{object_store.shown(path)} is written by too many at once; try again")
+
+
+def _line_after(path: Path, lines: list[bytes], entry: Mapping[str, Any]) -> bytes:
+    _parse(path, lines)
+    line = {**entry, BEFORE: _digest(lines[-1]) if lines else ""}
+    return orjson.dumps(line, option=orjson.OPT_SORT_KEYS) + b"\n"
 
 
 def _whole_lines(content: bytes) -> list[bytes]:
@@ -72,8 +103,8 @@ def _parse(path: Path, lines: list[bytes]) -> list[dict[str, Any]]:
             entry = None
         if not isinstance(entry, dict) or entry.pop(BEFORE, None) != before:
             raise BundleError(
-                f"line {number} of {path} does not follow from the lines before it: the record was changed by hand; "
-                "restore the file from a backup"
+                f"line {number} of {object_store.shown(path)} does not follow from the lines before it: the record was "
+                "changed by hand; restore the file from a backup"
             )
         entries.append(entry)
         before = _digest(line)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stream_detector.bundle import files
+from stream_detector.bundle import files, object_store
 from stream_detector.bundle.bundle import load_bundle
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.bundle.registry import Record, Registry
@@ -40,21 +40,23 @@ def add_bundle(
 
     Raises:
         BundleError: the bundle is refused, or not signed by the key.
+        StoreError: the object store of the registry does not answer, or refuses.
         UsageError: the registry cannot be written.
     """
     present = files.list_folder(folder)
     contents = {name: files.read_file(folder, name) for name in sorted(present)}
     try:
-        incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=registry.folder))
+        # Beside its place in a folder, into which it is then moved.
+        beside = None if object_store.is_address(registry.folder) else registry.folder
+        incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=beside))
     except OSError as error:
-        raise UsageError(f"{registry.folder} cannot be written: {error.strerror or error}") from None
+        raise UsageError(f"{registry} cannot be written: {error.strerror or error}") from None
     try:
         _write(incoming, contents)
         manifest = load_bundle(incoming, public_key).manifest
-        place = registry.folder_of(manifest.bundle_id)
-        new, signed = _put(incoming, place, contents.get(files.SIGNATURE))
+        new, signed = _put(incoming, registry, manifest.bundle_id, contents.get(files.SIGNATURE))
     except OSError as error:
-        raise UsageError(f"{registry.folder} cannot be written: {error.strerror or error}") from None
+        raise UsageError(f"{registry} cannot be written: {error.strerror or error}") from None
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     known = registry.records(manifest.bundle_id)
@@ -92,7 +94,7 @@ def data_of(manifest: Manifest) -> dict[str, Any]:
 
 def check_registered(registry: Registry, bundle_id: str, public_key: bytes | None = None) -> Manifest:
     """A registered bundle as a worker would load it, and its record; BundleError for whatever is wrong with either."""
-    folder = registry.folder_of(bundle_id)
+    folder = registry.folder_of(bundle_id, again=True)
     manifest = load_bundle(folder, public_key).manifest
     records = registry.records(bundle_id)
     if not any(record.what == "added" for record in records):
@@ -117,8 +119,14 @@ def _write(folder: Path, contents: dict[str, bytes]) -> None:
     folder.chmod(0o755)
 
 
-def _put(incoming: Path, place: Path, signature: bytes | None) -> tuple[bool, bool]:
+def _put(incoming: Path, registry: Registry, bundle_id: str, signature: bytes | None) -> tuple[bool, bool]:
     """Whether the bundle is new at its place, and whether a signature came to one that had none."""
+    if object_store.is_address(registry.folder):
+        new, signed = object_store.put_bundle(incoming, registry.folder / "bundles" / bundle_id)
+        if not new:
+            load_bundle(registry.folder_of(bundle_id, again=True))
+        return new, signed
+    place = registry.folder_of(bundle_id)
     place.parent.mkdir(exist_ok=True)
     if not place.exists():
         incoming.rename(place)

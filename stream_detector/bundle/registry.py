@@ -1,4 +1,6 @@
-"""A registry of bundles: a folder in which each bundle lies under its id and never changes. See docs/bundle.md.
+"""A registry of bundles: a place in which each bundle lies under its id and never changes. See docs/bundle.md.
+
+The place is a folder, or an address in an object store (`s3://BUCKET/NAME`), with the same content:
 
     registry.json               says that this is a registry
     bundles/ID/                 the bundle; ID is a hash of its content
@@ -17,13 +19,15 @@ from typing import Any, Literal, TypeVar
 import orjson
 from pydantic import Field, ValidationError
 
-from stream_detector.bundle import journal
+from stream_detector.bundle import journal, object_store
+from stream_detector.bundle.files import MANIFEST
 from stream_detector.bundle.manifest import ID_DIGITS
 from stream_detector.detection.config import Config
 from stream_detector.errors import BundleError, UsageError, in_words
 
 MARKER = "registry.json"
 FORMAT = 1
+MARKER_TEXT = orjson.dumps({"format": FORMAT}) + b"\n"
 SHORTEST_PREFIX = 4
 
 ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
@@ -61,43 +65,61 @@ class AliasChange(Config):
 
 
 class Registry:
-    """The registry in a folder; nothing is cached, for others write to it too."""
+    """The registry in a folder, or at an address; what changes is not cached, for others write to it too."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises UsageError unless `folder` is a registry of this format."""
+        """Raises UsageError unless `folder` is a registry of this format, StoreError where its store does not say."""
         self.folder = folder
         try:
-            found = orjson.loads((folder / MARKER).read_bytes())
-        except (OSError, orjson.JSONDecodeError):
+            found = orjson.loads(_marker(folder) or b"")
+        except orjson.JSONDecodeError:
             raise UsageError(
-                f"{folder} is no registry of bundles (no {MARKER} can be read in it); "
+                f"{self} is no registry of bundles (no {MARKER} can be read in it); "
                 "`stream-detector bundles add BUNDLE --registry DIR` begins one"
             ) from None
         if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise UsageError(f"{folder / MARKER}: format {FORMAT} is wanted; another version wrote this registry")
+            raise UsageError(f"{self}/{MARKER}: format {FORMAT} is wanted; another version wrote this registry")
 
     @classmethod
     def create(cls, folder: Path) -> "Registry":
         """The registry in `folder`, begun where there is none; UsageError where something else lies there."""
-        if not is_registry(folder):
+        if object_store.is_address(folder):
+            if not is_registry(folder):
+                if object_store.names(folder):
+                    raise UsageError(
+                        f"{object_store.shown(folder)} holds something else than a registry of bundles; name an empty "
+                        "address"
+                    )
+                object_store.write(folder / MARKER, MARKER_TEXT)
+                object_store.require_conditional_writes(folder / MARKER)
+        elif not is_registry(folder):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 if any(folder.iterdir()):
                     raise UsageError(f"{folder} holds something else than a registry of bundles; name an empty folder")
-                (folder / MARKER).write_bytes(orjson.dumps({"format": FORMAT}) + b"\n")
+                (folder / MARKER).write_bytes(MARKER_TEXT)
             except OSError as error:
                 raise UsageError(f"no registry can be made at {folder}: {error.strerror or error}") from None
         return cls(folder)
 
+    def __str__(self) -> str:
+        return object_store.shown(self.folder)
+
     def ids(self) -> list[str]:
         """Ids of all bundles, sorted."""
+        if object_store.is_address(self.folder):
+            # One that is on its way has no manifest yet.
+            parts = [name.split("/") for name in object_store.names(self.folder / "bundles")]
+            return [part[0] for part in parts if part[1:] == [MANIFEST] and ID.fullmatch(part[0])]
         try:
             return sorted(name for name in os.listdir(self.folder / "bundles") if ID.fullmatch(name))
         except FileNotFoundError:
             return []
 
-    def folder_of(self, bundle_id: str) -> Path:
-        """Where a bundle lies, or would lie."""
+    def folder_of(self, bundle_id: str, again: bool = False) -> Path:
+        """Where a bundle lies, or would lie. Of a store: a copy on this machine; `again`: a new one, not one kept."""
+        if object_store.is_address(self.folder):
+            return object_store.fetched(self.folder, bundle_id, (MARKER, MARKER_TEXT), again)
         return self.folder / "bundles" / bundle_id
 
     def resolve(self, reference: str) -> str:
@@ -114,9 +136,9 @@ class Registry:
         if len(found) == 1:
             return found[0]
         if found:
-            raise BundleError(f"{reference!r} stands for {len(found)} bundles of {self.folder}: {', '.join(found[:5])}")
+            raise BundleError(f"{reference!r} stands for {len(found)} bundles of {self}: {', '.join(found[:5])}")
         raise BundleError(
-            f"{self.folder} holds no bundle {reference!r}: {len(ids)} bundles, "
+            f"{self} holds no bundle {reference!r}: {len(ids)} bundles, "
             f"aliases {', '.join(self.aliases()) or 'none'}; `stream-detector bundles list` shows them"
         )
 
@@ -131,10 +153,12 @@ class Registry:
 
     def aliases(self) -> dict[str, AliasChange]:
         """{alias: what it stands for now}, sorted."""
+        folder = self.folder / "aliases"
         try:
-            names = sorted(Path(name).stem for name in os.listdir(self.folder / "aliases") if name.endswith(".jsonl"))
+            there = object_store.names(folder) if object_store.is_address(folder) else os.listdir(folder)
         except FileNotFoundError:
             return {}
+        names = sorted(Path(name).stem for name in there if name.endswith(".jsonl"))
         return {name: changes[-1] for name in names if (changes := self.changes(name))}
 
     def changes(self, alias: str) -> list[AliasChange]:
@@ -155,7 +179,7 @@ class Registry:
                 "and nothing that could be an id (digits and a to f alone)"
             )
         if bundle_id not in self.ids():
-            raise BundleError(f"{self.folder} does not hold bundle {bundle_id}; `stream-detector bundles add` it first")
+            raise BundleError(f"{self} does not hold bundle {bundle_id}; `stream-detector bundles add` it first")
         changes = self.changes(alias)
         if changes and (changes[-1].bundle, changes[-1].group) in ((bundle_id, group), (bundle_id, None)):
             return False
@@ -180,7 +204,7 @@ class Registry:
         """
         stack = held(self.changes(alias))
         if len(stack) < 2:
-            raise BundleError(f"alias {alias!r} of {self.folder} stood for nothing before; promote a bundle instead")
+            raise BundleError(f"alias {alias!r} of {self} stood for nothing before; promote a bundle instead")
         return stack[-2]
 
     def _change(self, alias: str, change: AliasChange) -> None:
@@ -204,7 +228,7 @@ def held(changes: Sequence[AliasChange]) -> list[str]:
 
 def is_registry(folder: Path) -> bool:
     """Whether there is a registry, of whatever format."""
-    return (folder / MARKER).is_file()
+    return _marker(folder) is not None
 
 
 def bundle_folder(path: Path) -> Path:
@@ -214,7 +238,8 @@ def bundle_folder(path: Path) -> Path:
         BundleError: the registry holds no such bundle.
         UsageError: the registry is of another format.
     """
-    if is_registry(path.parent) and not path.exists():
+    remote = object_store.is_address(path)
+    if remote or (is_registry(path.parent) and not path.exists()):
         registry = Registry(path.parent)
         return registry.folder_of(registry.resolve(path.name))
     return path
@@ -222,6 +247,8 @@ def bundle_folder(path: Path) -> Path:
 
 def registered_id(folder: Path) -> str | None:
     """The id under which the registry holds the bundle in this folder; None where it lies in no registry."""
+    if object_store.is_address(folder):
+        return None
     place = folder.resolve()
     return place.name if place.parent.name == "bundles" and is_registry(place.parent.parent) else None
 
@@ -231,6 +258,17 @@ def registry_around(path: Path) -> Path | None:
     if is_registry(path.parent):
         return path.parent
     return path.resolve().parent.parent if registered_id(path) is not None else None
+
+
+def _marker(folder: Path) -> bytes | None:
+    """The content of the file that makes it a registry; None where there is none, or none that can be read."""
+    if object_store.is_address(folder):
+        found = object_store.read(folder / MARKER)
+        return None if found is None else found[0]
+    try:
+        return (folder / MARKER).read_bytes()
+    except OSError:
+        return None
 
 
 def _checked(kind: type[ConfigT], entry: dict[str, Any], path: Path) -> ConfigT:

@@ -17,7 +17,8 @@ app = typer.Typer(
 )
 
 RegistryOption = Annotated[
-    Path | None, typer.Option(help="Folder of the registry.", show_default="$STREAM_DETECTOR_REGISTRY")
+    Path | None,
+    typer.Option(help="The registry: a folder, or s3://BUCKET/NAME.", show_default="$STREAM_DETECTOR_REGISTRY"),
 ]
 KeyOption = Annotated[
     Path | None,
@@ -55,7 +56,7 @@ def list_bundles(registry: RegistryOption = None, json: JsonOption = None) -> No
         aliases = f"  <- {', '.join(entry['aliases'])}" if entry["aliases"] else ""
         print(f"{entry['bundle']}  {entry['added_at'] or 'no record'}  {entry['who'] or ''}{aliases}")
     if not entries:
-        print(f"{found.folder} holds no bundle yet")
+        print(f"{found} holds no bundle yet")
 
 
 @app.command("show")
@@ -122,7 +123,7 @@ def add(
     judged = None if verdict is None else _read_object(verdict)
     added = add_bundle(found, bundle, time.time(), who or user(), verdict=judged, note=note, public_key=key)
     how = "added" if added.new else "was there already"
-    print(f"{found.folder}/{added.manifest.bundle_id}: {how}")
+    print(f"{found}/{added.manifest.bundle_id}: {how}")
 
 
 @app.command("verify")

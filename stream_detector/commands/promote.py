@@ -59,7 +59,7 @@ def command(
     def change() -> None:
         of = None if settings is None else settings.group
         changed = found.promote(name, bundle_id, to_iso(time.time()), by, why, of)
-        print(f"{found.folder}/{name} stands for {bundle_id}{'' if changed else ' already'}", flush=True)
+        print(f"{found}/{name} stands for {bundle_id}{'' if changed else ' already'}", flush=True)
 
     if settings is None:
         change()

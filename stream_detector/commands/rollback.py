@@ -40,7 +40,7 @@ def command(
     def change() -> None:
         of = None if settings is None else settings.group
         back = found.roll_back(name, to_iso(time.time()), by, why, of)
-        print(f"{found.folder}/{name} stands for {back.bundle} again", flush=True)
+        print(f"{found}/{name} stands for {back.bundle} again", flush=True)
 
     if settings is None:
         change()

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 def command(
     registry: Annotated[
-        Path | None, typer.Option(help="Folder of the registry of bundles.", show_default="$STREAM_DETECTOR_REGISTRY")
+        Path | None,
+        typer.Option(
+            help="Registry of bundles, a folder or s3://BUCKET/NAME.", show_default="$STREAM_DETECTOR_REGISTRY"
+        ),
     ] = None,
     bootstrap: Annotated[
         str | None, typer.Option(help="Kafka brokers: the plant's topics are read, decisions are told to theirs.")

@@ -18,7 +18,7 @@ from stream_detector.bundle import journal
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
-from stream_detector.errors import BrokerError, DataError, StreamDetectorError, UsageError
+from stream_detector.errors import BrokerError, DataError, StoreError, StreamDetectorError, UsageError
 from stream_detector.messages import RenewalDecision, from_iso, to_iso
 from trainer.backtesting.folds import LEARN_FIRST, Fold
 from trainer.data.dataset import Dataset
@@ -110,7 +110,7 @@ class Renewal:
         """Finish what an earlier run left, then do a round if one is due; returns what was decided, None if nothing.
 
         Raises:
-            BrokerError: the brokers cannot be reached; nothing is decided.
+            BrokerError, StoreError: brokers or registry cannot be reached; nothing is decided.
             StreamDetectorError: registry, champion or recipe cannot be used.
         """
         decisions = self._finish_earlier()
@@ -118,7 +118,7 @@ class Renewal:
         recipe = self._plan.recipe or (None if champion is None else bundle_recipe(champion.manifest))
         if recipe is None:
             raise DataError(
-                f"alias {self._plan.alias!r} of {self._registry.folder} stands for no bundle yet, so there is no "
+                f"alias {self._plan.alias!r} of {self._registry} stands for no bundle yet, so there is no "
                 "recipe to fit: name one with --recipe"
             )
         dataset = self._read(recipe)
@@ -202,7 +202,7 @@ class Renewal:
             judged = bool(folds) and dataset.labels_mark_events and bool(dataset.events.any())
             verdict = judge(recipe, champion, dataset, folds, self._plan.jobs) if judged else None
             candidate = self._candidate(recipe, dataset, round_name, due, verdict)
-        except BrokerError:
+        except (BrokerError, StoreError):
             raise
         except (StreamDetectorError, ValueError, ArithmeticError) as error:
             log.warning("round of %s failed: %s", round_name, error)

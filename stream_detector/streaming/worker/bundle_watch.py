@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from stream_detector.bundle.object_store import shown
 from stream_detector.bundle.registry import AliasChange, Registry, is_registry
 from stream_detector.errors import StalledError
 from stream_detector.streaming.worker.ports import Clock
@@ -73,10 +74,10 @@ class BundleWatch:
             await asyncio.to_thread(self._check)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the other bundle, this one goes on
             self._refused = (wanted, self._clock() + RETRY_SECONDS)
-            self.trouble = f"{self._alias} stands for bundle {wanted}, which cannot be used here: {error}"
+            self.trouble = f"{shown(self._alias)} stands for bundle {wanted}, which cannot be used here: {error}"
             self._say(f"{self.trouble}; bundle {self._in_use} goes on")
             return False
-        log.warning("%s stands for bundle %s now: bundle %s ends here", self._alias, wanted, self._in_use)
+        log.warning("%s stands for bundle %s now: bundle %s ends here", shown(self._alias), wanted, self._in_use)
         return True
 
     async def follows_log(self) -> bool:
@@ -89,7 +90,9 @@ class BundleWatch:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self.moved()
         if self._by_record is None:
-            raise StalledError(f"the registry of {self._alias} cannot be read, so that nobody knows who is to decide")
+            raise StalledError(
+                f"the registry of {shown(self._alias)} cannot be read, so that nobody knows who is to decide"
+            )
         return self._by_record
 
     async def require_current(self) -> None:
@@ -101,7 +104,7 @@ class BundleWatch:
             self._say(f"the registry does not answer within {ANSWER_SECONDS:g} s, bundle {self._in_use} goes on")
             return
         if moved:
-            raise BundleMovedError(f"{self._alias} stands for another bundle than {self._in_use} by now")
+            raise BundleMovedError(f"{shown(self._alias)} stands for another bundle than {self._in_use} by now")
 
     def _last_change(self) -> AliasChange:
         return Registry(self._alias.parent).changes(self._alias.name)[-1]

@@ -9,6 +9,7 @@ from typing import Protocol
 import stamina
 from aiokafka.errors import KafkaError
 
+from stream_detector.bundle.object_store import shown
 from stream_detector.engine.outcome import AssetStatus
 from stream_detector.errors import BrokerError, StalledError, StreamDetectorError
 from stream_detector.settings import Settings
@@ -158,8 +159,8 @@ class Worker:
         settings = self.settings
         self.lifecycle.begin()
         log.info("detector %s starts: bundle %s, group %s, instance %s, site %s, brokers %s",
-                 version(), settings.bundle, settings.group, settings.instance or "none", settings.site or "none",
-                 settings.bootstrap)  # fmt: skip
+                 version(), settings.bundle and shown(settings.bundle), settings.group, settings.instance or "none",
+                 settings.site or "none", settings.bootstrap)  # fmt: skip
         self.server.start()
         log.info("metrics on http%s://%s:%d/metrics", "s" if self.settings.metrics_cert_file else "",
                  self.settings.metrics_host, self.server.port)  # fmt: skip

@@ -15,6 +15,7 @@ from stream_detector.bundle.registry import Registry
 from tests.support.bundles import RECIPE
 from tests.support.paths import ROOT
 from tests.support.stack.kafka import ExistingKafka, Kafka
+from tests.support.stack.object_store import object_store, why_no_object_store
 from tests.support.stack.workers import topic, topic_environment
 from trainer.data.simulate import Simulation, simulate, write
 
@@ -52,6 +53,27 @@ def test_on_a_file_a_proposal_is_accepted_by_one_command(plant: Path) -> None:
     assert Registry(plant / "registry").resolve("champion") == decision["candidate"]
     again = command("trainer", *renew(plant, "--data", plant / "plant.csv", "--json", out))
     assert (again.stdout, out.read_text()) == ("no round is due\n", "null\n")
+
+
+@pytest.mark.slow
+def test_a_registry_in_an_object_store_gets_candidate_verdict_and_decision(plant: Path) -> None:
+    reason = why_no_object_store()
+    if reason is not None:
+        pytest.skip(reason)
+    out, address = plant / "decision.json", "s3://plant/bundles"
+    rules = ["--policy", "managed", "--every", "1d", "--judge", "1d", "--least-days", 1, "--least-events", 1]
+    call = ["renew", "--once", "--registry", address, "--recipe", plant / "small.toml", *rules]
+    with object_store() as store:
+        environment = {**store, "STREAM_DETECTOR_BUNDLE_CACHE": str(plant / "cache")}
+        done = command("trainer", *call, "--data", plant / "plant.csv", "--json", out, **environment)
+        assert done.returncode == 0, done.stderr
+        decision = json.loads(out.read_text())
+        again = command("trainer", *call, "--data", plant / "plant.csv", **environment)
+        assert (again.stdout, again.returncode) == ("no round is due\n", 0)
+        shown = command("stream_detector", "bundles", "show", "champion", "--registry", address, **environment)
+    assert decision["outcome"] == "promoted"
+    assert f"verdict.round = {decision['round']}" in shown.stdout
+    assert decision["candidate"] in shown.stdout
 
 
 @pytest.mark.kafka
