@@ -274,6 +274,30 @@ class ForwarderMetrics:
         )
 
 
+class BridgeMetrics:
+    """Metrics of the bridge from MQTT."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{PREFIX}_bridge_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"{PREFIX}_bridge_{name}", text, registry=registry)
+
+        self.received = counter("messages_received", "Messages that came from the MQTT broker")
+        self.carried = counter("messages_carried", "Messages of which Kafka has everything")
+        self.dead_letters = counter(
+            "dead_letters", "Dead letters, those too that the limit of their rate held back", "reason"
+        )
+        self.connected = gauge("connected", "1 while the MQTT broker has this bridge")
+        self.waiting = gauge("waiting", "1 while a topic of Kafka takes nothing, so that nothing is read on")
+        self.nodes = gauge("sparkplug_nodes", "Edge nodes of which something is known, and not that they died")
+        self.rebirths = counter("sparkplug_rebirths", "Rebirths asked for: a message is missing, or the birth")
+        self.stale = counter("sparkplug_stale_sensors", "Sensors that the death of a node or device made stale")
+
+
 class RenewalMetrics:
     """Metrics of `trainer renew`, where it runs without `--once`."""
 

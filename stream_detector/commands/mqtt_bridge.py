@@ -20,6 +20,10 @@ def command(
     sparkplug: Annotated[
         bool, typer.Option("--sparkplug", help="The messages are Sparkplug B: births, data and deaths of edge nodes.")
     ] = False,
+    host_id: Annotated[
+        str | None,
+        typer.Option(help="With --sparkplug: say that this host application is there (STATE), and when it is not."),
+    ] = None,
     mapping: Annotated[
         Path | None, typer.Option(help="Field mapping (JSON).", show_default="$STREAM_DETECTOR_FIELD_MAPPING_FILE")
     ] = None,
@@ -29,6 +33,9 @@ def command(
     ] = "stream-detector-bridge",
     password_file: Annotated[
         Path | None, typer.Option(help="File with the password.", envvar="STREAM_DETECTOR_MQTT_PASSWORD_FILE")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of /metrics; 0 = any free one.", show_default="none is served")
     ] = None,
     bootstrap: Annotated[
         str | None, typer.Option(help="Kafka brokers, HOST:PORT.", show_default="$STREAM_DETECTOR_BOOTSTRAP")
@@ -41,15 +48,21 @@ def command(
     from stream_detector.decoding.sparkplug import EVERYTHING, MAPPING, Sparkplug
     from stream_detector.errors import UsageError
     from stream_detector.logs import start_logging
+    from stream_detector.metrics import BridgeMetrics
+    from stream_detector.process_metrics import new_registry
     from stream_detector.settings import Settings
     from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, MqttBridge, Route
     from stream_detector.streaming.sources.placing import Placing, read_map
+    from stream_detector.streaming.sources.primary_host import PrimaryHost
+    from stream_detector.streaming.worker.health.metrics_server import MetricsServer
 
-    settings = Settings.load(bootstrap=bootstrap, field_mapping_file=mapping)
+    settings = Settings.load(bootstrap=bootstrap, field_mapping_file=mapping, metrics_port=metrics_port)
     start_logging(settings.log_level, settings.log_format)
     topics = subscribe or ([EVERYTHING] if sparkplug else [])
     if not topics:
         raise UsageError("nothing to carry; name MQTT topics with --subscribe, or say --sparkplug")
+    if host_id is not None and not sparkplug:
+        raise UsageError("--host-id is of Sparkplug; say --sparkplug too")
     file, assets_file = settings.field_mapping_file, settings.sensor_assets_file
     usual = MAPPING if sparkplug else FieldMapping()
     route = Route(
@@ -58,7 +71,15 @@ def command(
         asset=asset,
     )
     address = MqttAddress.parse(mqtt, password_file)
-    bridge = MqttBridge(settings, address, topics, route, client_id, Sparkplug() if sparkplug else None)
+    metrics = BridgeMetrics(new_registry(settings.site, settings.certificates()))
+    bridge = MqttBridge(
+        settings, address, topics, route, client_id, Sparkplug() if sparkplug else None,
+        host=None if host_id is None else PrimaryHost(host_id), metrics=metrics,
+    )  # fmt: skip
+    if metrics_port is not None:
+        server = MetricsServer(settings, metrics.registry, health=lambda: None, readiness=bridge.why_not_ready)
+        server.start()
+        print(f"metrics on http://{settings.metrics_host}:{server.port}/metrics", flush=True)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: bridge.stop())
     print(f"carrying {', '.join(topics)} to {settings.topic_readings}", flush=True)

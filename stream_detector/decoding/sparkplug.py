@@ -64,11 +64,13 @@ class Taken:
     Attributes:
         records: topic and JSON of each; `MAPPING` understands them.
         refused: why some or all of it could not be used; empty where all could.
+        stale: sensors that a death makes stale.
         command: topic and payload to publish, None = nothing.
     """
 
     records: list[tuple[str, bytes]] = field(default_factory=list)
     refused: str = ""
+    stale: int = 0
     command: tuple[str, bytes] | None = None
 
 
@@ -121,6 +123,11 @@ class Sparkplug:
         self._nodes: dict[tuple[str, str], EdgeNode] = {}
         self._ask_again_at = 0.0
 
+    @property
+    def nodes(self) -> int:
+        """Edge nodes of which something is known, and not that they died."""
+        return len(self._nodes)
+
     def read(self, topic: str, content: bytes, now: float) -> Taken:
         """What a message comes to, with those before it. `now`: epoch seconds; when it came."""
         at = address_of(topic)
@@ -149,10 +156,10 @@ class Sparkplug:
             node.aliases.pop(at.device, None)
             died = {at.device: node.types.pop(at.device, {})}
             moment = message.timestamp or round(now * 1000)
-            return Taken(list(_stale(at, died, moment)), command=command)
+            return Taken(list(_stale(at, died, moment)), stale=_count(died), command=command)
         readings, unknown = _readings(node, at.device, message)
         refused = f"{unknown} of {len(message.metrics)} metrics go by a birth that is not known" if unknown else ""
-        return Taken(list(_records(topic_of(at), message.timestamp, readings)), refused, command)
+        return Taken(list(_records(topic_of(at), message.timestamp, readings)), refused, command=command)
 
     def _node_died(self, at: Address, message: Any, now: float) -> Taken:
         node = self._nodes.get((at.group, at.node))
@@ -161,7 +168,7 @@ class Sparkplug:
             return Taken()  # nothing is known of it, or it was born again since
         del self._nodes[at.group, at.node]
         # The broker sends it with the time at which the node logged in.
-        return Taken(list(_stale(at, node.types, round(now * 1000))))
+        return Taken(list(_stale(at, node.types, round(now * 1000))), stale=_count(node.types))
 
     def _node(self, at: Address) -> EdgeNode:
         node = self._nodes.get((at.group, at.node))
@@ -181,6 +188,25 @@ class Sparkplug:
         asked = Metric(name=REBIRTH, timestamp=moment, datatype=BOOLEAN, boolean_value=True)
         command: bytes = Payload(timestamp=moment, metrics=[asked]).SerializeToString()
         return topic_of(Address(at.group, "NCMD", at.node, NODE)), command
+
+
+def state_topic(host_id: str) -> str:
+    """Where a host application says whether it is there."""
+    return f"{NAMESPACE}/STATE/{host_id}"
+
+
+def host_state(online: bool, moment: int) -> bytes:
+    """What it says there. `moment`: epoch ms, the same in the will of a connection and in its birth."""
+    return orjson.dumps({"online": online, "timestamp": moment})
+
+
+def says_offline(payload: bytes) -> bool:
+    """Whether a message at that topic says that the host is away."""
+    try:
+        content = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(content, dict) and content.get("online") is False
 
 
 def address_of(topic: str) -> Address | None:
@@ -219,8 +245,16 @@ def _stale(at: Address, died: dict[str, dict[str, int]], moment: int) -> Iterato
     """Records that say of all sensors of these devices that they are stale; `moment` in ms."""
     for device, names in died.items():
         topic = topic_of(at._replace(device=device, kind="DDEATH" if device else "NDEATH"))
-        sensors = [name for name in names if name != NUMBER_OF_BIRTH and not name.startswith(NO_READINGS)]
-        yield from _records(topic, moment, [{"name": name, "value": None, "quality": "stale"} for name in sensors])
+        readings = [{"name": name, "value": None, "quality": "stale"} for name in _sensors(names)]
+        yield from _records(topic, moment, readings)
+
+
+def _count(died: dict[str, dict[str, int]]) -> int:
+    return sum(len(_sensors(names)) for names in died.values())
+
+
+def _sensors(names: dict[str, int]) -> list[str]:
+    return [name for name in names if name != NUMBER_OF_BIRTH and not name.startswith(NO_READINGS)]
 
 
 def _records(topic: str, moment: int, readings: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:

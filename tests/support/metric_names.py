@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 
-from stream_detector.metrics import ForwarderMetrics, LedgerMetrics, RenewalMetrics, WorkerMetrics
+from stream_detector.metrics import BridgeMetrics, ForwarderMetrics, LedgerMetrics, RenewalMetrics, WorkerMetrics
 from stream_detector.process_metrics import new_registry
 from stream_detector.streaming.worker.health.reload import Reloader
 
@@ -22,6 +22,7 @@ def exposed_metrics() -> dict[str, Exposed]:
     LedgerMetrics(product)
     ForwarderMetrics(product)
     RenewalMetrics(product)
+    BridgeMetrics(product)
     found: dict[str, Exposed] = {}
     process = new_registry()
     Reloader(process)

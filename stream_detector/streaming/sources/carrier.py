@@ -83,6 +83,7 @@ class Carrier:
 
     Attributes:
         carried: parcels of which Kafka has everything.
+        on_dead_letter: is told the reason of each.
         dead_letters: records, or parcels, that became one.
     """
 
@@ -95,6 +96,7 @@ class Carrier:
     ) -> None:
         self.carried = 0
         self.dead_letters = 0
+        self.on_dead_letter: Callable[[str], object] = lambda _reason: None
         self._settings = settings
         self._producer = producer
         self._clock = clock
@@ -105,6 +107,11 @@ class Carrier:
         self._held = False
         self._counting = threading.Lock()
         self._ending = threading.Event()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a topic takes nothing, so that nothing is read on."""
+        return self._held
 
     def take(self, parcel: Parcel, placed: Sequence[Placed], unreadable: str = "") -> None:
         """Send the records of a parcel, and a dead letter where some of it cannot be understood, and why.
@@ -197,6 +204,7 @@ class Carrier:
     def _letter(self, parcel: Parcel, key: bytes | None, reason: str, detail: str) -> _Record | None:
         """A dead letter; None where there are too many of them already."""
         self.dead_letters += 1
+        self.on_dead_letter(reason)
         if not self._rate.admits():
             log.warning("more dead letters than dead_letters_per_second allows; some messages are only counted")
             return None

@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from confluent_kafka import Producer
+from prometheus_client import CollectorRegistry
 
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.decoding.sparkplug import Sparkplug
 from stream_detector.errors import BrokerError, UsageError
 from stream_detector.extras import need
+from stream_detector.metrics import BridgeMetrics
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.sources.carrier import Carrier, Parcel, RecordProducer
 from stream_detector.streaming.sources.placing import Placed, Placing
+from stream_detector.streaming.sources.primary_host import PrimaryHost
 from stream_detector.streaming.topics.declared import BRIDGE
 from stream_detector.streaming.topics.topics import ensure_written_topics
 
@@ -120,6 +123,8 @@ class MqttBridge:
         client_id: names the session at the MQTT broker; two bridges need two.
         sparkplug: reads the messages before the route does; None = they are readings themselves.
         open_producer: makes the client of Kafka.
+        host: says to edge nodes that this bridge is there; None = nobody waits for it.
+        metrics: of this bridge.
     """
 
     def __init__(
@@ -131,6 +136,8 @@ class MqttBridge:
         client_id: str,
         sparkplug: Sparkplug | None = None,
         open_producer: Callable[[Settings], RecordProducer] = open_producer,
+        host: PrimaryHost | None = None,
+        metrics: BridgeMetrics | None = None,
     ) -> None:
         self.received = 0
         self._settings = settings
@@ -139,9 +146,16 @@ class MqttBridge:
         self._route = route
         self._client_id = client_id
         self._sparkplug = sparkplug
-        self._carrier = Carrier(settings, open_producer(settings))
+        self._host = host
+        self._metrics = metrics or BridgeMetrics(CollectorRegistry())
+        carrier = self._carrier = Carrier(settings, open_producer(settings))
+        carrier.on_dead_letter = lambda reason: self._metrics.dead_letters.labels(reason).inc()
+        self._metrics.connected.set_function(lambda: self._connected)
+        self._metrics.waiting.set_function(lambda: carrier.waiting)
+        self._metrics.nodes.set_function(lambda: 0 if sparkplug is None else sparkplug.nodes)
         self._ending = threading.Event()
         self._failure: BaseException | None = None
+        self._connected = False
 
     @property
     def carried(self) -> int:
@@ -173,6 +187,8 @@ class MqttBridge:
         finally:
             # What is not acknowledged by then stays in the session at the MQTT broker.
             self._carrier.end(END_SECONDS)
+            if self._host is not None:
+                self._host.ends(client)
             client.disconnect()
             following.join(END_SECONDS)
         if self._failure is not None:
@@ -182,12 +198,25 @@ class MqttBridge:
         """Ends `run`; may be called from a signal handler."""
         self._ending.set()
 
+    def why_not_ready(self) -> str | None:
+        """What is in the way of carrying, in words; None where nothing is."""
+        if not self._connected:
+            return "the MQTT broker is not connected"
+        return "a topic of Kafka takes nothing" if self._carrier.waiting else None
+
     def on_message(self, client: "Client", _data: Any, message: "MQTTMessage") -> None:
         """One message, in the thread of the MQTT client."""
-        self.received += 1
         payload, now = bytes(message.payload), time.time()
+        if self._host is not None and message.topic == self._host.topic:
+            if message.qos:
+                client.ack(message.mid, message.qos)
+            self._host.heard(client, payload)
+            return
+        self.received += 1
+        self._metrics.received.inc()
 
         def arrived() -> None:
+            self._metrics.carried.inc()
             if message.qos:
                 client.ack(message.mid, message.qos)
 
@@ -208,7 +237,9 @@ class MqttBridge:
         if self._sparkplug is None:
             return self._route.records(topic, payload, now), ""
         taken = self._sparkplug.read(topic, payload, now)
+        self._metrics.stale.inc(taken.stale)
         if taken.command is not None:
+            self._metrics.rebirths.inc()
             log.warning("messages before one of %s are missing; a rebirth is asked for", topic)
             client.publish(*taken.command, qos=AT_MOST_ONCE)
         return [each for at, value in taken.records for each in self._route.records(at, value, now)], taken.refused
@@ -231,6 +262,9 @@ class MqttBridge:
         if self._address.username is not None:
             client.username_pw_set(self._address.username, self._address.password)
         client.reconnect_delay_set(1, 30)
+        if self._host is not None:
+            host = self._host
+            client.on_pre_connect = lambda client, _data: host.before_connecting(client)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
@@ -242,9 +276,13 @@ class MqttBridge:
             log.error("the MQTT broker refuses: %s; trying again", reason)
             return
         log.info("connected to %s:%d, subscribing to %s", self._address.host, self._address.port, self._topics)
+        self._connected = True
         client.subscribe([(topic, AT_LEAST_ONCE) for topic in self._topics])
+        if self._host is not None:
+            self._host.connected(client)
 
     def _on_disconnect(self, _client: "Client", _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._connected = False
         if not self._ending.is_set():
             log.warning("the MQTT broker is gone: %s; trying again", reason)
 

@@ -14,10 +14,12 @@ from stream_detector.errors import UsageError
 from stream_detector.messages import Reading
 from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, Route
 from stream_detector.streaming.sources.placing import Placing
-from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
-from tests.support.stack.mqtt import BridgeProcess, Mosquitto, SparkplugNode, program
+from stream_detector.streaming.sources.primary_host import PrimaryHost
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, free_port
+from tests.support.stack.mqtt import BridgeProcess, Mosquitto, SparkplugNode, connected, new_client, program
+from tests.support.stack.processes import summed
 from tests.support.stack.topics import records_of
-from tests.support.stack.workers import wait_for
+from tests.support.stack.workers import fetch, wait_for
 
 BY_TOPIC = {"topic_pattern": "plant/(?P<asset>[^/]+)/(?P<sensor>[^/]+)", "time": "ts", "value": "v"}
 
@@ -166,6 +168,45 @@ def test_a_missing_topic_that_may_not_be_made_ends_the_bridge_with_a_sentence(
 
 
 @pytest.mark.kafka
+def test_edge_nodes_are_told_when_their_host_is_there_when_it_was_killed_and_when_it_ended(
+    mosquitto: Mosquitto, bridge: StartBridge
+) -> None:
+    said: list[dict[str, Any]] = []
+    mosquitto.client.on_message = lambda _client, _data, message: said.append(json.loads(message.payload))
+    mosquitto.client.subscribe("spBv1.0/STATE/historian", 1)
+    running = bridge("--sparkplug", "--host-id", "historian")
+    wait_for(lambda: len(said) == 1, 20, "it is there")
+    running.kill()
+    wait_for(lambda: len(said) == 2, 20, "the broker speaks its will")
+    assert said == [{**said[0], "online": True}, {**said[0], "online": False}]
+    again = bridge("--sparkplug", "--host-id", "historian")
+    wait_for(lambda: said[-1]["online"], 20, "it is back")
+    assert said[-1]["timestamp"] > said[0]["timestamp"]
+    # A will that comes late, of a connection before.
+    mosquitto.publish("spBv1.0/STATE/historian", said[1], retain=True)
+    wait_for(lambda: said[-1]["online"], 20, "it says that it is there")
+    again.process.send_signal(signal.SIGTERM)
+    assert again.process.wait(15) == 0
+    wait_for(lambda: not said[-1]["online"], 20, "it says that it ends")
+    kept: list[bytes] = []
+    later = new_client()
+    later.on_message = lambda _client, _data, message: kept.append(message.payload)
+    assert connected(later, mosquitto.port)
+    later.loop_start()
+    later.subscribe("spBv1.0/STATE/historian", 1)
+    wait_for(lambda: bool(kept), 10, "who comes later hears it too")
+    later.disconnect()
+    later.loop_stop()
+    assert json.loads(kept[0]) == said[-1]
+
+
+@pytest.mark.parametrize("host_id", ["", "plant/historian", "plant+", "#"])
+def test_a_name_of_a_host_that_cannot_be_part_of_a_topic_is_refused(host_id: str) -> None:
+    with pytest.raises(UsageError, match=r"a name without /, \+ and # is wanted"):
+        PrimaryHost(host_id)
+
+
+@pytest.mark.kafka
 def test_a_sparkplug_node_is_read_by_its_births_asked_for_another_after_a_gap_and_stale_when_it_dies(
     kafka: Kafka | ExistingKafka, unique_name: str, mosquitto: Mosquitto, bridge: StartBridge
 ) -> None:
@@ -173,7 +214,8 @@ def test_a_sparkplug_node_is_read_by_its_births_asked_for_another_after_a_gap_an
         found = records_of(kafka.bootstrap, f"{unique_name}-readings", 99, seconds=2)
         return b"".join(each.value or b"" for each in found)
 
-    bridge("--sparkplug")
+    port = free_port()
+    bridge("--sparkplug", "--metrics-port", str(port))
     with SparkplugNode(mosquitto.port, BIRTH_SECOND) as node:
         node.speed(-4, after=60)
         node.speed(5, after=120, lost=True)
@@ -182,7 +224,15 @@ def test_a_sparkplug_node_is_read_by_its_births_asked_for_another_after_a_gap_an
         node.born()  # whatever was on its way, this is the last birth
         node.speed(7, after=240)
         wait_for(lambda: b"1777593960.0" in everything(), 20, "its last speed is in Kafka")
+        assert fetch(port, "/readyz")[0] == 200
+        assert summed(fetch(port, "/metrics")[1])["stream_detector_bridge_sparkplug_nodes"] == 1
     wait_for(lambda: everything().count(b"stale") == 2, 20, "so is its death")
+    counted = summed(fetch(port, "/metrics")[1])
+    names = ("connected", "waiting", "sparkplug_nodes", "sparkplug_stale_sensors_total", "dead_letters_total")
+    assert [counted[f"stream_detector_bridge_{name}"] for name in names] == [1, 0, 0, 2, 1]
+    assert counted["stream_detector_bridge_sparkplug_rebirths_total"] >= 1
+    received = counted["stream_detector_bridge_messages_received_total"]
+    assert received == counted["stream_detector_bridge_messages_carried_total"] >= 8
     found = records_of(kafka.bootstrap, f"{unique_name}-readings", 99, seconds=3)
     assert {each.key for each in found} == {b"edge-1", b"pump-1"}
     messages = [json.loads(each.value or b"") for each in found]
