@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.decoding.asset_names import AssetNames, Name
+from stream_detector.decoding.asset_names import AssetNames, Name, fitting
 from stream_detector.decoding.cells import BAD_QUALITY
 from stream_detector.decoding.columns import floats_or_none, indices_or_none
 from stream_detector.decoding.decoded import (
@@ -43,12 +43,14 @@ class Decoder:
     def __init__(
         self,
         sensors: Sequence[str],
-        assets: str,
+        assets: str | AssetNames,
         block_step_seconds: float | None = None,
         policies: UnknownPolicies = IGNORING,
         allowed: Sequence[str] = ("*",),
     ) -> None:
-        """block_step_seconds: samples of a block this far apart lie on consecutive steps (grids of samples).
+        """assets: the bundle's glob, or what else says which assets are ours.
+
+        block_step_seconds: samples of a block this far apart lie on consecutive steps (grids of samples).
 
         policies: of names that the bundle does not know. allowed: globs of assets, of which one must fit beside the
         bundle's.
@@ -60,7 +62,7 @@ class Decoder:
         self._reader = RecordReader(self._sensors, block_step_seconds)
         self._decode = msgspec.json.Decoder(StrictRecord).decode
         self._times = EventTimes()
-        self._assets = AssetNames(assets, allowed)
+        self._assets = assets if isinstance(assets, AssetNames) else AssetNames(fitting(assets, allowed))
         self._glancer = Glancer(self._sensors, self._assets)
 
     def decode(
@@ -73,7 +75,7 @@ class Decoder:
 
         slots: of keys whose assets are known; where they are all, the slots are told instead of the assets.
         """
-        notes, places = Notes(self._policies), np.arange(len(values))
+        notes, places = Notes(self._policies, self._assets.whose), np.arange(len(values))
         found = self._parsed(values)
         if found is None:
             rest = self._glancer.others(keys, values, notes)
@@ -331,6 +333,8 @@ class Decoder:
         refused: dict[str, list[str]] = {}
         for item in message.readings or ():
             owner = item.asset or name
+            if self._assets.is_elsewhere(owner):
+                continue
             if self._assets.is_stranger(owner):
                 notes.unknown_asset(place, owner, 1)
                 continue

@@ -10,8 +10,9 @@ from stream_detector.decoding.unknown_names import LOOKED_AT, UnknownNames, Unkn
 class Notes:
     """Collects the notes on one batch. The policies say what becomes of names that the bundle does not know."""
 
-    def __init__(self, policies: UnknownPolicies) -> None:
+    def __init__(self, policies: UnknownPolicies, whose: str = "this bundle") -> None:
         self._policies = policies
+        self._whose = whose
         self.rejects: list[Reject] = []
         self.missing: Counter[str] = Counter()
         self._of_sensors = self._of_assets = 0
@@ -47,7 +48,7 @@ class Notes:
         """Readings of an asset that is none of the bundle's."""
         text = name.decode() if isinstance(name, bytes) else name or ""
         if self._policies.assets == "dead-letter":
-            self.reject(place, readings, UNKNOWN_ASSET, f"{text[:40]!r} is not an asset of this bundle")
+            self.reject(place, readings, UNKNOWN_ASSET, f"{text[:40]!r} is not an asset of {self._whose}")
             return
         self._of_assets += readings
         self._assets.append(text)

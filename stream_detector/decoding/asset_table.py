@@ -1,0 +1,114 @@
+"""Which owner an asset has, as lines of globs say; of several that fit its name the most specific line counts."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from fnmatch import translate
+from functools import cache
+from itertools import combinations
+
+from stream_detector.decoding.asset_names import CACHED_ASSETS
+
+ID_DIGITS = 16
+
+Line = tuple[str, str]
+"""(glob over names of assets, owner)."""
+
+_WILDCARDS = re.compile(r"\*+|\?|\[!?(?:\][^]]*|[^]]+)\]")
+
+
+class AssetTable:
+    """Lines of globs, in whatever order they were given.
+
+    The most specific line is the one with the most characters that stand for themselves; among equals the one with more
+    `[...]`, then with more `?`. A glob without wildcards is a name, and comes before all others.
+
+    >>> table = AssetTable([("*", "any"), ("line1-*", "a"), ("line1-pump", "b")])
+    >>> table.owner("line1-fan"), table.owner("line1-pump"), table.owner("oven"), AssetTable([("a", "b")]).owner("c")
+    ('a', 'b', 'any', None)
+
+    Attributes:
+        lines: sorted, each once.
+    """
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        """Raises ValueError where two lines of different owners are equally specific and fit one name."""
+        self.lines = tuple(sorted(set(lines)))
+        for (one, its), (other, others) in combinations(self.lines, 2):
+            if its != others and specificity(one) == specificity(other) and may_fit_one_name(one, other):
+                raise ValueError(
+                    f"{one!r} and {other!r} are equally specific, fit the same assets and name different bundles; "
+                    "make one of them more specific"
+                )
+        ranked = sorted(self.lines, key=lambda line: specificity(line[0]), reverse=True)
+        self._ranked = [(re.compile(translate(glob)).match, owner) for glob, owner in ranked]
+        self._known: dict[str, str | None] = {}
+
+    def owner(self, asset: str) -> str | None:
+        """Whose the asset is; None where no line fits."""
+        if asset not in self._known:
+            if len(self._known) >= CACHED_ASSETS:
+                self._known.clear()
+            self._known[asset] = next((owner for fits, owner in self._ranked if fits(asset)), None)
+        return self._known[asset]
+
+    @property
+    def identity(self) -> str:
+        """A hash of the lines: tables that give every asset to the same owner by the same lines share it."""
+        text = "".join(f"{glob}\0{owner}\n" for glob, owner in self.lines)
+        return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
+
+
+def specificity(glob: str) -> tuple[bool, int, int, int]:
+    """By which of two globs the more specific one is the larger.
+
+    >>> sorted(["*", "line?", "line1", "line*", "line[12]"], key=specificity)
+    ['*', 'line*', 'line?', 'line[12]', 'line1']
+    """
+    parts = _parts(glob)
+    classes = sum(part.startswith("[") and len(part) > 1 for part in parts)
+    singles, stars = parts.count("?"), parts.count("*")
+    return not (classes or singles or stars), len(parts) - classes - singles - stars, classes, singles
+
+
+def may_fit_one_name(one: str, other: str) -> bool:
+    """Whether some name fits both globs.
+
+    >>> may_fit_one_name("a*", "*b"), may_fit_one_name("a*", "b*"), may_fit_one_name("m[12]", "m[3-9]")
+    (True, False, False)
+    """
+    left, right = _parts(one), _parts(other)
+
+    @cache
+    def fit(at: int, on: int) -> bool:
+        if at == len(left):
+            return all(part == "*" for part in right[on:])
+        if on == len(right):
+            return all(part == "*" for part in left[at:])
+        if left[at] == "*":
+            return fit(at + 1, on) or fit(at, on + 1)
+        if right[on] == "*":
+            return fit(at, on + 1) or fit(at + 1, on)
+        return not _characters(left[at]).isdisjoint(_characters(right[on])) and fit(at + 1, on + 1)
+
+    return fit(0, 0)
+
+
+def _parts(glob: str) -> list[str]:
+    """A glob's single characters and wildcards; neighbouring stars are one."""
+    found: list[str] = []
+    at = 0
+    while at < len(glob):
+        wildcard = _WILDCARDS.match(glob, at)
+        part = wildcard.group() if wildcard else glob[at]
+        found.append("*" if part.startswith("*") else part)
+        at += len(part)
+    return found
+
+
+@cache
+def _characters(part: str) -> frozenset[str]:
+    """What a part that stands for one character may be."""
+    if len(part) == 1 and part != "?":
+        return frozenset(part)
+    return frozenset(filter(re.compile(translate(part)).match, map(chr, range(0x10000))))
