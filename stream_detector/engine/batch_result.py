@@ -18,7 +18,7 @@ class BatchResult:
     Attributes:
         dead_letters: with the place in the batch at which each was settled.
         snapshots: (asset, bytes); None where an evicted one is forgotten.
-        event_assets: the asset of each event.
+        event_assets: the asset of each event, with the place of its record.
         unknown: the names that were ignored.
     """
 
@@ -26,7 +26,7 @@ class BatchResult:
     counts: Counts = field(default_factory=Counts)
     dead_letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
     snapshots: list[tuple[str, bytes | None]] = field(default_factory=list)
-    event_assets: list[str] = field(default_factory=list)
+    event_assets: list[tuple[int, str]] = field(default_factory=list)
     unknown: UnknownNames = NONE_UNKNOWN
 
     def reject(self, place: int, readings: int, reason: str, detail: str) -> None:

@@ -4,12 +4,13 @@ A batch is handled in *segments*, which cross neither the offset up to which a r
 assets are evicted, and are not too large for memory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from stream_detector.decoding.decoder import Decoder
+from stream_detector.decoding.routing import Share
 from stream_detector.detection.grid.closed_steps import select
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.intake import Intake, Tally
@@ -27,6 +28,7 @@ from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.handling_order import HandlingOrder, as_array
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.outcome import Outcome, RecordBatch
+from stream_detector.engine.parts import Part, PlacedAlarm
 from stream_detector.engine.segment import Segment
 from stream_detector.messages import to_bytes
 
@@ -68,20 +70,21 @@ class Partition:
         """The oldest offset that live state still needs; None where nothing is held."""
         return self.assets.low()
 
-    def process(self, batch: RecordBatch, publish_scores: bool) -> Outcome:
-        """Handle a batch."""
+    def process(self, batch: RecordBatch, publish_scores: bool, share: Share | None = None) -> Part:
+        """Handle a batch. share: those of its records that are about assets of this bundle; None: all."""
         offsets = as_array(batch.offsets)
         if not len(offsets):
-            return Outcome()
+            return Part()
         order, result = HandlingOrder(offsets), BatchResult(batch)
         self.decider.publish_scores = publish_scores
         sweeps = self.assets.sweeps(offsets, self._previous_offset)
         audible = int(np.searchsorted(offsets, self._silent_until))
-        for begin, end in pairwise(sorted({0, len(offsets), audible, *sweeps, *heavy_cuts(batch)})):
+        heavy = heavy_cuts(batch.values) if share is None else share.places[heavy_cuts(share.values)].tolist()
+        for begin, end in pairwise(sorted({0, len(offsets), audible, *sweeps, *heavy})):
             if begin in sweeps and begin >= audible:
                 self._evict(sweeps[begin], begin, int(offsets[-1]) + 1, result)
             silent = begin < audible
-            segment = Segment(batch, begin, end, self._decoder, self.assets, result, silent=silent)
+            segment = Segment(batch, begin, end, self._decoder, self.assets, result, silent=silent, share=share)
             self._fill_grid(segment, order, silent=silent)
         self._previous_offset = int(offsets[-1])
         return self._conclude(order, result)
@@ -169,32 +172,27 @@ class Partition:
             ),
         ]  # fmt: skip
 
-    def _conclude(self, order: HandlingOrder, result: BatchResult) -> Outcome:
+    def _conclude(self, order: HandlingOrder, result: BatchResult) -> Part:
         decisions, counts, batch, live = self.decider.take(), result.counts, result.batch, self.assets.by_slot
         counts.received = counts.settled
         counts.held = sum(held.readings for held in self.assets.held())
-        # A record may hold readings of several assets, and their slots are no function of the log.
-        decisions.scores.sort(key=lambda pair: (order.index[pair[0]], pair[1].asset))
-        alarms = [(int(order.index[record]), True, alarm) for record, alarm in decisions.alarms]
-        alarms += [(place, False, alarm) for place, alarm in decisions.evicted]
-        alarms.sort(key=lambda each: (each[0], each[1], each[2].asset))
-        result.dead_letters.sort(key=lambda pair: (pair[0], pair[1].offset, pair[1].reason))
+        alarms = [PlacedAlarm(int(order.index[record]), True, alarm) for record, alarm in decisions.alarms]
+        alarms += [PlacedAlarm(place, False, alarm) for place, alarm in decisions.evicted]
         names = {slot: asset.name for slot, asset in live.items()} if decisions.results else {}
         self.assets.unsaved |= decisions.changed | (self.grid.turned & live.keys())
         self.grid.turned.clear()
         processed = int(batch.offsets[-1]) + 1
         if processed > self._silent_until:
             result.snapshots += self._snapshots(processed)
-        return Outcome(
-            alarms=[alarm for *_, alarm in alarms],
-            scores=[score for _, score in decisions.scores],
-            dead_letters=[letter for _, letter in result.dead_letters],
+        return Part(
+            alarms=alarms,
+            scores=[(int(order.index[record]), score) for record, score in decisions.scores],
+            dead_letters=result.dead_letters,
+            event_assets=result.event_assets,
             snapshots=result.snapshots,
             counts=counts,
             closed=decisions.closed,
-            event_assets=result.event_assets,
             unknown=result.unknown,
-            alarm_timestamps_ms=[batch.timestamps_ms[place] for place, *_ in alarms],
             steps=[found.of_assets(names) for found in decisions.results],
         )
 
@@ -272,10 +270,10 @@ class Partition:
         )
 
 
-def heavy_cuts(batch: RecordBatch) -> list[int]:
-    """Places at which a batch is cut, so that a segment fits into memory even if every record is a large block."""
-    if sum(map(len, filter(None, batch.values))) < SEGMENT_BYTES:
+def heavy_cuts(values: Sequence[bytes | None]) -> list[int]:
+    """Places at which records are cut, so that a segment fits into memory even if every one is a large block."""
+    if sum(map(len, filter(None, values))) < SEGMENT_BYTES:
         return []
-    sizes = np.array([0 if value is None else len(value) for value in batch.values], np.int64)
+    sizes = np.array([0 if value is None else len(value) for value in values], np.int64)
     parts: list[int] = np.flatnonzero(np.diff(np.cumsum(sizes) // SEGMENT_BYTES, prepend=0)).tolist()
     return parts

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from stream_detector.decoding.columns import indices_or_none
 from stream_detector.decoding.decoded import FUTURE, TOO_MANY_ASSETS
 from stream_detector.decoding.decoder import Decoder
+from stream_detector.decoding.routing import Share
 from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR, Readings
 from stream_detector.engine.assets.assets import Assets
 from stream_detector.engine.batch_result import BatchResult
@@ -31,19 +32,24 @@ class Segment:
         result: BatchResult,
         *,
         silent: bool,
+        share: Share | None = None,
     ) -> None:
+        """share: those records of the batch that are this decoder's; None: all."""
         self._batch = batch
-        self._begin = begin
         self._assets = assets
         self.result = BatchResult(batch) if silent else result
         self._silent = silent
-        keys, values = batch.keys, batch.values
-        if end - begin < len(keys):
-            keys, values = keys[begin:end], values[begin:end]
+        keys, values = (batch.keys, batch.values) if share is None else (share.keys, share.values)
+        places = np.arange(len(keys)) if share is None else share.places
+        first, last = np.searchsorted(places, [begin, end]).tolist()
+        if last - first < len(keys):
+            keys, values, places = keys[first:last], values[first:last], places[first:last]
         assets.history.read_from(int(batch.offsets[begin]))
         answered_until = assets.history.answered_until
+        self._places: Ints = places
+        """(N,) places in the batch of what is decoded."""
         self._decoded = decoder.decode(keys, values, None if answered_until else assets.slots_by_key)
-        self._decoded.index = self._decoded.index + begin
+        self._decoded.index = places[self._decoded.index]
         self._keep: Bools = np.ones(len(self._decoded.index), np.bool_)
         """(R,) which decoded records go on."""
         if answered_until:
@@ -77,11 +83,11 @@ class Segment:
     def _tell_decoded(self) -> None:
         decoded, result = self._decoded, self.result
         for reject in decoded.rejects:
-            result.reject(self._begin + reject.index, reject.readings, reject.reason, reject.detail)
+            result.reject(int(self._places[reject.index]), reject.readings, reject.reason, reject.detail)
         result.count_decoded(decoded)
         if decoded.events:
             events = decoded.record[decoded.sensor == EVENT_SENSOR]
-            result.event_assets += [decoded.asset[record] for record in events]
+            result.event_assets += [(int(decoded.index[record]), decoded.asset[record]) for record in events]
 
     def _reject_later_than_kafka(self) -> None:
         """Rule 1: no record may be much later than its Kafka timestamp."""

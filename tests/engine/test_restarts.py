@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -15,6 +16,7 @@ from stream_detector.engine import partition
 from stream_detector.engine.assets.snapshots import Snapshot, dump, load
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome
+from stream_detector.engine.table_engine import TableEngine
 from tests.engine.naive_engine import NaiveEngine
 from tests.engine.test_engine import (
     ANY_LIMITS,
@@ -42,17 +44,17 @@ class Restarted:
     Some snapshots of a batch may be acknowledged while others are not, and none of it be committed.
     """
 
-    def __init__(self, spec: DetectorSpec, limits: Limits, log: list[Record], rng: random.Random) -> None:
+    def __init__(self, engine_of: Callable[[], Engine | TableEngine], log: list[Record], rng: random.Random) -> None:
         self.said: dict[str, list[str]] = {kind: [] for kind in KINDS}
         self.counts: Counter[str] = Counter()
         self.restarts = self.beyond_the_commit = self.with_windows = 0
-        self._spec, self._limits, self._log, self._rng = spec, limits, log, rng
+        self._engine_of, self._log, self._rng = engine_of, log, rng
         self._state: dict[str, bytes] = {}
         self._committed: int | None = None
         self._low = 0
 
     def run(self) -> None:
-        engine, place = Engine(self._spec, self._limits), 0
+        engine, place = self._engine_of(), 0
         while place < len(self._log):
             end = min(len(self._log), place + self._rng.choice([1, 2, 5, 10, 30]))
             outcome = engine.process(batches(self._log[:end], [], place)[0], publish_scores=True)
@@ -66,7 +68,7 @@ class Restarted:
             if crash:
                 engine, place = self._restart()
 
-    def _flush(self, engine: Engine, outcome: Outcome, place: int) -> bool:
+    def _flush(self, engine: Engine | TableEngine, outcome: Outcome, place: int) -> bool:
         """True: it is killed here."""
         for kind in KINDS:
             self.said[kind] += [repr(each) for each in getattr(outcome, kind)]
@@ -89,9 +91,9 @@ class Restarted:
         self._committed, self._low = place, place if low is None else min(low, place)
         return self._rng.random() < 0.2
 
-    def _restart(self) -> tuple[Engine, int]:
+    def _restart(self) -> tuple[Engine | TableEngine, int]:
         self.restarts += 1
-        engine = Engine(self._spec, self._limits)
+        engine = self._engine_of()
         if self._committed is None:
             # From the first record on, as a worker does that finds no commit: snapshots may be of another log.
             return engine, 0
@@ -103,16 +105,19 @@ class Restarted:
         return engine, self._low
 
 
-def undisturbed(spec: DetectorSpec, limits: Limits, log: list[Record]) -> dict[str, list[str]]:
-    engine = Engine(spec, limits)
+def undisturbed(engine: Engine | TableEngine, log: list[Record]) -> dict[str, list[str]]:
     outcomes = [engine.process(batch, publish_scores=True) for batch in batches(log, [])]
     return {kind: [repr(each) for outcome in outcomes for each in getattr(outcome, kind)] for kind in KINDS}
 
 
 def check_chain(spec: DetectorSpec, limits: Limits, log: list[Record], seed: int) -> Restarted:
+    return check_restarts(lambda: Engine(spec, limits), log, seed)
+
+
+def check_restarts(engine_of: Callable[[], Engine | TableEngine], log: list[Record], seed: int) -> Restarted:
     """Everything is said that an undisturbed engine says, and nothing else; what is repeated is the same."""
-    wanted = undisturbed(spec, limits, log)
-    restarted = Restarted(spec, limits, log, random.Random(seed))
+    wanted = undisturbed(engine_of(), log)
+    restarted = Restarted(engine_of, log, random.Random(seed))
     restarted.run()
     for kind in KINDS:
         assert set(restarted.said[kind]) == set(wanted[kind]), kind

@@ -1,0 +1,79 @@
+"""The live assets of partitions as they stand, for gauges and the console."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from stream_detector.detection.attribution import shares, top
+from stream_detector.engine.outcome import AssetStatus
+from stream_detector.engine.partition import Partition
+
+
+def statuses(partitions: Iterable[tuple[int, Partition]], detailed: int | None = None) -> list[AssetStatus]:
+    """Every live asset; those with an alarm up come first. `partitions`: with their numbers.
+
+    detailed: so many of the first have `top_shares`, `newest` and `expected`, which cost most of the time; the others
+    have none. None: all.
+    """
+    found = [(partition, *pair) for number, partition in partitions for pair in _status(number, partition)]
+    found.sort(key=lambda each: not each[2].alarm_open)
+    return [
+        _with_details(status, partition, slot) if detailed is None or index < detailed else status
+        for index, (partition, slot, status) in enumerate(found)
+    ]
+
+
+_NONE_KNOWN = np.empty(0, np.float32)
+
+
+def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
+    """(slot, status without details) of every asset; columns at once, since there may be 100,000 rows."""
+    grid, latest, spec, assets = partition.grid, partition.decider.latest, partition.spec, partition.assets.by_slot
+    slots = np.fromiter(assets, np.int64, len(assets))
+    columns = (
+        grid.positions.watermark[slots].tolist(),
+        latest.score[slots].tolist(),
+        latest.probability[slots].tolist(),
+        latest.degraded[slots].tolist(),
+        (grid.positions.last[slots] - grid.positions.run_start[slots] + 1 < spec.window.shortest).tolist(),
+        grid.positions.not_running[slots].tolist(),
+        (grid.positions.next_step[slots] * grid.steps.step_seconds).tolist(),
+        np.where(np.isnan(latest.score[slots]), np.nan, (latest.step[slots] + 1) * grid.steps.step_seconds).tolist(),
+    )
+    return [
+        (
+            slot,
+            AssetStatus(
+                asset=assets[slot].name,
+                partition=number,
+                watermark=watermark,
+                score=score,
+                probability=probability,
+                threshold=spec.threshold,
+                alarm_open=partition.decider.states[slot].alarm is not None,
+                degraded=degraded,
+                warming_up=warming_up and not not_running,
+                top_shares=[],
+                scored_until=scored_until,
+                newest=_NONE_KNOWN,
+                expected=_NONE_KNOWN,
+                not_running=not_running,
+                closed_until=closed_until,
+            ),
+        )
+        for slot, watermark, score, probability, degraded, warming_up, not_running, closed_until, scored_until in zip(
+            assets, *columns, strict=True
+        )
+    ]
+
+
+def _with_details(status: AssetStatus, partition: Partition, slot: int) -> AssetStatus:
+    latest, sensors = partition.decider.latest, partition.spec.sensors
+    parts = shares(latest.attribution[slot].astype(np.float64))
+    return replace(
+        status,
+        top_shares=[(sensors[sensor], float(parts[sensor])) for sensor in top(parts)],
+        newest=latest.newest[slot].copy(),
+        expected=latest.expected[slot].copy(),
+    )

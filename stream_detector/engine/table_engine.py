@@ -1,0 +1,148 @@
+"""Several bundles at work on one log, each for the assets that a table gives it. To others it is one engine.
+
+Every bundle decides about its assets as it would alone on the same log: each has its own grid, clocks, limits and
+evictions, so what comes of its assets does not hang on the others. A record is decoded by the bundle that it is for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from stream_detector.bundle.bundle_table import AnyBundle, BundleTable
+from stream_detector.decoding.asset_names import AssetNames, fitting
+from stream_detector.decoding.asset_table import AssetTable
+from stream_detector.decoding.decoder import Decoder
+from stream_detector.decoding.routing import Router, Share
+from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
+from stream_detector.engine.asset_status import statuses
+from stream_detector.engine.batch_result import BatchResult
+from stream_detector.engine.detector_spec import DetectorSpec
+from stream_detector.engine.engine import Engine
+from stream_detector.engine.handling_order import as_array
+from stream_detector.engine.limits import Limits
+from stream_detector.engine.outcome import AssetStatus, Outcome, RecordBatch
+from stream_detector.engine.partition import heavy_cuts
+from stream_detector.engine.parts import Part, joined
+
+ANY_BUNDLE = "any bundle of the table"
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table of bundles: `assets` says which bundle (by id) decides for an asset, `specs` what each bundle is."""
+
+    assets: AssetTable
+    specs: Sequence[DetectorSpec]
+
+    @classmethod
+    def of(cls, table: BundleTable) -> "TableSpec":
+        return cls(table.assets, [DetectorSpec.of(bundle) for bundle in table.bundles])
+
+
+def engine_of(
+    bundle: AnyBundle, limits: Limits | None = None, keep_steps: bool = False, unknown: UnknownPolicies = IGNORING
+) -> "Engine | TableEngine":
+    """What runs the bundle, or the bundles of the table."""
+    if isinstance(bundle, BundleTable):
+        return TableEngine(TableSpec.of(bundle), limits, keep_steps, unknown)
+    return Engine(bundle, limits, keep_steps, unknown)
+
+
+class TableEngine:
+    """Live state of the partitions that a worker owns, as `Engine`. An asset belongs to one bundle alone.
+
+    It is that of the line of the table that fits its name most specifically, if the bundle's own glob and the limits'
+    fit too; otherwise it is unknown. The limits hold for each bundle by itself.
+    """
+
+    def __init__(
+        self,
+        table: TableSpec,
+        limits: Limits | None = None,
+        keep_steps: bool = False,
+        unknown: UnknownPolicies = IGNORING,
+    ) -> None:
+        """The same as those of `Engine`. A sensor that a bundle does not know is unknown for its assets."""
+        limits = limits or Limits()
+        # What is told of one record by several bundles comes in this order.
+        specs = sorted(table.specs, key=lambda spec: spec.bundle_id)
+        numbers = {spec.bundle_id: number for number, spec in enumerate(specs)}
+        fits = [fitting(spec.assets, limits.allowed_assets) for spec in specs]
+
+        def owner_of(asset: str) -> int | None:
+            bundle_id = table.assets.owner(asset)
+            number = None if bundle_id is None else numbers[bundle_id]
+            return number if number is not None and fits[number](asset) else None
+
+        self._router = router = Router(owner_of, len(specs))
+
+        def names_of(owner: int) -> AssetNames:
+            return AssetNames(
+                lambda asset: owner != router.nobody and router.owner(asset) == owner,
+                lambda name: router.owner(name) != owner,
+                ANY_BUNDLE,
+            )
+
+        self._engines = [
+            Engine(spec, limits, keep_steps, unknown, names_of(number)) for number, spec in enumerate(specs)
+        ]
+        sensors = dict.fromkeys(sensor for spec in specs for sensor in spec.sensors)
+        self._strays = Decoder(list(sensors), names_of(router.nobody), None, unknown)
+        self._silent_until: dict[int, int] = {}
+
+    def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome:
+        """Handle a batch: the next records of its partition."""
+        *shares, strays = self._router.shares(batch.keys, batch.values)
+        parts = [engine.take(batch, publish_scores, share) for engine, share in zip(self._engines, shares, strict=True)]
+        return joined(batch, [*parts, self._turn_away(batch, strays)])
+
+    def _turn_away(self, batch: RecordBatch, share: Share) -> Part:
+        """What is about no asset of ours: unknown or worthless. What is read again was answered for before."""
+        result = BatchResult(batch)
+        silent_until = self._silent_until.get(batch.partition, 0)
+        begin = int(np.searchsorted(share.places, np.searchsorted(as_array(batch.offsets), silent_until)))
+        keys, values, places = share.keys[begin:], share.values[begin:], share.places[begin:]
+        cuts = sorted({0, len(keys), *heavy_cuts(values)})
+        for first, last in pairwise(cuts):
+            decoded = self._strays.decode(keys[first:last], values[first:last])
+            for reject in decoded.rejects:
+                result.reject(int(places[first + reject.index]), reject.readings, reject.reason, reject.detail)
+            result.count_decoded(decoded)
+        result.counts.received = result.counts.settled
+        return Part(dead_letters=result.dead_letters, counts=result.counts, unknown=result.unknown)
+
+    def low(self, partition: int) -> int | None:
+        """The oldest offset that live state of any bundle still needs; None where nothing is held."""
+        lows = [low for engine in self._engines if (low := engine.low(partition)) is not None]
+        return min(lows, default=None)
+
+    def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0, id_term: int = 0) -> None:
+        """Begin a partition anew, before its first batch; see `Engine.restore`."""
+        self._silent_until[partition] = silent_until
+        owners = {asset: self._router.owner(asset) for asset in snapshots}
+        for number, engine in enumerate(self._engines):
+            mine = {asset: data for asset, data in snapshots.items() if owners[asset] == number}
+            engine.restore(partition, mine, silent_until, id_term)
+
+    def retire(self, topic: str, partition: int, asset: str, offset: int) -> Outcome:
+        """The asset lives in another partition as of `offset`; see `Engine.retire`."""
+        owner = self._router.owner(asset)
+        return (
+            Outcome() if owner == self._router.nobody else self._engines[owner].retire(topic, partition, asset, offset)
+        )
+
+    def snapshots(self, partition: int, processed: int | None = None) -> list[tuple[str, bytes | None]]:
+        """Snapshots of all assets of a partition, whatever was acknowledged; see `Engine.snapshots`."""
+        return [pair for engine in self._engines for pair in engine.snapshots(partition, processed)]
+
+    def forget(self, partition: int) -> None:
+        """Forget a partition that belongs to another worker now."""
+        self._silent_until.pop(partition, None)
+        for engine in self._engines:
+            engine.forget(partition)
+
+    def status(self, detailed: int | None = None) -> list[AssetStatus]:
+        """Every live asset as it stands, those with an alarm up first; see `statuses`."""
+        return statuses((pair for engine in self._engines for pair in engine.partitions), detailed)
