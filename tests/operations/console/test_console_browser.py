@@ -16,6 +16,7 @@ from tests.support.console.axe import axe_path, violations
 from tests.support.console.browser import chromium, why_no_browser
 from tests.support.console.console_plant import ConsolePlant, alarm_of
 from tests.support.console.console_server import ConsoleServer
+from tests.support.messages import MIDNIGHT, STEP_SECONDS, planned_downtime
 
 pytestmark = [
     pytest.mark.browser,
@@ -815,6 +816,44 @@ def test_eight_pages_of_one_browser_share_one_stream_and_answers_still_get_throu
         first.context.close()
 
 
+def test_seven_pages_tell_the_truth_of_300_alarms_two_workers_a_dead_broker_and_a_restart(
+    browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console_server, "MAX_STREAMS", 2)
+    plant = ConsolePlant()
+    plant.neighbours(300, in_alarm=300)
+    with ConsoleServer(plant) as server:
+        first = Opened(browser, server.url)
+        pages = [first.page, *(first.context.new_page() for _ in range(6))]
+
+        def everywhere(expression: str) -> None:
+            for page in pages:
+                first.page = page
+                first.until(expression, 30.0)
+
+        for page in pages[1:]:
+            page.goto(server.url)
+        figure = "document.querySelector('#figures dd')?.textContent"
+        everywhere(f"{figure} === '300' && document.querySelectorAll('.tile').length === 304")
+        assert pages[6].locator("#figures dt").nth(1).inner_text() == "assets, 4 of them watched here"
+        assert pages[6].locator("#open-more").inner_text().startswith("200 of 300 are shown")
+
+        plant.records = "lost"
+        everywhere("document.querySelector('#live').textContent === 'broker does not answer'")
+        dashed = "(card) => getComputedStyle(card).borderTopStyle"
+        assert {page.locator(".alarm-card.open").first.evaluate(dashed) for page in pages} == {"dashed"}
+
+        server.stop()
+        everywhere("document.querySelector('#open-title').textContent === 'Open alarms when last heard'")
+        everywhere("document.querySelectorAll('.tile:not(.stale)').length === 0")
+        assert all(NOTHING_TO_DO not in page.locator("#open-none").inner_text() for page in pages)
+
+        plant.records = "live"
+        server.start()
+        everywhere(f"{figure} === '300' && document.querySelector('#live').textContent === 'live'")
+        first.context.close()
+
+
 SILENT_SOUND = """
 window.rung = 0;
 const gain = {setValueAtTime() {}, exponentialRampToValueAtTime() {}};
@@ -867,6 +906,29 @@ def test_a_machine_that_stands_is_said_quietly(opened: Opened, plant: ConsolePla
     chart = "document.querySelector('#score-chart svg').getAttribute('aria-label')"
     opened.until(f"{chart}.startsWith('probability of pm-2') && {chart}.includes('nothing is judged now')")
     assert opened.errors == []
+
+
+def test_a_name_stays_whole_beside_a_planned_downtime_and_a_wall_shows_no_half_alarms(browser: Any) -> None:
+    begin = (time.time() - MIDNIGHT) / STEP_SECONDS - 10
+    plant = ConsolePlant(planner=planned_downtime(begin, begin + 100, assets="boiler-*"))
+    plant.tell("boiler-1")
+    plant.neighbours(40, in_alarm=20)
+    with ConsoleServer(plant) as server:
+        one = Opened(browser, server.url, viewport={"width": 1440, "height": 900})
+        one.until(
+            "document.querySelector('[data-asset=boiler-1] .state')?.textContent.includes('planned downtime until')"
+        )
+        name = one.page.locator("[data-asset=boiler-1] .name")
+        assert name.evaluate("(name) => name.getClientRects()[0].height < 30")
+        one.context.close()
+        wall = Opened(browser, f"{server.url}?wall", viewport={"width": 2560, "height": 1440})
+        wall.until("document.querySelector('#open-more').textContent.startsWith('and ')")
+        bottom = "document.querySelector('#open-list').getBoundingClientRect().bottom"
+        seen = "[...document.querySelectorAll('#open-list > li:not(.cut)')]"
+        whole = f"card.checkVisibility() && card.getBoundingClientRect().bottom <= {bottom} + 1"
+        assert wall.page.evaluate(f"{seen}.length > 1 && {seen}.every((card) => {whole})")
+        assert wall.page.evaluate("getComputedStyle(document.querySelector('.cut')).visibility") == "hidden"
+        wall.context.close()
 
 
 def test_where_differences_are_judged_the_page_says_what_an_expectation_rests_on(

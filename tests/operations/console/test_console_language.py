@@ -18,7 +18,7 @@ def keys() -> set[str]:
         if name.endswith(".js"):
             for call in re.findall(r"\bt\(((?:[^()]|\([^()]*\))*)", source):
                 found |= set(re.findall(r'"((?:[^"\\]|\\.)*)"', call.split(", {")[0]))
-        found |= set(re.findall(r'data-t(?:-label)?="([^"]*)"', source))
+        found |= set(re.findall(r'data-t(?:-label|-placeholder)?="([^"]*)"', source))
     return {key for key in found if re.search(r"[a-zA-Z]{3}", key) and key not in NO_TEXTS}
 
 

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from aiohttp import web
@@ -22,6 +23,7 @@ from stream_detector.operations.console.guard import Guard
 from stream_detector.operations.console.history import History
 from stream_detector.operations.console.server import add_console
 from stream_detector.operations.console.views import PlantView, RecordsState, Sample, SensorShare, WorkerView
+from stream_detector.operations.downtime.planned import Planner
 
 STEP_SECONDS = 120.0
 STEPS = 360
@@ -105,7 +107,7 @@ def alarm_of(sample: Sample, raised_at: float, cleared_at: float | None = None) 
 class ConsolePlant:
     """Feeds a `History`. `sent` keeps the feedback that was written; `clock` gives the wall clock."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, planner: Planner | None = None) -> None:
         self.clock = clock
         self.sent: list[Feedback] = []
         self.ready = True
@@ -113,8 +115,9 @@ class ConsolePlant:
         self.started_at = clock()
         self.others = True
         self.expects_changes = False
+        self.notice: str | None = None
         self.partitions = (4, 4)
-        self.history = History(self._worker, self._keep, clock)
+        self.history = History(self._worker, self._keep, clock, planner=planner)
         self.history.advise = lambda alarm: f"Slow down and look at {alarm.top_sensors[0].sensor} first."
         self.machines = [
             Machine("pm-1", 1, (60, 205, 290)),
@@ -142,6 +145,7 @@ class ConsolePlant:
             all_partitions=self.partitions[1],
             others=self.others,
             expects_changes=self.expects_changes,
+            notice=self.notice,
         )
 
     async def _keep(self, feedback: Feedback) -> None:
@@ -182,6 +186,13 @@ class ConsolePlant:
         elif not up and machine.asset in self.raised:
             first, raised_at = self.raised.pop(machine.asset)
             self.history.observe_alarm(alarm_of(first, raised_at, start))
+
+    def tell(self, asset: str, age_seconds: float = 30.0, **changes: Any) -> None:
+        """An asset of another worker, as it was so long ago."""
+        time_ = self.clock() - age_seconds
+        sample = Machine("", 9, ()).sample(0, time_, alarm=False, warming_up=False)
+        [glance] = Turns("detector-1", self.clock).due([Held(replace(sample, asset=asset, **changes), time_)])
+        self.history.observe_glance(glance, self.clock())
 
     def neighbours(self, count: int, areas: int = 4, in_alarm: int = 0, silent: int = 0) -> None:
         """So many assets of another worker, by area; of some no data comes any more."""

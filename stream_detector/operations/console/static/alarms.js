@@ -28,7 +28,7 @@ function reasons(alarm, page) {
     (alarm.state === "raised" ? alarm.top_sensors.slice(0, SENSORS_SHOWN) : alarm.top_sensors).map((top) => {
       const bar = h("span", {});
       bar.style.width = `${100 * top.share}%`;
-      return h("li", {}, h("span", { class: "sensor" }, breakable(top.sensor), described(top.sensor) && h("span", { class: "described" }, ` ${described(top.sensor)}`)), h("span", { class: "bar", title: percent(top.share) }, bar), h("span", {}, `${percent(top.share)} ${reasonText(top, page.expectsChanges(alarm.bundle))}`));
+      return h("li", {}, h("span", { class: "sensor" }, breakable(top.sensor), described(top.sensor) && h("span", { class: "described" }, ` ${described(top.sensor)}`)), h("span", { class: "bar", title: percent(top.share) }, bar), h("span", {}, `${[percent(top.share), reasonText(top, page.expectsChanges(alarm.bundle))].filter(Boolean).join(", ")}`));
     }),
   );
 }
@@ -95,7 +95,10 @@ function drawHidden(page) {
   if (!page.wall()) return;
   const list = byId("open-list");
   const end = list.getBoundingClientRect().bottom + 1;
-  const cut = [...list.children].filter((card) => card.getBoundingClientRect().bottom > end).length;
+  const [, ...others] = list.children;
+  const parts = others.filter((card) => card.getBoundingClientRect().bottom > end);
+  for (const card of others) card.classList.toggle("cut", parts.includes(card)); // half a card would be read as a whole one
+  const cut = parts.length;
   const hidden = cut + Math.max(0, state.told - state.sent);
   setText(byId("open-more"), hidden ? t("and {n} more that do not fit here", { n: hidden }) : "");
 }

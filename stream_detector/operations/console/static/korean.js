@@ -82,6 +82,7 @@ export const KOREAN = {
   Saved: "절감액",
   Saving: "절감률",
   "Score {score}; the limit is {limit}.": "점수 {score}, 한계 {limit}.",
+  Search: "검색",
   "Search by name, description or area": "이름, 설명, 구역으로 검색",
   "Sensors that speak for it": "근거가 되는 센서",
   "Sound for alarms": "경보음",
