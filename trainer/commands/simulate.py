@@ -22,6 +22,12 @@ def command(
             help="Some nights the machine stands still, and while it is down its sensors go on reporting.",
         ),
     ] = False,
+    change_day: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Days after the start the machine changes: a new grade, other sensors, other signs of a break."
+        ),
+    ] = None,
 ) -> None:
     """Simulate a paper machine: sensors that drift, grades, gaps, dead sensors, and breaks with and without precursors.
 
@@ -31,6 +37,15 @@ def command(
     from trainer.data.simulate import LABEL_COLUMN, Simulation, simulate, write
 
     begin = start.replace(tzinfo=UTC)
-    table = simulate(Simulation(days=days, seed=seed, step_seconds=step_seconds, start=begin, standstills=standstills))
+    table = simulate(
+        Simulation(
+            days=days,
+            seed=seed,
+            step_seconds=step_seconds,
+            start=begin,
+            standstills=standstills,
+            change_day=change_day,
+        )
+    )
     write(table, out)
     print(f"{out}: {len(table):,} rows of {table.shape[1] - 2} sensors, {int(table[LABEL_COLUMN].sum())} breaks")

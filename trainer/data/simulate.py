@@ -98,6 +98,15 @@ PRECURSOR_STRENGTHS = ((0.40, 4.5), (0.30, 2.4), (0.15, 1.2), (0.15, 0.0))
 UNREST_PER_DAY = 1.0
 """Unrest of medium strength that passes without a break: what a detector should ignore and cannot always."""
 
+NEW_GRADE = 120.0
+"""Grammage in g/m2 of a grade that is made from a change of the machine on, half of the time."""
+NEW_GRADE_SPREADS = 2.0
+"""How far its set points lie from the others', one standard deviation."""
+REPLACED_SECTION, REPLACED_GAIN = "dryer", 1.8
+"""The sensors of this section are others after a change, and read swings so many times as large."""
+NEW_SIGNATURE_SECTION = "press"
+"""After a change breaks announce themselves here alone."""
+
 
 @dataclass(frozen=True)
 class Simulation:
@@ -105,6 +114,8 @@ class Simulation:
 
     `start` is the time of the first row; it lies in the past so that a replay never looks like a clock ahead of time.
     `standstills`: some nights the machine stands still, and whenever it is down its sensors go on reporting.
+    `change_day`: days after the start the machine is changed: a new grade, other sensors in the dryer, and breaks that
+    announce themselves in the press alone. Until then the file is the same as without.
     """
 
     days: float = 28.0
@@ -112,6 +123,7 @@ class Simulation:
     step_seconds: float = 120.0
     start: datetime = datetime(2026, 1, 5, tzinfo=UTC)
     standstills: bool = False
+    change_day: float | None = None
 
     def __post_init__(self) -> None:
         if self.step_seconds <= 0:
@@ -126,6 +138,11 @@ class Simulation:
     def steps(self) -> int:
         """Rows before those of the down times are taken away."""
         return int(self.days * 86_400 / self.step_seconds)
+
+    @property
+    def change_step(self) -> int:
+        """First step of the changed machine; beyond the last one where nothing changes."""
+        return self.steps if self.change_day is None else int(self.change_day * 86_400 / self.step_seconds)
 
 
 def simulate(plan: Simulation) -> "pd.DataFrame":
@@ -145,10 +162,12 @@ def simulate(plan: Simulation) -> "pd.DataFrame":
 
     normal = _normal_running(plan, grade, generator)
     difference_spread = np.diff(normal, axis=0).std(axis=0)
+    new_grade = _make_a_new_grade(normal, grade, plan)
     _add_startups(normal, since_start, difference_spread, plan, generator)
     _add_precursors(normal, breaks, since_start, difference_spread, plan, generator)
     _add_unrest(normal, running, difference_spread, plan, generator)
     values = np.array([s.level for s in SENSORS]) + np.array([s.spread for s in SENSORS]) * normal
+    _replace_sensors(values, plan)
     _add_outliers(values, plan, generator)
     _add_dead_sensors(values, plan, generator)
 
@@ -161,7 +180,7 @@ def simulate(plan: Simulation) -> "pd.DataFrame":
         LABEL_COLUMN: np.isin(np.arange(plan.steps), breaks)[kept].astype(np.int64),
     }
     table |= {sensor.name: _shorten(values[kept, i], sensor.spread) for i, sensor in enumerate(SENSORS)}
-    table["grade"] = np.asarray(GRADES)[grade][kept]
+    table["grade"] = np.where(new_grade, NEW_GRADE, np.asarray(GRADES)[grade])[kept]
     table["broke_pump"] = (since_start[kept] * plan.step_seconds < 20 * 60).astype(np.float64)
     return pd.DataFrame(table)
 
@@ -284,6 +303,29 @@ def _normal_running(plan: Simulation, grade: NDArray[np.int64], generator: np.ra
     return np.asarray(values + noise * loudness[:, section])
 
 
+def _make_a_new_grade(values: Floats, grade: NDArray[np.int64], plan: Simulation) -> NDArray[np.bool_]:
+    """Half of what is made after the change is of a grade of its own; (N,) where. `values`: (N, F) in spreads."""
+    made: NDArray[np.bool_] = (np.arange(plan.steps) >= plan.change_step) & (grade % 2 == 0)
+    # From a generator of its own: what comes before the change is the same without it.
+    set_points = np.random.default_rng((plan.seed, 1)).normal(0, NEW_GRADE_SPREADS, values.shape[1])
+    share = np.zeros(plan.steps)
+    if made.any():
+        from scipy.signal import lfilter
+
+        ramp = np.exp(-plan.step_seconds / (20 * 60))
+        share = lfilter([1 - ramp], [1.0, -ramp], made.astype(np.float64))
+    values += share[:, None] * set_points
+    return made
+
+
+def _replace_sensors(values: Floats, plan: Simulation) -> None:
+    """Other sensors in one section read the same levels (N, F), and larger swings."""
+    replaced = np.array([sensor.section == REPLACED_SECTION for sensor in SENSORS])
+    level = np.array([sensor.level for sensor in SENSORS])[replaced]
+    after = values[plan.change_step :]
+    after[:, replaced] = level + REPLACED_GAIN * (after[:, replaced] - level)
+
+
 def _add_startups(
     values: Floats, since_start: NDArray[np.int64], spread: Floats, plan: Simulation, generator: np.random.Generator
 ) -> None:
@@ -295,10 +337,20 @@ def _add_startups(
 
 
 def _disturb(
-    values: Floats, first: int, last: int, strength: float, spread: Floats, generator: np.random.Generator
+    values: Floats,
+    first: int,
+    last: int,
+    strength: float,
+    spread: Floats,
+    generator: np.random.Generator,
+    only: str | None = None,
 ) -> None:
-    """Unrest that grows from step `first` to `last` in some sensors of one section, and faintly in its neighbours."""
+    """Unrest that grows from step `first` to `last` in some sensors of one section, and faintly in its neighbours.
+
+    `only`: in this section, whatever the chance says.
+    """
     section = generator.choice(SECTIONS)
+    section = section if only is None else only
     within = np.array([s.section == section for s in SENSORS])
     weight = np.where(within, generator.uniform(0.4, 1.2, within.size), 0.0)
     weight[generator.integers(0, within.size, 3)] += 0.4
@@ -322,7 +374,8 @@ def _add_precursors(
         strength = generator.choice(strengths, p=shares) * generator.uniform(0.7, 1.3)
         minutes = generator.uniform(*PRECURSOR_MINUTES)
         length = min(max(int(minutes * 60 / plan.step_seconds), 2), int(since_start[step]))
-        _disturb(values, int(step) - length, int(step), strength, spread, generator)
+        only = NEW_SIGNATURE_SECTION if step >= plan.change_step else None
+        _disturb(values, int(step) - length, int(step), strength, spread, generator, only)
 
 
 def _add_unrest(

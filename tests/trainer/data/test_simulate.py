@@ -104,3 +104,16 @@ def test_the_command_writes_the_file_and_says_what_is_in_it(tmp_path: Path, caps
     assert f"{history['y'].sum()} breaks" in said
     assert list(history.columns[:2]) == ["time", "y"]
     assert history["time"].iloc[0] == "2026-01-05T00:00:00Z"
+
+
+def test_a_change_of_the_machine_leaves_all_before_it_as_it_was_and_replaces_sensors() -> None:
+    same, changed = (simulate(Simulation(days=8, seed=3, change_day=day)) for day in (None, 5.0))
+    day = pd.to_datetime(same["time"]) - pd.to_datetime(same["time"])[0]
+    before, after = day < pd.Timedelta(days=5), day >= pd.Timedelta(days=5)
+    pd.testing.assert_frame_equal(changed[before], same[before])
+    pd.testing.assert_series_equal(changed["y"], same["y"])
+    swings = changed[after][NAMES].diff().std() / same[after][NAMES].diff().std()
+    dryer = [sensor.name for sensor in SENSORS if sensor.section == "dryer"]
+    assert (swings[dryer] > 1.4).all()
+    assert {120.0} < set(changed[after]["grade"])
+    assert 120.0 not in set(same["grade"])
