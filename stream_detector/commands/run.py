@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,7 +89,16 @@ def watch_of(settings: Settings, path: Path, in_use: str) -> "BundleWatch | None
     if not is_alias(path):
         return None
     log.info("%s stands for bundle %s; when it stands for another one, the worker changes over", path, in_use)
-    check = partial(load_signed_bundle, settings, path)
+
+    def check() -> None:
+        import asyncio
+
+        from stream_detector.streaming.topics.topics import check_topics
+        from stream_detector.streaming.worker.composition import needs_of
+
+        # What a start would refuse must not end a worker that does its work.
+        asyncio.run(check_topics(settings, needs_of(load_signed_bundle(settings, path), settings)))
+
     return BundleWatch(path, in_use, check, time.monotonic, settings.group)
 
 

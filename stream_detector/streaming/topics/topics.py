@@ -56,6 +56,22 @@ async def ensure_topics(settings: Settings, needs: TopicNeeds | None = None) -> 
         await admin.close()
 
 
+async def check_topics(settings: Settings, needs: TopicNeeds) -> None:
+    """Hold the settings of a worker's topics against what another bundle asks of them, before it decides.
+
+    Raises:
+        BrokerError: a topic has settings that break the delivery promise with it.
+        KafkaError: the brokers cannot be reached.
+    """
+    admin = await open_admin(settings)
+    try:
+        found = await _describe(admin)
+        topics = [topic for topic in declared_topics(settings) if topic.workers and topic.name in found]
+        await _check(admin, settings, topics, needs)
+    finally:
+        await admin.close()
+
+
 async def ensure_history_topics(settings: Settings) -> None:
     """Make sure that the topics of alarms, events, feedback and alarm states exist: all that the forwarder needs.
 

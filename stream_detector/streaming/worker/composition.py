@@ -1,8 +1,10 @@
 """Puts a worker together: the one place where settings, bundle and adapters become objects that know each other."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -57,6 +59,7 @@ def build_worker(
     open_producer: Callable[[Settings], KafkaProducer] = open_producer,
     open_stream: Callable[[Settings, Pipeline], ReadingsStream] = FaustStream,
     ensure_topics: Callable[[Settings], Awaitable[dict[str, int]]] | None = None,
+    check_topics: Callable[[Settings, TopicNeeds], Coroutine[Any, Any, None]] | None = None,
     clock: Clock = time.monotonic,
     watch_seconds: float = WATCH_SECONDS,
     why_unreachable: Callable[[Settings], Awaitable[Unreachable | None]] = why_unreachable,
@@ -71,6 +74,7 @@ def build_worker(
         engine: instead of one that runs the bundle.
         registry: instead of a new one.
         open_log, open_producer, open_stream, ensure_topics: the brokers; topics are made and checked where None.
+        check_topics: holds them against what a bundle asks that a control record names; as `ensure_topics` where None.
         clock: monotonic, in seconds.
         watch_seconds: between two looks of the watchdog.
         why_unreachable: finds out why the brokers cannot be reached.
@@ -102,8 +106,19 @@ def build_worker(
         scored_by = ScoredBy(bundle.manifest.bundle_id, bundle.score_fingerprint)
         return Detector(engine, scored_by, rewind_seconds(bundle.manifest), bundle.manifest)
 
-    load = None if load_bundle is None else lambda bundle_id: detector_of(load_bundle(bundle_id))
-    detectors = Detectors(detector_of(bundle, engine), load)
+    # Where the brokers are others, their topics are their own business.
+    real = ensure_topics is None
+    check_topics = check_topics or (topics.check_topics if real else None)
+
+    def load(bundle_id: str) -> Detector:
+        assert load_bundle is not None
+        fetched = load_bundle(bundle_id)
+        if check_topics is not None:
+            # In the thread that loads: what it waits for holds nobody up.
+            asyncio.run(check_topics(settings, needs_of(fetched, settings)))
+        return detector_of(fetched)
+
+    detectors = Detectors(detector_of(bundle, engine), None if load_bundle is None else load)
     if bundle_watch is not None:
         detectors.follows_log = bundle_watch.follows_log
     shown: list[Callable[[Manifest], None]] = [recorder.use, *([] if console is None else [console.use])]
@@ -113,8 +128,6 @@ def build_worker(
             use(manifest)
 
     detectors.on_shown = show
-    # Where the brokers are others, their topics are their own business.
-    real = ensure_topics is None
     make_topics = ensure_topics or partial(topics.ensure_topics, needs=needs)
     planner = Planner(
         settings,
