@@ -61,9 +61,17 @@ def log_settings(
 
 
 def switch_in_log(
-    settings: "Settings", bundle_id: str, who: str, why: str, at: str | None, just_before: Callable[[], None]
+    settings: "Settings",
+    bundle_id: str,
+    who: str,
+    why: str,
+    at: str | None,
+    just_before: Callable[[], None],
+    withdraw: str | None = None,
 ) -> None:
     """Announce the bundle to the group, wait, and write the switch into every partition.
+
+    `withdraw`: a bundle whose switch is taken back for those who stand before it.
 
     Raises:
         BrokerError: not every partition took it.
@@ -87,6 +95,6 @@ def switch_in_log(
         while (left := moment - time.time()) > 0:
             time.sleep(min(left, 60.0))
 
-    count = send_switch(settings, order, wait, just_before)
+    count = send_switch(settings, order, wait, just_before, withdraw)
     print(f"group {settings.group} decides by {bundle_id} from the records in {count} partitions of "
           f"{settings.topic_readings} on")  # fmt: skip

@@ -1,5 +1,9 @@
 """`stream-detector rollback`: an alias stands again for what it stood for before the last promotion."""
 
+from typing import Annotated
+
+import typer
+
 from stream_detector.commands.bundles import RegistryOption
 from stream_detector.commands.log_options import (
     AliasOption,
@@ -23,18 +27,28 @@ def command(
     role: RoleOption = None,
     assets: AssetsOption = None,
     at: AtOption = None,
+    withdraw: Annotated[
+        bool,
+        typer.Option(
+            "--withdraw", help="Its bundle will never come: workers that stand before its record pass it over."
+        ),
+    ] = False,
 ) -> None:
     """Take back the last promotion of an alias that is not taken back yet; again for the one before it.
 
-    With --bootstrap in the log, as `promote` does it.
+    With --bootstrap in the log, as `promote` does it. With --withdraw too, workers that cannot use the bundle of that
+    promotion, and wait for it before its record, go on with the one that they have.
     """
     import time
 
     from stream_detector.commands.bundles import open_registry, user
     from stream_detector.commands.log_options import alias_of, log_settings, switch_in_log
+    from stream_detector.errors import UsageError
     from stream_detector.messages import to_iso
 
     settings = log_settings(bootstrap, group, role, assets, at)
+    if withdraw and settings is None:
+        raise UsageError("--withdraw takes a record of the log back; add --bootstrap HOST:PORT")
     found, by, name = open_registry(registry), who or user(), alias_of(alias, settings)
 
     def change() -> None:
@@ -45,4 +59,4 @@ def command(
     if settings is None:
         change()
     else:
-        switch_in_log(settings, found.before(name), by, why, at, change)
+        switch_in_log(settings, found.before(name), by, why, at, change, found.resolve(name) if withdraw else None)

@@ -7,7 +7,8 @@ without the digest it is a reading like any other, and so a dead letter.
     {"control": "switch", "group": "stream-detector", "bundle": "3f9a...", "written_at": "...", "who": "...",
      "why": "...", "check": "first 16 hex digits of a sha256 over the rest, keys sorted"}
 
-`announce` asks the workers of the group to have the bundle ready; from a `switch` on it decides, in that partition.
+`announce` asks the workers of the group to have the bundle ready; from a `switch` on it decides, in that partition,
+unless a `withdraw` of that bundle follows before another switch: then nobody who has not obeyed it does.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from typing import Any
 import orjson
 
 KEY = b"stream-detector/control"
-ANNOUNCE, SWITCH = "announce", "switch"
+ANNOUNCE, SWITCH, WITHDRAW = "announce", "switch", "withdraw"
 
 DIGITS = 16
 BUNDLE = re.compile(r"[0-9a-f]{16}")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from stream_detector.decoding.control_records import SWITCH, read_order
+from stream_detector.decoding.control_records import ANNOUNCE, SWITCH, WITHDRAW, Order, read_order
 from stream_detector.engine.alarm_messages import withdrawn
 from stream_detector.engine.engine import Engine
 from stream_detector.engine.outcome import Outcome, RecordBatch
@@ -51,7 +51,11 @@ def decided_by_log(records: Sequence[KafkaRecord], group: str, first: str, engin
             order = read_order(record.key, record.value)
             if order is None:
                 readings.append(record)
-            elif (order.control, order.group) == (SWITCH, group) and order.bundle != decides:
+            elif (
+                (order.control, order.group) == (SWITCH, group)
+                and order.bundle != decides
+                and not _taken_back(order, mine, record.offset)
+            ):
                 said.add(engine.process(_batch(number, readings)))
                 said.switch()
                 before += readings
@@ -61,6 +65,17 @@ def decided_by_log(records: Sequence[KafkaRecord], group: str, first: str, engin
                 engine.process(_batch(number, before))
         said.add(engine.process(_batch(number, readings)))
     return said
+
+
+def _taken_back(order: Order, records: Sequence[KafkaRecord], offset: int) -> bool:
+    """Whether the first record of the group behind this switch that says something else takes it back."""
+    for record in records:
+        other = read_order(record.key, record.value)
+        if record.offset <= offset or other is None or other.group != order.group or other.control == ANNOUNCE:
+            continue
+        if (other.control, other.bundle) != (SWITCH, order.bundle):
+            return (other.control, other.bundle) == (WITHDRAW, order.bundle)
+    return False
 
 
 def _batch(number: int, records: Sequence[KafkaRecord]) -> RecordBatch:

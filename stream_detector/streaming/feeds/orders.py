@@ -3,13 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from stream_detector.decoding.control_records import ANNOUNCE, KEY, SWITCH, Order, to_value
+from stream_detector.decoding.control_records import ANNOUNCE, KEY, SWITCH, WITHDRAW, Order, to_value
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.sending import ACKNOWLEDGE_SECONDS
 
 
-def send_switch(settings: Settings, order: Order, wait: Callable[[], None], just_before: Callable[[], None]) -> int:
+def send_switch(
+    settings: Settings,
+    order: Order,
+    wait: Callable[[], None],
+    just_before: Callable[[], None],
+    withdraw: str | None = None,
+) -> int:
     """Announce the bundle, wait, then write the switches; returns into how many partitions.
 
     Sending it again is harmless: a switch to the bundle that decides already changes nothing.
@@ -19,6 +25,7 @@ def send_switch(settings: Settings, order: Order, wait: Callable[[], None], just
         order: what is to hold; its `control` is set here.
         wait: lets the time pass in which workers fetch the bundle.
         just_before: is called before the first switch is written.
+        withdraw: a bundle whose switches are taken back where nobody has obeyed them; None = nothing is.
 
     Raises:
         BrokerError: the topic does not exist, or not every partition took its record.
@@ -31,8 +38,8 @@ def send_switch(settings: Settings, order: Order, wait: Callable[[], None], just
     if not partitions:
         raise BrokerError(f"topic {topic} does not exist at {settings.bootstrap}; name another with --bootstrap")
 
-    def write(control: str) -> None:
-        value = to_value(replace(order, control=control))
+    def write(order: Order) -> None:
+        value = to_value(order)
         for number in partitions:
 
             def on_delivery(error: object, _: object, number: int = number) -> None:
@@ -48,8 +55,11 @@ def send_switch(settings: Settings, order: Order, wait: Callable[[], None], just
                 "again, which is harmless"
             )
 
-    write(ANNOUNCE)
+    write(replace(order, control=ANNOUNCE))
     wait()
     just_before()
-    write(SWITCH)
+    if withdraw is not None:
+        # Acknowledged before: whoever reads the switch can know what is taken back.
+        write(replace(order, control=WITHDRAW, bundle=withdraw))
+    write(replace(order, control=SWITCH))
     return len(partitions)

@@ -31,8 +31,9 @@ from stream_detector.streaming.worker.offsets.recovery import ScoredBy, to_metad
 from stream_detector.streaming.worker.offsets.takeover import alarm_message, mend_late, switch_by_record
 from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
 from stream_detector.streaming.worker.offsets.windows_before import read_windows
+from stream_detector.streaming.worker.offsets.withdrawal import Withdrawal
 from stream_detector.streaming.worker.ports import Clock, PipelineObserver
-from stream_detector.streaming.worker.switching import Switching
+from stream_detector.streaming.worker.switching import WITHDRAWN, Switching
 from stream_detector.streaming.worker.transport.fetched import Fetched, parts_of
 from stream_detector.streaming.worker.transport.offset_keeper import CommittedOffsets
 from stream_detector.streaming.worker.unknown_watch import UnknownWatch
@@ -158,10 +159,15 @@ class Pipeline:
             progress.windows_read += records
 
         began = self._clock()
-        detector = await self.switching.ready(number, offset, order, progress, ours)
+        withdrawal = Withdrawal(self._planner.open_log, number, offset, order)
+        detector = await self.switching.ready(number, offset, order, progress, ours, withdrawal)
         if detector is None:
             progress.broken_off |= ours()
             return False
+        if detector == WITHDRAWN:
+            log.warning("partition %d: bundle %s does not decide from %d on, for that was taken back behind it",
+                        number, order.bundle, offset)  # fmt: skip
+            return True
         term, limits = progress.next_term, limits_of(self.settings)
         low = await read_windows(
             self._planner.open_log, self._translation, detector, part.topic, number, offset, term, ours, count

@@ -3,16 +3,23 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, Literal
+
+from aiokafka.errors import KafkaError
 
 from stream_detector.decoding.control_records import ANNOUNCE, SWITCH, Order, orders_in
 from stream_detector.errors import StreamDetectorError
 from stream_detector.streaming.state.group_facts import newest_switch
 from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
+from stream_detector.streaming.worker.offsets.withdrawal import Withdrawal
 from stream_detector.streaming.worker.ports import Clock
 from stream_detector.streaming.worker.transport.fetched import Fetched
 
 log = logging.getLogger(__name__)
+
+WITHDRAWN: Final = "withdrawn"
 
 LOOK_SECONDS = 0.02
 """Between two looks whether what a switch waits for is there."""
@@ -58,27 +65,46 @@ class Switching:
         return {offset: order for offset, order in new.items() if order.control == SWITCH}
 
     async def ready(
-        self, number: int, offset: int, order: Order, progress: PartitionProgress, ours: Callable[[], bool]
-    ) -> Detector | None:
+        self,
+        number: int,
+        offset: int,
+        order: Order,
+        progress: PartitionProgress,
+        ours: Callable[[], bool],
+        withdrawal: Withdrawal,
+    ) -> Detector | Literal["withdrawn"] | None:
         """The bundle that is to decide, once it can be used here and all before the record is committed.
 
-        None where it was interrupted, or the partition was taken away, as `ours` tells.
+        "withdrawn" where a later record has taken this one back. None where it was interrupted, or the partition was
+        taken away, as `ours` tells.
+
+        Raises:
+            KafkaError: the brokers cannot be reached.
         """
         interruptions = self._interruptions
 
         def go_on() -> bool:
             return self._interruptions == interruptions and ours()
 
-        detector = await self._loaded(number, offset, order, go_on)
-        if detector is None or not await self._committed(progress, offset, go_on):
-            return None
-        return detector
+        # Whether or not the bundle is there: what becomes of the record is a function of the log.
+        looking = asyncio.create_task(withdrawal.found())
+        try:
+            detector = await self._loaded(number, offset, order, go_on, withdrawal)
+            if detector is None or detector == WITHDRAWN or not await self._committed(progress, offset, go_on):
+                return detector if detector == WITHDRAWN else None
+            return WITHDRAWN if await looking else detector
+        finally:
+            looking.cancel()
 
-    async def _loaded(self, number: int, offset: int, order: Order, go_on: Callable[[], bool]) -> Detector | None:
+    async def _loaded(
+        self, number: int, offset: int, order: Order, go_on: Callable[[], bool], withdrawal: Withdrawal
+    ) -> Detector | Literal["withdrawn"] | None:
         try:
             while True:
                 try:
-                    return await self._detectors.ready(order.bundle)
+                    detector = await self._detectors.ready(order.bundle)
+                    # While it came, a person may have given it up.
+                    return WITHDRAWN if self.missing is not None and await withdrawal.found() else detector
                 except StreamDetectorError as error:
                     place = f"partition {number} stands at {offset}"
                     missing = f"{place}, where bundle {order.bundle} takes over: {error}"
@@ -90,6 +116,9 @@ class Switching:
                     await asyncio.sleep(LOOK_SECONDS)
                     if not go_on():
                         return None
+                with suppress(KafkaError):
+                    if await withdrawal.found():
+                        return WITHDRAWN
         finally:
             self.missing = None
 

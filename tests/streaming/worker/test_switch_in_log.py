@@ -16,10 +16,13 @@ import pytest
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
-from stream_detector.decoding.control_records import ANNOUNCE, KEY, SWITCH, Order, to_value
+from stream_detector.decoding.control_records import ANNOUNCE, KEY, SWITCH, WITHDRAW, Order, to_value
 from stream_detector.engine.engine import Engine
+from stream_detector.errors import BrokerError
+from stream_detector.settings import Settings
 from stream_detector.streaming.local.broker import EVERY_TOPIC
 from stream_detector.streaming.state.group_limits import limits_of
+from stream_detector.streaming.topics.checks import TopicNeeds
 from stream_detector.streaming.worker.bundle_watch import BundleWatch
 from stream_detector.streaming.worker.worker import Worker
 from tests.streaming.test_local_audit import audit
@@ -198,6 +201,93 @@ async def test_a_worker_stands_before_the_record_until_the_bundle_is_there_and_s
     worker.stop()
     assert await running == 0
     assert site.plant.alarms() == truth(site)
+
+
+@in_event_loop
+async def test_a_bundle_whose_snapshots_its_topic_would_not_take_is_waited_for(registry: Registry) -> None:
+    site, largest = Site(registry), [0]
+
+    async def check_topics(_: Settings, needs: TopicNeeds) -> None:
+        if needs.snapshot_bytes > largest[0]:
+            raise BrokerError(f"topic state takes {largest[0]} bytes, wanted are {needs.snapshot_bytes}")
+
+    worker = site.plant.worker(site.bundle("a"), load_bundle=site.fetch, check_topics=check_topics)
+    site.send("b")
+    running = asyncio.create_task(worker.run())
+    await until(lambda: "topic state takes 0 bytes" in (worker.lifecycle.why_not_ready() or ""))
+    largest[0] = 1_000_000
+    await until(site.plant.caught_up)
+    worker.stop()
+    assert await running == 0
+    assert site.plant.alarms() == truth(site)
+
+
+@in_event_loop
+async def test_a_record_that_is_taken_back_lets_a_worker_that_stands_before_it_go_on(registry: Registry) -> None:
+    site = Site(registry)
+    worker, running = await stands_before_b(site)
+    site.order("b", WITHDRAW)
+    site.order("a")
+    site.plant.send(LOG)
+    await until(site.plant.caught_up)
+    await until(lambda: worker.lifecycle.why_not_ready() is None)
+    worker.stop()
+    assert await running == 0
+    assert bundles_in(site.plant.alarms()) == {site.id_of("a")}
+    assert site.plant.alarms() == truth(site)
+    assert await site.audited()
+
+
+@in_event_loop
+async def test_a_record_that_is_taken_back_is_passed_over_by_who_has_the_bundle_too(registry: Registry) -> None:
+    site = Site(registry)
+    site.send("b", "c")
+    site.order("c", WITHDRAW)
+    site.plant.send(LOG[:100])
+    await run_to_the_end(site)
+    assert bundles_in(site.plant.alarms()) == {site.id_of("a"), site.id_of("b")}
+    assert site.plant.alarms() == truth(site)
+    assert await site.audited()
+
+
+@pytest.mark.parametrize("seed", range(2))
+@in_event_loop
+async def test_whenever_workers_that_stand_are_killed_what_was_taken_back_stays_so(
+    registry: Registry, seed: int
+) -> None:
+    rng, site = random.Random(seed), Site(registry)
+    worker, running = await stands_before_b(site)
+    site.order("b", WITHDRAW)
+    site.order("c")
+    site.plant.send(LOG)
+    for _ in range(5):
+        await asyncio.sleep(rng.uniform(0.0, 0.2))
+        site.plant.streams[-1].kill()
+        running.cancel()
+        # It may have come by now: that changes nothing.
+        site.missing = site.missing if rng.random() < 0.5 else set()
+        worker = site.worker()
+        running = asyncio.create_task(worker.run())
+    await until(site.plant.caught_up)
+    worker.stop()
+    assert await running == 0
+    assert site.id_of("b") not in bundles_in(site.plant.alarms())
+    assert site.plant.alarms() == truth(site)
+    assert await site.audited()
+
+
+@in_event_loop
+async def test_what_was_obeyed_before_it_was_taken_back_is_history(registry: Registry) -> None:
+    site = Site(registry)
+    site.send("b")
+    await run_to_the_end(site)
+    said = site.plant.alarms()
+    site.order("b", WITHDRAW)
+    site.order("a")
+    await run_to_the_end(site)
+    assert said <= site.plant.alarms()
+    assert site.id_of("b") in bundles_in(site.plant.alarms())
+    assert await site.audited()
 
 
 @in_event_loop

@@ -1,0 +1,61 @@
+"""Whether a control record was taken back by a later one in its partition: then nobody obeys it."""
+
+import asyncio
+from collections.abc import Sequence
+
+from stream_detector.decoding.control_records import KEY, SWITCH, WITHDRAW, Order, read_order
+from stream_detector.streaming.clients.kafka_types import KafkaRecord
+from stream_detector.streaming.worker.ports import OpenLog
+
+
+class Withdrawal:
+    """Looks behind a switch for its withdrawal, and goes on at the next look where the last one ended.
+
+    A switch is taken back where the next record that names another bundle or takes something back takes this one back:
+    one that has been obeyed for long, and followed by others, is history.
+
+    Args:
+        open_log: makes a reader of the log; one is opened for each look.
+        number, offset: where the switch lies.
+        order: what it says.
+    """
+
+    def __init__(self, open_log: OpenLog, number: int, offset: int, order: Order) -> None:
+        self._open_log = open_log
+        self._number = number
+        self._next = offset + 1
+        self._order = order
+        self._known: bool | None = None
+        self._looking = asyncio.Lock()
+
+    async def found(self) -> bool:
+        """Whether it is taken back, as far as the log reaches now.
+
+        Raises:
+            KafkaError: the brokers cannot be reached.
+        """
+        async with self._looking:
+            if self._known is None:
+                await self._look()
+        return bool(self._known)
+
+    async def _look(self) -> None:
+        async with self._open_log() as reader:
+            _, end = (await reader.ends({self._number}))[self._number]
+            async for records in reader.readings(self._number, self._next, end):
+                self._known = self._says(records)
+                if self._known is not None:
+                    break
+            self._next = max(self._next, end)
+
+    def _says(self, records: Sequence[KafkaRecord]) -> bool | None:
+        """None: these records do not tell."""
+        for record in records:
+            order = read_order(record.key, record.value) if record.key == KEY else None
+            if order is None or order.group != self._order.group or order.control not in (SWITCH, WITHDRAW):
+                continue
+            if order.control == WITHDRAW:
+                return order.bundle == self._order.bundle
+            if order.bundle != self._order.bundle:
+                return False
+        return None
