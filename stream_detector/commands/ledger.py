@@ -37,6 +37,7 @@ def command(
     from stream_detector.operations.record_guard import RecordGuard
     from stream_detector.settings import Settings
     from stream_detector.streaming.feeds.ledger_feed import LedgerFeed, read_ledger
+    from stream_detector.streaming.feeds.service_history import read_service
     from stream_detector.time_options import parse_moment
 
     since_seconds = None if since is None else parse_moment(since, "--since")
@@ -52,6 +53,7 @@ def command(
         RecordGuard(say=lambda text: print(f"note: {text}", file=sys.stderr)),
     )
     missing = asyncio.run(read_ledger(feed))
+    feed.ledger.service = asyncio.run(read_service(settings))
     for topic in missing:
         print(f"note: the topic {topic} does not exist; it is read as empty", file=sys.stderr)
     if feed.guard.skipped:

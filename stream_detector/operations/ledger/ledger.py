@@ -19,6 +19,7 @@ from stream_detector.detection.event_cost import NOT_CAUGHT, match_events
 from stream_detector.detection.grid.steps import TOLERANCE_SECONDS
 from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, from_iso, to_bytes, to_epoch_seconds
 from stream_detector.operations.downtime.planned import Planner
+from stream_detector.operations.ledger.service import Service
 
 UNKNOWN_BUNDLE = "unknown"
 """Stands in for the bundle of events of an asset that no alarm was ever raised for."""
@@ -40,7 +41,8 @@ class EventEntry:
 
     `until`: end of a state, +inf while it goes on; None for a moment. A state may be found after it began: then
     `lead_seconds` is below 0, and its absolute value the delay. `foreseen_by`: the alarm that spoke of it first; it has
-    caught nothing if it was held back.
+    caught nothing if it was held back. `bundle_known`: somebody says that the bundle was in service; False: it raised
+    the last alarm before, or the first of all.
     """
 
     asset: str
@@ -54,6 +56,7 @@ class EventEntry:
     until: float | None = None
     step_seconds: float | None = None
     foreseen_by: str | None = None
+    bundle_known: bool = True
 
     @property
     def lead_steps(self) -> int | None:
@@ -119,6 +122,10 @@ class Ledger:
         event_names: which events cost something, e.g. {"break"}; None: all of them.
         default_costs: prices the events of an asset that has no alarm yet (alarms bring their own costs).
         planner: knows when assets are down by plan; events and alarms of that time do not count.
+
+    Attributes:
+        service: knows which bundle was in service when, alarms or not; None = the alarms alone say. It is set before
+            the first account is asked for.
     """
 
     def __init__(
@@ -127,6 +134,7 @@ class Ledger:
         default_costs: Costs | None = None,
         planner: Planner | None = None,
     ) -> None:
+        self.service: Service | None = None
         self._planner = planner
         self._event_names = None if event_names is None else frozenset(event_names)
         self._default_costs = default_costs or Costs()
@@ -263,7 +271,7 @@ class Ledger:
                         caught_by[place] = _earlier(caught_by[place], group[index])
         found = Account(
             events=tuple(
-                self._event_entry(asset, event, time, catcher, seer, history.in_service(time))
+                self._event_entry(asset, event, time, catcher, seer, history)
                 for (time, event), catcher, seer in zip(events, caught_by, foreseen_by, strict=True)
             ),
             alarms=tuple(self._alarm_entry(raised, raised.alarm.id in useful) for raised in history.alarms),
@@ -295,15 +303,18 @@ class Ledger:
         time: float,
         catcher: "Raised | None",
         seer: "Raised | None",
-        in_service: "Raised | None",
+        history: "History",
     ) -> EventEntry:
-        responsible = catcher or in_service
+        said = None if catcher is not None or self.service is None else self.service.at(time)
+        # One that has raised nothing is priced by the alarms of the one before it.
+        responsible = catcher or history.last_of(said, time) or history.in_service(time)
+        by_alarms = responsible.alarm.bundle if responsible else UNKNOWN_BUNDLE
         costs = responsible.alarm.costs if responsible else self._default_costs
         return EventEntry(
             asset=asset,
             time=time,
             event=event.event,
-            bundle=responsible.alarm.bundle if responsible else UNKNOWN_BUNDLE,
+            bundle=said or by_alarms,
             caught_by=catcher.alarm.id if catcher else None,
             lead_seconds=catcher.lead_seconds(time) if catcher else None,
             cost=0.0 if catcher else costs.fn,
@@ -311,6 +322,7 @@ class Ledger:
             until=end_of(event),
             step_seconds=catcher.alarm.step_seconds if catcher else None,
             foreseen_by=seer.alarm.id if seer else None,
+            bundle_known=catcher is not None or said is not None,
         )
 
     def _alarm_entry(self, raised: "Raised", useful: bool) -> AlarmEntry:
@@ -390,6 +402,12 @@ class History:
         if not self.alarms:
             return None
         return self.alarms[max(0, bisect_right(self._raised_at, time) - 1)]
+
+    def last_of(self, bundle: str | None, time: float) -> Raised | None:
+        """The last alarm that a bundle raised up to `time`, or else its first; None where it raised none."""
+        own = [raised for raised in self.alarms if raised.alarm.bundle == bundle]
+        before = [raised for raised in own if raised.raised_at <= time]
+        return before[-1] if before else own[0] if own else None
 
     def by_grid(self) -> dict[tuple[float, LeadConfig, bool], list[Raised]]:
         """Alarms of one bundle share their step and lead; those of another are matched on a grid of their own.

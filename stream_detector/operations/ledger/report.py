@@ -171,7 +171,7 @@ def report(
         until=until,
         total=tally(events, alarms, span),
         by_asset=_tallies(grouped((events, alarms), lambda entry: entry.asset), span),
-        by_bundle=_without_savings(_tallies(grouped((events, alarms), lambda entry: entry.bundle))),
+        by_bundle=_by_bundle(events, alarms, [] if ledger.service is None else ledger.service.between(since, until)),
         by_day=_tallies(grouped((events, alarms), lambda entry: entry.day.isoformat())),
         events=events,
         alarms=alarms,
@@ -263,10 +263,17 @@ def _tallies(groups: dict[str, Entries], span: Span = (None, None)) -> dict[str,
     return {name: tally(*entries, span) for name, entries in groups.items()}
 
 
-def _without_savings(by_bundle: dict[str, Tally]) -> dict[str, Tally]:
-    """Of several bundles: a missed event is booked on the one that raised the last alarm before it, so that one which
-    is silent would seem to save most."""
-    if len(by_bundle) < 2:
+def _by_bundle(
+    events: Sequence[EventEntry], alarms: Sequence[AlarmEntry], in_service: Sequence[str]
+) -> dict[str, Tally]:
+    """`in_service`: bundles that decided in this time, whether or not anything happened.
+
+    Where nobody knows which one did, no saving is told of several: a missed event is booked on the one that raised the
+    last alarm before it, so that one which is silent would seem to save most.
+    """
+    groups = {**dict.fromkeys(in_service, ((), ())), **grouped((events, alarms), lambda entry: entry.bundle)}
+    by_bundle = _tallies({name: groups[name] for name in sorted(groups)})
+    if len(by_bundle) < 2 or all(event.bundle_known for event in events):
         return by_bundle
     return {name: replace(found, saving=None, saving_low=None, saving_high=None) for name, found in by_bundle.items()}
 

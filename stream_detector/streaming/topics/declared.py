@@ -76,6 +76,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
         BRIDGE: write,
         "promote": write,
         "audit": read,
+        "ledger": read,
         "renew": read,
     }
     of_alarms = {
@@ -93,7 +94,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
     of_feedback = {CONSOLE: both, FORWARD: read, "feedback": write, "ledger": read, "report": read, "renew": read}
     topics = [
         Topic(settings.topic_readings, "delete", days, of_readings, stamped_by_broker=False, like_readings=True),
-        Topic(settings.topic_state, "compact", None, {WORKER: both, "audit": read}, like_readings=True),
+        Topic(settings.topic_state, "compact", None, {WORKER: both, "audit": read, "ledger": read}, like_readings=True),
         Topic(settings.topic_alarms, "delete", history_days, of_alarms, history=True),
         Topic(settings.topic_dead_letters, "delete", days, {WORKER: write, BRIDGE: write, "audit": read}),
         Topic(settings.topic_events, "delete", history_days, of_events, history=True),

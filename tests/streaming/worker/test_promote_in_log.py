@@ -1,5 +1,6 @@
 """`promote` and `rollback` with --bootstrap on real Kafka, under load: the same processes, and a short pause."""
 
+import asyncio
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from stream_detector.decoding.control_records import Order
 from stream_detector.engine.engine import Engine
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.orders import send_switch
+from stream_detector.streaming.feeds.service_history import read_service
 from stream_detector.streaming.state.group_limits import limits_of
 from tests.streaming.worker.conftest import Start
 from tests.streaming.worker.offsets.test_bundle_change import audit
@@ -64,7 +66,7 @@ def _bundle(folder: Path, number: int) -> Path:
 
 
 def test_promotion_and_rollback_in_the_log_switch_running_workers_with_a_short_pause(
-    kafka: Kafka | ExistingKafka, unique_name: str, start: Start, tmp_path: Path
+    kafka: Kafka | ExistingKafka, unique_name: str, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Registry.create(tmp_path / "registry")
     old, new = (add_bundle(registry, _bundle(tmp_path, number), 1.78e9, "Kim") for number in range(2))
@@ -80,6 +82,7 @@ def test_promotion_and_rollback_in_the_log_switch_running_workers_with_a_short_p
     sending.start()
     try:
         time.sleep(2)
+        begun = time.time()
         for words, wanted in (
             (["promote", new.manifest.bundle_id], new),
             (["rollback"], old),
@@ -97,6 +100,13 @@ def test_promotion_and_rollback_in_the_log_switch_running_workers_with_a_short_p
     assert [worker.process.pid for worker in workers if worker.process is not None] == ids
     pauses = [float(found) for w in workers for found in re.findall(r"decisions paused for ([\d.]+) s", w.log_text())]
     print(f"pauses of decisions: {', '.join(f'{pause:.3f}' for pause in pauses)} s")
+    for key, value in topic_environment(unique_name).items():
+        monkeypatch.setenv(key, value)
+    service = asyncio.run(read_service(Settings.load(bootstrap=kafka.bootstrap)))
+    assert service is not None
+    ids_of_bundles = [each.manifest.bundle_id for each in (old, new)]
+    assert (service.at(begun), service.at(time.time())) == tuple(ids_of_bundles), "the ledger knows who was in service"
+    assert service.between(None, None) == sorted(ids_of_bundles)
     assert len(pauses) == 6
     for worker in workers:
         assert worker.stop() == 0
