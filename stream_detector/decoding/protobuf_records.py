@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from stream_detector.errors import SchemaError
 from stream_detector.extras import need
@@ -61,19 +62,39 @@ def protobuf_reader(text: str, imports: Mapping[str, str], head: int) -> Callabl
         UsageError: a schema is text, and the compiler is not installed.
     """
     file = _described({**imports, ROOT: text})
-    readers: dict[bytes, tuple[Callable[[bytes], Any], Plain]] = {}
+    readers: dict[bytes, list[tuple[Callable[[bytes], Any], Plain]]] = {}
 
     def read(value: bytes) -> bytes:
         end = _end_of_places(value, head)
         places = value[head:end]
         found = readers.get(places)
         if found is None:
-            descriptor = _message_type(file, _places(places))
-            found = readers[places] = GetMessageClass(descriptor).FromString, _Plainer().of(descriptor)
-        parse, plain = found
+            types = _message_types(file, _places(places))
+            found = readers[places] = [(GetMessageClass(each).FromString, _Plainer().of(each)) for each in types]
+        if len(found) > 1:
+            return orjson.dumps(_fitting(found, value[end:]))
+        ((parse, plain),) = found
         return orjson.dumps(plain(parse(value[end:])))
 
     return read
+
+
+def _fitting(readers: list[tuple[Callable[[bytes], Any], Plain]], content: bytes) -> Any:
+    """By the first type that knows every field of the record; by the first of all where none does.
+
+    Raises:
+        DecodeError: it is a record of none of them.
+    """
+    parsed = []
+    for parse, plain in readers:
+        try:
+            parsed.append((parse(content), plain))
+        except DecodeError:
+            continue
+    if not parsed:
+        raise DecodeError("a record of no type that its numbers may mean")
+    message, plain = next((each for each in parsed if not len(UnknownFieldSet(each[0]))), parsed[0])
+    return plain(message)
 
 
 def _end_of_places(value: bytes, begin: int) -> int:
@@ -111,14 +132,27 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
             raise ValueError("no number is that long")
 
 
-def _message_type(file: Any, places: Iterable[int]) -> Any:
+def _message_types(file: Any, places: Sequence[int]) -> list[Any]:
+    """The message type at these places, or two: the types that a compiler makes of maps stand in no schema, and some
+    serializers count them (Python's, Go's, Java's as a rule), others do not (Java's where it normalizes).
+    """
+    found: list[Any] = []
+    for counted in (True, False):
+        descriptor = _message_type(file, places, counted)
+        if descriptor is not None and descriptor not in found:
+            found.append(descriptor)
+    if not found:
+        raise ValueError("the schema has no such message type")
+    return found
+
+
+def _message_type(file: Any, places: Iterable[int], maps_counted: bool) -> Any | None:
     found, types = None, list(file.message_types_by_name.values())
     for place in places:
-        if not 0 <= place < len(types):
-            raise ValueError("the schema has no such message type")
+        if not 0 <= place < len(types) or types[place].GetOptions().map_entry:
+            return None
         found = types[place]
-        # The types that a compiler makes of maps stand in no schema, and are not counted.
-        types = [each for each in found.nested_types if not each.GetOptions().map_entry]
+        types = [each for each in found.nested_types if maps_counted or not each.GetOptions().map_entry]
     return found
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("grpc_tools")
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from stream_detector.decoding.protobuf_records import _compiled, _described, _message_type, protobuf_reader
+from stream_detector.decoding.protobuf_records import _compiled, _described, _message_types, protobuf_reader
 from stream_detector.decoding.registry_records import HEAD, RegistryRecords, Schema
 from stream_detector.errors import SchemaError
 
@@ -62,7 +62,7 @@ def plant(descriptors: dict[str, str]) -> Any:
     file = _described(
         {"common/value.proto": descriptors["common/value.proto"], "record.proto": descriptors["plant.proto"]}
     )
-    return lambda places, **fields: GetMessageClass(_message_type(file, places))(**fields)
+    return lambda places, **fields: GetMessageClass(_message_types(file, places)[0])(**fields)
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +153,53 @@ def test_a_descriptor_whose_import_is_missing_is_named() -> None:
     text = b64encode(FileDescriptorProto(name="a", dependency=["no.proto"]).SerializeToString()).decode()
     with pytest.raises(SchemaError, match="a Protobuf schema that cannot be used"):
         protobuf_reader(text, {}, HEAD.size)
+
+
+BESIDE_MAPS = """
+syntax = "proto3";
+package plant;
+message Batch {
+  map<string, double> means = 1;
+  message Reading { string sensor = 1; double time = 2; double value = 3; }
+  map<string, string> units = 2;
+  message Event { double time = 1; string event = 4; }
+  message Other { string text = 9; }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def beside_maps() -> Any:
+    return _described({"record.proto": BESIDE_MAPS}).message_types_by_name["Batch"].nested_types_by_name
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "written", "without_maps"),
+    [
+        (
+            "Reading", {"sensor": "x7", "time": 1.5, "value": 2.5},
+            "0000000001 040002 0a027837 11000000000000f83f 190000000000000440", 0,
+        ),
+        ("Event", {"time": 1.5, "event": "break"}, "0000000001 040006 09000000000000f83f 2205627265616b", 1),
+        ("Other", {"text": "b"}, "0000000001 040008 4a0162", 2),
+    ],
+)  # fmt: skip
+def test_a_type_beside_maps_is_found_whether_or_not_its_serializer_counts_them(
+    beside_maps: Any, name: str, fields: dict[str, Any], written: str, without_maps: int
+) -> None:
+    """`written`: by the serializer of confluent-kafka 2.16 for Python, which counts them."""
+    from google.protobuf.message_factory import GetMessageClass
+
+    reads = protobuf_reader(BESIDE_MAPS, {}, HEAD.size)
+    assert json.loads(reads(bytes.fromhex(written))) == fields
+    message = GetMessageClass(beside_maps[name])(**fields)
+    assert json.loads(reads(wire(message, bytes([4, 0, 2 * without_maps])))) == fields
+
+
+def test_of_a_record_that_fits_both_countings_that_of_most_serializers_counts(beside_maps: Any) -> None:
+    from google.protobuf.message_factory import GetMessageClass
+
+    reads = protobuf_reader(BESIDE_MAPS, {}, HEAD.size)
+    reading = GetMessageClass(beside_maps["Reading"])(time=1.5)
+    found = json.loads(reads(wire(reading, bytes([4, 0, 2]))))
+    assert found == {"sensor": "", "time": 1.5, "value": 0.0}
