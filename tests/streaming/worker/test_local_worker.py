@@ -63,7 +63,8 @@ async def test_an_alarm_survives_a_kill_between_scoring_and_commit(bundle: Bundl
     plant.streams[-1].kill()
     first.cancel()
     plant.broker.held.clear()
-    assert not plant.committed()
+    # A slow machine may have committed a batch of records before the first that raises an alarm.
+    assert not alarms_of_log(bundle, plant, plant.committed() or 0)
     plant.broker.hold = ()
     await plant.run_to_the_end(bundle)
     assert plant.alarms() == alarms_of_log(bundle, plant)

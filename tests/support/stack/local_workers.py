@@ -126,12 +126,12 @@ class Plant:
         return {value or b"" for value in self.broker.values(self.settings.topic_alarms)}
 
 
-def alarms_of_log(bundle: Bundle, plant: Plant) -> set[bytes]:
-    """What one engine says that reads the log from its beginning to its end."""
+def alarms_of_log(bundle: Bundle, plant: Plant, most: int | None = None) -> set[bytes]:
+    """What one engine says that reads the log from its beginning to its end, or `most` records of each partition."""
     engine = Engine(bundle, limits_of(SETTINGS))
     alarms: set[bytes] = set()
     for number in range(plant.partitions):
-        records, _ = plant.broker.between(plant.tp(number), 0)
+        records, _ = plant.broker.between(plant.tp(number), 0, most)
         if records:
             outcome = engine.process(
                 RecordBatch(
