@@ -44,7 +44,8 @@ def command(
     from_sql: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Learn from the rows of --query on this database: postgresql://HOST/DATABASE."
+            metavar="URL",
+            help="Learn from the rows of --query on this database: postgresql:// or influxdb://HOST/DATABASE.",
         ),
     ] = None,
     query: Annotated[str | None, typer.Option(help="With --from-sql: the query, e.g. 'SELECT * FROM plant'.")] = None,

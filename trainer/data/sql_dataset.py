@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from stream_detector.errors import DataError, UsageError
 from stream_detector.extras import need
 from trainer.data.dataset import Dataset, read_dataset
+from trainer.data.influx_dataset import SCHEMES as INFLUX
+from trainer.data.influx_dataset import read_influx_dataset
 from trainer.recipe import DataConfig
 
 SCHEMES = ("postgresql", "postgres")
@@ -18,7 +20,8 @@ SCHEMES = ("postgresql", "postgres")
 def read_sql_dataset(url: str, query: str, config: DataConfig) -> Dataset:
     """The rows of a query; memory grows with what is learnt from, not with what the database sends.
 
-    url: of a PostgreSQL (or TimescaleDB) database; what it leaves out libpq finds as always (PGPASSFILE, ...).
+    url: of a PostgreSQL (or TimescaleDB) database; what it leaves out libpq finds as always (PGPASSFILE, ...). Or of
+    one of InfluxDB, see `read_influx_dataset`.
 
     Raises:
         DataError: the database cannot be reached or refuses the query; it has no rows, or they are not what the config
@@ -29,8 +32,13 @@ def read_sql_dataset(url: str, query: str, config: DataConfig) -> Dataset:
         address = urlsplit(url)
     except ValueError as error:
         raise UsageError(f"--from-sql wants postgresql://HOST/DATABASE: {error}") from error
+    if address.scheme in INFLUX:
+        return read_influx_dataset(url, query, config)
     if address.scheme not in SCHEMES:
-        raise UsageError(f"--from-sql wants postgresql://HOST/DATABASE, and not {address.scheme or url!r}")
+        raise UsageError(
+            "--from-sql wants postgresql://HOST/DATABASE or influxdb://HOST/DATABASE, and not "
+            f"{address.scheme or url!r}"
+        )
     need("`--from-sql`", "adbc_driver_postgresql", "pyarrow")
     name = f"{address.hostname or 'localhost'}{address.path}"
     with tempfile.TemporaryDirectory() as folder:

@@ -87,7 +87,7 @@ def test_a_bundle_is_fitted_from_a_query(database: str, tmp_path: Path, capsys: 
 
 
 def test_another_kind_of_database_and_an_address_that_is_none_are_named() -> None:
-    with pytest.raises(UsageError, match="wants postgresql://HOST/DATABASE, and not 'mysql'"):
+    with pytest.raises(UsageError, match="or influxdb://HOST/DATABASE, and not 'mysql'"):
         read_sql_dataset("mysql://historian/plant", "SELECT 1", DataConfig())
     with pytest.raises(UsageError, match="wants postgresql://HOST/DATABASE: Invalid IPv6"):
         read_sql_dataset("postgresql://[::1/plant", "SELECT 1", DataConfig())

@@ -1,0 +1,114 @@
+"""Rows of a real InfluxDB become what a file with the same columns becomes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_detector.errors import DataError, UsageError
+from tests.support.stack.influxdb import influxdb, why_no_influxdb
+from trainer.__main__ import main
+from trainer.data.sql_dataset import read_sql_dataset
+from trainer.recipe import DataConfig
+
+MAY = 1777593600
+LINES = "\n".join(
+    [
+        *(
+            f"mill,machine=pm-{machine} flow={n},level={n / 4}{',on=true' if n == 3 else ''} {MAY + 60 * n}000000000"
+            for machine in (1, 2)
+            for n in range(100)
+        ),
+        f'word,machine=pm-1 said="run, \\"now\\"",flow=1.5 {MAY}000000000',
+        f"tank temp=20 {MAY}000000000",
+    ]
+)
+ONE = "SELECT flow, level FROM mill WHERE machine = 'pm-1'"
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    reason = why_no_influxdb()
+    if reason is not None:
+        pytest.skip(reason)
+    with influxdb(LINES) as place:
+        yield f"influxdb://{place}/plant"
+
+
+@pytest.mark.slow
+def test_rows_of_a_query_are_those_of_a_wide_file(database: str) -> None:
+    found = read_sql_dataset(database, ONE, DataConfig())
+    assert found.sensors == ("flow", "level")
+    assert found.times.tolist() == [MAY + 60 * n for n in range(100)]
+    np.testing.assert_array_equal(found.values[:3], [[0, 0], [1, 0.25], [2, 0.5]])
+
+
+@pytest.mark.slow
+def test_what_the_query_groups_by_tells_machines_apart(database: str) -> None:
+    query = "SELECT mean(flow) AS flow, max(level) AS level FROM mill WHERE time < 1777593900s"
+    config = DataConfig(asset_column="machine")
+    found = read_sql_dataset(database, f"{query} GROUP BY time(1m), machine fill(none)", config)
+    assert [(name, len(found.times[part])) for name, part in found.by_asset()] == [("pm-1", 5), ("pm-2", 5)]
+    assert found.sensors == ("flow", "level")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("SELECT flow FROM nothing", "has no rows; does the database hold"),
+        ("SELECT flow mill", "127.0.0.1/plant refuses the query: error parsing query: found mill, expected FROM"),
+        (f"{ONE}; SELECT temp FROM tank", "gives several tables; ask one question"),
+        ("SELECT * FROM mill, tank GROUP BY machine", "gives several tables; ask one question"),
+    ],
+)
+def test_what_a_query_cannot_give_is_named(database: str, query: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read_sql_dataset(database, query, DataConfig())
+
+
+@pytest.mark.slow
+def test_a_user_is_let_in_by_the_password_of_the_environment_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = why_no_influxdb()
+    if reason is not None:
+        pytest.skip(reason)
+    with influxdb(LINES, "reader", "a secret") as place:
+        monkeypatch.setenv("INFLUX_PASSWORD", "a secret")
+        assert len(read_sql_dataset(f"influxdb://reader@{place}/plant", ONE, DataConfig())) == 100
+        monkeypatch.setenv("INFLUX_PASSWORD", "another")
+        with pytest.raises(DataError, match="refuses the query: authorization failed"):
+            read_sql_dataset(f"influxdb://reader@{place}/plant", ONE, DataConfig())
+        with pytest.raises(DataError, match="refuses the query: unable to parse authentication credentials"):
+            read_sql_dataset(f"influxdb://{place}/plant", ONE, DataConfig())
+
+
+@pytest.mark.slow
+def test_a_bundle_is_fitted_from_a_query(database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "plant.toml"
+    recipe.write_text(
+        'title = "t"\n[grid]\nstep_seconds = 60\n[window]\nsteps = 3\n'
+        '[model]\nkind = "tail-deviation"\n[threshold]\npolicy = "quantile"\n'
+    )
+    arguments = ["fit", "--recipe", str(recipe), "--from-sql", database, "--out", str(tmp_path / "bundle")]
+    assert main([*arguments, "--query", ONE]) == 0
+    assert "2 sensors" in capsys.readouterr().out
+
+
+def test_a_database_that_is_away_is_named() -> None:
+    with pytest.raises(DataError, match=r"127\.0\.0\.1/plant does not answer the query: .*refused"):
+        read_sql_dataset("influxdb://127.0.0.1:1/plant", "SELECT 1", DataConfig())
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("influxdb://historian", "influxdb://HOST:8086/DATABASE is wanted"),
+        ("influxdb:///plant", "influxdb://HOST:8086/DATABASE is wanted"),
+        ("influxdb://historian:port/plant", "influxdb://HOST:8086/DATABASE is wanted"),
+        ("influxdb://me:secret@historian/plant", "put it into INFLUX_PASSWORD"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(url: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        read_sql_dataset(url, "SELECT 1", DataConfig())

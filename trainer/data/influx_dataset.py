@@ -1,0 +1,128 @@
+"""Training data out of InfluxDB: the rows of an InfluxQL query, read as a file with its columns would be.
+
+Versions 1, 2 and 3 answer the same question (`/query`) with the same CSV, so no client of either is needed.
+"""
+
+import csv
+import io
+import json
+import os
+import tempfile
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import replace
+from http.client import HTTPException
+from pathlib import Path
+from typing import TextIO
+from urllib.error import HTTPError
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
+
+from stream_detector.errors import DataError, UsageError
+from trainer.data.dataset import Dataset, read_dataset
+from trainer.recipe import DataConfig
+
+SCHEMES = {"influxdb": "http", "influxdbs": "https"}
+PORT = 8086
+TIMEOUT_SECONDS = 300.0
+MOST_SAID = 500
+
+NAME, TAGS = "name", "tags"
+"""Columns that InfluxDB puts before those of the query: the measurement, and what the query groups by."""
+
+
+def read_influx_dataset(url: str, query: str, config: DataConfig) -> Dataset:
+    """The rows of a query on `influxdb://[USER@]HOST[:PORT]/DATABASE`, or `influxdbs://` for TLS.
+
+    The password is that of the environment (INFLUX_PASSWORD), or there is a token (INFLUX_TOKEN). What the query groups
+    by becomes columns.
+
+    Raises:
+        DataError: the database cannot be reached or refuses the query; it has no rows, or they are not what the config
+            says.
+        UsageError: the URL is no such address.
+    """
+    address = _address(url)
+    name = f"{address.hostname}{address.path}"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "query.csv"
+        with file.open("w", encoding="utf-8", newline="") as out:
+            _write(out, _rows(address, query, name), name)
+        try:
+            dataset = read_dataset(file, config)
+        except DataError as error:
+            raise DataError(str(error).replace(str(file), f"the query on {name}")) from error
+    return replace(dataset, name=name)
+
+
+def _address(url: str) -> SplitResult:
+    try:
+        address = urlsplit(url)
+        complete = bool(address.hostname and address.path.strip("/") and (address.port or PORT))
+    except ValueError:
+        complete = False
+    if not complete:
+        raise UsageError(f"--from-sql {url}: influxdb://HOST:{PORT}/DATABASE is wanted")
+    if address.password:
+        raise UsageError("a password in an address is seen by everyone; put it into INFLUX_PASSWORD")
+    return address
+
+
+def _rows(address: SplitResult, query: str, name: str) -> Iterator[list[str]]:
+    parameters = urlencode({"db": unquote(address.path.strip("/")), "q": query, "chunked": "true"})
+    place = f"{address.hostname}:{address.port or PORT}"
+    request = urllib.request.Request(  # noqa: S310 - the scheme is one of ours
+        f"{SCHEMES[address.scheme]}://{place}/query?{parameters}",
+        headers={"Accept": "application/csv", **_who(address)},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - see above
+            yield from csv.reader(io.TextIOWrapper(answer, encoding="utf-8", newline=""))
+    except HTTPError as error:
+        raise DataError(f"{name} refuses the query: {_said(error)}") from None
+    except (OSError, HTTPException) as error:
+        raise DataError(f"{name} does not answer the query: {getattr(error, 'reason', error)}") from None
+
+
+def _who(address: SplitResult) -> dict[str, str]:
+    token = os.environ.get("INFLUX_TOKEN")
+    if token:
+        return {"Authorization": f"Token {token}"}
+    if not address.username:
+        return {}
+    pair = f"{unquote(address.username)}:{os.environ.get('INFLUX_PASSWORD', '')}"
+    return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+
+
+def _said(error: HTTPError) -> str:
+    """What the database says is wrong: CSV, JSON or a line, by its version."""
+    text = error.read(MOST_SAID).decode("utf-8", "replace").strip()
+    try:
+        content = json.loads(text)
+        text = str(content.get("error") or content.get("message") or text) if isinstance(content, dict) else text
+    except ValueError:
+        text = text.removeprefix("error").strip().strip('"')
+    return " ".join(text.split()) or f"{error.code} {error.reason}"
+
+
+def _write(out: TextIO, rows: Iterator[list[str]], name: str) -> None:
+    """The rows without the measurement's name, and with a column for each tag that the query groups by."""
+    header = next(rows, None)
+    if not header:
+        raise DataError(f"the query on {name} has no rows; does the database hold what it asks for?")
+    if header == ["error"]:
+        raise DataError(f"{name} refuses the query: {' '.join(next(rows, ['']))}")
+    if header[:2] != [NAME, TAGS]:
+        raise DataError(f"{name} does not answer as InfluxDB does: the first line is {','.join(header)[:80]!r}")
+    write = csv.writer(out)
+    grouped: list[str] | None = None
+    for row in rows:
+        if len(row) != len(header) or row == header:
+            raise DataError(f"the query on {name} gives several tables; ask one question, and name its fields")
+        tags = dict(part.split("=", 1) for part in row[1].split(",")) if row[1] else {}
+        if grouped is None:
+            grouped = list(tags)
+            write.writerow([*header[2:], *grouped])
+        if list(tags) != grouped:
+            raise DataError(f"the query on {name} gives several tables; ask one question, and name its fields")
+        write.writerow([*row[2:], *tags.values()])
