@@ -51,7 +51,8 @@ def cost_curve(dataset: Dataset, worth: AlarmValue) -> go.Figure:
     figure = new_figure("threshold, as a multiple of the one used", "saving")
     if len(usable):
         candidates = np.unique(np.append(np.quantile(usable, 1 - np.geomspace(0.0005, 0.2, THRESHOLDS)), 1.0))
-        savings = [_saving(dataset, worth, relative > c) for c in candidates]
+        run = _runs(dataset, worth)
+        savings = [_saving(worth, run, relative > c) for c in candidates]
         figure.add_scatter(x=candidates, y=savings, line_color=NORMAL)
         figure.add_vline(x=1.0, line_color=ANOMALOUS, annotation_text="used")
         used = savings[int(np.flatnonzero(candidates == 1.0)[0])]
@@ -68,10 +69,15 @@ def saving_range(savings: Sequence[float], used: float) -> list[float]:
     return [min(-0.5, used - 0.05) if np.isfinite(used) else -0.5, high]
 
 
-def _saving(dataset: Dataset, worth: AlarmValue, above: NDArray[np.bool_]) -> float:
+def _runs(dataset: Dataset, worth: AlarmValue) -> NDArray[np.int64]:
+    """The run that each scored row belongs to."""
     recipe = worth.recipe
     idle = not_running(dataset, recipe.grid, recipe.operating_rule(dataset.sensors))
-    run = run_numbers(dataset, row_steps(dataset, recipe.grid), recipe.grid.max_gap_steps, idle)[worth.scored.rows]
+    return run_numbers(dataset, row_steps(dataset, recipe.grid), recipe.grid.max_gap_steps, idle)[worth.scored.rows]
+
+
+def _saving(worth: AlarmValue, run: NDArray[np.int64], above: NDArray[np.bool_]) -> float:
+    recipe = worth.recipe
     alarms = episodes(worth.steps, above, run, recipe.episode)
     priced = event_cost(alarms, worth.event_steps, recipe.lead, recipe.costs)
     return 1 - priced.cost / priced.never_cost if priced.never_cost > 0 else float("nan")
