@@ -162,8 +162,10 @@ class Worker:
                  version(), settings.bundle and shown(settings.bundle), settings.group, settings.instance or "none",
                  settings.site or "none", settings.bootstrap)  # fmt: skip
         self.server.start()
-        log.info("metrics on http%s://%s:%d/metrics", "s" if self.settings.metrics_cert_file else "",
-                 self.settings.metrics_host, self.server.port)  # fmt: skip
+        address = "{}://{}:{}/".format(
+            "https" if settings.metrics_cert_file else "http", settings.metrics_host, self.server.port
+        )
+        log.info("metrics on %smetrics%s", address, f", console on {address}" if self._console is not None else "")
         stream: ReadingsStream | None = None
         try:
             if await self._until_ending(self._reach_broker()):
