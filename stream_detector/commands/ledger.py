@@ -19,6 +19,16 @@ def command(
     with_planned: Annotated[
         bool, typer.Option("--with-planned", help="Count what happened in planned downtime all the same.")
     ] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            help="Says when the machine runs: events before which it stood do not count, by the readings that their "
+            "topic still holds. Default: the setting.",
+        ),
+    ] = None,
+    with_standing: Annotated[
+        bool, typer.Option("--with-standing", help="Count events before which the machine did not run all the same.")
+    ] = False,
     json: Annotated[
         Path | None, typer.Option(help="Write everything as JSON to this file; - = standard output.")
     ] = None,
@@ -38,6 +48,7 @@ def command(
     from stream_detector.settings import Settings
     from stream_detector.streaming.feeds.ledger_feed import LedgerFeed, read_ledger
     from stream_detector.streaming.feeds.service_history import read_service
+    from stream_detector.streaming.feeds.standstills import leave_out_standing
     from stream_detector.time_options import parse_moment
 
     since_seconds = None if since is None else parse_moment(since, "--since")
@@ -62,6 +73,8 @@ def command(
         known = ", ".join(feed.ledger.assets[:10]) or "none"
         raise UsageError(f"--asset {asset}: the topics hold nothing of it; assets with alarms or events: {known}")
 
+    if not with_standing:
+        leave_out_standing(feed, settings, bundle)
     left_out = sum(feed.ledger.account(name).planned for name in feed.ledger.assets if asset in (None, name))
     if left_out:
         print(

@@ -38,6 +38,7 @@ def command(
     from stream_detector.settings import Settings
     from stream_detector.streaming.feeds.ledger_feed import read_ledger
     from stream_detector.streaming.feeds.report_feed import ReportFeed
+    from stream_detector.streaming.feeds.standstills import leave_out_standing
     from stream_detector.time_options import parse_duration, parse_moment
 
     length = re.fullmatch(r"[0-9.]+[smhd]", since) and parse_duration(since, "--since")
@@ -51,6 +52,7 @@ def command(
         RecordGuard(say=lambda text: print(f"note: {text}", file=sys.stderr)),
     )
     asyncio.run(read_ledger(feed))
+    leave_out_standing(feed, settings)
     if asset is not None and asset not in feed.ledger.assets:
         raise UsageError(f"--asset {asset}: the topics hold nothing of it")
     newest = feed.ledger.newest

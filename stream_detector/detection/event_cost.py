@@ -100,6 +100,16 @@ def match_events(
     return EventMatch(caught_by, lead_steps, useful=useful)
 
 
+def while_running(event_steps: ArrayLike, idle_steps: ArrayLike, lead: LeadConfig) -> NDArray[np.bool_]:
+    """(M,) whether the machine ran in a step of the event's lead window.
+
+    Where it stood in all of them nothing is judged, so that no alarm could have been up, and the event does not count.
+    event_steps: (M,). idle_steps: (K,) the steps in which it does not run.
+    """
+    window = np.asarray(event_steps, np.int64)[:, None] - np.arange(lead.from_steps, lead.until_steps + 1)
+    return np.asarray(~np.isin(window, np.asarray(idle_steps, np.int64)).all(axis=1))
+
+
 def event_cost(alarm_intervals: ArrayLike, event_steps: ArrayLike, lead: LeadConfig, costs: CostConfig) -> EventCost:
     """Prices the alarms and events of one asset (arguments as in `match_events`)."""
     match = match_events(alarm_intervals, event_steps, lead)

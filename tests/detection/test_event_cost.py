@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from stream_detector.detection.block_bootstrap import Interval, holding_interval, most_caught, saving_interval
 from stream_detector.detection.config import CostConfig, LeadConfig
-from stream_detector.detection.event_cost import event_cost, match_events, warning_minutes, with_least_warning
+from stream_detector.detection.event_cost import (
+    event_cost,
+    match_events,
+    warning_minutes,
+    while_running,
+    with_least_warning,
+)
 
 PAPER_MILL = CostConfig(tn=0, fp=5, fn=100, tp=5)
 NEXT_TWO = LeadConfig(from_steps=1, until_steps=2)
@@ -156,3 +162,12 @@ def test_an_alarm_that_comes_too_late_for_its_event_is_paid_for_as_a_false_one()
     assert [with_least_warning(priced, steps, costs).cost for steps in (1, 2, 3)] == [145.0, 230.0, 315.0]
     assert with_least_warning(priced, 1, costs).match.useful.tolist() == priced.match.useful.tolist()
     assert [warning_minutes(steps, 120.0) for steps in (0, 1, 2)] == [(0.0, 0.0), (0.0, 2.0), (2.0, 4.0)]
+
+
+def test_an_event_counts_where_the_machine_ran_in_a_step_of_its_lead_window() -> None:
+    standing = range(10, 20)
+    assert while_running([9, 10, 11, 12, 15, 20, 21, 22], standing, NEXT_TWO).tolist() == [
+        True, True, True, False, False, False, True, True,
+    ]  # fmt: skip
+    assert while_running([5], [], NEXT_TWO).tolist() == [True]
+    assert while_running([], standing, NEXT_TWO).tolist() == []

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 
 from stream_detector.detection.block_bootstrap import Interval, holding_interval
 from stream_detector.detection.episodes import episodes
-from stream_detector.detection.event_cost import EventCost, event_cost, warning_minutes, with_least_warning
+from stream_detector.detection.event_cost import (
+    EventCost,
+    event_cost,
+    warning_minutes,
+    while_running,
+    with_least_warning,
+)
 from trainer.backtesting.folds import SECONDS_PER_DAY, Fold
 from trainer.data.dataset import Dataset
 from trainer.data.examples import not_running, row_positives, row_steps, run_numbers
@@ -36,6 +42,7 @@ class AlarmValue:
         alarms: (N, 2) steps raised and cleared.
         unscorable: events without a scored row in their lead window.
         not_running: judged rows in which the machine does not run: they are not scored, and cost nothing.
+        events_not_running: events before which it did not run, so that nothing could foresee them: they do not count.
         days: (D,) the judged days; the arrays `..._by_day` are (D,).
     """
 
@@ -49,6 +56,7 @@ class AlarmValue:
     priced: EventCost
     unscorable: int
     not_running: int
+    events_not_running: int
     row_cost: float
     row_never_cost: float
     days: Ints
@@ -150,6 +158,7 @@ class AlarmValue:
             "by_least_warning": self.by_least_warning(),
             "events_without_scored_rows": self.unscorable,
             "rows_not_running": self.not_running,
+            "events_not_running": self.events_not_running,
             "days_without_paying_threshold": self.silent_days,
             "row_cost": self.row_cost,
             "row_never_cost": self.row_never_cost,
@@ -182,12 +191,13 @@ def value_alarms(recipe: Recipe, dataset: Dataset, folds: list[Fold], scored: Sc
         scored = scored.take(np.argsort(scored.rows, kind="stable"))
     steps = row_steps(dataset, recipe.grid)
     within = (dataset.times >= folds[0].begin) & (dataset.times < folds[-1].end)
-    event_rows = np.flatnonzero(dataset.events & within)
-    event_steps = steps[event_rows]
     own = steps[scored.rows]
     above = scored.above
     idle = not_running(dataset, recipe.grid, recipe.operating_rule(dataset.sensors))
     run = run_numbers(dataset, steps, recipe.grid.max_gap_steps, idle)[scored.rows]
+    happened = np.flatnonzero(dataset.events & within)
+    event_rows = happened[while_running(steps[happened], steps[idle], recipe.lead)]
+    event_steps = steps[event_rows]
     alarms = episodes(own, above, run, recipe.episode)
     priced = event_cost(alarms, event_steps, recipe.lead, recipe.costs)
 
@@ -214,6 +224,7 @@ def value_alarms(recipe: Recipe, dataset: Dataset, folds: list[Fold], scored: Sc
         alarms=alarms,
         priced=priced,
         not_running=int((idle & within).sum()),
+        events_not_running=len(happened) - len(event_rows),
         unscorable=sum(not _has_row(own, step, recipe) for step in event_steps.tolist()),
         row_cost=total_cost(recipe.costs, tn, fp, fn, tp),
         row_never_cost=total_cost(recipe.costs, tn + fp, 0, fn + tp, 0),

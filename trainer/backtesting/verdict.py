@@ -34,8 +34,8 @@ def in_words(worth: AlarmValue) -> list[str]:
     ]
     if worth.not_running:
         lines.append(
-            f"In {worth.not_running:,} rows the machine did not run ([operating]): they are neither scored nor priced; "
-            "an event then counts as one without a scored row."
+            f"In {worth.not_running:,} rows the machine did not run ([operating]): they are neither scored nor priced, "
+            f"and {worth.events_not_running} events before which it did not run do not count."
         )
     episode = worth.recipe.episode
     if episode.max_steps != episode.hold_steps:

@@ -16,7 +16,7 @@ from stream_detector.bundle.manifest import ThresholdRecord
 from stream_detector.detection.block_bootstrap import LEVEL, saving_interval
 from stream_detector.detection.config import CostConfig, EpisodeConfig, LeadConfig
 from stream_detector.detection.episodes import episodes
-from stream_detector.detection.event_cost import event_cost
+from stream_detector.detection.event_cost import event_cost, while_running
 from trainer.data.dataset import Dataset
 from trainer.data.examples import Examples, not_running, row_steps, run_numbers
 from trainer.fitting.thresholds import SECONDS_PER_DAY, cost_optimal
@@ -109,6 +109,7 @@ def guarded(
             of_asset = own[(chosen_on.rows >= rows.start) & (chosen_on.rows < rows.stop)]
             if len(of_asset):
                 within |= (events > of_asset[0]) & (events <= of_asset[-1] + recipe.lead.until_steps)
+        within &= while_running(events, steps[idle], recipe.lead)
         price = price_events(
             own, runs[chosen_on.rows], stretch, events[within], recipe.lead, recipe.episode, recipe.costs
         )

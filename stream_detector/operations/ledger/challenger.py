@@ -13,7 +13,7 @@ from typing import Any
 
 from stream_detector.detection.block_bootstrap import Interval, holding_interval
 from stream_detector.messages import Alarm, LoggedEvent, to_iso
-from stream_detector.operations.ledger.ledger import AlarmEntry, EventEntry, Ledger
+from stream_detector.operations.ledger.ledger import AlarmEntry, EventEntry, Ledger, Standing
 from stream_detector.operations.ledger.report import Entries, Tally, entries_of, grouped, tally, tally_json
 
 SECONDS_PER_DAY = 86_400.0
@@ -99,6 +99,11 @@ class Challengers:
         """Takes an event that the champion's ledger is given too."""
         for book in self._books.values():
             book.add_event(asset, event)
+
+    def leave_out_standing(self, standing: Standing) -> None:
+        """As the ledger's."""
+        for book in self._books.values():
+            book.leave_out_standing(standing)
 
     def forget_before(self, time: float) -> None:
         """Drops what is older than `time` (epoch seconds), and books without an alarm since."""

@@ -9,10 +9,10 @@ import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import chain
-from typing import Literal
+from typing import Literal, Protocol
 
 from stream_detector.detection.config import LeadConfig
 from stream_detector.detection.event_cost import NOT_CAUGHT, match_events
@@ -108,11 +108,22 @@ class AlarmEntry:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The entries of one asset, in order of event time. `planned`: those in planned downtime, which are left out."""
+    """The entries of one asset, in order of event time.
+
+    Left out are those in planned downtime, `planned` of them, and events before which the machine stood, `standing`.
+    """
 
     events: tuple[EventEntry, ...]
     alarms: tuple[AlarmEntry, ...]
     planned: int = 0
+    standing: int = 0
+
+
+class Standing(Protocol):
+    """Whoever knows when machines do not run."""
+
+    def before(self, asset: str, time: float) -> bool:
+        """Whether the machine stood all through the lead window of an event at this time (epoch seconds)."""
 
 
 class Ledger:
@@ -122,6 +133,9 @@ class Ledger:
         event_names: which events cost something, e.g. {"break"}; None: all of them.
         default_costs: prices the events of an asset that has no alarm yet (alarms bring their own costs).
         planner: knows when assets are down by plan; events and alarms of that time do not count.
+
+    Nothing is judged while a machine stands, so that nobody could have been warned: with `leave_out_standing` events do
+    not count before which it did not run.
 
     Attributes:
         service: knows which bundle was in service when, alarms or not; None = the alarms alone say. It is set before
@@ -144,6 +158,12 @@ class Ledger:
         self._acted: set[str] = set()
         self._acted_at: dict[str, set[float]] = defaultdict(set)
         self._accounts: dict[str, Account] = {}
+        self._standing: Standing | None = None
+
+    def leave_out_standing(self, standing: Standing) -> None:
+        """From now on events before which the machine stood do not count."""
+        self._standing = standing
+        self._accounts.clear()
 
     @property
     def assets(self) -> list[str]:
@@ -206,6 +226,7 @@ class Ledger:
     def without_alarms(self) -> "Ledger":
         """Another ledger that knows the same events: what another detector would have been worth."""
         other = Ledger(self._event_names, self._default_costs, self._planner)
+        other._standing = self._standing
         other._events.update({asset: dict(events) for asset, events in self._events.items()})
         return other
 
@@ -276,6 +297,8 @@ class Ledger:
             ),
             alarms=tuple(self._alarm_entry(raised, raised.alarm.id in useful) for raised in history.alarms),
         )
+        if self._standing is not None:
+            found = _without_standing(found, asset, self._standing)
         return found if self._planner is None else _without_planned(found, asset, self._planner)
 
     def _counted_events(self, asset: str, history: "History") -> list[tuple[float, LoggedEvent]]:
@@ -352,12 +375,22 @@ class Ledger:
         )
 
 
+def _without_standing(account: Account, asset: str, standing: Standing) -> Account:
+    """What an alarm foresaw counts all the same, and so does a state, which may be found after it began."""
+    events = tuple(
+        event
+        for event in account.events
+        if event.foreseen_by is not None or event.until is not None or not standing.before(asset, event.time)
+    )
+    return replace(account, events=events, standing=len(account.events) - len(events))
+
+
 def _without_planned(account: Account, asset: str, planner: Planner) -> Account:
     """Matching comes first: an alarm from before a window may have caught an event in it, and is right all the same."""
     events = tuple(event for event in account.events if planner.at(asset, event.time) is None)
     alarms = tuple(alarm for alarm in account.alarms if planner.at(asset, alarm.raised_at) is None)
     left_out = len(account.events) - len(events) + len(account.alarms) - len(alarms)
-    return Account(events, alarms, left_out)
+    return replace(account, events=events, alarms=alarms, planned=left_out)
 
 
 class Raised:

@@ -85,6 +85,11 @@ class HistoryCollector:
         self._cells: dict[str, _Cells] = {}
 
     @property
+    def assets(self) -> list[str]:
+        """Those with readings."""
+        return list(self._cells)
+
+    @property
     def topics(self) -> list[str]:
         """The topic of readings and those of the ledger."""
         return [self._settings.topic_readings, *self._feed.topics]

@@ -349,3 +349,25 @@ def test_what_happens_in_planned_downtime_costs_nothing_and_saves_nothing() -> N
     assert [alarm.useful for alarm in ledger.account("pm-1").alarms] == [True, True], "it was right about what came"
     others = fill(Ledger(planner=planned_downtime(10, 20, assets="boiler")), *messages)
     assert report(others).total == report(fill(Ledger(), *messages)).total
+
+
+class StandsFrom:
+    """The machine stands from a step on; the lead window of an event is the two steps before it."""
+
+    def __init__(self, step: int) -> None:
+        self._from = MIDNIGHT + (step + 2) * STEP_SECONDS
+
+    def before(self, asset: str, time: float) -> bool:
+        return asset == "pm-1" and time >= self._from
+
+
+def test_an_event_before_which_the_machine_stood_costs_nothing_unless_it_was_foreseen() -> None:
+    ledger = fill(Ledger(), make_alarm(8, 10), make_event(10), make_event(40), make_event(60, until=at_step(70)))
+    other = ledger.without_alarms()
+    assert report(ledger).total.missed == 2
+    for book in (ledger, other):
+        book.leave_out_standing(StandsFrom(8))
+    account = ledger.account("pm-1")
+    assert [round((event.time - MIDNIGHT) / STEP_SECONDS) for event in account.events] == [10, 60]
+    assert (account.standing, other.account("pm-1").standing) == (1, 2)
+    assert account.alarms[0].useful

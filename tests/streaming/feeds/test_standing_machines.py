@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream_detector.__main__ import main
 from stream_detector.detection.config import OperatingConfig
-from stream_detector.messages import to_iso
+from stream_detector.messages import LoggedEvent, to_iso
 from tests.streaming.feeds.test_forwarding import Forwarder, ids, until
 from tests.support.plant import SENSORS, STEP_SECONDS, small_bundle
 from tests.support.stack.http_receiver import HttpReceiver
@@ -77,6 +77,7 @@ def test_a_machine_that_stands_and_one_in_planned_downtime_trouble_nobody_and_co
         finally:
             worker.stop()
             forwarder.stop()
+        assert f"metrics, console on http://127.0.0.1:{worker.port}/\n" in worker.log_text()
         told = {(body["alarm"]["asset"], body["status"]) for body in receiver.bodies}
         assert told == {("pm-1", "firing"), ("pm-1", "resolved")}
     for name, value in topics.items():
@@ -87,3 +88,14 @@ def test_a_machine_that_stands_and_one_in_planned_downtime_trouble_nobody_and_co
     assert (ledger["alarms"], [each["asset"] for each in ledger["per_asset"]]) == (1, ["pm-1"])
     assert main(["ledger", "--bootstrap", kafka.bootstrap, "--with-planned", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["alarms"] == 2
+    standing = LoggedEvent(asset="pm-1", time=to_iso(base + 100 * STEP_SECONDS), event="break")
+    forwarder.send("events", standing)
+    for options, events in (([], 1), (["--bundle", str(bundle)], 0), (["--bundle", str(bundle), "--with-standing"], 1)):
+        assert main(["ledger", "--bootstrap", kafka.bootstrap, *options, "--json", "-"]) == 0
+        said = capsys.readouterr()
+        assert json.loads(said.out)["events"] == events
+        assert ("1 events before which the machine did not run do not count" in said.err) == (events == 0)
+    monkeypatch.setenv("STREAM_DETECTOR_BUNDLE", str(bundle))
+    page = ["report", "--bootstrap", kafka.bootstrap, "--since", to_iso(base), "--out", str(tmp_path / "report.html")]
+    assert main(page) == 0
+    assert "0 of 0 events announced" in capsys.readouterr().out

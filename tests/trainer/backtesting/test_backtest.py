@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_detector.detection.config import EpisodeConfig, HeadConfig, LeadConfig
+from stream_detector.detection.config import EpisodeConfig, HeadConfig, LeadConfig, OperatingConfig
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import match_events
 from stream_detector.detection.head.calibration import RateTracker
@@ -228,6 +228,19 @@ def test_an_event_without_a_scored_row_before_it_is_missed_and_reported(recipe: 
     worth = value_alarms(recipe, data, folds, judged.take(kept))
     assert worth.unscorable == 1
     assert worth.as_json()["caught"] == sum(e >= 1200 for e in EVENTS) - 1
+
+
+def test_an_event_before_which_the_machine_did_not_run_does_not_count_and_is_said(recipe: Recipe) -> None:
+    data = file_of(events=EVENTS)
+    first = next(event for event in EVENTS if event > 1300)
+    data.values[first - 40 : first + 10, 1] = -100.0
+    rule = recipe.model_copy(update={"operating": OperatingConfig(when="s1 > -50", hold_steps=1)})
+    folds = plan_folds(data, "1200", "1d")
+    [always], [worth] = (run_backtest([ByRule(each)], data, folds) for each in (recipe, rule))
+    assert worth.events_not_running == 1
+    assert worth.as_json()["events"] == always.as_json()["events"] - 1
+    assert worth.priced.never_cost == always.priced.never_cost - recipe.costs.fn
+    assert "1 events before which it did not run do not count." in " ".join(in_words(worth))
 
 
 def test_words_say_that_no_saving_is_shown_where_the_interval_contains_zero(recipe: Recipe) -> None:
