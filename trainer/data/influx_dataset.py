@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import re
 import tempfile
 import urllib.request
 from base64 import b64encode
@@ -26,6 +27,8 @@ SCHEMES = {"influxdb": "http", "influxdbs": "https"}
 PORT = 8086
 TIMEOUT_SECONDS = 300.0
 MOST_SAID = 500
+
+COMMA, SIGN, ESCAPED = re.compile(r"(?<!\\),"), re.compile(r"(?<!\\)="), re.compile(r"\\([,= ])")
 
 NAME, TAGS = "name", "tags"
 """Columns that InfluxDB puts before those of the query: the measurement, and what the query groups by."""
@@ -106,7 +109,11 @@ def _said(error: HTTPError) -> str:
 
 
 def _write(out: TextIO, rows: Iterator[list[str]], name: str) -> None:
-    """The rows without the measurement's name, and with a column for each tag that the query groups by."""
+    """The rows with a column for each tag that the query groups by, and with the measurement's name if it is not the
+    same everywhere.
+
+    A series without such a tag names none, so which there are is known at the end alone.
+    """
     header = next(rows, None)
     if not header:
         raise DataError(f"the query on {name} has no rows; does the database hold what it asks for?")
@@ -114,15 +121,28 @@ def _write(out: TextIO, rows: Iterator[list[str]], name: str) -> None:
         raise DataError(f"{name} refuses the query: {' '.join(next(rows, ['']))}")
     if header[:2] != [NAME, TAGS]:
         raise DataError(f"{name} does not answer as InfluxDB does: the first line is {','.join(header)[:80]!r}")
-    write = csv.writer(out)
-    grouped: list[str] | None = None
-    for row in rows:
-        if len(row) != len(header) or row == header:
-            raise DataError(f"the query on {name} gives several tables; ask one question, and name its fields")
-        tags = dict(part.split("=", 1) for part in row[1].split(",")) if row[1] else {}
-        if grouped is None:
-            grouped = list(tags)
-            write.writerow([*header[2:], *grouped])
-        if list(tags) != grouped:
-            raise DataError(f"the query on {name} gives several tables; ask one question, and name its fields")
-        write.writerow([*row[2:], *tags.values()])
+    grouped, measurements = dict[str, None](), set[str]()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as kept:
+        keep = csv.writer(kept)
+        for row in rows:
+            if len(row) != len(header) or row == header:
+                raise DataError(f"the query on {name} gives several tables; ask one question, and name its fields")
+            grouped.update(dict.fromkeys(_tags(row[1])))
+            measurements.add(row[0])
+            keep.writerow(row)
+        kept.seek(0)
+        write = csv.writer(out)
+        named = int(len(measurements) < 2)
+        write.writerow([*header[named:1], *header[2:], *grouped])
+        for row in csv.reader(kept):
+            tags = _tags(row[1])
+            write.writerow([*row[named:1], *row[2:], *(tags.get(tag, "") for tag in grouped)])
+
+
+def _tags(text: str) -> dict[str, str]:
+    """`machine=pm-1,line=2`, in which a comma, an equals sign or a blank of a name stands behind a backslash."""
+    found = {}
+    for part in COMMA.split(text) if text else ():
+        key, *value = SIGN.split(part, maxsplit=1)
+        found[ESCAPED.sub(r"\1", key)] = ESCAPED.sub(r"\1", "".join(value))
+    return found

@@ -22,6 +22,13 @@ LINES = "\n".join(
         ),
         f'word,machine=pm-1 said="run, \\"now\\"",flow=1.5 {MAY}000000000',
         f"tank temp=20 {MAY}000000000",
+        *(
+            f"{name} value={n + more} {MAY + 60 * n}000000000"
+            for n in range(9)
+            for name, more in (("flow", 0), ("level", 100))
+        ),
+        f"odd flow=1 {MAY}000000000",
+        *(f"odd,machine={machine} flow=2 {MAY + 60}000000000" for machine in (r"a\,b\=c\ d", "e")),
     ]
 )
 ONE = "SELECT flow, level FROM mill WHERE machine = 'pm-1'"
@@ -54,13 +61,31 @@ def test_what_the_query_groups_by_tells_machines_apart(database: str) -> None:
 
 
 @pytest.mark.slow
+def test_names_of_machines_may_hold_any_mark_and_a_series_may_have_none(database: str) -> None:
+    query, config = "SELECT flow FROM odd{} GROUP BY machine", DataConfig(asset_column="machine")
+    found = read_sql_dataset(database, query.format(" WHERE machine != ''"), config)
+    assert [name for name, _ in found.by_asset()] == ["a,b=c d", "e"]
+    with pytest.raises(DataError, match="'machine' names no asset in data row 1"):
+        read_sql_dataset(database, query.format(""), config)
+
+
+@pytest.mark.slow
+def test_several_measurements_are_told_apart_by_their_names_and_never_taken_for_one(database: str) -> None:
+    query = "SELECT mean(value) AS value FROM flow, level GROUP BY time(1m) fill(none)"
+    found = read_sql_dataset(database, query, DataConfig(form="long", tag_column="name"))
+    assert found.sensors == ("flow", "level")
+    np.testing.assert_array_equal(found.values[:2], [[0, 100], [1, 101]])
+    with pytest.raises(DataError, match="column 'name' holds 'flow' in data row 1, not a number"):
+        read_sql_dataset(database, query, DataConfig())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "said"),
     [
         ("SELECT flow FROM nothing", "has no rows; does the database hold"),
         ("SELECT flow mill", "127.0.0.1/plant refuses the query: error parsing query: found mill, expected FROM"),
         (f"{ONE}; SELECT temp FROM tank", "gives several tables; ask one question"),
-        ("SELECT * FROM mill, tank GROUP BY machine", "gives several tables; ask one question"),
     ],
 )
 def test_what_a_query_cannot_give_is_named(database: str, query: str, said: str) -> None:
