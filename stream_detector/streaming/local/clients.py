@@ -165,3 +165,18 @@ async def ensure_local_topics(broker: LocalBroker, settings: Settings) -> dict[s
         own = readings if name in (settings.topic_readings, settings.topic_state) else settings.topic_partitions
         broker.create_topic(name, present or own)
     return {name: len(broker.partitions_of(name)) for name in worker_topics(settings)}
+
+
+class LocalTopicCounts:
+    """As `topics.watch.AdminTopicCounts`."""
+
+    def __init__(self, broker: LocalBroker) -> None:
+        self._broker = broker
+
+    async def read(self, names: list[str]) -> dict[str, int]:
+        """Raises KafkaConnectionError: the broker is down."""
+        self._broker.answer()
+        counts = {name: len(self._broker.partitions_of(name)) for name in names}
+        return {name: count for name, count in counts.items() if count}
+
+    async def close(self) -> None: ...

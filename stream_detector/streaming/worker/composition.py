@@ -30,7 +30,7 @@ from stream_detector.streaming.sources.repartition import Repartition
 from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.topics import topics
 from stream_detector.streaming.topics.checks import TopicNeeds
-from stream_detector.streaming.topics.watch import AdminTopicCounts, TopicWatch
+from stream_detector.streaming.topics.watch import AdminTopicCounts, TopicCounts, TopicWatch
 from stream_detector.streaming.worker.alarm_sender import AlarmSender, StartedSender
 from stream_detector.streaming.worker.bundle_watch import BundleWatch
 from stream_detector.streaming.worker.health.broker_probe import BrokerProbe
@@ -60,6 +60,7 @@ def build_worker(
     open_stream: Callable[[Settings, Pipeline], ReadingsStream] = FaustStream,
     ensure_topics: Callable[[Settings], Awaitable[dict[str, int]]] | None = None,
     check_topics: Callable[[Settings, TopicNeeds], Coroutine[Any, Any, None]] | None = None,
+    topic_counts: TopicCounts | None = None,
     clock: Clock = time.monotonic,
     watch_seconds: float = WATCH_SECONDS,
     why_unreachable: Callable[[Settings], Awaitable[Unreachable | None]] = why_unreachable,
@@ -75,6 +76,7 @@ def build_worker(
         registry: instead of a new one.
         open_log, open_producer, open_stream, ensure_topics: the brokers; topics are made and checked where None.
         check_topics: holds them against what a bundle asks that a control record names; as `ensure_topics` where None.
+        topic_counts: tells the partitions of topics while it runs; as `ensure_topics` where None.
         clock: monotonic, in seconds.
         watch_seconds: between two looks of the watchdog.
         why_unreachable: finds out why the brokers cannot be reached.
@@ -109,6 +111,7 @@ def build_worker(
     # Where the brokers are others, their topics are their own business.
     real = ensure_topics is None
     check_topics = check_topics or (topics.check_topics if real else None)
+    topic_counts = topic_counts or (AdminTopicCounts(settings) if real else None)
 
     def load(bundle_id: str) -> Detector:
         assert load_bundle is not None
@@ -181,9 +184,9 @@ def build_worker(
         clock,
         watch_seconds,
         why_unreachable,
-        Housekeeping(settings, pipeline, TopicWatch(settings, AdminTopicCounts(settings), make_topics), log, clock)
-        if real
-        else None,
+        None
+        if topic_counts is None
+        else Housekeeping(settings, pipeline, TopicWatch(settings, topic_counts, make_topics), log, clock),
         bundle_watch,
     )
 

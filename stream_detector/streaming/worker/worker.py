@@ -113,6 +113,7 @@ class Worker:
         self._bundle_watch = bundle_watch
         self._begin_again = False
         self._housekeeping = housekeeping
+        self._broker_answers = False
         self.settings = settings
         self.lifecycle = lifecycle
         self.pipeline = pipeline
@@ -174,6 +175,8 @@ class Worker:
                 await self._until_ending(stream.start())
                 self._start_clock.passed("framework")
                 beside = [asyncio.create_task(self._watch(stream))]
+                if self._housekeeping is not None:
+                    beside.append(asyncio.create_task(self._keep_house(self._housekeeping)))
                 if self._bundle_watch is not None:
                     beside.append(asyncio.create_task(self._watch_bundle(self._bundle_watch)))
                 if self._rekeying is not None:
@@ -281,8 +284,7 @@ class Worker:
             try:
                 seen = await self._probe.look(stream.observe(), self.pipeline)
                 verdict = self._watchdog.look(seen, self._clock())
-                if seen.broker_answers and self._housekeeping is not None:
-                    await self._housekeeping.look()
+                self._broker_answers = seen.broker_answers
                 self._report(seen)
                 if verdict is not None:
                     try:
@@ -302,6 +304,23 @@ class Worker:
                 log.exception("the watchdog could not look")
             starting = "ready" not in self._start_clock.stages and looks < FIRST_WATCHES
             await asyncio.sleep(FIRST_WATCH_SECONDS if starting else self._watch_seconds)
+
+    async def _keep_house(self, housekeeping: Housekeeping) -> None:
+        """Apart from the watch: it waits for the batch in hand, and that one may wait for ever."""
+        while True:
+            try:
+                if self._broker_answers:
+                    await housekeeping.look()
+            except asyncio.CancelledError:
+                if wanted_by_us():
+                    raise
+                log.warning("the topics could not be looked after: the Kafka client broke it off")
+            except StalledError as error:
+                self.lifecycle.fail(error)
+                return
+            except Exception:
+                log.exception("the topics could not be looked after")
+            await asyncio.sleep(self._watch_seconds)
 
     async def _watch_bundle(self, bundle_watch: BundleWatch) -> None:
         """Apart from the other looks: a registry whose file system hangs must not keep anybody from watching."""

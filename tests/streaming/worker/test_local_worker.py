@@ -338,6 +338,22 @@ async def test_a_stalled_worker_leaves_its_group_and_ends_with_75(bundle: Bundle
 
 
 @in_event_loop
+async def test_a_worker_whose_alarms_nobody_acknowledges_is_seen_to_stall_though_its_upkeep_waits_for_them(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_detector.streaming.worker.housekeeping.MEND_SECONDS", 0.0)
+    plant = Plant()
+    plant.send(LOG[:30])
+    plant.broker.hold = {SETTINGS.topic_alarms}
+    settings = SETTINGS.model_copy(update={"stall_seconds": 0.3})
+    worker = plant.worker(bundle, ScriptedEngine(numbered), settings=settings)
+    async with asyncio.timeout(10):
+        assert await worker.run() == 75
+    assert "processed only to 0" in str(worker.lifecycle.error)
+    assert not plant.committed()
+
+
+@in_event_loop
 async def test_a_group_whose_offset_went_back_ends_the_worker_with_75(bundle: Bundle) -> None:
     plant = Plant()
     plant.send(LOG[:30])

@@ -15,7 +15,12 @@ from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.local.broker import EVERY_TOPIC, LocalBroker, LocalGroup
-from stream_detector.streaming.local.clients import LocalProducer, ensure_local_topics, local_log_reader
+from stream_detector.streaming.local.clients import (
+    LocalProducer,
+    LocalTopicCounts,
+    ensure_local_topics,
+    local_log_reader,
+)
 from stream_detector.streaming.local.stream import LocalStream
 from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.state.group_limits import limits_of
@@ -81,6 +86,7 @@ class Plant:
             "open_producer": lambda _: LocalProducer(self.broker),
             "open_stream": open_stream,
             "ensure_topics": partial(ensure_local_topics, self.broker),
+            "topic_counts": LocalTopicCounts(self.broker),
             "watch_seconds": 0.01,
             "why_unreachable": nothing_to_say,
         }
