@@ -187,8 +187,10 @@ class WorkerMetrics:
         self.ready = gauge("ready", "1 when assigned, caught up with its rebuild and not stalled")
 
         self.bundle_info = gauge("bundle_info", "The bundle in use, value 1", "bundle", "recipe")
-        self.bundle_sensors = gauge("bundle_sensors", "Sensors of an asset that the bundle reads")
-        self.bundle_step = gauge("bundle_step_seconds", "Length of the bundle's step")
+        self.bundle_sensors = gauge(
+            "bundle_sensors", "Sensors that the bundle reads of an asset; of a table the fewest"
+        )
+        self.bundle_step = gauge("bundle_step_seconds", "Length of the bundle's step; of a table the longest")
         self.bundle_trained = LateGauge(
             f"{PREFIX}_bundle_trained_timestamp_seconds",
             "End of the bundle's training data; absent where the data had no time",

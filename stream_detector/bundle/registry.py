@@ -231,6 +231,11 @@ def is_registry(folder: Path) -> bool:
     return _marker(folder) is not None
 
 
+def is_alias(path: Path) -> bool:
+    """Whether a bundle's path is REGISTRY/ALIAS, and so may stand for another bundle one day."""
+    return is_registry(path.parent) and not path.exists() and bool(Registry(path.parent).changes(path.name))
+
+
 def bundle_folder(path: Path) -> Path:
     """The folder that a path to a bundle or a reference `REGISTRY/ID` or `REGISTRY/ALIAS` names.
 

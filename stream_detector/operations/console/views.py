@@ -195,8 +195,8 @@ class WorkerView:
     `records` says what is known of alarms and answers: `reading` = their topics have not been read to the end yet, so
     one may be missing; `live`; `lost` = the brokers do not answer, so newer ones cannot be seen.
     `unknown`: what the policies for unknown names passed over. `partitions` of `all_partitions` are this worker's;
-    `others`: the other workers' assets are told to this one. `expects_changes`: the bundle reads differences, so what
-    it expects of a step follows from the value before, and is wild itself where that was.
+    `others`: the other workers' assets are told to this one. `expects_changes`: the bundles that read differences, so
+    that what they expect of a step follows from the value before, and is wild itself where that was.
     """
 
     instance: str
@@ -211,7 +211,7 @@ class WorkerView:
     partitions: int = 0
     all_partitions: int = 0
     others: bool = True
-    expects_changes: bool = False
+    expects_changes: tuple[str, ...] = ()
 
 
 class ConsoleSource(Protocol):

@@ -20,6 +20,7 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
+from stream_detector.bundle.bundle_table import AnyManifest, manifest_for, manifests_of
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.engine.outcome import AssetStatus, ScoredSteps
@@ -74,7 +75,7 @@ class ConsoleFeed:
     def __init__(
         self,
         settings: Settings,
-        manifest: Manifest,
+        manifest: AnyManifest,
         why_not_ready: Callable[[], str | None],
         guard: RecordGuard | None = None,
     ) -> None:
@@ -104,12 +105,19 @@ class ConsoleFeed:
             planner=None if settings.calendar_file is None else CalendarFile(settings.calendar_file),
         )
 
-    def use(self, manifest: Manifest) -> None:
-        """From now on this bundle decides what is observed."""
+    def use(self, manifest: AnyManifest) -> None:
+        """From now on this bundle decides what is observed, or those of this table, each about its assets."""
         self._manifest = manifest
-        self._place = {sensor: place for place, sensor in enumerate(manifest.sensors)}
-        self._threshold = manifest.alarm_threshold
+        self._places = {
+            each.bundle_id: {sensor: place for place, sensor in enumerate(each.sensors)}
+            for each in manifests_of(manifest)
+        }
         self._seen = {}
+
+    def _deciding(self, asset: str) -> Manifest:
+        found = manifest_for(self._manifest, asset)
+        assert found is not None  # an asset that nobody decides about is not observed
+        return found
 
     def serve(self, app: web.Application) -> None:
         """Adds the pages, and the reading of the topics for as long as the application runs.
@@ -177,7 +185,9 @@ class ConsoleFeed:
             partitions=held,
             all_partitions=partitions,
             others=self._others,
-            expects_changes=self._manifest.transform.kind == "differences",
+            expects_changes=tuple(
+                each.bundle_id for each in manifests_of(self._manifest) if each.transform.kind == "differences"
+            ),
         )
 
     def _unknown(self) -> UnknownView:
@@ -197,67 +207,73 @@ class ConsoleFeed:
         return known if known is not None and known[0] == status else (status, self._sample(status))
 
     def _sample(self, status: AssetStatus) -> Sample:
+        manifest = self._deciding(status.asset)
         if status.not_running or status.warming_up or math.isnan(status.scored_until):
             return self._sample_without_score(status)
         return Sample(
             asset=status.asset,
             time=status.scored_until,
-            step_seconds=self._manifest.grid.step_seconds,
+            step_seconds=manifest.grid.step_seconds,
             score=None if math.isnan(status.score) else status.score,
             threshold=status.threshold,
             probability=None if math.isnan(status.probability) else status.probability,
             alarm=status.alarm_open,
             degraded=status.degraded,
             warming_up=False,
-            bundle=self._manifest.bundle_id,
+            bundle=manifest.bundle_id,
             top_sensors=tuple(
                 SensorShare(sensor, share, _known(status.newest[place]), _known(status.expected[place]))
                 for sensor, share in status.top_shares[:TOP_SENSORS]
-                for place in (self._place[sensor],)
+                for place in (self._places[manifest.bundle_id][sensor],)
             ),
-            sensors=self._manifest.sensors,
+            sensors=manifest.sensors,
             values=status.newest,
             expected=status.expected,
         )
 
     def _sample_without_score(self, status: AssetStatus) -> Sample:
         """The machine stands, or its window fills: what was scored before says nothing of now."""
+        manifest = self._deciding(status.asset)
         unscored = math.isnan(status.scored_until) and not status.not_running
         return Sample(
             asset=status.asset,
             time=status.watermark if unscored else status.closed_until,
-            step_seconds=self._manifest.grid.step_seconds,
+            step_seconds=manifest.grid.step_seconds,
             score=None,
             threshold=status.threshold,
             probability=None,
             alarm=status.alarm_open,
             degraded=0,
             warming_up=status.warming_up,
-            bundle=self._manifest.bundle_id,
-            sensors=self._manifest.sensors,
+            bundle=manifest.bundle_id,
+            sensors=manifest.sensors,
             not_running=status.not_running,
         )
 
     def _sample_of_step(self, steps: ScoredSteps, place: int) -> Sample:
-        probability, step_seconds = float(steps.probability[place]), self._manifest.grid.step_seconds
+        manifest, probability = self._deciding(steps.assets[place]), float(steps.probability[place])
+        step_seconds = manifest.grid.step_seconds
         return Sample(
             asset=steps.assets[place],
             time=(int(steps.step[place]) + 1) * step_seconds,
             step_seconds=step_seconds,
             score=float(steps.score[place]),
-            threshold=self._threshold,
+            threshold=manifest.alarm_threshold,
             probability=None if math.isnan(probability) else probability,
             alarm=bool(steps.above[place]),
             degraded=int(steps.degraded[place]),
             warming_up=False,
-            bundle=self._manifest.bundle_id,
-            sensors=self._manifest.sensors,
+            bundle=manifest.bundle_id,
+            sensors=manifest.sensors,
             values=_shown(steps.newest[place]),
             expected=_shown(steps.expected[place]),
         )
 
-    def _sample_of_score(self, score: Score) -> Sample:
-        step_seconds = self._manifest.grid.step_seconds
+    def _sample_of_score(self, score: Score) -> Sample | None:
+        manifest = manifest_for(self._manifest, score.asset)
+        if manifest is None:
+            return None  # of another worker, or before there was such a table
+        step_seconds = manifest.grid.step_seconds
         return Sample(
             asset=score.asset,
             time=from_iso(score.time) + step_seconds,
@@ -270,7 +286,7 @@ class ConsoleFeed:
             warming_up=False,
             bundle=score.bundle,
             top_sensors=tuple(SensorShare(top.sensor, top.share, top.value, top.expected) for top in score.top_sensors),
-            sensors=self._manifest.sensors,
+            sensors=manifest.sensors,
         )
 
     # -- the topics --------------------------------------------------------------------------------------------------
@@ -350,8 +366,11 @@ class ConsoleFeed:
     def _take_scores(self, records: Iterable[TopicRecord]) -> None:
         for record in records:
             with self._guard.skipping(record):
-                if record.value is not None:
-                    self.history.read_back(self._sample_of_score(read_message(Score, record.value)))
+                if record.value is None:
+                    continue
+                sample = self._sample_of_score(read_message(Score, record.value))
+                if sample is not None:
+                    self.history.read_back(sample)
 
     def take(self, records: Iterable[TopicRecord]) -> None:
         """Takes alarms, events and feedback. A record that is no such message changes nothing."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from stream_detector.bundle.object_store import shown
-from stream_detector.bundle.registry import AliasChange, Registry, is_registry
+from stream_detector.bundle.registry import AliasChange, Registry
 from stream_detector.errors import StalledError
 from stream_detector.streaming.worker.ports import Clock
 
@@ -113,8 +113,3 @@ class BundleWatch:
         if text != self._said:
             self._said = text
             log.error("%s", text)
-
-
-def is_alias(path: Path) -> bool:
-    """Whether a bundle's path is REGISTRY/ALIAS, and so may stand for another bundle one day."""
-    return is_registry(path.parent) and not path.exists() and bool(Registry(path.parent).changes(path.name))

@@ -9,11 +9,12 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from stream_detector.bundle.bundle import Bundle
+from stream_detector.bundle.bundle_table import AnyBundle, AnyManifest, BundleTable, bundles_of, manifests_of
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.engine.assets.snapshots import largest_bytes
 from stream_detector.engine.detector_spec import DetectorSpec
-from stream_detector.engine.engine import Engine
+from stream_detector.engine.table_engine import engine_of
 from stream_detector.metrics import WorkerMetrics
 from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.process_metrics import new_registry
@@ -50,7 +51,7 @@ from stream_detector.streaming.worker.worker import WATCH_SECONDS, Worker, longe
 
 def build_worker(
     settings: Settings,
-    bundle: Bundle,
+    bundle: AnyBundle,
     start_clock: StartClock | None = None,
     *,
     engine: DetectionEngine | None = None,
@@ -70,7 +71,7 @@ def build_worker(
     """A worker that is ready to run; every adapter can be another one.
 
     Args:
-        bundle: what to detect with.
+        bundle: what to detect with; one, or a table of several.
         start_clock: is told when each stage of the start is over.
         engine: instead of one that runs the bundle.
         registry: instead of a new one.
@@ -101,8 +102,8 @@ def build_worker(
     def log() -> LogReader:
         return open_log(settings)
 
-    def detector_of(bundle: Bundle, engine: DetectionEngine | None = None) -> Detector:
-        engine = engine or Engine(
+    def detector_of(bundle: AnyBundle, engine: DetectionEngine | None = None) -> Detector:
+        engine = engine or engine_of(
             bundle, limits_of(settings), keep_steps=settings.console, unknown=policies_of(settings)
         )
         scored_by = ScoredBy(bundle.manifest.bundle_id, bundle.score_fingerprint)
@@ -122,11 +123,12 @@ def build_worker(
         return detector_of(fetched)
 
     detectors = Detectors(detector_of(bundle, engine), None if load_bundle is None else load)
+    detectors.obeys_log = not isinstance(bundle, BundleTable)
     if bundle_watch is not None:
         detectors.follows_log = bundle_watch.follows_log
-    shown: list[Callable[[Manifest], None]] = [recorder.use, *([] if console is None else [console.use])]
+    shown: list[Callable[[AnyManifest], None]] = [recorder.use, *([] if console is None else [console.use])]
 
-    def show(manifest: Manifest) -> None:
+    def show(manifest: AnyManifest) -> None:
         for use in shown:
             use(manifest)
 
@@ -200,14 +202,18 @@ def _sources(settings: Settings) -> tuple[Repartition | None, FieldMapping | Non
     return Repartition(settings, read_map(assets_file), mapping), None
 
 
-def needs_of(bundle: Bundle, settings: Settings) -> TopicNeeds:
+def needs_of(bundle: AnyBundle, settings: Settings) -> TopicNeeds:
     """What the bundle asks of the topics under these settings."""
-    largest = largest_bytes(DetectorSpec.of(bundle), limits_of(settings))
+    largest = max(largest_bytes(DetectorSpec.of(each), limits_of(settings)) for each in bundles_of(bundle))
     return TopicNeeds(rewind_seconds(bundle.manifest), largest)
 
 
-def rewind_seconds(manifest: Manifest) -> float:
+def rewind_seconds(manifest: AnyManifest) -> float:
     """Seconds that windows and an open episode reach back, with room to spare; used where a commit has no `low`."""
+    return max(map(_rewind_seconds, manifests_of(manifest)))
+
+
+def _rewind_seconds(manifest: Manifest) -> float:
     steps = (
         manifest.window.steps + manifest.episode.max_steps + manifest.grid.staleness_steps + manifest.grid.max_gap_steps
     )

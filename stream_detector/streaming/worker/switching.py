@@ -59,6 +59,12 @@ class Switching:
             for place, order in found.items()
             if order.group == self._group and columns.offsets[place] >= since
         }
+        if not self._detectors.obeys_log:
+            for offset, order in new.items():
+                log.warning("partition %d: the record at %d wants bundle %s to decide, and is not obeyed: this worker "
+                            "decides by a table of bundles; change the table and start the group's workers again",
+                            fetched.partition, offset, order.bundle)  # fmt: skip
+            return {}
         for order in new.values():
             if order.control in (ANNOUNCE, SWITCH):
                 self._detectors.prefetch(order.bundle)

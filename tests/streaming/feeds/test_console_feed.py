@@ -11,10 +11,12 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 
 from stream_detector.bundle.bundle import Bundle, load_bundle
+from stream_detector.bundle.bundle_table import BundleTable
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.unknown_names import UnknownNames
 from stream_detector.detection.config import OperatingConfig
 from stream_detector.engine.engine import Engine, RecordBatch
+from stream_detector.engine.table_engine import engine_of
 from stream_detector.messages import AlarmStateChange, Feedback, LoggedEvent, Message, to_bytes, to_iso
 from stream_detector.operations.console.glances import Turns, sample_of
 from stream_detector.settings import Settings
@@ -331,3 +333,22 @@ def test_a_machine_that_stands_is_shown_as_not_running_with_fresh_data_and_no_sc
     engine.process(batch(rows("machine-0", range(34, 38)), 34))
     feed.observe(engine.status())
     assert feed.history.assets()[0].state == "normal"
+
+
+def test_each_asset_is_shown_by_the_bundle_that_the_table_gives_it(bundle: Bundle, tmp_path: Path) -> None:
+    other = load_bundle(small_bundle(tmp_path / "other", threshold=7.0, sensors=("s2", "s1"), step_seconds=20.0))
+    table = BundleTable.of([("*", bundle), ("machine-1", other)])
+    engine, feed = engine_of(table, keep_steps=True), ConsoleFeed(Settings(), table.manifest, lambda: None)
+    names = ("machine-0", "machine-1")
+    records = [pair for step in range(24) for name in names for pair in rows(name, range(step, step + 1))]
+    feed.scored(engine.process(batch(records)).steps)
+    feed.observe(engine.status())
+    views = {view.asset: view for view in feed.history.assets()}
+    assert {asset: (view.sensors, view.threshold) for asset, view in views.items()} == {
+        "machine-0": (len(SENSORS), bundle.manifest.alarm_threshold), "machine-1": (2, 7.0),
+    }  # fmt: skip
+    glances = {held.sample.asset: held.sample.bundle for held in feed.history.own()}
+    assert glances == {"machine-0": bundle.manifest.bundle_id, "machine-1": other.manifest.bundle_id}
+    traces = feed.history.series("machine-1", 0, None, ["s2"])
+    assert traces is not None
+    assert set(traces.traces[0].value) == {1.0}

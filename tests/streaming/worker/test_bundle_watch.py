@@ -16,10 +16,10 @@ import pytest
 
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.registration import add_bundle
-from stream_detector.bundle.registry import Registry
+from stream_detector.bundle.registry import Registry, is_alias
 from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.worker import bundle_watch
-from stream_detector.streaming.worker.bundle_watch import BundleMovedError, BundleWatch, is_alias
+from stream_detector.streaming.worker.bundle_watch import BundleMovedError, BundleWatch
 from stream_detector.streaming.worker.worker import Worker
 from tests.streaming.test_local_audit import audit as local_audit
 from tests.streaming.worker.conftest import Start

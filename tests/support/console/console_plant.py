@@ -144,7 +144,7 @@ class ConsolePlant:
             partitions=self.partitions[0],
             all_partitions=self.partitions[1],
             others=self.others,
-            expects_changes=self.expects_changes,
+            expects_changes=(BUNDLE,) if self.expects_changes else (),
             notice=self.notice,
         )
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from stream_detector.bundle.bundle import Bundle
-from stream_detector.engine.engine import Engine
+from stream_detector.bundle.bundle_table import AnyBundle
 from stream_detector.engine.outcome import RecordBatch
+from stream_detector.engine.table_engine import engine_of
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
@@ -66,7 +66,7 @@ class Plant:
 
     def worker(
         self,
-        bundle: Bundle,
+        bundle: AnyBundle,
         engine: DetectionEngine | None = None,
         stream: type[LocalStream] = LocalStream,
         **changes: Any,
@@ -92,7 +92,7 @@ class Plant:
         }
         return build_worker(changes.pop("settings", self.settings), bundle, **(arguments | changes))
 
-    async def run_to_the_end(self, bundle: Bundle) -> None:
+    async def run_to_the_end(self, bundle: AnyBundle) -> None:
         """A worker reads the log to its end, and ends as it should."""
         worker = self.worker(bundle)
         running = asyncio.create_task(worker.run())
@@ -100,7 +100,7 @@ class Plant:
         worker.stop()
         assert await running == 0
 
-    async def run_and_kill(self, bundle: Bundle, rng: random.Random, most_looks: int) -> None:
+    async def run_and_kill(self, bundle: AnyBundle, rng: random.Random, most_looks: int) -> None:
         """A worker is killed after so many looks at most, while the broker acknowledges late and out of order."""
         self.broker.hold = EVERY_TOPIC if rng.random() < 0.5 else ()
         running = asyncio.create_task(self.worker(bundle).run())
@@ -132,9 +132,9 @@ class Plant:
         return {value or b"" for value in self.broker.values(self.settings.topic_alarms)}
 
 
-def alarms_of_log(bundle: Bundle, plant: Plant, most: int | None = None) -> set[bytes]:
+def alarms_of_log(bundle: AnyBundle, plant: Plant, most: int | None = None) -> set[bytes]:
     """What one engine says that reads the log from its beginning to its end, or `most` records of each partition."""
-    engine = Engine(bundle, limits_of(SETTINGS))
+    engine = engine_of(bundle, limits_of(SETTINGS))
     alarms: set[bytes] = set()
     for number in range(plant.partitions):
         records, _ = plant.broker.between(plant.tp(number), 0, most)

@@ -38,7 +38,7 @@ const page = {
   },
   allSetAside: () => [...state.setAside.keys()].map((asset) => page.setAside(asset)).filter(Boolean),
   /** Whether what is expected of a step follows from the value before; of another detector's bundle it is not known. */
-  expectsChanges: (bundle) => state.worker.expects_changes && state.worker.bundle === bundle,
+  expectsChanges: (bundle) => state.worker.expects_changes.includes(bundle),
   upOf: (asset) => state.alarms.find((view) => isOpen(view) && view.alarm.asset === asset)?.alarm.raised_at ?? null,
   knowledge,
   select: (asset) => {

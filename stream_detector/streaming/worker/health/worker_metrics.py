@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client import Gauge
 
-from stream_detector.bundle.manifest import Manifest
+from stream_detector.bundle.bundle_table import AnyManifest, manifest_for, manifests_of
 from stream_detector.decoding.cells import CELL_REASONS
 from stream_detector.detection.drift import DriftMeter, ScoreReference
 from stream_detector.engine.outcome import AssetStatus, Outcome
@@ -42,7 +42,7 @@ class MetricsRecorder:
     def __init__(
         self,
         metrics: WorkerMetrics,
-        manifest: Manifest,
+        manifest: AnyManifest,
         clock: Clock = time.monotonic,
         wall_clock: Clock = time.time,
     ) -> None:
@@ -58,18 +58,24 @@ class MetricsRecorder:
             metrics.missing_cells.labels(reason)
         self.use(manifest)
 
-    def use(self, manifest: Manifest) -> None:
-        """From now on the gauges tell of this bundle; drift is measured anew, against its own scores."""
-        metrics = self.metrics
-        self._reference = ScoreReference.of_metrics(manifest.metrics)
+    def use(self, manifest: AnyManifest) -> None:
+        """From now on the gauges tell of this bundle; drift is measured anew, against its own scores.
+
+        Of a table of bundles they tell the fewest sensors, the longest step and the oldest training.
+        """
+        metrics, bundles = self.metrics, manifests_of(manifest)
+        self._manifest = manifest
+        self._references = {each.bundle_id: ScoreReference.of_metrics(each.metrics) for each in bundles}
         self._drift: dict[str, tuple[float, DriftMeter]] = {}
         metrics.bundle_info.clear()
-        metrics.bundle_info.labels(manifest.bundle_id, manifest.recipe).set(1)
-        metrics.bundle_sensors.set(len(manifest.sensors))
-        metrics.bundle_step.set(manifest.grid.step_seconds)
+        for each in bundles:
+            metrics.bundle_info.labels(each.bundle_id, each.recipe).set(1)
+        metrics.bundle_sensors.set(min(len(each.sensors) for each in bundles))
+        metrics.bundle_step.set(max(each.grid.step_seconds for each in bundles))
         metrics.bundle_loaded.set(self._wall_clock())
-        if manifest.training.until_time is not None:
-            metrics.bundle_trained.set(manifest.training.until_time)
+        trained = [each.training.until_time for each in bundles if each.training.until_time is not None]
+        if trained:
+            metrics.bundle_trained.set(min(trained))
 
     def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
         """One batch, once the engine has answered. Readings of a rebuild are not counted: they were before."""
@@ -235,9 +241,11 @@ class MetricsRecorder:
         return top
 
     def _show_drift(self, status: AssetStatus) -> None:
-        if self._reference is None or math.isnan(status.scored_until):
+        manifest = manifest_for(self._manifest, status.asset)
+        known = None if manifest is None else self._references[manifest.bundle_id]
+        if known is None or math.isnan(status.scored_until):
             return
-        reference, of = self._reference
+        reference, of = known
         until, meter = self._drift.get(status.asset) or (math.nan, DriftMeter(reference))
         if status.scored_until != until:
             meter.add(status.score if of == "score" else status.probability)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from stream_detector.bundle.manifest import Manifest
+from stream_detector.bundle.bundle_table import AnyManifest, manifests_of
 from stream_detector.engine.outcome import AssetStatus
 from stream_detector.errors import BundleError, StreamDetectorError
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy
@@ -26,13 +26,13 @@ class Detector:
         engine: decides by it, in the partitions where it does.
         scored_by: says so in commits.
         rewind_seconds: how far its windows and episodes reach back (Kafka timestamps).
-        manifest: what it is; None where an engine of no bundle stands in.
+        manifest: what it is, a bundle or a table of them; None where an engine of no bundle stands in.
     """
 
     engine: DetectionEngine
     scored_by: ScoredBy
     rewind_seconds: float = 0.0
-    manifest: Manifest | None = None
+    manifest: AnyManifest | None = None
 
     @property
     def bundle_id(self) -> str:
@@ -51,7 +51,9 @@ class Detectors:
         self.configured = configured
         self.shown = configured
         """Of what people are told; whoever took up a partition last."""
-        self.on_shown: Callable[[Manifest], None] = lambda _: None
+        self.on_shown: Callable[[AnyManifest], None] = lambda _: None
+        self.obeys_log = True
+        """Whether a control record may put another bundle in the place of this worker's."""
         self.follows_log: Callable[[], Awaitable[bool | None]] = _unsaid
         """Whether the log decides who decides, rather than this worker's start; None = not said."""
         self._load = load
@@ -126,7 +128,7 @@ class Detectors:
     def shows(self, number: int) -> bool:
         """Whether people are told of what is in this partition: while bundles change, that may have other sensors."""
         mine, shown = self.of(number).manifest, self.shown.manifest
-        return mine is shown or (mine is not None and shown is not None and mine.sensors == shown.sensors)
+        return mine is shown or (mine is not None and shown is not None and _sensors(mine) == _sensors(shown))
 
     def status(self, detailed: int | None = None) -> list[AssetStatus]:
         """Every asset that people are told of, those with an alarm up first; see `Engine.status`."""
@@ -136,6 +138,10 @@ class Detectors:
             found = [status for status in found if self.shows(status.partition)]
             found.sort(key=lambda status: not status.alarm_open)
         return found
+
+
+def _sensors(manifest: AnyManifest) -> list[tuple[str, ...]]:
+    return [each.sensors for each in manifests_of(manifest)]
 
 
 async def _unsaid() -> bool | None:

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from stream_detector.bundle.bundle_table import AnyManifest, TableManifest
 from stream_detector.bundle.manifest import Manifest
+from stream_detector.decoding.asset_table import AssetTable
 from stream_detector.decoding.unknown_names import UnknownNames
+from stream_detector.detection.config import GridConfig
 from stream_detector.engine.outcome import AssetStatus, Closed, Counts, Outcome
 from stream_detector.metrics import WorkerMetrics
 from stream_detector.streaming.worker.health.watchdog import Observation, PartitionObservation
@@ -29,7 +32,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 class Recorded:
     """A recorder on clocks of the test's, and what it has recorded."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: AnyManifest) -> None:
         self.now, self.wall = 100.0, MIDNIGHT + 10_000.0
         self.registry = CollectorRegistry()
         self.recorder = MetricsRecorder(WorkerMetrics(self.registry), manifest, lambda: self.now, lambda: self.wall)
@@ -244,3 +247,19 @@ def test_a_dead_letter_that_is_held_back_is_counted(manifest: Manifest) -> None:
     recorded = Recorded(manifest)
     recorded.recorder.dead_letter_held_back()
     assert recorded.value("dead_letters_suppressed_total") == 1
+
+
+def test_of_a_table_every_bundle_is_named_and_drift_is_measured_against_the_assets_own(manifest: Manifest) -> None:
+    scores = {"scores": {"edges": list(np.linspace(0, 1, 9)), "shares": [0.1] * 10}}
+    changes = {"bundle_id": "b" * 16, "sensors": ("s1", "s2"), "metrics": scores, "grid": GridConfig(step_seconds=60.0)}
+    other = manifest.model_copy(update=changes)
+    table = TableManifest(AssetTable([("*", manifest.bundle_id), ("m", other.bundle_id)]), (manifest, other))
+    recorded = Recorded(table)
+    for each in (manifest, other):
+        assert recorded.value("bundle_info", bundle=each.bundle_id, recipe=each.recipe) == 1
+    assert recorded.value("bundle_sensors") == 2
+    assert recorded.value("bundle_step_seconds") == 60.0
+    for step in range(600):
+        recorded.recorder.assets([status(name, score=5.0, scored_until=float(step)) for name in ("m", "n")])
+    assert (recorded.value("drift_level", asset="m") or 0) > 1
+    assert recorded.value("drift_level", asset="n") is None
