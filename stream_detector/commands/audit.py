@@ -16,7 +16,7 @@ FATES = ("windowed", "late", "duplicate", "dead_lettered", "ignored")
 
 def command(
     bundle: Annotated[
-        list[Path] | None, typer.Option(help="The bundle that the workers run; again for each that they ran before.")
+        list[Path] | None, typer.Option(help="The bundle or table that the workers run; again for each before.")
     ] = None,
     registry: Annotated[
         Path | None,
@@ -56,19 +56,29 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
     import asyncio
     from functools import cache, partial
 
-    from stream_detector.bundle.bundle import load_bundle
+    from stream_detector.bundle.bundle import Bundle, load_bundle
+    from stream_detector.bundle.bundle_table import BundleTable, bundles_of
     from stream_detector.bundle.manifest import require_stream
     from stream_detector.bundle.registry import Registry, registry_around
+    from stream_detector.bundle.table_file import is_table, load_table
     from stream_detector.engine.engine import Engine
     from stream_detector.engine.limits import Limits
+    from stream_detector.engine.table_engine import engine_of
     from stream_detector.streaming.audit.audit import audit_log
     from stream_detector.streaming.readers.translation import policies_of
 
-    engines: dict[str, Any] = {}
-    for folder in folders:
+    def load(folder: Path) -> Bundle:
         bundle = load_bundle(folder)
         require_stream(bundle.manifest)
-        engines[bundle.manifest.bundle_id] = partial(Engine, bundle, unknown=policies_of(settings))
+        return bundle
+
+    engines: dict[str, Any] = {}
+    tables: dict[str, frozenset[str]] = {}
+    for path in folders:
+        given = load_table(path, load) if is_table(path) else load(path)
+        engines[given.manifest.bundle_id] = partial(engine_of, given, unknown=policies_of(settings))
+        if isinstance(given, BundleTable):
+            tables[given.manifest.bundle_id] = frozenset(each.manifest.bundle_id for each in bundles_of(given))
     first = next(iter(engines))
     place = settings.registry or registry_around(folders[0])
     if place is not None:
@@ -81,7 +91,7 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
 
         for bundle_id in registry.ids():
             engines.setdefault(bundle_id, partial(fetched, bundle_id))
-    audit = asyncio.run(audit_log(settings, engines[first], first, engines))
+    audit = asyncio.run(audit_log(settings, engines[first], first, engines, tables=tables))
     for mine in audit.partitions:
         _print_partition(mine.partition, mine.received, [getattr(mine, fate) for fate in FATES], mine.held)
         print(f"  offsets {mine.begin:,} to {mine.committed or 0:,} committed, the log ends at {mine.end:,}")
@@ -103,7 +113,7 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
     for span in audit.not_judged:
         print(
             f"partition {span.partition}: offsets {span.begin:,} to {span.end:,} are not judged: bundle {span.bundle} "
-            "decided them; name its folder with another --bundle"
+            "decided them; name it with another --bundle"
         )
     for late in audit.on_the_way:
         print(

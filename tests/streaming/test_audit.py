@@ -75,7 +75,7 @@ def test_an_audit_that_cannot_judge_everything_yet_says_so(
     lost: list[str], code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    async def found(*_: object) -> Audit:
+    async def found(*_: object, **__: object) -> Audit:
         return Audit(on_the_way=[OnTheWay(1, 20, 50)], alarms_lost=lost)
 
     monkeypatch.setattr(audit, "audit_log", found)

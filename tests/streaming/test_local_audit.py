@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from stream_detector.bundle.bundle import Bundle, load_bundle
-from stream_detector.engine.engine import Engine
+from stream_detector.bundle.bundle_table import AnyBundle, bundles_of
 from stream_detector.engine.limits import Limits
+from stream_detector.engine.table_engine import engine_of
 from stream_detector.errors import BrokerError, UsageError
 from stream_detector.messages import Alarm
 from stream_detector.settings import Settings
@@ -22,6 +23,7 @@ from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOff
 from stream_detector.streaming.readers.translation import policies_of
 from stream_detector.streaming.state.group_facts import BundleSwitch, fact_message
 from stream_detector.streaming.worker.offsets.takeover import alarm_message
+from stream_detector.streaming.worker.ports import DetectionEngine
 from tests.support.event_loop import in_event_loop
 from tests.support.plant import make_log, small_bundle
 from tests.support.stack.local_workers import SETTINGS, Plant, until
@@ -46,18 +48,23 @@ async def processed(bundle: Bundle, settings: Settings = SETTINGS) -> Plant:
     return plant
 
 
-async def audit(plant: Plant, bundle: Bundle, *others: Bundle, patience: Patience = AT_ONCE) -> Audit:
+async def audit(plant: Plant, bundle: AnyBundle, *others: AnyBundle, patience: Patience = AT_ONCE) -> Audit:
     def open_topics(settings: Settings) -> AuditTopics:
         committed = partial(LocalGroupOffsets(plant.broker).read, settings.group)
         broker = plant.broker
         topics, groups = partial(local_topics, broker), partial(local_groups, broker)
         return AuditTopics(settings, LocalConsumer(broker), topics, committed, groups)
 
-    def new_engine(limits: Limits) -> Engine:
-        return Engine(bundle, limits, unknown=policies_of(plant.settings))
+    def new_engine(limits: Limits) -> DetectionEngine:
+        return engine_of(bundle, limits, unknown=policies_of(plant.settings))
 
-    engines = {other.manifest.bundle_id: partial(Engine, other) for other in others}
-    return await audit_log(plant.settings, new_engine, bundle.manifest.bundle_id, engines, open_topics, patience)
+    engines = {other.manifest.bundle_id: partial(engine_of, other) for other in others}
+    tables = {
+        each.manifest.bundle_id: frozenset(one.manifest.bundle_id for one in bundles_of(each))
+        for each in (bundle, *others)
+    }
+    mine = bundle.manifest.bundle_id
+    return await audit_log(plant.settings, new_engine, mine, engines, open_topics, patience, tables)
 
 
 def tamper(plant: Plant, topic: str, place: int, **changes: Any) -> None:

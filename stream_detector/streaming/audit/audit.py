@@ -9,7 +9,7 @@ Where bundles took turns, each range of offsets is judged with the bundle that d
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -62,7 +62,7 @@ class Patience:
 class Service:
     """A bundle decides about the readings `begin .. end`; of none where it could commit nothing.
 
-    `low`, `limits`, `id_term`: as in `BundleSwitch`. `last`: nobody follows yet.
+    `low`, `limits`, `id_term`, `term`: as in `BundleSwitch`. `last`: nobody follows yet.
     """
 
     bundle_id: str
@@ -72,6 +72,7 @@ class Service:
     limits: Limits | None
     id_term: int
     last: bool
+    term: int = 0
 
 
 def services(state: PartitionState, bundle_id: str, begin: int, end: int) -> list[Service]:
@@ -86,7 +87,9 @@ def services(state: PartitionState, bundle_id: str, begin: int, end: int) -> lis
         since = max(switch.offset, begin)
         last = number == len(switches)
         until = max(until, since)
-        found.append(Service(switch.bundle_id, since, until, switch.low, switch.limits, switch.id_term, last))
+        found.append(
+            Service(switch.bundle_id, since, until, switch.low, switch.limits, switch.id_term, last, switch.term)
+        )
     return found
 
 
@@ -97,6 +100,7 @@ async def audit_log(
     others: Mapping[str, NewEngine] | None = None,
     open_topics: Callable[[Settings], AuditTopics] = open_audit_topics,
     patience: Patience = Patience(),
+    tables: Mapping[str, frozenset[str]] | None = None,
 ) -> Audit:
     """Read everything again and compare, under the limits that the group has written down.
 
@@ -109,6 +113,7 @@ async def audit_log(
         others: the same for more bundles that the group has run; ranges of bundles that are not given are not judged.
         open_topics: makes the reader of the topics.
         patience: how long to wait for that.
+        tables: {id: the bundles that its alarms name}, of those among all these that are tables of bundles.
 
     Raises:
         BrokerError: the brokers cannot be reached, or the topic of readings does not exist.
@@ -118,7 +123,8 @@ async def audit_log(
     reader = open_topics(settings)
     try:
         await reader.start()
-        return await _audit(settings, reader, engines, bundle_id, patience)
+        named = {each: frozenset([each]) for each in engines} | dict(tables or {})
+        return await _audit(settings, reader, engines, bundle_id, patience, named)
     except KafkaError as error:
         raise BrokerError(f"{settings.bootstrap} cannot be read: {error}") from None
     finally:
@@ -151,7 +157,9 @@ async def _audit(
     engines: Mapping[str, NewEngine],
     bundle_id: str,
     patience: Patience,
+    named: Mapping[str, frozenset[str]],
 ) -> Audit:
+    """named: {id: the bundles that alarms of this detector name}."""
     audit, expected = Audit(), Expected()
     left: list[tuple[TopicPartition, DetectionEngine, Service, int]] = []
     readings = reader.partitions(settings.topic_readings)
@@ -160,7 +168,9 @@ async def _audit(
     committed, audit.on_the_way = await _until_committed(reader, readings, patience)
     if not committed:
         await _refuse_to_judge(settings, reader, readings)
-    alarms = [body for body in await reader.values(settings.topic_alarms, Alarm) if body["bundle"] in engines]
+    voices = frozenset[str]().union(*named.values())
+    alarms = [body for body in await reader.values(settings.topic_alarms, Alarm) if body["bundle"] in voices]
+    of_others: set[tuple[int, int]] = set()
     letters = await reader.values(settings.topic_dead_letters, DeadLetter)
     letters = [body for body in letters if body["topic"] == settings.topic_readings]
     # Under another policy than before, what was a dead letter then is none now.
@@ -183,10 +193,15 @@ async def _audit(
                 await _audit_service(reader, tp, engine, service, mine, expected, state.departures)
                 if not service.last:
                     left.append((tp, engine, service, end))
-            elif service.begin < service.end:
+                continue
+            of_others.add((tp.partition, service.term))
+            if service.begin < service.end:
                 audit.not_judged.append(NotJudged(tp.partition, service.begin, service.end, service.bundle_id))
+    # A table that was not given may name bundles that were.
+    unjudged = {body["id"] for body in alarms if body["_said_in"] in of_others}
+    alarms = [body for body in alarms if body["id"] not in unjudged]
     for tp, engine, service, end in left:
-        await _read_beyond(reader, tp, engine, service, end, expected, alarms)
+        await _read_beyond(reader, tp, engine, service, end, expected, alarms, named[service.bundle_id])
     compare_alarms(alarms, audit, expected)
     compare_dead_letters(letters, audit, expected)
     return audit
@@ -260,11 +275,10 @@ async def _read_beyond(
     end: int,
     expected: Expected,
     alarms: Sequence[Mapping[str, Any]],
+    named: Collection[str],
 ) -> None:
     """What the bundle said beyond the offset where the next one began: its worker was killed before it could commit."""
-    unknown = {
-        (body["id"], body["state"]) for body in alarms if body["bundle"] == service.bundle_id and expected.unknown(body)
-    }
+    unknown = {(body["id"], body["state"]) for body in alarms if body["bundle"] in named and expected.unknown(body)}
     if not unknown:
         return
     async for records in reader.read(tp, service.end, end):

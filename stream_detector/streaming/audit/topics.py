@@ -21,7 +21,7 @@ from stream_detector.streaming.readers.schema_registry import registry_of
 from stream_detector.streaming.readers.translation import Translation, mapping_of
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.topics.topics import existing_partitions
-from stream_detector.streaming.worker.offsets.takeover import GROUP
+from stream_detector.streaming.worker.offsets.takeover import GROUP, READINGS_PARTITION, TERM
 
 POLL_MILLISECONDS = 500
 
@@ -89,17 +89,24 @@ class AuditTopics:
                 yield records
 
     async def values(self, topic: str, kind: type[Message]) -> list[dict[str, Any]]:
-        """The bodies of a topic's records that are such messages, with the bytes as `_raw`; none of another group's."""
+        """The bodies of a topic's records that are such messages; none of another group's.
+
+        With the bytes as `_raw`, and as `_said_in` the partition of the readings and the term, where headers tell them.
+        """
         bodies, own = [], self._settings.group.encode()
         for tp in self.partitions(topic):
             begin, end = await self.ends(tp)
             async for records in self.read(tp, begin, end):
                 for record in await self._plain_alarms.of(records):
-                    if dict(record.headers).get(GROUP, own) != own:
+                    headers = dict(record.headers)
+                    if headers.get(GROUP, own) != own:
                         continue
                     with self.guard.skipping(record):
                         read_message(kind, record.value)
-                        bodies.append({**orjson.loads(record.value or b""), "_raw": record.value})
+                        said_in = tuple(headers.get(name, b"") for name in (READINGS_PARTITION, TERM))
+                        bodies.append(
+                            {**orjson.loads(record.value or b""), "_raw": record.value, "_said_in": _numbers(said_in)}
+                        )
         return bodies
 
     async def state(self, number: int, end: int) -> PartitionState:
@@ -140,6 +147,11 @@ def open_audit_topics(settings: Settings) -> AuditTopics:
         partial(own_committed_offsets, consumer),
         partial(groups_with_offsets, settings),
     )
+
+
+def _numbers(texts: Sequence[bytes]) -> tuple[int, ...] | None:
+    """The numbers in headers; None where one is not there."""
+    return tuple(map(int, texts)) if all(text.isdigit() for text in texts) else None
 
 
 async def groups_with_offsets(settings: Settings, partitions: Sequence[TopicPartition]) -> list[str]:
