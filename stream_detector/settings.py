@@ -133,7 +133,9 @@ class Settings(EnvironmentSettings):
     console_ledger_days: float = setting(365.0, "how far back the console's ledger reaches (event time)", "d", gt=0)
 
     bundle: Path | None = setting(
-        None, "folder of the bundle, or REGISTRY/ID or REGISTRY/ALIAS, where `--bundle` does not name it"
+        None,
+        "folder of the bundle, REGISTRY/ID, REGISTRY/ALIAS, or a table (.toml) of several, where `--bundle` does not "
+        "name it",
     )
     registry: Path | None = setting(
         None, "registry of bundles, a folder or s3://BUCKET/NAME, where `--registry` does not name it"

@@ -2,7 +2,7 @@
 
 [[bundles]]
 assets = "line1-*"                  # a glob over names of assets, or a list of globs
-bundle = "bundles/paper-mill"       # a folder, from where this file lies, or REGISTRY/ID
+bundle = "bundles/paper-mill"       # a folder, from where this file lies, or REGISTRY/ID (also s3://...)
 """
 
 import tomllib
@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.bundle.bundle_table import BundleTable
+from stream_detector.bundle.object_store import is_address
 from stream_detector.bundle.registry import is_alias
 from stream_detector.detection.config import Config
 from stream_detector.errors import BundleError, UsageError, in_words
@@ -42,7 +43,7 @@ class TableFile(Config):
 
 def is_table(path: Path) -> bool:
     """Whether what is named as a bundle is the file of a table."""
-    return path.suffix == ".toml" and not path.is_dir()
+    return path.suffix == ".toml" and not is_address(path) and not path.is_dir()
 
 
 def load_table(path: Path, load: Callable[[Path], Bundle]) -> BundleTable:
@@ -55,7 +56,8 @@ def load_table(path: Path, load: Callable[[Path], Bundle]) -> BundleTable:
     bundles: dict[Path, Bundle] = {}
     lines = []
     for line in read_table(path).bundles:
-        folder = path.parent / line.bundle
+        named = Path(line.bundle)
+        folder = named if is_address(named) else path.parent / named
         if is_alias(folder):
             raise UsageError(
                 f"{path}: bundle = {line.bundle!r} is an alias, which may stand for another bundle one day, and a "

@@ -1,9 +1,13 @@
 """`stream-detector check-bundle`: whether a bundle is whole, unchanged and scores as it did when it was written."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from stream_detector.bundle.bundle import Bundle
+    from stream_detector.bundle.manifest import Manifest
 
 
 def command(
@@ -13,10 +17,13 @@ def command(
         Path | None, typer.Option(help="Ed25519 public key (PEM); the bundle must then be signed by it.")
     ] = None,
 ) -> None:
-    """Check a bundle as a worker does at its start, and say what is in it. Exit code 2 where a worker refuses it."""
+    """Check a bundle as a worker does at its start, and say what is in it. Exit code 2 where a worker refuses it.
+
+    Of a table (.toml) of several bundles each is checked, and which of them decides for which assets is said.
+    """
     from stream_detector.bundle.bundle import load_bundle
+    from stream_detector.bundle.table_file import is_table, load_table
     from stream_detector.errors import UsageError
-    from stream_detector.messages import to_iso
 
     bundle = folder or bundle
     if bundle is None:
@@ -25,7 +32,27 @@ def command(
         key = None if public_key is None else public_key.read_bytes()
     except OSError as error:
         raise UsageError(f"--public-key {public_key} cannot be read: {error.strerror or error}") from error
-    manifest = load_bundle(bundle, key).manifest
+    if not is_table(bundle):
+        _print(f"{bundle}", load_bundle(bundle, key).manifest, signed=key is not None)
+        return
+
+    def load(folder: Path) -> "Bundle":
+        from stream_detector.bundle.manifest import require_stream
+
+        found = load_bundle(folder, key)
+        require_stream(found.manifest)
+        return found
+
+    table = load_table(bundle, load)
+    print(f"{bundle}: {table.manifest.bundle_id}")
+    for each in table.manifest.manifests:
+        globs = [glob for glob, bundle_id in table.assets.lines if bundle_id == each.bundle_id]
+        _print(f"assets {', '.join(globs)}", each, signed=key is not None)
+
+
+def _print(what: str, manifest: "Manifest", *, signed: bool) -> None:
+    from stream_detector.messages import to_iso
+
     training = manifest.training
     learnt = f"{training.rows:,} rows of {training.data_name}"
     if training.from_time is not None and training.until_time is not None:
@@ -33,7 +60,7 @@ def command(
     threshold = manifest.threshold
     sensors = ", ".join(manifest.sensors[:6]) + (", ..." if len(manifest.sensors) > 6 else "")
     facts = {
-        "bundle": f"{manifest.bundle_id} (format {manifest.format}{', signed' if key else ''})",
+        "bundle": f"{manifest.bundle_id} (format {manifest.format}{', signed' if signed else ''})",
         "recipe": manifest.recipe,
         "sensors": f"{len(manifest.sensors)}: {sensors}",
         "window": f"{manifest.window.steps} steps of {manifest.grid.step_seconds:g} s",
@@ -42,6 +69,6 @@ def command(
         "learnt from": learnt,
     }
     width = max(map(len, facts))
-    print(f"{bundle}: whole, unchanged, and scores as it did when it was written")
+    print(f"{what}: whole, unchanged, and scores as it did when it was written")
     for name, fact in facts.items():
         print(f"  {name:<{width}}  {fact}")

@@ -29,11 +29,11 @@ def command(
     if settings.bundle is None:
         findings.append(Finding("bundle", "warning", "none is named; use --bundle DIR or STREAM_DETECTOR_BUNDLE"))
     else:
-        from stream_detector.commands.run import load_signed_bundle
+        from stream_detector.commands.run import load_bundle_or_table
         from stream_detector.streaming.worker.composition import needs_of
 
         try:
-            loaded = load_signed_bundle(settings, settings.bundle)
+            loaded = load_bundle_or_table(settings, settings.bundle)
         except StreamDetectorError as error:
             findings.append(Finding("bundle", "failed", str(error)))
         else:

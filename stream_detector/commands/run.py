@@ -20,6 +20,7 @@ from stream_detector.streaming.worker.start_clock import BEGAN_AGAIN, StartClock
 
 if TYPE_CHECKING:
     from stream_detector.bundle.bundle import Bundle
+    from stream_detector.bundle.bundle_table import AnyBundle
     from stream_detector.streaming.worker.bundle_watch import BundleWatch
     from stream_detector.streaming.worker.worker import Worker
 
@@ -42,7 +43,10 @@ MOST_SECONDS_TO_END = 14.0
 
 
 def command(
-    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle, or REGISTRY/ID or REGISTRY/ALIAS.")] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the bundle, REGISTRY/ID, REGISTRY/ALIAS, or a table (.toml) of several."),
+    ] = None,
     bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT, separated by commas.")] = None,
     group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
     instance: Annotated[str | None, typer.Option(help="Stable name of this worker: quick restarts.")] = None,
@@ -68,11 +72,9 @@ def command(
     start_logging(settings.level(), settings.log_format)
     # What a start imports and builds stays; looking for garbage in it again and again is a tenth of the time.
     gc.disable()
-    bundle_in_use = load_signed_bundle(settings, settings.bundle)
+    bundle_in_use = load_bundle_or_table(settings, settings.bundle)
     clock.passed("bundle")
-    if not bundle_in_use.manifest.raises_alarms:
-        log.warning("bundle %s raises no alarm: no threshold was shown to pay (%s)",
-                    bundle_in_use.manifest.bundle_id, bundle_in_use.manifest.threshold.how)  # fmt: skip
+    tell_of(settings, bundle_in_use)
     from stream_detector.streaming.worker.composition import build_worker
 
     clock.passed("modules")
@@ -82,9 +84,32 @@ def command(
     sys.exit(run_until_signalled(worker, settings))
 
 
+def tell_of(settings: Settings, bundle: "AnyBundle") -> None:
+    """Say in the log what is odd about the bundle, and who decides for whom where there are several.
+
+    Raises:
+        UsageError: a challenger is given a table.
+    """
+    from stream_detector.bundle.bundle_table import BundleTable, bundles_of
+
+    if isinstance(bundle, BundleTable):
+        if settings.role == "challenger":
+            raise UsageError(
+                f"--role challenger --bundle {settings.bundle}: a challenger is one bundle, whose book is held against "
+                "the champion's; name the bundle's folder"
+            )
+        lines = ", ".join(f"{glob!r} by bundle {bundle_id}" for glob, bundle_id in bundle.assets.lines)
+        log.info("%s: %s", bundle.manifest.bundle_id, lines)
+    for each in bundles_of(bundle):
+        if not each.manifest.raises_alarms:
+            log.warning("bundle %s raises no alarm: no threshold was shown to pay (%s)",
+                        each.manifest.bundle_id, each.manifest.threshold.how)  # fmt: skip
+
+
 def watch_of(settings: Settings, path: Path, in_use: str) -> "BundleWatch | None":
     """Watches what the path stands for, where it is an alias of a registry."""
-    from stream_detector.streaming.worker.bundle_watch import BundleWatch, is_alias
+    from stream_detector.bundle.registry import is_alias
+    from stream_detector.streaming.worker.bundle_watch import BundleWatch
 
     if not is_alias(path):
         return None
@@ -115,6 +140,20 @@ def fetch_of(settings: Settings, path: Path) -> "Callable[[str], Bundle] | None"
         return load_signed_bundle(settings, Registry(folder).folder_of(bundle_id))
 
     return fetch
+
+
+def load_bundle_or_table(settings: Settings, path: Path) -> "AnyBundle":
+    """The bundle in this folder, or those of the table in this file, as `load_signed_bundle` loads them.
+
+    Raises:
+        UsageError: the table cannot be used.
+    """
+    from stream_detector.bundle.table_file import is_table, load_table
+
+    def load(folder: Path) -> "Bundle":
+        return load_signed_bundle(settings, folder)
+
+    return load_table(path, load) if is_table(path) else load(path)
 
 
 def load_signed_bundle(settings: Settings, folder: Path) -> "Bundle":

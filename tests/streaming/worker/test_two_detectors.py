@@ -1,9 +1,12 @@
-"""Two detectors with two bundles on one cluster, each for its machines, as docs/deploy.md says."""
+"""Two bundles on one topic, each for its machines, as docs/deploy.md says: two detectors, or one with a table."""
 
 import json
 import os
+import random
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,16 @@ from tests.streaming.worker.conftest import Start
 from tests.support.paths import ROOT
 from tests.support.plant import make_log, small_bundle
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
-from tests.support.stack.workers import alarms_of, committed_offsets_of, ends_of, produce, topic_environment, wait_for
+from tests.support.stack.workers import (
+    alarms_of,
+    caught_up,
+    committed_offsets_of,
+    ends_of,
+    produce,
+    topic,
+    topic_environment,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -50,3 +62,46 @@ def test_each_decides_on_its_machines_by_its_bundle_and_both_keep_the_promise(
             cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+TABLE = """
+[[bundles]]
+assets = "machine-*"
+bundle = "first"
+[[bundles]]
+assets = "machine-[135]"
+bundle = "second"
+"""
+KILLS = 3
+
+
+def test_one_worker_with_a_table_of_both_keeps_the_promise_though_it_is_killed_under_load(
+    kafka: Kafka | ExistingKafka, unique_name: str, start: Start, tmp_path: Path
+) -> None:
+    small_bundle(tmp_path / "first")
+    small_bundle(tmp_path / "second", threshold=1.5, sensors=("s3", "s1"), step_seconds=20.0)
+    table, chance, name = tmp_path / "plant.toml", random.Random(unique_name), topic(unique_name, "readings")
+    table.write_text(TABLE)
+    create_topic(kafka.bootstrap, name, 2)
+    log = make_log(7, steps=400, partitions=2)
+    sending = threading.Thread(target=produce, args=(kafka.bootstrap, name, log, 800))
+    sending.start()
+    for _ in range(KILLS):
+        worker = start(kafka.bootstrap, unique_name, instance="w", bundle=table)
+        wait_for(lambda w=worker: w.get("/readyz")[0] == 200, 90, "ready")  # type: ignore[misc]
+        time.sleep(chance.uniform(0, 2))
+        worker.kill()
+    sending.join()
+    last = start(kafka.bootstrap, unique_name, instance="w", bundle=table)
+    wait_for(lambda: last.get("/readyz")[0] == 200 and caught_up(kafka.bootstrap, unique_name), 90, "all is committed")
+    assert last.metric("stream_detector_bundle_info") == len(("first", "second"))
+    assert last.stop() == 0
+    alarms = [json.loads(content) for content in alarms_of(kafka.bootstrap, unique_name).values()]
+    bundles = {(alarm["asset"][-1] in "135", alarm["bundle"]) for alarm in alarms}
+    assert len(bundles) == len({bundle for _, bundle in bundles}) == len(("first", "second"))
+    audit = subprocess.run(
+        [sys.executable, "-m", "stream_detector", "audit", "--bundle", str(table), "--bootstrap", kafka.bootstrap],
+        env={**os.environ, **topic_environment(unique_name)},
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert audit.returncode == 0, audit.stdout + audit.stderr
