@@ -29,8 +29,16 @@ ALARM_EVERY_STEP = EpisodeConfig(hold_steps=1, max_steps=1)
 """An asset that stays far from normal raises an alarm at each of its steps."""
 
 
-def write_bundle(folder: Path, load: Load, window_steps: int, episode: EpisodeConfig = DEFAULT_EPISODE) -> Path:
+def write_bundle(
+    folder: Path,
+    load: Load,
+    window_steps: int,
+    episode: EpisodeConfig = DEFAULT_EPISODE,
+    grid: GridConfig | None = None,
+) -> Path:
     """An LSTM autoencoder (32-16 and back) for the load's sensors; for blocks, 500-250-125 and back.
+
+    grid: instead of the one that the load has.
 
     The threshold lets one window in thousands through, so that alarms are part of the work.
     """
@@ -43,7 +51,7 @@ def write_bundle(folder: Path, load: Load, window_steps: int, episode: EpisodeCo
     )
     model = build(model_config, window_steps, sensors)
     scaler = Scaler(np.zeros(sensors), np.ones(sensors), None)
-    grid = GridConfig(kind="samples" if blocks else "time", step_seconds=load.step_seconds, staleness_steps=5)
+    grid = grid or GridConfig(kind="samples" if blocks else "time", step_seconds=load.step_seconds, staleness_steps=5)
     manifest = Manifest(
         recipe="benchmark",
         sensors=tuple(load.sensor_names),
