@@ -24,8 +24,8 @@ T = TypeVar("T")
 WORD, ESCAPE = b"asset", b"\\"
 """A record that names an asset beside its key holds one of these, for the word may be written with escapes."""
 
-JOINED_BYTES = 2**23
-"""Records of about this size together are searched as one."""
+SEARCHED = 4_096
+"""So many records are searched as one."""
 
 
 class _Names(msgspec.Struct, gc=False):
@@ -124,11 +124,18 @@ class Router:
 
 def _with_names(values: Sequence[bytes | None]) -> list[int]:
     """Places of the records that may name an asset beside their key."""
-    if sum(map(len, filter(None, values))) < JOINED_BYTES:
-        together = b"\n".join(filter(None, values))
-        if WORD not in together and ESCAPE not in together:
-            return []
-    return [place for place, value in enumerate(values) if value and (WORD in value or ESCAPE in value)]
+    found: list[int] = []
+    for begin in range(0, len(values), SEARCHED):
+        part = values[begin : begin + SEARCHED]
+        try:
+            together = b"\n".join(part)  # type: ignore[arg-type]
+        except TypeError:  # one has no value
+            together = b"\n".join(filter(None, part))
+        # One search of all is four times as fast as one of each.
+        if ESCAPE in together or WORD in together:
+            places = enumerate(part, begin)
+            found += [place for place, value in places if value and (WORD in value or ESCAPE in value)]
+    return found
 
 
 def _pick(values: Sequence[T], places: Ints) -> Sequence[T]:
