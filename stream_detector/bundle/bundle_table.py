@@ -10,9 +10,6 @@ from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.asset_table import ID_DIGITS, AssetTable
 from stream_detector.errors import UsageError
 
-PREFIX = "table-"
-"""Of a table's id, where the id of a bundle may stand too: in snapshots, commits and facts of a group."""
-
 
 @dataclass(frozen=True)
 class TableManifest:
@@ -24,7 +21,7 @@ class TableManifest:
     @property
     def bundle_id(self) -> str:
         """The same lines of globs and bundles have the same id, in whatever order they stand."""
-        return PREFIX + self.assets.identity
+        return self.assets.table_id
 
     @property
     def recipe(self) -> str:

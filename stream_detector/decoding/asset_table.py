@@ -9,6 +9,9 @@ from itertools import combinations
 
 from stream_detector.decoding.asset_names import CACHED_ASSETS
 
+TABLE_PREFIX = "table-"
+"""Of a table's id, where the id of a bundle may stand too: in snapshots, commits and facts of a group."""
+
 ID_DIGITS = 16
 
 Line = tuple[str, str]
@@ -53,10 +56,10 @@ class AssetTable:
         return self._known[asset]
 
     @property
-    def identity(self) -> str:
-        """A hash of the lines: tables that give every asset to the same owner by the same lines share it."""
+    def table_id(self) -> str:
+        """With a hash of the lines: tables of the same lines share it."""
         text = "".join(f"{glob}\0{owner}\n" for glob, owner in self.lines)
-        return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
+        return TABLE_PREFIX + hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
 
 def specificity(glob: str) -> tuple[bool, int, int, int]:

@@ -34,7 +34,7 @@ def test_the_most_specific_line_decides_in_whatever_order_they_stand(asset: str,
         ("x[[]1]", "odd"),
     ]
     assert AssetTable(lines).owner(asset) == AssetTable(reversed(lines)).owner(asset) == owner
-    assert AssetTable(lines).identity == AssetTable([*reversed(lines), lines[0]]).identity
+    assert AssetTable(lines).table_id == AssetTable([*reversed(lines), lines[0]]).table_id
 
 
 def test_lines_that_are_equally_specific_are_refused_only_where_they_disagree_about_a_name() -> None:

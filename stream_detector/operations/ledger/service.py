@@ -8,6 +8,8 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from stream_detector.decoding.asset_table import TABLE_PREFIX
+
 
 class Service:
     """Periods of bundles.
@@ -21,14 +23,18 @@ class Service:
         self._periods = [_ascending(found) for found in periods.values() if found]
 
     def at(self, time: float) -> str | None:
-        """The bundle that decided at an event time (epoch seconds), in most partitions; None before all of them."""
+        """The bundle that decided at an event time (epoch seconds), in most partitions; None before all of them.
+
+        None, too, where that was a table of bundles: which of them an asset had then is not known here.
+        """
         found = (_at(periods, time) for periods in self._periods)
         # Partitions change within seconds of each other; which one an asset lies in is not known here.
         counted = Counter(bundle for bundle in found if bundle is not None)
-        return max(counted, key=lambda bundle: (counted[bundle], bundle), default=None)
+        most = max(counted, key=lambda bundle: (counted[bundle], bundle), default=None)
+        return None if most is None or most.startswith(TABLE_PREFIX) else most
 
     def between(self, since: float | None, until: float | None) -> list[str]:
-        """All bundles that decided at some time of `since <= time < until`, sorted; None = unbounded."""
+        """All bundles that decided alone at some time of `since <= time < until`, sorted; None = unbounded."""
         first, end = -math.inf if since is None else since, math.inf if until is None else until
         found = set()
         for periods in self._periods:
@@ -36,6 +42,7 @@ class Service:
             found |= {
                 bundle for (begin, bundle), over in zip(periods, ends, strict=True) if begin < end and over > first
             }
+        found = {bundle for bundle in found if not bundle.startswith(TABLE_PREFIX)}
         return sorted(found)
 
 

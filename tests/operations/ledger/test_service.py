@@ -69,3 +69,12 @@ def test_clocks_that_go_back_change_nothing_of_the_order_of_the_log() -> None:
     assert [service.at(since(step)) for step in (2, 5, 8, 9)] == [None, "b", "b", "a"]
     assert service.between(since(6), since(8)) == ["b"]
     assert service.between(since(6), None) == ["a", "b"]
+
+
+def test_while_a_table_decides_the_alarms_alone_say_whose_an_event_was() -> None:
+    service = Service({0: [(since(0), "old"), (since(1_000), "table-0123456789abcdef")]})
+    assert (service.at(since(999)), service.at(since(1_000))) == ("old", None)
+    assert service.between(since(0), None) == ["old"]
+    by_bundle = found(service, *ALARMS, *BREAKS).by_bundle
+    assert set(by_bundle) == {"old", "new"}
+    assert {tally.saving for tally in by_bundle.values()} == {None}
