@@ -12,6 +12,7 @@ import pytest
 from stream_detector.messages import Feedback, to_iso
 from stream_detector.operations.console import server as console_server
 from stream_detector.operations.console.views import PlantView, Tag
+from tests.programs.screenshots import plant_before_a_switch, plant_of_every_state
 from tests.support.console.axe import axe_path, violations
 from tests.support.console.browser import chromium, why_no_browser
 from tests.support.console.console_plant import ConsolePlant, alarm_of
@@ -753,6 +754,12 @@ def test_no_state_of_the_page_breaks_a_rule_of_axe(browser: Any, plant: ConsoleP
         for name, query in (("many assets", ""), ("a wall", "?wall")):
             one = Opened(browser, f"{server.url}{query}", **look)
             one.until("document.querySelectorAll('.tile').length === 104")
+            found[name] = violations(one.page)
+            one.context.close()
+    for name, make in (("every state of an asset", plant_of_every_state), ("a switch", plant_before_a_switch)):
+        with ConsoleServer(make()) as server:
+            one = Opened(browser, server.url, **look)
+            one.until("document.querySelectorAll('.asset').length >= 4 && document.querySelector('#score-chart svg')")
             found[name] = violations(one.page)
             one.context.close()
     assert {state: broken for state, broken in found.items() if broken} == {}
