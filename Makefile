@@ -11,7 +11,7 @@ CHOOSE_TORCH = export UV_TORCH_BACKEND="$${UV_TORCH_BACKEND:-$$(echo torch | UV_
 	test "$$UV_TORCH_BACKEND" || unset UV_TORCH_BACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill versions clean
+.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill renewal versions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -136,6 +136,9 @@ stack: $(STAMP) ## run everything as real processes: from a simulated break to t
 
 drill: $(STAMP) ## break each thing that an alert names, and see who is told, how soon, and of what else (a quarter of an hour; DRILL='--write')
 	$(BIN)/python -m tests.drill $(DRILL)
+
+renewal: $(STAMP) ## a plant changes, its detector renews itself: does the saving come back? On a real broker (RENEWAL='--seed N --write')
+	$(BIN)/python -m tests.renewal $(RENEWAL)
 
 VERSIONS ?= 3.11 3.12 3.13 3.14
 # pyenv's commands run the one version that is chosen, unless it is told to offer them all.
