@@ -11,7 +11,7 @@ CHOOSE_TORCH = export UV_TORCH_BACKEND="$${UV_TORCH_BACKEND:-$$(echo torch | UV_
 	test "$$UV_TORCH_BACKEND" || unset UV_TORCH_BACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill renewal versions clean
+.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill renewal versions arm64 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -99,6 +99,13 @@ wheelhouse: $(STAMP) ## all that pip needs to install the worker without a netwo
 	@echo 'stream-detector[compression,mqtt,registry,s3]' | $(BIN)/uv pip compile --quiet --no-index --find-links out/wheelhouse --no-emit-find-links \
 		--generate-hashes --no-header --no-annotate --output-file out/wheelhouse/requirements.txt -
 	@echo "wrote out/wheelhouse; install it with: pip install --no-index --find-links out/wheelhouse --require-hashes -r out/wheelhouse/requirements.txt"
+
+arm64: $(STAMP) ## is there a wheel of each package that a worker needs for 64-bit ARM? All but one, which builds without a compiler
+	$(BIN)/uv pip compile --quiet --python-platform aarch64-manylinux_2_28 --python-version 3.11 --only-binary :all: --no-binary faust-streaming \
+		--extra compression --extra mqtt --extra registry --extra s3 --no-header --no-annotate --output-file out/arm64.txt pyproject.toml
+	@rm -rf out/faust && CC=/bin/false $(BIN)/uv pip install --quiet --python $(BIN)/python --no-cache --no-deps --no-binary faust-streaming --target out/faust \
+		"$$(grep ^faust-streaming out/arm64.txt)"
+	@echo "wrote out/arm64.txt: all have wheels, and faust-streaming was built here with a compiler that always fails"
 
 sbom: $(STAMP) ## list every installed package in CycloneDX form (out/sbom.json)
 	@mkdir -p out
