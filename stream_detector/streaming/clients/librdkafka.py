@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from stream_detector.errors import BrokerError
@@ -105,6 +105,17 @@ def topics_of(client: Any, settings: Settings) -> dict[str, list[int]]:
             "start one (`make kafka`) or name another with --bootstrap HOST:PORT"
         ) from error
     return {name: sorted(topic.partitions) for name, topic in found.items() if topic.partitions}
+
+
+def committed_metadata(settings: Settings, partitions: list[int]) -> list[str]:
+    """What the group's commits of the topic of readings carry; nothing where we may not look."""
+    asked = [TopicPartition(settings.topic_readings, number) for number in partitions]
+    admin, request = AdminClient(options(settings)), ConsumerGroupTopicPartitions(settings.group, asked)
+    try:
+        found = admin.list_consumer_group_offsets([request])[settings.group].result(CONNECT_SECONDS)
+    except (KafkaException, TimeoutError):
+        return []
+    return [entry.metadata for entry in found.topic_partitions if entry.metadata]
 
 
 def delete_topics(settings: Settings, names: list[str]) -> None:

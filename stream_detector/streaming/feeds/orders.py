@@ -1,10 +1,14 @@
 """Writes what a group is to do into its log: one control record in every partition of the topic of readings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
+import orjson
+
+from stream_detector.decoding.asset_table import TABLE_PREFIX
 from stream_detector.decoding.control_records import ANNOUNCE, KEY, SWITCH, WITHDRAW, Order, to_value
-from stream_detector.errors import BrokerError
+from stream_detector.errors import BrokerError, UsageError
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.sending import ACKNOWLEDGE_SECONDS
 
@@ -29,6 +33,7 @@ def send_switch(
 
     Raises:
         BrokerError: the topic does not exist, or not every partition took its record.
+        UsageError: the group decides by a table of bundles.
     """
     from stream_detector.streaming.clients import librdkafka  # noqa: PLC0415 - a worker seldom needs a second client
 
@@ -55,6 +60,7 @@ def send_switch(
                 "again, which is harmless"
             )
 
+    _require_no_table(settings, librdkafka.committed_metadata(settings, partitions))
     write(replace(order, control=ANNOUNCE))
     wait()
     just_before()
@@ -63,3 +69,15 @@ def send_switch(
         write(replace(order, control=WITHDRAW, bundle=withdraw))
     write(replace(order, control=SWITCH))
     return len(partitions)
+
+
+def _require_no_table(settings: Settings, metadata: Iterable[str]) -> None:
+    """`metadata`: of the group's commits."""
+    for text in metadata:
+        with suppress(orjson.JSONDecodeError, AttributeError):
+            bundle_id = str(orjson.loads(text).get("bundle", ""))
+            if bundle_id.startswith(TABLE_PREFIX):
+                raise UsageError(
+                    f"group {settings.group} decides by a table of bundles ({bundle_id}) and does not obey records in "
+                    "its log; change the table's file and start its workers again, or name another --group"
+                )

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from stream_detector.decoding.control_records import Order
+from stream_detector.errors import UsageError
+from stream_detector.settings import Settings
+from stream_detector.streaming.feeds.orders import send_switch
 from tests.streaming.worker.conftest import Start
 from tests.support.paths import ROOT
 from tests.support.plant import make_log, small_bundle
@@ -105,3 +109,6 @@ def test_one_worker_with_a_table_of_both_keeps_the_promise_though_it_is_killed_u
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert audit.returncode == 0, audit.stdout + audit.stderr
+    settings = Settings(bootstrap=kafka.bootstrap, group=unique_name, topic_readings=name)
+    with pytest.raises(UsageError, match="decides by a table of bundles"):
+        send_switch(settings, Order("", unique_name, "0123456789abcdef"), lambda: None, lambda: None)
