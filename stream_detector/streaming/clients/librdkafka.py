@@ -107,12 +107,12 @@ def topics_of(client: Any, settings: Settings) -> dict[str, list[int]]:
     return {name: sorted(topic.partitions) for name, topic in found.items() if topic.partitions}
 
 
-def committed_metadata(settings: Settings, partitions: list[int]) -> list[str]:
-    """What the group's commits of the topic of readings carry; nothing where we may not look."""
+def committed_metadata(settings: Settings, group: str, partitions: list[int]) -> list[str]:
+    """What this group's commits of the topic of readings carry; nothing where we may not look."""
     asked = [TopicPartition(settings.topic_readings, number) for number in partitions]
-    admin, request = AdminClient(options(settings)), ConsumerGroupTopicPartitions(settings.group, asked)
+    admin, request = AdminClient(options(settings)), ConsumerGroupTopicPartitions(group, asked)
     try:
-        found = admin.list_consumer_group_offsets([request])[settings.group].result(CONNECT_SECONDS)
+        found = admin.list_consumer_group_offsets([request])[group].result(CONNECT_SECONDS)
     except (KafkaException, TimeoutError):
         return []
     return [entry.metadata for entry in found.topic_partitions if entry.metadata]

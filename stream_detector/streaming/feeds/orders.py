@@ -60,7 +60,7 @@ def send_switch(
                 "again, which is harmless"
             )
 
-    _require_no_table(settings, librdkafka.committed_metadata(settings, partitions))
+    _require_no_table(order.group, librdkafka.committed_metadata(settings, order.group, partitions))
     write(replace(order, control=ANNOUNCE))
     wait()
     just_before()
@@ -71,13 +71,13 @@ def send_switch(
     return len(partitions)
 
 
-def _require_no_table(settings: Settings, metadata: Iterable[str]) -> None:
+def _require_no_table(group: str, metadata: Iterable[str]) -> None:
     """`metadata`: of the group's commits."""
     for text in metadata:
         with suppress(orjson.JSONDecodeError, AttributeError):
             bundle_id = str(orjson.loads(text).get("bundle", ""))
             if bundle_id.startswith(TABLE_PREFIX):
                 raise UsageError(
-                    f"group {settings.group} decides by a table of bundles ({bundle_id}) and does not obey records in "
+                    f"group {group} decides by a table of bundles ({bundle_id}) and does not obey records in "
                     "its log; change the table's file and start its workers again, or name another --group"
                 )
