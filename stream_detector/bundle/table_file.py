@@ -28,7 +28,7 @@ class TableLine(Config):
     """One `[[bundles]]`."""
 
     assets: Glob | Annotated[list[Glob], Field(min_length=1)]
-    bundle: Annotated[str, StringConstraints(min_length=1)]
+    bundle: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
     @property
     def globs(self) -> list[str]:
@@ -95,5 +95,5 @@ def read_table(path: Path) -> TableFile:
             f"the table of bundles {path} cannot be used: {where}: {in_words(first)}; wanted is for each bundle "
             '[[bundles]], assets = "GLOB", bundle = "DIR"'
         ) from None
-    except (ValueError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"the table of bundles {path} cannot be used: {error}") from None

@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import translate
 from functools import cache
-from itertools import combinations
+from itertools import takewhile
 
 from stream_detector.decoding.asset_names import CACHED_ASSETS
 
@@ -17,7 +17,7 @@ ID_DIGITS = 16
 Line = tuple[str, str]
 """(glob over names of assets, owner)."""
 
-_WILDCARDS = re.compile(r"\*+|\?|\[!?(?:\][^]]*|[^]]+)\]")
+_WILDCARDS = re.compile(r"\*+|\?|\[!?+(?:\][^]]*|[^]]+)\]")
 
 
 class AssetTable:
@@ -37,8 +37,8 @@ class AssetTable:
     def __init__(self, lines: Iterable[Line]) -> None:
         """Raises ValueError where two lines of different owners are equally specific and fit one name."""
         self.lines = tuple(sorted(set(lines)))
-        for (one, its), (other, others) in combinations(self.lines, 2):
-            if its != others and specificity(one) == specificity(other) and may_fit_one_name(one, other):
+        for (one, its), (other, others) in _with_one_head(self.lines):
+            if its != others and may_fit_one_name(one, other):
                 raise ValueError(
                     f"{one!r} and {other!r} are equally specific, fit the same assets and name different bundles; "
                     "make one of them more specific"
@@ -81,22 +81,46 @@ def may_fit_one_name(one: str, other: str) -> bool:
     (True, False, False)
     """
     left, right = _parts(one), _parts(other)
+    seen: set[tuple[int, int]] = set()
+    todo = [(0, 0)]
+    while todo:
+        at, on = place = todo.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        if at == len(left) and on == len(right):
+            return True
+        its = left[at] if at < len(left) else ""
+        others = right[on] if on < len(right) else ""
+        # A star stands for nothing, or for what comes next in the other glob.
+        if its == "*" or others == "*":
+            todo += [(at + 1, on)] if its else []
+            todo += [(at, on + 1)] if others else []
+        elif its and others and _share_a_character(its, others):
+            todo.append((at + 1, on + 1))
+    return False
 
-    @cache
-    def fit(at: int, on: int) -> bool:
-        if at == len(left):
-            return all(part == "*" for part in right[on:])
-        if on == len(right):
-            return all(part == "*" for part in left[at:])
-        if left[at] == "*":
-            return fit(at + 1, on) or fit(at, on + 1)
-        if right[on] == "*":
-            return fit(at, on + 1) or fit(at + 1, on)
-        return not _characters(left[at]).isdisjoint(_characters(right[on])) and fit(at + 1, on + 1)
 
-    return fit(0, 0)
+def _with_one_head(lines: Iterable[Line]) -> Iterator[tuple[Line, Line]]:
+    """Pairs of equally specific lines whose characters before the first wildcard do not exclude each other.
+
+    Among thousands of lines these are few, and looking at every pair takes minutes.
+    """
+    headed = sorted((specificity(line[0]), _head(line[0]), line) for line in lines)
+    for place, (rank, head, line) in enumerate(headed):
+        for at in range(place + 1, len(headed)):
+            its_rank, its_head, other = headed[at]
+            if its_rank != rank or not its_head.startswith(head):
+                break
+            yield line, other
 
 
+def _head(glob: str) -> str:
+    """The characters before the first wildcard."""
+    return "".join(takewhile(lambda part: len(part) == 1 and part not in "*?", _parts(glob)))
+
+
+@cache
 def _parts(glob: str) -> list[str]:
     """A glob's single characters and wildcards; neighbouring stars are one."""
     found: list[str] = []
@@ -109,9 +133,20 @@ def _parts(glob: str) -> list[str]:
     return found
 
 
+def _share_a_character(one: str, other: str) -> bool:
+    """Whether two parts that stand for one character may be the same: one that they name, or any."""
+    named = {*one, *other}
+    return any(map(_fits(one), filter(_fits(other), named))) or not _characters(one).isdisjoint(_characters(other))
+
+
+@cache
+def _fits(part: str) -> Callable[[str], object]:
+    return re.compile(translate(part)).match
+
+
 @cache
 def _characters(part: str) -> frozenset[str]:
-    """What a part that stands for one character may be."""
+    """What a part that stands for one character may be, among those of the first plane."""
     if len(part) == 1 and part != "?":
         return frozenset(part)
-    return frozenset(filter(re.compile(translate(part)).match, map(chr, range(0x10000))))
+    return frozenset(filter(_fits(part), map(chr, range(0x10000))))

@@ -2,6 +2,7 @@
 
 from fnmatch import fnmatchcase
 from itertools import product
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -45,7 +46,27 @@ def test_lines_that_are_equally_specific_are_refused_only_where_they_disagree_ab
         AssetTable([("line?", "a"), ("lin?1", "b")])
 
 
+def test_a_table_of_thousands_of_lines_is_looked_through_in_seconds() -> None:
+    began = process_time()
+    table = AssetTable((f"line{number}-*", f"{number % 3}") for number in range(1000))
+    assert process_time() - began < 5
+    assert table.owner("line999-pump") == "0"
+    with pytest.raises(ValueError, match="equally specific"):
+        AssetTable([*table.lines, ("lin?7-*", "x"), ("li?e7-*", "y")])
+
+
+def test_the_longest_globs_are_held_against_each_other() -> None:
+    assert may_fit_one_name("a" * 1000, "?" * 1000)
+    assert may_fit_one_name("a*" * 124, "*a" * 124)
+
+
+def test_characters_of_any_plane_are_held_against_each_other() -> None:
+    assert may_fit_one_name("[\U0001f600]", "[\U0001f600\U0001f601]")
+    assert may_fit_one_name("\U0001f600", "?")
+
+
 def test_a_bracket_that_is_not_closed_stands_for_itself() -> None:
     assert specificity("a[") == (True, 2, 0, 0)
     assert specificity("a[]") == (True, 3, 0, 0)
+    assert specificity("[!]") == (True, 3, 0, 0)
     assert AssetTable([("a[", "x")]).owner("a[") == "x"

@@ -2,7 +2,6 @@
 
 import logging
 import time
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def read_calendar(path: Path) -> Downtime:
         return Downtime(parse(content.decode()) if path.suffix == ".toml" else IcalCalendar(content))
     except OSError as error:
         raise UsageError(f"the calendar {path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise UsageError(f"the calendar {path} cannot be used: {error}") from None
 
 
