@@ -4,13 +4,25 @@ Each message names the thing, the value found, the value wanted and what to do n
 and exit with the code; a traceback is shown only for faults of our own.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+PASSWORD = re.compile(r"(//[^/\s:@]*):[^/\s]*@")
 
 
 def in_words(mistake: Mapping[str, Any]) -> str:
     """What one of pydantic's `error.errors()` says is wrong, without the class of the exception before it."""
     return str(mistake["msg"]).removeprefix("Value error, ")
+
+
+def without_password(text: str) -> str:
+    """The text with no password in the addresses that it holds: messages are seen and kept by many.
+
+    >>> without_password("http://kim:secret@historian:80/runs does not answer")
+    'http://kim:...@historian:80/runs does not answer'
+    """
+    return PASSWORD.sub(r"\1:...@", text)
 
 
 class StreamDetectorError(Exception):

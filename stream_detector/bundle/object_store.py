@@ -16,13 +16,14 @@ from typing import Any, TypeVar
 
 from stream_detector.bundle import files
 from stream_detector.bundle.manifest import parse
-from stream_detector.errors import BundleError, StoreError, UsageError
+from stream_detector.errors import BundleError, StoreError, UsageError, without_password
 from stream_detector.extras import need
 from stream_detector.settings import Settings
 
 SCHEME = "s3:"
 TIMEOUT_SECONDS = 20.0
 RETRIES = 2
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 OTHER_TAG = f'"{"0" * 32}"'
 """Of no content that is ever written."""
 
@@ -184,7 +185,7 @@ def _copies(registry: Path) -> Path:
     root = Settings.load().bundle_cache
     if root is None:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "stream-detector"
-    endpoint = re.sub(r"[^A-Za-z0-9.-]+", "_", _environment("AWS_ENDPOINT_URL") or "aws")
+    endpoint = re.sub(r"[^A-Za-z0-9.-]+", "_", without_password(_environment("AWS_ENDPOINT_URL")) or "aws")
     return root.joinpath(endpoint, *registry.parts[1:])
 
 
@@ -193,7 +194,11 @@ def _place(path: Path, least: int = 3) -> tuple[Any, str]:
     need("a registry in an object store", "obstore")
     if len(path.parts) < least:
         raise UsageError(f"{shown(path)} names no bucket; s3://BUCKET/NAME is wanted")
-    client = _client(path.parts[1], _environment("AWS_ENDPOINT_URL"), _environment("AWS_ACCESS_KEY_ID"))
+    for name in CREDENTIALS:
+        if not _environment(name).isprintable():
+            raise UsageError(f"{name} holds a line break or the like, which no credential has; set it without")
+    endpoint, key = _environment("AWS_ENDPOINT_URL"), _environment("AWS_ACCESS_KEY_ID")
+    client = _asked(path, lambda: _client(path.parts[1], endpoint, key))
     return client, "/".join(path.parts[2:])
 
 
@@ -232,4 +237,4 @@ def _sentence(error: Exception) -> str:
     said = re.search(r"<Code>(.*?)</Code>\s*<Message>(.*?)</Message>", text, re.DOTALL)
     if said is not None:
         return f"{said[1]}: {said[2]}"
-    return text.split("\n", maxsplit=1)[0].strip()
+    return without_password(text.split("\n", maxsplit=1)[0].strip())

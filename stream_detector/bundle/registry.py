@@ -91,7 +91,8 @@ class Registry:
                         "address"
                     )
                 object_store.write(folder / MARKER, MARKER_TEXT)
-                object_store.require_conditional_writes(folder / MARKER)
+            # Each time: a store that was refused has the marker by then.
+            object_store.require_conditional_writes(folder / MARKER)
         elif not is_registry(folder):
             try:
                 folder.mkdir(parents=True, exist_ok=True)

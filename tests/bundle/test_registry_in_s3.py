@@ -133,9 +133,9 @@ def test_a_signature_may_come_later_and_an_unsigned_bundle_is_not_taken_where_a_
 
 def test_writers_of_several_processes_lose_no_line_and_break_no_chain(address: str) -> None:
     code = "import sys; from pathlib import Path; from stream_detector.bundle import journal\n"
-    code += "for number in range(15): journal.append(Path(sys.argv[1]), {'number': number})"
+    code += "for number in range(15): journal.append(Path(sys.argv[1]), {'number': number, 'who': sys.argv[2]})"
     call = [sys.executable, "-c", code, f"{address}/records/a.jsonl"]
-    writers = [subprocess.Popen(call, cwd=ROOT, env=dict(os.environ)) for _ in range(3)]
+    writers = [subprocess.Popen([*call, who], cwd=ROOT, env=dict(os.environ)) for who in ("Ada", "Kim", "Lou")]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     lines = journal.read(Path(f"{address}/records/a.jsonl"))
     assert sorted(line["number"] for line in lines) == sorted(list(range(15)) * 3)
@@ -174,5 +174,39 @@ def test_a_store_that_writes_over_what_is_there_is_refused(
         return real(store, name, content, mode=kept if mode == kept else "overwrite")
 
     monkeypatch.setattr(obstore, "put", put)
-    with pytest.raises(UsageError, match=rf"knows no conditional writes \({named}\)"):
-        Registry.create(Path(address))
+    for _ in ("at first", "and again"):
+        with pytest.raises(UsageError, match=rf"knows no conditional writes \({named}\)"):
+            Registry.create(Path(address))
+
+
+def test_a_line_that_was_written_although_the_store_said_otherwise_is_written_once(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = Path(address) / "aliases" / "champion.jsonl", object_store.write
+
+    def asked_twice(path: Path, content: bytes, instead_of: str | None = None) -> bool:
+        # As the client does after an answer of 500.
+        return real(path, content, instead_of) and real(path, content, instead_of)
+
+    for number in (1, 2):
+        with monkeypatch.context() as patch:
+            patch.setattr(object_store, "write", asked_twice)
+            journal.append(path, {"number": number})
+    assert [line["number"] for line in journal.read(path)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_ENDPOINT_URL", "http://kim:hidden@127.0.0.1:1", r"http://kim:\.\.\.@127"),
+        ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "perhaps", 'failed to parse "perhaps" as boolean$'),
+        ("AWS_ACCESS_KEY_ID", "hidden\n", "AWS_ACCESS_KEY_ID holds a line break"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_named_without_credentials(
+    address: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises((StoreError, UsageError), match=said) as refused:
+        object_store.read(Path("s3://another") / "thing")
+    assert "hidden" not in str(refused.value)
