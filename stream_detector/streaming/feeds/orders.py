@@ -54,19 +54,21 @@ def send_switch(
             producer.produce(topic, value, key=KEY, partition=number, on_delivery=on_delivery)
         if producer.flush(ACKNOWLEDGE_SECONDS) or failures:
             which = sorted(failures) or "some"
+            again = "rollback --withdraw" if order.control == WITHDRAW else f"promote {order.bundle}"
             raise BrokerError(
                 f"{settings.bootstrap} did not take the record for partitions {which} of {topic} within "
-                f"{ACKNOWLEDGE_SECONDS:g} s; `stream-detector promote {order.bundle} --bootstrap ...` writes them "
+                f"{ACKNOWLEDGE_SECONDS:g} s; `stream-detector {again} --bootstrap ...` writes them "
                 "again, which is harmless"
             )
 
     _require_no_table(order.group, librdkafka.committed_metadata(settings, order.group, partitions))
     write(replace(order, control=ANNOUNCE))
     wait()
-    just_before()
     if withdraw is not None:
-        # Acknowledged before: whoever reads the switch can know what is taken back.
+        # Acknowledged before: whoever reads the switch can know what is taken back. And before the alias moves, so that
+        # the same command does it again.
         write(replace(order, control=WITHDRAW, bundle=withdraw))
+    just_before()
     write(replace(order, control=SWITCH))
     return len(partitions)
 

@@ -1,0 +1,58 @@
+"""What is written when a switch is taken back, and what is said when the brokers take only some of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stream_detector.decoding.control_records import ANNOUNCE, SWITCH, WITHDRAW, Order, read_order
+from stream_detector.errors import BrokerError
+from stream_detector.settings import Settings
+from stream_detector.streaming.clients import librdkafka
+from stream_detector.streaming.feeds.orders import send_switch
+
+OLD, NEW = "a" * 16, "b" * 16
+
+
+class Producer:
+    """Keeps what is written; refuses records with one control."""
+
+    def __init__(self, refused: str) -> None:
+        self.written: list[str] = []
+        self._refused = refused
+
+    def produce(
+        self, topic: str, value: bytes, key: bytes, partition: int, on_delivery: Callable[[object, object], None]
+    ) -> None:
+        order = read_order(key, value)
+        assert order is not None
+        self.written.append(order.control)
+        on_delivery("no" if order.control == self._refused else None, None)
+
+    def flush(self, seconds: float) -> int:
+        return 0
+
+
+def send(monkeypatch: pytest.MonkeyPatch, refused: str) -> list[str]:
+    """Steps of a switch that is taken back, in their order."""
+    producer, settings = Producer(refused), Settings()
+    monkeypatch.setattr(librdkafka, "producer", lambda _: producer)
+    topics: dict[str, Any] = {settings.topic_readings: [0]}
+    monkeypatch.setattr(librdkafka, "topics_of", lambda *_: topics)
+    order = Order("", settings.group, OLD)
+    send_switch(settings, order, lambda: None, lambda: producer.written.append("alias"), withdraw=NEW)
+    return producer.written
+
+
+def test_a_switch_is_taken_back_before_the_alias_moves_and_the_other_bundle_takes_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert send(monkeypatch, refused="none") == [ANNOUNCE, WITHDRAW, "alias", SWITCH]
+
+
+@pytest.mark.parametrize(("refused", "again"), [(WITHDRAW, "rollback --withdraw"), (SWITCH, f"promote {OLD}")])
+def test_nobody_is_told_to_promote_the_bundle_that_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch, refused: str, again: str
+) -> None:
+    with pytest.raises(BrokerError, match=f"`stream-detector {again} --bootstrap"):
+        send(monkeypatch, refused)
