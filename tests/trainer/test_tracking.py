@@ -72,13 +72,15 @@ def test_a_round_of_renewal_is_tracked_with_its_verdict_and_goes_on_where_that_f
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "ftp://historian/runs"])
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "ftp://historian/runs", "http://kim:secret@127.0.0.1:1"])
 def test_an_address_that_cannot_be_used_is_named_before_the_fit(
     plant: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str
 ) -> None:
     files = ["--recipe", plant / "small.toml", "--data", plant / "history.csv", "--out", tmp_path / "bundle"]
     assert main(["fit", *map(str, files), "--mlflow", address]) == 2
-    assert re.match(rf"error: --mlflow {address} cannot be used: \S.*\n", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert re.match(rf"error: --mlflow {address.replace('secret', '...')} cannot be used: \S.*\n", said)
+    assert "secret" not in said
     assert not (tmp_path / "bundle").exists()
 
 

@@ -145,7 +145,7 @@ def command(
         training_record = manifest.training.model_dump(mode="json")
         write_json(json, {**summary, "training": training_record, "test": fitted.evaluation.as_json()})
     if tracker is not None:
-        typer.echo(f"mlflow: run {tracker.log(fitted, out, report_path)} at {mlflow}")
+        typer.echo(f"mlflow: run {tracker.log(fitted, out, report_path)} at {tracker.shown}")
 
 
 def _from_topics(

@@ -19,7 +19,7 @@ from typing import TextIO
 from urllib.error import HTTPError
 from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
-from stream_detector.errors import DataError, UsageError
+from stream_detector.errors import DataError, UsageError, without_password
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.recipe import DataConfig
 
@@ -65,7 +65,7 @@ def _address(url: str) -> SplitResult:
     except ValueError:
         complete = False
     if not complete:
-        raise UsageError(f"--from-sql {url}: influxdb://HOST:{PORT}/DATABASE is wanted")
+        raise UsageError(f"--from-sql {without_password(url)}: influxdb://HOST:{PORT}/DATABASE is wanted")
     if address.password:
         raise UsageError("a password in an address is seen by everyone; put it into INFLUX_PASSWORD")
     return address
@@ -76,20 +76,27 @@ def _rows(address: SplitResult, query: str, name: str) -> Iterator[list[str]]:
     place = f"{address.hostname}:{address.port or PORT}"
     request = urllib.request.Request(  # noqa: S310 - the scheme is one of ours
         f"{SCHEMES[address.scheme]}://{place}/query?{parameters}",
-        headers={"Accept": "application/csv", **_who(address)},
+        headers={"Accept": "application/csv"},
     )
+    for header, value in _who(address).items():
+        request.add_unredirected_header(header, value)  # for this host, and for none that it names
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - see above
             yield from csv.reader(io.TextIOWrapper(answer, encoding="utf-8", newline=""))
     except HTTPError as error:
         raise DataError(f"{name} refuses the query: {_said(error)}") from None
+    except (UnicodeError, csv.Error) as error:
+        raise DataError(f"{name} does not answer as InfluxDB does: {error}") from None
     except (OSError, HTTPException) as error:
         raise DataError(f"{name} does not answer the query: {getattr(error, 'reason', error)}") from None
 
 
 def _who(address: SplitResult) -> dict[str, str]:
-    token = os.environ.get("INFLUX_TOKEN")
+    # A file of which a variable was filled ends with a line break.
+    token = os.environ.get("INFLUX_TOKEN", "").strip()
     if token:
+        if not (token.isascii() and token.isprintable()):
+            raise UsageError("INFLUX_TOKEN holds characters that no token has; set it to the token alone")
         return {"Authorization": f"Token {token}"}
     if not address.username:
         return {}

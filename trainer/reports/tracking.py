@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from stream_detector.errors import UsageError
+from stream_detector.errors import UsageError, without_password
 from stream_detector.extras import need
 from trainer.evaluation.evaluate import in_words
 from trainer.fitting.fit import Fitted
@@ -44,14 +44,15 @@ class Tracker:
             os.environ.setdefault(name, value)
         from mlflow.tracking import MlflowClient
 
-        self._uri = uri
+        self.shown = without_password(uri)
+        """The address as it may be shown."""
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", recipe)
         try:
             self._client = MlflowClient(tracking_uri=uri)
             known = self._client.get_experiment_by_name(name)
             self._experiment = self._client.create_experiment(name) if known is None else known.experiment_id
         except Exception as error:
-            raise UsageError(f"--mlflow {uri} cannot be used: {_first_line(error)}") from error
+            raise UsageError(f"--mlflow {self.shown} cannot be used: {_first_line(error)}") from error
 
     def log(
         self, fitted: Fitted, bundle: Path, report: Path | None = None, more: Mapping[str, Any] | None = None
@@ -65,7 +66,7 @@ class Tracker:
             return self._log(fitted, bundle, report, more or {})
         except Exception as error:
             raise UsageError(
-                f"bundle {bundle} is written, but --mlflow {self._uri} does not take the run: {_first_line(error)}"
+                f"bundle {bundle} is written, but --mlflow {self.shown} does not take the run: {_first_line(error)}"
             ) from error
 
     def _log(self, fitted: Fitted, bundle: Path, report: Path | None, more: Mapping[str, Any]) -> str:
@@ -149,4 +150,4 @@ def _text(value: Any) -> str:
 
 def _first_line(error: Exception) -> str:
     said = str(error).strip().split("\n")[0]
-    return said or repr(error)
+    return without_password(said or repr(error))

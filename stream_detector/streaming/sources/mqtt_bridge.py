@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.decoding.sparkplug import Sparkplug
-from stream_detector.errors import BrokerError, UsageError
+from stream_detector.errors import BrokerError, UsageError, without_password
 from stream_detector.extras import need
 from stream_detector.metrics import BridgeMetrics
 from stream_detector.settings import Settings
@@ -65,7 +65,10 @@ class MqttAddress:
         except ValueError:
             port = 0
         if not port or parts.scheme not in PORTS or not parts.hostname:
-            raise UsageError(f"{url} is no address of an MQTT broker; write mqtt://HOST:1883 or mqtts://USER@HOST:8883")
+            raise UsageError(
+                f"{without_password(url)} is no address of an MQTT broker; write mqtt://HOST:1883 or "
+                "mqtts://USER@HOST:8883"
+            )
         if parts.password:
             raise UsageError("a password in an address is seen by everyone; put it into a file, --password-file")
         password = None

@@ -51,13 +51,17 @@ def test_readings_of_several_machines_in_one_message_go_to_each_of_them() -> Non
     ]
 
 
-NO_ADDRESSES = ["localhost:1883", "http://localhost", "mqtt://", "mqtt://host:port", "mqtt://user:secret@host"]
+NO_ADDRESSES = [
+    *("localhost:1883", "http://localhost", "mqtt://", "mqtt://host:port"),
+    *("mqtt://user:secret@host", "tcp://user:secret@host:1883", "mqtt://user:secret@host:port"),
+]
 
 
 @pytest.mark.parametrize("url", NO_ADDRESSES)
-def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(UsageError):
+def test_an_address_that_is_none_is_refused_and_no_password_is_shown(url: str) -> None:
+    with pytest.raises(UsageError) as refused:
         MqttAddress.parse(url)
+    assert "secret" not in str(refused.value)
 
 
 def test_an_address_has_the_usual_port_and_its_password_in_a_file(tmp_path: Path) -> None:

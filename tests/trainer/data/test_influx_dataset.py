@@ -1,7 +1,10 @@
 """Rows of a real InfluxDB become what a file with the same columns becomes."""
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -132,8 +135,40 @@ def test_a_database_that_is_away_is_named() -> None:
         ("influxdb:///plant", "influxdb://HOST:8086/DATABASE is wanted"),
         ("influxdb://historian:port/plant", "influxdb://HOST:8086/DATABASE is wanted"),
         ("influxdb://me:secret@historian/plant", "put it into INFLUX_PASSWORD"),
+        ("influxdb://me:secret@historian", "influxdb://HOST:8086/DATABASE is wanted"),
     ],
 )
-def test_an_address_that_is_none_is_refused(url: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_an_address_that_is_none_is_refused_and_no_password_is_shown(url: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as refused:
         read_sql_dataset(url, "SELECT 1", DataConfig())
+    assert "secret" not in str(refused.value)
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers with no text at /latin/, and sends whoever asks elsewhere on to there."""
+
+    seen: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_GET(self) -> None:
+        self.seen.append((self.headers["Host"], self.headers["Authorization"]))
+        port = self.headers["Host"].rpartition(":")[2]
+        self.send_response(200 if self.path == "/latin/" else 302)
+        self.send_header("Location", f"http://localhost:{port}/latin/")
+        self.end_headers()
+        self.wfile.write("name,tags,größe\n".encode("latin-1"))
+
+    def log_message(self, *args: object) -> None: ...
+
+
+def test_a_token_out_of_a_file_is_sent_without_its_line_break_and_to_no_other_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("INFLUX_TOKEN", "secret\n")
+        with pytest.raises(DataError, match="does not answer as InfluxDB does"):
+            read_sql_dataset(f"influxdb://127.0.0.1:{server.server_port}/plant", "SELECT 1", DataConfig())
+        server.shutdown()
+    (first, token), (second, none) = Answers.seen
+    assert (first.split(":")[0], token) == ("127.0.0.1", "Token secret")
+    assert (second.split(":")[0], none) == ("localhost", None)
