@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.decoding.asset_names import AssetNames, Name, fitting
+from stream_detector.decoding.asset_names import AssetNames, Name
 from stream_detector.decoding.cells import BAD_QUALITY
 from stream_detector.decoding.columns import floats_or_none, indices_or_none
 from stream_detector.decoding.decoded import (
@@ -43,17 +43,15 @@ class Decoder:
     def __init__(
         self,
         sensors: Sequence[str],
-        assets: str | AssetNames,
+        assets: AssetNames,
         block_step_seconds: float | None = None,
         policies: UnknownPolicies = IGNORING,
-        allowed: Sequence[str] = ("*",),
     ) -> None:
-        """assets: the bundle's glob, or what else says which assets are ours.
+        """assets: says which assets are ours.
 
         block_step_seconds: samples of a block this far apart lie on consecutive steps (grids of samples).
 
-        policies: of names that the bundle does not know. allowed: globs of assets, of which one must fit beside the
-        bundle's.
+        policies: of names that the bundle does not know.
         """
         self._sensors = {name: index for index, name in enumerate(sensors)}
         self._policies = policies
@@ -62,7 +60,7 @@ class Decoder:
         self._reader = RecordReader(self._sensors, block_step_seconds)
         self._decode = msgspec.json.Decoder(StrictRecord).decode
         self._times = EventTimes()
-        self._assets = assets if isinstance(assets, AssetNames) else AssetNames(fitting(assets, allowed))
+        self._assets = assets
         self._glancer = Glancer(self._sensors, self._assets)
 
     def decode(

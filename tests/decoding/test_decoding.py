@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from stream_detector.decoding.asset_names import AssetNames, fitting
 from stream_detector.decoding.decoded import REASONS, Decoded
 from stream_detector.decoding.decoder import Decoder
 from stream_detector.decoding.notes import Notes
@@ -28,6 +29,10 @@ GOOD = b'{"sensor":"x1","time":"2026-05-01T00:02:00Z","value":12.5}'
 TOLD = UnknownPolicies("dead-letter", "dead-letter")
 
 
+def ours(globs: str = "*", allowed: tuple[str, ...] = ("*",)) -> AssetNames:
+    return AssetNames(fitting(globs, allowed))
+
+
 def decode(
     *values: bytes | None,
     key: bytes | None = b"m1",
@@ -35,7 +40,7 @@ def decode(
     policies: UnknownPolicies = TOLD,
     allowed: tuple[str, ...] = ("*",),
 ) -> Decoded:
-    return Decoder(SENSORS, assets, None, policies, allowed).decode([key] * len(values), values)
+    return Decoder(SENSORS, ours(assets, allowed), None, policies).decode([key] * len(values), values)
 
 
 def reject(value: bytes | None, **options: Any) -> tuple[str, int]:
@@ -192,7 +197,7 @@ def test_rows_with_columns_of_others_are_read_together() -> None:
 
 @pytest.mark.parametrize("others", [{"z": 9.0, "x2": 2.0}, {"z": 9.0, "x2": 2.0, "x1": 1.0}])
 def test_rows_of_two_layouts_in_a_batch_keep_their_own_sensors(others: dict[str, float]) -> None:
-    decoder = Decoder(SENSORS, "*")
+    decoder = Decoder(SENSORS, ours())
     one, other = (orjson.dumps({"time": TIME, "values": values}) for values in ({"x1": 1.0, "x2": 2.0}, others))
     decoder.decode([b"m1"] * 30, [one] * 30)
     for few in (1, 2, 3):
@@ -206,7 +211,7 @@ def test_rows_of_two_layouts_in_a_batch_keep_their_own_sensors(others: dict[str,
 def test_a_name_with_a_quote_a_backslash_or_a_control_character_is_one_like_others(name: str) -> None:
     rows = [orjson.dumps({"time": 1 + number, "values": {"x1": number, name: 2}}) for number in range(3)]
     for sensors, values in ((("x1", name), [0, 2, 1, 2, 2, 2]), (("x1",), [0, 1, 2])):
-        decoder = Decoder(sensors, "*", None, IGNORING, ("*",))
+        decoder = Decoder(sensors, ours())
         # The rows of a batch say how those of the next one are parsed.
         found = [decoder.decode([b"m1"] * 3, rows) for _ in range(2)]
         assert [decoded.value.tolist() for decoded in found] == [values] * 2
@@ -354,11 +359,12 @@ def test_what_is_plain_on_its_short_way_is_what_it_is_on_the_long_one(
         for number, key, odd in drawn
     ]
     keys, values = [key for key, _ in records], [value for _, value in records]
-    decoder = Decoder(SENSORS, "m*", None, policies)
+    decoder = Decoder(SENSORS, ours("m*"), None, policies)
     decoder.decode([b"m1"] * 3, [orjson.dumps({**form_before, "time": 1.5e9})] * 3)
     short = decoder.decode(keys, values)
     notes = Notes(policies)
-    long = notes.write_to(Decoder(SENSORS, "m*", None, policies)._decode_any(keys, values, np.arange(len(keys)), notes))
+    other = Decoder(SENSORS, ours("m*"), None, policies)
+    long = notes.write_to(other._decode_any(keys, values, np.arange(len(keys)), notes))
     for column in ("index", "last_time", "record", "sensor", "time", "value"):
         np.testing.assert_array_equal(getattr(short, column), getattr(long, column), column)
     assert (short.asset, short.rows, short.blocks, short.events) == (long.asset, long.rows, long.blocks, long.events)
@@ -370,7 +376,7 @@ def test_what_is_plain_on_its_short_way_is_what_it_is_on_the_long_one(
 
 
 def test_known_assets_are_told_by_their_slots() -> None:
-    decoder = Decoder(SENSORS, "*")
+    decoder = Decoder(SENSORS, ours())
     decoded = decoder.decode([b"m1", b"m2"], [GOOD, GOOD], {b"m2": 4, b"m1": 7})
     assert decoded.slot is not None
     assert decoded.slot.tolist() == [7, 4]

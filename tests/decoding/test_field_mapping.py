@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_detector.decoding.asset_names import AssetNames, fitting
 from stream_detector.decoding.decoder import Decoder
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
@@ -137,7 +138,7 @@ def test_an_array_of_readings_is_one_record_of_them(mapping: dict[str, Any], rec
 def test_what_is_no_reading_in_an_array_is_refused_by_name_and_the_others_are_used() -> None:
     array = [{"s": "x7", "t": NOON, "v": 1}, 7, {"s": "x7", "v": 2}, {"t": NOON, "v": 3}, {"s": "x7", "t": NOON + 1}]
     raw = FieldMapping(readings=".", sensor="s", time="t", value="v").to_message(json.dumps(array).encode(), "t", 0)
-    decoded = Decoder(("x7",), "*").decode([b"pm-1"], [raw])
+    decoded = Decoder(("x7",), AssetNames(fitting("*"))).decode([b"pm-1"], [raw])
     assert (len(decoded.index), decoded.time.tolist()) == (1, [NOON, NOON + 1])
     assert [(reject.index, reject.reason, reject.readings) for reject in decoded.rejects] == [(0, "bad-time", 1)]
     assert decoded.unknown.of_sensors == 2

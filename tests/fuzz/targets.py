@@ -96,9 +96,10 @@ GOOD = (
 
 def record(data: bytes) -> None:
     """A record between two good ones: these are read whatever it is, and it is used or refused as if it came alone."""
+    from stream_detector.decoding.asset_names import AssetNames, fitting
     from stream_detector.decoding.decoder import Decoder
 
-    decoder = Decoder(("x1", "x2"), "*")
+    decoder = Decoder(("x1", "x2"), AssetNames(fitting("*")))
     alone = decoder.decode([b"machine-1"], [data])
     among = decoder.decode([b"machine-1"] * 3, [GOOD[0], data, GOOD[1]])
     assert {0, 2} <= set(among.index.tolist())
