@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import stamina
@@ -278,10 +279,11 @@ class Worker:
 
     async def _watch(self, stream: ReadingsStream) -> None:
         looks = 0
-        while True:
+        while self.lifecycle.error is None:
             looks += 1
             self.lifecycle.beat()
-            try:
+            # Without looks the worker would never be ready, and nobody would see it stall.
+            with self._outlived("the watchdog could not look"):
                 seen = await self._probe.look(stream.observe(), self.pipeline)
                 verdict = self._watchdog.look(seen, self._clock())
                 self._broker_answers = seen.broker_answers
@@ -291,36 +293,30 @@ class Worker:
                         await stream.leave()
                     finally:  # it ends, whatever becomes of that
                         self.lifecycle.fail(StalledError(verdict))
-                    return
-            except asyncio.CancelledError:
-                if wanted_by_us():
-                    raise
-                # Without a look the worker would never be ready, and nobody would see it stall.
-                log.warning("the watchdog could not look: the Kafka client broke it off")
-            except StalledError as error:
-                self.lifecycle.fail(error)
-                return
-            except Exception:
-                log.exception("the watchdog could not look")
             starting = "ready" not in self._start_clock.stages and looks < FIRST_WATCHES
             await asyncio.sleep(FIRST_WATCH_SECONDS if starting else self._watch_seconds)
 
     async def _keep_house(self, housekeeping: Housekeeping) -> None:
         """Apart from the watch: it waits for the batch in hand, and that one may wait for ever."""
-        while True:
-            try:
+        while self.lifecycle.error is None:
+            with self._outlived("the topics could not be looked after"):
                 if self._broker_answers:
                     await housekeeping.look()
-            except asyncio.CancelledError:
-                if wanted_by_us():
-                    raise
-                log.warning("the topics could not be looked after: the Kafka client broke it off")
-            except StalledError as error:
-                self.lifecycle.fail(error)
-                return
-            except Exception:
-                log.exception("the topics could not be looked after")
             await asyncio.sleep(self._watch_seconds)
+
+    @contextmanager
+    def _outlived(self, trouble: str) -> Iterator[None]:
+        """Whatever goes wrong within is said, and the next look comes all the same; a stall ends the worker."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            if wanted_by_us():
+                raise
+            log.warning("%s: the Kafka client broke it off", trouble)
+        except StalledError as error:
+            self.lifecycle.fail(error)
+        except Exception:
+            log.exception("%s", trouble)
 
     async def _watch_bundle(self, bundle_watch: BundleWatch) -> None:
         """Apart from the other looks: a registry whose file system hangs must not keep anybody from watching."""
