@@ -8,10 +8,11 @@ often each came, so it can be rebuilt from the topics at any time. Matching and 
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import chain
+from operator import attrgetter
 from typing import Literal, Protocol
 
 from stream_detector.detection.config import LeadConfig
@@ -428,19 +429,17 @@ class History:
 
     def __init__(self, alarms: Iterable[Raised]) -> None:
         self.alarms = sorted(alarms, key=in_order)
-        self._raised_at = [raised.raised_at for raised in self.alarms]
+        self._by_bundle: dict[str | None, list[Raised]] = defaultdict(list)
+        for raised in self.alarms:
+            self._by_bundle[raised.alarm.bundle].append(raised)
 
     def in_service(self, time: float) -> Raised | None:
         """The last alarm raised up to `time` says which bundle was in service; before the first one, the first does."""
-        if not self.alarms:
-            return None
-        return self.alarms[max(0, bisect_right(self._raised_at, time) - 1)]
+        return _last(self.alarms, time)
 
     def last_of(self, bundle: str | None, time: float) -> Raised | None:
         """The last alarm that a bundle raised up to `time`, or else its first; None where it raised none."""
-        own = [raised for raised in self.alarms if raised.alarm.bundle == bundle]
-        before = [raised for raised in own if raised.raised_at <= time]
-        return before[-1] if before else own[0] if own else None
+        return _last(self._by_bundle.get(bundle, []), time)
 
     def by_grid(self) -> dict[tuple[float, LeadConfig, bool], list[Raised]]:
         """Alarms of one bundle share their step and lead; those of another are matched on a grid of their own.
@@ -451,6 +450,13 @@ class History:
         for raised in self.alarms:
             groups[raised.alarm.step_seconds, raised.lead, raised.alarm.held_back].append(raised)
         return groups
+
+
+def _last(alarms: Sequence[Raised], time: float) -> Raised | None:
+    """The last of these, in order, raised up to `time`, or else the first; None where there is none."""
+    if not alarms:
+        return None
+    return alarms[max(0, bisect_right(alarms, time, key=attrgetter("raised_at")) - 1)]
 
 
 def end_of(event: LoggedEvent) -> float | None:

@@ -7,6 +7,7 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from stream_detector.decoding.asset_table import TABLE_PREFIX
 
@@ -57,5 +58,5 @@ def _ascending(periods: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
 
 
 def _at(periods: Sequence[tuple[float, str]], time: float) -> str | None:
-    place = bisect_right([since for since, _ in periods], time)
+    place = bisect_right(periods, time, key=itemgetter(0))
     return periods[place - 1][1] if place else None
