@@ -96,8 +96,10 @@ class Switching:
         looking = asyncio.create_task(withdrawal.found())
         try:
             detector = await self._loaded(number, offset, order, go_on, withdrawal)
-            if detector is None or detector == WITHDRAWN or not await self._committed(progress, offset, go_on):
-                return detector if detector == WITHDRAWN else None
+            if detector is None or detector == WITHDRAWN:
+                return detector
+            if not await self._committed(progress, offset, go_on):
+                return None
             return WITHDRAWN if await looking else detector
         finally:
             looking.cancel()

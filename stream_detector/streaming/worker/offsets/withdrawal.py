@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from stream_detector.decoding.control_records import KEY, SWITCH, WITHDRAW, Order, read_order
+from stream_detector.decoding.control_records import SWITCH, WITHDRAW, Order, read_order
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
 from stream_detector.streaming.worker.ports import OpenLog
 
@@ -51,7 +51,7 @@ class Withdrawal:
     def _says(self, records: Sequence[KafkaRecord]) -> bool | None:
         """None: these records do not tell."""
         for record in records:
-            order = read_order(record.key, record.value) if record.key == KEY else None
+            order = read_order(record.key, record.value)
             if order is None or order.group != self._order.group or order.control not in (SWITCH, WITHDRAW):
                 continue
             if order.control == WITHDRAW:
