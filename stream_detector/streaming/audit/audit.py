@@ -60,19 +60,19 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A bundle decides about the readings `begin .. end`; of none where it could commit nothing.
+    """The bundle of a switch decides about the readings `begin .. end`; of none where it could commit nothing.
 
-    `low`, `limits`, `id_term`, `term`: as in `BundleSwitch`. `last`: nobody follows yet.
+    `last`: nobody follows yet.
     """
 
-    bundle_id: str
+    switch: BundleSwitch
     begin: int
     end: int
-    low: int | None
-    limits: Limits | None
-    id_term: int
     last: bool
-    term: int = 0
+
+    @property
+    def bundle_id(self) -> str:
+        return self.switch.bundle_id
 
 
 def services(state: PartitionState, bundle_id: str, begin: int, end: int) -> list[Service]:
@@ -85,11 +85,7 @@ def services(state: PartitionState, bundle_id: str, begin: int, end: int) -> lis
     found = []
     for number, (switch, until) in enumerate(zip(switches, untils, strict=True), 1):
         since = max(switch.offset, begin)
-        last = number == len(switches)
-        until = max(until, since)
-        found.append(
-            Service(switch.bundle_id, since, until, switch.low, switch.limits, switch.id_term, last, switch.term)
-        )
+        found.append(Service(switch, since, max(until, since), last=number == len(switches)))
     return found
 
 
@@ -189,12 +185,12 @@ async def _audit(
         state = await reader.state(tp.partition, end)
         for service in services(state, bundle_id, begin, end):
             if service.bundle_id in engines:
-                engine = engines[service.bundle_id](service.limits or limits_of(settings))
+                engine = engines[service.bundle_id](service.switch.limits or limits_of(settings))
                 await _audit_service(reader, tp, engine, service, mine, expected, state.departures)
                 if not service.last:
                     left.append((tp, engine, service, end))
                 continue
-            of_others.add((tp.partition, service.term))
+            of_others.add((tp.partition, service.switch.term))
             if service.begin < service.end:
                 audit.not_judged.append(NotJudged(tp.partition, service.begin, service.end, service.bundle_id))
     # A table that was not given may name bundles that were.
@@ -229,10 +225,10 @@ async def _audit_service(
     departures: Sequence[Departure],
 ) -> None:
     """Leaves the engine as it is at the end of the service."""
-    begin, until = service.begin, min(mine.committed or 0, service.end)
-    engine.restore(tp.partition, {}, 0 if service.low is None else begin, service.id_term)
-    if service.low is not None:
-        begin = min(max(service.low, mine.begin), begin)
+    begin, until, switch = service.begin, min(mine.committed or 0, service.end), service.switch
+    engine.restore(tp.partition, {}, 0 if switch.low is None else begin, switch.id_term)
+    if switch.low is not None:
+        begin = min(max(switch.low, mine.begin), begin)
     complete = mine.begin == 0
     gone = [departure for departure in departures if service.begin < departure.offset <= service.end]
     async for records in reader.read(tp, begin, service.end):
