@@ -1,6 +1,5 @@
 """The kinds of panel that the dashboards are made of, on top of Grafana's own foundation SDK."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from grafana_foundation_sdk.builders import (
     timeseries,
 )
 from grafana_foundation_sdk.cog.builder import Builder
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
@@ -246,7 +244,7 @@ def rows(
     """A table, one row an asset; `queries`: column -> expression that sums by asset."""
     panel = table.Panel().title(title).description(description).datasource(SOURCE).height(8).span(span)
     panel.no_value(_said_without_data(*queries.values()))
-    link = json.loads(json.dumps(_console_of('__data.fields["Asset"]').build(), cls=JSONEncoder))
+    link = _console_of('__data.fields["Asset"]').build()
     panel.override_by_name("Asset", [models.DynamicConfigValue("links", [link])])
     renamed: dict[str, str] = {"asset": "Asset"}
     for index, (column, expression) in enumerate(queries.items()):
