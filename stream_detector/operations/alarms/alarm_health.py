@@ -3,12 +3,13 @@
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from stream_detector.operations.alarms.alarm_states import AlarmBook, SetAside
 
 RATE_SECONDS = 600.0
 
-SET_ASIDE: tuple[SetAside, ...] = ("shelved", "out-of-service")
+SET_ASIDE: tuple[SetAside, ...] = get_args(SetAside)
 
 
 @dataclass(frozen=True, slots=True)
