@@ -35,6 +35,16 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 MACHINES = {"a": {"machine-0", "machine-1"}, "b": {"machine-2", "machine-3", "machine-4"}}
 
 
+def require_good(bootstrap: str, bundle: Path, environment: dict[str, str]) -> None:
+    """The command `audit` finds no fault with the group that the environment names."""
+    audit = subprocess.run(
+        [sys.executable, "-m", "stream_detector", "audit", "--bundle", str(bundle), "--bootstrap", bootstrap],
+        env={**os.environ, **environment},
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
 def test_each_decides_on_its_machines_by_its_bundle_and_both_keep_the_promise(
     kafka: Kafka | ExistingKafka, unique_name: str, start: Start, tmp_path: Path
 ) -> None:
@@ -57,15 +67,7 @@ def test_each_decides_on_its_machines_by_its_bundle_and_both_keep_the_promise(
         wait_for(lambda g=group: committed_offsets_of(kafka.bootstrap, g) == ends, 90, "all is committed")  # type: ignore[misc]
         alarms = alarms_of(kafka.bootstrap, group)
         assert {json.loads(content)["asset"] for content in alarms.values()} == MACHINES[name]
-        audit = subprocess.run(
-            [sys.executable, "-m", "stream_detector", "audit", "--bundle", str(bundles[name])],
-            env={
-                **os.environ, **topic_environment(group), **environments[name],
-                "STREAM_DETECTOR_BOOTSTRAP": kafka.bootstrap,
-            },
-            cwd=ROOT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert audit.returncode == 0, audit.stdout + audit.stderr
+        require_good(kafka.bootstrap, bundles[name], {**topic_environment(group), **environments[name]})
 
 
 TABLE = """
@@ -103,12 +105,7 @@ def test_one_worker_with_a_table_of_both_keeps_the_promise_though_it_is_killed_u
     alarms = [json.loads(content) for content in alarms_of(kafka.bootstrap, unique_name).values()]
     bundles = {(alarm["asset"][-1] in "135", alarm["bundle"]) for alarm in alarms}
     assert len(bundles) == len({bundle for _, bundle in bundles}) == len(("first", "second"))
-    audit = subprocess.run(
-        [sys.executable, "-m", "stream_detector", "audit", "--bundle", str(table), "--bootstrap", kafka.bootstrap],
-        env={**os.environ, **topic_environment(unique_name)},
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert audit.returncode == 0, audit.stdout + audit.stderr
+    require_good(kafka.bootstrap, table, topic_environment(unique_name))
     settings = Settings(bootstrap=kafka.bootstrap, group=unique_name, topic_readings=name)
     with pytest.raises(UsageError, match="decides by a table of bundles"):
         send_switch(settings, Order("", unique_name, "0123456789abcdef"), lambda: None, lambda: None)
