@@ -13,10 +13,10 @@ def choice(option: str, words: Sequence[str], help_text: str) -> Any:
     return typer.Option(option, parser=one_of(option, words), metavar=f"[{'|'.join(words)}]", help=help_text)
 
 
-def one_of(option: str, words: Sequence[str]) -> Callable[[str], str]:
-    """Takes one of the words; raises UsageError for another."""
+def one_of(option: str, words: Sequence[str]) -> Callable[[str], Any]:
+    """Takes one of the words, which may be those of a `Literal`; raises UsageError for another."""
 
-    def parse(given: str) -> str:
+    def parse(given: str) -> Any:
         if given not in words:
             raise UsageError(f"{option} {given}: one of {', '.join(words)} is wanted")
         return given

@@ -17,6 +17,8 @@ FILES = ["--bundle", "none", "--data", "none.csv"]
         (stream_detector, ["replay", "none.csv", "--as", "nope"], "--as nope: one of readings, rows is wanted"),
         (trainer, ["evaluate", *FILES, "--rows", "nope"], "--rows nope: one of auto, all, test is wanted"),
         (trainer, ["evaluate", *FILES, "--labels-are", "x"], "--labels-are x: one of normal, anomaly is wanted"),
+        (trainer, ["renew", "--policy", "nope"], "--policy nope: one of manual, managed, never is wanted"),
+        (trainer, ["renew", "--switch", "nope"], "--switch nope: one of auto, log, alias is wanted"),
     ],
 )
 def test_a_word_that_is_none_of_those_wanted_is_told_in_one_sentence(

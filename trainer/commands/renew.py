@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from stream_detector.choices import one_of
 from stream_detector.detection.block_bootstrap import LEAST_DAYS, LEAST_EVENTS
 from stream_detector.errors import UsageError
 from trainer.data_options import MlflowOption
@@ -102,12 +103,8 @@ def command(
     from trainer.renewal.promotion import Promotions, Way
     from trainer.renewal.round import Plan, Renewal
 
-    chosen = next((known for known in get_args(Policy) if known == policy), None)
-    if chosen is None:
-        raise UsageError(f"--policy {policy}: one of {', '.join(get_args(Policy))} is wanted")
-    way = next((known for known in get_args(Way) if known == switch), None)
-    if way is None:
-        raise UsageError(f"--switch {switch}: one of {', '.join(get_args(Way))} is wanted")
+    chosen: Policy = one_of("--policy", get_args(Policy))(policy)
+    way: Way = one_of("--switch", get_args(Way))(switch)
     settings = Settings.load(bootstrap=bootstrap, registry=registry, metrics_port=metrics_port, group=group)
     if settings.registry is None:
         raise UsageError("no registry named; use --registry DIR or STREAM_DETECTOR_REGISTRY")
