@@ -20,7 +20,7 @@ from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
 from stream_detector.errors import BrokerError, DataError, StoreError, StreamDetectorError, UsageError
 from stream_detector.messages import RenewalDecision, from_iso, to_iso
-from trainer.backtesting.folds import LEARN_FIRST, Fold
+from trainer.backtesting.folds import LEARN_FIRST, SECONDS_PER_DAY, Fold
 from trainer.data.dataset import Dataset
 from trainer.data.usage import usable
 from trainer.evaluation.score import bundle_recipe
@@ -31,8 +31,6 @@ from trainer.renewal.policy import Rules, decide, decide_by_book, why_due
 from trainer.renewal.promotion import WHO, Promotions
 
 log = logging.getLogger(__name__)
-
-SECONDS_PER_DAY = 86_400.0
 
 Book = Callable[[str, float, float], Verdict | None]
 """(candidate, since, until in epoch seconds) -> what its alarms were worth beside the champion's."""
