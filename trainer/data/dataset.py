@@ -121,6 +121,19 @@ def read_dataset(path: Path, config: DataConfig, sensors: tuple[str, ...] | None
     )
 
 
+def read_query_dataset(file: Path, config: DataConfig, name: str) -> Dataset:
+    """The rows of a query that were written to this file; errors name the query on `name`, not the file.
+
+    Raises:
+        DataError: as for `read_dataset`.
+    """
+    try:
+        dataset = read_dataset(file, config)
+    except DataError as error:
+        raise DataError(str(error).replace(str(file), f"the query on {name}")) from error
+    return replace(dataset, name=name)
+
+
 def _one_asset_after_another(history: History) -> History:
     if history.asset_rows is None or (np.diff(history.asset_rows) >= 0).all():
         return history

@@ -12,7 +12,6 @@ import tempfile
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import TextIO
@@ -20,7 +19,7 @@ from urllib.error import HTTPError
 from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 from stream_detector.errors import DataError, UsageError, without_password
-from trainer.data.dataset import Dataset, read_dataset
+from trainer.data.dataset import Dataset, read_query_dataset
 from trainer.recipe import DataConfig
 
 SCHEMES = {"influxdb": "http", "influxdbs": "https"}
@@ -51,11 +50,7 @@ def read_influx_dataset(url: str, query: str, config: DataConfig) -> Dataset:
         file = Path(folder) / "query.csv"
         with file.open("w", encoding="utf-8", newline="") as out:
             _write(out, _rows(address, query, name), name)
-        try:
-            dataset = read_dataset(file, config)
-        except DataError as error:
-            raise DataError(str(error).replace(str(file), f"the query on {name}")) from error
-    return replace(dataset, name=name)
+        return read_query_dataset(file, config, name)
 
 
 def _address(url: str) -> SplitResult:

@@ -2,14 +2,13 @@
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from stream_detector.errors import DataError, UsageError
 from stream_detector.extras import need
-from trainer.data.dataset import Dataset, read_dataset
+from trainer.data.dataset import Dataset, read_query_dataset
 from trainer.data.influx_dataset import SCHEMES as INFLUX
 from trainer.data.influx_dataset import read_influx_dataset
 from trainer.recipe import DataConfig
@@ -44,11 +43,7 @@ def read_sql_dataset(url: str, query: str, config: DataConfig) -> Dataset:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "query.parquet"
         _write(file, _batches(url, query, name), name)
-        try:
-            dataset = read_dataset(file, config)
-        except DataError as error:
-            raise DataError(str(error).replace(str(file), f"the query on {name}")) from error
-    return replace(dataset, name=name)
+        return read_query_dataset(file, config, name)
 
 
 def _batches(url: str, query: str, name: str) -> Iterator[Any]:
