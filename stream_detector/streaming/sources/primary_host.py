@@ -12,7 +12,7 @@ from stream_detector.decoding.sparkplug import host_state, says_offline, state_t
 from stream_detector.errors import UsageError
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client
+    from paho.mqtt.client import Client, MQTTMessageInfo
 
 AT_LEAST_ONCE = 1
 END_SECONDS = 5.0
@@ -56,10 +56,7 @@ class PrimaryHost:
         """Before it disconnects on its own account, which makes the broker forget the will."""
         self._ends = True
         if client.is_connected():
-            said = client.publish(
-                self.topic, host_state(False, round(self._wall_clock() * 1000)), AT_LEAST_ONCE, retain=True
-            )
-            said.wait_for_publish(END_SECONDS)
+            self._say(client, False, round(self._wall_clock() * 1000)).wait_for_publish(END_SECONDS)
 
-    def _say(self, client: "Client", online: bool, moment: int) -> None:
-        client.publish(self.topic, host_state(online, moment), AT_LEAST_ONCE, retain=True)
+    def _say(self, client: "Client", online: bool, moment: int) -> "MQTTMessageInfo":
+        return client.publish(self.topic, host_state(online, moment), AT_LEAST_ONCE, retain=True)
