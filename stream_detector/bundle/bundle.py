@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stream_detector.bundle import files, object_store
 from stream_detector.bundle.files import Arrays
-from stream_detector.bundle.manifest import Manifest, parse, seal
+from stream_detector.bundle.manifest import Manifest, parse, require_stream, seal
 from stream_detector.bundle.registry import bundle_folder, is_registry, registered_id
 from stream_detector.bundle.score_fingerprint import score_fingerprint
 from stream_detector.bundle.signature import sign, verify
@@ -79,6 +79,13 @@ def load_bundle(path: str | os.PathLike[str], public_key: bytes | None = None) -
     windows = arrays[files.PROBE]["windows"]
     fingerprint = score_fingerprint(windows, scored, bundle.head, manifest.grid.step_seconds)
     return replace(bundle, score_fingerprint=fingerprint)
+
+
+def load_stream_bundle(path: str | os.PathLike[str], public_key: bytes | None = None) -> Bundle:
+    """As `load_bundle`; UsageError for a bundle of samples without a time, which no stream has."""
+    bundle = load_bundle(path, public_key)
+    require_stream(bundle.manifest)
+    return bundle
 
 
 def assemble(manifest: Manifest, weights: Arrays, scaler: Arrays, head: Arrays | None) -> Bundle:

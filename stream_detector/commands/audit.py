@@ -56,9 +56,8 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
     import asyncio
     from functools import cache, partial
 
-    from stream_detector.bundle.bundle import Bundle, load_bundle
-    from stream_detector.bundle.bundle_table import BundleTable, bundles_of
-    from stream_detector.bundle.manifest import require_stream
+    from stream_detector.bundle.bundle import load_bundle, load_stream_bundle
+    from stream_detector.bundle.bundle_table import BundleTable
     from stream_detector.bundle.registry import Registry, registry_around
     from stream_detector.bundle.table_file import is_table, load_table
     from stream_detector.engine.engine import Engine
@@ -67,18 +66,13 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
     from stream_detector.streaming.audit.audit import audit_log
     from stream_detector.streaming.readers.translation import policies_of
 
-    def load(folder: Path) -> Bundle:
-        bundle = load_bundle(folder)
-        require_stream(bundle.manifest)
-        return bundle
-
     engines: dict[str, Any] = {}
     tables: dict[str, frozenset[str]] = {}
     for path in folders:
-        given = load_table(path, load) if is_table(path) else load(path)
+        given = load_table(path, load_stream_bundle) if is_table(path) else load_stream_bundle(path)
         engines[given.manifest.bundle_id] = partial(engine_of, given, unknown=policies_of(settings))
         if isinstance(given, BundleTable):
-            tables[given.manifest.bundle_id] = frozenset(each.manifest.bundle_id for each in bundles_of(given))
+            tables[given.manifest.bundle_id] = frozenset(each.manifest.bundle_id for each in given.bundles)
     first = next(iter(engines))
     place = settings.registry or registry_around(folders[0])
     if place is not None:

@@ -1,12 +1,12 @@
 """`stream-detector check-bundle`: whether a bundle is whole, unchanged and scores as it did when it was written."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from stream_detector.bundle.bundle import Bundle
     from stream_detector.bundle.manifest import Manifest
 
 
@@ -21,7 +21,7 @@ def command(
 
     Of a table (.toml) of several bundles each is checked, and which of them decides for which assets is said.
     """
-    from stream_detector.bundle.bundle import load_bundle
+    from stream_detector.bundle.bundle import load_bundle, load_stream_bundle
     from stream_detector.bundle.table_file import is_table, load_table
     from stream_detector.errors import UsageError
 
@@ -36,14 +36,7 @@ def command(
         _print(f"{bundle}", load_bundle(bundle, key).manifest, signed=key is not None)
         return
 
-    def load(folder: Path) -> "Bundle":
-        from stream_detector.bundle.manifest import require_stream
-
-        found = load_bundle(folder, key)
-        require_stream(found.manifest)
-        return found
-
-    table = load_table(bundle, load)
+    table = load_table(bundle, partial(load_stream_bundle, public_key=key))
     print(f"{bundle}: {table.manifest.bundle_id}")
     for each in table.manifest.manifests:
         globs = [glob for glob, bundle_id in table.assets.lines if bundle_id == each.bundle_id]

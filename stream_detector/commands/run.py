@@ -163,17 +163,14 @@ def load_signed_bundle(settings: Settings, folder: Path) -> "Bundle":
         BundleError: the bundle is refused.
         UsageError: the key cannot be read, or the bundle is of samples without a time.
     """
-    from stream_detector.bundle.bundle import load_bundle
-    from stream_detector.bundle.manifest import require_stream
+    from stream_detector.bundle.bundle import load_stream_bundle
 
     key_file = settings.bundle_public_key_file
     try:
         public_key = None if key_file is None else key_file.read_bytes()
     except OSError as error:
         raise UsageError(f"public key {key_file} cannot be read: {error.strerror}") from None
-    bundle = load_bundle(folder, public_key)
-    require_stream(bundle.manifest)
-    return bundle
+    return load_stream_bundle(folder, public_key)
 
 
 def run_until_signalled(worker: "Worker", settings: Settings) -> int:
