@@ -22,6 +22,7 @@ import orjson
 
 from stream_detector.streaming.audit.report import Audit
 from tests.chaos.suite import PAGE
+from tests.support.marked_page import enter
 from tests.support.plant import BASE, STEP_SECONDS, Record, small_bundle
 from tests.support.stack.kafka import Kafka, create_topic, why_no_kafka
 from tests.support.stack.processes import resident_megabytes
@@ -166,10 +167,7 @@ def report(watch: Watch, audit: Audit, total: int, took: float, kills: int, reba
     ]
     print("\n".join(lines))
     if write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        text = "\n".join(lines)
-        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        enter(PAGE, BEGIN, END, "\n".join(lines))
     return 0 if flat and audit.good else 1
 
 

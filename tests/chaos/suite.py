@@ -11,6 +11,7 @@ from typing import Self
 from tests.chaos import cluster_faults, faults, machine_faults, moments, operators, switches
 from tests.chaos.faults import Fault
 from tests.chaos.stage import Load, Result, Stage, Truth, audit, compare, undisturbed
+from tests.support.marked_page import enter
 from tests.support.models import ALL_KINDS
 from tests.support.paths import ROOT
 from tests.support.plant import CALIBRATED, small_bundle
@@ -181,9 +182,6 @@ def table(results: Sequence[Result]) -> str:
 
 def write_page(results: Sequence[Result]) -> None:
     """Put the table into docs/reliability.md, between its marks."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
     seeds = sorted({result.seed for result in results})
     said = f"Seeds {', '.join(map(str, seeds))}; Python {platform.python_version()}, Apache Kafka 4.1."
-    PAGE.write_text(f"{before}{BEGIN}\n{said}\n\n{table(results)}\n{END}{after}", encoding="utf-8")
+    enter(PAGE, BEGIN, END, f"{said}\n\n{table(results)}")

@@ -17,6 +17,7 @@ from tests.drill.faults import PLANTS, together
 from tests.drill.judge import Judgement
 from tests.drill.rules import NOT_DRILLED, alerts, waits
 from tests.drill.stand import Stand
+from tests.support.marked_page import enter
 from tests.support.paths import DOCS
 from tests.support.stack.kafka import why_no_kafka
 from tests.support.stack.monitoring import why_no_monitoring
@@ -78,10 +79,7 @@ def drill(folder: Path, plants: list[str], *, write: bool) -> int:
     print(table + "\n" + "\n".join(said))
     good = judgement.good and 0.0 < longest < LONGEST_GAP_SECONDS
     if write and good:
-        page = PAGE.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        after = rest.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n{table}\n{said[0]}\n{END}{after}", encoding="utf-8")
+        enter(PAGE, BEGIN, END, f"{table}\n{said[0]}")
     return 0 if good else 1
 
 

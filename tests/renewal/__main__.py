@@ -18,6 +18,7 @@ from tests.renewal.claims import Claims
 from tests.renewal.plant import Plant
 from tests.renewal.site import open_site
 from tests.renewal.story import MOST_MORE_DAYS, Days, Story
+from tests.support.marked_page import enter
 from tests.support.paths import DOCS, ROOT
 from tests.support.stack.kafka import why_no_kafka
 
@@ -57,9 +58,7 @@ def main() -> int:
     )
     print(f"\n{claims.table()}\n\n{said}")
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{claims.table()}\n\n{said}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        enter(PAGE, BEGIN, END, f"{claims.table()}\n\n{said}")
     return 0 if claims.all_hold else 1
 
 
