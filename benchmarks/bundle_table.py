@@ -13,19 +13,18 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import Load
 from benchmarks.engine import batches
-from stream_detector.bundle.bundle import Bundle, load_bundle
-from stream_detector.bundle.bundle_table import BundleTable
+from stream_detector.bundle.bundle import load_bundle
+from stream_detector.bundle.bundle_table import AnyBundle, BundleTable
 from stream_detector.commands.run import tame_garbage_collector
 from stream_detector.detection.config import GridConfig
-from stream_detector.engine.engine import Engine
-from stream_detector.engine.table_engine import TableEngine, engine_of
+from stream_detector.engine.table_engine import engine_of
 
 LOADS = {
     "readings": Load("readings-120s", "readings", 20, 61, 120.0, 400_000),
@@ -46,29 +45,30 @@ def measure(load: Load, repeats: int) -> dict[str, float]:
         one = load_bundle(write_bundle(folder / "one", load, WINDOW_STEPS))
         other = load_bundle(write_bundle(folder / "other", load, OTHER_WINDOW_STEPS, grid=FINER_GRID))
     table = BundleTable.of(zip(LINES, (one, other), strict=True))
-
-    def new(bundle: Bundle | BundleTable) -> Callable[[], Engine | TableEngine]:
-        return lambda: engine_of(bundle)
-
-    ways = {"one": new(one), "other": new(other), "both": new(table)}
+    ways: dict[str, AnyBundle] = {"one": one, "other": other, "both": table}
     fetched = batches(load)
     warm = max(1, len(fetched) // 3)
     gc.collect()
     tame_garbage_collector()
     seconds: dict[str, list[float]] = {way: [] for way in ways}  # a reading
     for _ in range(repeats):
-        for way, engine_for in ways.items():
-            engine, readings = engine_for(), 0
+        for way, bundle in ways.items():
+            engine, readings = engine_of(bundle), 0
             for batch in fetched[:warm]:
                 engine.process(batch)
             began = time.process_time()
             for batch in fetched[warm:]:
                 readings += engine.process(batch).counts.received
             seconds[way].append((time.process_time() - began) / readings)
+    return rates(seconds)
+
+
+def rates(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """What `measure` returns, of the seconds a reading that "one", "other" and "both" took in each repetition."""
     # Half of the assets are each bundle's: alone, they would take the mean of the two.
     ratios = [
-        (one_alone + other_alone) / 2 / both
-        for one_alone, other_alone, both in zip(seconds["one"], seconds["other"], seconds["both"], strict=True)
+        (one + other) / 2 / both
+        for one, other, both in zip(seconds["one"], seconds["other"], seconds["both"], strict=True)
     ]
     return {way: 1 / statistics.median(found) for way, found in seconds.items()} | {"ratio": statistics.median(ratios)}
 

@@ -9,7 +9,6 @@ on the machine disturbs it little; readings a second of one core follow from tha
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from benchmarks.broker.contenders import RECEIVED
 from benchmarks.broker.load import Load, write
 from benchmarks.broker.progress import DONE, WARM
 from benchmarks.broker.worker import Worker, pinned_worker
-from benchmarks.bundle_table import FINER_GRID, LINES, OTHER_WINDOW_STEPS, WINDOW_STEPS
+from benchmarks.bundle_table import FINER_GRID, LINES, OTHER_WINDOW_STEPS, WINDOW_STEPS, rates
 from tests.support.stack.kafka import Kafka, create_topic
 
 LOAD = Load("bundle-table", "readings", 20, 61, 120.0, 1_000_000)
@@ -71,8 +70,7 @@ def measure(bootstrap: str, folder: Path, load: Load, repeats: int) -> dict[str,
             with pinned_worker(CORE, bootstrap, load.name, bundle) as worker:
                 seconds[way].append(seconds_a_reading(worker, load.exact_readings))
             sys.stderr.write(f"{way}: {seconds[way][-1] * 1e9:.0f} ns a reading\n")
-    ratios = [(one + other) / 2 / both for one, other, both in zip(*seconds.values(), strict=True)]
-    return {way: 1 / statistics.median(found) for way, found in seconds.items()} | {"ratio": statistics.median(ratios)}
+    return rates(seconds)
 
 
 def main() -> None:
