@@ -294,7 +294,7 @@ class BridgeMetrics:
             "dead_letters", "Dead letters, those too that the limit of their rate held back", "reason"
         )
         self.connected = gauge("connected", "1 while the MQTT broker has this bridge")
-        self.waiting = gauge("waiting", "1 while a topic of Kafka takes nothing, so that nothing is read on")
+        self.waiting = gauge("waiting", "1 while Kafka takes nothing: it refuses a topic, or acknowledges nothing")
         self.nodes = gauge("sparkplug_nodes", "Edge nodes of which something is known, and not that they died")
         self.rebirths = counter("sparkplug_rebirths", "Rebirths asked for: a message is missing, or the birth")
         self.stale = counter("sparkplug_stale_sensors", "Sensors that the death of a node or device made stale")

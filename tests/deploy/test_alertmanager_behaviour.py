@@ -152,7 +152,7 @@ def test_brokers_that_are_away_are_one_message(desk: Desk) -> None:
     job = {"job": "stream-detector"}
     desk.post("brokers", alertname="StreamDetectorBrokerAway", severity="critical", **job)
     wait_for(lambda: bool(desk.told("platform firing: brokers")), 5, "the cause was told")
-    for name in ("NotReady", "NoReadings", "CommitStuck", "Behind", "AlarmsSlow", "AssetDegraded"):
+    for name in ("NotReady", "NoReadings", "CommitStuck", "Behind", "AlarmsSlow", "AssetDegraded", "BridgeBlocked"):
         for instance in ("a:9464", "b:9464", "c:9464"):
             desk.post(name, alertname=f"StreamDetector{name}", severity="critical", instance=instance, **job)
     time.sleep(2.0)

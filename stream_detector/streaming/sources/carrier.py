@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 AGAIN_SECONDS = 2.0
+UNANSWERED_SECONDS = 20.0
+"""Where nothing that is on its way is acknowledged for so long, Kafka is not there."""
 NOWHERE = -1
 """Partition and offset of what came from elsewhere than Kafka."""
 
@@ -105,13 +107,22 @@ class Carrier:
         self._again: deque[_Record] = deque()
         self._again_at = 0.0
         self._held = False
+        self._unanswered = 0
+        self._answered_at = 0.0
+        self._said = False
         self._counting = threading.Lock()
         self._ending = threading.Event()
 
     @property
-    def waiting(self) -> bool:
-        """Whether a topic takes nothing, so that nothing is read on."""
-        return self._held
+    def why_waiting(self) -> str | None:
+        """Why Kafka has none of what comes now, in words; None while it takes all."""
+        if self._held:
+            return "a topic of Kafka takes nothing"
+        with self._counting:
+            seconds = self._clock() - self._answered_at
+            if self._unanswered and seconds > UNANSWERED_SECONDS:
+                return f"Kafka has acknowledged nothing for {seconds:.0f} s"
+        return None
 
     def take(self, parcel: Parcel, placed: Sequence[Placed], unreadable: str = "") -> None:
         """Send the records of a parcel, and a dead letter where some of it cannot be understood, and why.
@@ -135,6 +146,7 @@ class Carrier:
             BrokerError: the client cannot go on.
         """
         self._producer.poll(seconds)
+        self._tell()
         if self._clock() < self._again_at:
             return
         for _ in range(len(self._again)):
@@ -159,14 +171,32 @@ class Carrier:
         """Whether the client took it over: to send it, to give it up, or to try again."""
         try:
             done = partial(self._delivered, record)
+            self._count(1)
             self._producer.produce(record.topic, record.value, key=record.key, on_delivery=done)
         except BufferError:
+            self._count(-1)
             return False
         except KafkaException as error:
+            self._count(-1)
             self._refused(record, error.args[0])
         return True
 
+    def _count(self, change: int) -> None:
+        """One record more is on its way, or one less."""
+        with self._counting:
+            if not self._unanswered:
+                self._answered_at = self._clock()
+            self._unanswered += change
+
+    def _tell(self) -> None:
+        why = None if self._held else self.why_waiting
+        if why is not None and not self._said:
+            log.warning("%s; it is tried on", why)
+        self._said = why is not None
+
     def _delivered(self, record: _Record, error: Any, _message: Any) -> None:
+        self._count(-1)
+        self._answered_at = self._clock()
         if error is not None:
             self._refused(record, error)
             return

@@ -154,7 +154,7 @@ class MqttBridge:
         carrier = self._carrier = Carrier(settings, open_producer(settings))
         carrier.on_dead_letter = lambda reason: self._metrics.dead_letters.labels(reason).inc()
         self._metrics.connected.set_function(lambda: self._connected)
-        self._metrics.waiting.set_function(lambda: carrier.waiting)
+        self._metrics.waiting.set_function(lambda: carrier.why_waiting is not None)
         self._metrics.nodes.set_function(lambda: 0 if sparkplug is None else sparkplug.nodes)
         self._ending = threading.Event()
         self._failure: BaseException | None = None
@@ -205,7 +205,7 @@ class MqttBridge:
         """What is in the way of carrying, in words; None where nothing is."""
         if not self._connected:
             return "the MQTT broker is not connected"
-        return "a topic of Kafka takes nothing" if self._carrier.waiting else None
+        return self._carrier.why_waiting
 
     def on_message(self, client: "Client", _data: Any, message: "MQTTMessage") -> None:
         """One message, in the thread of the MQTT client."""

@@ -10,19 +10,21 @@ from confluent_kafka import KafkaError, KafkaException
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
-from stream_detector.streaming.sources.carrier import AGAIN_SECONDS, Carrier, Parcel
+from stream_detector.streaming.sources.carrier import AGAIN_SECONDS, UNANSWERED_SECONDS, Carrier, Parcel
 
 SETTINGS = Settings()
 READINGS, LETTERS = SETTINGS.topic_readings, SETTINGS.topic_dead_letters
 
 
 class FakeProducer:
-    """Acknowledges in `poll`; `refuses` says of a topic and a value why not, `full` how many it has no room for."""
+    """Acknowledges in `poll`; `refuses` says of a topic and a value why not, `full` how many it has no room for;
+    `away`: nothing is answered."""
 
     def __init__(self) -> None:
         self.refuses: Callable[[str, bytes | None], Any] = lambda _topic, _value: None
         self.at_once: Callable[[bytes | None], Any] = lambda _value: None
         self.full = 0
+        self.away = False
         self.taken: list[tuple[str, bytes | None]] = []
         self._waiting: list[tuple[str, bytes | None, Any]] = []
 
@@ -35,6 +37,8 @@ class FakeProducer:
         self._waiting.append((topic, value, on_delivery))
 
     def poll(self, timeout: float) -> int:
+        if self.away:
+            return 0
         waiting, self._waiting = self._waiting, []
         for topic, value, on_delivery in waiting:
             error = self.refuses(topic, value)
@@ -138,6 +142,23 @@ def test_a_full_client_is_waited_for() -> None:
     bench.take("a", b"1")
     bench.carrier.poll(0)
     assert bench.arrived == ["a"]
+
+
+def test_brokers_that_acknowledge_nothing_are_told_and_a_pause_of_the_source_is_not() -> None:
+    bench = Bench()
+    carrier, producer = bench.carrier, bench.producer
+    bench.now += 10 * UNANSWERED_SECONDS
+    bench.take("a", b"1")
+    producer.away = True
+    for _ in range(2):
+        assert carrier.why_waiting is None
+        bench._pause(UNANSWERED_SECONDS - 5)
+    assert carrier.why_waiting == "Kafka has acknowledged nothing for 30 s"
+    producer.away = False
+    bench._pause(1.0)
+    assert (bench.arrived, carrier.why_waiting) == (["a"], None)
+    bench._pause(10 * UNANSWERED_SECONDS)
+    assert carrier.why_waiting is None
 
 
 def test_a_client_that_cannot_go_on_ends_the_bridge_with_a_sentence() -> None:
