@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
 )
 
 from tests.drill.feed import MACHINES, Change, Values
-from tests.drill.judge import NONE, Result
+from tests.drill.judge import NONE, PREFIX, Result
 from tests.drill.site import Site
 from tests.drill.stand import Stand
 from tests.support.plant import SENSORS
@@ -43,9 +43,13 @@ class Lane:
     def __init__(self, stand: Stand, site: str) -> None:
         self.stand, self.site = stand, stand.sites[site]
 
+    def wants(self, alerts: str) -> bool:
+        """Whether what ought to raise these alerts (names, separated by spaces) is to be broken here."""
+        return self.stand.wants(self.site.name, alerts)
+
     def begin(self, alert: str, fault: str) -> Result:
         """From now on this alert ought to come."""
-        name = alert if alert == NONE else f"StreamDetector{alert}"
+        name = alert if alert == NONE else f"{PREFIX}{alert}"
         result = Result(name, self.site.name, fault, broken=time.monotonic())
         self.stand.results.append(result)
         return result
@@ -64,7 +68,9 @@ class Lane:
             time.sleep(0.5)
 
     def run(self, fault: str, alerts: str, do: Callable[[], object], mend: Callable[[], object]) -> None:
-        """Break, wait for the alerts (names, separated by spaces), mend, wait for their end."""
+        """Break, wait for the alerts (names, separated by spaces), mend, wait for their end; or nothing of it."""
+        if not self.wants(alerts):
+            return
         results = [self.begin(alert, fault) for alert in alerts.split()]
         do()
         self.fired(results)
@@ -144,18 +150,25 @@ def ulsan(stand: Stand) -> list[Callable[[], None]]:
             worker.restart()
             wait_for(lambda w=worker: w.ready, 120, f"{worker.name} is ready again", each=0.5)  # type: ignore[misc]
 
-    def processes() -> None:
-        stale = lane.begin("BundleStale", "a bundle whose data ends two months ago")
-        whole = lane.begin(NONE, "both detectors are restarted, one after the other")
-        rolling_restart()
-        time.sleep(20)
-        whole.mended = time.monotonic()
-        lane.run("one of two detectors is stopped", "Down", first.stop, first.start)
-        lane.run("the broker is suspended", "BrokerAway", broker.pause, broker.resume)
-        lane.fired([stale])
+    def renew(stale: list[Result]) -> None:
+        lane.fired(stale)
         site.set_bundle(stand.bundles["fresh"])
         rolling_restart()
-        lane.finish([stale])
+        lane.finish(stale)
+
+    def processes() -> None:
+        stale = []
+        if lane.wants("BundleStale"):
+            stale.append(lane.begin("BundleStale", "a bundle whose data ends two months ago"))
+        if lane.wants(NONE):
+            whole = lane.begin(NONE, "both detectors are restarted, one after the other")
+            rolling_restart()
+            time.sleep(20)
+            whole.mended = time.monotonic()
+        lane.run("one of two detectors is stopped", "Down", first.stop, first.start)
+        lane.run("the broker is suspended", "BrokerAway", broker.pause, broker.resume)
+        if stale:
+            renew(stale)
         lane.run("no detector is found", "Missing", lambda: stand.show_targets(without="ulsan"), stand.show_targets)
 
     def people() -> None:
@@ -240,6 +253,8 @@ def gumi(stand: Stand) -> list[Callable[[], None]]:
         lanes["storm"].run("four machines raise alarm after alarm", "AlarmStorm", everywhere, calm)
 
     def chatter() -> None:
+        if not lanes["chatter"].wants("Chattering ForwarderStuck"):
+            return
         machine = MACHINES[6]
         raising = change(site, machine, spikes(SPIKE_TICKS))
         results = [lanes["chatter"].begin("Chattering", "a machine raises and clears every ten seconds")]
@@ -253,6 +268,8 @@ def gumi(stand: Stand) -> list[Callable[[], None]]:
 
     def limits() -> None:
         lane = lanes["limits"]
+        if not lane.wants("AssetsRefused AssetsEvicted"):
+            return
         refused = lane.begin("AssetsRefused", "keys of twenty assets more than a partition holds")
         crowd.start()
         lane.fired([refused])
@@ -266,6 +283,8 @@ def gumi(stand: Stand) -> list[Callable[[], None]]:
         lanes["letters"].run("forty malformed records a second", "DeadLettersDropped", flood.start, flood.stop)
 
     def drift() -> None:
+        if not lanes["drift"].wants("Drift"):
+            return
         machine = MACHINES[5]
 
         def new_bundle() -> None:
@@ -296,6 +315,8 @@ def jeju(stand: Stand) -> list[Callable[[], None]]:
         site.workers[0].restart()
 
     def crash_loop() -> None:
+        if not lane.wants("Restarting"):
+            return
         result = lane.begin("Restarting", "a detector is killed each time that it is ready")
         while result.fired is None and time.monotonic() < result.broken + FIRE_SECONDS:
             time.sleep(LOOP_SECONDS)
@@ -314,9 +335,9 @@ def jeju(stand: Stand) -> list[Callable[[], None]]:
 
 
 def yeosu(stand: Stand) -> list[Callable[[], None]]:
-    """Topics that cannot be written, and a network that fails."""
+    """Topics that cannot be written, a network that fails, and a bridge."""
     lane, side = Lane(stand, "yeosu"), Lane(stand, "yeosu")
-    site = lane.site
+    site, bridge, mosquitto = lane.site, stand.bridge.service, stand.bridge.mosquitto
     alarms = topic("yeosu", "alarms")
 
     def unwritable() -> None:
@@ -339,10 +360,18 @@ def yeosu(stand: Stand) -> list[Callable[[], None]]:
         lane.run("each batch of a partition takes 0.9 s", "AlarmsSlow", slow_alarms, quick_alarms)
         lane.run("the right to write alarms is taken away", "CommitStuck", unwritable, writable)
 
-    def network() -> None:
-        side.run("the network of the forwarder is cut", "ForwarderBlind", stand.proxy.cut, stand.proxy.mend)
+    def at_the_edge() -> None:
+        cut, mend = stand.proxy.cut, stand.proxy.mend
+        side.run("the network of forwarder and bridge is cut", "ForwarderBlind BridgeBlocked", cut, mend)
+        side.run("the MQTT broker is stopped", "BridgeBlocked", mosquitto.stop, mosquitto.start)
+        bridged = stand.bridge.topic
+        side.run(
+            "the right to write the bridge's topic is taken away", "BridgeBlocked",
+            lambda: forbid_writing(stand, bridged), lambda: allow_everything(stand, bridged),
+        )  # fmt: skip
+        side.run("the bridge is stopped", "BridgeBlocked", bridge.stop, bridge.start)
 
-    return [one_by_one, network]
+    return [one_by_one, at_the_edge]
 
 
 def forbid_writing(stand: Stand, name: str) -> None:

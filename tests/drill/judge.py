@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 GRACE_SECONDS = 5.0
 
 
+PREFIX = "StreamDetector"
 NONE = "none"
 """The alert of what ought to raise none."""
 
@@ -103,7 +104,7 @@ class Judgement:
                     _seconds(result.resolved, result.mended),
                 ]
             cells = [
-                result.alert.removeprefix("StreamDetector"),
+                result.alert.removeprefix(PREFIX),
                 f"{result.site}: {result.fault}",
                 *times,
                 ", ".join(self.beside(result)) or "none",

@@ -21,14 +21,12 @@ REBUILD_IN_A_DRILL = "instance:stream_detector_rebuild_seconds:estimate > {secon
 
 NOT_DRILLED = {
     "StreamDetectorAlive",
-    "StreamDetectorBridgeBlocked",
     "StreamDetectorRenewalFailed",
     "StreamDetectorRenewalDown",
     "StreamDetectorRenewalStalled",
     "StreamDetectorRenewalProposed",
 }
-"""The sign of life always fires. No bridge runs in a drill, and a round of renewal needs days of a plant; their rules
-have unit tests."""
+"""The sign of life always fires, and a round of renewal needs days of a plant; its rules have unit tests."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 RANGE = re.compile(r"\[(\w+)\]")

@@ -100,6 +100,8 @@ class Site:
     """None: this plant has no forwarder."""
     workers: list[Service] = field(default_factory=list)
     forwarder: Service | None = None
+    bridge: Service | None = None
+    """Set before the start."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
@@ -134,7 +136,7 @@ class Site:
 
     @property
     def services(self) -> list[Service]:
-        return [*self.workers, *([self.forwarder] if self.forwarder else [])]
+        return [*self.workers, *(service for service in (self.forwarder, self.bridge) if service is not None)]
 
     @property
     def ready(self) -> bool:

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import Self
 import numpy as np
 import yaml
 
+from tests.drill.bridge import Bridge
 from tests.drill.judge import Result, Told
 from tests.drill.proxy import Proxy
 from tests.drill.rules import write_rules
@@ -21,7 +23,8 @@ from tests.support.stack.certificates import Authority
 from tests.support.stack.http_receiver import HttpReceiver
 from tests.support.stack.kafka import Kafka
 from tests.support.stack.monitoring import Alertmanager, Prometheus, get_json
-from tests.support.stack.workers import wait_for
+from tests.support.stack.mqtt import program as mosquitto
+from tests.support.stack.workers import topic, wait_for
 
 SCRAPE_SECONDS = 5.0
 """As shipped."""
@@ -35,11 +38,19 @@ WITH_LISTS = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
 }
-JOBS = {"stream-detector": "detectors.json", "stream-detector-forwarder": "forwarders.json"}
+JOBS = {
+    "stream-detector": "detectors.json",
+    "stream-detector-forwarder": "forwarders.json",
+    "stream-detector-bridge": "bridges.json",
+}
 
 
 class Stand:
     """Everything runs from `with` to its end.
+
+    Args:
+        folder: for all that is kept meanwhile.
+        only: plants and alerts (without `StreamDetector`) that are broken; none = all.
 
     Attributes:
         told: what the platform team's receiver got.
@@ -47,8 +58,9 @@ class Stand:
         results: what ought to happen; the times are entered as it does.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, only: Iterable[str] = ()) -> None:
         self.folder = folder
+        self._only = frozenset(only)
         self.told: list[Told] = []
         self.alive: list[float] = []
         self.began = time.monotonic()
@@ -64,6 +76,12 @@ class Stand:
             {"platform": self.platform.url, "operators": self.operators.url, "alive": self.life.url},
         )
         self.sites = {site.name: site for site in self._sites()}
+        yeosu = self.sites["yeosu"]
+        self.bridge = Bridge(
+            mosquitto() or "mosquitto", yeosu.folder, yeosu.name, f"127.0.0.1:{self.proxy.port}",
+            topic(yeosu.name, "bridged"),
+        )  # fmt: skip
+        yeosu.bridge = self.bridge.service
         self.prometheus = Prometheus(
             write_rules(folder, REBUILD_SECONDS),
             {job: folder / file for job, file in JOBS.items()},
@@ -72,6 +90,10 @@ class Stand:
         )
         self._ending = threading.Event()
         self._stack = ExitStack()
+
+    def wants(self, site: str, alerts: str) -> bool:
+        """Whether a fault of this plant that ought to raise these alerts (separated by spaces) is to be made."""
+        return not self._only or site in self._only or not self._only.isdisjoint(alerts.split())
 
     def _sites(self) -> list[Site]:
         to_people = {"STREAM_DETECTOR_FORWARD_ALERTMANAGER_URLS": self.alertmanager.url}
@@ -101,7 +123,12 @@ class Stand:
         # Small batches: the slow detector of the drill sleeps in its event loop, which must answer in between.
         slow = {"STREAM_DETECTOR_MAX_POLL_RECORDS": "1"}
         return [
-            site("ulsan", old, detectors=2, forwarder_environment=to_people),
+            site(
+                "ulsan",
+                old if self.wants("ulsan", "BundleStale") else fresh,
+                detectors=2,
+                forwarder_environment=to_people,
+            ),
             site("pohang", fresh, environment=renewed),
             site("gumi", judged, environment=forgetful, forwarder_environment={**to_people, **many}),
             site("jeju", fresh, environment=slow),
@@ -124,6 +151,7 @@ class Stand:
         stack.enter_context(self.kafka_of_ulsan)
         stack.enter_context(self.kafka)
         self.proxy.target = self.kafka.brokers[0].listeners["FAR"]
+        stack.enter_context(self.bridge)
         self.give_certificate(days=400)
         self.set_log_level("INFO")
         stack.enter_context(self.alertmanager)
@@ -153,6 +181,7 @@ class Stand:
         services = {
             "stream-detector": [worker for site in sites if site.name != without for worker in site.workers],
             "stream-detector-forwarder": [site.forwarder for site in sites if site.forwarder is not None],
+            "stream-detector-bridge": [site.bridge for site in sites if site.bridge is not None],
         }
         for job, file in JOBS.items():
             content = [{"targets": [f"127.0.0.1:{service.port}" for service in services[job]]}]

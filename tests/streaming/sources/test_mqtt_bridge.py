@@ -16,7 +16,15 @@ from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, Route
 from stream_detector.streaming.sources.placing import Placing
 from stream_detector.streaming.sources.primary_host import PrimaryHost
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, free_port
-from tests.support.stack.mqtt import BridgeProcess, Mosquitto, SparkplugNode, connected, new_client, program
+from tests.support.stack.mqtt import (
+    BridgeProcess,
+    Mosquitto,
+    SparkplugNode,
+    connected,
+    new_client,
+    program,
+    why_no_mosquitto,
+)
 from tests.support.stack.processes import summed
 from tests.support.stack.topics import records_of
 from tests.support.stack.workers import fetch, wait_for
@@ -79,7 +87,7 @@ BIRTH_SECOND = 1_777_593_720
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     found = program()
     if found is None:
-        pytest.skip("no `mosquitto` on PATH (Debian: mosquitto)")
+        pytest.skip(why_no_mosquitto() or "")
     with Mosquitto(found, tmp_path) as running:
         yield running
 

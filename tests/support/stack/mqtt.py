@@ -20,8 +20,13 @@ def program() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
+def why_no_mosquitto() -> str | None:
+    """Reason to skip, or None when it is here."""
+    return None if program() else "no `mosquitto` on PATH (Debian: mosquitto)"
+
+
 class Mosquitto:
-    """A real broker that keeps its sessions on disk."""
+    """A real broker that keeps its sessions on disk, so that it may be stopped and started again."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self.port = free_port()
@@ -32,8 +37,15 @@ class Mosquitto:
             f"persistence_location {folder}/\nuser {os.environ.get('USER', 'root')}\n"
         )
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         self._process = subprocess.Popen([self._program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    def __enter__(self) -> Self:
+        self.start()
         self.client = new_client()
         wait_for(lambda: connected(self.client, self.port), 10, "mosquitto listens")
         self.client.loop_start()
@@ -42,8 +54,7 @@ class Mosquitto:
     def __exit__(self, *_: object) -> None:
         self.client.disconnect()
         self.client.loop_stop()
-        self._process.terminate()
-        self._process.wait(10)
+        self.stop()
 
     def publish(self, topic: str, *payloads: Any, retain: bool = False) -> None:
         for payload in payloads:
