@@ -36,8 +36,11 @@ def why_no_influxdb() -> str | None:
 
 def ask(port: int, path: str, content: str, **query: str) -> None:
     address = f"http://127.0.0.1:{port}{path}?{urllib.parse.urlencode(query)}"
-    with urllib.request.urlopen(urllib.request.Request(address, content.encode() or None, method="POST"), timeout=30):
-        pass
+    request = urllib.request.Request(address, content.encode() or None, method="POST")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        # The status comes before a query runs: only the whole body says that it has run.
+        said = answer.read().decode()
+    assert "error" not in said, said
 
 
 @contextmanager
