@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.models.arrays import shapes_of
-from stream_detector.detection.models.fixed_batches import BATCH_WINDOWS
+from stream_detector.detection.models.fixed_batches import BATCH_WINDOWS, MANY_WINDOWS
 from stream_detector.detection.models.networks.graph import INPUT, Compiled, Graph
 from stream_detector.detection.models.registry import ModelOutput
 
@@ -24,7 +25,7 @@ class Network(ABC):
     def __init__(self, steps: int, sensors: int) -> None:
         self.steps, self.sensors = steps, sensors
         self._arrays = self.untrained(np.random.default_rng(0))
-        self._compiled: Compiled | None = None
+        self._compiled: dict[int, Compiled] = {}
 
     @abstractmethod
     def untrained(self, rng: np.random.Generator) -> Arrays:
@@ -32,18 +33,31 @@ class Network(ABC):
 
     @abstractmethod
     def draw(self, graph: Graph, windows: str, arrays: Arrays) -> str:
-        """Add the network to the graph; windows: (`BATCH_WINDOWS`, T, F)."""
+        """Add the network to the graph; windows: (B, T, F), where B is the same at each call of what is compiled."""
 
     def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:  # noqa: ARG002
         return ModelOutput(reconstruction=self.infer(windows))
 
     def infer(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The network's output for (`BATCH_WINDOWS`, T, F)."""
-        if self._compiled is None:
+        """The network's output for (B, T, F); each B is compiled for itself."""
+        compiled = self._compiled.get(len(windows))
+        if compiled is None:
             graph = Graph()
             output = self.draw(graph, INPUT, self._arrays)
-            self._compiled = graph.compiled(output, (BATCH_WINDOWS, self.steps, self.sensors), np.float32)
-        return self._compiled(windows)
+            compiled = graph.compiled(output, (len(windows), self.steps, self.sensors), np.float32)
+            self._compiled[len(windows)] = compiled
+        return compiled(windows)
+
+    @cached_property
+    def takes_many(self) -> bool:
+        """Whether this processor gives windows among many the bits that they have among few: tried with drawn ones."""
+        drawn = np.random.default_rng(0).normal(size=(MANY_WINDOWS, self.steps, self.sensors)).astype(np.float32)
+        few = [self._bits(drawn[start : start + BATCH_WINDOWS]) for start in range(0, MANY_WINDOWS, BATCH_WINDOWS)]
+        return self._bits(drawn) == b"".join(few)
+
+    def _bits(self, windows: NDArray[np.float32]) -> bytes:
+        output = self.run(windows, np.ones(windows.shape, np.bool_))
+        return b"".join(part.tobytes() for part in (output.reconstruction, output.score) if part is not None)
 
     def arrays(self) -> Arrays:
         return {name: array.copy() for name, array in self._arrays.items()}
@@ -54,7 +68,8 @@ class Network(ABC):
             differing = sorted(wanted.items() ^ found.items())[:4]
             raise ValueError(f"the weights do not fit the model: names and shapes differ in {differing}")
         self._arrays = {name: np.array(array, np.float32) for name, array in arrays.items()}
-        self._compiled = None
+        self._compiled = {}
+        self.__dict__.pop("takes_many", None)
 
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], inputs: int) -> NDArray[np.float32]:
