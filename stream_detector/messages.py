@@ -254,6 +254,21 @@ class AssetGlance(Message):
     not_running: bool = Field(default=False, description="the machine stands or starts up: nothing is judged")
 
 
+class OperatingChange(Message):
+    """A machine begins or ceases to run (topic `detector.operating`): the ledger judges nobody while it stands.
+
+    It says how it is from `time` on until the next one. A restart says again how each machine is.
+    """
+
+    asset: str = Field(min_length=1)
+    time: IsoTime = Field(description="start of the first step that it holds for, event time")
+    running: bool = Field(description="false: it stands or starts up, and its steps are not judged")
+    step_seconds: float = Field(ge=1e-6)
+    lead_from_steps: int = Field(ge=0, le=100_000, description="an alarm speaks of events so many steps after it, ...")
+    lead_until_steps: int = Field(ge=0, le=100_000, description="... up to so many")
+    bundle: str
+
+
 MOST_CHARACTERS = 256
 """Of a name or an id in what people say."""
 
@@ -376,6 +391,7 @@ PUBLIC: dict[str, type[Message]] = {
     "alarm": Alarm,
     "score": Score,
     "asset-glance": AssetGlance,
+    "operating-change": OperatingChange,
     "dead-letter": DeadLetter,
     "logged-event": LoggedEvent,
     "feedback": Feedback,

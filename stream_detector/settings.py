@@ -56,6 +56,9 @@ class Settings(EnvironmentSettings):
     topic_assets: str = setting(
         "detector.assets", "how each asset stands, compacted: every console shows the whole plant by it"
     )
+    topic_operating: str = setting(
+        "detector.operating", "when machines stood, by the bundle's [operating]; for the ledger only"
+    )
     topic_feedback: str = setting("operator.feedback", "what operators answer")
     publish_scores: bool = setting(False, "publish every scored step to the topic of scores")
 

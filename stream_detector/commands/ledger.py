@@ -63,6 +63,7 @@ def command(
         settings,
         RecordGuard(say=lambda text: print(f"note: {text}", file=sys.stderr)),
     )
+    feed.judges_standing = with_standing
     missing = asyncio.run(read_ledger(feed))
     feed.ledger.service = asyncio.run(read_service(settings))
     for topic in missing:

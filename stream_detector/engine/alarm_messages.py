@@ -9,7 +9,7 @@ from stream_detector.detection.attribution import shares, top
 from stream_detector.detection.grid.steps import Steps
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.outcome import ScoredSteps
-from stream_detector.messages import Alarm, Costs, Score, TopSensor, from_iso, to_iso
+from stream_detector.messages import Alarm, Costs, OperatingChange, Score, TopSensor, from_iso, to_iso
 
 ALARM_ID_DIGITS = 24
 
@@ -53,6 +53,19 @@ class AlarmMessages:
             step_seconds=spec.grid.step_seconds,
             marks=spec.marks,
             held_back=drawn if renewed_from is None else renewed_from.held_back,
+        )
+
+    def operating(self, asset: str, step: int, *, running: bool) -> OperatingChange:
+        """From this step on the machine runs, or does not."""
+        spec = self._spec
+        return OperatingChange(
+            asset=asset,
+            time=self._start_of(step),
+            running=running,
+            step_seconds=spec.grid.step_seconds,
+            lead_from_steps=spec.lead.from_steps,
+            lead_until_steps=spec.lead.until_steps,
+            bundle=spec.bundle_id,
         )
 
     def cleared(self, alarm: Alarm, step: int) -> Alarm:

@@ -27,7 +27,7 @@ from stream_detector.engine.assets.latest_scores import LatestScores
 from stream_detector.engine.assets.snapshots import Snapshot
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.outcome import Closed, ScoredSteps
-from stream_detector.messages import Alarm, Score
+from stream_detector.messages import Alarm, OperatingChange, Score
 
 PENDING_BYTES = 32 * 2**20
 """Windows are scored when so many wait, or when the batch ends."""
@@ -48,6 +48,7 @@ class Decisions:
     alarms: list[tuple[int, Alarm]] = field(default_factory=list)
     evicted: list[tuple[int, Alarm]] = field(default_factory=list)
     scores: list[tuple[int, Score]] = field(default_factory=list)
+    operating: list[OperatingChange] = field(default_factory=list)
     closed: Closed = field(default_factory=Closed)
     changed: set[int] = field(default_factory=set)
     results: list[ScoredSteps] = field(default_factory=list)
@@ -55,13 +56,17 @@ class Decisions:
 
 @dataclass(slots=True)
 class DecisionState:
-    """One asset's decision state: its open alarm, the step that raised it, the one that its rest began in, its head."""
+    """One asset's decision state: its open alarm, the step that raised it, the one that its rest began in, its head.
+
+    `running`: what was told last of its machine; None: nothing since the start.
+    """
 
     asset: str
     alarm: Alarm | None = None
     alarm_step: int = 0
     ended_step: int | None = None
     head: HeadState = None
+    running: bool | None = None
 
 
 class Decider:
@@ -118,6 +123,8 @@ class Decider:
     def add(self, closings: Closings) -> None:
         """Takes what has just closed; the windows are read from the grid now, before it goes on."""
         spec, closed = self._spec, self._decisions.closed
+        if spec.operating is not None:
+            self._tell_operating(closings)
         idle = closings.kind == NOT_RUNNING
         closed.not_running += int((idle | (closings.kind == STOP)).sum())
         if idle.any():
@@ -138,6 +145,18 @@ class Decider:
         self._pending_bytes += windows.nbytes
         if self._pending_bytes > PENDING_BYTES:
             self.flush()
+
+    def _tell_operating(self, closings: Closings) -> None:
+        """Which machines begin or cease to run; after a start how each of them is. An event's step says nothing."""
+        places = np.flatnonzero(np.isin(closings.kind, (STEP, STOP, NOT_RUNNING)))
+        slots, running = closings.slot[places], closings.kind[places] == STEP
+        new = np.ones(len(places), np.bool_)
+        new[1:] = (slots[1:] != slots[:-1]) | (running[1:] != running[:-1])
+        for place, runs in zip(places[new].tolist(), running[new].tolist(), strict=True):
+            state, step = self.states[int(closings.slot[place])], int(closings.step[place])
+            if state.running is not runs:
+                state.running = runs
+                self._decisions.operating.append(self._messages.operating(state.asset, step, running=runs))
 
     def flush(self) -> None:
         """Score and decide all that waits."""

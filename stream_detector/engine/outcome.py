@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
-from stream_detector.messages import Alarm, DeadLetter, Score
+from stream_detector.messages import Alarm, DeadLetter, OperatingChange, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,8 @@ class Outcome:
 
     `alarm_timestamps_ms`: for each alarm the Kafka timestamp of the record that closed its step.
     `event_assets`: the asset of each event. `unknown`: the names that were ignored.
-    `steps`: every scored step, where the engine was told to keep them.
+    `steps`: every scored step, where the engine was told to keep them. `operating`: which machines begin or cease to
+    run, each in order; a restart says it again.
     """
 
     alarms: list[Alarm] = field(default_factory=list)
@@ -155,6 +156,7 @@ class Outcome:
     alarm_timestamps_ms: list[int] = field(default_factory=list)
     event_assets: list[str] = field(default_factory=list)
     unknown: UnknownNames = field(default=NONE_UNKNOWN, compare=False)
+    operating: list[OperatingChange] = field(default_factory=list, compare=False)
     steps: list[ScoredSteps] = field(default_factory=list, compare=False, repr=False)
 
 

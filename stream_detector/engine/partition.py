@@ -188,6 +188,7 @@ class Partition:
             alarms=alarms,
             scores=[(int(order.index[record]), score) for record, score in decisions.scores],
             dead_letters=result.dead_letters,
+            operating=decisions.operating,
             event_assets=result.event_assets,
             snapshots=result.snapshots,
             counts=counts,

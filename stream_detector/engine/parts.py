@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.engine.outcome import Closed, Counts, Outcome, RecordBatch, ScoredSteps
-from stream_detector.messages import Alarm, DeadLetter, Score
+from stream_detector.messages import Alarm, DeadLetter, OperatingChange, Score
 
 Sum = TypeVar("Sum", Counts, Closed)
 
@@ -26,6 +26,7 @@ class Part:
     alarms: list[PlacedAlarm] = field(default_factory=list)
     scores: list[tuple[int, Score]] = field(default_factory=list)
     dead_letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
+    operating: list[OperatingChange] = field(default_factory=list)
     event_assets: list[tuple[int, str]] = field(default_factory=list)
     snapshots: list[tuple[str, bytes | None]] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -51,6 +52,7 @@ def joined(batch: RecordBatch, parts: Sequence[Part]) -> Outcome:
         alarms=[each.alarm for each in alarms],
         scores=[score for _, score in scores],
         dead_letters=[letter for _, letter in letters],
+        operating=[change for part in parts for change in part.operating],
         snapshots=[pair for part in parts for pair in part.snapshots],
         counts=_sum(Counts(), [part.counts for part in parts]),
         closed=_sum(Closed(), [part.closed for part in parts]),

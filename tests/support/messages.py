@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, TopSensor, to_iso
+from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, OperatingChange, TopSensor, to_iso
 from stream_detector.operations.downtime.planned import Downtime, Planned
 from stream_detector.operations.ledger.ledger import Ledger
 
-Message = Alarm | LoggedEvent | Feedback
+Message = Alarm | LoggedEvent | Feedback | OperatingChange
 AnyLedger = TypeVar("AnyLedger", bound=Ledger)
 
 STEP_SECONDS = 120.0
@@ -60,6 +60,14 @@ def make_feedback(
     return Feedback(**(fields | changes))
 
 
+def make_change(step: float, running: bool, asset: str = "pm-1") -> OperatingChange:
+    """From this step on; events are foreseen one or two steps ahead."""
+    return OperatingChange(
+        asset=asset, time=at_step(step), running=running, step_seconds=STEP_SECONDS, lead_from_steps=1,
+        lead_until_steps=2, bundle="b",
+    )  # fmt: skip
+
+
 def fill(ledger: AnyLedger, *messages: Message) -> AnyLedger:
     """Add the messages in their order; an event that names no asset is one of pm-1."""
     for message in messages:
@@ -70,6 +78,8 @@ def fill(ledger: AnyLedger, *messages: Message) -> AnyLedger:
                 ledger.add_event("pm-1", message)
             case Feedback():
                 ledger.add_feedback(message)
+            case OperatingChange():
+                ledger.add_operating(message)
     return ledger
 
 

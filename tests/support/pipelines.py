@@ -16,7 +16,7 @@ from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
-from tests.support.messages import make_alarm
+from tests.support.messages import make_alarm, make_change
 
 READINGS = "plant.readings"
 BUNDLE = "bundle-1"
@@ -166,7 +166,12 @@ def make_letter(offset: int = 0) -> DeadLetter:
 
 
 def outcome_with(
-    alarms: int = 0, scores: int = 0, letters: int = 0, snapshots: Sequence[tuple[str, bytes | None]] = (), at: int = 0
+    alarms: int = 0,
+    scores: int = 0,
+    letters: int = 0,
+    snapshots: Sequence[tuple[str, bytes | None]] = (),
+    at: int = 0,
+    changes: int = 0,
 ) -> Outcome:
     """So many of each, told apart by `at`."""
     return Outcome(
@@ -175,4 +180,5 @@ def outcome_with(
         scores=[make_score(number=at + number) for number in range(scores)],
         dead_letters=[make_letter(at + number) for number in range(letters)],
         snapshots=list(snapshots),
+        operating=[make_change(at + number, running=False) for number in range(changes)],
     )

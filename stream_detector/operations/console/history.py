@@ -13,6 +13,7 @@ from stream_detector.messages import (
     AssetGlance,
     Feedback,
     LoggedEvent,
+    OperatingChange,
     from_iso,
     to_epoch_seconds,
 )
@@ -180,6 +181,13 @@ class History:
             self._challengers.add_event(asset, event)
             if not event.retracted:
                 self._events[event.asset or asset].append(to_epoch_seconds(event.time))
+            self._bump_records()
+
+    def observe_operating(self, change: OperatingChange) -> None:
+        """Takes when a machine begins or ceases to run: the ledger judges nobody while it stands."""
+        with self._lock:
+            self._ledger.add_operating(change)
+            self._challengers.forget_account(change.asset)
             self._bump_records()
 
     def observe_feedback(self, feedback: Feedback) -> None:

@@ -100,6 +100,11 @@ class Challengers:
         for book in self._books.values():
             book.add_event(asset, event)
 
+    def forget_account(self, asset: str) -> None:
+        """Something that its entries depend on has changed: when its machine stood, which the champion knows."""
+        for book in self._books.values():
+            book.forget_account(asset)
+
     def leave_out_standing(self, standing: Standing) -> None:
         """As the ledger's."""
         for book in self._books.values():

@@ -18,8 +18,18 @@ from typing import Literal, Protocol
 from stream_detector.detection.config import LeadConfig
 from stream_detector.detection.event_cost import NOT_CAUGHT, match_events
 from stream_detector.detection.grid.steps import TOLERANCE_SECONDS
-from stream_detector.messages import Alarm, Costs, Feedback, LoggedEvent, from_iso, to_bytes, to_epoch_seconds
+from stream_detector.messages import (
+    Alarm,
+    Costs,
+    Feedback,
+    LoggedEvent,
+    OperatingChange,
+    from_iso,
+    to_bytes,
+    to_epoch_seconds,
+)
 from stream_detector.operations.downtime.planned import Planner
+from stream_detector.operations.ledger.operating import OperatingLog
 from stream_detector.operations.ledger.service import Service
 
 UNKNOWN_BUNDLE = "unknown"
@@ -135,8 +145,8 @@ class Ledger:
         default_costs: prices the events of an asset that has no alarm yet (alarms bring their own costs).
         planner: knows when assets are down by plan; events and alarms of that time do not count.
 
-    Nothing is judged while a machine stands, so that nobody could have been warned: with `leave_out_standing` events do
-    not count before which it did not run.
+    Nothing is judged while a machine stands, so that nobody could have been warned: events do not count before which it
+    did not run, as `add_operating` was told or `leave_out_standing` says.
 
     Attributes:
         service: knows which bundle was in service when, alarms or not; None = the alarms alone say. It is set before
@@ -160,11 +170,25 @@ class Ledger:
         self._acted_at: dict[str, set[float]] = defaultdict(set)
         self._accounts: dict[str, Account] = {}
         self._standing: Standing | None = None
+        self._operating = OperatingLog()
 
     def leave_out_standing(self, standing: Standing) -> None:
         """From now on events before which the machine stood do not count."""
         self._standing = standing
         self._accounts.clear()
+
+    def add_operating(self, change: OperatingChange) -> None:
+        """Takes when a machine begins or ceases to run.
+
+        Raises:
+            ValueError: it contradicts itself.
+        """
+        self._operating.add(change)
+        self.forget_account(change.asset)
+
+    def forget_account(self, asset: str) -> None:
+        """Something that its entries depend on has changed."""
+        self._accounts.pop(asset, None)
 
     @property
     def assets(self) -> list[str]:
@@ -227,7 +251,7 @@ class Ledger:
     def without_alarms(self) -> "Ledger":
         """Another ledger that knows the same events: what another detector would have been worth."""
         other = Ledger(self._event_names, self._default_costs, self._planner)
-        other._standing = self._standing
+        other._standing, other._operating = self._standing, self._operating
         other._events.update({asset: dict(events) for asset, events in self._events.items()})
         return other
 
@@ -247,6 +271,7 @@ class Ledger:
 
     def forget_before(self, time: float) -> None:
         """Drops alarms and events older than `time` (epoch seconds): a process that runs for years stays small."""
+        self._operating.forget_before(time)
         for asset in self.assets:
             alarms, events = self._alarms[asset], self._events[asset]
             old_alarms = [key for key, raised in alarms.items() if raised.raised_at < time]
@@ -298,8 +323,9 @@ class Ledger:
             ),
             alarms=tuple(self._alarm_entry(raised, raised.alarm.id in useful) for raised in history.alarms),
         )
-        if self._standing is not None:
-            found = _without_standing(found, asset, self._standing)
+        for standing in (self._operating, self._standing):
+            if standing is not None:
+                found = _without_standing(found, asset, standing)
         return found if self._planner is None else _without_planned(found, asset, self._planner)
 
     def _counted_events(self, asset: str, history: "History") -> list[tuple[float, LoggedEvent]]:
@@ -383,7 +409,7 @@ def _without_standing(account: Account, asset: str, standing: Standing) -> Accou
         for event in account.events
         if event.foreseen_by is not None or event.until is not None or not standing.before(asset, event.time)
     )
-    return replace(account, events=events, standing=len(account.events) - len(events))
+    return replace(account, events=events, standing=account.standing + len(account.events) - len(events))
 
 
 def _without_planned(account: Account, asset: str, planner: Planner) -> Account:

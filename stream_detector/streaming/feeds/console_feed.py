@@ -25,7 +25,16 @@ from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.engine.outcome import AssetStatus, ScoredSteps
 from stream_detector.errors import BrokerError
-from stream_detector.messages import Alarm, AlarmStateChange, AssetGlance, Feedback, LoggedEvent, Score, from_iso
+from stream_detector.messages import (
+    Alarm,
+    AlarmStateChange,
+    AssetGlance,
+    Feedback,
+    LoggedEvent,
+    OperatingChange,
+    Score,
+    from_iso,
+)
 from stream_detector.operations.console.glances import Turns
 from stream_detector.operations.console.guard import Guard, Proxy
 from stream_detector.operations.console.history import History
@@ -327,7 +336,7 @@ class ConsoleFeed:
         settings = self._settings
         said = [settings.topic_events, settings.topic_feedback, settings.topic_alarm_states]
         topics = [settings.topic_alarms, *said]
-        optional = [settings.topic_challenger_alarms, settings.topic_assets]
+        optional = [settings.topic_challenger_alarms, settings.topic_assets, settings.topic_operating]
         for attempt in range(MOST_TRIES):
             async with TopicReader(settings, topics, optional=optional) as reader:
                 # A worker creates its topics soon after its server has started.
@@ -388,6 +397,8 @@ class ConsoleFeed:
         elif record.topic == self._settings.topic_assets:
             glance = read_message(AssetGlance, record.value)
             self.history.observe_glance(glance, broker_seconds(record.timestamp_ms, time.time()))
+        elif record.topic == self._settings.topic_operating:
+            self.history.observe_operating(read_message(OperatingChange, record.value))
         elif record.topic == self._settings.topic_alarm_states:
             self.history.observe_state(read_message(AlarmStateChange, record.value))
         elif record.topic == self._settings.topic_feedback:

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterable
 
-from stream_detector.messages import Alarm, Feedback, LoggedEvent
+from stream_detector.messages import Alarm, Feedback, LoggedEvent, OperatingChange
 from stream_detector.operations.ledger.challenger import Challengers
 from stream_detector.operations.ledger.gauges import LedgerGauges
 from stream_detector.operations.ledger.ledger import Ledger
@@ -18,13 +18,18 @@ FORGET_EVERY_SECONDS = 3_600.0
 
 
 class LedgerFeed:
-    """Puts records into a ledger. `guard`: what becomes of a record that is no message of ours."""
+    """Puts records into a ledger. `guard`: what becomes of a record that is no message of ours.
+
+    Attributes:
+        judges_standing: events count whether the machine ran or not.
+    """
 
     def __init__(self, ledger: Ledger, settings: Settings, guard: RecordGuard | None = None) -> None:
         self.ledger = ledger
         self.challengers = Challengers(ledger)
         self.guard = guard or RecordGuard()
         self.settings = settings
+        self.judges_standing = False
 
     @property
     def topics(self) -> list[str]:
@@ -34,7 +39,7 @@ class LedgerFeed:
     @property
     def optional_topics(self) -> list[str]:
         """Those that it reads where they are there."""
-        return [self.settings.topic_challenger_alarms]
+        return [self.settings.topic_challenger_alarms, self.settings.topic_operating]
 
     def take(self, records: Iterable[TopicRecord]) -> set[str]:
         """Enters records; returns the assets that they spoke of."""
@@ -55,6 +60,12 @@ class LedgerFeed:
             alarm = read_message(Alarm, record.value)
             self.challengers.add_alarm(alarm)
             return alarm.asset
+        if record.topic == self.settings.topic_operating:
+            change = read_message(OperatingChange, record.value)
+            if not self.judges_standing:
+                self.ledger.add_operating(change)
+                self.challengers.forget_account(change.asset)
+            return change.asset
         if record.topic == self.settings.topic_feedback:
             feedback = read_message(Feedback, record.value, record.timestamp_ms)
             self.ledger.add_feedback(feedback)
@@ -88,7 +99,7 @@ async def follow_ledger(feed: LedgerFeed, gauges: LedgerGauges, days: float = ma
     forgotten, so that the process starts quickly and does not grow.
     """
     since = time.time() - days * SECONDS_PER_DAY if math.isfinite(days) else None
-    async with TopicReader(feed.settings, feed.topics, since) as reader:
+    async with TopicReader(feed.settings, feed.topics, since, optional=[feed.settings.topic_operating]) as reader:
         async for records in reader.to_end():
             feed.take(records)
         # In a thread: a year of alarms takes a good part of a second, and an alarm on its way must not wait for that.

@@ -1,4 +1,8 @@
-"""When machines stood, for the ledger: by a bundle's [operating], and the readings that their topic still holds."""
+"""When machines stood, for the ledger: by a bundle's [operating], and the readings that their topic still holds.
+
+Workers tell it themselves (`operations/ledger/operating.py`); this is for the time before they did, and for a bundle
+that did not decide then.
+"""
 
 import asyncio
 import sys
@@ -78,9 +82,10 @@ def read_standstills(settings: Settings, manifest: Manifest) -> Standstills:
 
 
 def leave_out_standing(feed: LedgerFeed, settings: Settings, bundle: Path | None = None) -> None:
-    """The ledger counts no event before which the machine stood; a note on standard error says how many there were.
+    """The ledger counts no event before which the machine stood, whoever says so.
 
-    The topic of readings is read only where it can matter: some event was missed, and the bundle has a rule.
+    A note on standard error says how many there were. The topic of readings is read only where it can matter: some
+    event was missed, and the bundle has a rule.
 
     Args:
         feed: has read its topics to the end.
@@ -92,6 +97,13 @@ def leave_out_standing(feed: LedgerFeed, settings: Settings, bundle: Path | None
         BundleError: `bundle` cannot be read.
         BrokerError: the brokers cannot be reached.
     """
+    _by_readings(feed, settings, bundle)
+    left_out = sum(feed.ledger.account(name).standing for name in feed.ledger.assets)
+    if left_out:
+        _note(f"{left_out} events before which the machine did not run do not count")
+
+
+def _by_readings(feed: LedgerFeed, settings: Settings, bundle: Path | None) -> None:
     folder, ledger = bundle or settings.bundle, feed.ledger
     if folder is None:
         return
@@ -111,9 +123,6 @@ def leave_out_standing(feed: LedgerFeed, settings: Settings, bundle: Path | None
     standing = read_standstills(settings, manifest)
     ledger.leave_out_standing(standing)
     feed.challengers.leave_out_standing(standing)
-    left_out = sum(ledger.account(name).standing for name in ledger.assets)
-    if left_out:
-        _note(f"{left_out} events before which the machine did not run do not count, by the bundle {folder}")
 
 
 def _note(text: str) -> None:

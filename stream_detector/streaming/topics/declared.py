@@ -31,6 +31,7 @@ class Topic:
             of their clock: one bad clock would end a worker.
         rights: who does what with it. What a worker itself does not read or write belongs to the commands beside it.
         history: the ledger and an audit look back on it for long: few records, kept long.
+        dispensable: a worker goes on without it.
         like_readings: it has as many partitions as the topic of readings.
         brisk: the same keys are written over and over, and everything is read at each start: compacted early.
     """
@@ -41,13 +42,14 @@ class Topic:
     rights: Rights = field(default_factory=dict)
     stamped_by_broker: bool = True
     history: bool = False
+    dispensable: bool = False
     like_readings: bool = False
     brisk: bool = False
 
     @property
     def workers(self) -> bool:
         """Whether a worker itself needs it."""
-        return WORKER in self.rights
+        return WORKER in self.rights and not self.dispensable
 
     def config(self, copies: int = -1) -> dict[str, str]:
         """The settings that it is created with. `copies`: of each partition; -1 = the broker's default."""
@@ -92,6 +94,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
     }
     of_events = {"replay": write, CONSOLE: read, FORWARD: read, "ledger": read, "report": read, "renew": read}
     of_feedback = {CONSOLE: both, FORWARD: read, "feedback": write, "ledger": read, "report": read, "renew": read}
+    of_operating = {WORKER: write, CONSOLE: read, FORWARD: read, "ledger": read, "report": read}
     topics = [
         Topic(settings.topic_readings, "delete", days, of_readings, stamped_by_broker=False, like_readings=True),
         Topic(settings.topic_state, "compact", None, {WORKER: both, "audit": read, "ledger": read}, like_readings=True),
@@ -101,6 +104,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
         Topic(settings.topic_alarm_states, "delete", history_days, {FORWARD: both, CONSOLE: read}, history=True),
         Topic(settings.topic_feedback, "delete", history_days, of_feedback, history=True),
         Topic(settings.topic_assets, "compact", None, {CONSOLE: both}, brisk=True),
+        Topic(settings.topic_operating, "delete", history_days, of_operating, dispensable=True),
         Topic(settings.topic_renewal, "delete", history_days, {"renew": write, "report": read}),
     ]
     if settings.publish_scores:

@@ -42,10 +42,10 @@ async def ensure_topics(settings: Settings, needs: TopicNeeds | None = None) -> 
         readings = found.get(settings.topic_readings)
         count = settings.topic_partitions if readings is None else readings.partitions
         wanted = {topic.name: count if topic.like_readings else settings.topic_partitions for topic in topics}
-        await _make_missing(admin, settings, [topic for topic in topics if topic.name not in found], wanted)
+        refused = await _make_missing(admin, settings, [topic for topic in topics if topic.name not in found], wanted)
         partitions = {name: topic.partitions for name, topic in found.items()}
         if settings.create_topics:
-            partitions = wanted | partitions
+            partitions = {name: count for name, count in wanted.items() if name not in refused} | partitions
         if partitions[settings.topic_state] < count and settings.create_topics:
             await _extend(admin, settings.topic_state, count)
             partitions[settings.topic_state] = count
@@ -145,8 +145,11 @@ async def _make_missing(
     missing: list[Topic],
     partitions: dict[str, int],
     needed: set[str] | None = None,
-) -> None:
-    """Create them where that is allowed; otherwise those that are `needed` (None: by a worker) must be there."""
+) -> set[str]:
+    """Create them where that is allowed; otherwise those that are `needed` (None: by a worker) must be there.
+
+    Returns the names of dispensable ones that the brokers refused.
+    """
     if not settings.create_topics:
         absent = sorted(t.name for t in missing if (t.workers if needed is None else t.name in needed))
         if absent:
@@ -154,9 +157,17 @@ async def _make_missing(
                 f"topics {absent} do not exist, or this user may not DESCRIBE them, and "
                 "STREAM_DETECTOR_CREATE_TOPICS is false; create them, grant the right or allow the creation"
             )
-        return
+        return set()
+    refused = set()
     for topic in missing:
-        await _create(admin, settings, topic, partitions[topic.name])
+        try:
+            await _create(admin, settings, topic, partitions[topic.name])
+        except BrokerError as error:
+            if not topic.dispensable:
+                raise
+            log.warning("%s; the worker goes on without it", error)
+            refused.add(topic.name)
+    return refused
 
 
 async def _create(admin: KafkaAdmin, settings: Settings, topic: Topic, partitions: int) -> None:

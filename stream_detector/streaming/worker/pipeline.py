@@ -74,6 +74,8 @@ class Pipeline:
         self.partitions: dict[int, PartitionProgress] = {}
         self.planning = False
         """An assignment has not taken effect yet."""
+        self.tells_operating = False
+        """There is a topic for when machines stand."""
         self.left_alone: set[int] = set()
         """Assigned partitions that are not read, for the topic of state has no such partitions."""
         self._detectors = detectors
@@ -341,9 +343,12 @@ class Pipeline:
                 owner.state_end += 1
 
     async def _send_the_rest(self, outcome: Outcome, unacknowledged: Unacknowledged) -> None:
-        """Scores and dead letters: sent now, waited for by the flush, unless too many are on their way."""
+        """Scores, standstills and dead letters: sent now, waited for by the flush, unless too many are on their way."""
         settings = self.settings
         messages = [Outgoing(settings.topic_scores, score.asset.encode(), to_bytes(score)) for score in outcome.scores]
+        if self.tells_operating:
+            topic = settings.topic_operating
+            messages += [Outgoing(topic, change.asset.encode(), to_bytes(change)) for change in outcome.operating]
         for letter in outcome.dead_letters:
             if self._dead_letter_rate.admits():
                 messages.append(self._dead_letter_rate.message(settings.topic_dead_letters, letter))

@@ -234,6 +234,10 @@ class Worker:
                         topics = await self._ensure_topics(settings)
                         self._probe.all_partitions = set(range(topics[settings.topic_readings]))
                         self.pipeline.state_partitions = topics.get(settings.topic_state)
+                        # A challenger judges the same machines; the champion tells of them.
+                        self.pipeline.tells_operating = (
+                            settings.role == "champion" and settings.topic_operating in topics
+                        )
                         await self._probe.check_rights()
                         await self._producer.start()
                     except KafkaError as error:

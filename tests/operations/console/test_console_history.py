@@ -19,7 +19,7 @@ from stream_detector.operations.console.rings import AssetRing
 from stream_detector.operations.console.views import OpenCounts, Sample, SensorShare, WorkerView
 from stream_detector.operations.downtime.planned import Planner
 from tests.support.console.console_plant import STEP_SECONDS, STEPS, ConsolePlant, Machine, alarm_of
-from tests.support.messages import MIDNIGHT, make_alarm, make_event, planned_downtime
+from tests.support.messages import MIDNIGHT, make_alarm, make_change, make_event, planned_downtime
 
 NOW = 1_790_000_000.0
 DAY = 86_400.0
@@ -450,6 +450,14 @@ def test_a_challenger_is_compared_in_the_ledger_and_its_alarms_are_shown_to_nobo
     assert compared is not None
     assert (compared["bundle"], compared["challenger"]["alarms"]) == ("candidate", 0)
     assert [view.alarm.id for view in plant.history.alarms()] == shown
+
+
+def test_the_ledger_counts_no_event_while_a_machine_stands() -> None:
+    history = empty_history()
+    history.observe_event("pm-1", make_event(10))
+    assert history.ledger().total["missed"] == 1
+    history.observe_operating(make_change(5, running=False))
+    assert history.ledger().total["missed"] == 0
 
 
 def test_the_ledger_follows_an_event_that_is_taken_back() -> None:

@@ -1,5 +1,6 @@
 import math
 from io import StringIO
+from itertools import permutations
 from random import Random
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.support.messages import (
     at_step,
     fill,
     make_alarm,
+    make_change,
     make_event,
     make_feedback,
     planned_downtime,
@@ -225,6 +227,31 @@ def test_the_gauges_follow_the_ledger_and_a_correction_takes_back_what_was_shown
     assert (shown("events_caught"), shown("events_missed"), shown("alarms_false"), shown("cost")) == (0, 1, 1, 105)
     assert shown("never_alarm_cost") == 100
     assert shown("lead_seconds_count") == 1
+
+
+def test_what_happens_while_a_machine_stands_is_no_missed_event_whatever_comes_first() -> None:
+    stands = [make_event(5), make_event(30), make_event(33), make_change(0, True), make_change(20, False)]
+    runs_again = make_change(32, True)
+    for messages in permutations([*stands, runs_again]):
+        ledger = fill(Ledger(), *messages)
+        assert report(ledger).total.missed == 2
+        assert [round(each.time - MIDNIGHT) for each in ledger.account("pm-1").events] == [600, 3_960]
+    ledger = fill(Ledger(), *stands)
+    assert report(ledger).total.missed == 1
+    fill(ledger, runs_again)
+    assert report(ledger).total.missed == 2, "what was asked before changes nothing"
+    assert report(fill(Ledger(), *stands, make_change(0, False, asset="pm-2"))).total.missed == 1
+
+
+def test_since_when_a_machine_stands_is_not_forgotten() -> None:
+    ledger = fill(Ledger(), make_change(5, True), make_change(8, False))
+    ledger.forget_before(MIDNIGHT + 100 * STEP_SECONDS)
+    assert report(fill(ledger, make_event(200))).total.missed == 0
+
+
+def test_a_change_whose_lead_ends_before_it_begins_is_refused() -> None:
+    with pytest.raises(ValueError, match="lead_until_steps"):
+        Ledger().add_operating(make_change(5, True).model_copy(update={"lead_from_steps": 3}))
 
 
 def test_where_there_is_no_interval_its_gauges_say_that_nothing_is_known() -> None:

@@ -49,7 +49,7 @@ class Forwarder:
             **{f"STREAM_DETECTOR_TOPIC_{part.upper()}": topic for part, topic in self.topics.items()},
             **{
                 f"STREAM_DETECTOR_TOPIC_{part}": f"{name}-{part.lower()}"
-                for part in ("READINGS", "STATE", "DEAD_LETTERS")
+                for part in ("READINGS", "STATE", "DEAD_LETTERS", "OPERATING")
             },
             "STREAM_DETECTOR_FORWARD_METRICS_PORT": "0",
             "STREAM_DETECTOR_FORWARD_TIMEOUT_SECONDS": "2",

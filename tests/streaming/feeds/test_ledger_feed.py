@@ -14,7 +14,7 @@ from stream_detector.operations.ledger.report import report
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
 from stream_detector.streaming.readers.topic_reader import TopicRecord
-from tests.support.messages import MIDNIGHT, STEPS_A_DAY, make_alarm, make_event, make_feedback
+from tests.support.messages import MIDNIGHT, STEPS_A_DAY, make_alarm, make_change, make_event, make_feedback
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 
 SETTINGS = Settings()
@@ -32,6 +32,16 @@ def test_records_that_are_no_messages_are_counted_and_change_nothing() -> None:
     touched |= feed.take([record(SETTINGS.topic_events, to_bytes(make_event(10)), key=None)])
     touched |= feed.take([record(SETTINGS.topic_events, to_bytes(make_event(10)), key=b"\xff")])
     assert (feed.guard.skipped, touched, feed.ledger.assets) == (len(bad) * 3 + 2, set(), [])
+
+
+@pytest.mark.parametrize(("judges_standing", "missed"), [(False, 0), (True, 1)])
+def test_events_while_a_machine_stands_count_only_where_that_is_asked_for(judges_standing: bool, missed: int) -> None:
+    feed = LedgerFeed(Ledger(), SETTINGS)
+    feed.judges_standing = judges_standing
+    change, event = to_bytes(make_change(5, running=False)), to_bytes(make_event(10))
+    assert feed.take([record(SETTINGS.topic_events, event), record(SETTINGS.topic_operating, change)]) == {"pm-1"}
+    assert report(feed.ledger).total.missed == missed
+    assert SETTINGS.topic_operating in feed.optional_topics
 
 
 def test_a_tombstone_is_no_fault() -> None:

@@ -39,6 +39,18 @@ def test_a_worker_whose_clock_is_hours_ahead_can_still_raise_alarms(
     asyncio.run(send())
 
 
+def test_a_worker_goes_on_without_the_topic_that_only_the_ledger_reads(
+    kafka: Kafka | ExistingKafka, unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in topic_environment(unique_name).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STREAM_DETECTOR_TOPIC_OPERATING", "no name of a topic")
+    settings = Settings.load(bootstrap=kafka.bootstrap)
+    made = asyncio.run(ensure_topics(settings))
+    assert settings.topic_alarms in made
+    assert settings.topic_operating not in made
+
+
 def test_a_worker_does_not_start_on_topics_that_break_its_promise(
     kafka: Kafka | ExistingKafka, unique_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

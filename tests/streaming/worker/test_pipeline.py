@@ -71,14 +71,16 @@ async def test_nothing_but_alarms_is_sent_before_the_alarms_are_acknowledged() -
     [
         (outcome_with(scores=1), SCORES),
         (outcome_with(letters=1), LETTERS),
+        (outcome_with(changes=1), SETTINGS.topic_operating),
         (outcome_with(snapshots=[("m", b"1")]), STATE),
         (outcome_with(snapshots=[("m", None)]), STATE),
     ],
-    ids=["a score", "a dead letter", "a snapshot", "the end of an asset"],
+    ids=["a score", "a dead letter", "a machine that stands", "a snapshot", "the end of an asset"],
 )
 @in_event_loop
 async def test_no_offset_is_committed_before_what_came_of_it_is_acknowledged(outcome: Outcome, topic: str) -> None:
     rig = await rig_with(outcome)
+    rig.pipeline.tells_operating = True
     await rig.pipeline.handle(fetched())
     flushing = asyncio.create_task(rig.pipeline.flush())
     await settle()
@@ -87,6 +89,13 @@ async def test_no_offset_is_committed_before_what_came_of_it_is_acknowledged(out
     rig.broker.acknowledge()
     await flushing
     assert rig.pipeline.to_commit()[0][0] == 12
+
+
+@in_event_loop
+async def test_where_there_is_no_topic_for_it_nobody_is_told_of_machines_that_stand() -> None:
+    rig = await rig_with(outcome_with(changes=1))
+    await rig.pipeline.handle(fetched())
+    assert on_their_way(rig) == []
 
 
 @in_event_loop

@@ -26,7 +26,7 @@ MOST_PENDING = 20_000
 
 TOPICS = (
     "readings", "events", "alarms", "scores", "dead_letters", "state", "alarm_states", "feedback", "assets", "unkeyed",
-    "renewal", "challenger_alarms", "challenger_scores", "challenger_dead_letters",
+    "renewal", "operating", "challenger_alarms", "challenger_scores", "challenger_dead_letters",
 )  # fmt: skip
 
 
