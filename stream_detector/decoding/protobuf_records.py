@@ -29,8 +29,8 @@ from stream_detector.extras import need
 ROOT = "record.proto"
 """Stands for the schema itself among those that it imports."""
 
-KNOWN_IMPORT = re.compile(r"(google/(?:protobuf|type)|confluent(?:/types?)?)/[a-z_]+\.proto")
-"""Files that come with the libraries, and that no registry holds."""
+KNOWN_IMPORT = re.compile(r"(google/protobuf|confluent(?:/types?)?)/[a-z_]+\.proto")
+"""Files that come with the libraries; of one that the registry holds too, its own is taken."""
 
 COMPILE_SECONDS = 60.0
 DEEPEST = 32
@@ -166,7 +166,8 @@ def _described(schemas: Mapping[str, str]) -> Any:
         files = descriptors | (_compiled(texts, descriptors) if texts else {})
         for file in map(files.__getitem__, schemas):
             for imported in file.dependency:
-                _add_known(pool, imported)
+                if imported not in files:
+                    _add_known(pool, imported)
             pool.Add(file)
         return pool.FindFileByName(ROOT)
     except (TypeError, KeyError, ImportError) as error:
@@ -205,6 +206,7 @@ def _compiled(texts: Mapping[str, str], descriptors: Mapping[str, Any]) -> dict[
     """Descriptors of the schemas that are text, and may import those that are descriptors already."""
     need("reading Protobuf schemas that are text", "grpc_tools")
     known = {match[0] for text in texts.values() for match in KNOWN_IMPORT.finditer(text)}
+    known -= texts.keys() | descriptors.keys()
     given = [*(file for name in sorted(known) for file in _known_files(name)), *descriptors.values()]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()

@@ -155,6 +155,31 @@ def test_a_descriptor_whose_import_is_missing_is_named() -> None:
         protobuf_reader(text, {}, HEAD.size)
 
 
+ABOUT_MONEY = """
+syntax = "proto3";
+import "google/type/money.proto";
+import "google/protobuf/timestamp.proto";
+message Price { google.type.Money price = 1; google.protobuf.Timestamp time = 2; }
+"""
+GIVEN = {
+    "google/type/money.proto": 'syntax = "proto3"; package google.type; message Money { int64 units = 2; }',
+    "google/protobuf/timestamp.proto": (
+        'syntax = "proto3"; package google.protobuf; message Timestamp { int64 seconds = 1; int32 nanos = 2; }'
+    ),
+}
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_files_of_google_that_the_registry_holds_are_its_own(as_text: bool) -> None:
+    files = _compiled({**GIVEN, "price": ABOUT_MONEY}, {})
+    as_descriptors = {name: b64encode(file.SerializeToString()).decode() for name, file in files.items()}
+    imports = GIVEN if as_text else {name: as_descriptors[name] for name in GIVEN}
+    read = protobuf_reader(ABOUT_MONEY if as_text else as_descriptors["price"], imports, HEAD.size)
+    assert json.loads(read(HEAD.pack(0, 1) + b"\0" + bytes.fromhex("0a021005 12020803"))) == {
+        "price": {"units": 5}, "time": 3.0,
+    }  # fmt: skip
+
+
 BESIDE_MAPS = """
 syntax = "proto3";
 package plant;

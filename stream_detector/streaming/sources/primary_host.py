@@ -4,6 +4,7 @@ A retained message at `spBv1.0/STATE/HOST_ID`: online while the bridge is connec
 by the MQTT broker's word (the will) when its connection breaks. Nodes with a store keep readings until it is back.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from stream_detector.errors import UsageError
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessageInfo
+
+log = logging.getLogger(__name__)
 
 AT_LEAST_ONCE = 1
 END_SECONDS = 5.0
@@ -45,7 +48,8 @@ class PrimaryHost:
     def connected(self, client: "Client") -> None:
         """It is there, and hears what others say of it."""
         client.subscribe(self.topic, AT_LEAST_ONCE)
-        self._say(client, True, self._moment)
+        if not self._ends:
+            self._say(client, True, self._moment)
 
     def heard(self, client: "Client", payload: bytes) -> None:
         """What was published of this host: the will of a connection before may come late, and is contradicted."""
@@ -55,8 +59,13 @@ class PrimaryHost:
     def ends(self, client: "Client") -> None:
         """Before it disconnects on its own account, which makes the broker forget the will."""
         self._ends = True
-        if client.is_connected():
+        if not client.is_connected():
+            return
+        try:
             self._say(client, False, round(self._wall_clock() * 1000)).wait_for_publish(END_SECONDS)
+        except (RuntimeError, ValueError) as error:
+            # The connection broke just now; its will says the same.
+            log.warning("could not say %s: %s", self.topic, error)
 
     def _say(self, client: "Client", online: bool, moment: int) -> "MQTTMessageInfo":
         return client.publish(self.topic, host_state(online, moment), AT_LEAST_ONCE, retain=True)

@@ -218,6 +218,35 @@ def test_a_name_of_a_host_that_cannot_be_part_of_a_topic_is_refused(host_id: str
         PrimaryHost(host_id)
 
 
+class BreakingClient:
+    """A client whose connection breaks while it says its last word, and is made again."""
+
+    def __init__(self) -> None:
+        self.said: list[bool] = []
+
+    def is_connected(self) -> bool:
+        return True
+
+    def subscribe(self, _topic: str, _qos: int) -> None:
+        """Nothing comes."""
+
+    def publish(self, _topic: str, payload: bytes, _qos: int, retain: bool) -> "BreakingClient":
+        assert retain
+        self.said.append(json.loads(payload)["online"])
+        return self
+
+    def wait_for_publish(self, _timeout: float) -> None:
+        raise RuntimeError("Message publish failed: The client is not currently connected.")
+
+
+def test_a_host_whose_connection_breaks_at_its_end_ends_and_does_not_come_back() -> None:
+    host, client = PrimaryHost("historian"), BreakingClient()
+    host.connected(client)  # type: ignore[arg-type]
+    host.ends(client)  # type: ignore[arg-type]
+    host.connected(client)  # type: ignore[arg-type]
+    assert client.said == [True, False]
+
+
 @pytest.mark.kafka
 def test_a_sparkplug_node_is_read_by_its_births_asked_for_another_after_a_gap_and_stale_when_it_dies(
     kafka: Kafka | ExistingKafka, unique_name: str, mosquitto: Mosquitto, bridge: StartBridge
