@@ -175,6 +175,9 @@ class TrainConfig(Config):
         default=0.1, gt=0, lt=1, description="last share of the training windows, for early stopping"
     )
     max_windows: int | None = Field(default=None, ge=1, description="learn from at most so many, evenly spread")
+    least_values_per_weight: float = Field(
+        default=0.01, ge=0, description="`fit` stops where a network has fewer values to learn from for each weight"
+    )
     seed: int = Field(default=1, ge=0)
 
 

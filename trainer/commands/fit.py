@@ -70,7 +70,7 @@ def command(
     from trainer.data.dataset import read_dataset
     from trainer.data.planned import leave_out_planned, rows_planned
     from trainer.data.sql_dataset import read_sql_dataset
-    from trainer.data.usage import usable
+    from trainer.data.usage import usable, usage_in_words
     from trainer.evaluation.evaluate import in_words
     from trainer.fitting.fit import fit_recipe
     from trainer.fitting.progress import FitProgress
@@ -105,6 +105,7 @@ def command(
         loaded = loaded.model_copy(update={"data": source})
         left_out = rows_planned(whole, dataset)
         dataset, notes = usable(loaded, dataset)
+        used = usage_in_words(loaded, len(whole), dataset)
         held_out = None if validation is None else read_dataset(validation, loaded.data, dataset.sensors)
         if held_out is not None:
             held_out, _ = leave_out_planned(held_out, loaded.data, calendar, asset)
@@ -127,6 +128,7 @@ def command(
     manifest = fitted.bundle.manifest
     for line in found:
         typer.echo(f"read: {line}")
+    typer.echo(f"used: {used}")
     typer.echo(f"{out}: bundle {manifest.bundle_id}, recipe {manifest.recipe}, {len(manifest.sensors)} sensors")
     epochs = f" in {manifest.training.epochs} epochs" if manifest.training.epochs else ""
     typer.echo(f"learnt from {manifest.training.windows:,} normal windows{epochs}; seed {manifest.training.seed}")
@@ -137,7 +139,7 @@ def command(
         typer.echo("on the newest part, on which nothing was chosen:")
         for line in in_words(fitted.evaluation):
             typer.echo(f"  {line}")
-    for note in left_out + notes:
+    for note in [*left_out, *notes, *fitted.notes]:
         typer.echo(f"note: {note}")
     typer.echo(f"report: {report_path}")
     if json is not None:

@@ -51,10 +51,26 @@ def rows_used(times: NDArray[np.float64], grid: GridConfig) -> int:
     return len(np.unique(times))
 
 
+def usage_in_words(recipe: Recipe, read: int, dataset: Dataset) -> str:
+    """How many of the rows that were read count, beside the steps that they are put into."""
+    used = len(dataset)
+    if not _on_a_grid_of_time(recipe):
+        return f"{used:,} of {read:,} rows"
+    return f"{_rows_that_count(recipe, dataset):,} of {read:,} rows, in steps of {recipe.grid.step_seconds:g} s"
+
+
+def _on_a_grid_of_time(recipe: Recipe) -> bool:
+    return recipe.data.time_column is not None and recipe.grid.kind == "time"
+
+
+def _rows_that_count(recipe: Recipe, dataset: Dataset) -> int:
+    return sum(rows_used(dataset.times[rows], recipe.grid) for _, rows in dataset.by_asset())
+
+
 def _demand_rows(recipe: Recipe, dataset: Dataset) -> None:
-    if recipe.data.time_column is None or recipe.grid.kind != "time":
+    if not _on_a_grid_of_time(recipe):
         return
-    used = sum(rows_used(dataset.times[rows], recipe.grid) for _, rows in dataset.by_asset())
+    used = _rows_that_count(recipe, dataset)
     least = recipe.data.least_rows_used
     if used >= least * len(dataset):
         return

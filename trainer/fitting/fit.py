@@ -24,6 +24,7 @@ from trainer.fitting.learn import Learnt, learn
 from trainer.fitting.losses import Losses
 from trainer.fitting.progress import SILENT, FitProgress
 from trainer.fitting.thresholds import choose_threshold
+from trainer.fitting.weights import few_windows
 from trainer.recipe import Recipe
 
 PROBES = 24
@@ -36,7 +37,7 @@ class Fitted:
 
     `validation` and `test`: scored rows of the parts that chose the threshold and that nothing was chosen on.
     `walked`: of a recipe with a head, what it said of each day before it had learnt from it. `not_running`: rows of the
-    file in which the machine does not run, of which nothing was learnt.
+    file in which the machine does not run, of which nothing was learnt. `notes`: what a person should know of the fit.
     """
 
     bundle: Bundle
@@ -48,6 +49,7 @@ class Fitted:
     evaluation: Evaluation
     walked: Walked | None = None
     not_running: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def fit_recipe(
         evaluation,
         walked,
         int(idle.sum()),
+        few_windows(learnt.model, len(learnt.windows)),
     )
 
 

@@ -13,6 +13,7 @@ from stream_detector.errors import DataError, RecipeError
 from trainer.data.examples import Examples
 from trainer.fitting.losses import Losses
 from trainer.fitting.progress import SILENT, FitProgress
+from trainer.fitting.weights import demand_values
 from trainer.recipe import Recipe
 
 
@@ -58,6 +59,8 @@ def learn(recipe: Recipe, training: Examples, progress: FitProgress = SILENT) ->
         spread = np.zeros(len(learnt), dtype=bool)
         spread[np.linspace(0, len(learnt) - 1, limit).round().astype(np.int64)] = True
         learnt = learnt.take(spread)
+    new_cells = min(recipe.window.stride, recipe.window.steps) * learnt.windows.shape[2]
+    demand_values(model, len(learnt) * new_cells, recipe.train.least_values_per_weight)
     moved = transform(recipe.transform, learnt.windows).values
     scaler = Scaler.learn(recipe.scaler, moved.reshape(-1, moved.shape[2]))
     too_large = np.flatnonzero(~np.isfinite(scaler.center) | ~np.isfinite(scaler.scale))

@@ -7,7 +7,7 @@ import pytest
 
 from stream_detector.errors import DataError, RecipeError
 from trainer.data.dataset import read_dataset
-from trainer.data.usage import usable
+from trainer.data.usage import usable, usage_in_words
 from trainer.recipe import Recipe
 
 
@@ -64,3 +64,14 @@ def test_a_file_of_which_few_rows_count_stops_the_fit_and_says_why(tmp_path: Pat
     dataset, _ = usable(all_the_same, read_dataset(write(tmp_path, seconds), all_the_same.data))
     assert len(dataset) == 600
     assert np.isfinite(dataset.values).all()
+
+
+def test_rows_that_count_are_told_beside_the_steps_of_the_grid(tmp_path: Path) -> None:
+    seconds = [f"{30 * row},{row % 7},{row % 5}" for row in range(600)]
+    given = recipe()
+    dataset = read_dataset(write(tmp_path, seconds), given.data)
+    assert usage_in_words(given, 610, dataset) == "300 of 610 rows, in steps of 60 s"
+    grid = {"kind": "table", "step_seconds": 1}
+    sections = {"name": "plant", "title": "samples", "data": {"time_column": ""}, "grid": grid, "window": {"steps": 1}}
+    untimed = Recipe.model_validate(sections)
+    assert usage_in_words(untimed, 610, dataset) == "600 of 610 rows"

@@ -20,6 +20,7 @@ from tests.support.properties import examples
 from trainer.data.dataset import Dataset
 from trainer.fitting.fit import fit_recipe
 from trainer.fitting.networks.torch_network import torch_network
+from trainer.fitting.weights import demand_values, few_windows
 from trainer.recipe import Recipe, recipe_of
 
 Sections = dict[str, Any]
@@ -135,3 +136,14 @@ def test_more_components_than_training_windows_are_refused() -> None:
 def test_no_model_is_built_for_windows_without_a_cell(kind: str, steps: int, sensors: int) -> None:
     with pytest.raises(ValueError, match=f"{steps} steps .* of {sensors} sensors; wanted at least one"):
         build(ModelConfig(kind=kind), steps, sensors)
+
+
+def test_a_network_of_far_more_weights_than_values_stops_the_fit_and_one_of_more_than_windows_is_told() -> None:
+    network = build(ModelConfig(kind="lstm-autoencoder", options={"hidden": [32, 4]}), 6, 2)
+    (note,) = few_windows(network, 500)
+    assert "10,306 weights and learnt from 500 windows" in note
+    assert few_windows(network, 10_306) == ()
+    assert few_windows(build(ModelConfig(kind="mahalanobis"), 6, 2), 1) == ()
+    demand_values(network, 104, 0.01)
+    with pytest.raises(DataError, match=r"100 values .* 10,306 weights.*train\.least_values_per_weight below 0\.0097"):
+        demand_values(network, 100, 0.01)
