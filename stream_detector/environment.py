@@ -51,6 +51,7 @@ class EnvironmentSettings(BaseSettings):
         """What to say of each variable that has our prefix and is read by nobody: a slip of the pen, in silence."""
         prefix = cls.model_config["env_prefix"]
         ours = [cls.variable(name) for name in cls.model_fields]
+        names = [*ours, *(other for other in cls.elsewhere if not other.endswith("_"))]
         said = []
         for name in sorted(environment):
             upper = name.upper()
@@ -60,7 +61,7 @@ class EnvironmentSettings(BaseSettings):
             # Kubernetes tells every pod of every Service in its namespace, under the Service's name.
             of_a_service = LINK.search(upper) or environment[name].startswith(("tcp://", "udp://"))
             if upper.startswith(prefix) and not read and not of_a_service:
-                near = get_close_matches(upper, ours, n=3, cutoff=0.85)
+                near = get_close_matches(upper, names, n=3, cutoff=0.85)
                 hint = f"did you mean {' or '.join(near)}?" if near else "docs/settings.md lists them all"
                 said.append(f"{name} is no setting; {hint}")
         return said

@@ -20,6 +20,11 @@ def test_a_forwarder_refuses_its_own_slips(monkeypatch: pytest.MonkeyPatch) -> N
         ForwarderSettings.load()
 
 
+def test_a_slip_in_the_name_of_a_variable_of_the_bridge_is_refused_too() -> None:
+    (said,) = Settings.unknown({"STREAM_DETECTOR_MQTT_PASWORD_FILE": "secret"})
+    assert "did you mean STREAM_DETECTOR_MQTT_PASSWORD_FILE" in said
+
+
 def test_names_far_from_all_of_ours_point_to_the_list() -> None:
     assert Settings.unknown({"STREAM_DETECTOR_XYZ": "1", "OTHER": "1"}) == [
         "STREAM_DETECTOR_XYZ is no setting; docs/settings.md lists them all"

@@ -10,10 +10,11 @@ def few_windows(model: Model, windows: int) -> tuple[str, ...]:
     weights = _weights_of(model)
     if windows >= weights:
         return ()
-    return (
+    note = (
         f"the network has {weights:,} weights and learnt from {windows:,} windows: it may know them by heart, and only "
-        "what nothing was chosen on tells; a longer file, or a smaller network, is safer",
+        "what nothing was chosen on tells; a longer file, or a smaller network, is safer"
     )
+    return (note,)
 
 
 def demand_values(model: Model, values: int, least: float) -> None:

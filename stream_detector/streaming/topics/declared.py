@@ -15,7 +15,7 @@ SAFE_COPIES = 3
 
 Rights = Mapping[str, tuple[str, ...]]
 
-WORKER, CONSOLE, FORWARD, BRIDGE = "worker", "console", "forward", "mqtt-bridge"
+WORKER, CONSOLE, FORWARD, BRIDGE, FIT = "worker", "console", "forward", "mqtt-bridge", "fit --from-kafka"
 """Who does something with a topic; the others are commands."""
 
 
@@ -80,6 +80,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
         "audit": read,
         "ledger": read,
         "renew": read,
+        FIT: read,
     }
     of_alarms = {
         WORKER: write,
@@ -91,9 +92,11 @@ def declared_topics(settings: Settings) -> list[Topic]:
         "audit": read,
         "renew": read,
         "feedback": read,
+        FIT: read,
     }
-    of_events = {"replay": write, CONSOLE: read, FORWARD: read, "ledger": read, "report": read, "renew": read}
-    of_feedback = {CONSOLE: both, FORWARD: read, "feedback": write, "ledger": read, "report": read, "renew": read}
+    of_past = {"ledger": read, "report": read, "renew": read, FIT: read}
+    of_events = {"replay": write, CONSOLE: read, FORWARD: read, **of_past}
+    of_feedback = {CONSOLE: both, FORWARD: read, "feedback": write, **of_past}
     of_operating = {WORKER: write, CONSOLE: read, FORWARD: read, "ledger": read, "report": read}
     topics = [
         Topic(settings.topic_readings, "delete", days, of_readings, stamped_by_broker=False, like_readings=True),

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.settings import Settings
-from stream_detector.streaming.topics.declared import declared_topics
-from stream_detector.streaming.topics.formats import as_rights, as_shell, as_table, as_yaml
+from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
+from stream_detector.streaming.topics.declared import FIT, declared_topics
+from stream_detector.streaming.topics.formats import as_rights, as_shell, as_table, as_yaml, rights
 from tests.support.paths import DOCS
 
 SETTINGS = Settings(publish_scores=True, topic_partitions=6, topic_replication=3)
@@ -84,3 +86,9 @@ def test_the_script_calls_kafkas_tool_for_each_topic_with_login_where_one_is_nam
     assert len(calls) == len(declared_topics(SETTINGS))
     begin = "--bootstrap-server k:9092 --command-config my login.properties --create --if-not-exists --topic "
     assert [call for call in calls if not call.startswith(begin)] == []
+
+
+def test_whoever_learns_from_the_topics_may_read_what_it_reads() -> None:
+    settings = Settings()
+    given = {name for who, _, name, operations in rights(settings) if who == FIT and "READ" in operations}
+    assert given == {settings.topic_readings, *LedgerFeed(Ledger(), settings).topics}
