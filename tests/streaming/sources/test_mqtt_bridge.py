@@ -241,9 +241,9 @@ class BreakingClient:
 
 def test_a_host_whose_connection_breaks_at_its_end_ends_and_does_not_come_back() -> None:
     host, client = PrimaryHost("historian"), BreakingClient()
-    host.connected(client)  # type: ignore[arg-type]
-    host.ends(client)  # type: ignore[arg-type]
-    host.connected(client)  # type: ignore[arg-type]
+    host.connected(client)
+    host.ends(client)
+    host.connected(client)
     assert client.said == [True, False]
 
 
