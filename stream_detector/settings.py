@@ -253,6 +253,12 @@ class Settings(EnvironmentSettings):
             raise ValueError("no address given, HOST:PORT is wanted")
         return ",".join(addresses)
 
+    @field_validator("schema_registry_url")
+    @classmethod
+    def _none_where_empty(cls, address: str | None) -> str | None:
+        """Compose hands on a variable that nobody has set as an empty one."""
+        return address or None
+
     @field_validator("console_proxy")
     @classmethod
     def _network(cls, network: str) -> str:

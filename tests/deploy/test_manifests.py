@@ -199,7 +199,14 @@ def test_ports_are_the_same_everywhere() -> None:
         job["job_name"]: job["dns_sd_configs"][0]["port"]
         for job in yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     }
-    assert scraped == {"stream-detector": DETECTOR_PORT, "stream-detector-forwarder": FORWARDER_PORT}
+    bridge = SERVICES["mqtt-bridge"]
+    bridge_port = int(bridge["environment"]["HEALTHCHECK_PORT"])
+    assert bridge["command"][bridge["command"].index("--metrics-port") + 1] == str(bridge_port)
+    assert scraped == {
+        "stream-detector": DETECTOR_PORT,
+        "stream-detector-forwarder": FORWARDER_PORT,
+        "stream-detector-bridge": bridge_port,
+    }
     assert SERVICES["detector"]["ports"] == [f"127.0.0.1:{DETECTOR_PORT}:{DETECTOR_PORT}"]
     assert SERVICES["forwarder"]["environment"]["HEALTHCHECK_PORT"] == str(FORWARDER_PORT)
     assert re.search(rf"^EXPOSE {DETECTOR_PORT} {FORWARDER_PORT}$", DOCKERFILE, re.MULTILINE)
@@ -358,8 +365,15 @@ def test_autoscaling_watches_the_group_and_topic_of_the_detector_and_stops_at_it
     assert scaled["spec"]["scaleTargetRef"]["name"] == of_kind("StatefulSet")[0]["metadata"]["name"]
 
 
+def test_no_container_fills_the_disk_with_its_log_or_takes_all_memory() -> None:
+    assert [name for name, service in SERVICES.items() if "max-size" not in service["logging"]["options"]] == []
+    assert [name for name, service in SERVICES.items() if "mem_limit" not in service] == []
+
+
 def test_an_orderly_end_fits_into_the_time_that_supervisors_leave() -> None:
     longest = Settings.model_fields["shutdown_seconds"].default
+    for name in OURS:
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > longest
     for manifest in [*of_kind("StatefulSet"), *of_kind("Deployment")]:
         assert manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > longest
     for unit in UNITS:

@@ -9,7 +9,7 @@ import pytest
 
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.messages import Event, Message, Reading, Readings, Row
-from tests.support.paths import DOCS
+from tests.support.paths import DOCS, ROOT
 from trainer.data.dataset import read_dataset
 from trainer.recipe import DataConfig
 
@@ -33,6 +33,14 @@ def test_a_record_with_its_mapping_becomes_what_the_page_shows(example: list[str
 def test_there_are_examples_and_none_is_cut_short() -> None:
     assert len(EXAMPLES) >= 4
     assert all(len(example) == 3 for example in EXAMPLES)
+
+
+def test_every_row_of_the_first_table_names_a_test_that_exists() -> None:
+    table = PAGE.split("| you have |")[1].split("\n\n")[0].splitlines()[2:]
+    named = [line.strip("|").split("|")[3].strip().strip("`") for line in table]
+    assert len(named) >= 16
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name in named if f"def {name}(" not in sources] == []
 
 
 INFLUX = (

@@ -58,3 +58,8 @@ def test_a_secret_file_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_logging_in_needs_a_user() -> None:
     with pytest.raises(UsageError, match="sasl_username"):
         Settings.load(security_protocol="SASL_SSL")
+
+
+def test_an_address_of_the_registry_that_compose_leaves_empty_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}SCHEMA_REGISTRY_URL", "")
+    assert Settings.load().schema_registry_url is None
