@@ -26,7 +26,7 @@ COPIED = (
 """All that a fast test reads: one that fails for want of a file would pass for having noticed every mutation."""
 
 FAST = "not kafka and not slow and not prometheus and not browser"
-SECONDS = 600.0
+SECONDS = 3_600.0
 
 
 @dataclass(frozen=True)
