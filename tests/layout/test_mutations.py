@@ -28,6 +28,7 @@ def test_a_text_that_is_not_there_is_an_error(tmp_path: Path) -> None:
             Mutation("m", "product.py", before, "z", ()).broken(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_mutation_that_no_test_notices_survives_and_one_that_is_noticed_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from stream_detector.bundle.bundle import load_bundle
 from stream_detector.detection.config import SuppressionConfig
@@ -14,6 +15,7 @@ from trainer.evaluation.evaluate import evaluate_rows
 from trainer.evaluation.scored import score_dataset
 
 
+@pytest.mark.slow
 def test_a_file_is_judged_by_the_rules_of_the_stream(tmp_path: Path) -> None:
     rules = SuppressionConfig.model_validate({"rules": [{"sensors": "s[12]"}], "least_share": 0.6})
     bundle = load_bundle(small_bundle(tmp_path / "bundle", threshold=1.0, suppression=rules))

@@ -39,6 +39,7 @@ def send(monkeypatch: pytest.MonkeyPatch, refused: str) -> list[str]:
     monkeypatch.setattr(librdkafka, "producer", lambda _: producer)
     topics: dict[str, Any] = {settings.topic_readings: [0]}
     monkeypatch.setattr(librdkafka, "topics_of", lambda *_: topics)
+    monkeypatch.setattr(librdkafka, "committed_metadata", lambda *_: [])
     order = Order("", settings.group, OLD)
     send_switch(settings, order, lambda: None, lambda: producer.written.append("alias"), withdraw=NEW)
     return producer.written

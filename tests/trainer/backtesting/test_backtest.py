@@ -272,6 +272,7 @@ def test_a_paired_difference_with_itself_is_nothing(recipe: Recipe) -> None:
     assert (pair["saving_difference"], pair["low"], pair["high"]) == (0.0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_report_says_which_of_two_recipes_saves_less(recipe: Recipe) -> None:
     data = file_of(**LONG)
     folds = plan_folds(data, None, "1d")
@@ -284,6 +285,7 @@ def test_a_report_says_which_of_two_recipes_saves_less(recipe: Recipe) -> None:
     assert "no difference is shown" in same
 
 
+@pytest.mark.slow
 def test_the_backtest_says_what_a_bundle_fitted_at_the_origin_says(recipe: Recipe, tmp_path: Path) -> None:
     """The fold's probabilities are those of `trainer fit` on the past and the running detector after it."""
     data = file_of(events=EVENTS)
@@ -300,6 +302,7 @@ def test_the_backtest_says_what_a_bundle_fitted_at_the_origin_says(recipe: Recip
     assert np.argmax(loudest) == 0
 
 
+@pytest.mark.slow
 def test_processes_give_what_one_gives(recipe: Recipe) -> None:
     data = file_of(events=EVENTS)
     folds = plan_folds(data, "3000", "1d")
@@ -451,6 +454,7 @@ def test_an_event_told_an_hour_late_is_learnt_and_counted_then_and_no_earlier(re
     assert there[heard & ~rows.event][0] > 0
 
 
+@pytest.mark.slow
 def test_the_command_writes_numbers_and_a_report(
     recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
