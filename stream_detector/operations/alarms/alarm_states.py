@@ -9,7 +9,9 @@ unacknowledged. The calendar of maintenance shelves too, for as long as a window
 
 Every call is idempotent: the same message twice changes nothing the second time, so topics may be read again after a
 restart. That holds between any two changes too: a book that is restored from the first few changes of a call, and is
-given the message again, makes the rest of them. So what decides a change must be found in the changes before it.
+given the message again, makes the rest of them. So what decides a change must be found in the changes before it, or in
+what was said before them (`note_said`). What people say counts by the time at which they said it, in whatever order it
+arrives: of two who shelve an asset and have it back, the later one is obeyed.
 """
 
 from collections.abc import Iterable
@@ -23,6 +25,7 @@ from stream_detector.messages import (
     AlarmState,
     AlarmStateChange,
     Feedback,
+    FeedbackAction,
     Priority,
     from_iso,
     to_iso,
@@ -37,6 +40,14 @@ DETECTOR = "detector"
 FORWARDER = "forwarder"
 
 SetAside = Literal["shelved", "out-of-service"]
+
+SAYS: dict[FeedbackAction, SetAside] = {
+    "shelve": "shelved",
+    "unshelve": "shelved",
+    "out-of-service": "out-of-service",
+    "in-service": "out-of-service",
+}
+"""What each action is about that sets an asset aside, or has it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +64,9 @@ class Suppression:
 class AlarmStatus:
     """One alarm: `up` is the plant's side, `state` includes the people's; times are epoch seconds, event time.
 
-    `acknowledged`: a person has seen it; never true for another reason. `over`: it was normal once, or another goes on
-    from it, and nothing changes it any more. `cleared_at` and `covered_until` are known once it is cleared: an alarm
-    raised from the one to the other goes on from it.
+    `acknowledged`: a person has seen it, and said so at `acknowledged_at`; never true for another reason. `over`: it
+    was normal once, or another goes on from it, and nothing changes it any more. `cleared_at` and `covered_until` are
+    known once it is cleared: an alarm raised from the one to the other goes on from it.
     """
 
     id: str
@@ -64,6 +75,7 @@ class AlarmStatus:
     raised_at: float
     up: bool = True
     acknowledged: bool = False
+    acknowledged_at: float = float("-inf")
     state: AlarmState = "normal"
     over: bool = False
     cleared_at: float | None = None
@@ -77,6 +89,8 @@ class _Asset:
     # When the newest suppression or its lifting was said; what is said to have happened before that comes too late to
     # count.
     said_at: float = float("-inf")
+    # When people said the newest about shelving, and about service, also where that changed nothing.
+    newest: dict[SetAside, float] = field(default_factory=dict)
     # When a person last had it back; the calendar does not shelve it again in the same window.
     lifted_at: float = float("-inf")
     alarms: dict[str, AlarmStatus] = field(default_factory=dict)
@@ -149,14 +163,15 @@ class AlarmBook:
             before = asset.alarms.get(self.renewal_of(alarm) or "")
             if before is not None:
                 why = f"renewal of {before.id}"
-                known.acknowledged, before.over = before.acknowledged, True
+                known.acknowledged, known.acknowledged_at = before.acknowledged, before.acknowledged_at
+                before.over = True
                 changes += self._settle(before, asset, now, DETECTOR, f"renewed as {alarm.id}")
             asset.alarms[alarm.id] = known
             self._forget_oldest(asset)
         elif alarm.state == "raised":
             return changes
-        known.up = alarm.state == "raised"
-        if not known.up:
+        was_up, known.up = known.up, alarm.state == "raised"
+        if was_up and not known.up:
             known.cleared_at = from_iso(alarm.cleared_at or alarm.raised_at)
             lead = from_iso(alarm.expected_until) - from_iso(alarm.expected_from)
             known.covered_until = min(known.cleared_at + lead, LATEST - 1.0)
@@ -181,29 +196,46 @@ class AlarmBook:
                 alarm_id = feedback.alarm or ""
                 known = asset.alarms.get(alarm_id)
                 if known is None:
-                    asset.early[alarm_id] = feedback
+                    earlier = asset.early.get(alarm_id, feedback)
+                    asset.early[alarm_id] = max(earlier, feedback, key=lambda said: from_iso(said.at))
                     while len(asset.early) > self._remember:
                         del asset.early[next(iter(asset.early))]
                     return []
                 # What was said before the asset was set aside, or came back, does not count after it.
-                if known.acknowledged or known.over or at <= asset.said_at:
+                if known.over or at <= asset.said_at:
                     return []
-                known.acknowledged = True
+                known.acknowledged, known.acknowledged_at = True, max(known.acknowledged_at, at)
                 return self._settle(known, asset, at, feedback.who, why)
             case "unjudge":
                 return []  # it was seen all the same
-            case "shelve" | "out-of-service":
-                until = None if feedback.until is None else from_iso(feedback.until)
-                state: SetAside = "shelved" if feedback.action == "shelve" else "out-of-service"
-                if state == "shelved" and asset.suppression and asset.suppression.state == "out-of-service":
-                    return []
-                suppression = Suppression(state, feedback.who, why, until if state == "shelved" else None)
-                return self._set_aside(feedback.asset, suppression, at, feedback.who, why)
-            case "unshelve" | "in-service":
-                wanted: SetAside = "shelved" if feedback.action == "unshelve" else "out-of-service"
-                if asset.suppression is None or asset.suppression.state != wanted:
-                    return []
-                return self._set_aside(feedback.asset, None, at, feedback.who, why)
+            case _:
+                return self._take_suppression(feedback, asset, at) if self.note_said(feedback) else []
+
+    def _take_suppression(self, feedback: Feedback, asset: _Asset, at: float) -> list[AlarmStateChange]:
+        now, about, name = asset.suppression, SAYS[feedback.action], feedback.asset
+        why = feedback.reason or feedback.action
+        if feedback.action in ("unshelve", "in-service"):
+            if now is None or now.state != about:
+                return []
+            return self._set_aside(name, None, at, feedback.who, why)
+        if about == "shelved" and now is not None and now.state == "out-of-service":
+            return []
+        until = None if about == "out-of-service" or feedback.until is None else from_iso(feedback.until)
+        return self._set_aside(name, Suppression(about, feedback.who, why, until), at, feedback.who, why)
+
+    def note_said(self, feedback: Feedback) -> bool:
+        """Whether this is the newest that was said about shelving its asset, or about its service; repeats are not.
+
+        A restart notes what was taken before: what changed nothing is not found among the changes.
+        """
+        kind = SAYS.get(feedback.action)
+        if kind is None:
+            return False
+        newest, at = self._assets.setdefault(feedback.asset, _Asset()).newest, from_iso(feedback.at)
+        if at <= newest.get(kind, float("-inf")):
+            return False
+        newest[kind] = at
+        return True
 
     def tick(self, now: float) -> list[AlarmStateChange]:
         """Ends the shelvings whose time is over, and begins those of the calendar."""
@@ -261,6 +293,9 @@ class AlarmBook:
                 asset.alarms[change.alarm] = known
                 self._forget_oldest(asset)
             known.up, known.acknowledged, known.state = bool(change.up), bool(change.acknowledged), change.state
+            if change.state == "acknowledged":
+                renewed = asset.alarms.get(change.why.removeprefix("renewal of "))
+                known.acknowledged_at = at if renewed is None else renewed.acknowledged_at
             known.held_back |= change.state == "held-back"
             known.over = change.state == "normal"
             if change.cleared_at is not None and change.covered_until is not None:
@@ -292,7 +327,7 @@ class AlarmBook:
         for alarm in asset.alarms.values():
             if alarm.over:
                 continue
-            if suppression is None:
+            if suppression is None and alarm.acknowledged_at <= at:
                 # Whoever acknowledged it before it was set aside may be home by now.
                 alarm.acknowledged = False
             changes += self._settle(alarm, asset, at, who, why)

@@ -26,13 +26,18 @@ class StateInput:
 
 @dataclass(frozen=True, slots=True)
 class StatesSoFar:
-    """What was published, and what people said about alarms, each in the order of its log.
+    """What was published, and what people said, each in the order of its log.
 
-    An answer may be ahead of its alarm, which makes no change by itself, so it is not found among the changes.
+    Not everything that is said makes a change, so it is not found among the changes.
+
+    Attributes:
+        answers: about alarms; one may be ahead of its alarm.
+        taken: about assets, up to the committed progress.
     """
 
     changes: Sequence[AlarmStateChange]
     answers: Sequence[Feedback] = ()
+    taken: Sequence[Feedback] = ()
 
 
 class StateLog(Protocol):
@@ -84,6 +89,8 @@ class StateKeeper:
         """Brings the book back to where it was; before the first `step` and before any delivery."""
         so_far = await self._log.restore()
         self._book.restore(so_far.changes)
+        for said in so_far.taken:
+            self._book.note_said(said)
         changes = [change for answer in so_far.answers for change in self._book.take_feedback(answer)]
         if changes:
             await self._log.publish(changes)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from stream_detector.messages import Alarm, AlarmStateChange, Feedback, to_bytes
+from stream_detector.operations.alarms.alarm_states import SAYS
 from stream_detector.operations.alarms.state_keeper import StateInput, StatesSoFar
 from stream_detector.operations.notify.delivery import AlarmRecord, Restored
 from stream_detector.operations.record_guard import RecordGuard, broker_seconds, read_message
@@ -22,7 +23,7 @@ from stream_detector.streaming.readers.topic_reader import TopicReader
 OPEN_SECONDS = 30 * 86_400.0
 """An alarm that nobody has acknowledged for longer is not asked after any more."""
 
-ANSWERS = ("acknowledge", "real", "false-alarm")
+ANSWERS = ("acknowledge", "real", "false-alarm", "acted")
 """What is said about a single alarm."""
 
 OF_ASSET = b'"alarm":null'
@@ -107,18 +108,23 @@ class KafkaStateLog:
                         continue
                     with self._guard.skipping(record):
                         changes.append(read_message(AlarmStateChange, record.value))
-        return StatesSoFar(changes, await self._answers())
+        return StatesSoFar(changes, *await self._said())
 
-    async def _answers(self) -> list[Feedback]:
-        answers = []
+    async def _said(self) -> tuple[list[Feedback], list[Feedback]]:
+        """Of the last weeks: what was said about alarms, and about assets up to the progress."""
+        answers, taken = [], []
         async with TopicReader(self._settings, [self._settings.topic_feedback], time.time() - OPEN_SECONDS) as reader:
             async for records in reader.to_end():
                 for record in records:
                     with self._guard.skipping(record):
                         said = read_message(Feedback, record.value, record.timestamp_ms)
-                        if said.action in ANSWERS:
+                        if said.alarm is not None and said.action in ANSWERS:
                             answers.append(said)
-        return answers
+                        elif said.action in SAYS and self._committed.is_done(
+                            record.topic, record.partition, record.offset
+                        ):
+                            taken.append(said)
+        return answers, taken
 
     async def next(self) -> Sequence[StateInput]:
         inputs = []

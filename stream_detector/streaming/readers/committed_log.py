@@ -106,6 +106,10 @@ class CommittedLog:
         """Note that this record and all before it in its partition are done."""
         self._done[TopicPartition(topic, partition)] = offset + 1
 
+    def is_done(self, topic: str, partition: int, offset: int) -> bool:
+        """Whether this record was noted as done."""
+        return offset < self._done.get(TopicPartition(topic, partition), 0)
+
     async def commit(self, metadata: str = "") -> None:
         """Keeps what is done; waits for the broker as long as it takes."""
         self.metadata = dict.fromkeys(self._done, metadata)

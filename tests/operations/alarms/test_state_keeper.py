@@ -28,7 +28,8 @@ class MemoryStateLog:
     async def restore(self) -> StatesSoFar:
         self.position = self.committed
         answers = [given.message for given in self.inputs[: self.committed] if given.message in self.answers]
-        return StatesSoFar(list(self.published), answers)
+        taken = [given.message for given in self.inputs[: self.committed] if isinstance(given.message, Feedback)]
+        return StatesSoFar(list(self.published), answers, taken)
 
     @property
     def answers(self) -> list[Feedback]:
@@ -143,9 +144,13 @@ def run(log: CrashingLog, inputs: list[StateInput]) -> AlarmBook:
 
 
 def as_told(book: AlarmBook) -> tuple[Any, ...]:
+    """Whether somebody acknowledged an alarm while it was set aside does not matter: it comes back unacknowledged."""
     suppression = book.suppression("pm-1", 0.0)
     return (
-        sorted((alarm.id, alarm.state, alarm.up, alarm.acknowledged) for alarm in book.open_alarms()),
+        sorted(
+            (alarm.id, alarm.state, alarm.up, suppression is None and alarm.acknowledged)
+            for alarm in book.open_alarms()
+        ),
         suppression and (suppression.state, suppression.until),
     )
 
@@ -162,17 +167,28 @@ steps = st.lists(
 )
 
 
-def as_inputs(given: list[tuple[str, int]]) -> list[StateInput]:
-    """Alarm n is up from step n to n + 1, so the next one is its renewal; each input comes a step after the last."""
+def as_inputs(
+    given: list[tuple[str, int]], said_at: list[int] | None = None, shelved_steps: int = 4
+) -> list[StateInput]:
+    """Alarm n is up from step n to n + 1, so the next one is its renewal; each input comes a step after the last.
+
+    said_at: the steps at which people said what they say; None: when it comes.
+    """
     inputs = []
-    for at, (what, number) in enumerate(given):
+    raised = set()
+    for place, (what, number) in enumerate(given):
+        at = place if said_at is None else said_at[place]
+        if what == "clear" and number not in raised:
+            what = "raise"  # no log tells of an end before its beginning
+        if what == "raise":
+            raised.add(number)
         message: Alarm | Feedback
         if what in ("raise", "clear"):
             message = make_alarm(number, None if what == "raise" else number + 1)
         else:
-            ends = {"until": at_step(at + 4)} if what == "shelve" else {}
+            ends = {"until": at_step(at + shelved_steps)} if what == "shelve" else {}
             message = make_feedback(what, make_alarm(number).id, at=at, reason="why", **ends)
-        inputs.append(StateInput(message, MIDNIGHT + 120 * at, AlarmRecord(None, 0.0, "t", 0, at)))
+        inputs.append(StateInput(message, MIDNIGHT + 120 * place, AlarmRecord(None, 0.0, "t", 0, place)))
     return inputs
 
 
@@ -191,3 +207,30 @@ def test_states_are_the_same_whenever_the_keeper_is_killed_between_two_publishes
     assert as_told(run(log, inputs)) == expected
     log.lives, log.committed = [], len(inputs)
     assert as_told(run(log, inputs)) == expected, "and after one more start"
+
+
+@given(st.data(), steps, st.integers(1, 5), st.lists(st.integers(0, 8), max_size=4))
+def test_what_people_say_once_more_changes_nothing_in_whatever_order_it_came(
+    data: st.DataObject, given: list[tuple[str, int]], batch: int, lives: list[int]
+) -> None:
+    said_at = data.draw(st.lists(st.integers(0, 16), min_size=len(given), max_size=len(given)))
+    # No two of them at the same time: which was said later could not be told.
+    inputs = as_inputs(given, [17 * step + place for place, step in enumerate(said_at)], shelved_steps=1_000)
+    log = CrashingLog(batch, lives)
+    book = run(log, inputs)
+    before, published = as_told(book), len(log.published)
+    again = [each for each in inputs if isinstance(each.message, Feedback)]
+    assert as_told(run(log, [*inputs, *again])) == before
+    assert log.published[published:] == []
+
+
+def test_of_two_who_contradict_each_other_the_later_is_obeyed_though_it_changed_nothing_and_came_first() -> None:
+    log = MemoryStateLog()
+    take(log, make_feedback("in-service", at=9), make_feedback("out-of-service", at=5, reason="why"))
+    keeper, _ = start(log)
+    asyncio.run(keeper.step())
+    assert log.published == []
+    take(log, make_feedback("out-of-service", at=7, reason="why"))
+    restarted, _ = start(log)
+    asyncio.run(restarted.step())
+    assert log.published == []
