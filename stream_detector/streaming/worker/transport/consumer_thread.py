@@ -37,6 +37,11 @@ log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 1.0
 
+MANY_RECORDS = 1_000
+"""Who is given so many at a time catches up."""
+CATCH_UP_WAIT_SECONDS = 0.02
+"""For so long a broker may hold back a fetch meanwhile: fifty useless ones a second cost nothing that could be seen."""
+
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The consumer's thread. Everything here runs in its event loop."""
@@ -121,6 +126,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 f"the log does not hold the offsets that are next to be read ({error}): retention removed them, or the "
                 "topic was deleted and made again; the next start plans anew"
             ) from None
+        fetcher._fetch_max_wait_ms = round(1000 * self._fetch_wait(drained))  # noqa: SLF001 - set for all fetches at once in public
         # From here to the end nothing waits, so positions and epochs belong to the records.
         assignment = consumer._subscription.subscription and consumer._subscription.subscription.assignment  # noqa: SLF001 - the state of an assignment is told nowhere else
         if assignment is None:
@@ -142,6 +148,28 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             )
             self.positions[partition] = end
         return fetched
+
+    def look_again(self) -> None:
+        """A buffer has room again: a fetch that waits for news of the others looks at what lies here of its partition.
+
+        Called from another thread.
+        """
+        self.thread_loop.call_soon_threadsafe(self._wake_waiting_fetches)
+
+    def _wake_waiting_fetches(self) -> None:
+        fetcher = None if self._consumer is None else self._consumer._fetcher  # noqa: SLF001 - only news of a broker end a wait in public
+        if fetcher is not None:
+            for waiter in list(fetcher._fetch_waiters):  # noqa: SLF001 - the same
+                fetcher._notify(waiter)  # noqa: SLF001 - the same
+
+    def _fetch_wait(self, drained: Mapping[TopicPartition, Columns]) -> float:
+        """For how long [s] a broker may hold back the next fetch until there is something to send.
+
+        A broker has one fetch of ours at a time. While the records of one partition wait here for their turn, the next
+        fetch asks for the others alone; where those have nothing new, it would hold up the one that has much.
+        """
+        usual = self.settings.fetch_wait_seconds
+        return min(usual, CATCH_UP_WAIT_SECONDS) if sum(map(len, drained.values())) >= MANY_RECORDS else usual
 
     async def commit_with_metadata(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> bool:
         """Commit; False where the group has moved on and the offsets are another's business now.

@@ -28,7 +28,8 @@ async def drain(
 ) -> dict[TopicPartition, Columns]:
     """What is there of these partitions, about `most` records; waits up to `timeout` seconds for some.
 
-    A producer's batch is never cut, so that there may be more. As `Fetcher.fetched_records`, errors included.
+    `partitions` may change meanwhile: it is looked at again whenever a waiter of the fetcher is woken. A producer's
+    batch is never cut, so that there may be more. As `Fetcher.fetched_records`, errors included.
     """
     deadline = time.monotonic() + (timeout or 0.0)
     while True:

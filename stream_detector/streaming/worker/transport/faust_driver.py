@@ -13,7 +13,8 @@ What differs from the stock driver, and why:
 * Only committed records are read (the stock driver reads aborted transactions too).
 * Seeks and fetches are numbered (epochs) within the consumer's own thread (`consumer_thread`).
 * Where the buffers of all partitions are full, the next fetch waits until one has room. The stock consumer sleeps for a
-  whole second then; with events as large as these, it did so most of the time.
+  whole second then; with events as large as these, it did so most of the time. Where one partition has nothing new and
+  the buffers of the others are full, the stock consumer waits for that one, up to a second; here room ends the wait.
 """
 
 import asyncio
@@ -59,6 +60,7 @@ class BatchConsumer(driver.Consumer):
     def on_buffer_drop(self, tp: TP) -> None:
         super().on_buffer_drop(tp)
         self._has_room.set()
+        self._thread.look_again()
 
     @property
     def keeper(self) -> OffsetKeeper:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
@@ -21,7 +22,7 @@ from faust.types import TP
 
 from stream_detector.errors import StalledError
 from stream_detector.settings import Settings
-from stream_detector.streaming.worker.transport import agent, consumer_thread
+from stream_detector.streaming.worker.transport import agent, consumer_thread, draining
 from stream_detector.streaming.worker.transport.consumer_thread import ConsumerThread
 from stream_detector.streaming.worker.transport.faust_driver import BatchConsumer
 from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
@@ -213,6 +214,9 @@ class Thread:
         self.called: list[tuple[str, Any]] = []
         self._commits = commits
 
+    def look_again(self) -> None:
+        self.called.append(("look again", None))
+
     async def call_thread(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         return await work(*arguments)
 
@@ -312,6 +316,7 @@ async def test_where_all_buffers_are_full_the_next_fetch_waits_for_room_and_not_
     async with asyncio.timeout(5):
         assert await asked == []  # and Faust asks again
     assert len(await messages(consumer)) == 1
+    assert consumer._thread.called == [("look again", None)]  # type: ignore[attr-defined]
 
 
 @in_event_loop
@@ -462,6 +467,67 @@ async def test_fetches_are_chained_and_carry_the_number_of_their_plan(monkeypatc
     found = await fetch(thread, monkeypatch, {})
     assert (found[TP(*NAME)].start, found[TP(*NAME)].end, len(found[TP(*NAME)].columns)) == (12, 15, 0)
     assert await fetch(thread, monkeypatch, {}) == {}
+
+
+@in_event_loop
+async def test_who_catches_up_on_one_partition_does_not_wait_long_for_news_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kafka = Kafka()
+    thread = BareThread(kafka)
+    few, many = ({NAME: Columns(values=[b"{}"] * count)} for count in (10, 5_000))
+    waits = []
+    for drained in (few, many, few, many, {}):
+        await fetch(thread, monkeypatch, drained)
+        waits.append(kafka._fetcher._fetch_max_wait_ms)
+    assert waits == [500, 20, 500, 20, 500]
+
+
+class OneRecord(FetchResult):  # type: ignore[misc]  # aiokafka has no types
+    """What a broker sent of one partition, not yet taken."""
+
+    def __init__(self) -> None: ...
+
+    def has_more(self) -> bool:
+        return False
+
+
+class Fetching:
+    """As much of aiokafka's fetcher as a wait for records needs; one record of `NAME` lies in it."""
+
+    _closed = False
+
+    def __init__(self) -> None:
+        self._records = {NAME: OneRecord()}
+        self._subscriptions = SimpleNamespace(reassignment_in_progress=False, is_assigned=lambda _: True)
+        self._fetch_waiters: set[asyncio.Future[None]] = set()
+        self._wait_consume_future = None
+
+    def _create_fetch_waiter(self) -> asyncio.Future[None]:
+        waiter = asyncio.get_running_loop().create_future()
+        self._fetch_waiters.add(waiter)
+        return waiter
+
+    def _notify(self, waiter: asyncio.Future[None] | None) -> None:
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+@in_event_loop
+async def test_room_for_one_partition_ends_the_wait_for_another_that_has_nothing_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(draining, "_take", lambda *_: Columns(values=[b"{}"]))
+    kafka, active = Kafka(), {TopicPartition(READINGS, 1)}
+    thread, kafka._fetcher = BareThread(kafka), cast(Any, Fetching())
+    thread.thread_loop = asyncio.get_running_loop()
+    waiting = asyncio.create_task(draining.drain(cast(Any, kafka._fetcher), active, 60.0, 1_000))
+    await settle()
+    assert not waiting.done()
+    active.add(NAME)
+    thread.look_again()
+    async with asyncio.timeout(5):
+        assert list(await waiting) == [NAME]
 
 
 @in_event_loop
