@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiokafka import OffsetAndMetadata, TopicPartition
+from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
 from aiokafka.errors import (
     CoordinatorLoadInProgressError,
     GroupAuthorizationFailedError,
@@ -19,7 +19,9 @@ from stream_detector.streaming.clients.committed_offsets import (
     committed_offsets,
     own_committed_offsets,
 )
+from stream_detector.streaming.clients.librdkafka import committed_metadata
 from tests.support.event_loop import in_event_loop
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 
 UNKNOWN_TOPIC, LOADING, NOT_COORDINATOR, NOT_ALLOWED = 3, 14, 16, 30
 PARTITIONS = [TopicPartition("alarms", 1), TopicPartition("alarms", 0), TopicPartition("feedback", 0)]
@@ -133,3 +135,23 @@ async def test_of_a_connection_that_cannot_be_opened_nothing_stays_open() -> Non
         await asyncio.wait_for(offsets.read("group", PARTITIONS), 0.2)
     await asyncio.wait_for(ended.wait(), 2.0)
     server.close()
+
+
+@pytest.mark.kafka
+def test_a_commit_carries_what_was_written_and_not_what_lies_behind_it_in_memory(
+    kafka: Kafka | ExistingKafka, unique_name: str
+) -> None:
+    create_topic(kafka.bootstrap, unique_name, 1)
+    settings = Settings(bootstrap=kafka.bootstrap, topic_readings=unique_name)
+    place = TopicPartition(unique_name, 0)
+
+    async def commit(metadata: str) -> None:
+        async with AIOKafkaConsumer(
+            bootstrap_servers=kafka.bootstrap, group_id=unique_name, enable_auto_commit=False
+        ) as consumer:
+            consumer.assign([place])
+            await consumer.commit({place: OffsetAndMetadata(1, metadata)})
+
+    for length in (1, 8, 16, 24, 32, 40, 67):
+        asyncio.run(commit("m" * length))
+        assert committed_metadata(settings, unique_name, [0]) == ["m" * length]
