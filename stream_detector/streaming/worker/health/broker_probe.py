@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from aiokafka.errors import (
@@ -22,8 +23,33 @@ from stream_detector.streaming.worker.ports import Clock, GroupView, OpenLog
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 5.0
+TICKS = 10
 CLOSE_SECONDS = 1.0
 AUTHORIZATION_ERRORS = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+
+
+@asynccontextmanager
+async def while_awake(seconds: float) -> AsyncIterator[None]:
+    """As `asyncio.timeout`, but time in which the event loop stands still does not count.
+
+    A batch that takes longer than that, on a machine far too slow, leaves answers unread; they are no silence.
+    """
+    loop = asyncio.get_running_loop()
+    coming: asyncio.TimerHandle | None = None
+    async with asyncio.timeout(None) as deadline:
+
+        def tick(left: int) -> None:
+            nonlocal coming
+            coming = loop.call_later(seconds / TICKS, tick, left - 1) if left else None
+            if not left:
+                deadline.reschedule(loop.time())
+
+        tick(TICKS)
+        try:
+            yield
+        finally:
+            if coming is not None:
+                coming.cancel()
 
 
 class OwnedPartitions(Protocol):
@@ -90,7 +116,7 @@ class BrokerProbe:
         known = {number for number in view.fetches if number in progress}
         mine = {number: progress[number].committed for number in known}
         try:
-            async with asyncio.timeout(PROBE_SECONDS):
+            async with while_awake(PROBE_SECONDS):
                 reader = await self._connection()
                 # A worker without partitions watches the whole group: is anybody at work on them?
                 committed = await reader.committed(known or self.all_partitions)
@@ -105,7 +131,7 @@ class BrokerProbe:
                     "the topic was made again, or somebody set the offsets; the next start plans anew"
                 )
         try:
-            async with asyncio.timeout(PROBE_SECONDS):
+            async with while_awake(PROBE_SECONDS):
                 ends = await reader.ends(known or self.all_partitions)
         except (KafkaError, TimeoutError, OSError):
             return Observation(True, None)  # the group answers, the topic does not

@@ -1,6 +1,7 @@
 """What the watchdog is shown, on a local broker."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -82,6 +83,26 @@ async def test_a_broker_that_does_not_answer_in_time_is_away(monkeypatch: pytest
     rig = ProbeRig()
     probe = BrokerProbe(lambda: LogReader(SETTINGS, SilentConsumer(rig.broker), LocalGroupOffsets(rig.broker)))
     assert await probe.look(GroupView(True, {0: FetchState(15, None)}), rig.owned) == AWAY
+
+
+class SlowConsumer(LocalConsumer):
+    async def start(self) -> None:
+        await asyncio.sleep(0.05)
+        await super().start()
+
+
+@in_event_loop
+async def test_a_loop_that_stands_still_for_longer_does_not_make_the_brokers_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker_probe, "PROBE_SECONDS", 0.2)
+    rig = ProbeRig()
+    probe = BrokerProbe(lambda: LogReader(SETTINGS, SlowConsumer(rig.broker), LocalGroupOffsets(rig.broker)))
+    looking = asyncio.create_task(probe.look(GroupView(True, {0: FetchState(15, None)}), rig.owned))
+    await asyncio.sleep(0)
+    time.sleep(0.5)  # a batch far too large for this machine
+    assert (await looking).broker_answers
+    await probe.close()
 
 
 class TopiclessConsumer(LocalConsumer):
