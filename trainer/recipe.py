@@ -263,6 +263,8 @@ def recipe_text(name_or_file: str) -> str:
     if name_or_file in recipe_names():
         return (resources.files("trainer") / "recipes" / f"{name_or_file}.toml").read_text("utf-8")
     if not name_or_file.endswith(".toml"):
+        if Path(f"{name_or_file}.toml").is_file():
+            raise RecipeError(f"there is no recipe {name_or_file!r}; for the file, say {name_or_file}.toml")
         raise RecipeError(
             f"there is no recipe {name_or_file!r}; known are {', '.join(recipe_names())}; "
             "a recipe of your own is a file that ends in .toml"

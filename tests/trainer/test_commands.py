@@ -114,6 +114,7 @@ def test_the_threshold_can_be_chosen_on_a_file_of_its_own(plant: Path, capsys: p
         ("evaluate --bundle {plant}/bundle --data {plant}/small.toml", "no time column"),
         ("sign --bundle {plant}/bundle --key {plant}/small.toml", "not an Ed25519 key"),
         ("score --bundle {plant}/bundle", "Missing option '--data'"),
+        ("fit --recipe {plant}/small --data {plant}/history.csv", "small.toml"),
         ("frobnicate", "No such command"),
     ],
 )
