@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable
 
 from stream_detector.errors import StreamDetectorError
+from stream_detector.logs import quiet_libraries
 from stream_detector.names import printable
 
 EXIT_SOFTWARE = 70
@@ -13,6 +14,7 @@ EXIT_SOFTWARE = 70
 
 def run_command(command: Callable[[], object], program: str) -> int:
     """Run `command` and return the exit code that it ends with; errors are printed, `program` names who is at fault."""
+    quiet_libraries()
     try:
         command()
     except SystemExit as ended:

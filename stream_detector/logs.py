@@ -52,8 +52,17 @@ def start_logging(
 def set_level(level: str) -> None:
     """The least that is logged from now on; with `DEBUG` the libraries are heard too."""
     logging.getLogger().setLevel(level)
+    if level != "DEBUG":
+        quiet_libraries()
+        return
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+def quiet_libraries() -> None:
+    """Libraries log no more than what matters, in commands that log nothing themselves too."""
     for name, least in NOISY.items():
-        logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else least)
+        logging.getLogger(name).setLevel(least)
 
 
 class RepeatFilter(logging.Filter):

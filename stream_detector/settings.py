@@ -248,7 +248,7 @@ class Settings(EnvironmentSettings):
         for address in addresses:
             host, _, port = address.rpartition(":")
             if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-                raise ValueError(f"{address!r} is no HOST:PORT")
+                raise ValueError(f"{address!r} is no HOST:PORT; write for example localhost:9092")
         if not addresses:
             raise ValueError("no address given, HOST:PORT is wanted")
         return ",".join(addresses)

@@ -31,6 +31,7 @@ from stream_detector.streaming.audit.report import (
     compare_dead_letters,
 )
 from stream_detector.streaming.audit.topics import AuditTopics, open_audit_topics
+from stream_detector.streaming.clients.diagnosis import in_words_for
 from stream_detector.streaming.clients.kafka_types import KafkaRecord, TopicPartition
 from stream_detector.streaming.state.group_facts import BundleSwitch, Departure
 from stream_detector.streaming.state.group_limits import limits_of
@@ -122,7 +123,8 @@ async def audit_log(
         named = {each: frozenset([each]) for each in engines} | dict(tables or {})
         return await _audit(settings, reader, engines, bundle_id, patience, named)
     except KafkaError as error:
-        raise BrokerError(f"{settings.bootstrap} cannot be read: {error}") from None
+        reason = await in_words_for(settings, error)
+        raise BrokerError(f"{settings.bootstrap} cannot be read: {reason}") from None
     finally:
         await reader.stop()
 

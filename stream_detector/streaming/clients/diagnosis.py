@@ -44,6 +44,12 @@ async def why_unreachable(settings: Settings) -> Unreachable | None:
     return max((one for one in found if one is not None), key=lambda one: one.refused)
 
 
+async def in_words_for(settings: Settings, error: Exception) -> str:
+    """Why the brokers cannot be reached, after this error; its own words where nothing is in the way any more."""
+    found = await why_unreachable(settings)
+    return str(error) if found is None else found.reason
+
+
 async def _why_not(settings: Settings, address: str) -> Unreachable | None:
     options = aiokafka_options(settings)
     options.pop("bootstrap_servers")
@@ -89,7 +95,7 @@ def _explain(settings: Settings, address: str, error: Exception) -> Unreachable:
             refused=True,
         )
     if isinstance(error, socket.gaierror):
-        return Unreachable(f"the host of {address} is not known; see STREAM_DETECTOR_BOOTSTRAP", refused=False)
+        return Unreachable(f"the host of {address} is not known", refused=False)
     if isinstance(error, TimeoutError):
         return Unreachable(f"{address} does not answer within {ANSWER_SECONDS:g} s", refused=False)
     if isinstance(error, ConnectionRefusedError):

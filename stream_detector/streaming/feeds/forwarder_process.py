@@ -30,6 +30,7 @@ from stream_detector.operations.notify.notification import Writer
 from stream_detector.operations.notify.receivers import Alertmanager, Receiver, Webhook
 from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.diagnosis import in_words_for
 from stream_detector.streaming.clients.kafka_types import WaitingProducer
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.feeds.alarm_logs import KafkaAlarmLog, KafkaStateLog
@@ -142,7 +143,8 @@ class ForwarderProcess:
                     try:
                         await ensure_history_topics(settings)
                     except (KafkaError, OSError) as error:
-                        log.warning("no broker answers at %s: %s; trying again", settings.bootstrap, error)
+                        reason = await in_words_for(settings, error)
+                        log.warning("no broker answers at %s: %s; trying again", settings.bootstrap, reason)
                         raise
         except (KafkaError, OSError) as error:
             raise StalledError(

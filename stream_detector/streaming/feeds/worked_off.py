@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_offsets import AdminGroupOffsets
+from stream_detector.streaming.clients.diagnosis import in_words_for
 from stream_detector.streaming.clients.kafka_types import KafkaConsumer, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.topics.topics import existing_partitions
@@ -38,8 +39,9 @@ async def behind(settings: Settings, groups: Sequence[str], seconds: float) -> d
                 return found
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
     except KafkaError as error:
+        reason = await in_words_for(settings, error)
         raise BrokerError(
-            f"{settings.bootstrap} does not say what {', '.join(groups)} have committed: {error}"
+            f"{settings.bootstrap} does not say what {', '.join(groups)} have committed: {reason}"
         ) from error
     finally:
         await offsets.close()
@@ -50,8 +52,8 @@ async def _spans(settings: Settings) -> dict[TopicPartition, tuple[int, int]]:
     numbers = (await existing_partitions(settings)).get(settings.topic_readings, ())
     partitions = [TopicPartition(settings.topic_readings, number) for number in numbers]
     consumer: KafkaConsumer = AIOKafkaConsumer(**aiokafka_options(settings))
-    await consumer.start()
     try:
+        await consumer.start()
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         return {tp: (begins[tp], ends[tp]) for tp in partitions}
     finally:

@@ -72,8 +72,8 @@ class CommittedLog:
             auto_offset_reset="earliest",
             metadata_max_age_ms=30_000,
         )
-        await self._consumer.start()
         try:
+            await self._consumer.start()
             await self._take_up(await self._partitions())
         except BaseException:
             await self._consumer.stop()

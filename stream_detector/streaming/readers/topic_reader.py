@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from stream_detector.decoding.field_mapping import Headers
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.diagnosis import why_unreachable
 from stream_detector.streaming.clients.kafka_types import FollowingConsumer, TopicPartition
 from stream_detector.streaming.clients.security import aiokafka_options
 from stream_detector.streaming.readers.committed_log import wanted_by_us
@@ -87,10 +88,15 @@ class TopicReader:
             await self._assign()
         except KafkaError as error:
             await self._consumer.stop()
+            found = await why_unreachable(self._settings)
+            reason = str(error) if found is None else found.reason
+            hint = "" if found is not None and found.refused else "; is the broker up, and is --bootstrap its address?"
             raise BrokerError(
-                f"cannot read {', '.join(self._topics)} from {self._settings.bootstrap}: {error}; "
-                "is the broker up, and is --bootstrap its address?"
+                f"cannot read {', '.join(self._topics)} from {self._settings.bootstrap}: {reason}{hint}"
             ) from None
+        except BaseException:
+            await self._consumer.stop()
+            raise
         return self
 
     async def __aexit__(
