@@ -11,7 +11,7 @@ CHOOSE_TORCH = export UV_TORCH_BACKEND="$${UV_TORCH_BACKEND:-$$(echo torch | UV_
 	test "$$UV_TORCH_BACKEND" || unset UV_TORCH_BACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill renewal versions arm64 clean
+.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill renewal tab versions arm64 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ figures: $(STAMP) ## latency, memory, windows/s, fit time: fills their tables in
 
 endurance: $(STAMP) ## does memory stay flat? Half an hour at 100,000 readings/s (ENDURANCE='--minutes N --rate N')
 	$(BIN)/python -m benchmarks.broker.endurance --write $(ENDURANCE)
+
+tab: $(STAMP) ## does a console's tab grow in an hour, and how soon is the first of 1,000 assets there? (Debian: chromium; a quarter of an hour)
+	$(BIN)/python -m benchmarks.console_tab --write $(TAB)
 
 fuzz: $(STAMP) ## engine, restarts, twin and offline scorer against each other, then every decoder; SECONDS=600 each
 	$(BIN)/python -m tests.differential --seconds $(or $(SECONDS),600) --seed $(or $(SEED),0)
