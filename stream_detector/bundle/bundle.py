@@ -175,6 +175,10 @@ def require_place(path: str | os.PathLike[str]) -> None:
     if registered_id(folder) is not None or is_registry(folder.parent):
         raise UsageError(f"{folder} lies in a registry, where nothing changes; write elsewhere and add the bundle")
     if not folder.exists():
+        above = next(each for each in folder.absolute().parents if each.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            reason = "no right to write there" if above.is_dir() else "it is no folder"
+            raise UsageError(f"{folder} cannot be made in {above}: {reason}; name another folder")
         return
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {"a file"}
     if names and not (names <= set(files.MAX_BYTES) and files.MANIFEST in names):

@@ -109,6 +109,7 @@ def test_the_threshold_can_be_chosen_on_a_file_of_its_own(plant: Path, capsys: p
             "no label column 'broken'",
         ),
         ("fit --recipe {plant}/small.toml --data {plant}/history.csv --out {plant}/history.csv", "is no bundle"),
+        ("fit --recipe {plant}/small.toml --data {plant}/history.csv --out {plant}/history.csv/b", "it is no folder"),
         ("score --bundle {plant}/absent --data {plant}/history.csv --out x.csv", "no such folder"),
         ("score --bundle {plant}/bundle --data {plant}/history.csv --out {plant}/x.xlsx", "should end in one of"),
         ("evaluate --bundle {plant}/bundle --data {plant}/small.toml", "no time column"),

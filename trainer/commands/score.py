@@ -53,4 +53,5 @@ def command(
             threshold=loaded.manifest.alarm_threshold,
         )
     alarms = int(scored.above.sum())
-    typer.echo(f"{out}: {len(scored):,} of {len(dataset):,} rows scored, {alarms:,} above the threshold")
+    why = "" if len(scored) else f": the first score takes {loaded.manifest.window.shortest} rows without a gap"
+    typer.echo(f"{out}: {len(scored):,} of {len(dataset):,} rows scored{why}, {alarms:,} above the threshold")

@@ -55,7 +55,8 @@ def print_report(report: LedgerReport, console: Console | None = None) -> None:
             console.print(f"saving by least warning: {', '.join(parts)}")
     if minutes := total.delay_minutes:
         middle = f"median {statistics.median(minutes):g} min"
-        console.print(f"delay of found states: {middle}, {minutes[0]:g} to {minutes[-1]:g} min")
+        ahead = "; below 0: found before it began" if minutes[0] < 0 else ""
+        console.print(f"delay of found states: {middle}, {minutes[0]:g} to {minutes[-1]:g} min{ahead}")
     for line in _acting(total, report.prevented):
         console.print(line)
     if total.open_alarms:
