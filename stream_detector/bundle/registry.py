@@ -6,6 +6,7 @@ The place is a folder, or an address in an object store (`s3://BUCKET/NAME`), wi
     bundles/ID/                 the bundle; ID is a hash of its content
     records/ID.jsonl            what happened to it: who, when, from which data, with which verdict (append-only)
     aliases/NAME.jsonl          which bundle a name stands for, since when, by whom, why (append-only; the last counts)
+    lines/GROUP.jsonl           which bundle decides for which assets of a group, where its table was changed in the log
 
 A bundle is named by its path, by `REGISTRY/ID`, by a part of the id from its beginning, or by `REGISTRY/ALIAS`.
 """
@@ -15,6 +16,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import orjson
 from pydantic import Field, ValidationError
@@ -62,6 +64,21 @@ class AliasChange(Config):
     bundle: str
     why: str = ""
     group: str | None = None
+
+
+class LineChange(Config):
+    """One line about a group's table: from now on its line for `assets` names this bundle; None = it is taken out.
+
+    `instead_of`: what the line named until then; None = there was no such line.
+    """
+
+    at: str
+    who: str
+    what: Literal["promoted", "rolled back"]
+    assets: str
+    bundle: str | None = None
+    instead_of: str | None = None
+    why: str = ""
 
 
 class Registry:
@@ -207,6 +224,43 @@ class Registry:
         if len(stack) < 2:
             raise BundleError(f"alias {alias!r} of {self} stood for nothing before; promote a bundle instead")
         return stack[-2]
+
+    def lines(self, group: str, assets: str | None = None) -> list[LineChange]:
+        """How the table of a group was changed in its log, oldest first; of the line of `assets` alone where given."""
+        path = self._lines_file(group)
+        found = [_checked(LineChange, entry, path) for entry in journal.read(path)]
+        return [change for change in found if assets in (None, change.assets)]
+
+    def change_line(self, group: str, change: LineChange) -> bool:
+        """Write down what the log says now; False where the last promotion of the line says so already."""
+        known = self.lines(group, change.assets)
+        if change.what == "promoted" and known and known[-1].bundle == change.bundle:
+            return False
+        journal.append(self._lines_file(group), change.model_dump(mode="json", exclude_none=True))
+        return True
+
+    def line_before(self, group: str, assets: str) -> tuple[str, str | None]:
+        """What the last promotion of a line that is not rolled back yet has named, and what the line named before it.
+
+        Raises:
+            BundleError: there is none.
+        """
+        stack: list[LineChange] = []
+        for change in self.lines(group, assets):
+            if change.what == "promoted":
+                stack.append(change)
+            else:
+                stack.pop()
+        if not stack or stack[-1].bundle is None:
+            known = sorted({change.assets for change in self.lines(group)})
+            raise BundleError(
+                f"{self} knows no promotion for {assets!r} in group {group} that could be rolled back; lines that were "
+                f"promoted: {', '.join(map(repr, known)) or 'none'}"
+            )
+        return stack[-1].bundle, stack[-2].bundle if len(stack) > 1 else stack[0].instead_of
+
+    def _lines_file(self, group: str) -> Path:
+        return self.folder / "lines" / f"{quote(group, safe='')}.jsonl"
 
     def _change(self, alias: str, change: AliasChange) -> None:
         # Without what is not said, which versions before would take for an error.

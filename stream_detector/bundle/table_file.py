@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.bundle.bundle_table import BundleTable
 from stream_detector.bundle.object_store import is_address
-from stream_detector.bundle.registry import is_alias
+from stream_detector.bundle.registry import is_alias, registry_around
 from stream_detector.detection.config import Config
 from stream_detector.errors import BundleError, UsageError, in_words
 
@@ -46,6 +46,19 @@ def is_table(path: Path) -> bool:
     return path.suffix == ".toml" and not is_address(path) and not path.is_dir()
 
 
+def registry_of_bundle(path: Path) -> Path | None:
+    """The registry that a bundle's path or reference leads into, or of a table's the first line that leads into one."""
+    if not is_table(path):
+        return registry_around(path)
+    found = (registry_around(_folder(path, line)) for line in read_table(path).bundles)
+    return next((registry for registry in found if registry is not None), None)
+
+
+def _folder(path: Path, line: TableLine) -> Path:
+    named = Path(line.bundle)
+    return named if is_address(named) else path.parent / named
+
+
 def load_table(path: Path, load: Callable[[Path], Bundle]) -> BundleTable:
     """The table in a file, its bundles loaded by `load`, each once.
 
@@ -56,8 +69,7 @@ def load_table(path: Path, load: Callable[[Path], Bundle]) -> BundleTable:
     bundles: dict[Path, Bundle] = {}
     lines = []
     for line in read_table(path).bundles:
-        named = Path(line.bundle)
-        folder = named if is_address(named) else path.parent / named
+        folder = _folder(path, line)
         if is_alias(folder):
             raise UsageError(
                 f"{path}: bundle = {line.bundle!r} is an alias, which may stand for another bundle one day, and a "

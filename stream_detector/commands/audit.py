@@ -56,36 +56,50 @@ def _from_log(settings: Settings, folders: list[Path]) -> tuple[bool, dict[str, 
     import asyncio
     from functools import cache, partial
 
-    from stream_detector.bundle.bundle import load_bundle, load_stream_bundle
-    from stream_detector.bundle.bundle_table import BundleTable
-    from stream_detector.bundle.registry import Registry, registry_around
-    from stream_detector.bundle.table_file import is_table, load_table
+    from stream_detector.bundle.bundle import Bundle, load_bundle, load_stream_bundle
+    from stream_detector.bundle.bundle_table import BundleTable, bundles_of
+    from stream_detector.bundle.registry import Registry
+    from stream_detector.bundle.table_file import is_table, load_table, registry_of_bundle
+    from stream_detector.decoding.held_table import HeldTable
     from stream_detector.engine.engine import Engine
     from stream_detector.engine.limits import Limits
     from stream_detector.engine.table_engine import engine_of
     from stream_detector.streaming.audit.audit import audit_log
     from stream_detector.streaming.readers.translation import policies_of
+    from stream_detector.streaming.worker.ports import DetectionEngine
 
     engines: dict[str, Any] = {}
     tables: dict[str, frozenset[str]] = {}
+    bundles: dict[str, Bundle] = {}
     for path in folders:
         given = load_table(path, load_stream_bundle) if is_table(path) else load_stream_bundle(path)
         engines[given.manifest.bundle_id] = partial(engine_of, given, unknown=policies_of(settings))
+        bundles |= {each.manifest.bundle_id: each for each in bundles_of(given)}
         if isinstance(given, BundleTable):
             tables[given.manifest.bundle_id] = frozenset(each.manifest.bundle_id for each in given.bundles)
     first = next(iter(engines))
-    place = settings.registry or registry_around(folders[0])
-    if place is not None:
-        registry = Registry(place)
-        # Every partition asks for the same ones.
-        loaded = cache(lambda bundle_id: load_bundle(registry.folder_of(bundle_id)))
+    place = settings.registry or registry_of_bundle(folders[0])
+    registry = None if place is None else Registry(place)
+    ids = set() if registry is None else set(registry.ids())
 
-        def fetched(bundle_id: str, limits: Limits) -> Engine:
-            return Engine(loaded(bundle_id), limits, unknown=policies_of(settings))
+    # Every partition asks for the same ones.
+    @cache
+    def loaded(bundle_id: str) -> Bundle:
+        assert registry is not None
+        return load_bundle(registry.folder_of(bundle_id))
 
-        for bundle_id in registry.ids():
-            engines.setdefault(bundle_id, partial(fetched, bundle_id))
-    audit = asyncio.run(audit_log(settings, engines[first], first, engines, tables=tables))
+    def fetched(bundle_id: str, limits: Limits) -> Engine:
+        return Engine(loaded(bundle_id), limits, unknown=policies_of(settings))
+
+    def changed(held: HeldTable, limits: Limits) -> DetectionEngine | None:
+        if not {*held.owners} <= {*ids, *bundles}:
+            return None
+        named = tuple(bundles.get(owner) or loaded(owner) for owner in held.owners)
+        return engine_of(BundleTable(held.table, named), limits, unknown=policies_of(settings), held=held)
+
+    for bundle_id in ids:
+        engines.setdefault(bundle_id, partial(fetched, bundle_id))
+    audit = asyncio.run(audit_log(settings, engines[first], first, engines, tables=tables, new_table=changed))
     for mine in audit.partitions:
         _print_partition(mine.partition, mine.received, [getattr(mine, fate) for fate in FATES], mine.held)
         print(f"  offsets {mine.begin:,} to {mine.committed or 0:,} committed, the log ends at {mine.end:,}")

@@ -38,11 +38,14 @@ def command(
 
     With --bootstrap in the log, as `promote` does it. With --withdraw too, workers that cannot use the bundle of that
     promotion, and wait for it before its record, go on with the one that they have.
+
+    With --assets that of a line of a table; a line that the promotion had put in is taken out.
     """
     import time
 
+    from stream_detector.bundle.registry import LineChange
     from stream_detector.commands.bundles import open_registry, user
-    from stream_detector.commands.log_options import alias_of, log_settings, switch_in_log
+    from stream_detector.commands.log_options import alias_of, lines_of, log_settings, switch_in_log
     from stream_detector.errors import UsageError
     from stream_detector.messages import to_iso
 
@@ -58,5 +61,17 @@ def command(
 
     if settings is None:
         change()
-    else:
+        return
+    if assets is None or not lines_of(settings, assets, alias):
         switch_in_log(settings, found.before(name), by, why, at, change, found.resolve(name) if withdraw else None)
+        return
+    now, before = found.line_before(settings.group, assets)
+    taken_back = now if withdraw else None
+    switch_in_log(settings, before or now, by, why, at, lambda: None, taken_back, assets=assets, drop=before is None)
+    # Afterwards, as with a promotion.
+    found.change_line(
+        settings.group,
+        LineChange(
+            at=to_iso(time.time()), who=by, what="rolled back", assets=assets, bundle=before, instead_of=now, why=why
+        ),
+    )

@@ -129,9 +129,10 @@ def watch_of(settings: Settings, path: Path, in_use: str) -> "BundleWatch | None
 
 def fetch_of(settings: Settings, path: Path) -> "Callable[[str], Bundle] | None":
     """Fetches bundles by their ids from the registry that the settings name, or that the path leads into."""
-    from stream_detector.bundle.registry import Registry, registry_around
+    from stream_detector.bundle.registry import Registry
+    from stream_detector.bundle.table_file import registry_of_bundle
 
-    folder = settings.registry or registry_around(path)
+    folder = settings.registry or registry_of_bundle(path)
     if folder is None:
         return None
 

@@ -9,6 +9,10 @@ without the digest it is a reading like any other, and so a dead letter.
 
 `announce` asks the workers of the group to have the bundle ready; from a `switch` on it decides, in that partition,
 unless a `withdraw` of that bundle follows before another switch: then nobody who has not obeyed it does.
+
+Where a group decides by a table of bundles, records speak of one of its lines, and have a glob `assets` too: from a
+`switch-line` on the line with this glob names the bundle, also where there was no such line; from a `drop-line` on
+there is none. `withdraw-line` takes a `switch-line` back. Versions that knew no such records pass them over.
 """
 
 import hashlib
@@ -21,6 +25,8 @@ import orjson
 
 KEY = b"stream-detector/control"
 ANNOUNCE, SWITCH, WITHDRAW = "announce", "switch", "withdraw"
+SWITCH_LINE, DROP_LINE, WITHDRAW_LINE = "switch-line", "drop-line", "withdraw-line"
+OBEYED = (SWITCH, SWITCH_LINE, DROP_LINE)
 
 DIGITS = 16
 BUNDLE = re.compile(r"[0-9a-f]{16}")
@@ -28,7 +34,10 @@ BUNDLE = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a control record says. Another `control` than those above is of a later version, and changes nothing."""
+    """What a control record says. Another `control` than those above is of a later version, and changes nothing.
+
+    `bundle`: that decides from here on, or (`drop-line`) did until here. `assets`: glob of the line that it speaks of.
+    """
 
     control: str
     group: str
@@ -36,6 +45,12 @@ class Order:
     written_at: str = ""
     who: str = ""
     why: str = ""
+    assets: str = ""
+
+    @property
+    def of_line(self) -> bool:
+        """Whether it speaks of a line of a table, rather than of all assets of the group."""
+        return bool(self.assets)
 
 
 def to_value(order: Order) -> bytes:
@@ -45,7 +60,7 @@ def to_value(order: Order) -> bytes:
     >>> read_order(KEY, to_value(order)) == order, read_order(b"m1", to_value(order))
     (True, None)
     """
-    body = asdict(order)
+    body = {name: value for name, value in asdict(order).items() if value or name != "assets"}
     return orjson.dumps({**body, "check": _digest(body)})
 
 
@@ -58,7 +73,8 @@ def read_order(key: bytes | None, value: bytes | None) -> Order | None:
         check = body.pop("check")
         order = Order(**{name: body.get(name, "") for name in Order.__slots__})
         whole = check == _digest(body) and all(isinstance(each, str) for each in asdict(order).values())
-        return order if whole and BUNDLE.fullmatch(order.bundle) else None
+        of_line = order.control in (SWITCH_LINE, DROP_LINE, WITHDRAW_LINE)
+        return order if whole and BUNDLE.fullmatch(order.bundle) and (order.assets or not of_line) else None
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
         return None
 

@@ -4,7 +4,7 @@ Every bundle decides about its assets as it would alone on the same log: each ha
 evictions, so what comes of its assets does not hang on the others. A record is decoded by the bundle that it is for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,6 +14,7 @@ from stream_detector.bundle.bundle_table import AnyBundle, BundleTable
 from stream_detector.decoding.asset_names import AssetNames, fitting
 from stream_detector.decoding.asset_table import AssetTable
 from stream_detector.decoding.decoder import Decoder
+from stream_detector.decoding.held_table import HeldTable, Seat
 from stream_detector.decoding.routing import Router, Share
 from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.engine.asset_status import statuses
@@ -31,22 +32,31 @@ ANY_BUNDLE = "any bundle of the table"
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table of bundles: `assets` says which bundle (by id) decides for an asset, `specs` what each bundle is."""
+    """A table of bundles: `assets` says which bundle (by id) decides for an asset, `specs` what each bundle is.
+
+    `held`: the same lines as `assets`, where they hold since different switches of the one partition that the engine is
+    for; None = whoever begins a partition says for all of them since when.
+    """
 
     assets: AssetTable
     specs: Sequence[DetectorSpec]
+    held: HeldTable | None = None
 
     @classmethod
-    def of(cls, table: BundleTable) -> "TableSpec":
-        return cls(table.assets, [DetectorSpec.of(bundle) for bundle in table.bundles])
+    def of(cls, table: BundleTable, held: HeldTable | None = None) -> "TableSpec":
+        return cls(table.assets, [DetectorSpec.of(bundle) for bundle in table.bundles], held)
 
 
 def engine_of(
-    bundle: AnyBundle, limits: Limits | None = None, keep_steps: bool = False, unknown: UnknownPolicies = IGNORING
+    bundle: AnyBundle,
+    limits: Limits | None = None,
+    keep_steps: bool = False,
+    unknown: UnknownPolicies = IGNORING,
+    held: HeldTable | None = None,
 ) -> "Engine | TableEngine":
-    """What runs the bundle, or the bundles of the table."""
+    """What runs the bundle, or the bundles of the table. `held`: as in `TableSpec`."""
     if isinstance(bundle, BundleTable):
-        return TableEngine(TableSpec.of(bundle), limits, keep_steps, unknown)
+        return TableEngine(TableSpec.of(bundle, held), limits, keep_steps, unknown)
     return Engine(bundle, limits, keep_steps, unknown)
 
 
@@ -66,14 +76,20 @@ class TableEngine:
     ) -> None:
         """The same as those of `Engine`. A sensor that a bundle does not know is unknown for its assets."""
         limits = limits or Limits()
+        by_id = {spec.bundle_id: spec for spec in table.specs}
         # What is told of one record by several bundles comes in this order.
-        specs = sorted(table.specs, key=lambda spec: spec.bundle_id)
-        numbers = {spec.bundle_id: number for number, spec in enumerate(specs)}
+        seats: list[tuple[str, Seat | None]] = [(owner, None) for owner in sorted(by_id)]
+        seat_of: Callable[[str], object] = table.assets.owner
+        numbers: dict[object, int] = {owner: number for number, (owner, _) in enumerate(seats)}
+        if table.held is not None:
+            seats = [(seat.owner, seat) for seat in table.held.seats]
+            seat_of, numbers = table.held.seat, {seat: number for number, (_, seat) in enumerate(seats)}
+        specs = [by_id[owner] for owner, _ in seats]
+        self._seats = [seat for _, seat in seats]
         fits = [fitting(spec.assets, limits.allowed_assets) for spec in specs]
 
         def owner_of(asset: str) -> int | None:
-            bundle_id = table.assets.owner(asset)
-            number = None if bundle_id is None else numbers[bundle_id]
+            number = numbers.get(seat_of(asset))
             return number if number is not None and fits[number](asset) else None
 
         self._router = router = Router(owner_of, len(specs))
@@ -95,8 +111,17 @@ class TableEngine:
     def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome:
         """Handle a batch: the next records of its partition."""
         *shares, strays = self._router.shares(batch.keys, batch.values)
+        shares = [self._since(seat, batch, share) for seat, share in zip(self._seats, shares, strict=True)]
         parts = [engine.take(batch, publish_scores, share) for engine, share in zip(self._engines, shares, strict=True)]
         return joined(batch, [*parts, self._turn_away(batch, strays)])
+
+    @staticmethod
+    def _since(seat: Seat | None, batch: RecordBatch, share: Share) -> Share:
+        """Without what lies before the windows that the seat began with: for others a restart reads further back."""
+        if seat is None or seat.low is None or not len(batch.offsets) or batch.offsets[0] >= seat.low:
+            return share
+        begin = int(np.searchsorted(share.places, np.searchsorted(as_array(batch.offsets), seat.low)))
+        return Share(share.places[begin:], share.keys[begin:], share.values[begin:])
 
     def _turn_away(self, batch: RecordBatch, share: Share) -> Part:
         """What is about no asset of ours: unknown or worthless. What is read again was answered for before."""
@@ -119,12 +144,16 @@ class TableEngine:
         return min(lows, default=None)
 
     def restore(self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0, id_term: int = 0) -> None:
-        """Begin a partition anew, before its first batch; see `Engine.restore`."""
+        """Begin a partition anew, before its first batch; see `Engine.restore`.
+
+        Lines that are held have terms for ids of their own.
+        """
         self._silent_until[partition] = silent_until
         owners = {asset: self._router.owner(asset) for asset in snapshots}
         for number, engine in enumerate(self._engines):
             mine = {asset: data for asset, data in snapshots.items() if owners[asset] == number}
-            engine.restore(partition, mine, silent_until, id_term)
+            seat = self._seats[number]
+            engine.restore(partition, mine, silent_until, id_term if seat is None else seat.id_term)
 
     def retire(self, topic: str, partition: int, asset: str, offset: int) -> Outcome:
         """The asset lives in another partition as of `offset`; see `Engine.retire`."""

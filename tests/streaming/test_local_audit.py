@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from stream_detector.bundle.bundle import Bundle, load_bundle
-from stream_detector.bundle.bundle_table import AnyBundle, bundles_of
+from stream_detector.bundle.bundle_table import AnyBundle, BundleTable, bundles_of
+from stream_detector.decoding.held_table import HeldTable
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.table_engine import engine_of
 from stream_detector.errors import BrokerError, UsageError
@@ -63,8 +64,15 @@ async def audit(plant: Plant, bundle: AnyBundle, *others: AnyBundle, patience: P
         each.manifest.bundle_id: frozenset(one.manifest.bundle_id for one in bundles_of(each))
         for each in (bundle, *others)
     }
+    by_id = {one.manifest.bundle_id: one for each in (bundle, *others) for one in bundles_of(each)}
+
+    def new_table(held: HeldTable, limits: Limits) -> DetectionEngine | None:
+        if not by_id.keys() >= {*held.owners}:
+            return None
+        return engine_of(BundleTable(held.table, tuple(by_id[owner] for owner in held.owners)), limits, held=held)
+
     mine = bundle.manifest.bundle_id
-    return await audit_log(plant.settings, new_engine, mine, engines, open_topics, patience, tables)
+    return await audit_log(plant.settings, new_engine, mine, engines, open_topics, patience, tables, new_table)
 
 
 def tamper(plant: Plant, topic: str, place: int, **changes: Any) -> None:

@@ -1,9 +1,20 @@
 """What a log with control records in it gives, by plain engines. Knows no facts, snapshots or commits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
-from stream_detector.decoding.control_records import ANNOUNCE, SWITCH, WITHDRAW, Order, read_order
+from stream_detector.decoding.asset_table import specificity
+from stream_detector.decoding.control_records import (
+    ANNOUNCE,
+    DROP_LINE,
+    SWITCH,
+    SWITCH_LINE,
+    WITHDRAW,
+    WITHDRAW_LINE,
+    Order,
+    read_order,
+)
 from stream_detector.engine.alarm_messages import withdrawn
 from stream_detector.engine.engine import Engine
 from stream_detector.engine.outcome import Outcome, RecordBatch
@@ -29,11 +40,12 @@ class Said:
         for letter in outcome.dead_letters:
             self.dead_letters[letter.partition, letter.offset] = letter.reason
 
-    def switch(self) -> None:
+    def switch(self, assets: Callable[[str], bool] = lambda _: True) -> None:
+        """Another bundle decides about these assets."""
         self.switches += 1
-        for alarm in self.up.values():
+        for alarm in [alarm for alarm in self.up.values() if assets(alarm.asset)]:
             self.alarms[alarm.id, "cleared"] = to_bytes(withdrawn(alarm))
-        self.up.clear()
+            del self.up[alarm.id]
 
 
 def decided_by_log(records: Sequence[KafkaRecord], group: str, first: str, engine_of: Callable[[str], Engine]) -> Said:
@@ -67,14 +79,72 @@ def decided_by_log(records: Sequence[KafkaRecord], group: str, first: str, engin
     return said
 
 
+def decided_by_table(
+    records: Sequence[KafkaRecord], group: str, lines: Mapping[str, str], engine_of: Callable[[str], Engine]
+) -> Said:
+    """The same of a group whose workers are started with a table (glob: bundle id), asset by asset: an engine each.
+
+    The key of a record is its asset. Once nobody decides for an asset, its records go nowhere.
+    """
+    said = Said()
+    for number in sorted({record.partition for record in records}):
+        mine = [record for record in records if record.partition == number]
+        assets = {(record.key or b"").decode(): _of_asset(mine, record.key) for record in mine}
+        now, term = dict(lines), 0
+        said.up.clear()
+        engines = {asset: engine_of(now[line]) for asset in assets if (line := _line_of(now, asset)) is not None}
+        begun = dict.fromkeys(engines, 0)
+
+        def run_to(asset: str, offset: float) -> None:
+            if asset in engines:  # noqa: B023 - it is called at once
+                part = [r for r in assets[asset] if begun[asset] <= r.offset < offset]  # noqa: B023
+                said.add(engines[asset].process(_batch(number, part)))  # noqa: B023
+
+        for record in mine:
+            order = read_order(record.key, record.value)
+            if order is None or order.group != group or order.control not in (SWITCH_LINE, DROP_LINE):
+                continue
+            after = {**now, order.assets: order.bundle}
+            if order.control == DROP_LINE:
+                after.pop(order.assets, None)
+            if after in (now, {}) or _taken_back(order, mine, record.offset):
+                continue
+            term += 1
+            moved = {asset for asset in assets if order.assets in (_line_of(now, asset), _line_of(after, asset))}
+            for asset in moved:
+                run_to(asset, record.offset)
+                engines.pop(asset, None)
+            said.switch(moved.__contains__)
+            now = after
+            for asset in moved:
+                line = _line_of(now, asset)
+                if line is not None:
+                    engines[asset], begun[asset] = engine_of(now[line]), record.offset
+                    engines[asset].restore(number, {}, record.offset, term)
+                    engines[asset].process(_batch(number, [r for r in assets[asset] if r.offset < record.offset]))
+        for asset in engines:
+            run_to(asset, float("inf"))
+    return said
+
+
+def _line_of(lines: Mapping[str, str], asset: str) -> str | None:
+    fitting = [glob for glob in lines if fnmatchcase(asset, glob)]
+    return max(fitting, key=specificity, default=None)
+
+
+def _of_asset(records: Sequence[KafkaRecord], key: bytes | None) -> list[KafkaRecord]:
+    return [record for record in records if record.key == key and read_order(record.key, record.value) is None]
+
+
 def _taken_back(order: Order, records: Sequence[KafkaRecord], offset: int) -> bool:
     """Whether the first record of the group behind this switch that says something else takes it back."""
     for record in records:
         other = read_order(record.key, record.value)
         if record.offset <= offset or other is None or other.group != order.group or other.control == ANNOUNCE:
             continue
-        if (other.control, other.bundle) != (SWITCH, order.bundle):
-            return (other.control, other.bundle) == (WITHDRAW, order.bundle)
+        if other.assets == order.assets and (other.control, other.bundle) != (order.control, order.bundle):
+            takes_back = {SWITCH: WITHDRAW, SWITCH_LINE: WITHDRAW_LINE}.get(order.control)
+            return (other.control, other.bundle) == (takes_back, order.bundle)
     return False
 
 

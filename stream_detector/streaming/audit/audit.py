@@ -10,13 +10,14 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any
 
 from aiokafka.errors import KafkaError
 
 from stream_detector.decoding.decoded import UNKNOWN_ASSET, UNKNOWN_SENSOR
+from stream_detector.decoding.held_table import HeldTable
 from stream_detector.engine.limits import Limits
 from stream_detector.errors import BrokerError, UsageError
 from stream_detector.messages import Alarm, DeadLetter
@@ -39,6 +40,9 @@ from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.worker.ports import DetectionEngine
 
 NewEngine = Callable[[Limits], DetectionEngine]
+
+NewTable = Callable[[HeldTable, Limits], DetectionEngine | None]
+"""Makes an engine that runs a table whose lines the log has changed; None where one of its bundles is not given."""
 
 WAIT_SECONDS = 60.0
 """So long what is on its way is waited for."""
@@ -98,6 +102,7 @@ async def audit_log(
     open_topics: Callable[[Settings], AuditTopics] = open_audit_topics,
     patience: Patience = Patience(),
     tables: Mapping[str, frozenset[str]] | None = None,
+    new_table: NewTable = lambda _, __: None,
 ) -> Audit:
     """Read everything again and compare, under the limits that the group has written down.
 
@@ -111,6 +116,7 @@ async def audit_log(
         open_topics: makes the reader of the topics.
         patience: how long to wait for that.
         tables: {id: the bundles that its alarms name}, of those among all these that are tables of bundles.
+        new_table: makes engines of tables whose lines were changed by records in the log.
 
     Raises:
         BrokerError: the brokers cannot be reached, or the topic of readings does not exist.
@@ -121,7 +127,7 @@ async def audit_log(
     try:
         await reader.start()
         named = {each: frozenset([each]) for each in engines} | dict(tables or {})
-        return await _audit(settings, reader, engines, bundle_id, patience, named)
+        return await _audit(settings, reader, engines, new_table, bundle_id, patience, named)
     except KafkaError as error:
         reason = await in_words_for(settings, error)
         raise BrokerError(f"{settings.bootstrap} cannot be read: {reason}") from None
@@ -153,6 +159,7 @@ async def _audit(
     settings: Settings,
     reader: AuditTopics,
     engines: Mapping[str, NewEngine],
+    new_table: NewTable,
     bundle_id: str,
     patience: Patience,
     named: Mapping[str, frozenset[str]],
@@ -160,6 +167,13 @@ async def _audit(
     """named: {id: the bundles that alarms of this detector name}."""
     audit, expected = Audit(), Expected()
     left: list[tuple[TopicPartition, DetectionEngine, Service, int]] = []
+
+    def engine_of(switch: BundleSwitch) -> DetectionEngine | None:
+        limits = switch.limits or limits_of(settings)
+        if switch.held is not None and (switch.of_line or switch.bundle_id not in engines):
+            return new_table(switch.held, limits)
+        return engines[switch.bundle_id](limits) if switch.bundle_id in engines else None
+
     readings = reader.partitions(settings.topic_readings)
     # Workers may be running. What was committed by now must have been published by now; and what was published by now
     # must follow from the readings that will have come by then.
@@ -185,21 +199,31 @@ async def _audit(
         if begin:
             audit.incomplete.append(tp.partition)
         state = await reader.state(tp.partition, end)
-        for service in services(state, bundle_id, begin, end):
-            if service.bundle_id in engines:
-                engine = engines[service.bundle_id](service.switch.limits or limits_of(settings))
-                await _audit_service(reader, tp, engine, service, mine, expected, state.departures)
+        before: _Ended | None = None
+        in_turn = services(state, bundle_id, begin, end)
+        for service, following in zip(in_turn, [*in_turn[1:], None], strict=True):
+            engine, next_switch = engine_of(service.switch), None if following is None else following.switch
+            # What the change of a line leaves as it was is known where what was before it is.
+            if engine is not None and not (service.switch.of_line and before is None):
+                await _audit_service(reader, tp, engine, service, mine, expected, state.departures, before)
+                before = _Ended(engine, service.end)
+                await _end(reader, tp, before, service, next_switch, mine, expected)
                 if not service.last:
-                    left.append((tp, engine, service, end))
+                    left.append((tp, engine, replace(service, end=before.end), end))
                 continue
+            before = None
+            expected.withdraw(list(expected.open.values()), must=False)
             of_others.add((tp.partition, service.switch.term))
             if service.begin < service.end:
                 audit.not_judged.append(NotJudged(tp.partition, service.begin, service.end, service.bundle_id))
-    # A table that was not given may name bundles that were.
-    unjudged = {body["id"] for body in alarms if body["_said_in"] in of_others}
-    alarms = [body for body in alarms if body["id"] not in unjudged]
+        expected.open.clear()
+    # A table that was not given may name bundles that were; and it may have gone on with what they had raised.
+    unjudged = {body["id"] for body in alarms if body["_said_in"] in of_others and body["state"] == "raised"}
+    alarms = [body for body in alarms if body["id"] not in unjudged and body["_said_in"] not in of_others]
     for tp, engine, service, end in left:
-        await _read_beyond(reader, tp, engine, service, end, expected, alarms, named[service.bundle_id])
+        held = service.switch.held
+        voices = named.get(service.bundle_id) or (frozenset() if held is None else frozenset(held.owners))
+        await _read_beyond(reader, tp, engine, service, end, expected, alarms, voices)
     compare_alarms(alarms, audit, expected)
     compare_dead_letters(letters, audit, expected)
     return audit
@@ -225,12 +249,17 @@ async def _audit_service(
     mine: PartitionAudit,
     expected: Expected,
     departures: Sequence[Departure],
+    before: "_Ended | None",
 ) -> None:
-    """Leaves the engine as it is at the end of the service."""
+    """Leaves the engine as it is at the end of the service. `before`: who decided before, as it was at its begin."""
     begin, until, switch = service.begin, min(mine.committed or 0, service.end), service.switch
-    engine.restore(tp.partition, {}, 0 if switch.low is None else begin, switch.id_term)
+    kept = {} if before is None or not switch.of_line else before.kept(tp.partition, switch)
+    lows = [
+        low for low in (switch.low, before.engine.low(tp.partition) if kept and before else None) if low is not None
+    ]
+    engine.restore(tp.partition, kept, 0 if switch.low is None else begin, switch.id_term)
     if switch.low is not None:
-        begin = min(max(switch.low, mine.begin), begin)
+        begin = min(max(min(lows), mine.begin), begin)
     complete = mine.begin == 0
     gone = [departure for departure in departures if service.begin < departure.offset <= service.end]
     async for records in reader.read(tp, begin, service.end):
@@ -245,11 +274,44 @@ async def _audit_service(
             expected.add(outcome, must=must and complete)
     for departure in gone:
         _let_go(engine, tp, departure, expected, must=complete and departure.offset < until)
-    if not service.last:
-        # The next bundle has cleared what was open, before its own first decision.
-        must = complete and (mine.committed or 0) > service.end
-        expected.withdraw(list(expected.open.values()), must=must)
-    expected.open.clear()
+
+
+@dataclass(slots=True)
+class _Ended:
+    """Who has decided up to the offset `end`, as it was left there."""
+
+    engine: DetectionEngine
+    end: int
+
+    def kept(self, number: int, switch: BundleSwitch) -> dict[str, bytes]:
+        """Snapshots of the assets of which the switch of a line changes nothing."""
+        return {
+            asset: data
+            for asset, data in self.engine.snapshots(number, self.end)
+            if data is not None and switch.since(asset) != switch.term
+        }
+
+
+async def _end(
+    reader: AuditTopics,
+    tp: TopicPartition,
+    ended: _Ended,
+    service: Service,
+    following: BundleSwitch | None,
+    mine: PartitionAudit,
+    expected: Expected,
+) -> None:
+    """The next bundle has cleared what was open, before its own first decision; of a line's change what it concerns."""
+    if following is None:
+        return
+    if following.of_line and following.offset > ended.end:
+        # The offsets were set back behind it later: what was decided up to there may have been said.
+        async for records in reader.read(tp, ended.end, following.offset):
+            expected.beyond(ended.engine.process(reader.batch(tp, records)))
+        ended.end = following.offset
+    must = mine.begin == 0 and (mine.committed or 0) > service.end
+    concerned = [alarm for alarm in expected.open.values() if following.since(alarm.asset) == following.term]
+    expected.withdraw(concerned, must=must)
 
 
 def _let_go(

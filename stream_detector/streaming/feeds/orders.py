@@ -5,12 +5,31 @@ from contextlib import suppress
 from dataclasses import replace
 
 import orjson
+from aiokafka.errors import KafkaError
 
 from stream_detector.decoding.asset_table import TABLE_PREFIX
-from stream_detector.decoding.control_records import ANNOUNCE, KEY, SWITCH, WITHDRAW, Order, to_value
+from stream_detector.decoding.control_records import (
+    ANNOUNCE,
+    DROP_LINE,
+    KEY,
+    SWITCH,
+    SWITCH_LINE,
+    WITHDRAW,
+    WITHDRAW_LINE,
+    Order,
+    to_value,
+)
+from stream_detector.decoding.held_table import HeldTable
 from stream_detector.errors import BrokerError, UsageError
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.sending import ACKNOWLEDGE_SECONDS
+from stream_detector.streaming.readers.log_reader import LogReader, open_log_reader
+from stream_detector.streaming.state.group_facts import newest_switch
+
+NO_TABLE = (
+    "group {group} decides by one bundle for all of its assets; to let another one decide for {assets!r} alone, start "
+    "its workers with a table that has a line '*' for the one of now (docs/deploy.md), and give this command again"
+)
 
 
 def send_switch(
@@ -26,14 +45,14 @@ def send_switch(
 
     Args:
         settings: names brokers and topic.
-        order: what is to hold; its `control` is set here.
+        order: what is to hold. Its `control` is set here, unless it takes a line out.
         wait: lets the time pass in which workers fetch the bundle.
         just_before: is called before the first switch is written.
         withdraw: a bundle whose switches are taken back where nobody has obeyed them; None = nothing is.
 
     Raises:
         BrokerError: the topic does not exist, or not every partition took its record.
-        UsageError: the group decides by a table of bundles.
+        UsageError: the group decides by a table of bundles, and the order is of no line of it; or the other way round.
     """
     from stream_detector.streaming.clients import librdkafka  # noqa: PLC0415 - a worker seldom needs a second client
 
@@ -55,31 +74,59 @@ def send_switch(
         if producer.flush(ACKNOWLEDGE_SECONDS) or failures:
             which = sorted(failures) or "some"
             again = "rollback --withdraw" if order.control == WITHDRAW else f"promote {order.bundle}"
+            again = "the same command" if order.of_line else f"`stream-detector {again} --bootstrap ...`"
             raise BrokerError(
                 f"{settings.bootstrap} did not take the record for partitions {which} of {topic} within "
-                f"{ACKNOWLEDGE_SECONDS:g} s; `stream-detector {again} --bootstrap ...` writes them "
-                "again, which is harmless"
+                f"{ACKNOWLEDGE_SECONDS:g} s; {again} writes them again, which is harmless"
             )
 
-    _require_no_table(order.group, librdkafka.committed_metadata(settings, order.group, partitions))
+    _require_kind(order, librdkafka.committed_metadata(settings, order.group, partitions))
     write(replace(order, control=ANNOUNCE))
     wait()
     if withdraw is not None:
         # Acknowledged before: whoever reads the switch can know what is taken back. And before the alias moves, so that
         # the same command does it again.
-        write(replace(order, control=WITHDRAW, bundle=withdraw))
+        write(replace(order, control=WITHDRAW_LINE if order.of_line else WITHDRAW, bundle=withdraw))
     just_before()
-    write(replace(order, control=SWITCH))
+    write(order if order.control == DROP_LINE else replace(order, control=SWITCH_LINE if order.of_line else SWITCH))
     return len(partitions)
 
 
-def _require_no_table(group: str, metadata: Iterable[str]) -> None:
+async def read_lines(
+    settings: Settings, open_log: Callable[[Settings], LogReader] = open_log_reader
+) -> list[HeldTable]:
+    """The table by which the group decides, as each partition's workers have written it down; [] of a single bundle.
+
+    Raises:
+        BrokerError: the brokers cannot be reached, or do not let the topic of state be read.
+        UsageError: a version before has written down that it is a table, and not of which lines.
+    """
+    try:
+        async with open_log(settings) as reader:
+            states = await reader.state_of_all()
+    except KafkaError as error:
+        raise BrokerError(f"{settings.bootstrap}: {settings.topic_state} cannot be read: {error}") from None
+    newest = [switch for state in states.values() if (switch := newest_switch(state.facts)) is not None]
+    found = [switch for switch in newest if switch.bundle_id.startswith(TABLE_PREFIX)]
+    if any(switch.held is None for switch in found):
+        raise UsageError(
+            f"which lines the table of group {settings.group} has is not written down yet: bring all of its workers to "
+            "this version first"
+        )
+    return [switch.held for switch in found if switch.held is not None]
+
+
+def _require_kind(order: Order, metadata: Iterable[str]) -> None:
     """`metadata`: of the group's commits."""
+    ids = set()
     for text in metadata:
         with suppress(orjson.JSONDecodeError, AttributeError):
-            bundle_id = str(orjson.loads(text).get("bundle", ""))
-            if bundle_id.startswith(TABLE_PREFIX):
-                raise UsageError(
-                    f"group {group} decides by a table of bundles ({bundle_id}) and does not obey records in "
-                    "its log; change the table's file and start its workers again, or name another --group"
-                )
+            ids.add(str(orjson.loads(text).get("bundle", "")))
+    tables = sorted(bundle_id for bundle_id in ids if bundle_id.startswith(TABLE_PREFIX))
+    if tables and not order.of_line:
+        raise UsageError(
+            f"group {order.group} decides by a table of bundles ({tables[0]}): say for which line of it with --assets "
+            "GLOB, or name another --group"
+        )
+    if order.of_line and not tables:
+        raise UsageError(NO_TABLE.format(group=order.group, assets=order.assets))

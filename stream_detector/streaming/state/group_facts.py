@@ -5,16 +5,17 @@ its key, which begins with the group and the kind of the fact.
 
 | key | value | meaning |
 |---|---|---|
-| `[group, "bundle", partition, offset, term]` | `{"bundle", "low", "limits", "ids", "by"}` | `BundleSwitch` |
+| `[group, "bundle", partition, offset, term]` | `{"bundle", "low", "limits", "ids", "by", "lines"}` | `BundleSwitch` |
 | `[group, "moved", partition, asset, offset]` | `{}` | `Departure` |
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import orjson
 
+from stream_detector.decoding.held_table import HeldLine, HeldTable
 from stream_detector.engine.limits import Limits
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import Outgoing
@@ -34,6 +35,7 @@ class BundleSwitch:
     `id_term`: the term that goes into the ids of alarms, so that no alarm of a bundle that comes back has the id of one
     that it raised before and could not commit. A group that has always run one bundle stays at 0.
     `by_record`: a control record at `offset` says so, rather than a worker that was started with another bundle.
+    `held`: the lines of a table of bundles; None = it is a bundle, or its lines were not written down.
     """
 
     partition: int
@@ -44,6 +46,16 @@ class BundleSwitch:
     term: int = 0
     id_term: int = 0
     by_record: bool = False
+    held: HeldTable | None = None
+
+    @property
+    def of_line(self) -> bool:
+        """Whether a line of a table changed, and other assets of the group are not disturbed."""
+        return self.held is not None and self.held.is_changed
+
+    def since(self, asset: str) -> int:
+        """The term since which whoever decides for the asset now has done so without interruption."""
+        return self.term if self.held is None else self.held.since(asset)
 
     @property
     def order(self) -> tuple[int, int]:
@@ -101,7 +113,9 @@ def _body(fact: Fact) -> dict[str, Any]:
     if isinstance(fact, Departure):
         return {}
     limits = None if fact.limits is None else limits_to_json(fact.limits)
-    body = {"bundle": fact.bundle_id, "low": fact.low, "limits": limits, "ids": fact.id_term}
+    body: dict[str, Any] = {"bundle": fact.bundle_id, "low": fact.low, "limits": limits, "ids": fact.id_term}
+    if fact.held is not None:
+        body["lines"] = [list(astuple(line)) for line in fact.held.lines]
     return {**body, "by": "record"} if fact.by_record else body
 
 
@@ -143,6 +157,20 @@ def _switch(partition: int, about: Sequence[Any], body: Mapping[str, Any]) -> Fa
         int(term[0]) if term else 0 if "ids" in body else TERM_UNSAID,
         int(body.get("ids", 0)),
         body.get("by") == "record",
+        _held(body.get("lines")),
+    )
+
+
+def _held(lines: Sequence[Sequence[Any]] | None) -> HeldTable | None:
+    if lines is None:
+        return None
+    return HeldTable(
+        tuple(
+            HeldLine(
+                str(glob), None if owner is None else str(owner), int(term), int(ids), None if low is None else int(low)
+            )
+            for glob, owner, term, ids, low in lines
+        )
     )
 
 

@@ -131,6 +131,8 @@ class PartitionState:
 
         Bundles that took turns in a version without terms share term 0.
         """
+        if switch.of_line:
+            return [snapshot for snapshot in self.live() if snapshot.term < switch.since(snapshot.asset)]
         return [
             snapshot
             for snapshot in self.live()
@@ -138,7 +140,16 @@ class PartitionState:
         ]
 
     def of_service(self, switch: BundleSwitch | None, bundle_id: str | None) -> dict[str, SnapshotRecord]:
-        """{asset: newest snapshot, None data included} that the bundle has written in the switch's term; None = 0."""
+        """{asset: newest snapshot, None data included} that the bundle has written in the switch's term; None = 0.
+
+        Of a table whose lines changed: in the terms since which whoever decides for the asset has done so.
+        """
+        if switch is not None and switch.of_line:
+            found: dict[str, SnapshotRecord] = {}
+            for snapshot in sorted(self._newest.values(), key=lambda each: (each.offset, each.term)):
+                if switch.since(snapshot.asset) <= snapshot.term <= switch.term:
+                    found[snapshot.asset] = snapshot
+            return found
         term = 0 if switch is None else switch.term
         return {
             asset: found for (bundle, its, asset), found in self._newest.items() if (bundle, its) == (bundle_id, term)

@@ -9,9 +9,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from stream_detector.bundle.bundle import Bundle
-from stream_detector.bundle.bundle_table import AnyBundle, AnyManifest, BundleTable, bundles_of, manifests_of
+from stream_detector.bundle.bundle_table import AnyBundle, AnyManifest, bundles_of, manifests_of
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.field_mapping import FieldMapping
+from stream_detector.decoding.held_table import HeldTable
 from stream_detector.engine.assets.snapshots import largest_bytes
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.table_engine import engine_of
@@ -102,12 +103,14 @@ def build_worker(
     def log() -> LogReader:
         return open_log(settings)
 
-    def detector_of(bundle: AnyBundle, engine: DetectionEngine | None = None) -> Detector:
+    def detector_of(
+        bundle: AnyBundle, held: HeldTable | None = None, engine: DetectionEngine | None = None
+    ) -> Detector:
         engine = engine or engine_of(
-            bundle, limits_of(settings), keep_steps=settings.console, unknown=policies_of(settings)
+            bundle, limits_of(settings), keep_steps=settings.console, unknown=policies_of(settings), held=held
         )
         scored_by = ScoredBy(bundle.manifest.bundle_id, bundle.score_fingerprint)
-        return Detector(engine, scored_by, rewind_seconds(bundle.manifest), bundle.manifest)
+        return Detector(engine, scored_by, rewind_seconds(bundle.manifest), bundle.manifest, bundle)
 
     # Where the brokers are others, their topics are their own business.
     real = ensure_topics is None
@@ -122,8 +125,7 @@ def build_worker(
             asyncio.run(check_topics(settings, needs_of(fetched, settings)))
         return detector_of(fetched)
 
-    detectors = Detectors(detector_of(bundle, engine), None if load_bundle is None else load)
-    detectors.obeys_log = not isinstance(bundle, BundleTable)
+    detectors = Detectors(detector_of(bundle, engine=engine), None if load_bundle is None else load, detector_of)
     if bundle_watch is not None:
         detectors.follows_log = bundle_watch.follows_log
     shown: list[Callable[[AnyManifest], None]] = [recorder.use, *([] if console is None else [console.use])]

@@ -21,19 +21,18 @@ from stream_detector.streaming.clients.dead_letter_rate import DeadLetterRate
 from stream_detector.streaming.clients.producer import BurstSender, Outgoing
 from stream_detector.streaming.readers.translation import Translation, policies_of
 from stream_detector.streaming.state.group_facts import BundleSwitch, Departure, fact_message, newest_switch
-from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import snapshot_message
 from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
 from stream_detector.streaming.worker.offsets.planning import PartitionPlan, Planner
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
-from stream_detector.streaming.worker.offsets.recovery import ScoredBy, to_metadata
+from stream_detector.streaming.worker.offsets.recovery import to_metadata
+from stream_detector.streaming.worker.offsets.successors import Successors
 from stream_detector.streaming.worker.offsets.takeover import alarm_message, mend_late, switch_by_record
 from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
-from stream_detector.streaming.worker.offsets.windows_before import read_windows
 from stream_detector.streaming.worker.offsets.withdrawal import Withdrawal
 from stream_detector.streaming.worker.ports import Clock, PipelineObserver
-from stream_detector.streaming.worker.switching import WITHDRAWN, Switching
+from stream_detector.streaming.worker.switching import INTERRUPTED, WITHDRAWN, Switching, in_words
 from stream_detector.streaming.worker.transport.fetched import Fetched, parts_of
 from stream_detector.streaming.worker.transport.offset_keeper import CommittedOffsets
 from stream_detector.streaming.worker.unknown_watch import UnknownWatch
@@ -86,6 +85,7 @@ class Pipeline:
         self._on_failure = on_failure
         self._on_steps = on_steps
         self._translation = Translation(field_mapping, registry)
+        self._successors = Successors(settings, detectors, planner.open_log, self._translation)
         self._clock = clock
         self.unknown = UnknownWatch(policies_of(settings), clock)
         self._dead_letter_rate = DeadLetterRate(settings.dead_letters_per_second, clock)
@@ -151,39 +151,35 @@ class Pipeline:
         """
         number, offset = part.partition, part.start
         progress = self.partitions.get(number)
-        if progress is None or progress.epoch != part.epoch or self._scored(progress).bundle == order.bundle:
+        if progress is None or progress.epoch != part.epoch or not self._successors.is_due(part, progress, order):
             return True
 
         def ours() -> bool:
             return self.partitions.get(number) is progress and progress.epoch == part.epoch
 
-        def count(records: int) -> None:
-            progress.windows_read += records
-
         began = self._clock()
         withdrawal = Withdrawal(self._planner.open_log, number, offset, order)
-        detector = await self.switching.ready(number, offset, order, progress, ours, withdrawal)
-        if detector is None:
+        found = await self.switching.ready(number, offset, order, progress, ours, withdrawal)
+        if found == INTERRUPTED:
             progress.broken_off |= ours()
             return False
-        if detector == WITHDRAWN:
+        if found == WITHDRAWN:
             log.warning("partition %d: bundle %s does not decide from %d on, for that was taken back behind it",
                         number, order.bundle, offset)  # fmt: skip
             return True
-        term, limits = progress.next_term, limits_of(self.settings)
-        low = await read_windows(
-            self._planner.open_log, self._translation, detector, part.topic, number, offset, term, ours, count
-        )
+        succession = await self._successors.begin(part, progress, order, ours)
+        if succession is None:
+            return True
+        switch, detector = succession
         async with self._flushing, self._handling:
-            if low is None or not ours():
+            if not ours():
                 if self._detectors.of(number) is not detector:
                     detector.engine.forget(number)
                 return True
-            switch = BundleSwitch(number, offset, order.bundle, low, limits, term, term, by_record=True)
             await self._switch(progress, switch, detector)
         seconds = self._clock() - began
-        log.warning("partition %d: bundle %s decides from %d on, as %s said (%s); decisions paused for %.3f s",
-                    number, order.bundle, offset, order.who or "somebody", order.why, seconds)  # fmt: skip
+        log.warning("partition %d: %s from %d on, as %s said (%s); decisions paused for %.3f s",
+                    number, in_words(order), offset, order.who or "somebody", order.why, seconds)  # fmt: skip
         self._observer.switched(number, seconds)
         return True
 
@@ -193,7 +189,7 @@ class Pipeline:
         await self._acknowledge([_Flushed(number, progress, offset, offset, rest)])
         before, engine = newest_switch(progress.facts), self._detectors.of(number).engine
         snapshots = engine.snapshots(number, offset)
-        facts, bursts = switch_by_record(settings, before, self._scored(progress).bundle, snapshots, switch)
+        facts, bursts = switch_by_record(settings, before, self._detectors.scored(progress).bundle, snapshots, switch)
         for burst in bursts:
             await self._send(burst)
         progress.facts = (*progress.facts, *facts)
@@ -203,9 +199,6 @@ class Pipeline:
             fact for fact in progress.facts if isinstance(fact, Departure) and fact.offset >= offset
         ]  # fmt: skip
         await self._let_go(number, progress)
-
-    def _scored(self, progress: PartitionProgress) -> ScoredBy:
-        return progress.scored_by or self._detectors.configured.scored_by
 
     async def _handle_part(self, fetched: Fetched) -> None:
         async with self._handling:
@@ -271,7 +264,9 @@ class Pipeline:
                 if state.until < progress.state_end:
                     progress.state_lost = True
                     continue
-                mended = mend_late(self.settings, self._scored(progress).bundle, number, state, progress.facts)
+                mended = mend_late(
+                    self.settings, self._detectors.scored(progress).bundle, number, state, progress.facts
+                )
                 progress.state_end = state.until
                 if mended:
                     log.warning("partition %d: another worker wrote late, %d records of state are written again",
@@ -397,7 +392,7 @@ class Pipeline:
             snapshots += [
                 snapshot_message(
                     self.settings,
-                    self._scored(part.progress).bundle,
+                    self._detectors.scored(part.progress).bundle,
                     part.number,
                     asset,
                     pending.data,
@@ -419,7 +414,7 @@ class Pipeline:
             offset = progress.to_commit()
             if offset is not None:
                 low = offset if progress.low is None else progress.low
-                offsets[number] = (offset, to_metadata(low, self._scored(progress)))
+                offsets[number] = (offset, to_metadata(low, self._detectors.scored(progress)))
         return offsets
 
     def committed(self, offsets: Mapping[int, int]) -> None:

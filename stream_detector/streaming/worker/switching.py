@@ -8,10 +8,18 @@ from typing import Final, Literal
 
 from aiokafka.errors import KafkaError
 
-from stream_detector.decoding.control_records import ANNOUNCE, SWITCH, Order, orders_in
+from stream_detector.decoding.control_records import (
+    ANNOUNCE,
+    DROP_LINE,
+    OBEYED,
+    SWITCH,
+    SWITCH_LINE,
+    Order,
+    orders_in,
+)
 from stream_detector.errors import StreamDetectorError
 from stream_detector.streaming.state.group_facts import newest_switch
-from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
+from stream_detector.streaming.worker.offsets.detectors import Detectors
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.offsets.withdrawal import Withdrawal
 from stream_detector.streaming.worker.ports import Clock
@@ -19,7 +27,12 @@ from stream_detector.streaming.worker.transport.fetched import Fetched
 
 log = logging.getLogger(__name__)
 
+READY: Final = "ready"
 WITHDRAWN: Final = "withdrawn"
+INTERRUPTED: Final = "interrupted"
+
+TABLE = "this group decides by a table of bundles; name one of its lines with `promote --assets GLOB`"
+NO_TABLE = "this group decides by one bundle, and has no lines; `promote` without --assets names another one"
 
 LOOK_SECONDS = 0.02
 """Between two looks whether what a switch waits for is there."""
@@ -59,16 +72,17 @@ class Switching:
             for place, order in found.items()
             if order.group == self._group and columns.offsets[place] >= since
         }
-        if not self._detectors.obeys_log:
-            for offset, order in new.items():
-                log.warning("partition %d: the record at %d wants bundle %s to decide, and is not obeyed: this worker "
-                            "decides by a table of bundles; change the table and start the group's workers again",
-                            fetched.partition, offset, order.bundle)  # fmt: skip
-            return {}
-        for order in new.values():
-            if order.control in (ANNOUNCE, SWITCH):
-                self._detectors.prefetch(order.bundle)
-        return {offset: order for offset, order in new.items() if order.control == SWITCH}
+        is_table = self._detectors.of(fetched.partition).is_table
+        for offset, order in list(new.items()):
+            if order.of_line == is_table:
+                if order.control in (ANNOUNCE, SWITCH, SWITCH_LINE):
+                    self._detectors.prefetch(order.bundle)
+                continue
+            del new[offset]
+            if order.control in OBEYED:
+                log.warning("partition %d: the record at %d wants bundle %s to decide, and is not obeyed: %s",
+                            fetched.partition, offset, order.bundle, TABLE if is_table else NO_TABLE)  # fmt: skip
+        return {offset: order for offset, order in new.items() if order.control in OBEYED}
 
     async def ready(
         self,
@@ -78,11 +92,11 @@ class Switching:
         progress: PartitionProgress,
         ours: Callable[[], bool],
         withdrawal: Withdrawal,
-    ) -> Detector | Literal["withdrawn"] | None:
-        """The bundle that is to decide, once it can be used here and all before the record is committed.
+    ) -> Literal["ready", "withdrawn", "interrupted"]:
+        """Returns once the bundle that is to decide can be used here, and all before the record is committed.
 
-        "withdrawn" where a later record has taken this one back. None where it was interrupted, or the partition was
-        taken away, as `ours` tells.
+        "withdrawn" where a later record has taken this one back. "interrupted", too, where the partition was taken
+        away, as `ours` tells.
 
         Raises:
             KafkaError: the brokers cannot be reached.
@@ -95,27 +109,27 @@ class Switching:
         # Whether or not the bundle is there: what becomes of the record is a function of the log.
         looking = asyncio.create_task(withdrawal.found())
         try:
-            detector = await self._loaded(number, offset, order, go_on, withdrawal)
-            if detector is None or detector == WITHDRAWN:
-                return detector
-            if not await self._committed(progress, offset, go_on):
-                return None
-            return WITHDRAWN if await looking else detector
+            found = await self._loaded(number, offset, order, go_on, withdrawal)
+            if found == READY and not await self._committed(progress, offset, go_on):
+                found = INTERRUPTED
+            return WITHDRAWN if found == READY and await looking else found
         finally:
             looking.cancel()
 
     async def _loaded(
         self, number: int, offset: int, order: Order, go_on: Callable[[], bool], withdrawal: Withdrawal
-    ) -> Detector | Literal["withdrawn"] | None:
+    ) -> Literal["ready", "withdrawn", "interrupted"]:
         try:
             while True:
                 try:
-                    detector = await self._detectors.ready(order.bundle)
+                    # What a line that is taken out leaves its assets to decides already.
+                    if order.control != DROP_LINE:
+                        await self._detectors.ready_to_take_over(order.bundle)
                     # While it came, a person may have given it up.
-                    return WITHDRAWN if self.missing is not None and await withdrawal.found() else detector
+                    return WITHDRAWN if self.missing is not None and await withdrawal.found() else READY
                 except StreamDetectorError as error:
                     place = f"partition {number} stands at {offset}"
-                    missing = f"{place}, where bundle {order.bundle} takes over: {error}"
+                    missing = f"{place}, where bundle {order.bundle} takes over{_of(order)}: {error}"
                     if missing != self.missing:
                         log.error("%s", missing)  # noqa: TRY400 - it is said in words
                     self.missing = missing
@@ -123,7 +137,7 @@ class Switching:
                 while self._clock() < again:
                     await asyncio.sleep(LOOK_SECONDS)
                     if not go_on():
-                        return None
+                        return INTERRUPTED
                 with suppress(KafkaError):
                     if await withdrawal.found():
                         return WITHDRAWN
@@ -138,6 +152,17 @@ class Switching:
             if progress.committed is None or progress.committed < offset:
                 await asyncio.sleep(LOOK_SECONDS)
         return True
+
+
+def in_words(order: Order) -> str:
+    """What holds from the record on."""
+    if order.control == DROP_LINE:
+        return f"the line {order.assets!r} of the table is taken out"
+    return f"bundle {order.bundle} decides{_of(order)}"
+
+
+def _of(order: Order) -> str:
+    return f" for {order.assets!r}" if order.of_line else ""
 
 
 async def _no_request() -> None:

@@ -37,8 +37,11 @@ OTHER_SENSORS = SENSORS[:3]
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    """Three bundles: the first, one with another threshold, one with other sensors."""
-    folder = tmp_path_factory.mktemp("bundles")
+    return registry_of_three(tmp_path_factory.mktemp("bundles"))
+
+
+def registry_of_three(folder: Path) -> Registry:
+    """The first bundle, one with another threshold, one with other sensors."""
     registry = Registry.create(folder / "registry")
     for name, made in (
         ("a", partial(small_bundle, threshold=2.75)),

@@ -9,9 +9,19 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from stream_detector.bundle.bundle_table import AnyManifest, manifests_of
+from stream_detector.bundle.bundle import Bundle
+from stream_detector.bundle.bundle_table import (
+    AnyBundle,
+    AnyManifest,
+    BundleTable,
+    TableManifest,
+    bundles_of,
+    manifests_of,
+)
+from stream_detector.decoding.held_table import HeldTable
 from stream_detector.engine.outcome import AssetStatus
 from stream_detector.errors import BundleError, StreamDetectorError
+from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy
 from stream_detector.streaming.worker.ports import DetectionEngine
 
@@ -27,16 +37,23 @@ class Detector:
         scored_by: says so in commits.
         rewind_seconds: how far its windows and episodes reach back (Kafka timestamps).
         manifest: what it is, a bundle or a table of them; None where an engine of no bundle stands in.
+        bundle: itself; likewise.
     """
 
     engine: DetectionEngine
     scored_by: ScoredBy
     rewind_seconds: float = 0.0
     manifest: AnyManifest | None = None
+    bundle: AnyBundle | None = None
 
     @property
     def bundle_id(self) -> str:
         return self.scored_by.bundle
+
+    @property
+    def is_table(self) -> bool:
+        """Whether several bundles decide, each about its assets."""
+        return isinstance(self.manifest, TableManifest)
 
 
 class Detectors:
@@ -45,18 +62,23 @@ class Detectors:
     Args:
         configured: of the bundle that the worker was started with.
         load: makes one of the bundle with this id; runs in a thread, and may take seconds.
+        tabulate: makes one of a table whose lines hold since different records of a partition.
     """
 
-    def __init__(self, configured: Detector, load: Callable[[str], Detector] | None = None) -> None:
+    def __init__(
+        self,
+        configured: Detector,
+        load: Callable[[str], Detector] | None = None,
+        tabulate: Callable[[BundleTable, HeldTable], Detector] | None = None,
+    ) -> None:
         self.configured = configured
         self.shown = configured
         """Of what people are told; whoever took up a partition last."""
         self.on_shown: Callable[[AnyManifest], None] = lambda _: None
-        self.obeys_log = True
-        """Whether a control record may put another bundle in the place of this worker's."""
         self.follows_log: Callable[[], Awaitable[bool | None]] = _unsaid
         """Whether the log decides who decides, rather than this worker's start; None = not said."""
         self._load = load
+        self._tabulate = tabulate
         self._deciding: dict[int, Detector] = {}
         self._known = {configured.bundle_id: configured}
         self._loading: dict[str, asyncio.Task[Detector]] = {}
@@ -83,11 +105,41 @@ class Detectors:
             self._known.setdefault(bundle_id, detector)
         return self._known[bundle_id]
 
+    async def ready_table(self, held: HeldTable) -> Detector:
+        """The bundles of the lines, loaded and checked, for the one partition in which these lines hold.
+
+        Raises:
+            StreamDetectorError: one of them cannot be used here.
+        """
+        bundles = tuple([await self._bundle(owner) for owner in held.owners])
+        assert self._tabulate is not None
+        return self._tabulate(BundleTable(held.table, bundles), held)
+
+    async def _bundle(self, bundle_id: str) -> Bundle:
+        found = self._in_memory(bundle_id) or (await self.ready(bundle_id)).bundle
+        assert isinstance(found, Bundle)
+        return found
+
+    def _in_memory(self, bundle_id: str) -> Bundle | None:
+        """The bundle, where it decides somewhere, alone or in a table, or the worker was started with it."""
+        found = (bundles_of(each.bundle) for each in self._in_use() if each.bundle is not None)
+        return next((bundle for each in found for bundle in each if bundle.manifest.bundle_id == bundle_id), None)
+
+    async def ready_to_take_over(self, bundle_id: str) -> None:
+        """Returns when the bundle, alone or in a table, is loaded and checked. Raises as `ready`."""
+        if self._in_memory(bundle_id) is None:
+            await self.ready(bundle_id)
+
+    def rewind_of(self, bundle_id: str) -> float:
+        """How far windows and episodes of a bundle reach back that is ready (seconds)."""
+        found = self._known.get(bundle_id)
+        return max(each.rewind_seconds for each in self._in_use()) if found is None else found.rewind_seconds
+
     def prefetch(self, bundle_id: str) -> None:
-        """Begin to load it, unless that was begun."""
+        """Begin to load it, unless that was begun, or it decides somewhere."""
         begun = self._loading.get(bundle_id)
         failed = begun is not None and begun.done() and (begun.cancelled() or begun.exception() is not None)
-        if bundle_id in self._known or (begun is not None and not failed):
+        if self._in_memory(bundle_id) is not None or bundle_id in self._known or (begun is not None and not failed):
             return
         task = asyncio.create_task(asyncio.to_thread(self._loaded, bundle_id))
         task.add_done_callback(_look_at)
@@ -105,6 +157,10 @@ class Detectors:
         """Who decides in a partition."""
         return self._deciding.get(number, self.configured)
 
+    def scored(self, progress: PartitionProgress) -> ScoredBy:
+        """Who decides in the partition that has this progress, as commits say it."""
+        return progress.scored_by or self.configured.scored_by
+
     def decide(self, number: int, detector: Detector) -> None:
         """From now on the detector decides in the partition; what others hold of it is forgotten."""
         before = self.of(number)
@@ -113,8 +169,11 @@ class Detectors:
         self._deciding[number] = detector
         self._keep_what_decides()
         if detector is not self.shown and detector.manifest is not None:
+            # Each partition has its own detector where a line of a table was changed in it.
+            news = detector.bundle_id != self.shown.bundle_id
             self.shown = detector
-            self.on_shown(detector.manifest)
+            if news:
+                self.on_shown(detector.manifest)
 
     def forget(self, number: int) -> None:
         """The partition belongs to another worker now."""
@@ -123,16 +182,21 @@ class Detectors:
 
     def _keep_what_decides(self) -> None:
         """Models take memory, and a group may change bundles for ever: one that is wanted again is loaded again."""
-        self._known = {each.bundle_id: each for each in (self.configured, *self._deciding.values())}
+        self._known = {each.bundle_id: each for each in self._in_use() if not each.is_table or each is self.configured}
+
+    def _in_use(self) -> tuple[Detector, ...]:
+        return self.configured, *self._deciding.values()
 
     def shows(self, number: int) -> bool:
         """Whether people are told of what is in this partition: while bundles change, that may have other sensors."""
         mine, shown = self.of(number).manifest, self.shown.manifest
+        if isinstance(shown, TableManifest):
+            return mine is not None and mine.bundle_id == shown.bundle_id
         return mine is shown or (mine is not None and shown is not None and _sensors(mine) == _sensors(shown))
 
     def status(self, detailed: int | None = None) -> list[AssetStatus]:
         """Every asset that people are told of, those with an alarm up first; see `Engine.status`."""
-        engines = {id(each.engine): each.engine for each in (self.configured, *self._deciding.values())}
+        engines = {id(each.engine): each.engine for each in self._in_use()}
         found = [status for engine in engines.values() for status in engine.status(detailed)]
         if len(engines) > 1:
             found = [status for status in found if self.shows(status.partition)]

@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from stream_detector.bundle.bundle_table import TableManifest
+from stream_detector.decoding.asset_table import Line
 from stream_detector.errors import MixedProcessorsError, StalledError, StreamDetectorError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import Outgoing
@@ -35,6 +37,7 @@ from stream_detector.streaming.worker.offsets.takeover import (
     read_alarm,
     service_at,
     switch_bundle,
+    with_lines,
 )
 from stream_detector.streaming.worker.ports import Clock, OpenLog
 
@@ -194,11 +197,14 @@ class Planner:
         if self._detectors is None or not start.restore_snapshots:
             return None
         service, mine = service_at(state, start.silent_until), self._scored_by.bundle
-        if service.bundle_id in (None, mine) or not await self._goes_by_log(service, state):
+        held = None if service.switch is None else service.switch.held
+        # A table's file may say by now what the log has made of the one before.
+        same = service.bundle_id in (None, mine) and not (held is not None and held.is_changed)
+        if same or (service.bundle_id != mine and not await self._goes_by_log(service, state)):
             return None
         bundle_id = str(service.bundle_id)
         try:
-            detector = await self._detectors.ready(bundle_id)
+            detector = await (self._detectors.ready(bundle_id) if held is None else self._detectors.ready_table(held))
         except StreamDetectorError as error:
             raise StalledError(
                 f"partition {number}: bundle {bundle_id} decides there, as the log says, and cannot be used: {error}"
@@ -206,6 +212,12 @@ class Planner:
         log.info("partition %d: bundle %s decides, as the log says; this worker was started with %s",
                  number, bundle_id, mine)  # fmt: skip
         return detector
+
+    def _lines(self, detector: Detector | None) -> Sequence[Line]:
+        """Of the table that decides; none where it is one bundle."""
+        detector = detector or (None if self._detectors is None else self._detectors.configured)
+        manifest = None if detector is None else detector.manifest
+        return manifest.assets.lines if isinstance(manifest, TableManifest) else ()
 
     async def _goes_by_log(self, service: Service, state: PartitionState) -> bool:
         said = None if self._detectors is None else await self._detectors.follows_log()
@@ -224,33 +236,37 @@ class Planner:
     ) -> tuple[Start, Takeover]:
         settings, offset = self._settings, start.silent_until
         mine = self._scored_by.bundle if detector is None else detector.bundle_id
+        lines = self._lines(detector)
         if not start.restore_snapshots:
             alone = decided_alone(settings, state, mine)
             published = (
                 [] if alone else await self._published(reader, state, state.live(), state.switches, start.offset)
             )
-            return start, begin_anew(settings, number, state, mine, start.offset, alone=alone, published=published)
+            return start, begin_anew(
+                settings, number, state, mine, start.offset, alone=alone, published=published, lines=lines
+            )
         service = service_at(state, offset)
         if service.bundle_id == mine and service.switch is not None:
             require_same_limits(settings, service.switch.limits)
-        if service.bundle_id in (mine, None) and service.begun:
+        of_line = service.switch is not None and service.switch.of_line
+        if service.bundle_id in (mine, None) and (service.begun or of_line):
             left = left_behind(state, service, service.switch)
-            published = await self._published(reader, state, left, (), offset) if left else []
+            before = [] if service.begun or service.switch is None else _before(state, service.switch)
+            published = await self._published(reader, state, left, before, offset) if left or before else []
             start = behind_the_record(start, service.switch, beginning)
-            return start, go_on(settings, number, state, service, left, published)
+            return start, go_on(settings, number, state, service, left, published, lines)
         if service.bundle_id == mine and service.switch is not None:
             switch = service.switch
         else:
             low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds)
             term = next_term(state)
-            switch = BundleSwitch(number, offset, mine, low, limits_of(settings), term, term)
+            switch = with_lines(BundleSwitch(number, offset, mine, low, limits_of(settings), term, term), lines)
             log.warning(
                 "partition %d: bundle %s decides from %d on, after bundle %s; its windows are read from %d, and the "
                 "alarms that are open are cleared", number, mine, offset, service.bundle_id, low,
             )  # fmt: skip
-        before = [each for each in state.switches if each.term < switch.term]
         left = left_behind(state, service, switch)
-        published = await self._published(reader, state, left, before, switch.offset)
+        published = await self._published(reader, state, left, _before(state, switch), switch.offset)
         taken = switch_bundle(settings, service, switch, left, published)
         read_from = min(max(switch.low or 0, beginning), offset)
         return replace(start, offset=read_from), taken
@@ -330,8 +346,14 @@ class Planner:
         log.warning("%s; an alarm that is told again may differ in its last digits", what)
 
 
+def _before(state: PartitionState, switch: BundleSwitch) -> list[BundleSwitch]:
+    return [each for each in state.switches if each.term < switch.term]
+
+
 def behind_the_record(start: Start, switch: BundleSwitch | None, beginning: int) -> Start:
-    """Where offsets were set back across a switch in the log: what others have decided is read in silence.
+    """Where offsets were set back across a switch in the log, what others have decided is read in silence.
+
+    Where the change of a table's line is not finished, the windows of its bundle are read too.
 
     >>> switch = BundleSwitch(0, 90, "b", 60, by_record=True)
     >>> behind_the_record(Start(30, 40, 40, restore_snapshots=True), switch, 0)
@@ -339,7 +361,7 @@ def behind_the_record(start: Start, switch: BundleSwitch | None, beginning: int)
     >>> behind_the_record(Start(100, 120, 120), switch, 0).silent_until
     120
     """
-    if switch is None or not switch.by_record or start.silent_until >= switch.offset:
+    if switch is None or not switch.by_record or start.silent_until >= switch.offset + switch.of_line:
         return start
     read_from = min(start.offset, max(switch.low or 0, beginning))
     return replace(start, offset=read_from, silent_until=switch.offset)

@@ -9,6 +9,8 @@ same.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from stream_detector.decoding.asset_table import Line
+from stream_detector.decoding.held_table import HeldTable
 from stream_detector.engine.alarm_messages import withdrawn
 from stream_detector.engine.assets.snapshots import load
 from stream_detector.messages import Alarm, to_bytes
@@ -84,14 +86,21 @@ def go_on(
     service: Service,
     left: Sequence[SnapshotRecord],
     published: Sequence[PublishedAlarm],
+    lines: Sequence[Line] = (),
 ) -> Takeover:
     """The same bundle decides further: restore its snapshots, and mend what a worker that woke up late overwrote.
 
     What earlier terms left open (`left_behind`) is cleared, where retention has overtaken a change that was not
-    finished, or a worker wrote late.
+    finished, a worker wrote late, or the change of a line of a table was not finished. `lines`: of the table that
+    decides; they are written down where a version before has not.
     """
     found = state.of_service(service.switch, service.bundle_id)
-    bursts = [] if service.switch is None or not left else _withdraw(settings, service.switch, left, published)
+    bursts: list[list[Outgoing]] = []
+    if service.switch is not None:
+        if lines and service.switch.held is None:
+            bursts.append([fact_message(settings, with_lines(service.switch, lines))])
+        if left or published:
+            bursts += _withdraw(settings, service.switch, left, published)
     bursts.append(_mended(settings, number, state, found, {snapshot.asset for snapshot in left}))
     snapshots = {asset: s.data for asset, s in found.items() if s.data is not None}
     return Takeover([burst for burst in bursts if burst], None, snapshots)
@@ -130,20 +139,23 @@ def begin_anew(
     *,
     alone: bool,
     published: Sequence[PublishedAlarm],
+    lines: Sequence[Line] = (),
 ) -> Takeover:
     """Nothing is committed: the bundle decides from the first record on.
 
     Where it has always decided alone (`decided_alone`), its alarms are raised again and cleared as before. Otherwise
     they were perhaps cleared by others: a new term begins, and whatever is open is cleared. A beginning that nobody got
-    further from, not even to a snapshot, is the same one.
+    further from, not even to a snapshot, is the same one. `lines`: of the table, where it is one.
     """
     facts, stale = state.all_facts, state.live()
     term = next_term(state)
-    beginning = BundleSwitch(number, offset, bundle_id, None, limits_of(settings), term, 0 if alone else term)
+    beginning = with_lines(
+        BundleSwitch(number, offset, bundle_id, None, limits_of(settings), term, 0 if alone else term), lines
+    )
     newest = newest_switch(facts)
     if newest is not None and state.snapshot_term < newest.term == state.fact_term:
-        again = replace(beginning, term=newest.term, id_term=0 if alone else newest.term)
-        beginning = again if again == newest else beginning
+        again = with_lines(replace(beginning, term=newest.term, id_term=0 if alone else newest.term), lines)
+        beginning = again if replace(again, held=newest.held) == newest else beginning
     # An audit has to know who has said something before; a switch beyond the end speaks of another log.
     gone = [fact for fact in facts if not isinstance(fact, BundleSwitch) or fact.offset > state.end]
     taken_back = [fact_message(settings, fact, taken_back=True) for fact in gone]
@@ -216,7 +228,7 @@ def switch_by_record(
         settings: names group and topics.
         before: the switch that held until now; None = a version that wrote nothing down has begun.
         bundle_id: who decided until now.
-        snapshots: (asset, data) of all its assets.
+        snapshots: (asset, data) of all its assets. Those that a line's change does not concern stay as they are.
         switch: what is to hold from now on.
     """
     term = 0 if before is None else before.term
@@ -224,10 +236,17 @@ def switch_by_record(
     left = [
         SnapshotRecord(settings.group, bundle_id, asset, switch.offset, data, term)
         for asset, data in snapshots
-        if data is not None
+        if data is not None and switch.since(asset) == switch.term
     ]
     bursts = [[fact_message(settings, fact) for fact in facts], *_withdraw(settings, switch, left, [])]
     return facts, [burst for burst in bursts if burst]
+
+
+def with_lines(switch: BundleSwitch, lines: Sequence[Line]) -> BundleSwitch:
+    """The switch, with the lines of the table that it is to: all of them hold since then."""
+    if not lines:
+        return switch
+    return replace(switch, held=HeldTable.begun(lines, switch.term, switch.id_term, switch.low))
 
 
 def followed(switches: Sequence[BundleSwitch]) -> list[str]:
@@ -272,7 +291,8 @@ def _withdraw(
 def _raised_before(entry: PublishedAlarm, group: str, switch: BundleSwitch, assets: Collection[str]) -> bool:
     """Whether an alarm was raised by this group in this partition, in an earlier term."""
     here = entry.alarm.asset in assets if entry.partition is None else entry.partition == switch.partition
-    earlier = entry.alarm.bundle != switch.bundle_id if entry.term is None else entry.term < switch.term
+    began = switch.since(entry.alarm.asset)
+    earlier = entry.alarm.bundle != switch.bundle_id if entry.term is None else entry.term < began
     return here and earlier and entry.group in (None, group)
 
 

@@ -3,7 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 
-from stream_detector.decoding.control_records import SWITCH, WITHDRAW, Order, read_order
+from stream_detector.decoding.control_records import (
+    ANNOUNCE,
+    DROP_LINE,
+    OBEYED,
+    WITHDRAW,
+    WITHDRAW_LINE,
+    Order,
+    read_order,
+)
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
 from stream_detector.streaming.worker.ports import OpenLog
 
@@ -12,7 +20,8 @@ class Withdrawal:
     """Looks behind a switch for its withdrawal, and goes on at the next look where the last one ended.
 
     A switch is taken back where the next record that names another bundle or takes something back takes this one back:
-    one that has been obeyed for long, and followed by others, is history.
+    one that has been obeyed for long, and followed by others, is history. Of a line of a table the records about that
+    line count; that it was taken out is not taken back.
 
     Args:
         open_log: makes a reader of the log; one is opened for each look.
@@ -50,12 +59,13 @@ class Withdrawal:
 
     def _says(self, records: Sequence[KafkaRecord]) -> bool | None:
         """None: these records do not tell."""
+        mine, takes_back = self._order, WITHDRAW_LINE if self._order.of_line else WITHDRAW
         for record in records:
             order = read_order(record.key, record.value)
-            if order is None or order.group != self._order.group or order.control not in (SWITCH, WITHDRAW):
+            if order is None or (order.group, order.assets) != (mine.group, mine.assets) or order.control == ANNOUNCE:
                 continue
-            if order.control == WITHDRAW:
-                return order.bundle == self._order.bundle
-            if order.bundle != self._order.bundle:
+            if order.control == takes_back:
+                return order.bundle == mine.bundle and mine.control != DROP_LINE
+            if order.control in OBEYED and (order.control, order.bundle) != (mine.control, mine.bundle):
                 return False
         return None
