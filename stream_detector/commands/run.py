@@ -74,7 +74,7 @@ def command(
     gc.disable()
     bundle_in_use = load_bundle_or_table(settings, settings.bundle)
     clock.passed("bundle")
-    tell_of(settings, bundle_in_use)
+    tell_of(bundle_in_use)
     from stream_detector.streaming.worker.composition import build_worker
 
     clock.passed("modules")
@@ -84,20 +84,11 @@ def command(
     sys.exit(run_until_signalled(worker, settings))
 
 
-def tell_of(settings: Settings, bundle: "AnyBundle") -> None:
-    """Say in the log what is odd about the bundle, and who decides for whom where there are several.
-
-    Raises:
-        UsageError: a challenger is given a table.
-    """
+def tell_of(bundle: "AnyBundle") -> None:
+    """Say in the log what is odd about the bundle, and who decides for whom where there are several."""
     from stream_detector.bundle.bundle_table import BundleTable, bundles_of
 
     if isinstance(bundle, BundleTable):
-        if settings.role == "challenger":
-            raise UsageError(
-                f"--role challenger --bundle {settings.bundle}: a challenger is one bundle, whose book is held against "
-                "the champion's; name the bundle's folder"
-            )
         lines = ", ".join(f"{glob!r} by bundle {bundle_id}" for glob, bundle_id in bundle.assets.lines)
         log.info("%s: %s", bundle.manifest.bundle_id, lines)
     for each in bundles_of(bundle):

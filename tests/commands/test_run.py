@@ -200,12 +200,10 @@ def test_a_worker_is_built_and_run(
     assert exits == [75]
 
 
-def test_a_challenger_is_one_bundle(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_who_decides_for_whom(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = tmp_path / "plant.toml"
     table.write_text(f'[[bundles]]\nassets = "*"\nbundle = "{folder}"\n')
     loaded = run.load_bundle_or_table(SETTINGS, table)
-    with pytest.raises(UsageError, match=r"plant.toml: a challenger is one bundle"):
-        run.tell_of(SETTINGS.model_copy(update={"role": "challenger", "bundle": table}), loaded)
     caplog.set_level(logging.INFO)
-    run.tell_of(SETTINGS, loaded)
+    run.tell_of(loaded)
     assert f"{loaded.manifest.bundle_id}: '*' by bundle " in caplog.text

@@ -35,6 +35,7 @@ from stream_detector.operations.downtime.planned import Planner
 from stream_detector.operations.ledger.challenger import Challengers, Comparison
 from stream_detector.operations.ledger.ledger import AlarmEntry, Ledger
 from stream_detector.operations.ledger.report import Tally, report
+from stream_detector.operations.ledger.scope import Scope
 
 MAX_ASSETS = 20_000
 MOST_PICTURES = 120
@@ -152,10 +153,10 @@ class History:
                 newest = sorted(self._alarms.values(), key=_alarm_order)[:MAX_ALARMS]
                 self._alarms = {alarm.id: alarm for alarm in newest}
 
-    def observe_challenger(self, alarm: Alarm) -> None:
+    def observe_challenger(self, alarm: Alarm, scope: Scope | None = None) -> None:
         """Takes an alarm of a challenger: it is entered in its book, and shown to nobody."""
         with self._lock:
-            self._challengers.add_alarm(alarm)
+            self._challengers.add_alarm(alarm, scope)
             self._bump_records()
 
     def _forget(self) -> None:

@@ -6,7 +6,7 @@ both of them says nothing about which is better.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -15,6 +15,7 @@ from stream_detector.detection.block_bootstrap import Interval, holding_interval
 from stream_detector.messages import Alarm, LoggedEvent, to_iso
 from stream_detector.operations.ledger.ledger import AlarmEntry, EventEntry, Ledger, Standing
 from stream_detector.operations.ledger.report import Entries, Tally, entries_of, grouped, tally, tally_json
+from stream_detector.operations.ledger.scope import Scope
 
 SECONDS_PER_DAY = 86_400.0
 
@@ -46,7 +47,7 @@ Compared = tuple[Tally, Tally, Difference]
 class Comparison:
     """Champion and challenger over the time in which both were there: `since` (epoch seconds) on.
 
-    `bundle`: the challenger's. `entries`: the champion's and its own.
+    `bundle`: the challenger's, or its table of bundles. `entries`: the champion's and its own.
     """
 
     bundle: str
@@ -88,12 +89,23 @@ class Challengers:
     def __init__(self, champion: Ledger) -> None:
         self._champion = champion
         self._books: dict[str, Ledger] = {}
+        self._scopes: dict[str, tuple[str, Scope]] = {}
+        """{bundle: (when its alarm was raised, what was decided about then)}, by the newest alarm that says it."""
 
-    def add_alarm(self, alarm: Alarm) -> None:
-        """Takes a challenger's alarm; ValueError as `Ledger.add_alarm`."""
+    def add_alarm(self, alarm: Alarm, scope: Scope | None = None) -> None:
+        """Takes a challenger's alarm; ValueError as `Ledger.add_alarm`.
+
+        scope: what its group decides about, as the alarm's record says; None = it does not.
+        """
         book = self._books.get(alarm.bundle) or self._champion.without_alarms()
         book.add_alarm(alarm)
         self._books[alarm.bundle] = book
+        if scope is not None and (alarm.raised_at, scope.detector) >= self._newest(alarm.bundle):
+            self._scopes[alarm.bundle] = alarm.raised_at, scope
+
+    def _newest(self, bundle: str) -> tuple[str, str]:
+        raised_at, scope = self._scopes.get(bundle, ("", None))
+        return raised_at, "" if scope is None else scope.detector
 
     def add_event(self, asset: str, event: LoggedEvent) -> None:
         """Takes an event that the champion's ledger is given too."""
@@ -116,6 +128,7 @@ class Challengers:
             book.forget_before(time)
             if not _raised(book):
                 del self._books[bundle]
+                self._scopes.pop(bundle, None)
 
     def compare(
         self,
@@ -124,7 +137,9 @@ class Challengers:
         asset: str | None = None,
         bundle: str | None = None,
     ) -> Comparison | None:
-        """A challenger against the champion; None where it raised no alarm.
+        """A challenger against the champion, about the assets that it decides about; None where it raised no alarm.
+
+        One with a table of bundles has one book for all of them, each for its assets.
 
         Args:
             since: event time, epoch seconds. None: `both_decide_since`.
@@ -137,13 +152,15 @@ class Challengers:
             bundle = max(raised, key=lambda name: (max(raised[name]), name), default=None)
         if bundle is None or bundle not in self._books:
             return None
+        scope = self._scopes[bundle][1] if bundle in self._scopes else None
+        book = self._books[bundle] if scope is None else self._together(scope.bundles)
         if since is None:
-            since = self._first_day(bundle)
-        mine = entries_of(self._champion, since, until, asset)
-        other = entries_of(self._books[bundle], since, until, asset)
+            since = self._first_day(book)
+        mine = _about(scope, entries_of(self._champion, since, until, asset))
+        other = _about(scope, entries_of(book, since, until, asset))
         champion, challenger, difference = _compared(mine, other)
         return Comparison(
-            bundle=bundle,
+            bundle=bundle if scope is None else scope.detector,
             since=since,
             until=until,
             champion=champion,
@@ -157,11 +174,29 @@ class Challengers:
 
         Nothing else says since when both decide. None: the challenger raised none.
         """
-        return self._first_day(bundle) if bundle in self._books else None
+        return self._first_day(self._books[bundle]) if bundle in self._books else None
 
-    def _first_day(self, bundle: str) -> float:
-        both = max(min(_raised(self._books[bundle])), min(_raised(self._champion), default=-math.inf))
+    def _together(self, bundles: Iterable[str]) -> Ledger:
+        books = [self._books[bundle] for bundle in bundles if bundle in self._books]
+        if len(books) == 1:
+            return books[0]
+        found = self._champion.without_alarms()
+        for alarm in (alarm for book in books for alarm in book.alarms()):
+            found.add_alarm(alarm)
+        return found
+
+    def _first_day(self, book: Ledger) -> float:
+        both = max(min(_raised(book)), min(_raised(self._champion), default=-math.inf))
         return (both // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
+
+
+def _about(scope: Scope | None, entries: Entries) -> Entries:
+    if scope is None:
+        return entries
+    events, alarms = entries
+    return [event for event in events if scope.watches(event.asset)], [
+        alarm for alarm in alarms if scope.watches(alarm.asset)
+    ]
 
 
 def _raised(book: Ledger) -> list[float]:

@@ -49,6 +49,7 @@ from stream_detector.operations.console.views import (
     WorkerView,
 )
 from stream_detector.operations.downtime.calendar_file import CalendarFile
+from stream_detector.operations.ledger.scope import read_scope
 from stream_detector.operations.record_guard import RecordGuard, asset_of, broker_seconds, read_message
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.asset_glances import GlancesProducer
@@ -393,7 +394,7 @@ class ConsoleFeed:
         if record.topic == self._settings.topic_alarms:
             self.history.observe_alarm(read_message(Alarm, record.value))
         elif record.topic == self._settings.topic_challenger_alarms:
-            self.history.observe_challenger(read_message(Alarm, record.value))
+            self.history.observe_challenger(read_message(Alarm, record.value), read_scope(record.headers))
         elif record.topic == self._settings.topic_assets:
             glance = read_message(AssetGlance, record.value)
             self.history.observe_glance(glance, broker_seconds(record.timestamp_ms, time.time()))

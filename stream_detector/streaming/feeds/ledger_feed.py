@@ -9,6 +9,7 @@ from stream_detector.messages import Alarm, Feedback, LoggedEvent, OperatingChan
 from stream_detector.operations.ledger.challenger import Challengers
 from stream_detector.operations.ledger.gauges import LedgerGauges
 from stream_detector.operations.ledger.ledger import Ledger
+from stream_detector.operations.ledger.scope import read_scope
 from stream_detector.operations.record_guard import RecordGuard, asset_of, read_message
 from stream_detector.settings import Settings
 from stream_detector.streaming.readers.topic_reader import TopicReader, TopicRecord
@@ -58,7 +59,7 @@ class LedgerFeed:
             return alarm.asset
         if record.topic == self.settings.topic_challenger_alarms:
             alarm = read_message(Alarm, record.value)
-            self.challengers.add_alarm(alarm)
+            self.challengers.add_alarm(alarm, read_scope(record.headers))
             return alarm.asset
         if record.topic == self.settings.topic_operating:
             change = read_message(OperatingChange, record.value)

@@ -17,6 +17,7 @@ from stream_detector.engine.assets.snapshots import largest_bytes
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.table_engine import engine_of
 from stream_detector.metrics import WorkerMetrics
+from stream_detector.operations.ledger.scope import Scope
 from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.process_metrics import new_registry
 from stream_detector.settings import Settings
@@ -110,7 +111,9 @@ def build_worker(
             bundle, limits_of(settings), keep_steps=settings.console, unknown=policies_of(settings), held=held
         )
         scored_by = ScoredBy(bundle.manifest.bundle_id, bundle.score_fingerprint)
-        return Detector(engine, scored_by, rewind_seconds(bundle.manifest), bundle.manifest, bundle)
+        manifest = bundle.manifest
+        scope = Scope.of(manifest, settings.globs_of_assets).to_header() if settings.role == "challenger" else None
+        return Detector(engine, scored_by, rewind_seconds(manifest), manifest, bundle, scope)
 
     # Where the brokers are others, their topics are their own business.
     real = ensure_topics is None

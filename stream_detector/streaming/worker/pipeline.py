@@ -314,7 +314,8 @@ class Pipeline:
     async def _publish(self, number: int, outcome: Outcome, until: int, progress: PartitionProgress) -> None:
         """Alarms are acknowledged on return; the rest is on its way, or waits for the flush."""
         if outcome.alarms:
-            alarms = [alarm_message(self.settings, number, progress.term, alarm) for alarm in outcome.alarms]
+            scope = self._detectors.of(number).scope if self.settings.role == "challenger" else None
+            alarms = [alarm_message(self.settings, number, progress.term, alarm, scope) for alarm in outcome.alarms]
             await self._send(alarms)
             self._observer.alarms_acknowledged(outcome)
             for alarm in outcome.alarms:

@@ -11,6 +11,7 @@ from stream_detector.detection.block_bootstrap import saving_interval
 from stream_detector.messages import Alarm, LoggedEvent
 from stream_detector.operations.ledger.challenger import Challengers, Comparison
 from stream_detector.operations.ledger.ledger import Ledger
+from stream_detector.operations.ledger.scope import SCOPE, Scope, read_scope
 from stream_detector.operations.ledger.table import print_comparison
 from tests.support.messages import MIDNIGHT, STEPS_A_DAY, make_alarm, make_event
 
@@ -112,3 +113,35 @@ def test_without_an_event_no_winner_is_named() -> None:
     out = StringIO()
     print_comparison(found, Console(file=out, width=100))
     assert "nothing can be said" in out.getvalue()
+
+
+def test_of_a_challenger_for_some_assets_those_alone_are_compared_and_its_bundles_share_a_book() -> None:
+    ledger = Ledger()
+    challengers = Challengers(ledger)
+    scope = Scope("table-1", {"a": "*", "b": "*"}, (("pm-1", "a"), ("pm-[23]", "b")))
+    for asset in ("pm-1", "pm-2", "pm-3", "pm-4"):
+        for event in breaks():
+            ledger.add_event(asset, event)
+    for asset, bundle in (("pm-1", "a"), ("pm-2", "b")):
+        ledger.add_alarm(make_alarm(98, 100, asset=asset, bundle="old"))
+        for day in (0, 1, 2):
+            begin = day * STEPS_A_DAY
+            challengers.add_alarm(make_alarm(begin + 98, begin + 100, asset=asset, bundle=bundle), scope)
+    found = challengers.compare(MIDNIGHT)
+    assert found is not None
+    assert found.bundle == "table-1"
+    # The third is watched by the challenger, which said nothing of it; the fourth is not its business.
+    saved = {asset: (mine.caught, other.caught) for asset, (mine, other, _) in found.by_asset().items()}
+    assert saved == {"pm-1": (1, 3), "pm-2": (1, 3), "pm-3": (0, 0)}
+    assert found.difference.saved == 4 * 95.0
+
+
+def test_what_is_decided_about_goes_with_the_alarm_and_anything_else_is_passed_over() -> None:
+    scope = Scope("table-1", {"a": "line*"}, (("*", "a"),), ("line1-*", "line2-*"))
+    header = scope.to_header()
+    assert header is not None
+    assert read_scope([("term", b"0"), (SCOPE, header)]) == scope
+    assert [asset for asset in ("line1-fan", "line3-fan", "oven") if scope.watches(asset)] == ["line1-fan"]
+    for other in (b"", b"[]", b'{"lines": 7}', header.replace(b"lines", b"likes")):
+        assert read_scope([(SCOPE, other)]) is None
+    assert Scope("table-1", {"a": "*"}, tuple((f"{number}", "a") for number in range(2_000))).to_header() is None

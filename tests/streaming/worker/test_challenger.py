@@ -11,7 +11,11 @@ from random import Random
 import pytest
 
 from stream_detector.bundle.bundle import load_bundle
+from stream_detector.bundle.bundle_table import BundleTable
+from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.settings import Settings
+from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
+from stream_detector.streaming.readers.topic_reader import TopicRecord
 from tests.streaming.worker.conftest import Start
 from tests.support.event_loop import in_event_loop
 from tests.support.paths import ROOT
@@ -60,6 +64,31 @@ async def test_beside_a_challenger_that_is_killed_the_champion_says_what_it_says
     assert champion.alarms() == alarms_of_log(first, champion)
     assert challenger.alarms() == alarms_of_log(second, champion)
     assert champion.alarms().isdisjoint(challenger.alarms())
+
+
+@in_event_loop
+async def test_a_challenger_for_a_line_beside_a_table_is_compared_about_the_assets_of_the_line(tmp_path: Path) -> None:
+    first, second, third = (load_bundle(small_bundle(tmp_path / f"b{i}", threshold=2.7 - 0.4 * i)) for i in range(3))
+    champion = Plant(partitions=2)
+    settings = SETTINGS.model_copy(update={"role": "challenger"}).in_role()
+    challenger = Plant(partitions=2, settings=settings, broker=champion.broker)
+    champion.send(make_log(7, steps=120))
+    table = BundleTable.of([("machine-*", first), ("machine-[135]", second)])
+    await champion.run_to_the_end(table)
+    await challenger.run_to_the_end(BundleTable.of([("machine-[135]", second), ("machine-3", third)]))
+    assert champion.alarms() == alarms_of_log(table, champion)
+    feed = LedgerFeed(Ledger(), SETTINGS)
+    for name in (SETTINGS.topic_alarms, SETTINGS.topic_challenger_alarms):
+        for record in champion.broker.records(name):
+            headers = tuple((key, value) for key, value in record.headers)
+            feed.take([TopicRecord(name, record.partition, record.offset, 0, record.key, record.value, headers)])
+    found = feed.challengers.compare(0.0)
+    assert found is not None
+    assert found.bundle.startswith("table-")
+    books = found.by_asset()
+    assert set(books) == {"machine-1", "machine-3", "machine-5"}
+    # The same bundle decides about two of them.
+    assert [asset for asset, (mine, other, _) in books.items() if mine.alarms != other.alarms] == ["machine-3"]
 
 
 def command(prefix: str, bootstrap: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -38,6 +38,7 @@ class Detector:
         rewind_seconds: how far its windows and episodes reach back (Kafka timestamps).
         manifest: what it is, a bundle or a table of them; None where an engine of no bundle stands in.
         bundle: itself; likewise.
+        scope: what it decides about, for its alarms to say where it is a challenger.
     """
 
     engine: DetectionEngine
@@ -45,6 +46,7 @@ class Detector:
     rewind_seconds: float = 0.0
     manifest: AnyManifest | None = None
     bundle: AnyBundle | None = None
+    scope: bytes | None = None
 
     @property
     def bundle_id(self) -> str:

@@ -14,6 +14,7 @@ from stream_detector.decoding.held_table import HeldTable
 from stream_detector.engine.alarm_messages import withdrawn
 from stream_detector.engine.assets.snapshots import load
 from stream_detector.messages import Alarm, to_bytes
+from stream_detector.operations.ledger.scope import SCOPE
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
 from stream_detector.streaming.clients.producer import Outgoing
@@ -302,11 +303,18 @@ def open_alarm(snapshot: SnapshotRecord) -> Alarm | None:
     return None if known is None or known.alarm is None else Alarm.model_validate_json(known.alarm)
 
 
-def alarm_message(settings: Settings, partition: int, term: int | None, alarm: Alarm) -> Outgoing:
-    """An alarm that was decided in a partition of the readings; `term` None: it only ends one of an earlier term."""
+def alarm_message(
+    settings: Settings, partition: int, term: int | None, alarm: Alarm, scope: bytes | None = None
+) -> Outgoing:
+    """An alarm that was decided in a partition of the readings; `term` None: it only ends one of an earlier term.
+
+    `scope`: of a challenger (`Scope.to_header`).
+    """
     headers = [(READINGS_PARTITION, str(partition).encode()), (GROUP, settings.group.encode())]
     if term is not None:
         headers.append((TERM, str(term).encode()))
+    if scope is not None:
+        headers.append((SCOPE, scope))
     return Outgoing(settings.topic_alarms, alarm.asset.encode(), to_bytes(alarm), None, tuple(headers))
 
 
