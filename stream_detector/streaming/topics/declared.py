@@ -82,6 +82,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
         "renew": read,
         FIT: read,
     }
+    of_state = {WORKER: both, "promote": read, "audit": read, "ledger": read}
     of_alarms = {
         WORKER: write,
         CONSOLE: read,
@@ -100,7 +101,7 @@ def declared_topics(settings: Settings) -> list[Topic]:
     of_operating = {WORKER: write, CONSOLE: read, FORWARD: read, "ledger": read, "report": read}
     topics = [
         Topic(settings.topic_readings, "delete", days, of_readings, stamped_by_broker=False, like_readings=True),
-        Topic(settings.topic_state, "compact", None, {WORKER: both, "audit": read, "ledger": read}, like_readings=True),
+        Topic(settings.topic_state, "compact", None, of_state, like_readings=True),
         Topic(settings.topic_alarms, "delete", history_days, of_alarms, history=True),
         Topic(settings.topic_dead_letters, "delete", days, {WORKER: write, BRIDGE: write, "audit": read}),
         Topic(settings.topic_events, "delete", history_days, of_events, history=True),

@@ -110,10 +110,11 @@ async def test_tables_and_bundles_that_take_turns_under_kills_say_nothing_that_a
 
 
 @in_event_loop
-async def test_what_another_table_decided_is_not_judged_and_not_invented_though_its_bundles_are_given(
-    table: BundleTable, bundles: dict[str, Bundle]
+async def test_what_another_table_decided_is_judged_by_its_lines_or_neither_judged_nor_invented_where_a_bundle_lacks(
+    table: BundleTable, bundles: dict[str, Bundle], tmp_path: Path
 ) -> None:
-    other = BundleTable.of([("machine-*", bundles["second"])])
+    third = load_bundle(small_bundle(tmp_path / "third", threshold=2.2))
+    other = BundleTable.of([("machine-*", bundles["second"]), ("machine-4", third)])
     plant = Plant(partitions=2)
     plant.send(LOG[: len(LOG) // 2])
     await plant.run_to_the_end(other)
@@ -123,6 +124,9 @@ async def test_what_another_table_decided_is_not_judged_and_not_invented_though_
     assert found.good, (found.alarms_lost, found.alarms_different, found.alarms_invented)
     assert {span.bundle for span in found.not_judged} == {other.manifest.bundle_id}
     assert found.alarms > 5
+    found = await audit(plant, table, third)
+    assert found.good, (found.alarms_lost, found.alarms_different, found.alarms_invented)
+    assert not found.not_judged
 
 
 @in_event_loop
