@@ -24,6 +24,7 @@ from stream_detector.streaming.state.group_facts import BundleSwitch, Departure,
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import snapshot_message
 from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
+from stream_detector.streaming.worker.offsets.kept_reader import KeptReader
 from stream_detector.streaming.worker.offsets.planning import PartitionPlan, Planner
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.offsets.recovery import to_metadata
@@ -78,14 +79,15 @@ class Pipeline:
         self.left_alone: set[int] = set()
         """Assigned partitions that are not read, for the topic of state has no such partitions."""
         self._detectors = detectors
-        self.switching = Switching(settings.group, detectors, clock)
+        self._log = KeptReader(planner.open_log)
+        self.switching = Switching(settings.group, detectors, clock, self._log.warm)
         self._planner = planner
         self._producer = producer
         self._observer = observer
         self._on_failure = on_failure
         self._on_steps = on_steps
         self._translation = Translation(field_mapping, registry)
-        self._successors = Successors(settings, detectors, planner.open_log, self._translation)
+        self._successors = Successors(settings, detectors, self._log, self._translation)
         self._clock = clock
         self.unknown = UnknownWatch(policies_of(settings), clock)
         self._dead_letter_rate = DeadLetterRate(settings.dead_letters_per_second, clock)
@@ -158,7 +160,7 @@ class Pipeline:
             return self.partitions.get(number) is progress and progress.epoch == part.epoch
 
         began = self._clock()
-        withdrawal = Withdrawal(self._planner.open_log, number, offset, order)
+        withdrawal = Withdrawal(self._log, number, offset, order)
         found = await self.switching.ready(number, offset, order, progress, ours, withdrawal)
         if found == INTERRUPTED:
             progress.broken_off |= ours()
@@ -167,7 +169,7 @@ class Pipeline:
             log.warning("partition %d: bundle %s does not decide from %d on, for that was taken back behind it",
                         number, order.bundle, offset)  # fmt: skip
             return True
-        succession = await self._successors.begin(part, progress, order, ours)
+        succession = await self._successors.begin(part, progress, order, withdrawal.beginning, ours)
         if succession is None:
             return True
         switch, detector = succession

@@ -42,9 +42,14 @@ RETRY_SECONDS = 2.0
 
 
 class Switching:
-    """Waits for what a switch needs. `group`: whose orders count. `clock`: monotonic, in seconds."""
+    """Waits for what a switch needs. `group`: whose orders count. `clock`: monotonic, in seconds.
 
-    def __init__(self, group: str, detectors: Detectors, clock: Clock) -> None:
+    `expect`: is called when a switch is announced, or comes.
+    """
+
+    def __init__(
+        self, group: str, detectors: Detectors, clock: Clock, expect: Callable[[], object] = lambda: None
+    ) -> None:
         self.missing: str | None = None
         """Why a partition stands before a record, in words."""
         self.request_commit: Callable[[], Awaitable[object]] = _no_request
@@ -52,6 +57,7 @@ class Switching:
         self._group = group
         self._detectors = detectors
         self._clock = clock
+        self._expect = expect
         self._interruptions = 0
 
     def interrupt(self) -> None:
@@ -77,6 +83,7 @@ class Switching:
             if order.of_line == is_table:
                 if order.control in (ANNOUNCE, SWITCH, SWITCH_LINE):
                     self._detectors.prefetch(order.bundle)
+                    self._expect()
                 continue
             del new[offset]
             if order.control in OBEYED:

@@ -21,6 +21,8 @@ from stream_detector.engine.engine import Engine
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.local.broker import EVERY_TOPIC
+from stream_detector.streaming.local.clients import local_log_reader
+from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.topics.checks import TopicNeeds
 from stream_detector.streaming.worker.bundle_watch import BundleWatch
@@ -122,6 +124,26 @@ async def test_from_a_control_record_on_another_bundle_decides_in_the_same_proce
     assert site.plant.alarms() == truth(site)
     assert bundles_in(site.plant.alarms()) == {site.id_of(name) for name in "abc"}
     assert await site.audited()
+
+
+@in_event_loop
+async def test_all_partitions_change_over_by_one_connection_to_the_log(registry: Registry) -> None:
+    opened = []
+    for names in ((), ("b", "c", "b")):
+        site, readers = Site(registry), list[LogReader]()
+
+        def open_log(settings: Settings, site: Site = site, readers: list[LogReader] = readers) -> LogReader:
+            readers.append(local_log_reader(site.plant.broker, settings))
+            return readers[-1]
+
+        site.send(*names)
+        worker = site.plant.worker(site.bundle("a"), load_bundle=site.fetch, open_log=open_log)
+        running = asyncio.create_task(worker.run())
+        await until(site.plant.caught_up)
+        worker.stop()
+        assert await running == 0
+        opened.append(len(readers))
+    assert opened[1] == opened[0] + 1
 
 
 @in_event_loop

@@ -15,8 +15,8 @@ from stream_detector.streaming.readers.translation import Translation
 from stream_detector.streaming.state.group_facts import BundleSwitch, newest_switch
 from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
+from stream_detector.streaming.worker.offsets.kept_reader import KeptReader
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
-from stream_detector.streaming.worker.ports import OpenLog
 from stream_detector.streaming.worker.transport.fetched import Fetched
 
 log = logging.getLogger(__name__)
@@ -28,14 +28,14 @@ class Successors:
     Args:
         settings: name the group's limits.
         detectors: who decides now, and has what is to decide ready.
-        open_log: makes a reader of the log; one is opened for each record that is obeyed.
+        log: reads it.
         translation: of other people's records to ours.
     """
 
-    def __init__(self, settings: Settings, detectors: Detectors, open_log: OpenLog, translation: Translation) -> None:
+    def __init__(self, settings: Settings, detectors: Detectors, log: KeptReader, translation: Translation) -> None:
         self._settings = settings
         self._detectors = detectors
-        self._open_log = open_log
+        self._log = log
         self._translation = translation
 
     def is_due(self, part: Fetched, progress: PartitionProgress, order: Order) -> bool:
@@ -54,19 +54,18 @@ class Successors:
         return True
 
     async def begin(
-        self, part: Fetched, progress: PartitionProgress, order: Order, ours: Callable[[], bool]
+        self, part: Fetched, progress: PartitionProgress, order: Order, beginning: int, ours: Callable[[], bool]
     ) -> tuple[BundleSwitch, Detector] | None:
         """What is to hold from the record on, and who decides then; all before it is committed.
 
-        Where its windows begin is a function of the log (Kafka timestamps) and the bundle. None where the partition was
-        taken away meanwhile, as `ours` tells.
+        Where its windows begin is a function of the log (Kafka timestamps) and the bundle. `beginning`: the first offset
+        of the partition. None where it was taken away meanwhile, as `ours` tells.
 
         Raises:
             KafkaError: the brokers cannot be reached.
         """
         number, offset = part.partition, part.start
-        async with self._open_log() as reader:
-            beginning, _ = (await reader.ends({number}))[number]
+        async with self._log.use() as reader:
             low = await reader.low_by_time(number, offset, beginning, self._detectors.rewind_of(order.bundle))
             switch, detector = await self._named(part, progress, order, low)
             if not ours():

@@ -13,7 +13,7 @@ from stream_detector.decoding.control_records import (
     read_order,
 )
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
-from stream_detector.streaming.worker.ports import OpenLog
+from stream_detector.streaming.worker.offsets.kept_reader import KeptReader
 
 
 class Withdrawal:
@@ -23,14 +23,18 @@ class Withdrawal:
     one that has been obeyed for long, and followed by others, is history. Of a line of a table the records about that
     line count; that it was taken out is not taken back.
 
+    Attributes:
+        beginning: the first offset of the partition when it was looked at last.
+
     Args:
-        open_log: makes a reader of the log; one is opened for each look.
+        log: reads it.
         number, offset: where the switch lies.
         order: what it says.
     """
 
-    def __init__(self, open_log: OpenLog, number: int, offset: int, order: Order) -> None:
-        self._open_log = open_log
+    def __init__(self, log: KeptReader, number: int, offset: int, order: Order) -> None:
+        self.beginning = 0
+        self._log = log
         self._number = number
         self._next = offset + 1
         self._order = order
@@ -49,8 +53,8 @@ class Withdrawal:
         return bool(self._known)
 
     async def _look(self) -> None:
-        async with self._open_log() as reader:
-            _, end = (await reader.ends({self._number}))[self._number]
+        async with self._log.use() as reader:
+            self.beginning, end = (await reader.ends({self._number}))[self._number]
             async for records in reader.readings(self._number, self._next, end):
                 self._known = self._says(records)
                 if self._known is not None:
