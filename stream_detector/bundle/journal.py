@@ -84,7 +84,14 @@ def _append_object(path: Path, entry: Mapping[str, Any]) -> None:
             return
         whole = [] if found is None else _whole_lines(found[0])
         content = b"".join([*whole, _line_after(path, whole, entry)])
-        if object_store.write(path, content, None if found is None else found[1]):
+        try:
+            if object_store.write(path, content, None if found is None else found[1]):
+                return
+        except StoreError:
+            # Where only its answer was lost, the next append would do the same a second time.
+            after = object_store.read(path)
+            if after is None or not after[0].startswith(content):
+                raise
             return
         time.sleep(random.uniform(0.0, 0.05 * min(attempt + 1, 10)))
     raise StoreError(f"{object_store.shown(path)} is written by too many at once; try again")

@@ -146,8 +146,10 @@ def fetched(registry: Path, bundle_id: str, marker: tuple[str, bytes], again: bo
                 found = read(source / name)
                 if found is not None:
                     (incoming / name).write_bytes(found[0])
-            incoming.chmod(0o755)
-            _replace(incoming, place)
+            if not (place.is_dir() and _same(incoming, place)):
+                # Whoever reads a whole copy meanwhile finds no folder for a moment: so it stays where it is.
+                incoming.chmod(0o755)
+                _replace(incoming, place)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
     except OSError as error:
@@ -156,6 +158,22 @@ def fetched(registry: Path, bundle_id: str, marker: tuple[str, bytes], again: bo
             "STREAM_DETECTOR_BUNDLE_CACHE"
         ) from None
     return place
+
+
+def kept(registry: Path, bundle_id: str) -> Path | None:
+    """The copy of a bundle that is whole on this machine; None where there is none. Asks no store."""
+    place = _copies(registry) / "bundles" / bundle_id
+    try:
+        return place if place.is_dir() and _is_whole(place, bundle_id, files.list_folder(place)) else None
+    except BundleError:
+        return None
+
+
+def _same(one: Path, other: Path) -> bool:
+    names = {entry.name for entry in one.iterdir()}
+    if names != {entry.name for entry in other.iterdir()}:
+        return False
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
 
 
 def _replace(incoming: Path, place: Path) -> None:

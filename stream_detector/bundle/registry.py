@@ -11,6 +11,7 @@ The place is a folder, or an address in an object store (`s3://BUCKET/NAME`), wi
 A bundle is named by its path, by `REGISTRY/ID`, by a part of the id from its beginning, or by `REGISTRY/ALIAS`.
 """
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -25,7 +26,9 @@ from stream_detector.bundle import journal, object_store
 from stream_detector.bundle.files import MANIFEST
 from stream_detector.bundle.manifest import ID_DIGITS
 from stream_detector.detection.config import Config
-from stream_detector.errors import BundleError, UsageError, in_words
+from stream_detector.errors import BundleError, StoreError, UsageError, in_words
+
+log = logging.getLogger(__name__)
 
 MARKER = "registry.json"
 FORMAT = 1
@@ -288,6 +291,8 @@ def is_registry(folder: Path) -> bool:
 
 def is_alias(path: Path) -> bool:
     """Whether a bundle's path is REGISTRY/ALIAS, and so may stand for another bundle one day."""
+    if ID.fullmatch(path.name):
+        return False
     return is_registry(path.parent) and not path.exists() and bool(Registry(path.parent).changes(path.name))
 
 
@@ -299,6 +304,16 @@ def bundle_folder(path: Path) -> Path:
         UsageError: the registry is of another format.
     """
     remote = object_store.is_address(path)
+    if remote and ID.fullmatch(path.name):
+        try:
+            return Registry(path.parent).folder_of(path.name)
+        except StoreError as error:
+            # Its content says that it is the one, whatever the store would say.
+            kept = object_store.kept(path.parent, path.name)
+            if kept is None:
+                raise
+            log.warning("%s; the copy of bundle %s on this machine is whole, and is used", error, path.name)
+            return kept
     if remote or (is_registry(path.parent) and not path.exists()):
         registry = Registry(path.parent)
         return registry.folder_of(registry.resolve(path.name))
@@ -315,7 +330,7 @@ def registered_id(folder: Path) -> str | None:
 
 def registry_around(path: Path) -> Path | None:
     """The folder of the registry that a bundle's path or reference leads into; None where it leads into none."""
-    if is_registry(path.parent):
+    if object_store.is_address(path) or is_registry(path.parent):
         return path.parent
     return path.resolve().parent.parent if registered_id(path) is not None else None
 
@@ -335,4 +350,5 @@ def _checked(kind: type[ConfigT], entry: dict[str, Any], path: Path) -> ConfigT:
     try:
         return kind.model_validate(entry)
     except ValidationError as error:
-        raise BundleError(f"{path}: {in_words(error.errors()[0])}; another version wrote this record") from None
+        where = object_store.shown(path)
+        raise BundleError(f"{where}: {in_words(error.errors()[0])}; another version wrote this record") from None

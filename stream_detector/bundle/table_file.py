@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.bundle.bundle_table import BundleTable
@@ -27,12 +27,10 @@ Glob = Annotated[str, StringConstraints(min_length=1, max_length=249)]
 class TableLine(Config):
     """One `[[bundles]]`."""
 
-    assets: Glob | Annotated[list[Glob], Field(min_length=1)]
+    assets: Annotated[list[Glob], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)] = Field(
+        min_length=1
+    )
     bundle: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]
-
-    @property
-    def globs(self) -> list[str]:
-        return [self.assets] if isinstance(self.assets, str) else self.assets
 
 
 class TableFile(Config):
@@ -43,7 +41,7 @@ class TableFile(Config):
 
 def is_table(path: Path) -> bool:
     """Whether what is named as a bundle is the file of a table."""
-    return path.suffix == ".toml" and not is_address(path) and not path.is_dir()
+    return path.suffix.lower() == ".toml" and not is_address(path) and not path.is_dir()
 
 
 def registry_of_bundle(path: Path) -> Path | None:
@@ -80,7 +78,7 @@ def load_table(path: Path, load: Callable[[Path], Bundle]) -> BundleTable:
                 bundles[folder] = load(folder)
             except (BundleError, UsageError) as error:
                 raise type(error)(f"{path}: bundle = {line.bundle!r}: {error}") from None
-        lines += [(glob, bundles[folder]) for glob in line.globs]
+        lines += [(glob, bundles[folder]) for glob in line.assets]
     try:
         return BundleTable.of(lines)
     except UsageError as error:
@@ -97,7 +95,7 @@ def read_table(path: Path) -> TableFile:
         text = path.read_bytes()
         if len(text) > MOST_BYTES:
             raise ValueError(f"it has {len(text):,} bytes, {MOST_BYTES:,} at most are read")
-        return TableFile.model_validate(tomllib.loads(text.decode()))
+        return TableFile.model_validate(tomllib.loads(text.decode("utf-8-sig")))
     except OSError as error:
         raise UsageError(f"the table of bundles {path} cannot be read: {error.strerror or error}") from None
     except ValidationError as error:

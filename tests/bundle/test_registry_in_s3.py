@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from stream_detector.bundle import journal, object_store
 from stream_detector.bundle.bundle import load_bundle, sign_bundle
 from stream_detector.bundle.manifest import ThresholdRecord
 from stream_detector.bundle.registration import add_bundle, check_registered
-from stream_detector.bundle.registry import Registry
+from stream_detector.bundle.registry import Registry, is_alias
 from stream_detector.errors import BundleError, StoreError, UsageError
 from tests.bundle.test_bundle import key_pair
 from tests.support.bundles import write_small_bundle
@@ -210,3 +211,61 @@ def test_what_is_wrong_in_the_environment_is_named_without_credentials(
     with pytest.raises((StoreError, UsageError), match=said) as refused:
         object_store.read(Path("s3://another") / "thing")
     assert "hidden" not in str(refused.value)
+
+
+def test_a_copy_that_is_what_the_store_holds_stays_where_it_is(address: str, tmp_path: Path) -> None:
+    registry = Registry.create(Path(address))
+    bundle_id = added(registry, tmp_path, 1.0)
+    place = registry.folder_of(bundle_id)
+    known = place.stat().st_ino
+    assert check_registered(registry, bundle_id).bundle_id == bundle_id  # reads the store
+    assert place.stat().st_ino == known
+
+
+def test_a_bundle_that_is_named_by_its_id_is_loaded_from_its_copy_while_the_store_is_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unique_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = Path(f"s3://plant/{unique_name}")
+    with server_of_objects() as environment:
+        for name, value in {**environment, "STREAM_DETECTOR_BUNDLE_CACHE": str(tmp_path / "cache")}.items():
+            monkeypatch.setenv(name, value)
+        bundle_id = added(Registry.create(address), tmp_path, 1.0)
+        load_bundle(address / bundle_id)
+    assert load_bundle(address / bundle_id).manifest.bundle_id == bundle_id
+    assert "is whole, and is used" in caplog.text
+    assert not is_alias(address / bundle_id)
+    kept = object_store.kept(address, bundle_id)
+    assert kept is not None
+    (kept / "scaler.safetensors").chmod(0o644)
+    (kept / "scaler.safetensors").write_bytes(b"damaged")
+    with pytest.raises(StoreError):
+        load_bundle(address / bundle_id)
+
+
+def test_a_line_that_the_store_wrote_without_saying_so_is_not_written_again(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, really = Path(address) / "aliases" / "champion.jsonl", object_store.write
+
+    def unheard(*arguments: Any) -> bool:
+        really(*arguments)
+        raise StoreError("no answer within 20 s")
+
+    journal.append(path, {"bundle": "a"})
+    monkeypatch.setattr(object_store, "write", unheard)
+    journal.append(path, {"bundle": "b"})
+    monkeypatch.setattr(object_store, "write", lambda *_: _no_answer())
+    with pytest.raises(StoreError):
+        journal.append(path, {"bundle": "c"})
+    assert [entry["bundle"] for entry in journal.read(path)] == ["a", "b"]
+
+
+def _no_answer() -> bool:
+    raise StoreError("no answer within 20 s")
+
+
+def test_what_is_wrong_with_a_record_is_said_of_its_address(address: str) -> None:
+    registry = Registry.create(Path(address))
+    journal.append(registry.folder / "aliases" / "champion.jsonl", {"nonsense": 1})
+    with pytest.raises(BundleError, match=f"^{address}/aliases/champion.jsonl: "):
+        registry.changes("champion")

@@ -50,6 +50,19 @@ def test_folders_lie_where_the_file_lies_and_each_bundle_is_loaded_once(folder: 
     assert table.manifest.of_asset("oven") == load_bundle(folder / "one").manifest
 
 
+def test_how_an_editor_saved_the_file_is_of_no_account(folder: Path) -> None:
+    table = load_table(written(folder, GOOD), load_bundle)
+    other = folder / "PLANT.TOML"
+    other.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert is_table(other)
+    assert load_table(other, load_bundle).manifest.bundle_id == table.manifest.bundle_id
+
+
+def test_a_line_without_assets_is_refused_in_words(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"bundles\.0\.assets: [^;]*at least 1 item[^;]*; wanted is"):
+        load_table(written(folder, '[[bundles]]\nassets = []\nbundle = "one"\n'), load_bundle)
+
+
 def test_a_table_hangs_on_its_lines_and_bundles_alone(folder: Path) -> None:
     table = load_table(written(folder, GOOD), load_bundle)
     split = GOOD.replace('["line1-*", "oven"]', '"oven"') + '[[bundles]]\nassets = "line1-*"\nbundle = "./one"\n'

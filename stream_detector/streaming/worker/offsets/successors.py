@@ -58,8 +58,8 @@ class Successors:
     ) -> tuple[BundleSwitch, Detector] | None:
         """What is to hold from the record on, and who decides then; all before it is committed.
 
-        Where its windows begin is a function of the log (Kafka timestamps) and the bundle. `beginning`: the first offset
-        of the partition. None where it was taken away meanwhile, as `ours` tells.
+        Where its windows begin is a function of the log (Kafka timestamps) and the bundle. None where the partition was
+        taken away meanwhile, as `ours` tells. `beginning`: its first offset.
 
         Raises:
             KafkaError: the brokers cannot be reached.
