@@ -29,14 +29,20 @@ Row = list[str]
 
 @dataclass
 class Rows:
-    """The rows under a header. `names`: of the columns. `first_line`: number of the first data row in the file."""
+    """The rows under a header.
+
+    `names`: of the columns. `first_line`: number of the first data row in the file. `header`: as it stands; a logger
+    that starts anew writes it again.
+    """
 
     path: Path
     names: list[str]
     rows: Iterator[Row]
     report: ReadReport
     first_line: int
+    header: Row | None = None
     _trailing: int = 0
+    _headers: int = 0
     _left_out: list[Row] = field(default_factory=list)
 
     def chunks(self) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
@@ -55,6 +61,8 @@ class Rows:
             start += len(rows)
         if self._trailing:
             self.report.found_out.append(f"{self._trailing:,} rows end in a separator; nothing is behind it")
+        if self._headers:
+            self.report.found_out.append(f"{self._headers:,} lines repeat the header, and were left out")
         if self._left_out:
             first = "".join(self._left_out[0])[:SHOWN]
             self.report.found_out.append(f"{len(self._left_out)} lines at the end hold no data: {first!r}")
@@ -62,6 +70,9 @@ class Rows:
     def _whole(self) -> Iterator[Row]:
         width = len(self.names)
         for row in self.rows:
+            if row == self.header:
+                self._headers += 1
+                continue
             if len(row) == width and not self._left_out:
                 yield row
                 continue
@@ -108,7 +119,8 @@ def read_delimited(path: Path, content: str, layout: Layout, report: ReadReport)
         rows = chain([first], rows)  # type: ignore[assignment]
     for _ in range(layout.unit_rows):
         next(rows, None)
-    return Rows(path, names, rows, report, above + 1 + layout.unit_rows + int(layout.header))
+    header = first if layout.header else None
+    return Rows(path, names, rows, report, above + 1 + layout.unit_rows + int(layout.header), header)
 
 
 def separator_of(lines: Sequence[str]) -> str:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from stream_detector.historian.layout import MISSING_WORDS
 
+MINUS = "\u2212"
+"""The typographer's minus, which the locales of Sweden, Norway and others write."""
+
 SPACES = " \u00a0\u202f\u2009"
 DECIMAL_COMMA = re.compile(rf"^[-+]?(?:\d{{1,3}}(?:[.'’{SPACES}]\d{{3}})+|\d+),\d+(?:[eE][-+]?\d+)?(?:\s*[^\d,.].*)?$")
 THOUSANDS_COMMA = re.compile(r"^[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?:\s*[^\d,.].*)?$")
@@ -67,7 +70,7 @@ class CellReader:
         return found
 
     def _float(self, sensor: str, index: int, cell: str) -> float:
-        text = cell.strip()
+        text = cell.strip().replace(MINUS, "-")
         if text.lower() in self.words:
             if text:
                 self.found_words.setdefault(sensor, Counter())[text] += 1
@@ -122,7 +125,7 @@ def decimal_mark(cells: Iterable[str]) -> str | None:
     """
     comma = point = False
     for cell in cells:
-        text = cell.strip()
+        text = cell.strip().replace(MINUS, "-")
         comma |= bool(DECIMAL_COMMA.match(text)) and not THOUSANDS_COMMA.match(text)
         point |= bool(DECIMAL_POINT.match(text)) and not THOUSANDS_POINT.match(text)
     if comma == point:

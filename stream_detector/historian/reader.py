@@ -19,7 +19,7 @@ from stream_detector.historian.joining import joined, note_rows
 from stream_detector.historian.layout import Layout
 from stream_detector.historian.long_form import influx_rows, pivot
 from stream_detector.historian.parquet_files import parquet_as_text, read_parquet
-from stream_detector.historian.report import ReadReport
+from stream_detector.historian.report import ReadReport, some
 from stream_detector.historian.roles import leave_labels_out, roles, time_columns_of
 from stream_detector.historian.runs import end_to_end_of_assets, runs_of
 
@@ -119,7 +119,11 @@ def _read(path: Path, layout: Layout, asset: str | None = None) -> History:
     columns = _without_footer(columns, time_names, report)
     seconds = _seconds(path, columns, time_names, layout, report)
     values = columns.values
-    values[~np.isfinite(values)] = np.nan
+    endless = np.isinf(values)
+    if endless.any():
+        names = [columns.sensors[place] for place in np.flatnonzero(endless.any(axis=0))]
+        report.notes.append(f"{int(endless.sum()):,} cells are infinite, taken as missing: {some(names)}")
+        values[endless] = np.nan
     if layout.missing_codes:
         values[np.isin(values, layout.missing_codes)] = np.nan
     labels = None if label is None else _labels(path, columns, label, layout, report)

@@ -11,6 +11,10 @@ from stream_detector.historian.layout import LABEL_NAMES, TIME_NAMES, Layout
 from stream_detector.historian.report import ReadReport, some
 
 
+class NoSensorError(DataError):
+    """No column of a file is left for a sensor."""
+
+
 def roles(
     path: Path, names: list[str], layout: Layout, report: ReadReport
 ) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
@@ -35,7 +39,7 @@ def roles(
     if missing:
         raise DataError(f"{path} lacks {len(missing)} of {len(sensors)} sensors: {some(missing)}; it has {some(names)}")
     if not sensors:
-        raise DataError(f"{path} has no sensor column beside time and label; it has {some(names)}")
+        raise NoSensorError(f"{path} has no sensor column beside time and label; it has {some(names)}")
     return sensors, time_names, None if label in sensors else label
 
 

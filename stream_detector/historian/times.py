@@ -63,6 +63,10 @@ MONTHS = {
 """Short names of months in German, French, Spanish, Italian and Portuguese, as strptime knows them."""
 MONTH = re.compile(r"(?<=[-/. ])[^\W\d_]{3,5}\.?(?=[-/. ])")
 
+COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+"""Dates without marks, by their digits. One that is taken for a number lies in 1970, or in years to come."""
+COMPACT_YEARS = (1950, 2100)
+
 NUMBER_WITH_COMMA = re.compile(r"^\d+,\d+$")
 NUMBER = re.compile(r"^[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?$")
 
@@ -117,6 +121,9 @@ def seconds_of_numbers(path: Path, column: str, numbers: Floats, layout: Layout,
         return np.round((EXCEL_EPOCH + numbers * 86_400.0) * 1000.0) / 1000.0
     if layout.time_unit_seconds != 1.0:
         return numbers * layout.time_unit_seconds
+    compact = _of_compact_dates(column, numbers, report)
+    if compact is not None:
+        return _local(column, compact, layout, report)
     size = np.abs(numbers).max(initial=0.0)
     if size >= NANOSECONDS_FROM:
         report.found_out.append(f"times in {column!r} are nanoseconds")
@@ -131,6 +138,22 @@ def seconds_of_numbers(path: Path, column: str, numbers: Floats, layout: Layout,
             f'time_format = "{EXCEL}", or time_unit_seconds if they count something else'
         )
     return np.where(np.abs(numbers) >= MILLISECONDS_FROM, numbers / 1000.0, numbers)
+
+
+def _of_compact_dates(column: str, numbers: Floats, report: ReadReport) -> Floats | None:
+    """Seconds as if they were UTC of numbers that are dates written without marks; None where one of them is none."""
+    digits = len(f"{abs(numbers[0]):.0f}") if len(numbers) else 0
+    time_format = COMPACT.get(digits)
+    if time_format is None or (numbers != np.floor(numbers)).any():
+        return None
+    years = numbers // 10 ** (digits - 4)
+    if years.min() < COMPACT_YEARS[0] or years.max() > COMPACT_YEARS[1]:
+        return None
+    seconds, wrong = _parsed([f"{number:.0f}" for number in numbers], time_format)
+    if wrong:
+        return None
+    report.found_out.append(f"times in {column!r} have the format {time_format}")
+    return seconds
 
 
 def seconds_of_datetimes(

@@ -368,3 +368,36 @@ def test_times_of_few_days_are_those_that_each_text_alone_gives(tmp_path: Path, 
 def test_a_time_that_breaks_off_after_the_day_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'02\.05\.2026' in column 'time', data row 2"):
         read(tmp_path, "time;a\n13.05.2026 10:00;1\n02.05.2026;2\n14.05.2026 10:00;3\n")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "seconds"),
+    [
+        ("20260501", "20260503", 172_800),
+        ("2026050100", "2026050102", 7_200),
+        ("202605010000", "202605010002", 120),
+        ("20260501000000", "20260501000002", 2),
+    ],
+)
+def test_a_date_without_marks_is_no_number_of_seconds(tmp_path: Path, first: str, second: str, seconds: int) -> None:
+    history = read(tmp_path, f"time,a\n{first},1\n{second},2\n")
+    assert history.times.tolist() == [MAY, MAY + seconds]
+    assert "times in 'time' have the format %Y%m%d" in history.report.lines()[1]
+    counted = read(tmp_path, "time,a\n20260431,1\n20260432,2\n")
+    assert counted.times.tolist() == [20_260_431, 20_260_432]
+
+
+def test_a_header_that_a_logger_wrote_again_is_no_row_and_is_told(tmp_path: Path) -> None:
+    history = read(tmp_path, "time, a\n2026-05-01,1\n\ntime, a\n2026-05-02,2\ntime, a\n")
+    assert history.values[:, 0].tolist() == [1, 2]
+    assert "2 lines repeat the header, and were left out" in history.report.lines()
+
+
+def test_infinite_cells_are_missing_and_told(tmp_path: Path) -> None:
+    history = read(tmp_path, "time,a,b\n2026-05-01,1,2\n2026-05-02,inf,1e999\n")
+    np.testing.assert_array_equal(history.values, [[1, 2], [np.nan, np.nan]])
+    assert "2 cells are infinite, taken as missing: a, b" in history.report.lines()
+
+
+def test_the_typographers_minus_is_a_minus(tmp_path: Path) -> None:
+    assert read(tmp_path, "time;a\n2026-05-01;\u22121,5\n").values[0, 0] == -1.5

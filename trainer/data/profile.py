@@ -24,6 +24,7 @@ from stream_detector.historian.layout import LABEL_NAMES, MISSING_WORDS
 from stream_detector.historian.numbers import GROUPED
 from stream_detector.historian.reader import EXCEL, PARQUET
 from stream_detector.historian.report import ReadReport
+from stream_detector.historian.roles import NoSensorError
 from stream_detector.historian.times import EXCEL_YEARS
 
 MOST_TEXT_COLUMNS = 200
@@ -369,6 +370,11 @@ def _read_without_texts(paths: Sequence[Path], layout: Layout, left_out: dict[st
             if GROUPED.match(error.text.strip()):
                 kind = "thousands or decimals (say which mark is what: decimal, thousands)"
             left_out[error.column] = f"holds {kind}, such as {error.text!r} in data row {error.row + 1}"
+        except NoSensorError as error:
+            if not left_out:
+                raise
+            column, why = next(iter(left_out.items()))
+            raise NoSensorError(f"{error}; {len(left_out)} of them cannot be one, for {column!r} {why}") from None
 
 
 def _is_mixed(history: History) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream_detector.errors import DataError
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.data.profile import Profile, profile
 from trainer.data.recipe_text import recipe_text
@@ -217,3 +218,9 @@ def test_a_spreadsheet_has_a_cover_a_title_units_words_and_a_sum(tmp_path: Path)
     assert (
         "sheet 'Data' was read, the one with the most rows; say sheet for another one" in found.history.report.lines()
     )
+
+
+def test_a_file_of_which_no_column_is_a_sensor_is_told_with_a_reason(tmp_path: Path) -> None:
+    text = "time,state\n" + "".join(f"{moment},on\n" for moment in moments("%Y-%m-%dT%H:%M:%SZ"))
+    with pytest.raises(DataError, match=r"no sensor column .*'state' holds text, such as 'on' in data row 1"):
+        read(tmp_path, text)
