@@ -101,6 +101,7 @@ wheelhouse: $(STAMP) ## all that pip needs to install the worker without a netwo
 	$(BIN)/python -m pip wheel --quiet --wheel-dir out/wheelhouse "$$(echo out/wheelhouse/*.whl)[compression,mqtt,registry,s3]"
 	@echo 'stream-detector[compression,mqtt,registry,s3]' | $(BIN)/uv pip compile --quiet --no-index --find-links out/wheelhouse --no-emit-find-links \
 		--generate-hashes --no-header --no-annotate --output-file out/wheelhouse/requirements.txt -
+	$(BIN)/uv tool run --quiet --from 'cyclonedx-bom>=5' cyclonedx-py requirements --output-format JSON --output-file out/wheelhouse/sbom.json out/wheelhouse/requirements.txt
 	@echo "wrote out/wheelhouse; install it with: pip install --no-index --find-links out/wheelhouse --require-hashes -r out/wheelhouse/requirements.txt"
 
 arm64: $(STAMP) ## is there a wheel of each package that a worker needs for 64-bit ARM? All but one, which builds without a compiler
@@ -110,9 +111,10 @@ arm64: $(STAMP) ## is there a wheel of each package that a worker needs for 64-b
 		"$$(grep ^faust-streaming out/arm64.txt)"
 	@echo "wrote out/arm64.txt: all have wheels, and faust-streaming was built here with a compiler that always fails"
 
-sbom: $(STAMP) ## list every installed package in CycloneDX form (out/sbom.json)
+SBOM ?= $(BIN)/python
+sbom: $(STAMP) ## list every installed package in CycloneDX form (out/sbom.json); of another environment: SBOM=PYTHON
 	@mkdir -p out
-	$(BIN)/uv tool run --quiet --from 'cyclonedx-bom>=5' cyclonedx-py environment --output-format JSON --output-file out/sbom.json $(BIN)/python
+	$(BIN)/uv tool run --quiet --from 'cyclonedx-bom>=5' cyclonedx-py environment --output-format JSON --output-file out/sbom.json $(SBOM)
 	@echo "wrote out/sbom.json"
 
 audit-dependencies: $(STAMP) ## look every installed package up in the public advisories; a package that cannot be looked up fails it
