@@ -1,6 +1,7 @@
 """The least that the broker must allow, as docs/security.md lists it: with it a worker works, with less it gives up."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,6 @@ from tests.support.stack.workers import WorkerProcess, alarms_of, caught_up, pro
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 LISTED = re.compile(r"^\| (worker) \| (topic|group) \| `([^`]+)` \| ([A-Z, ]+) \|", re.MULTILINE)
-NAMES = {
-    "plant.readings": "readings",
-    "detector.alarms": "alarms",
-    "detector.scores": "scores",
-    "detector.dead-letters": "dead_letters",
-    "detector.state": "state",
-}
 
 
 def documented() -> list[tuple[str, str, list[str]]]:
@@ -29,18 +23,18 @@ def documented() -> list[tuple[str, str, list[str]]]:
     return [(kind, name, operations.split(", ")) for _, kind, name, operations in LISTED.findall(text)]
 
 
-def allow(secured: Secured, prefix: str, leave_out: str = "") -> None:
+def allow(secured: Secured, prefix: str, leave_out: Collection[str] = ()) -> None:
     for kind, name, operations in documented():
-        if name == leave_out:
+        if name in leave_out:
             continue
-        known_as = prefix if kind == "group" else topic(prefix, NAMES[name])
+        known_as = prefix if kind == "group" else topic(prefix, name.partition(".")[2].replace("-", "_"))
         for operation in operations:
             secured.allow(kind, known_as, operation)
 
 
 def make_topics(secured: Secured, prefix: str) -> None:
     # Somebody else makes the topics: a worker with the least rights may not.
-    for name in ("readings", "events", "alarms", "scores", "dead_letters", "alarm_states", "feedback"):
+    for name in ("readings", "events", "alarms", "scores", "dead_letters", "alarm_states", "feedback", "operating"):
         create_topic(secured.kafka.bootstrap, topic(prefix, name), 4)
     create_topic(secured.kafka.bootstrap, topic(prefix, "state"), 4, cleanup_policy="compact")
 
@@ -64,12 +58,18 @@ def test_a_worker_with_the_documented_rights_works_and_shows_no_secret(tmp_path:
             secured.kafka.address("SCRAM"), prefix, bundle, tmp_path / "worker.log", environment=environment
         )
 
-        allow(secured, prefix, leave_out="detector.alarms")
+        allow(secured, prefix, leave_out=("detector.alarms", "stream-detector"))
         worker.start()
         wait_for(lambda: not worker.alive, 60, "a worker that may not write alarms gives up")
         assert worker.process is not None
-        assert worker.process.returncode in (1, 70, 75), worker.log_text()[-3000:]
+        assert worker.process.returncode in (1, 75), worker.log_text()[-3000:]
         assert topic(prefix, "alarms") in worker.log_text() or "uthoriz" in worker.log_text()
+
+        allow(secured, prefix, leave_out=("stream-detector",))
+        worker.start()
+        wait_for(lambda: not worker.alive, 60, "a worker that may not use its group gives up")
+        assert worker.process.returncode == 1, worker.log_text()[-3000:]
+        assert "this user may not use the consumer group" in worker.log_text()
 
         allow(secured, prefix)
         worker.start()
