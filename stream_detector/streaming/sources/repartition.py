@@ -98,9 +98,9 @@ class Repartition:
         """
         producer = ConfirmedProducer(self._settings, self._open_producer)
         consumer = self._open_consumer(self._settings)
-        await producer.start()
-        await consumer.start()
         try:
+            await producer.start()
+            await consumer.start()
             while True:
                 fetched = await consumer.getmany(timeout_ms=POLL_MILLISECONDS)
                 for records in fetched.values():

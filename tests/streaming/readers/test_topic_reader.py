@@ -1,15 +1,54 @@
 """A reader that follows topics sees what is made while it reads, on real Kafka."""
 
 import asyncio
+from types import ModuleType
 
 import pytest
 from aiokafka.admin import NewPartitions
 from confluent_kafka import Producer
 
 from stream_detector.settings import Settings
-from stream_detector.streaming.readers import topic_reader
+from stream_detector.streaming.readers import committed_log, topic_reader
+from stream_detector.streaming.readers.committed_log import CommittedLog
 from stream_detector.streaming.readers.topic_reader import TopicReader
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, with_admin
+
+
+class Hanging:
+    """A consumer whose brokers never answer."""
+
+    stopped = 0
+
+    def __init__(self, **_options: object) -> None:
+        """Options of a real one."""
+
+    async def start(self) -> None:
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        Hanging.stopped += 1
+
+
+@pytest.mark.parametrize(
+    ("module", "reader"),
+    [
+        (topic_reader, TopicReader(Settings(), ["detector.alarms"])),
+        (committed_log, CommittedLog(Settings(), ["detector.alarms"], "group", 0.0)),
+    ],
+)
+def test_a_reader_that_is_broken_off_while_it_starts_closes_its_client(
+    module: ModuleType, reader: TopicReader | CommittedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AIOKafkaConsumer", Hanging)
+    before = Hanging.stopped
+
+    async def broken_off() -> None:
+        async with asyncio.timeout(0.01), reader:
+            raise AssertionError("it started")
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(broken_off())
+    assert Hanging.stopped == before + 1
 
 
 @pytest.mark.kafka
