@@ -16,14 +16,14 @@ from stream_detector.__main__ import main
 from stream_detector.engine.engine import Engine
 from stream_detector.engine.outcome import RecordBatch
 from stream_detector.errors import BrokerError, DataError, UsageError
-from stream_detector.historian import History
+from stream_detector.historian import History, Layout, read_history
 from stream_detector.messages import Event, LoggedEvent, Reading, Row
 from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.operations.ledger.report import report
 from stream_detector.streaming.clients.embedded import EmbeddedBroker
-from stream_detector.streaming.sources.replay import Disorder, Replay
+from stream_detector.streaming.sources.replay import Disorder, Replay, layout_of_bundle
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Dataset, read_dataset
 from trainer.fitting.fit import fit_recipe
 from trainer.recipe import Recipe
 
@@ -187,6 +187,33 @@ def test_a_detector_of_states_is_worth_in_the_ledger_what_fit_promised(tmp_path:
     assert (found.events, found.caught, found.false_alarms) == (promised.states, promised.found, promised.false_alarms)
     assert 60 * statistics.median(found.delay_minutes) == promised.median_delay_seconds
     assert found.saved == promised.never_cost - promised.cost
+
+
+@pytest.mark.parametrize(
+    ("data", "row"),
+    [
+        ({"time_column": "minute", "time_unit_seconds": 60}, "{n},{wave}"),
+        ({"time_column": "Time", "form": "grafana"}, "2026-05-01 00:{n:02}:00,{wave}.5 °C"),
+        ({"form": "long"}, "2026-05-01 00:{n:02}:00,T1,{wave}"),
+        ({"time_column": ["Date", "Clock"], "decimal": ",", "zone": "Europe/Berlin"}, "01.05.2026;00:{n:02};{wave},5"),
+    ],
+)  # fmt: skip
+def test_a_file_is_sent_as_the_recipe_of_the_bundle_reads_it(data: dict[str, object], row: str, tmp_path: Path) -> None:
+    headers = {"long": "time,tag,value", "grafana": "Time,T1"}
+    header = headers.get(str(data.get("form")), "minute,T1" if "minute" in data.values() else "Date;Clock;T1")
+    path = tmp_path / "plant.csv"
+    path.write_text(header + "\n" + "".join(row.format(n=n, wave=(n * 7) % 11) + "\n" for n in range(60)))
+    recipe = Recipe.model_validate({
+        "name": "plant", "title": "a plant", "data": data, "grid": {"step_seconds": 60}, "window": {"steps": 2},
+        "model": {"kind": "mahalanobis"}, "threshold": {"policy": "quantile"},
+    })  # fmt: skip
+    learnt = read_dataset(path, recipe.data)
+    fit_recipe(recipe, learnt, tmp_path / "bundle")
+    layout, _ = layout_of_bundle(tmp_path / "bundle", Layout())
+    sent = read_history(path, layout)
+    assert sent.sensors == learnt.sensors
+    np.testing.assert_array_equal(sent.times, learnt.times)
+    np.testing.assert_array_equal(sent.values, learnt.values)
 
 
 def test_no_event_is_sent_when_none_is_wanted_or_the_file_has_no_labels() -> None:

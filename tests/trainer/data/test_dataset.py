@@ -84,7 +84,7 @@ def test_new_data_for_a_bundle_need_no_label_and_may_have_more_columns_in_any_or
         ("when,y,a\n0,0,1\n", "no time column 'time'; it has when, y, a: name one with --time-column"),
         ("time,y\n0,0\n", "no sensor column"),
         ("time,y,a\n0,0,1\n120,0,hot\n", "column 'a' holds 'hot' in data row 2, not a number"),
-        ("time,y,a\n240,0,1\n120,0,2\n", "time runs backwards at data row 2"),
+        ("time,y,a\n240,0,1\n120,0,2\n", "time runs backwards at data row 2: 1970-01-01 00:02:00 comes after 1970"),
         ("time,y,a\n2026-05-01,0,1\nyesterday,0,2\n", "'yesterday' in column 'time', data row 2"),
         ("time,y,a\n2026-05-01,0,1\n,0,2\n", "no time in data row 2"),
     ],
@@ -105,3 +105,8 @@ def test_a_file_that_is_not_there_is_said_to_be_absent(tmp_path: Path, name: str
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match=r"not there|folder without a data file"):
         read_dataset(tmp_path / name, CONFIG)
+
+
+def test_the_usual_names_of_a_time_column_need_not_be_told(tmp_path: Path) -> None:
+    path = write(tmp_path, "timestamp,y,a\n2026-05-01,0,1\n2026-05-02,0,2\n")
+    assert read_dataset(path, DataConfig(label_column="y")).times[1] == 1_777_680_000
