@@ -26,6 +26,7 @@ from stream_detector.historian.reader import EXCEL, PARQUET
 from stream_detector.historian.report import ReadReport
 from stream_detector.historian.roles import NoSensorError
 from stream_detector.historian.times import EXCEL_YEARS
+from trainer.data.units import units_of
 
 MOST_TEXT_COLUMNS = 200
 
@@ -102,6 +103,7 @@ class Profile:
         questions: what a person must decide.
         asset_candidate: a column with an asset's name that a file reads well without; it is asked for. in_names: so are
             the names of the files.
+        units: {sensor: unit}, where the file tells it.
     """
 
     path: Path
@@ -115,6 +117,7 @@ class Profile:
     questions: list[str] = field(default_factory=list)
     asset_candidate: str | None = None
     in_names: bool = False
+    units: dict[str, str] = field(default_factory=dict)
 
     @property
     def step_seconds(self) -> float:
@@ -152,7 +155,8 @@ def profile(*paths: Path) -> Profile:
         source = "files" if layout.asset_pattern else "folders"
         history.report.found_out.append(f"the {source} name the assets: time ascends within each")
     layout = replace(layout, ignore=tuple(left_out))
-    found = Profile(paths[0], layout, history, left_out, asset_candidate=candidate, in_names=pattern)
+    units = units_of(files_of(paths[0])[0], layout, history.sensors)
+    found = Profile(paths[0], layout, history, left_out, asset_candidate=candidate, in_names=pattern, units=units)
     _judge_sensors(found)
     _judge_times(found)
     _judge_codes(found)

@@ -6,7 +6,8 @@ import math
 from stream_detector.historian import Layout
 from trainer.data.profile import NAMED_IN_FILE, Profile
 
-FEW = 12
+LISTED = 200
+"""Sensors that the comment names."""
 WRITTEN = (
     "form", "time_format", "separator", "header", "skip_rows", "unit_rows", "encoding", "tag_column", "value_column",
     "quality_column", "quality_suffix", "good_quality", "asset_column", "asset_pattern",
@@ -59,7 +60,15 @@ def _data(found: Profile) -> list[str]:
         lines.append("drop_columns = [")
         lines += [f"  {_toml(name)},  # {' '.join(why.split())}" for name, why in dropped.items()]
         lines.append("]")
-    return [*lines, ""]
+    return [*lines, *_sensors(found), ""]
+
+
+def _sensors(found: Profile) -> list[str]:
+    """A comment: which are left, and in what they are measured."""
+    told = [f"{name}: {found.units[name]}" if name in found.units else name for name in found.sensors]
+    more = [f"#   and {len(told) - LISTED:,} more"] if len(told) > LISTED else []
+    head = f"# {len(told):,} sensors with their units, where the file tells them; `sensors` takes some of them alone:"
+    return [head, *(f"#   {' '.join(each.split())}" for each in told[:LISTED]), *more]
 
 
 def _grid(found: Profile) -> list[str]:

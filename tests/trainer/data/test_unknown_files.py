@@ -224,3 +224,20 @@ def test_a_file_of_which_no_column_is_a_sensor_is_told_with_a_reason(tmp_path: P
     text = "time,state\n" + "".join(f"{moment},on\n" for moment in moments("%Y-%m-%dT%H:%M:%SZ"))
     with pytest.raises(DataError, match=r"no sensor column .*'state' holds text, such as 'on' in data row 1"):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "told"),
+    [
+        ("time,T [°C],flow (l/min),n", "{at},{x},2{x},3{x}", ["T [°C]: °C", "flow (l/min): l/min", "n"]),
+        ("time,T,flow,n\n,degC,l/min,", "{at},{x},2{x},3{x}", ["T: degC", "flow: l/min", "n"]),
+        ("Time,T,flow,n", "{at},{x} °C,2{x} l/min,3{x}", ["T: °C", "flow: l/min", "n"]),
+    ],
+)  # fmt: skip
+def test_sensors_stand_in_the_recipe_with_their_units(tmp_path: Path, header: str, row: str, told: list[str]) -> None:
+    times = moments("%Y-%m-%d %H:%M:%S")
+    text = header + "\n" + "".join(row.format(at=at, x=f"{n * 7 % 11}.5") + "\n" for n, at in enumerate(times))
+    found, _ = read(tmp_path, text)
+    lines = recipe_text(found).splitlines()
+    begin = next(place for place, line in enumerate(lines) if line.startswith("# 3 sensors with their units"))
+    assert lines[begin + 1 : begin + 4] == [f"#   {each}" for each in told]
