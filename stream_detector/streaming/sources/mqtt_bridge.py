@@ -7,6 +7,7 @@ service 1).
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -269,6 +270,7 @@ class MqttBridge:
             host = self._host
             client.on_pre_connect = lambda client, _data: host.before_connecting(client)
         client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self.on_message
@@ -283,6 +285,12 @@ class MqttBridge:
         client.subscribe([(topic, AT_LEAST_ONCE) for topic in self._topics])
         if self._host is not None:
             self._host.connected(client)
+
+    def _on_connect_fail(self, _client: "Client", _data: Any) -> None:
+        """No connection at all: nobody listens, the host is not known, the certificate is not trusted."""
+        log.warning(
+            "%s:%d cannot be reached: %s; trying again", self._address.host, self._address.port, sys.exception()
+        )
 
     def _on_disconnect(self, _client: "Client", _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._connected = False

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from confluent_kafka.admin import AdminClient
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.errors import UsageError
 from stream_detector.messages import Reading
-from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, Route
+from stream_detector.settings import Settings
+from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, MqttBridge, Route
 from stream_detector.streaming.sources.placing import Placing
 from stream_detector.streaming.sources.primary_host import PrimaryHost
+from tests.streaming.sources.test_carrier import FakeProducer
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, free_port
 from tests.support.stack.mqtt import (
     BridgeProcess,
@@ -216,6 +219,21 @@ def test_edge_nodes_are_told_when_their_host_is_there_when_it_was_killed_and_whe
 def test_a_name_of_a_host_that_cannot_be_part_of_a_topic_is_refused(host_id: str) -> None:
     with pytest.raises(UsageError, match=r"a name without /, \+ and # is wanted"):
         PrimaryHost(host_id)
+
+
+def test_a_broker_that_cannot_be_reached_is_named_with_the_cause(caplog: pytest.LogCaptureFixture) -> None:
+    route = Route(FieldMapping(), Placing({}), None)
+    address = MqttAddress("127.0.0.1", free_port(), tls=False)
+    bridge = MqttBridge(Settings(), address, ["#"], route, "id", open_producer=lambda _: FakeProducer())
+    client = bridge._make_client()
+    client.connect_async(address.host, address.port)
+    following = threading.Thread(target=bridge._follow, args=(client,), daemon=True)
+    following.start()
+    wait_for(lambda: bool(caplog.messages), 10, "it says so")
+    client.disconnect()
+    following.join(10)
+    assert f"127.0.0.1:{address.port} cannot be reached: [Errno 111] Connection refused" in caplog.messages[0]
+    assert bridge.why_not_ready() == "the MQTT broker is not connected"
 
 
 class BreakingClient:
