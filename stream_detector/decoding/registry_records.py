@@ -216,7 +216,8 @@ def _avro(schema: Schema) -> Reader:
 
 
 def _refuse_endless(schema: Any, named: Mapping[str, Any]) -> None:
-    """A type within itself could be as deep as a record likes; reading such a record ends the process (SIGSEGV).
+    """A type within itself could be as deep as a record likes; reading such a record ends the process (SIGSEGV). An
+    array of items without a byte could be as long as a record of ten bytes likes.
 
     Raises:
         SchemaError: there is one.
@@ -241,6 +242,10 @@ def _refuse_endless(schema: Any, named: Mapping[str, Any]) -> None:
             if kind["name"] in within:
                 return  # its definition, come upon by its own name
             inner = (*within, kind["name"])
+        if "items" in kind and _takes_no_bytes(kind["items"], named):
+            raise SchemaError(
+                "the registry holds an Avro schema with an array of items that take no bytes; it is not read"
+            )
         for part in (kind.get("items"), kind.get("values"), *(each["type"] for each in kind.get("fields", ()))):
             if part is not None:
                 visit(part, inner)
@@ -249,6 +254,19 @@ def _refuse_endless(schema: Any, named: Mapping[str, Any]) -> None:
         done.update(inner[len(within) :])
 
     visit(schema, ())
+
+
+def _takes_no_bytes(kind: Any, named: Mapping[str, Any]) -> bool:
+    """Whether a value of this type is nothing in the record: null, or a record of such alone."""
+    if isinstance(kind, str) and kind in named:
+        kind = named[kind]
+    if not isinstance(kind, Mapping):
+        return bool(kind == "null")
+    if kind["type"] in ("record", "error"):
+        return all(_takes_no_bytes(each["type"], named) for each in kind.get("fields", ()))
+    if kind["type"] == "fixed":
+        return bool(kind["size"] == 0)
+    return kind["type"] not in ("array", "map", "enum") and _takes_no_bytes(kind["type"], named)
 
 
 def _plain_times(schema: Any, depth: int = 0) -> Any:

@@ -166,6 +166,11 @@ def test_what_is_remembered_of_numbers_has_a_bound(monkeypatch: pytest.MonkeyPat
     assert registry.asked == list(range(10))
 
 
+NOTHING = {
+    "type": "record",
+    "name": "N",
+    "fields": [{"name": "a", "type": {"type": "record", "name": "E", "fields": []}}],
+}
 ENDLESS = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
 AROUND = [
     {
@@ -182,6 +187,8 @@ AROUND = [
         (json.dumps({"type": "record", "name": "A", "fields": AROUND}), "an Avro schema whose type A is within itself"),
         ('{"type":"array","items":' * 300 + '"double"' + "}" * 300, "an Avro schema of more than 200 levels"),
         ('{"type":"array","items":' * 9_000 + '"double"' + "}" * 9_000, "an Avro schema that is none"),
+        ('{"type":"array","items":"null"}', "an Avro schema with an array of items that take no bytes"),
+        (json.dumps({"type": "array", "items": NOTHING}), "an Avro schema with an array of items that take no bytes"),
         ('{"type": "record"}', "an Avro schema that is none"),
         ("{", "an Avro schema that is none"),
     ],
@@ -193,6 +200,16 @@ def test_a_schema_that_cannot_be_read_is_named_and_its_records_stay_as_they_are(
     value = HEAD.pack(0, 1) + b"\0" * 9
     assert records.as_json(value) == value
     assert records.unknown([value]) == set()
+
+
+def test_an_array_of_what_may_be_null_or_of_numbers_is_read() -> None:
+    for items, written, wanted in (
+        ("double", "02000000000000f03f00", [1.0]),
+        (["null", "double"], "020000", [None]),
+    ):
+        text = json.dumps({"type": "array", "items": items})
+        records = RegistryRecords(FakeRegistry({1: Schema("AVRO", text)}).fetch)
+        assert json.loads(records.as_json(HEAD.pack(0, 1) + bytes.fromhex(written)) or b"") == wanted
 
 
 def test_a_type_that_is_used_twice_is_not_within_itself() -> None:
