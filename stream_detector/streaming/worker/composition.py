@@ -44,6 +44,7 @@ from stream_detector.streaming.worker.lifecycle import Lifecycle
 from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
 from stream_detector.streaming.worker.offsets.planning import Planner
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy
+from stream_detector.streaming.worker.password_watch import password_watch_of
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.ports import Clock, DetectionEngine, ReadingsStream
 from stream_detector.streaming.worker.start_clock import StartClock
@@ -174,6 +175,7 @@ def build_worker(
     )
     if console is not None:
         server.reloader.add("token of the console", [settings.console_token_file], console.renew_token)
+    server.reloader.add("password at the brokers", [settings.sasl_password_file], settings.password)
     return Worker(
         settings,
         lifecycle,
@@ -195,6 +197,7 @@ def build_worker(
         if topic_counts is None
         else Housekeeping(settings, pipeline, TopicWatch(settings, topic_counts, make_topics), log, clock),
         bundle_watch,
+        password_watch_of(settings, why_unreachable),
     )
 
 

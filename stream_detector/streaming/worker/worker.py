@@ -23,6 +23,7 @@ from stream_detector.streaming.worker.health.watchdog import Observation, Watchd
 from stream_detector.streaming.worker.health.worker_metrics import MOST_ASSET_GAUGES, MetricsRecorder
 from stream_detector.streaming.worker.housekeeping import Housekeeping
 from stream_detector.streaming.worker.lifecycle import ENDING, PASSING, REBUILDING, WAITING, Lifecycle
+from stream_detector.streaming.worker.password_watch import PasswordWatch
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.ports import Clock, ReadingsStream
 from stream_detector.streaming.worker.start_clock import StartClock
@@ -88,6 +89,7 @@ class Worker:
         why_unreachable: finds out why the brokers cannot be reached.
         housekeeping: looks after the topics and what lies in them, where that is the worker's business.
         bundle_watch: notices that another bundle is to decide, where the worker's was named by an alias.
+        password_watch: notices that the brokers take another password, where it comes from a file.
     """
 
     def __init__(
@@ -110,8 +112,10 @@ class Worker:
         why_unreachable: Callable[[Settings], Awaitable[Unreachable | None]] = why_unreachable,
         housekeeping: Housekeeping | None = None,
         bundle_watch: BundleWatch | None = None,
+        password_watch: PasswordWatch | None = None,
     ) -> None:
         self._bundle_watch = bundle_watch
+        self._password_watch = password_watch
         self._begin_again = False
         self._housekeeping = housekeeping
         self._broker_answers = False
@@ -141,7 +145,7 @@ class Worker:
 
     @property
     def begins_again(self) -> bool:
-        """Whether it ended so that the process begins again with another bundle."""
+        """Whether it ended so that the process begins again, with another bundle or password."""
         return self._begin_again or isinstance(self.lifecycle.error, BundleMovedError)
 
     def stop(self) -> None:
@@ -179,7 +183,9 @@ class Worker:
                 if self._housekeeping is not None:
                     beside.append(asyncio.create_task(self._keep_house(self._housekeeping)))
                 if self._bundle_watch is not None:
-                    beside.append(asyncio.create_task(self._watch_bundle(self._bundle_watch)))
+                    beside.append(asyncio.create_task(self._begin_again_when(self._bundle_watch.moved)))
+                if self._password_watch is not None:
+                    beside.append(asyncio.create_task(self._begin_again_when(self._password_watch.changed)))
                 if self._rekeying is not None:
                     beside.append(asyncio.create_task(self._rekey(self._rekeying)))
                 await self._until_ending(self._until_crashed(stream))
@@ -322,12 +328,12 @@ class Worker:
         except Exception:
             log.exception("%s", trouble)
 
-    async def _watch_bundle(self, bundle_watch: BundleWatch) -> None:
+    async def _begin_again_when(self, moved: Callable[[], Awaitable[bool]]) -> None:
         """Apart from the other looks: a registry whose file system hangs must not keep anybody from watching."""
-        moved = False
-        while not moved:
-            await asyncio.sleep(self._watch_seconds)  # first too: the bundle was loaded just now
-            moved = await bundle_watch.moved()
+        while True:
+            await asyncio.sleep(self._watch_seconds)  # first too: what it looks at was read just now
+            if await moved():
+                break
         self._begin_again = True
         self.lifecycle.stop()
 
