@@ -55,7 +55,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     ),
     "stream_detector.streaming.worker": (
         {"ports"},
-        {"bundle_watch", "transport"},
+        {"bundle_watch", "password_watch", "transport"},
         {"offsets"},
         {"alarm_sender", "health", "lifecycle", "pipeline", "start_clock", "switching", "unknown_watch"},
         {"housekeeping"},
