@@ -15,6 +15,9 @@ from trainer.data.prelabel import prelabel
 from trainer.data.vibration import is_recording, read_recordings
 from trainer.recipe import DataConfig, SignalConfig
 
+CLOCK_CHANGE_SECONDS = (1_800.0, 3_600.0)
+"""How far times step back where a clock is set back by an hour between two rows."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -181,13 +184,18 @@ def _in_order(path: Path, history: History, config: DataConfig) -> NDArray[np.fl
     if len(backwards):
         row = int(backwards[0]) + 1
         where = f"data row {row + 1}" if codes is None else f"a row of asset {history.assets[codes[row]]!r}"
-        zone = "" if config.zone else "; if the clock was changed there, name its zone in the recipe"
+        steps_back = times[backwards] - times[backwards + 1]
+        least, most = CLOCK_CHANGE_SECONDS
+        if config.zone is None and ((least <= steps_back) & (steps_back <= most)).all():
+            # Sorting would mix the two hours, and none of them could be told from the other any more.
+            what = "was the clock changed there? Name its zone in the recipe (data.zone), and do not sort; else sort"
+        else:
+            what = "sort"
         several = "" if codes is not None else "; several machines in one file? name their column as asset_column"
         raise DataError(
             f"{path}: time runs backwards at {where}: {in_words(times[row])} comes after "
-            f"{in_words(times[row - 1])} ({len(backwards)} such rows); sort the file by time, or check the time format"
-            + several
-            + zone
+            f"{in_words(times[row - 1])} ({len(backwards)} such rows); {what} the file by "
+            f"time, or check the time format{several}"
         )
     return times
 

@@ -488,8 +488,8 @@ def _judge_times(found: Profile) -> None:
         found.questions.append(f"do the files' names tell the machine? asset_pattern = '{NAMED_IN_FILE.pattern}'")
     if report.steps_back:
         found.questions.append(
-            f"{report.steps_back:,} rows are earlier than the row before them: sort the file, or name its zone if the "
-            "clock was changed there"
+            f"{report.steps_back:,} rows are earlier than the row before them: was the clock changed there? Then name "
+            "its zone; else sort the file"
         )
     if report.equal_times > len(found.history) / 2:
         found.questions.append(

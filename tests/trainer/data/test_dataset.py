@@ -95,6 +95,12 @@ def test_a_mistake_in_a_file_is_named_with_its_row_and_value(tmp_path: Path, tex
     assert said in str(raised.value)
 
 
+def test_whose_clock_was_set_back_is_not_told_to_sort(tmp_path: Path) -> None:
+    text = "time,y,a\n2025-10-26 02:58,0,1\n2025-10-26 02:59,0,2\n2025-10-26 02:00,0,3\n"
+    with pytest.raises(DataError, match=r"was the clock changed there\? Name its zone .* and do not sort"):
+        read_dataset(write(tmp_path, text), CONFIG)
+
+
 def test_a_sensor_that_a_bundle_needs_is_named_where_it_is_missing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="lacks 1 of 3 sensors: c"):
         read_dataset(write(tmp_path, ROWS), CONFIG, sensors=("a", "b", "c"))
