@@ -211,7 +211,7 @@ def fit(recipe: Recipe, plant: Plant, lived: Lived, leave_out: bool) -> Fit:
     examples = cut_examples(dataset, recipe.grid, recipe.window, recipe.lead)
     older = np.arange(len(examples)) < 0.6 * len(examples)
     scorer = learn(recipe, examples.take(older)).scorer(recipe)
-    return Fit(scorer, pick_threshold(recipe, scorer, examples.take(~older), dataset).limit)
+    return Fit(scorer.scorer, pick_threshold(recipe, scorer, examples.take(~older), dataset).limit)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from stream_detector.detection.config import (
     Config,
     CostConfig,
     EpisodeConfig,
+    FleetConfig,
     GridConfig,
     HeadConfig,
     LeadConfig,
@@ -204,6 +205,7 @@ class Recipe(Config):
     head: HeadConfig | None = None
     operating: OperatingConfig | None = None
     suppression: SuppressionConfig | None = None
+    fleet: FleetConfig | None = None
     train: TrainConfig = TrainConfig()
 
     @model_validator(mode="after")
@@ -229,7 +231,17 @@ class Recipe(Config):
             raise ValueError('data without a time column needs grid.kind = "table"')
         if self.grid.kind == "table" and self.operating is not None:
             raise ValueError('[operating] says when a machine runs; the rows of grid.kind = "table" have no time')
+        if self.fleet is not None:
+            self._require_fleet()
         return self
+
+    def _require_fleet(self) -> None:
+        if self.scaler.kind == "none":
+            raise ValueError('[fleet] scales each machine by itself; scaler.kind = "none" scales nothing')
+        if self.head is not None:
+            raise ValueError("a [head] follows the events of one machine; take it away, or the [fleet]")
+        if self.grid.kind == "table":
+            raise ValueError('[fleet] tells machines apart; the rows of grid.kind = "table" are of none')
 
     def suppression_rules(self, sensors: tuple[str, ...]) -> SuppressionRules | None:
         """What raises nothing, for a file of these sensors; RecipeError where a rule is about none of them."""

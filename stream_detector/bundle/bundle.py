@@ -21,6 +21,8 @@ from stream_detector.bundle.manifest import Manifest, parse, require_stream, sea
 from stream_detector.bundle.registry import bundle_folder, is_registry, registered_id
 from stream_detector.bundle.score_fingerprint import score_fingerprint
 from stream_detector.bundle.signature import sign, verify
+from stream_detector.detection.fleet import first_steps
+from stream_detector.detection.fleet.fleet import ASSET_CENTER, ASSET_SCALE, Fleet
 from stream_detector.detection.head.calibrated_head import build_head
 from stream_detector.detection.models.registry import Model, build
 from stream_detector.detection.scaling import FloatArray, Scaler
@@ -37,6 +39,9 @@ PROBE_ABSOLUTE = 1e-5
 MOST_STATE_BYTES = 900_000
 """Of a head for one asset; the rest of a message of 1 MiB is for what else a snapshot holds."""
 
+PROBE_ASSET = "asset"
+"""Of the probe windows of a fleet: the row of each one's machine."""
+
 LABEL_BYTES = 64
 """At most, of each step whose label a head still waits for."""
 
@@ -48,6 +53,7 @@ class Bundle:
     manifest: Manifest
     scorer: Scorer
     head: "Head | None" = None
+    fleet: Fleet | None = None
     score_fingerprint: str = ""
     """See `score_fingerprint`; empty where the bundle was put together without a probe."""
 
@@ -75,7 +81,7 @@ def load_bundle(path: str | os.PathLike[str], public_key: bytes | None = None) -
     arrays = {name: files.unpack(name, content) for name, content in contents.items()}
     _require_probe(manifest, arrays[files.PROBE])
     bundle = assemble(manifest, arrays[files.WEIGHTS], arrays[files.SCALER], arrays.get(files.HEAD))
-    scored = check_probe(bundle.scorer, arrays[files.PROBE])
+    scored = check_probe(bundle, arrays[files.PROBE])
     windows = arrays[files.PROBE]["windows"]
     fingerprint = score_fingerprint(windows, scored, bundle.head, manifest.grid.step_seconds)
     return replace(bundle, score_fingerprint=fingerprint)
@@ -91,11 +97,13 @@ def load_stream_bundle(path: str | os.PathLike[str], public_key: bytes | None = 
 def assemble(manifest: Manifest, weights: Arrays, scaler: Arrays, head: Arrays | None) -> Bundle:
     """A bundle from its parts; BundleError where they do not fit together."""
     _require_finite(files.WEIGHTS, weights)
-    _require_finite(files.SCALER, scaler)
+    # A centre that is not known masks its sensor.
+    _require_finite(files.SCALER, {name: array for name, array in scaler.items() if name != ASSET_CENTER})
     sensors = len(manifest.sensors)
     for name in ("center", "scale", *(["usual_error"] if manifest.score.standardise else [])):
         if name not in scaler or scaler[name].shape != (sensors,):
             raise BundleError(f"{files.SCALER} lacks {name!r} for {sensors} sensors")
+    fleet_arrays = _fleet_arrays(manifest, scaler)
     frozen = Scaler(
         scaler["center"].astype(np.float64),
         scaler["scale"].astype(np.float64),
@@ -112,12 +120,16 @@ def assemble(manifest: Manifest, weights: Arrays, scaler: Arrays, head: Arrays |
     except ValueError as error:
         raise BundleError(f"{files.WEIGHTS} and the model in the manifest do not fit together: {error}") from error
     scorer = Scorer(manifest.transform, frozen, model, manifest.score)
-    return Bundle(manifest, scorer, _head(manifest, head))
+    fleet = None
+    if manifest.fleet is not None and fleet_arrays is not None:
+        machines = {asset: row for row, asset in enumerate(manifest.fleet.assets)}
+        fleet = Fleet(manifest.fleet, manifest.scaler, manifest.transform, machines, *fleet_arrays, frozen)
+    return Bundle(manifest, scorer, _head(manifest, head), fleet)
 
 
-def check_probe(scorer: Scorer, probe: Arrays) -> ScoredWindows:
+def check_probe(bundle: Bundle, probe: Arrays) -> ScoredWindows:
     """The probe windows, scored again; BundleError if a score or error is not the one that was written."""
-    scored = scorer.score(probe["windows"])
+    scored = bundle.scorer.score(probe["windows"], _probe_scaler(bundle.fleet, probe.get(PROBE_ASSET)))
     for what, found, wanted in (
         ("score", scored.score, probe["score"]),
         ("error of a sensor", scored.attribution, probe["errors"]),
@@ -131,6 +143,15 @@ def check_probe(scorer: Scorer, probe: Arrays) -> ScoredWindows:
     return scored
 
 
+def _probe_scaler(fleet: Fleet | None, rows: NDArray[Any] | None) -> Scaler | None:
+    """rows: (B,) the machine of each probe window."""
+    if fleet is None or rows is None:
+        return None
+    if rows.dtype != np.int64 or not ((rows >= 0) & (rows < len(fleet.center))).all():
+        raise BundleError(f"{files.PROBE}: {PROBE_ASSET} names machines that the fleet does not have")
+    return fleet.common.of_windows(fleet.center[rows], fleet.scale[rows])
+
+
 def write_bundle(
     path: str | os.PathLike[str],
     manifest: Manifest,
@@ -139,9 +160,12 @@ def write_bundle(
     probe_windows: FloatArray,
     head: Mapping[str, NDArray[Any]] | None = None,
     private_key: bytes | None = None,
+    fleet: Fleet | None = None,
+    probe_assets: NDArray[np.int64] | None = None,
 ) -> Bundle:
     """Write a bundle to the folder `path`, whole or not at all, and return it as loaded from there.
 
+    fleet, probe_assets: of a fleet, and (B,) the row of each probe window's machine.
     probe_windows: (B, T, F), NaN = masked; `manifest.files`, its id and the probe's expected scores are filled in here.
     A bundle that is there already is replaced; UsageError if the folder holds anything else.
     """
@@ -150,9 +174,11 @@ def write_bundle(
     scorer = Scorer(manifest.transform, scaler, model, manifest.score)
     arrays: dict[str, Mapping[str, NDArray[Any]]] = {
         files.WEIGHTS: model.arrays(),
-        files.SCALER: scaler.arrays(),
-        files.PROBE: _probe(probe_windows, scorer.score(probe_windows)),
+        files.SCALER: {**scaler.arrays(), **({} if fleet is None else fleet.arrays())},
+        files.PROBE: _probe(probe_windows, scorer.score(probe_windows, _probe_scaler(fleet, probe_assets))),
     }
+    if probe_assets is not None:
+        arrays[files.PROBE] = {**arrays[files.PROBE], PROBE_ASSET: probe_assets}
     if head is not None:
         arrays[files.HEAD] = head
     contents = {name: files.pack(content) for name, content in arrays.items()}
@@ -212,6 +238,25 @@ def _head(manifest: Manifest, arrays: Arrays | None) -> "Head | None":
         raise BundleError(f"{files.HEAD} and the head in the manifest do not fit together: {error}") from error
     _require_state_fits(manifest, head)
     return head
+
+
+def _fleet_arrays(manifest: Manifest, arrays: Arrays) -> tuple[FloatArray, FloatArray] | None:
+    """Centre and scale (A, F) of each machine; None where the bundle has one scale for all."""
+    if manifest.fleet is None:
+        return None
+    shape = (len(manifest.fleet.assets), len(manifest.sensors))
+    for name in (ASSET_CENTER, ASSET_SCALE):
+        if name not in arrays or arrays[name].shape != shape:
+            raise BundleError(f"{files.SCALER} lacks {name!r} for {shape[0]} machines of {shape[1]} sensors")
+    center, scale = arrays[ASSET_CENTER].astype(np.float64), arrays[ASSET_SCALE].astype(np.float64)
+    if np.isinf(center).any() or not (scale > 0).all():
+        raise BundleError(f"{files.SCALER}: a machine has a centre that is infinite, or a scale that is not above zero")
+    if first_steps.most_bytes(shape[1]) > MOST_STATE_BYTES:
+        raise BundleError(
+            f"a provisional machine of {shape[1]:,} sensors keeps {first_steps.most_bytes(shape[1]):,} bytes, and one "
+            f"message of Kafka has room for {MOST_STATE_BYTES:,} of them: fit it with fewer sensors"
+        )
+    return center, scale
 
 
 def _require_state_fits(manifest: Manifest, head: "Head") -> None:

@@ -11,6 +11,7 @@ from stream_detector.detection.config import (
     Config,
     CostConfig,
     EpisodeConfig,
+    FleetConfig,
     GridConfig,
     HeadConfig,
     LeadConfig,
@@ -63,6 +64,18 @@ class TrainingRecord(Config):
     seed: int
 
 
+class FleetRecord(FleetConfig):
+    """The fleet that it was fitted on; a row of `asset_center` and `asset_scale` is that of the asset of this place."""
+
+    assets: tuple[str, ...] = Field(min_length=1, description="the machines that training saw")
+
+    @model_validator(mode="after")
+    def _once(self) -> "FleetRecord":
+        if len(set(self.assets)) != len(self.assets):
+            raise ValueError("an asset is named twice")
+        return self
+
+
 class Manifest(Config):
     """A bundle's manifest. Arrays lie beside it; `files` holds the sha256 of each."""
 
@@ -84,6 +97,7 @@ class Manifest(Config):
     head: HeadConfig | None = None
     operating: OperatingConfig | None = Field(default=None, description="when the machine runs; none: always")
     suppression: SuppressionConfig | None = Field(default=None, description="what raises nothing; none: nothing")
+    fleet: FleetRecord | None = Field(default=None, description="each machine by its own scale; none: one for all")
     training: TrainingRecord
     metrics: dict[str, Any] = Field(default={}, description="what evaluation found, for people and the console")
     recipe_source: dict[str, Any] = Field(default={}, description="the whole recipe, for the trainer")
@@ -103,6 +117,8 @@ class Manifest(Config):
             self.operating.rule(self.sensors)
         if self.suppression is not None:
             self.suppression.for_sensors(self.sensors)
+        if self.fleet is not None and self.head is not None:
+            raise ValueError("a detector of a fleet has no head, which follows the events of one machine")
         return self
 
     @property
@@ -163,7 +179,7 @@ def require_stream(manifest: Manifest) -> None:
 def seal(manifest: Manifest) -> bytes:
     """The text of `manifest.json`, with the id that belongs to its content."""
     content = manifest.model_dump(mode="json")
-    for section in ("operating", "suppression"):
+    for section in ("operating", "suppression", "fleet"):
         if content[section] is None:
             # A detector from before there was such a section reads the bundle all the same.
             del content[section]

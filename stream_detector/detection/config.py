@@ -207,6 +207,28 @@ class SuppressionConfig(Config):
         return SuppressionRules.of(rules, self.least_share, sensors)
 
 
+class FleetConfig(Config):
+    """One detector for many machines of a kind, each scaled by itself (see `fleet`).
+
+    A machine that training never saw is provisional: scored from `least_steps` on, by what its steps so far have shown.
+    """
+
+    scaler: Literal["per-asset"] = "per-asset"
+    provisional_steps: int = Field(
+        default=720, ge=2, le=10_000_000, description="scored steps of a machine that fix its scale for good"
+    )
+    least_steps: int = Field(default=60, ge=2, description="of them, before it is scored at all")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "FleetConfig":
+        if self.least_steps > self.provisional_steps:
+            raise ValueError(
+                f"least_steps = {self.least_steps} is more than provisional_steps = {self.provisional_steps}, after "
+                "which a machine's scale is fixed"
+            )
+        return self
+
+
 ThresholdPolicy = Literal[
     "cost-optimal", "mean-plus-std", "max-f1", "precision-equals-recall", "fixed", "quantile", "probability"
 ]

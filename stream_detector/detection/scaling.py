@@ -113,7 +113,8 @@ def sum_over_steps(values: NDArray[np.floating[Any]]) -> FloatArray:
 class Scaler:
     """Scaled value = (value - center) / scale, clipped to +-clip. center, scale: (F,); learnt once, then frozen.
 
-    usual_error: (F,) of each sensor, where errors are standardised.
+    Where windows are of several machines, each with a scale of its own, center and scale are (B, F), one row a window;
+    a centre that is NaN masks its sensor. usual_error: (F,) of each sensor, where errors are standardised.
     """
 
     center: FloatArray
@@ -131,8 +132,8 @@ class Scaler:
             column = column[np.isfinite(column)]
             if config.kind == "none" or not len(column):
                 continue
-            center[sensor], spread = _center_and_spread(config, column)
-            if spread > CONSTANT * max(1.0, abs(center[sensor])):
+            center[sensor], spread = center_and_spread(config, column)
+            if spread > 0:
                 scale[sensor] = spread
         return cls(center, scale, config.clip)
 
@@ -141,19 +142,37 @@ class Scaler:
         found = {"center": self.center, "scale": self.scale}
         return found if self.usual_error is None else {**found, "usual_error": self.usual_error}
 
+    def of_windows(self, center: FloatArray, scale: FloatArray) -> "Scaler":
+        """The same with a scale for each of B windows. center, scale: (B, F)."""
+        return Scaler(center, scale, self.clip, self.usual_error)
+
+    def take(self, windows: slice) -> "Scaler":
+        """For these windows; the same where all windows have one scale."""
+        if self.center.ndim == 1:
+            return self
+        return Scaler(self.center[windows], self.scale[windows], self.clip, self.usual_error)
+
     def apply(self, values: FloatArray) -> FloatArray:
-        """Scale (..., F); NaN stays NaN."""
-        scaled: FloatArray = values - self.center
-        scaled /= self.scale
+        """Scale (..., F), or of windows (B, T, F) each by its own row; NaN stays NaN."""
+        center, scale = self.center, self.scale
+        if center.ndim == 2:
+            center, scale = center[:, None], scale[:, None]
+        scaled: FloatArray = values - center
+        scaled /= scale
         return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip, out=scaled)
 
     def invert(self, scaled: FloatArray) -> FloatArray:
-        """Back to the transform's units: (..., F)."""
+        """Back to the transform's units: (..., F), or (B, F) each by its own row."""
         return scaled * self.scale + self.center
 
 
-def _center_and_spread(config: ScalerConfig, column: FloatArray) -> tuple[float, float]:
-    """Centre and spread of the known values of one sensor: (N,)."""
+def center_and_spread(config: ScalerConfig, column: FloatArray) -> tuple[float, float]:
+    """Centre and spread of the known values of one sensor: (N,). The spread of a constant sensor is 0."""
+    center, spread = _statistics(config, column)
+    return center, 0.0 if spread <= CONSTANT * max(1.0, abs(center)) else spread
+
+
+def _statistics(config: ScalerConfig, column: FloatArray) -> tuple[float, float]:
     if config.kind == "minmax":
         return float(column.min()), float(column.max() - column.min())
     if config.kind == "robust":

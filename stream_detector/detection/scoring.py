@@ -42,11 +42,13 @@ class Scorer:
         self._model = model
         self._score = score
 
-    def score(self, windows: FloatArray) -> ScoredWindows:
-        """windows: (B, T, F) float64 in sensor units, NaN = masked."""
+    def score(self, windows: FloatArray, scaler: Scaler | None = None) -> ScoredWindows:
+        """windows: (B, T, F) float64 in sensor units, NaN = masked. scaler: one row a window, in place of its own."""
         _, steps, sensors = windows.shape
         chunk = _chunk_windows(steps * sensors)
-        parts = [self._score_chunk(windows[start : start + chunk]) for start in range(0, len(windows), chunk)]
+        by = self._scaler if scaler is None else scaler
+        places = [slice(start, start + chunk) for start in range(0, len(windows), chunk)]
+        parts = [self._score_chunk(windows[place], by.take(place)) for place in places]
         if not parts:
             return ScoredWindows(np.empty(0), np.empty((0, sensors)), np.empty((0, sensors)))
         return ScoredWindows(
@@ -55,18 +57,22 @@ class Scorer:
             np.concatenate([part.expected for part in parts]),
         )
 
-    def inputs(self, windows: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def inputs(
+        self, windows: FloatArray, scaler: Scaler | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Inputs of the model: scaled values (B, T', F), 0 where masked, and the mask of known cells (B, T', F)."""
-        return model_inputs(self._scaler, transform(self._transform, windows).values)
+        return model_inputs(self._scaler if scaler is None else scaler, transform(self._transform, windows).values)
 
-    def reconstruct(self, windows: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def reconstruct(
+        self, windows: FloatArray, scaler: Scaler | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Scaled input (B, T', F) and the model's reconstruction of its newest steps (B, R, F); for reports."""
-        scaled, known = self.inputs(windows)
+        scaled, known = self.inputs(windows, scaler)
         return scaled, run_in_batches(self._model, scaled, known).reconstruction
 
-    def _score_chunk(self, windows: FloatArray) -> ScoredWindows:
+    def _score_chunk(self, windows: FloatArray, scaler: Scaler) -> ScoredWindows:
         moved = transform(self._transform, windows)
-        scaled, known = model_inputs(self._scaler, moved.values)
+        scaled, known = model_inputs(scaler, moved.values)
         output = run_in_batches(self._model, scaled, known)
         sensors = windows.shape[2]
         expected = np.full((len(windows), sensors), np.nan)
@@ -76,10 +82,10 @@ class Scorer:
             known_sensors = np.asarray(known.any(axis=1))
             found = np.zeros(known_sensors.shape) if output.errors is None else output.errors
             errors = np.where(known_sensors, found, 0.0).astype(np.float64)
-        if self._scaler.usual_error is not None:
-            errors = errors / self._scaler.usual_error
+        if scaler.usual_error is not None:
+            errors = errors / scaler.usual_error
         if output.reconstruction is not None:
-            newest = self._scaler.invert(output.reconstruction[:, -1].astype(np.float64))
+            newest = scaler.invert(output.reconstruction[:, -1].astype(np.float64))
             expected = moved.offset + moved.factor * newest
             # The spread of a window with a reading of 1e300 overflows; what follows from it is no expectation.
             expected[~np.isfinite(expected)] = np.nan
@@ -127,6 +133,8 @@ def _chunk_windows(cells: int) -> int:
 def model_inputs(scaler: Scaler, values: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Scale transformed windows (B, T', F): float32 with 0 where masked, and which cells are known."""
     known = np.isfinite(values)
+    if scaler.center.ndim == 2:
+        known &= ~np.isnan(scaler.center)[:, None]
     scaled = scaler.apply(values)
     # In place, and only what is needed: these arrays are larger than a cache and cost as much as the network.
     np.clip(scaled, -SCALED_LIMIT, SCALED_LIMIT, out=scaled)

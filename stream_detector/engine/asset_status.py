@@ -31,15 +31,21 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
     """(slot, status without details) of every asset; columns at once, since there may be 100,000 rows."""
     grid, latest, spec, assets = partition.grid, partition.decider.latest, partition.spec, partition.assets.by_slot
     slots = np.fromiter(assets, np.int64, len(assets))
+    warming_up = grid.positions.last[slots] - grid.positions.run_start[slots] + 1 < spec.window.shortest
+    provisional = np.zeros(len(slots), np.bool_)
+    if partition.decider.scales is not None:
+        warming_up |= ~partition.decider.scales.is_ready(slots)
+        provisional = partition.decider.scales.is_learning(slots)
     columns = (
         grid.positions.watermark[slots].tolist(),
         latest.score[slots].tolist(),
         latest.probability[slots].tolist(),
         latest.degraded[slots].tolist(),
-        (grid.positions.last[slots] - grid.positions.run_start[slots] + 1 < spec.window.shortest).tolist(),
+        warming_up.tolist(),
         grid.positions.not_running[slots].tolist(),
         (grid.positions.next_step[slots] * grid.steps.step_seconds).tolist(),
         np.where(np.isnan(latest.score[slots]), np.nan, (latest.step[slots] + 1) * grid.steps.step_seconds).tolist(),
+        provisional.tolist(),
     )
     return [
         (
@@ -53,18 +59,28 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
                 threshold=spec.threshold,
                 alarm_open=partition.decider.states[slot].alarm is not None,
                 degraded=degraded,
-                warming_up=warming_up and not not_running,
+                warming_up=is_warming_up and not not_running,
                 top_shares=[],
                 scored_until=scored_until,
                 newest=_NONE_KNOWN,
                 expected=_NONE_KNOWN,
                 not_running=not_running,
                 closed_until=closed_until,
+                provisional=is_provisional,
             ),
         )
-        for slot, watermark, score, probability, degraded, warming_up, not_running, closed_until, scored_until in zip(
-            assets, *columns, strict=True
-        )
+        for (
+            slot,
+            watermark,
+            score,
+            probability,
+            degraded,
+            is_warming_up,
+            not_running,
+            closed_until,
+            scored_until,
+            is_provisional,
+        ) in zip(assets, *columns, strict=True)
     ]
 
 

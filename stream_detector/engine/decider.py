@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.episodes import Move, next_move, over_at, rests
+from stream_detector.detection.fleet.fleet import MachineScales, WindowScales
 from stream_detector.detection.grid.closed_steps import (
     END,
     EVENT,
@@ -42,7 +43,7 @@ class Decisions:
     """Decisions since the last `take`; alarms and scores come with the index of the record that closed their step.
 
     `evicted`: alarms cleared with their assets, before the record at this place of the batch.
-    `changed`: slots whose episode or head is no longer that of the last snapshot.
+    `changed`: slots whose episode, head or scale is no longer that of the last snapshot.
     """
 
     alarms: list[tuple[int, Alarm]] = field(default_factory=list)
@@ -85,9 +86,17 @@ class Decider:
         self._pending_bytes = 0
         self._decisions = Decisions()
         self.latest = LatestScores.of(len(spec.sensors))
+        self.scales = None if spec.fleet is None else MachineScales(spec.fleet)
 
-    def admit(self, slot: int, asset: str, known: Snapshot | None = None, windows: AssetWindows | None = None) -> None:
-        """An asset begins, with what its snapshot knows."""
+    def admit(
+        self,
+        slot: int,
+        asset: str,
+        known: Snapshot | None = None,
+        windows: AssetWindows | None = None,
+        scale: bytes | None = None,
+    ) -> None:
+        """An asset begins, with what its snapshot knows, and what is known of its scale."""
         state, head = DecisionState(asset), self._spec.head
         if known is not None:
             state.ended_step = known.ended_step
@@ -99,20 +108,32 @@ class Decider:
         self.latest.begin(slot, busy=state.alarm is not None or state.ended_step is not None)
         if windows is not None:
             self.latest.write(slot, windows.latest)
+        if self.scales is not None:
+            self.scales.begin(slot, asset, scale)
 
-    def release(self, slot: int, place: int) -> None:
-        """The asset is evicted before the record at this place of the batch; an open alarm is cleared."""
+    def release(self, slot: int, place: int) -> bytes | None:
+        """The asset is evicted before the record at this place of the batch; an open alarm is cleared.
+
+        Returns what is known of its scale.
+        """
         self.flush()
+        scale = self.dump_scale(slot)
         self._clear(slot, int(self._grid.positions.next_step[slot]), place, self._decisions.evicted)
         self.drop(slot)
+        return scale
 
     def drop(self, slot: int) -> None:
         """Forget an asset without a message."""
         del self.states[slot]
         self._decisions.changed.discard(slot)
+        if self.scales is not None:
+            self.scales.end(slot)
 
     def dump_head(self, state: DecisionState) -> bytes | None:
         return None if self._spec.head is None else self._spec.head.dump(state.head)
+
+    def dump_scale(self, slot: int) -> bytes | None:
+        return None if self.scales is None else self.scales.dump(slot)
 
     def take(self) -> Decisions:
         """All decisions since the last call."""
@@ -172,8 +193,11 @@ class Decider:
         masked = wanted & (degraded == windows.shape[2])
         scored = wanted & ~masked
         self._decisions.closed.masked += int(masked.sum())
+        scales = self._read_scales(closings.slot, windows, scored)
         self._decisions.closed.scored += int(scored.sum())
-        result = self._spec.scorer.score(windows if scored.all() else windows[scored])
+        chosen = windows if scored.all() else windows[scored]
+        scorer = self._spec.scorer
+        result = scorer.score(chosen) if scales is None else scorer.score(chosen, scales.scaler)
         found = ScoredSteps(
             slot=closings.slot[scored],
             step=closings.step[scored],
@@ -185,6 +209,7 @@ class Decider:
             expected=result.expected,
             newest=windows[scored, -1],
             degraded=degraded[scored],
+            provisional=np.zeros(len(chosen), np.bool_) if scales is None else scales.provisional,
         )
         place = np.cumsum(scored) - 1
         if self._spec.head is not None:
@@ -199,6 +224,18 @@ class Decider:
             self._decisions.results.append(found)
         counts = wanted | (closings.kind != STEP)
         self._decide(select(closings, counts), scored[counts], place[counts], found)
+
+    def _read_scales(self, slots: Ints, windows: Floats, scored: Bools) -> WindowScales | None:
+        """The scales of the windows to score; those of machines that have none yet are taken out of `scored` (N,)."""
+        if self.scales is None:
+            return None
+        own = slots[scored]
+        learning = self.scales.is_learning(own)
+        self._decisions.changed.update(own[learning].tolist())
+        found = self.scales.read(own, windows[scored])
+        self._decisions.closed.warming_up += int((~found.ready).sum())
+        scored[scored] = found.ready
+        return found
 
     def _note(self, found: ScoredSteps) -> None:
         """Count towards drift: the ratios of score to threshold, and the events that the probabilities expect."""

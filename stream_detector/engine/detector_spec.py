@@ -8,16 +8,21 @@ from numpy.typing import NDArray
 
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.detection.config import CostConfig, EpisodeConfig, GridConfig, LeadConfig, WindowConfig
+from stream_detector.detection.fleet.fleet import Fleet
 from stream_detector.detection.head.head import Head
 from stream_detector.detection.operating import OperatingRule
+from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import ScoredWindows
 from stream_detector.detection.suppression import SuppressionRules
 
 
 class WindowScorer(Protocol):
-    """Scores windows (B, T, F), NaN = masked; the result of a window does not depend on the others."""
+    """Scores windows (B, T, F), NaN = masked; the result of a window does not depend on the others.
 
-    def score(self, windows: NDArray[np.float64]) -> ScoredWindows: ...
+    scaler: one row a window, in place of its own; asked of detectors of a fleet alone.
+    """
+
+    def score(self, windows: NDArray[np.float64], scaler: Scaler | None = None) -> ScoredWindows: ...
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class DetectorSpec:
     """One detector. `threshold` applies to the score, or to the probability where there is a head.
 
     `marks`: what its alarms are about: events that are to come, or states that last. `operating`: when the machine
-    runs; None: always. `suppression`: what raises nothing though it is above the threshold.
+    runs; None: always. `suppression`: what raises nothing though it is above the threshold. `fleet`: the scale of each
+    machine; None: all have the scorer's.
     """
 
     bundle_id: str
@@ -43,6 +49,7 @@ class DetectorSpec:
     marks: Literal["events", "states"] = "events"
     operating: OperatingRule | None = None
     suppression: SuppressionRules | None = None
+    fleet: Fleet | None = None
 
     @classmethod
     def of(cls, bundle: Bundle) -> "DetectorSpec":
@@ -63,4 +70,5 @@ class DetectorSpec:
             marks="states" if manifest.marks_states else "events",
             operating=manifest.operating_rule,
             suppression=manifest.suppression_rules,
+            fleet=bundle.fleet,
         )

@@ -98,6 +98,7 @@ class ScoredSteps:
         attribution: (M, F) what each sensor adds: its error, or with a head its part in the probability.
         expected: (M, F) what the model expected. newest: (M, F) newest step of the window. Sensor units, NaN = none.
         degraded: (M,) masked sensors.
+        provisional: (M,) whether the machine's scale is not fixed yet.
         assets: names of the assets, where the steps are told outside the engine.
     """
 
@@ -111,6 +112,7 @@ class ScoredSteps:
     expected: NDArray[np.float64]
     newest: NDArray[np.float64]
     degraded: NDArray[np.int64]
+    provisional: NDArray[np.bool_]
     assets: Sequence[str] = ()
 
     def __len__(self) -> int:
@@ -127,7 +129,7 @@ class ScoredSteps:
         """All steps of the parts, in their order."""
         count, number, by_sensor = np.empty(0, np.int64), np.empty(0), np.empty((0, sensors))
         above = np.empty(0, np.bool_)
-        none = cls(count, count, count, number, number, above, by_sensor, by_sensor, by_sensor, count)
+        none = cls(count, count, count, number, number, above, by_sensor, by_sensor, by_sensor, count, above)
         arrays: dict[str, Any] = {
             name: np.concatenate([getattr(part, name) for part in (none, *parts)]) for name in ARRAYS
         }
@@ -166,7 +168,7 @@ class AssetStatus:
 
     `scored_until`, `closed_until`: end of the newest scored step, and of the newest closed one. `newest`, `expected`:
     (F,) values of the scored one and what the model expected, NaN where missing or not known. `not_running`: the
-    machine stands or starts up, so that its steps are not judged.
+    machine stands or starts up, so that its steps are not judged. `provisional`: its scale is not fixed yet.
     """
 
     asset: str
@@ -184,3 +186,4 @@ class AssetStatus:
     expected: NDArray[np.float32] = field(compare=False, repr=False)
     not_running: bool = False
     closed_until: float = math.nan
+    provisional: bool = False

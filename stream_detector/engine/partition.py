@@ -105,10 +105,10 @@ class Partition:
     def _evict(self, offset: int, place: int, until: int, result: BatchResult) -> None:
         """Let assets go as of `offset`, before the record at `place` of a batch that ends before offset `until`."""
         for slot, asset in self.assets.evicted(offset):
-            self.decider.release(slot, place)
+            scale = self.decider.release(slot, place)
             for held in asset.clock_guard.refuse_all():
                 result.refuse(held, place)
-            self._remember_departed(slot, asset, offset, until, result)
+            self._remember_departed(slot, asset, offset, until, scale, result)
             result.counts.assets_evicted += 1
 
     def retire(self, topic: str, number: int, name: str, offset: int) -> Outcome:
@@ -124,7 +124,7 @@ class Partition:
         for held in asset.clock_guard.refuse_all():
             result.refuse(held, 0)
         result.counts.received = result.counts.dead_lettered
-        self._remember_departed(slot, asset, offset, offset, result)
+        self._remember_departed(slot, asset, offset, offset, self.decider.dump_scale(slot), result)
         self.decider.drop(slot)
         self.assets.let_go(slot)
         return Outcome(
@@ -135,16 +135,19 @@ class Partition:
             alarm_timestamps_ms=[] if alarm is None else [-1],
         )
 
-    def _remember_departed(self, slot: int, asset: Asset, offset: int, until: int, result: BatchResult) -> None:
+    def _remember_departed(
+        self, slot: int, asset: Asset, offset: int, until: int, scale: bytes | None, result: BatchResult
+    ) -> None:
         """It is let go of as of `offset`; its last snapshot says so, and covers the records below `until`."""
         history = self.assets.history
-        departed = Departed(asset.since, offset, int(self.grid.positions.next_step[slot]))
+        departed = Departed(asset.since, offset, int(self.grid.positions.next_step[slot]), scale)
         forgotten = history.depart(asset.name, departed)
         if forgotten is not None:
             result.snapshots.append((forgotten, None))
         marker = Snapshot(
             since=asset.since,
             until=until,
+            scale=scale,
             floor=departed.floor,
             evicted=offset,
             previous=asset.previous,
@@ -166,8 +169,8 @@ class Partition:
         return [
             *self._snapshots(processed),
             *(
-                (name, dump(Snapshot(since=gone.since, until=processed, floor=gone.floor, evicted=gone.evicted,
-                                     sweeps=history.sweeps)))
+                (name, dump(Snapshot(since=gone.since, until=processed, scale=gone.scale, floor=gone.floor,
+                                     evicted=gone.evicted, sweeps=history.sweeps)))
                 for name, gone in history.departed.items()
             ),
         ]  # fmt: skip
@@ -235,7 +238,9 @@ class Partition:
         )
         data = pack(windows)
         assets.kept.wrote(len(data))
-        if len(data) + len(self.decider.dump_head(self.decider.states[slot]) or b"") > self._most_window_bytes:
+        beside = len(self.decider.dump_head(self.decider.states[slot]) or b"")
+        beside += len(self.decider.dump_scale(slot) or b"")
+        if len(data) + beside > self._most_window_bytes:
             assets.kept.is_too_large(slot, processed)
             return
         assets.kept.keep(slot, processed, data)
@@ -261,6 +266,7 @@ class Partition:
                 alarm_step=state.alarm_step,
                 ended_step=state.ended_step,
                 head=self.decider.dump_head(state),
+                scale=self.decider.dump_scale(slot),
                 stands=bool(positions.stands[slot]),
                 stood=None if stood == NO_STEP else stood,
                 next_step=None if self.spec.operating is None else int(positions.next_step[slot]),

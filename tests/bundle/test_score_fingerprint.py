@@ -26,8 +26,8 @@ def test_scores_that_round_otherwise_have_another_fingerprint(tmp_path: Path, mo
     written = write_small_bundle(tmp_path / "bundle")
     score = Scorer.score
 
-    def rounded(self: Any, windows: Any) -> ScoredWindows:
-        scored = score(self, windows)
+    def rounded(self: Any, windows: Any, scaler: Any = None) -> ScoredWindows:
+        scored = score(self, windows, scaler)
         return ScoredWindows(np.nextafter(scored.score, np.inf), scored.attribution, scored.expected)
 
     monkeypatch.setattr(Scorer, "score", rounded)

@@ -12,17 +12,21 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from stream_detector.decoding.event_times import EARLIEST, LATEST
 from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
+from stream_detector.detection.fleet.own_scale import own_scale
 from stream_detector.detection.head.head import StepInput
+from stream_detector.detection.scaling import Scaler
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.outcome import RecordBatch
 from stream_detector.messages import to_epoch_seconds, to_iso
 
 SWEEPS = 8
+KEPT_STEPS = 256
 
 
 @dataclass
@@ -65,6 +69,7 @@ class Asset:
     floor: int | None = None  # first step that its life before an eviction left undecided
     stands: bool = False
     stood: int | None = None  # newest step in which the machine stood
+    first_steps: list[np.ndarray] = field(default_factory=list)  # of a machine that training never saw
     changed: bool = True
 
 
@@ -86,7 +91,8 @@ class NaiveEngine:
         self.rules = rules
         self.limits = limits
         self.assets: dict[str, Asset] = {}
-        self.departed: dict[str, int] = {}  # evicted assets, and the first step that was not decided
+        # Evicted assets: the first step that was not decided, and their first steps.
+        self.departed: dict[str, tuple[int, list[np.ndarray]]] = {}
         self.previous_offset: int | None = None
         grid = rules.grid
         self.step = grid.step_seconds
@@ -141,6 +147,7 @@ class NaiveEngine:
             "alarm": None if asset.alarm is None else asset.alarm["step"],
             "ended": asset.ended,
             "head": None if self.rules.head is None else self.rules.head.dump(asset.head),
+            "scale": self.scale_bytes(asset),
             "stands": asset.stands,
             "stood": asset.stood,
             "floor": asset.floor,
@@ -258,13 +265,14 @@ class NaiveEngine:
         if name not in self.assets:
             if len(self.assets) >= self.limits.max_assets:
                 return self.dead_letter(offset, "too-many-assets", count)
-            floor = self.departed.pop(name, None)
+            floor, first_steps = self.departed.pop(name, (None, []))
             horizon = self.horizon_of(known[0][1])
             if floor is not None:
                 horizon = max(horizon, floor)
             self.assets[name] = Asset(
-                name, offset, last, horizon, horizon, horizon - 1, [(horizon - 1, offset)], offset, floor=floor
-            )
+                name, offset, last, horizon, horizon, horizon - 1, [(horizon - 1, offset)], offset, floor=floor,
+                first_steps=first_steps,
+            )  # fmt: skip
             if self.rules.head is not None:
                 self.assets[name].head = self.rules.head.fresh()
         self.judge(self.assets[name], {"offset": offset, "last": last, "readings": known, "count": count})
@@ -471,13 +479,21 @@ class NaiveEngine:
             if wanted:
                 self.move(asset, step, None, False)
             return
-        scored = self.rules.scorer.score(window[None])
+        scaler = None if self.rules.fleet is None else self.scale_of(asset)
+        provisional = self.learns(asset)
+        if provisional:
+            self.learn(asset, window)
+        if self.rules.fleet is not None and scaler is None:
+            self.advance_head(asset, step, scorable=False, event=False, newest=window[-1])
+            self.move(asset, step, None, False)
+            return
+        scored = self.rules.scorer.score(window[None], scaler)
         score, level = float(scored.score[0]), float(scored.score[0])
         if self.rules.head is not None:
             level = self.advance_head(asset, step, scorable=True, event=False, newest=window[-1])
         attribution = scored.attribution if self.rules.head is None else self.attribution[None]
         above = level > self.rules.threshold and not self.suppressed(attribution[0], window[-1], scored.expected[0])
-        self.move(asset, step, score, above)
+        self.move(asset, step, score, above, provisional)
         self.out.scores.append((asset.name, to_iso(step * self.step), score, above, degraded))
 
     def advance_head(
@@ -513,9 +529,58 @@ class NaiveEngine:
             spoken += 0.0 if silent else share
         return bool(spoken < rules.least_share * whole)
 
+    # --- fleets -----------------------------------------------------------------------------------------------------
+
+    def learns(self, asset: Asset) -> bool:
+        fleet = self.rules.fleet
+        if fleet is None or asset.name in fleet.machines:
+            return False
+        return len(asset.first_steps) < fleet.config.provisional_steps
+
+    def learn(self, asset: Asset, window: np.ndarray) -> None:
+        assert self.rules.fleet is not None
+        asset.first_steps.append(self.rules.fleet.newest(window[None])[0])
+        asset.changed = True
+
+    def own(self, asset: Asset) -> tuple[np.ndarray, np.ndarray] | None:
+        """Centre and scale; of a machine that training never saw as of the newest moment at which they are learnt."""
+        fleet = self.rules.fleet
+        assert fleet is not None
+        if asset.name in fleet.machines:
+            return fleet.center[fleet.machines[asset.name]], fleet.scale[fleet.machines[asset.name]]
+        seen, learnt_at, least = len(asset.first_steps), 0, fleet.config.least_steps
+        while least <= seen:
+            learnt_at, least = least, 2 * least
+        if seen == fleet.config.provisional_steps:
+            learnt_at = seen
+        if not learnt_at:
+            return None
+        steps = np.array(asset.first_steps[: learnt_at : self.every(learnt_at)])
+        return own_scale(fleet.scaler, steps, fleet.common.scale)
+
+    def every(self, steps: int) -> int:
+        """Only every so many of the first steps are looked at."""
+        every = 1
+        while math.ceil(steps / every) > KEPT_STEPS:
+            every *= 2
+        return every
+
+    def scale_of(self, asset: Asset) -> Scaler | None:
+        own = self.own(asset)
+        return None if own is None else Scaler(own[0][None], own[1][None])
+
+    def scale_bytes(self, asset: Asset) -> bytes | None:
+        if self.rules.fleet is None or asset.name in self.rules.fleet.machines or not asset.first_steps:
+            return None
+        seen, own = len(asset.first_steps), self.own(asset)
+        every = self.every(seen)
+        kept = asset.first_steps[::every] if self.learns(asset) else []
+        arrays = [b"", b""] if own is None else [part.tobytes() for part in own]
+        return msgspec.msgpack.encode([seen, every, b"".join(step.tobytes() for step in kept), *arrays])
+
     # --- episodes ---------------------------------------------------------------------------------------------------
 
-    def move(self, asset: Asset, step: int, score: float | None, above: bool) -> None:
+    def move(self, asset: Asset, step: int, score: float | None, above: bool, provisional: bool = False) -> None:
         episode = self.rules.episode
         if asset.alarm is not None:
             age = step - asset.alarm["step"]
@@ -525,7 +590,7 @@ class NaiveEngine:
             asset.ended = None
             asset.changed = True
         if asset.alarm is None and above and asset.ended is None:
-            asset.alarm = {"step": step, "score": score}
+            asset.alarm = {"step": step, "score": score, "provisional": provisional}
             asset.changed = True
             self.out.alarms.append((asset.name, "raised", to_iso(step * self.step), None, score))
 
@@ -554,10 +619,12 @@ class NaiveEngine:
                 self.clear(asset, asset.next_step)
                 self.refuse(asset, list(asset.held))
                 del self.assets[asset.name]
-                self.departed[asset.name] = asset.next_step
+                self.departed[asset.name] = asset.next_step, asset.first_steps
                 if len(self.departed) > self.limits.max_assets:
                     forgotten = next(iter(self.departed))
                     del self.departed[forgotten]
                     gone[forgotten] = None
-                gone[asset.name] = {"since": asset.since, "evicted": offset, "floor": asset.next_step}
+                gone[asset.name] = {
+                    "since": asset.since, "evicted": offset, "floor": asset.next_step, "scale": self.scale_bytes(asset),
+                }  # fmt: skip
         return gone

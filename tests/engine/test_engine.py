@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 from stream_detector.detection.config import (
     CostConfig,
     EpisodeConfig,
+    FleetConfig,
     GridConfig,
     LeadConfig,
     OperatingConfig,
+    ScalerConfig,
     SuppressionConfig,
+    TransformConfig,
     WindowConfig,
 )
+from stream_detector.detection.fleet.fleet import Fleet
 from stream_detector.detection.head.head import HeadResult, StepInput
+from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import ScoredWindows
 from stream_detector.engine.assets.snapshots import load
 from stream_detector.engine.detector_spec import DetectorSpec
@@ -36,7 +41,8 @@ BASE = 28_333_333 * STEP  # some day in 2023
 class DistanceScorer:
     """The newest step's distance from the window's mean; anything that every cell changes will do."""
 
-    def score(self, windows: np.ndarray) -> ScoredWindows:
+    def score(self, windows: np.ndarray, scaler: Scaler | None = None) -> ScoredWindows:
+        windows = windows if scaler is None else scaler.apply(windows)
         known = ~np.isnan(windows)
         means = np.where(known, windows, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         newest = windows[:, -1]
@@ -83,6 +89,19 @@ def runs_when(condition: str, hold_steps: int = 0) -> Any:
     return OperatingConfig(when=condition, hold_steps=hold_steps).rule(SENSORS)
 
 
+def make_fleet(
+    known: tuple[str, ...] = ("m0",), provisional_steps: int = 9, least_steps: int = 3, **transform: Any
+) -> Fleet:
+    """Machines that training knows have a scale of their own; the others learn it from their first steps."""
+    row = np.arange(len(known))[:, None]
+    return Fleet(
+        config=FleetConfig(provisional_steps=provisional_steps, least_steps=least_steps),
+        scaler=ScalerConfig(kind="robust"), transform=TransformConfig(**transform),
+        machines={name: place for place, name in enumerate(known)}, center=row + np.array([0.5, -1.0, np.nan]),
+        scale=2.0 + row + np.zeros(3), common=Scaler(np.zeros(3), np.array([2.0, 3.0, 4.0])),
+    )  # fmt: skip
+
+
 def raises_nothing(*rules: dict[str, Any], least_share: float = 0.45) -> Any:
     return SuppressionConfig(rules=rules, least_share=least_share).for_sensors(SENSORS)
 
@@ -122,6 +141,13 @@ GRIDS: dict[str, DetectorSpec] = {
     "suppression with a head": make_rules(
         suppression=raises_nothing({"sensors": "x[12]"}), head=CountingHead(), threshold=0.5,
         grid={"max_gap_steps": 2}, window={"steps": 2},
+    ),
+    "fleet": make_rules(
+        fleet=make_fleet(), threshold=3.0, grid={"lateness_seconds": 60.0, "max_gap_steps": 3}, window={"steps": 2},
+    ),
+    "fleet of strangers": make_rules(
+        fleet=make_fleet((), 25, 2, kind="differences"), threshold=2.0, operating=runs_when("x1 > -3", 1),
+        window={"steps": 3, "min_steps": 2, "stride": 2}, grid={"max_gap_steps": 2},
     ),
     "operating with a head": make_rules(
         operating=runs_when("not (x2 <= -2.5 or x1 < x3 < 0) and x1 != 7", 5), head=CountingHead(), threshold=0.5,
@@ -214,12 +240,15 @@ def check_snapshot(data: bytes | None, wanted: dict[str, Any] | None) -> None:
     snapshot = load(data)
     assert snapshot is not None
     if snapshot.evicted is not None:
-        assert {"since": snapshot.since, "evicted": snapshot.evicted, "floor": snapshot.floor} == wanted
+        assert {
+            "since": snapshot.since, "evicted": snapshot.evicted, "floor": snapshot.floor, "scale": snapshot.scale,
+        } == wanted  # fmt: skip
         return
     alarm = None if snapshot.alarm is None else snapshot.alarm_step
     assert {
         "since": snapshot.since, "held": snapshot.held, "alarm": alarm, "ended": snapshot.ended_step,
-        "head": snapshot.head, "stands": snapshot.stands, "stood": snapshot.stood, "floor": snapshot.floor,
+        "head": snapshot.head, "scale": snapshot.scale, "stands": snapshot.stands, "stood": snapshot.stood,
+        "floor": snapshot.floor,
     } == {name: value for name, value in wanted.items() if name != "refused"}  # fmt: skip
     assert set(snapshot.refused) <= set(wanted["refused"])
     assert all(offset < snapshot.begin for offset in set(wanted["refused"]) - set(snapshot.refused))

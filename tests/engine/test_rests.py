@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stream_detector.detection.config import EpisodeConfig
 from stream_detector.detection.episodes import episodes
+from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import ScoredWindows
 from stream_detector.engine.engine import Engine, Limits
 from stream_detector.messages import from_iso
@@ -17,7 +18,7 @@ from tests.engine.test_engine import BASE, SENSORS, STEP, Record, batches, check
 class NewestValueScorer:
     """The score is the newest step's first value."""
 
-    def score(self, windows: np.ndarray) -> ScoredWindows:
+    def score(self, windows: np.ndarray, scaler: Scaler | None = None) -> ScoredWindows:
         newest = windows[:, -1]
         return ScoredWindows(newest[:, 0], newest, newest)
 

@@ -160,7 +160,8 @@ def test_what_is_said_and_its_order_do_not_hang_on_the_cuts(
     assert totals(whole) == totals(pieces)
     assert whole[-1].counts.held == pieces[-1].counts.held
     # Every reading is one bundle's or nobody's: as many as for a bundle that knows all assets and sensors.
-    of_all = Engine(replace(GRIDS[names[0]], sensors=(*SENSORS, "nonsense"), operating=None, suppression=None), limits)
+    knowing_all = replace(GRIDS[names[0]], sensors=(*SENSORS, "nonsense"), operating=None, suppression=None, fleet=None)
+    of_all = Engine(knowing_all, limits)
     reads_all = [of_all.process(batch) for batch in batches(log, [])]
     readings = [totals(found)["received"] + found[-1].counts.held for found in (whole, reads_all)]
     assert readings[0] == readings[1]

@@ -38,7 +38,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"attribution", "block_bootstrap", "config", "event_cost", "scaling", "slot_arrays"},
         {"episodes", "grid", "models"},
         {"head"},
-        {"drift", "scoring"},
+        {"drift", "fleet", "scoring"},
     ),
     "stream_detector.operations": (
         {"downtime", "http_surface", "record_guard", "signing"},

@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 from stream_detector.detection.config import (
     CostConfig,
     EpisodeConfig,
+    FleetConfig,
     GridConfig,
     LeadConfig,
     OperatingConfig,
+    ScalerConfig,
     SuppressionConfig,
     SuppressionRule,
+    TransformConfig,
     WindowConfig,
 )
+from stream_detector.detection.fleet.fleet import Fleet
+from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import ScoredWindows
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Outcome, RecordBatch
@@ -29,10 +34,10 @@ COLUMNS = re.compile(r"^(\S+)\s\s+(.*?)(?:\s\s+(.*))?$")
 
 
 class LargestValue:
-    """The score is the largest value of the newest step; 0 where every sensor is masked."""
+    """The score is the largest (scaled) value of the newest step; 0 where every sensor is masked."""
 
-    def score(self, windows: NDArray[np.float64]) -> ScoredWindows:
-        newest = windows[:, -1]
+    def score(self, windows: NDArray[np.float64], scaler: Scaler | None = None) -> ScoredWindows:
+        newest = (windows if scaler is None else scaler.apply(windows))[:, -1]
         errors = np.where(np.isnan(newest), 0.0, newest)
         return ScoredWindows(errors.max(axis=1), errors, np.full_like(errors, np.nan))
 
@@ -86,14 +91,24 @@ def spec_of(settings: dict[str, str]) -> DetectorSpec:
     )
     when, start_up = given.pop("runs", None), int(number("start-up", 0))
     operating = None if when is None else OperatingConfig(when=when, hold_steps=start_up).rule(sensors)
+    fleet = fleet_of(given.pop("fleet"), len(sensors)) if "fleet" in given else None
     silent = given.pop("silent", None)
     rules = None if silent is None else SuppressionConfig(rules=(SuppressionRule(sensors=silent),)).for_sensors(sensors)
     assert not given, f"a timeline has settings that nobody reads: {given}"
     return DetectorSpec(
         bundle_id="0123456789abcdef", recipe="timeline", assets="*", sensors=sensors, grid=GridConfig(**grid),
         window=WindowConfig(**window), lead=LeadConfig(), episode=episode, costs=CostConfig(), threshold=THRESHOLD,
-        scorer=LargestValue(), operating=operating, suppression=rules,
+        scorer=LargestValue(), operating=operating, suppression=rules, fleet=fleet,
     )  # fmt: skip
+
+
+def fleet_of(text: str, sensors: int) -> Fleet:
+    """ "2 of 4": a scale after 2 steps, fixed after 4. No machine is known."""
+    least, provisional = map(int, text.split(" of "))
+    none = np.empty((0, sensors))
+    config = FleetConfig(provisional_steps=provisional, least_steps=least)
+    usual = Scaler(np.zeros(sensors), np.ones(sensors))
+    return Fleet(config, ScalerConfig(), TransformConfig(), {}, none, none, usual)
 
 
 def played(timeline: Timeline) -> list[tuple[str, str, str]]:

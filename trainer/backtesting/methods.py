@@ -93,8 +93,7 @@ class ScoreMethod:
         training, newest = _only(prepared, past[:learnt]), _only(prepared, past[learnt:])
         scorer = learn(self.recipe, training).scorer(self.recipe)
         threshold = pick_threshold(self.recipe, scorer, newest if len(newest) else training, dataset).limit
-        judged = _only(prepared, np.flatnonzero((times >= fold.begin) & (times < fold.end)))
-        scored = scorer.score(judged.windows)
+        judged, scored = scorer.score(_only(prepared, np.flatnonzero((times >= fold.begin) & (times < fold.end))))
         muted = suppressed_windows(self.recipe, dataset.sensors, judged.windows, scored)
         return FoldScores(judged.rows, scored.score, threshold, scored.attribution.astype(np.float32), muted)
 

@@ -132,6 +132,10 @@ def command(
     typer.echo(f"{out}: bundle {manifest.bundle_id}, recipe {manifest.recipe}, {len(manifest.sensors)} sensors")
     epochs = f" in {manifest.training.epochs} epochs" if manifest.training.epochs else ""
     typer.echo(f"learnt from {manifest.training.windows:,} normal windows{epochs}; seed {manifest.training.seed}")
+    if manifest.fleet is not None:
+        few = sorted(set(fitted.dataset.assets) - set(manifest.fleet.assets))
+        strangers = f"; too few windows of {', '.join(few)}, to be learnt on the stream" if few else ""
+        typer.echo(f"fleet: a scale for each of {len(manifest.fleet.assets)} machines{strangers}")
     if fitted.not_running:
         typer.echo(f"not running in {fitted.not_running:,} rows ([operating]): not learnt from, not judged")
     typer.echo(f"threshold {manifest.threshold_in_words}")

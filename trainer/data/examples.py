@@ -24,20 +24,23 @@ class Examples:
         rows: (B,) the row of the file that is each window's newest step.
         positive: (B,) an alarm at that step would be right; None where the file has no labels.
         normal: (B,) nothing in the window is anomalous, nor is an event ahead: fit to learn normal operation from.
+        assets: (B,) the name of each window's asset; None where the file names none.
     """
 
     windows: NDArray[np.float64]
     rows: NDArray[np.int64]
     positive: NDArray[np.bool_] | None
     normal: NDArray[np.bool_]
+    assets: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, chosen: NDArray[np.bool_]) -> "Examples":
-        """The windows of a mask (B,)."""
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Examples":
+        """The windows of a mask (B,), or these windows in this order."""
         positive = None if self.positive is None else self.positive[chosen]
-        return Examples(self.windows[chosen], self.rows[chosen], positive, self.normal[chosen])
+        assets = None if self.assets is None else self.assets[chosen]
+        return Examples(self.windows[chosen], self.rows[chosen], positive, self.normal[chosen], assets)
 
 
 def cut_examples(
@@ -62,7 +65,8 @@ def cut_examples(
         normal = ~positive
     else:
         normal = ~any_between(steps[dataset.labels], newest - window.steps + 1, newest)
-    found = Examples(windows, rows, positive, normal)
+    assets = None if dataset.asset_rows is None else np.array(dataset.assets)[dataset.asset_rows[rows]]
+    found = Examples(windows, rows, positive, normal, assets)
     return found if dataset.acted is None else found.take(~dataset.acted[rows])
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.bundle.bundle import Bundle, assemble, require_place, write_bundle
-from stream_detector.bundle.manifest import Manifest, ThresholdRecord, TrainingRecord
+from stream_detector.bundle.manifest import FleetRecord, Manifest, ThresholdRecord, TrainingRecord
 from stream_detector.detection.drift import ScoreReference
-from stream_detector.detection.scoring import ScoredWindows, Scorer
+from stream_detector.detection.scoring import ScoredWindows
 from trainer.data.dataset import Dataset
 from trainer.data.examples import Examples, cut_examples, not_running
 from trainer.data.split import Split, split_rows
@@ -20,7 +20,7 @@ from trainer.evaluation.evaluate import Evaluation, evaluate_rows
 from trainer.evaluation.scored import ScoredRows, score_dataset
 from trainer.fitting.guard import guarded
 from trainer.fitting.head_fit import Walked, fit_head, recipe_features
-from trainer.fitting.learn import Learnt, learn
+from trainer.fitting.learn import ExampleScorer, Learnt, learn, machines_of
 from trainer.fitting.losses import Losses
 from trainer.fitting.progress import SILENT, FitProgress
 from trainer.fitting.thresholds import choose_threshold
@@ -94,16 +94,24 @@ def fit_recipe(
     threshold = pick_threshold(recipe, learnt.scorer(recipe), parts.chosen_on, parts.chosen_from)
     manifest = describe(recipe, dataset, parts.split, learnt, threshold)
     draft = assemble(
-        manifest, learnt.model.arrays(), learnt.scaler.arrays(), None if head is None else dict(head.arrays)
+        manifest, learnt.model.arrays(), learnt.scaler_arrays(), None if head is None else dict(head.arrays)
     )
     progress.stage("judging")
     chosen_rows, test_rows = scored_parts(draft, dataset, validation, parts.split)
     evaluation = evaluate_rows(test_rows, manifest, int(idle[parts.split.test].sum()))
     walked = None if head is None else head.walked
     final = manifest.model_copy(update={"metrics": metrics_of(evaluation, walked, chosen_rows, test_rows)})
-    probes = _probe_windows(parts.chosen_on if len(parts.chosen_on) else learnt.windows)
+    probes, machines = _probes(parts.chosen_on, learnt)
     bundle = write_bundle(
-        out, final, learnt.model, learnt.scaler, probes, None if head is None else head.arrays, private_key
+        out,
+        final,
+        learnt.model,
+        learnt.scaler,
+        probes,
+        None if head is None else head.arrays,
+        private_key,
+        learnt.fleet,
+        machines,
     )
     return Fitted(
         bundle,
@@ -132,9 +140,12 @@ def cut_parts(recipe: Recipe, dataset: Dataset, validation: Dataset | None) -> P
     return Parts(split, training, chosen_on, validation or dataset)
 
 
-def pick_threshold(recipe: Recipe, scorer: Scorer, chosen_on: Examples, chosen_from: Dataset) -> ThresholdRecord:
+def pick_threshold(recipe: Recipe, scorer: ExampleScorer, chosen_on: Examples, chosen_from: Dataset) -> ThresholdRecord:
     """The threshold of the recipe's policy on windows of the file `chosen_from` that the model did not learn from."""
-    score = _scores_that_count(recipe, scorer, chosen_on, chosen_from) if recipe.head is None else np.empty(0)
+    score = np.empty(0)
+    if recipe.head is None:
+        chosen_on, scored = scorer.score(chosen_on)
+        score = _scores_that_count(recipe, scored, chosen_on, chosen_from)
     found = choose_threshold(recipe.threshold, recipe.costs, score, chosen_on.positive, recipe.grid.step_seconds)
     if found.policy == "cost-optimal" and recipe.threshold.guard:
         return guarded(found, recipe, score, chosen_on, chosen_from)
@@ -142,10 +153,9 @@ def pick_threshold(recipe: Recipe, scorer: Scorer, chosen_on: Examples, chosen_f
 
 
 def _scores_that_count(
-    recipe: Recipe, scorer: Scorer, chosen_on: Examples, chosen_from: Dataset
+    recipe: Recipe, scored: ScoredWindows, chosen_on: Examples, chosen_from: Dataset
 ) -> NDArray[np.float64]:
     """The scores (B,), the lowest of all for windows that raise nothing whatever the threshold is."""
-    scored = scorer.score(chosen_on.windows)
     muted = suppressed_windows(recipe, chosen_from.sensors, chosen_on.windows, scored)
     if muted is None or not len(chosen_on):
         return scored.score
@@ -204,6 +214,7 @@ def describe(recipe: Recipe, dataset: Dataset, split: Split, learnt: Learnt, thr
         head=recipe.head,
         operating=recipe.operating,
         suppression=recipe.suppression,
+        fleet=_fleet_record(learnt),
         training=TrainingRecord(
             data_name=dataset.name,
             data_sha256=dataset.sha256,
@@ -219,16 +230,29 @@ def describe(recipe: Recipe, dataset: Dataset, split: Split, learnt: Learnt, thr
     )
 
 
+def _fleet_record(learnt: Learnt) -> FleetRecord | None:
+    fleet = learnt.fleet
+    return None if fleet is None else FleetRecord(**dict(fleet.config), assets=tuple(fleet.machines))
+
+
 def library_versions() -> dict[str, str]:
     """Versions of what the scores depend on."""
     packages = ("stream-detector", "numpy", "torch", "scikit-learn", "safetensors")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def _probe_windows(examples: Examples) -> NDArray[np.float64]:
-    """A few windows, evenly spread, one of them with every third cell masked."""
+def _probes(chosen_on: Examples, learnt: Learnt) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+    """A few windows, evenly spread, one of them with every third cell masked; of a fleet, each one's machine."""
+    examples, fleet = chosen_on, learnt.fleet
+    if fleet is not None and examples.assets is not None:
+        examples = examples.take(np.isin(examples.assets, list(fleet.machines)))
+    if not len(examples):
+        examples = learnt.windows
     window_bytes = max(1, examples.windows[0].nbytes)
     count = max(1, min(PROBES, len(examples), PROBE_BYTES // window_bytes))
-    probes = examples.windows[np.linspace(0, len(examples) - 1, count).round().astype(np.int64)].copy()
+    chosen = examples.take(np.linspace(0, len(examples) - 1, count).round().astype(np.int64))
+    probes = chosen.windows.copy()
     probes[-1].reshape(-1)[::3] = np.nan
-    return probes
+    if fleet is None:
+        return probes, None
+    return probes, np.array([fleet.machines[str(name)] for name in machines_of(chosen)], np.int64)

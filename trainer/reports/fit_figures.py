@@ -171,7 +171,13 @@ def reconstruction(bundle: Bundle, dataset: Dataset, scored: ScoredRows) -> go.F
     )
     if not len(examples):
         return None
-    scaled, drawn = bundle.scorer.reconstruct(examples.windows[-1:])
+    scaler = None
+    if bundle.fleet is not None and examples.assets is not None:
+        newest = bundle.fleet.read(examples.assets[-1:], examples.windows[-1:])
+        if not newest.ready.all():  # a machine that training never saw: what it learnt until then is not at hand
+            return None
+        scaler = newest.scaler
+    scaled, drawn = bundle.scorer.reconstruct(examples.windows[-1:], scaler)
     if drawn is None:
         return None
     largest = np.argsort(-scored.attribution[most], kind="stable")[:SENSORS_SHOWN]

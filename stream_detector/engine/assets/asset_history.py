@@ -24,11 +24,13 @@ class Departed:
     """An asset that was evicted. `since`: offset of its first record. `evicted`: the offset as of which it was let go.
 
     `floor`: the first step that was not decided; should the asset come back, no step before is decided again.
+    `scale`: as in `Snapshot`; should it come back, it goes on from there.
     """
 
     since: int
     evicted: int
     floor: int
+    scale: bytes | None = None
 
 
 class AssetHistory:
@@ -66,7 +68,7 @@ class AssetHistory:
                 self._differences.append(((-1, FIRST), (snapshot.since, name), -1))
         for evicted, name in sorted(gone):
             snapshot = known[name]
-            self.departed[name] = Departed(snapshot.since, evicted, snapshot.floor or 0)
+            self.departed[name] = Departed(snapshot.since, evicted, snapshot.floor or 0, snapshot.scale)
         self._sweeps.extend(sorted(self._known_sweeps.items())[-SWEEPS:])
         self._alike_from = max((offset for _, (offset, _), _ in self._differences), default=-1)
         self._answered_from = max(self.answered_until.values(), default=0)

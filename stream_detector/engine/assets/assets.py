@@ -23,13 +23,17 @@ Ints = NDArray[np.int64]
 
 @dataclass(slots=True)
 class Asset:
-    """What is kept of an asset beside its cells and its decisions; `since`, `floor`, `previous` as in its snapshot."""
+    """What is kept of an asset beside its cells and its decisions; `since`, `floor`, `previous` as in its snapshot.
+
+    `scale`: what was known of its scale when it began.
+    """
 
     name: str
     since: int
     clock_guard: ClockGuard
     floor: int | None = None
     previous: tuple[int, int] | None = None
+    scale: bytes | None = None
 
 
 def _none() -> Ints:
@@ -72,12 +76,12 @@ class Assets:
         furthest_ahead_seconds: float,
         known: Mapping[str, Snapshot],
         silent_until: int,
-        on_admit: Callable[[int, str, Snapshot | None, AssetWindows | None], None],
+        on_admit: Callable[[int, str, Snapshot | None, AssetWindows | None, bytes | None], None],
     ) -> None:
         """known: the snapshots, where the log is read again after a restart; then no other asset was there.
 
-        silent_until: records below this offset rebuild state. on_admit: told of slot, name, snapshot and windows of
-        each asset.
+        silent_until: records below this offset rebuild state. on_admit: told of slot, name, snapshot, windows
+        and scale of each asset.
         """
         self.by_slot: dict[int, Asset] = {}
         self.slots: dict[str, int] = {}
@@ -126,7 +130,7 @@ class Assets:
             positions.stands[slot] = known.stands
             positions.stood[slot] = NO_STEP if known.stood is None else known.stood
         self._restore(slot, asset, known, [])
-        self._on_admit(slot, name, known, None)
+        self._on_admit(slot, name, known, None, asset.scale)
         return slot
 
     def _admit_with_windows(self, name: str, known: Snapshot, windows: AssetWindows, packed: bytes) -> None:
@@ -136,16 +140,16 @@ class Assets:
         write_slot(self.grid, slot, windows.slot)
         self._restore(slot, asset, known, windows.held)
         self.kept.keep(slot, known.begin, packed)
-        self._on_admit(slot, name, known, windows)
+        self._on_admit(slot, name, known, windows, asset.scale)
 
     def _asset_of(self, name: str, offset: int, known: Snapshot | None) -> Asset:
         guard = ClockGuard(self.furthest_ahead_seconds)
         if known is not None:
-            return Asset(name, known.since, guard, known.floor, known.previous)
+            return Asset(name, known.since, guard, known.floor, known.previous, known.scale)
         departed = self.history.departed.pop(name, None)
         if departed is None:
             return Asset(name, offset, guard)
-        return Asset(name, offset, guard, departed.floor, (departed.since, departed.evicted))
+        return Asset(name, offset, guard, departed.floor, (departed.since, departed.evicted), departed.scale)
 
     def _slot_for(self, asset: Asset, time: float, offset: int) -> int:
         slot = self._free.pop() if self._free else len(self.by_slot)

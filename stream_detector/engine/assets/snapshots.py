@@ -2,6 +2,7 @@
 
 import msgspec
 
+from stream_detector.detection.fleet import first_steps
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.engine.clock_guard import AGREEING, MOST_REFUSED
 from stream_detector.engine.detector_spec import DetectorSpec
@@ -37,6 +38,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     alarm: the raised alarm of the open episode as JSON; alarm_step: the step that raised it.
     ended_step: the step in which the last episode was over, while it rests, else None.
     head: the state of the probability head.
+    scale: what the steps of a machine that training never saw have shown of its scale; outlasts an eviction.
     stands: whether the machine stands (rule 10); stood: the newest step in which it did; next_step: as of which step
         that was not yet known. None without rule 10.
     floor: no step before this one is decided, for the asset had been evicted and came back.
@@ -56,6 +58,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     alarm_step: int = 0
     ended_step: int | None = None
     head: bytes | None = None
+    scale: bytes | None = None
     stands: bool = False
     stood: int | None = None
     next_step: int | None = None
@@ -84,20 +87,24 @@ def load(data: bytes) -> Snapshot | None:
 
 
 def most_window_bytes(spec: DetectorSpec, limits: Limits) -> int:
-    """Head and windows of an asset that are larger together are not kept in its snapshot.
+    """Head, scale and windows of an asset that are larger together are not kept in its snapshot.
 
     A full ring fits, unless the limits say less; records that are held aside may be too much.
     """
     grid = Grid(spec.grid, spec.window, len(spec.sensors), limits.slack_steps, limits.slack_cells, spec.operating)
     beside = BESIDE_RING_BYTES + LATEST_BYTES * len(spec.sensors)
-    return min(limits.window_bytes, grid.slot_bytes + beside + _head_bytes(spec))
+    return min(limits.window_bytes, grid.slot_bytes + beside + _head_bytes(spec) + _scale_bytes(spec))
 
 
 def largest_bytes(spec: DetectorSpec, limits: Limits) -> int:
     """No snapshot of this detector's assets is larger."""
     names = 8 * max((len(sensor.encode()) for sensor in spec.sensors), default=0)
-    head_and_windows = max(_head_bytes(spec), most_window_bytes(spec, limits))
+    head_and_windows = max(_head_bytes(spec) + _scale_bytes(spec), most_window_bytes(spec, limits))
     return WORDS_BYTES + names + head_and_windows + NUMBER_BYTES * (MOST_REFUSED + AGREEING)
+
+
+def _scale_bytes(spec: DetectorSpec) -> int:
+    return 0 if spec.fleet is None else first_steps.most_bytes(len(spec.sensors))
 
 
 def _head_bytes(spec: DetectorSpec) -> int:

@@ -1,0 +1,138 @@
+"""A fleet fitted, judged and scored: machines alike but for the level and the gain of their sensors."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_detector.bundle.bundle import load_bundle
+from stream_detector.errors import DataError, RecipeError
+from trainer.backtesting.backtest import run_backtest
+from trainer.backtesting.folds import Fold
+from trainer.backtesting.methods import method_of
+from trainer.data.dataset import Dataset
+from trainer.evaluation.scored import score_dataset
+from trainer.fitting.fit import Fitted, fit_recipe
+from trainer.recipe import Recipe, recipe_of
+
+STEP, ROWS, BEGIN = 60.0, 600, 1.7e9 // 60 * 60
+SENSORS = ("flow", "pressure")
+
+
+def recipe(fleet: dict[str, Any] | None, **sections: Any) -> Recipe:
+    own = {} if fleet is None else {"fleet": fleet}
+    return recipe_of(
+        {
+            "title": "Fleet",
+            "data": {"label_column": "y", "labels_mark": "events", "asset_column": "asset"},
+            "split": {"train": 0.5, "validation": 0.5},
+            "grid": {"step_seconds": STEP},
+            "window": {"steps": 2},
+            "model": {"kind": "tail-deviation"},
+            "lead": {"from_steps": 1, "until_steps": 3},
+            "threshold": {"policy": "quantile", "quantile": 0.99},
+            **own,
+            **sections,
+        },
+        "fleet",
+    )
+
+
+FLEET = {"provisional_steps": 200, "least_steps": 30}
+
+
+def plant(machines: int, seed: int = 0) -> Dataset:
+    """A break is announced one to three steps ahead, by five deviations of the machine's own."""
+    rng = np.random.default_rng(seed)
+    values, labels = rng.normal(size=(machines, ROWS, 2)), np.zeros((machines, ROWS), bool)
+    for machine in range(machines):
+        labels[machine, rng.choice(np.arange(20, ROWS, 12), 20, replace=False)] = True
+    for ahead in (1, 2, 3):
+        values[:, :-ahead][labels[:, ahead:]] += 5
+    level, gain = 10.0 ** np.arange(machines), 7.0 ** -np.arange(machines)
+    values = level[:, None, None] + gain[:, None, None] * values
+    count = machines * ROWS
+    asset_rows = np.repeat(np.arange(machines), ROWS)
+    return Dataset(
+        "plant.csv", "0" * 64, SENSORS, np.tile(BEGIN + np.arange(ROWS) * STEP, machines), values.reshape(count, 2),
+        labels.reshape(count), True, asset_rows, assets=tuple(f"m{number}" for number in range(machines)),
+        asset_rows=asset_rows,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return fit_recipe(recipe(FLEET), plant(3), tmp_path_factory.mktemp("fleet") / "bundle")
+
+
+def test_each_machine_by_its_own_scale_pays_where_one_for_all_does_not(fitted: Fitted, tmp_path: Path) -> None:
+    fleet, common = fitted.bundle, fit_recipe(recipe(None), plant(3), tmp_path / "common").bundle
+    later = plant(3, seed=1)
+    caught = []
+    for bundle in (fleet, common):
+        scored = score_dataset(bundle, later)
+        assert scored.positive is not None
+        assert scored.assets is not None
+        caught.append([(scored.above & scored.positive)[scored.assets == name].mean() for name in later.assets])
+    assert min(caught[0]) > 0.05
+    assert sum(share > 0.05 for share in caught[1]) <= 1
+
+
+def test_a_machine_that_training_never_saw_is_found_by_its_first_steps(fitted: Fitted) -> None:
+    four = plant(4, seed=2)
+    scored = score_dataset(fitted.bundle, four)
+    assert scored.assets is not None
+    rows = {name: int((scored.assets == name).sum()) for name in four.assets}
+    assert rows["m0"] - rows["m3"] >= 30 - 5
+    assert any(alarm.asset == "m3" for alarm in scored.alarms)
+
+
+def test_a_backtest_scales_each_machine_and_sees_strangers_as_strangers() -> None:
+    data = plant(3)
+    # The third machine is new in the second half.
+    kept = (data.asset_rows != 2) | (data.times >= BEGIN + 300 * STEP)
+    data = data.take(kept)
+    fold = Fold(BEGIN + 300 * STEP, BEGIN + ROWS * STEP)
+    (found,) = run_backtest([method_of(recipe(FLEET))], data, [fold])
+    assert data.asset_rows is not None
+    machine = data.asset_rows[found.scored.rows]
+    assert np.bincount(machine)[0] - np.bincount(machine)[2] > 20
+    assert found.saving is not None
+    assert found.saving > 0.3
+
+
+def test_a_machine_with_few_rows_to_learn_from_stays_a_stranger(tmp_path: Path) -> None:
+    data = plant(2)
+    assert data.asset_rows is not None
+    few = data.take((data.asset_rows == 0) | (data.times < BEGIN + 40 * STEP))
+    manifest = fit_recipe(recipe(FLEET), few, tmp_path / "bundle").bundle.manifest
+    assert manifest.fleet is not None
+    assert manifest.fleet.assets == ("m0",)
+
+
+def test_scores_that_are_standardised_are_so_by_the_newest_windows_of_each_machine(tmp_path: Path) -> None:
+    bundle = fit_recipe(recipe(FLEET, score={"standardise": True}), plant(2), tmp_path / "bundle").bundle
+    assert load_bundle(tmp_path / "bundle").fleet is not None
+    assert bundle.fleet is not None
+    assert bundle.fleet.common.usual_error is not None
+
+
+def test_what_a_fleet_lacks_is_said_in_a_sentence(tmp_path: Path) -> None:
+    one = replace(plant(1), asset_rows=None, assets=(), parts=None)
+    with pytest.raises(DataError, match="asset_column"):
+        fit_recipe(recipe(FLEET), one, tmp_path / "a")
+    data = plant(2)
+    assert data.asset_rows is not None
+    with pytest.raises(DataError, match=r"no machine has fleet\.least_steps = 30 .* the most are"):
+        fit_recipe(recipe(FLEET), data.take(data.times < BEGIN + 40 * STEP), tmp_path / "b")
+    for sections, said in (
+        ({"scaler": {"kind": "none"}}, "scales nothing"),
+        ({"grid": {"kind": "table", "step_seconds": 1}, "window": {"steps": 1}}, "of none"),
+        ({"head": {"kind": "calibrated"}, "threshold": {"policy": "probability"}}, "one machine"),
+    ):
+        with pytest.raises(RecipeError, match=said):
+            recipe(FLEET, **sections)
+    with pytest.raises(RecipeError, match="least_steps = 30 is more than provisional_steps = 20"):
+        recipe({"provisional_steps": 20, "least_steps": 30})
