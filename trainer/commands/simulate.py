@@ -28,6 +28,9 @@ def command(
             min=0, help="Days after the start the machine changes: a new grade, other sensors, other signs of a break."
         ),
     ] = None,
+    machines: Annotated[
+        int, typer.Option(min=1, help="So many of a kind, each with levels and gains of its own; a column `asset`.")
+    ] = 1,
 ) -> None:
     """Simulate a paper machine: sensors that drift, grades, gaps, dead sensors, and breaks with and without precursors.
 
@@ -45,7 +48,10 @@ def command(
             start=begin,
             standstills=standstills,
             change_day=change_day,
+            machines=machines,
         )
     )
     write(table, out)
-    print(f"{out}: {len(table):,} rows of {table.shape[1] - 2} sensors, {int(table[LABEL_COLUMN].sum())} breaks")
+    sensors = table.shape[1] - (2 if machines == 1 else 3)
+    of_machines = "" if machines == 1 else f" of {machines} machines"
+    print(f"{out}: {len(table):,} rows of {sensors} sensors{of_machines}, {int(table[LABEL_COLUMN].sum())} breaks")

@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 
 TIME_COLUMN = "time"
 LABEL_COLUMN = "y"
+ASSET_COLUMN = "asset"
 GRADES = (48.0, 52.0, 60.0, 70.0, 80.0, 96.0)
 """Grammage in g/m2 of the grades that the machine makes; the column `grade` holds the present one."""
 
@@ -98,6 +99,11 @@ PRECURSOR_STRENGTHS = ((0.40, 4.5), (0.30, 2.4), (0.15, 1.2), (0.15, 0.0))
 UNREST_PER_DAY = 1.0
 """Unrest of medium strength that passes without a break: what a detector should ignore and cannot always."""
 
+OWN_LEVELS = (0.5, 1.6)
+"""Of several machines, the levels of each, in parts of the usual ones."""
+MACHINE_GAIN, SENSOR_GAIN = 4.0, 3.0
+"""By so much at most do the sensors of one machine swing more or less than usual, all of them and each of them."""
+
 NEW_GRADE = 120.0
 """Grammage in g/m2 of a grade that is made from a change of the machine on, half of the time."""
 NEW_GRADE_SPREADS = 2.0
@@ -116,6 +122,8 @@ class Simulation:
     `standstills`: some nights the machine stands still, and whenever it is down its sensors go on reporting.
     `change_day`: days after the start the machine is changed: a new grade, other sensors in the dryer, and breaks that
     announce themselves in the press alone. Until then the file is the same as without.
+    `machines`: more than one are of a kind: they are built alike, run each by itself, and every sensor of each has its
+    own level and its own gain.
     """
 
     days: float = 28.0
@@ -124,8 +132,11 @@ class Simulation:
     start: datetime = datetime(2026, 1, 5, tzinfo=UTC)
     standstills: bool = False
     change_day: float | None = None
+    machines: int = 1
 
     def __post_init__(self) -> None:
+        if self.machines < 1:
+            raise UsageError(f"--machines is {self.machines}; give a number from 1 on, e.g. 6")
         if self.step_seconds <= 0:
             raise UsageError(f"--step-seconds is {self.step_seconds:g}; give a number above 0, e.g. 120")
         if self.steps < 100:
@@ -148,11 +159,25 @@ class Simulation:
 def simulate(plan: Simulation) -> "pd.DataFrame":
     """The machine's history in wide form: `time` (ISO 8601, UTC), `y` (1 in the row of a break), one column a sensor,
     then `grade` (a code) and `broke_pump` (0 or 1). Rows of the down time after a break are absent; with standstills
-    they are there, and `reel_speed` is about 0 in them. NaN = dead sensor.
+    they are there, and `reel_speed` is about 0 in them. NaN = dead sensor. Of several machines there is a column
+    `asset` behind `y`, and their rows lie one machine after another.
     """
     import pandas as pd
 
-    generator = np.random.default_rng(plan.seed)
+    if plan.machines == 1:
+        return _machine(plan, np.random.default_rng(plan.seed), None)
+    tables = []
+    for number in range(1, plan.machines + 1):
+        table = _machine(plan, np.random.default_rng((plan.seed, 2, number)), number)
+        table.insert(2, ASSET_COLUMN, f"PM{number}")
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _machine(plan: Simulation, generator: np.random.Generator, number: int | None) -> "pd.DataFrame":
+    """The history of one machine. number: of one among several; None: it is alone."""
+    import pandas as pd
+
     breaks, running = _schedule(plan, generator)
     if plan.standstills:
         running &= ~_nights(plan)
@@ -160,13 +185,16 @@ def simulate(plan: Simulation) -> "pd.DataFrame":
     since_start = _steps_since_start(running)
     grade = _grades(plan, generator)
 
-    normal = _normal_running(plan, grade, generator)
+    # Machines of a kind are built from the same draws.
+    build = generator if number is None else np.random.default_rng((plan.seed, 3))
+    normal = _normal_running(plan, grade, generator, build)
     difference_spread = np.diff(normal, axis=0).std(axis=0)
     new_grade = _make_a_new_grade(normal, grade, plan)
     _add_startups(normal, since_start, difference_spread, plan, generator)
     _add_precursors(normal, breaks, since_start, difference_spread, plan, generator)
     _add_unrest(normal, running, difference_spread, plan, generator)
-    values = np.array([s.level for s in SENSORS]) + np.array([s.spread for s in SENSORS]) * normal
+    level, gain = _own_scale(plan, number)
+    values = level + gain * np.array([s.spread for s in SENSORS]) * normal
     _replace_sensors(values, plan)
     _add_outliers(values, plan, generator)
     _add_dead_sensors(values, plan, generator)
@@ -183,6 +211,17 @@ def simulate(plan: Simulation) -> "pd.DataFrame":
     table["grade"] = np.where(new_grade, NEW_GRADE, np.asarray(GRADES)[grade])[kept]
     table["broke_pump"] = (since_start[kept] * plan.step_seconds < 20 * 60).astype(np.float64)
     return pd.DataFrame(table)
+
+
+def _own_scale(plan: Simulation, number: int | None) -> tuple[Floats, Floats]:
+    """(F,) levels of the sensors of one machine, and by how much they swing more than usual."""
+    level = np.array([sensor.level for sensor in SENSORS])
+    if number is None:
+        return level, np.ones(len(SENSORS))
+    own = np.random.default_rng((plan.seed, 4, number))
+    level = level * own.uniform(*OWN_LEVELS, len(SENSORS))
+    gain = np.log(MACHINE_GAIN) * own.uniform(-1, 1) + np.log(SENSOR_GAIN) * own.uniform(-1, 1, len(SENSORS))
+    return level, np.exp(gain)
 
 
 def _epoch(plan: Simulation) -> Floats:
@@ -275,31 +314,36 @@ def _autoregressive(hours: Floats, steps: int, step_seconds: float, generator: n
     return np.stack([lfilter([1.0], [1.0, -k], shocks[:, i]) for i, k in enumerate(keep)], axis=1)
 
 
-def _normal_running(plan: Simulation, grade: NDArray[np.int64], generator: np.random.Generator) -> Floats:
-    """(N, F) undisturbed values in spreads: shared disturbances, grade set points, drift, own movement and noise."""
+def _normal_running(
+    plan: Simulation, grade: NDArray[np.int64], generator: np.random.Generator, build: np.random.Generator
+) -> Floats:
+    """(N, F) undisturbed values in spreads: shared disturbances, grade set points, drift, own movement and noise.
+
+    build: draws how the machine is built, where `generator` draws how it runs.
+    """
     from scipy.signal import lfilter
 
     steps, sensors = plan.steps, len(SENSORS)
     section = np.array([SECTIONS.index(s.section) for s in SENSORS])
 
     shared = _autoregressive(np.array(DISTURBANCE_HOURS), steps, plan.step_seconds, generator)
-    by_section = generator.normal(0, 0.35, (shared.shape[1], len(SECTIONS)))
-    values = shared @ (by_section[:, section] + generator.normal(0, 0.2, (shared.shape[1], sensors)))
+    by_section = build.normal(0, 0.35, (shared.shape[1], len(SECTIONS)))
+    values = shared @ (by_section[:, section] + build.normal(0, 0.2, (shared.shape[1], sensors)))
 
     # Set points follow a grade change over some twenty minutes.
-    set_points = generator.normal(0, 0.8, (len(GRADES), sensors))
+    set_points = build.normal(0, 0.8, (len(GRADES), sensors))
     ramp = np.exp(-plan.step_seconds / (20 * 60))
     values += lfilter([1 - ramp], [1.0, -ramp], set_points[grade] - set_points[grade[0]], axis=0)
 
     walk = generator.standard_normal((steps, sensors)) * DRIFT_PER_DAY * np.sqrt(plan.step_seconds / 86_400)
     values += np.cumsum(walk, axis=0)
 
-    own_hours = generator.uniform(*OWN_HOURS, sensors)
+    own_hours = build.uniform(*OWN_HOURS, sensors)
     values += 0.3 * _autoregressive(own_hours, steps, plan.step_seconds, generator)
 
     # Noise is louder in some hours than in others, a whole section at a time.
     loudness = np.exp(0.25 * _autoregressive(np.full(len(SECTIONS), 2.0), steps, plan.step_seconds, generator))
-    noise = generator.standard_normal((steps, sensors)) * generator.uniform(*NOISE, sensors)
+    noise = generator.standard_normal((steps, sensors)) * build.uniform(*NOISE, sensors)
     return np.asarray(values + noise * loudness[:, section])
 
 
