@@ -44,6 +44,28 @@ class AdminGroupOffsets:
             await admin.close()
 
 
+def committed_metadata(settings: Settings, group: str, partitions: list[int]) -> list[str]:
+    """What this group's commits of the topic of readings carry; nothing where we may not look.
+
+    Not by confluent-kafka, whose version 2.16 takes what lies behind the metadata in memory for a part of them.
+    """
+
+    async def ask() -> list[str]:
+        offsets = AdminGroupOffsets(settings)
+        try:
+            found = await offsets.read(
+                group, [TopicPartition(settings.topic_readings, number) for number in partitions]
+            )
+        finally:
+            await offsets.close()
+        return [entry.metadata for entry in found.values() if entry.metadata]
+
+    try:
+        return asyncio.run(ask())
+    except (KafkaError, TimeoutError, OSError):
+        return []
+
+
 async def committed_offsets(
     admin: KafkaAdmin, group: str, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, OffsetAndMetadata]:

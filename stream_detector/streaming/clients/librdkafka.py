@@ -1,17 +1,13 @@
 """Clients of confluent_kafka for the commands that send and follow messages (the worker itself uses aiokafka)."""
 
-import asyncio
 import contextlib
 from typing import Any
 
-from aiokafka.errors import KafkaError
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients.committed_offsets import AdminGroupOffsets
-from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.clients.tokens import token_source
 
 CONNECT_SECONDS = 10.0
@@ -109,28 +105,6 @@ def topics_of(client: Any, settings: Settings) -> dict[str, list[int]]:
             "start one (`make kafka`) or name another with --bootstrap HOST:PORT"
         ) from error
     return {name: sorted(topic.partitions) for name, topic in found.items() if topic.partitions}
-
-
-def committed_metadata(settings: Settings, group: str, partitions: list[int]) -> list[str]:
-    """What this group's commits of the topic of readings carry; nothing where we may not look.
-
-    By the other client: confluent-kafka 2.16 takes what lies behind the metadata in memory for a part of them.
-    """
-
-    async def ask() -> list[str]:
-        offsets = AdminGroupOffsets(settings)
-        try:
-            found = await offsets.read(
-                group, [TopicPartition(settings.topic_readings, number) for number in partitions]
-            )
-        finally:
-            await offsets.close()
-        return [entry.metadata for entry in found.values() if entry.metadata]
-
-    try:
-        return asyncio.run(ask())
-    except (KafkaError, TimeoutError, OSError):
-        return []
 
 
 def delete_topics(settings: Settings, names: list[str]) -> None:

@@ -22,6 +22,7 @@ from stream_detector.decoding.control_records import (
 from stream_detector.decoding.held_table import HeldTable
 from stream_detector.errors import BrokerError, UsageError
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.committed_offsets import committed_metadata
 from stream_detector.streaming.feeds.sending import ACKNOWLEDGE_SECONDS
 from stream_detector.streaming.readers.log_reader import LogReader, open_log_reader
 from stream_detector.streaming.state.group_facts import newest_switch
@@ -80,7 +81,7 @@ def send_switch(
                 f"{ACKNOWLEDGE_SECONDS:g} s; {again} writes them again, which is harmless"
             )
 
-    _require_kind(order, librdkafka.committed_metadata(settings, order.group, partitions))
+    _require_kind(order, committed_metadata(settings, order.group, partitions))
     write(replace(order, control=ANNOUNCE))
     wait()
     if withdraw is not None:

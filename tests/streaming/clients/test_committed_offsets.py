@@ -16,10 +16,10 @@ from aiokafka.protocol.commit import OffsetFetchResponse_v1, OffsetFetchResponse
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_offsets import (
     AdminGroupOffsets,
+    committed_metadata,
     committed_offsets,
     own_committed_offsets,
 )
-from stream_detector.streaming.clients.librdkafka import committed_metadata
 from tests.support.event_loop import in_event_loop
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 

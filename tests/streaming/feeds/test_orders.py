@@ -9,6 +9,7 @@ from stream_detector.decoding.control_records import ANNOUNCE, SWITCH, WITHDRAW,
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
+from stream_detector.streaming.feeds import orders
 from stream_detector.streaming.feeds.orders import send_switch
 
 OLD, NEW = "a" * 16, "b" * 16
@@ -39,7 +40,7 @@ def send(monkeypatch: pytest.MonkeyPatch, refused: str) -> list[str]:
     monkeypatch.setattr(librdkafka, "producer", lambda _: producer)
     topics: dict[str, Any] = {settings.topic_readings: [0]}
     monkeypatch.setattr(librdkafka, "topics_of", lambda *_: topics)
-    monkeypatch.setattr(librdkafka, "committed_metadata", lambda *_: [])
+    monkeypatch.setattr(orders, "committed_metadata", lambda *_: [])
     order = Order("", settings.group, OLD)
     send_switch(settings, order, lambda: None, lambda: producer.written.append("alias"), withdraw=NEW)
     return producer.written
