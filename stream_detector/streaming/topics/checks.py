@@ -21,10 +21,12 @@ class TopicNeeds:
     Attributes:
         rewind_seconds: how far back a restart may have to read the readings.
         snapshot_bytes: the largest snapshot of one asset.
+        tells_operating: it knows when machines stand, and its worker says so.
     """
 
     rewind_seconds: float
     snapshot_bytes: int
+    tells_operating: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,18 @@
 """Makes the declared topics, and checks those that are there."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 
 from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import IncompatibleBrokerVersion, InvalidPartitionsError, KafkaError
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.clients.admin import open_admin
 from stream_detector.streaming.clients.kafka_types import KafkaAdmin
 from stream_detector.streaming.topics.checks import FoundTopic, TopicNeeds, judge
@@ -18,6 +22,7 @@ log = logging.getLogger(__name__)
 
 ALREADY_EXISTS = 36
 NONE = 0
+RIGHTS_SECONDS = 5.0
 
 
 async def ensure_topics(settings: Settings, needs: TopicNeeds | None = None) -> dict[str, int]:
@@ -51,9 +56,26 @@ async def ensure_topics(settings: Settings, needs: TopicNeeds | None = None) -> 
             partitions[settings.topic_state] = count
         if needs is not None:
             await _check(admin, settings, [topic for topic in topics if topic.workers and topic.name in found], needs)
+            name = settings.topic_operating
+            if needs.tells_operating and name in partitions and not await asyncio.to_thread(may_write, settings, name):
+                log.warning("this user may not write the topic %s; the worker goes on without it", name)
+                del partitions[name]
         return partitions
     finally:
         await admin.close()
+
+
+def may_write(settings: Settings, name: str) -> bool:
+    """Whether this user may write to the topic; True where the brokers do not tell."""
+    admin = AdminClient(librdkafka.options(settings))
+    asked = admin.describe_topics(
+        TopicCollection([name]), include_authorized_operations=True, request_timeout=RIGHTS_SECONDS
+    )
+    try:
+        granted = asked[name].result(RIGHTS_SECONDS).authorized_operations
+    except (KafkaException, TimeoutError):
+        return True
+    return not granted or AclOperation.WRITE in granted
 
 
 async def check_topics(settings: Settings, needs: TopicNeeds) -> None:

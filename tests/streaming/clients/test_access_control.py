@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stream_detector.detection.config import OperatingConfig
 from tests.support.paths import ROOT
 from tests.support.plant import make_log, small_bundle
 from tests.support.stack.kafka import create_topic, why_no_kafka
@@ -15,6 +16,8 @@ from tests.support.stack.workers import WorkerProcess, alarms_of, caught_up, pro
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 LISTED = re.compile(r"^\| (worker) \| (topic|group) \| `([^`]+)` \| ([A-Z, ]+) \|", re.MULTILINE)
+LEDGERS_ONLY = "detector.operating"
+"""A worker goes on without the right to write it."""
 
 
 def documented() -> list[tuple[str, str, list[str]]]:
@@ -53,25 +56,26 @@ def test_a_worker_with_the_documented_rights_works_and_shows_no_secret(tmp_path:
             "STREAM_DETECTOR_LOG_LEVEL": "DEBUG",
             "STREAM_DETECTOR_START_SECONDS": "20",
         }
-        bundle = small_bundle(tmp_path / "bundle")
+        bundle = small_bundle(tmp_path / "bundle", operating=OperatingConfig(when="s1 > -1000"))
         worker = WorkerProcess(
             secured.kafka.address("SCRAM"), prefix, bundle, tmp_path / "worker.log", environment=environment
         )
 
-        allow(secured, prefix, leave_out=("detector.alarms", "stream-detector"))
+        secured.allow("topic", topic(prefix, "operating"), "DESCRIBE")
+        allow(secured, prefix, leave_out=("detector.alarms", "stream-detector", LEDGERS_ONLY))
         worker.start()
         wait_for(lambda: not worker.alive, 60, "a worker that may not write alarms gives up")
         assert worker.process is not None
         assert worker.process.returncode in (1, 75), worker.log_text()[-3000:]
         assert topic(prefix, "alarms") in worker.log_text() or "uthoriz" in worker.log_text()
 
-        allow(secured, prefix, leave_out=("stream-detector",))
+        allow(secured, prefix, leave_out=("stream-detector", LEDGERS_ONLY))
         worker.start()
         wait_for(lambda: not worker.alive, 60, "a worker that may not use its group gives up")
         assert worker.process.returncode == 1, worker.log_text()[-3000:]
         assert "this user may not use the consumer group" in worker.log_text()
 
-        allow(secured, prefix)
+        allow(secured, prefix, leave_out=(LEDGERS_ONLY,))
         worker.start()
         try:
             wait_for(lambda: caught_up(secured.kafka.bootstrap, prefix), 60, "everything is committed", each=0.5)
@@ -81,6 +85,7 @@ def test_a_worker_with_the_documented_rights_works_and_shows_no_secret(tmp_path:
             worker.stop()
 
         log = worker.log_text()
+        assert f"may not write the topic {topic(prefix, 'operating')}; the worker goes on without it" in log
         assert "DEBUG" in log, "the log was not read at its most talkative"
         assert PASSWORD not in log
         assert PASSWORD not in worker.get("/metrics")[1]
