@@ -65,18 +65,26 @@ class Detector:
         frame: one column a sensor, NaN = missing; other columns are ignored. Its times are the index, or the column
         `time`: timestamps (without a zone: UTC) or numbers (epoch seconds, milliseconds from 1e11 on), ascending.
         Detectors of samples (lots, heart beats) need no times.
+        A detector of a fleet has to know the asset; one that training never saw is scored once its first rows have
+        shown its scale.
+
         events: times of events such as breaks, which end a window and are never inside one.
 
         Returns columns `time` (UTC; not for samples), `score`, `threshold`, `alarm` (bool), `probability` (of a
         calibrated detector) and `error:SENSOR` for each sensor (with a head: its part in the probability).
         Raises DataError where a sensor is missing, a value is no number, or time runs backwards.
         """
+        if asset is None and self._bundle.fleet is not None:
+            raise DataError(
+                f"bundle {self.manifest.bundle_id} scales each machine by itself: name the column that tells them "
+                "apart with asset="
+            )
         scored = (
             self._scored(frame, time, events) if asset is None else self._scored_by_asset(frame, time, events, asset)
         )
         return scored.set_axis(frame.index[scored.index.to_numpy()])
 
-    def _scored(self, frame: "pd.DataFrame", time: str | None, events: Any) -> "pd.DataFrame":
+    def _scored(self, frame: "pd.DataFrame", time: str | None, events: Any, name: str = "asset") -> "pd.DataFrame":
         """The scored rows under their places in `frame`."""
         import pandas as pd
 
@@ -92,7 +100,7 @@ class Detector:
             if (np.diff(times) < 0).any():
                 row = int(np.argmax(np.diff(times) < 0)) + 1
                 raise DataError(f"time runs backwards at row {row} of the frame; sort it by time first")
-            found = score_frame(self._bundle, times, values, np.sort(_epoch_seconds(events)))
+            found = score_frame(self._bundle, times, values, np.sort(_epoch_seconds(events)), name)
             steps, rows = found.steps, found.rows
             score, above, attribution = steps.score, steps.above, steps.attribution
             columns["time"] = pd.to_datetime(times[rows], unit="s", utc=True)
@@ -113,7 +121,7 @@ class Detector:
             raise DataError("events of several assets are a mapping from asset to times")
         found = []
         for name, places in names.groupby(names, sort=False).indices.items():
-            scored = self._scored(frame.iloc[places], time, by_asset.get(name, ()))
+            scored = self._scored(frame.iloc[places], time, by_asset.get(name, ()), str(name))
             scored.insert(0, "asset", str(name))
             found.append(scored.set_axis(np.asarray(places)[scored.index.to_numpy()]))
         return pd.concat(found).sort_index()

@@ -207,6 +207,10 @@ class Alarm(Message):
         default=False,
         description="true: people are not told of it, so that what follows says what the others prevent",
     )
+    provisional: bool = Field(
+        default=False,
+        description="true: of a machine that training never saw, whose scale is still learnt from its first steps",
+    )
 
     @model_serializer(mode="wrap")
     def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -216,6 +220,8 @@ class Alarm(Message):
             body.pop("marks", None)
         if not self.held_back:
             body.pop("held_back", None)
+        if not self.provisional:
+            body.pop("provisional", None)
         return body
 
 

@@ -130,7 +130,12 @@ class WorkerMetrics:
             "Sensors that are silent or missing and masked; 0 while the machine does not run",
             "asset",
         )
-        self.warming_up = gauge("warming_up", "1 while the asset's window is not full", "asset")
+        self.warming_up = gauge(
+            "warming_up", "1 while the asset's window is not full, or its machine has no scale yet", "asset"
+        )
+        self.provisional = gauge(
+            "provisional", "1 while the scale of a machine that training never saw is not fixed yet", "asset"
+        )
         self.not_running = gauge(
             "not_running", "1 while the machine stands or starts up, so that its steps are not judged", "asset"
         )

@@ -53,6 +53,7 @@ class AlarmMessages:
             step_seconds=spec.grid.step_seconds,
             marks=spec.marks,
             held_back=drawn if renewed_from is None else renewed_from.held_back,
+            provisional=bool(found.provisional[place]),
         )
 
     def operating(self, asset: str, step: int, *, running: bool) -> OperatingChange:

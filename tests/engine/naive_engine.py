@@ -592,7 +592,7 @@ class NaiveEngine:
         if asset.alarm is None and above and asset.ended is None:
             asset.alarm = {"step": step, "score": score, "provisional": provisional}
             asset.changed = True
-            self.out.alarms.append((asset.name, "raised", to_iso(step * self.step), None, score))
+            self.out.alarms.append((asset.name, "raised", to_iso(step * self.step), None, score, provisional))
 
     def end_rest(self, asset: Asset) -> None:
         asset.changed = asset.changed or asset.ended is not None
@@ -604,7 +604,8 @@ class NaiveEngine:
         latest = asset.alarm["step"] + self.rules.episode.max_steps
         asset.ended = min(max(step, asset.alarm["step"] + 1), latest) if self.rules.episode.rest_steps else None
         raised, cleared = to_iso(asset.alarm["step"] * self.step), to_iso(step * self.step)
-        self.out.alarms.append((asset.name, "cleared", raised, cleared, asset.alarm["score"]))
+        provisional = asset.alarm["provisional"]
+        self.out.alarms.append((asset.name, "cleared", raised, cleared, asset.alarm["score"], provisional))
         asset.alarm = None
         asset.changed = True
 

@@ -229,7 +229,7 @@ def batches(log: list[Record], cuts: list[int], begin: int = 0) -> list[RecordBa
 
 
 def alarm_tuple(alarm: Alarm) -> tuple[Any, ...]:
-    return (alarm.asset, alarm.state, alarm.raised_at, alarm.cleared_at, alarm.score)
+    return (alarm.asset, alarm.state, alarm.raised_at, alarm.cleared_at, alarm.score, alarm.provisional)
 
 
 def check_snapshot(data: bytes | None, wanted: dict[str, Any] | None) -> None:

@@ -41,9 +41,11 @@ def test_a_strange_machine_warms_up_is_provisional_and_then_known() -> None:
     (status,) = engine.status()
     assert status.provisional
     assert not status.warming_up
-    assert [alarm.state for alarm in outcome.alarms] == ["raised", "cleared"]
+    raised = [alarm for alarm in outcome.alarms if alarm.state == "raised"]
+    assert [alarm.provisional for alarm in raised] == [True]
     assert outcome.closed.warming_up == 1 + 4, "the window, and then the least steps of a scale"
     outcome = read(engine, log, 12)
+    assert [alarm.provisional for alarm in outcome.alarms if alarm.state == "raised"] == [False]
     (status,) = engine.status()
     assert not status.provisional
 
@@ -51,6 +53,12 @@ def test_a_strange_machine_warms_up_is_provisional_and_then_known() -> None:
 def test_a_machine_that_training_knows_is_never_provisional() -> None:
     outcome = read(Engine(RULES, Limits()), rows("known", 10, wild=(5,)))
     assert outcome.closed.scored == 9
+    assert not any(alarm.provisional for alarm in outcome.alarms)
+
+
+def test_only_provisional_alarms_say_so() -> None:
+    outcome = read(Engine(RULES, Limits()), rows("new", 40, wild=(10, 30)))
+    assert ["provisional" in alarm.model_dump() for alarm in outcome.alarms] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("restart", [False, True])

@@ -49,6 +49,7 @@ def test_a_raised_alarm_says_when_to_expect_what_how_sure_and_because_of_what() 
 
 
 def test_a_cleared_alarm_says_how_long_it_was_up() -> None:
+    assert "RAISED   provisional  pm1" in alarm_line(alarm(provisional=True)).plain
     assert alarm_line(alarm("cleared")).plain == "2026-05-01 08:12Z  cleared  pm1  up for 10 min"
 
 

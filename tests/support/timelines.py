@@ -159,7 +159,8 @@ def said_of(outcome: Outcome, spec: DetectorSpec, held_before: int) -> str:
     for alarm in outcome.alarms:
         at = alarm.raised_at if alarm.state == "raised" else alarm.cleared_at
         assert at is not None
-        words.append(f"{alarm.state} {_clock(datetime.fromisoformat(at).timestamp())}")
+        provisional = " provisional" if alarm.provisional and alarm.state == "raised" else ""
+        words.append(f"{alarm.state} {_clock(datetime.fromisoformat(at).timestamp())}{provisional}")
     return ", ".join(words)
 
 

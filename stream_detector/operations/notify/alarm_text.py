@@ -51,6 +51,8 @@ def alarm_line(alarm: Alarm) -> "Text":
         line.append("  RAISED   ", style="bold red")
         if alarm.held_back:
             line.append("held back  ", style="dim")
+        if alarm.provisional:
+            line.append("provisional  ", style="dim")
         line.append(printable(alarm.asset), style="bold")
         when = f"expect it {moment(alarm.expected_from)}Z to {moment(alarm.expected_until)}Z"
         line.append(f"  {'anomalous now' if alarm.marks == 'states' else when}  ")

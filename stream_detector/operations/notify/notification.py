@@ -188,6 +188,7 @@ class Writer:
         return {
             **alarm.model_dump(),
             "marks": alarm.marks,
+            "provisional": alarm.provisional,
             "asset": printable(alarm.asset),
             "top_sensors": [{**top.model_dump(), "sensor": printable(top.sensor)} for top in alarm.top_sensors],
             "site": self._site,

@@ -45,12 +45,13 @@ AVRO: dict[str, Any] = {
         step_seconds="double",
         marks="string",
         held_back="boolean",
+        provisional="boolean",
     ),
     "namespace": "stream_detector",
 }
 """Names and values are those of the JSON, so that either becomes the other; times are ISO 8601."""
 
-LEFT_OUT = {"marks": "events", "held_back": False}
+LEFT_OUT = {"marks": "events", "held_back": False, "provisional": False}
 """What plain JSON does not say of most alarms."""
 
 

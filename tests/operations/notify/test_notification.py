@@ -35,6 +35,13 @@ def test_the_english_text_says_when_how_likely_why_and_what_to_do() -> None:
     assert texts["description"].splitlines()[0] == "When: 2026-05-01, 10:02 to 10:04 (UTC)"
 
 
+def test_the_text_of_a_provisional_alarm_says_so() -> None:
+    plain, provisional = make_alarm(300), make_alarm(300, provisional=True)
+    for language, word in (("en", "provisional"), ("ko", "임시")):
+        assert word in Writer(language).write(provisional, "raised").texts["description"]
+        assert word not in Writer(language).write(plain, "raised").texts["description"]
+
+
 def test_the_korean_text_is_korean_and_in_the_plants_time() -> None:
     texts = Writer("ko", ZoneInfo("Asia/Seoul")).write(make_alarm(300), "raised").texts
     assert texts["summary"] == "pm-1: 19:02~19:04(KST) 사이에 이상 발생 예상, 확률 12 %"

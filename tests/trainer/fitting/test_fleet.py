@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream_detector.api import Detector
 from stream_detector.bundle.bundle import load_bundle
 from stream_detector.errors import DataError, RecipeError
 from trainer.backtesting.backtest import run_backtest
@@ -86,7 +87,23 @@ def test_a_machine_that_training_never_saw_is_found_by_its_first_steps(fitted: F
     assert scored.assets is not None
     rows = {name: int((scored.assets == name).sum()) for name in four.assets}
     assert rows["m0"] - rows["m3"] >= 30 - 5
-    assert any(alarm.asset == "m3" for alarm in scored.alarms)
+    stranger = [alarm for alarm in scored.alarms if alarm.asset == "m3" and alarm.state == "raised"]
+    assert {alarm.provisional for alarm in stranger} == {True, False}
+    assert not any(alarm.provisional for alarm in scored.alarms if alarm.asset != "m3")
+
+
+def test_notebooks_score_each_machine_as_trainer_score_does(fitted: Fitted) -> None:
+    import pandas as pd
+
+    data = plant(4, seed=2)
+    frame = pd.DataFrame(data.values, columns=list(SENSORS))
+    frame["time"], frame["machine"] = data.times, np.array(data.assets)[data.asset_rows]
+    quiet = replace(data, labels=None)
+    detector = Detector(fitted.bundle)
+    found = detector.score(frame, time="time", asset="machine")
+    assert found["score"].tolist() == score_dataset(fitted.bundle, quiet).score.tolist()
+    with pytest.raises(DataError, match="asset="):
+        detector.score(frame[frame["machine"] == "m0"], time="time")
 
 
 def test_a_backtest_scales_each_machine_and_sees_strangers_as_strangers() -> None:

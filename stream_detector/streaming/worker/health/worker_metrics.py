@@ -212,6 +212,7 @@ class MetricsRecorder:
             metrics.degraded_sensors.labels(name).set(0 if status.not_running else status.degraded)
             metrics.warming_up.labels(name).set(status.warming_up)
             metrics.not_running.labels(name).set(status.not_running)
+            metrics.provisional.labels(name).set(status.provisional)
             self._show_drift(status)
             metrics.watermark.labels(name).set(status.watermark)
             shown[name] = self._show_score(status)
@@ -258,7 +259,7 @@ class MetricsRecorder:
         metrics = self.metrics
         self._drift.pop(name, None)
         for gauge in (metrics.threshold, metrics.alarms_open, metrics.degraded_sensors, metrics.warming_up,
-                      metrics.not_running, metrics.drift, metrics.watermark, metrics.score,
+                      metrics.provisional, metrics.not_running, metrics.drift, metrics.watermark, metrics.score,
                       metrics.probability):  # fmt: skip
             _remove(gauge, name)
         for sensor in self._shown.get(name, []):

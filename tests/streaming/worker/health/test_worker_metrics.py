@@ -191,7 +191,9 @@ def test_gauges_of_an_asset_come_and_go_with_it(manifest: Manifest) -> None:
     assert recorded.value("probability", asset="m") is None
     assert recorded.value("reconstruction_error", asset="m", sensor="s2") == 0.4
     assert recorded.value("alarms_raised_total", asset="n") == 0
-    recorded.recorder.assets([status("m", top_shares=[("s3", 0.9)], alarm_open=True)])
+    assert recorded.value("provisional", asset="n") == 0
+    recorded.recorder.assets([status("m", top_shares=[("s3", 0.9)], alarm_open=True, provisional=True)])
+    assert (recorded.value("provisional", asset="m"), recorded.value("provisional", asset="n")) == (1, None)
     assert recorded.value("not_running", asset="n") is None
     assert recorded.value("reconstruction_error", asset="m", sensor="s2") is None
     assert recorded.value("reconstruction_error", asset="m", sensor="s3") == 0.9
