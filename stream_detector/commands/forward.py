@@ -38,6 +38,7 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
     import logging
     import os
     import signal
+    import sys
 
     from stream_detector.logs import start_logging
     from stream_detector.version import version
@@ -53,8 +54,11 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, told_to_end.set)
     ending = asyncio.create_task(told_to_end.wait())
-    await asyncio.wait([forwarder, ending], return_when=asyncio.FIRST_COMPLETED)
+    renewed = asyncio.create_task(_password_renewed(settings))
+    await asyncio.wait([forwarder, ending, renewed], return_when=asyncio.FIRST_COMPLETED)
+    begins_again = renewed.done() and not forwarder.done() and not told_to_end.is_set()
     ending.cancel()
+    renewed.cancel()
     if not forwarder.done():
         forwarder.cancel()
         await asyncio.wait([forwarder], timeout=settings.shutdown_seconds)
@@ -64,6 +68,27 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
             os._exit(0)
     with contextlib.suppress(asyncio.CancelledError):
         forwarder.result()
+    if begins_again and not told_to_end.is_set():
+        logging.shutdown()
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - what runs already
+
+
+async def _password_renewed(settings: "Settings") -> None:
+    """Wait until the brokers take another password from the file; for ever where none comes from a file."""
+    import asyncio
+
+    from stream_detector.streaming.clients.diagnosis import why_unreachable
+    from stream_detector.streaming.worker.password_watch import LOOK_SECONDS, password_watch_of
+
+    watch = password_watch_of(settings, why_unreachable)
+    if watch is None:
+        await asyncio.Event().wait()
+        return
+    while True:
+        if await watch.changed():
+            return
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> None:
@@ -79,6 +104,7 @@ async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> Non
     process = ForwarderProcess(settings, forwarding, ForwarderMetrics(registry), registry)
     server = MetricsServer(settings, registry, health=lambda: None, readiness=process.why_not_ready)
     server.start()
+    server.reloader.add("password at the brokers", [settings.sasl_password_file], settings.password)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reloader.reload)
     print(
         f"forwarding {settings.topic_alarms}; metrics on http://{settings.metrics_host}:{server.port}/metrics",

@@ -11,6 +11,7 @@ from stream_detector.streaming.clients.diagnosis import Unreachable
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS = 5.0
 TRY_AGAIN_SECONDS = 30.0
 """A password that is refused is tried so seldom: brokers may count wrong ones."""
 
