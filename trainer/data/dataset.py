@@ -79,8 +79,8 @@ class Dataset:
         return [slice(begin, end) for begin, end in pairwise([0, *begins, len(self)])]
 
     def by_asset(self) -> list[tuple[str | None, slice]]:
-        """Each asset and its rows; one without a name where nothing tells of assets."""
-        if self.asset_rows is None:
+        """Each asset and its rows; one without a name where nothing tells of assets, or there are no rows."""
+        if self.asset_rows is None or not len(self):
             return [(None, slice(0, len(self)))]
         starts = np.searchsorted(self.asset_rows, np.arange(len(self.assets) + 1)).tolist()
         return [

@@ -129,6 +129,12 @@ def test_a_machine_with_few_rows_to_learn_from_stays_a_stranger(tmp_path: Path) 
     assert manifest.fleet.assets == ("m0",)
 
 
+def test_a_fit_that_learns_from_every_row_has_none_to_judge_on(tmp_path: Path) -> None:
+    whole = {"split": {"train": 1.0, "validation": 0.0}}
+    fitted = fit_recipe(recipe(FLEET, **whole), plant(2), tmp_path / "bundle")
+    assert len(fitted.test) == 0
+
+
 def test_scores_that_are_standardised_are_so_by_the_newest_windows_of_each_machine(tmp_path: Path) -> None:
     bundle = fit_recipe(recipe(FLEET, score={"standardise": True}), plant(2), tmp_path / "bundle").bundle
     assert load_bundle(tmp_path / "bundle").fleet is not None
