@@ -82,19 +82,12 @@ def opened(browser: Any, server: ConsoleServer) -> Iterator[Opened]:
     one.context.close()
 
 
-def test_it_is_drawn_within_a_second_talks_to_nobody_else_and_reports_no_error(
-    browser: Any, server: ConsoleServer
-) -> None:
-    times = []
-    for _ in range(3):
-        one = Opened(browser, server.url)
-        one.until("window.drawnAfter")
-        times.append(one.page.evaluate("window.drawnAfter"))
-        assert one.errors == []
-        assert one.hosts == {f"127.0.0.1:{server.port}"}
-        one.context.close()
-    print(f"drawn after {', '.join(f'{time:.0f} ms' for time in times)}")
-    assert min(times) < 1000
+def test_it_is_drawn_talks_to_nobody_else_and_reports_no_error(browser: Any, server: ConsoleServer) -> None:
+    one = Opened(browser, server.url)
+    one.until("window.drawnAfter")  # how soon: `make tab`
+    assert one.errors == []
+    assert one.hosts == {f"127.0.0.1:{server.port}"}
+    one.context.close()
 
 
 def test_a_new_step_shows_without_a_reload(opened: Opened, plant: ConsolePlant) -> None:
