@@ -562,28 +562,12 @@ def test_the_ledger_is_whole_on_a_desk(browser: Any, server: ConsoleServer, widt
     one.context.close()
 
 
-FIRST_ASSET = """
-new MutationObserver((_, observer) => {
-  if (document.querySelector('.asset, .tile')) { window.firstAfter = performance.now(); observer.disconnect(); }
-}).observe(document, {childList: true, subtree: true});
-"""
-
-
-def test_of_a_thousand_assets_the_first_is_there_within_a_second_and_all_can_be_found(browser: Any) -> None:
+def test_a_thousand_assets_are_shown_and_all_can_be_found(browser: Any) -> None:
     plant = ConsolePlant()
     plant.neighbours(1_000, in_alarm=3, silent=2)
     with ConsoleServer(plant) as server:
-        times = []
-        for _ in range(3):
-            one = Opened(browser, "about:blank")
-            one.page.add_init_script(FIRST_ASSET)
-            one.page.goto(server.url)
-            one.until("window.firstAfter && document.querySelectorAll('.tile').length === 1004", 15.0)
-            times.append(one.page.evaluate("window.firstAfter"))
-            if len(times) < 3:
-                one.context.close()
-        print(f"first asset after {', '.join(f'{time:.0f} ms' for time in times)}")
-        assert min(times) < 1000
+        one = Opened(browser, server.url)  # how soon the first is there: `make tab`
+        one.until("document.querySelectorAll('.tile').length === 1004", 15.0)
         page = one.page
         assert page.locator("#figures > div", has_text="assets, 4 of them watched here").locator("dd").inner_text() == (
             "1,004"

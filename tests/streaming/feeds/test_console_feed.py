@@ -301,7 +301,7 @@ def test_two_workers_on_a_real_broker_show_each_others_assets(
             feed.serve(app)
             runners.append(web.AppRunner(app))
             await runners[-1].setup()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             while any(len(feed.history.names() or ()) < 2 for feed in feeds.values()):
                 await asyncio.sleep(0.1)
         for runner in runners:
