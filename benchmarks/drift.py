@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river import drift as river_drift
 
-from benchmarks.page import filled
+from benchmarks.page import fill_page
 from stream_detector.detection.drift import LIMIT, DriftMeter, ScoreReference
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.data.simulate import SENSORS, Simulation, simulate, write
@@ -189,7 +189,7 @@ def main() -> None:
     text = "\n\n".join(tables)
     print(text)
     if options.write:
-        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), "drift", text), encoding="utf-8")
+        fill_page("drift", text, PAGE)
 
 
 if __name__ == "__main__":

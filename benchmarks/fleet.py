@@ -9,13 +9,12 @@ days, of which the last ones choose the threshold; all six are judged on the ten
 import argparse
 import tempfile
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.page import filled
+from benchmarks.page import fill_page
 from stream_detector.bundle.bundle import Bundle
 from trainer.backtesting.alarm_value import AlarmValue, value_alarms
 from trainer.backtesting.folds import SECONDS_PER_DAY, Fold
@@ -39,27 +38,22 @@ def recipe_with(fleet: dict[str, int] | None) -> Recipe:
     return recipe_of({**sections, **({} if fleet is None else {"fleet": fleet})}, "fleet")
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What the alarms about some machines were worth on the later days; `events`, `cost`, `never`: added up."""
-
-    value: AlarmValue
-
-    @property
-    def row(self) -> str:
-        found = self.value.as_json()
-        low, high = found["saving_low"], found["saving_high"]
-        interval = "" if low is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
-        false = found["false_alarms_per_day"]
-        saving = f"{100 * (found['saving'] or 0):.0f} %{interval}"
-        return f"{saving} | {found['caught']} of {found['events']} | {false:.1f}"
+def row(value: AlarmValue) -> str:
+    """The cells of the table that say what alarms were worth."""
+    found = value.as_json()
+    low, high = found["saving_low"], found["saving_high"]
+    interval = "" if low is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    false = found["false_alarms_per_day"]
+    saving = f"{100 * (found['saving'] or 0):.0f} %{interval}"
+    return f"{saving} | {found['caught']} of {found['events']} | {false:.1f}"
 
 
-def judge(recipe: Recipe, bundle: Bundle, dataset: Dataset) -> Judged:
+def judge(recipe: Recipe, bundle: Bundle, dataset: Dataset) -> AlarmValue:
+    """What the alarms about some machines were worth on the later days."""
     begin = float(np.floor(dataset.times.min() / SECONDS_PER_DAY) * SECONDS_PER_DAY)
     days = np.arange(begin, dataset.times.max(), SECONDS_PER_DAY)
     folds = [Fold(day, day + SECONDS_PER_DAY) for day in days]
-    return Judged(value_alarms(recipe, dataset, folds, score_dataset(bundle, dataset)))
+    return value_alarms(recipe, dataset, folds, score_dataset(bundle, dataset))
 
 
 def trial(seed: int) -> list[str]:
@@ -82,7 +76,7 @@ def trial(seed: int) -> list[str]:
             bundle = fit_recipe(recipe, past, Path(folder) / "bundle").bundle
             paying = "" if bundle.manifest.threshold.pays else ", no threshold pays"
             lines += [
-                f"| {seed} | {name}{paying} | {which} | {judge(recipe, bundle, part).row} |"
+                f"| {seed} | {name}{paying} | {which} | {row(judge(recipe, bundle, part))} |"
                 for which, part in parts.items()
             ]
     return lines
@@ -100,7 +94,7 @@ def main() -> None:
         print("\n".join(lines[-4:]), flush=True)
     text = "\n".join(lines)
     if options.write:
-        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), "fleets", text), encoding="utf-8")
+        fill_page("fleets", text, PAGE)
 
 
 if __name__ == "__main__":

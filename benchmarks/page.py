@@ -32,9 +32,9 @@ def deliver(arguments: argparse.Namespace, name: str, document: Document, table:
         fill_page(name, table)
 
 
-def fill_page(name: str, table: str) -> None:
-    """Put the table into docs/performance.md, between the marks of `name`."""
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), name, table), encoding="utf-8")
+def fill_page(name: str, table: str, page: Path = PAGE) -> None:
+    """Put the table into the page, docs/performance.md unless said otherwise, between the marks of `name`."""
+    page.write_text(filled(page.read_text(encoding="utf-8"), name, table), encoding="utf-8")
 
 
 def filled(page: str, name: str, table: str) -> str:

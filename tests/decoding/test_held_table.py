@@ -1,19 +1,14 @@
 """A table of bundles whose lines change one after another: who decides for an asset, and since when."""
 
 import random
-from fnmatch import fnmatchcase
 
 import pytest
 
-from stream_detector.decoding.asset_table import specificity
 from stream_detector.decoding.held_table import HeldTable
+from tests.support.switches import line_of
 
 GLOBS = ["*", "m*", "m?", "m[12]", "m1", "m2", "*3"]
 ASSETS = ["m1", "m2", "m3", "o"]
-
-
-def line_of(lines: dict[str, str], asset: str) -> str | None:
-    return max((glob for glob in lines if fnmatchcase(asset, glob)), key=specificity, default=None)
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from stream_detector.bundle.bundle import load_bundle
+from stream_detector.bundle.registry import Registry
 from stream_detector.decoding.asset_table import specificity
 from stream_detector.decoding.control_records import (
     ANNOUNCE,
@@ -19,7 +21,14 @@ from stream_detector.engine.alarm_messages import withdrawn
 from stream_detector.engine.engine import Engine
 from stream_detector.engine.outcome import Outcome, RecordBatch
 from stream_detector.messages import Alarm, to_bytes
+from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
+from stream_detector.streaming.state.group_limits import limits_of
+
+
+def engines_from(registry: Registry, settings: Settings) -> Callable[[str], Engine]:
+    """Makes an engine of a bundle (id) of the registry, with the limits of the settings."""
+    return lambda bundle_id: Engine(load_bundle(registry.folder_of(bundle_id)), limits_of(settings))
 
 
 @dataclass
@@ -89,10 +98,10 @@ def decided_by_table(
     said = Said()
     for number in sorted({record.partition for record in records}):
         mine = [record for record in records if record.partition == number]
-        assets = {(record.key or b"").decode(): _of_asset(mine, record.key) for record in mine}
+        assets = {(key or b"").decode(): _of_asset(mine, key) for key in dict.fromkeys(r.key for r in mine)}
         now, term = dict(lines), 0
         said.up.clear()
-        engines = {asset: engine_of(now[line]) for asset in assets if (line := _line_of(now, asset)) is not None}
+        engines = {asset: engine_of(now[line]) for asset in assets if (line := line_of(now, asset)) is not None}
         begun = dict.fromkeys(engines, 0)
 
         def run_to(asset: str, offset: float) -> None:
@@ -110,14 +119,14 @@ def decided_by_table(
             if after in (now, {}) or _taken_back(order, mine, record.offset):
                 continue
             term += 1
-            moved = {asset for asset in assets if order.assets in (_line_of(now, asset), _line_of(after, asset))}
+            moved = {asset for asset in assets if order.assets in (line_of(now, asset), line_of(after, asset))}
             for asset in moved:
                 run_to(asset, record.offset)
                 engines.pop(asset, None)
             said.switch(moved.__contains__)
             now = after
             for asset in moved:
-                line = _line_of(now, asset)
+                line = line_of(now, asset)
                 if line is not None:
                     engines[asset], begun[asset] = engine_of(now[line]), record.offset
                     engines[asset].restore(number, {}, record.offset, term)
@@ -127,7 +136,8 @@ def decided_by_table(
     return said
 
 
-def _line_of(lines: Mapping[str, str], asset: str) -> str | None:
+def line_of(lines: Mapping[str, str], asset: str) -> str | None:
+    """The line (glob) that decides for the asset: the most specific one that fits."""
     fitting = [glob for glob in lines if fnmatchcase(asset, glob)]
     return max(fitting, key=specificity, default=None)
 

@@ -1,10 +1,7 @@
 """A fleet on a real broker: a machine that training knows, and a stranger whose first steps are cut by kills."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +18,8 @@ from stream_detector.engine.assets.snapshots import load
 from stream_detector.engine.engine import Engine, RecordBatch
 from stream_detector.messages import to_bytes
 from tests.streaming.worker.conftest import Start
+from tests.streaming.worker.test_two_detectors import require_good
 from tests.support.bundles import small_manifest
-from tests.support.paths import ROOT
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, Record
 from tests.support.stack.kafka import Kafka, create_topic
 from tests.support.stack.workers import (
@@ -110,11 +107,4 @@ def test_a_stranger_learns_its_scale_across_kills_as_if_there_had_been_none(
     scales = {snapshot.scale for snapshot in kept if snapshot is not None and snapshot.until == len(log)}
     wanted = {found.scale for _, data in whole.snapshots if data is not None and (found := load(data)) is not None}
     assert scales <= wanted
-
-    out = tmp_path / "audit.json"
-    command = [sys.executable, "-m", "stream_detector", "audit", "--bundle", str(bundle), "--bootstrap", address]
-    environment = {**os.environ, **topic_environment(unique_name)}
-    done = subprocess.run(
-        [*command, "--json", str(out)], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    require_good(address, bundle, topic_environment(unique_name))

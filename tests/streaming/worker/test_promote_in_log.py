@@ -14,15 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from stream_detector.bundle.bundle import load_bundle
 from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
 from stream_detector.decoding.control_records import Order
-from stream_detector.engine.engine import Engine
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.orders import send_switch
 from stream_detector.streaming.feeds.service_history import read_service
-from stream_detector.streaming.state.group_limits import limits_of
 from tests.streaming.worker.conftest import Start
 from tests.streaming.worker.offsets.test_bundle_change import audit
 from tests.streaming.worker.test_bundle_watch import decides_by
@@ -39,7 +36,7 @@ from tests.support.stack.workers import (
     topic_environment,
     wait_for,
 )
-from tests.support.switches import decided_by_log
+from tests.support.switches import decided_by_log, engines_from
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -116,10 +113,8 @@ def test_promotion_and_rollback_in_the_log_switch_running_workers_with_a_short_p
     for worker in workers:
         assert worker.stop() == 0
 
-    def engine_of(bundle_id: str) -> Engine:
-        return Engine(load_bundle(registry.folder_of(bundle_id)), limits_of(Settings()))
-
     alarms = alarms_of(kafka.bootstrap, unique_name)  # asserts that no alarm has two contents
+    engine_of = engines_from(registry, Settings())
     said = decided_by_log(read_topic(kafka.bootstrap, name), unique_name, old.manifest.bundle_id, engine_of)
     assert said.switches == 6
     assert alarms == said.alarms

@@ -10,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stream_detector.bundle.bundle import load_bundle
 from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
-from stream_detector.engine.engine import Engine
 from stream_detector.settings import Settings
-from stream_detector.streaming.state.group_limits import limits_of
 from tests.streaming.worker.conftest import Start
 from tests.streaming.worker.test_promote_in_log import PER_SECOND, STEP_SECONDS, plant
 from tests.streaming.worker.test_two_detectors import require_good
@@ -31,7 +28,7 @@ from tests.support.stack.workers import (
     topic_environment,
     wait_for,
 )
-from tests.support.switches import decided_by_table
+from tests.support.switches import decided_by_table, engines_from
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -72,10 +69,8 @@ def test_lines_of_a_table_change_and_go_back_in_running_workers_that_are_killed_
         ):
             command = [sys.executable, "-m", "stream_detector", *words, "--registry", str(registry.folder)]
             environment = {**os.environ, **topic_environment(unique_name)}
-            asked = subprocess.Popen([*command, "--bootstrap", kafka.bootstrap], cwd=ROOT, env=environment)
+            asked = subprocess.run([*command, "--bootstrap", kafka.bootstrap], cwd=ROOT, env=environment, check=False)
             killed = chance.choice(workers)
-            while asked.poll() is None:
-                time.sleep(0.05)
             time.sleep(chance.uniform(0.0, 1.5))
             killed.kill()
             assert asked.returncode == 0
@@ -88,11 +83,8 @@ def test_lines_of_a_table_change_and_go_back_in_running_workers_that_are_killed_
     for worker in workers:
         assert worker.stop() == 0
 
-    def engine_of(bundle_id: str) -> Engine:
-        return Engine(load_bundle(registry.folder_of(bundle_id)), limits_of(Settings()))
-
     alarms = alarms_of(kafka.bootstrap, unique_name)  # asserts that no alarm has two contents
-    said = decided_by_table(read_topic(kafka.bootstrap, name), unique_name, lines, engine_of)
+    said = decided_by_table(read_topic(kafka.bootstrap, name), unique_name, lines, engines_from(registry, Settings()))
     assert said.switches == 8
     assert alarms == said.alarms
     require_good(kafka.bootstrap, table, topic_environment(unique_name))

@@ -17,13 +17,11 @@ from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
 from stream_detector.decoding.control_records import ANNOUNCE, KEY, SWITCH, WITHDRAW, Order, to_value
-from stream_detector.engine.engine import Engine
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.local.broker import EVERY_TOPIC
 from stream_detector.streaming.local.clients import local_log_reader
 from stream_detector.streaming.readers.log_reader import LogReader
-from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.topics.checks import TopicNeeds
 from stream_detector.streaming.worker.bundle_watch import BundleWatch
 from stream_detector.streaming.worker.worker import Worker
@@ -31,7 +29,7 @@ from tests.streaming.test_local_audit import audit
 from tests.support.event_loop import in_event_loop
 from tests.support.plant import SENSORS, Record, make_log, small_bundle
 from tests.support.stack.local_workers import SETTINGS, Plant, until
-from tests.support.switches import decided_by_log
+from tests.support.switches import decided_by_log, engines_from
 
 LOG = make_log(7, steps=60)
 OTHER_SENSORS = SENSORS[:3]
@@ -39,11 +37,8 @@ OTHER_SENSORS = SENSORS[:3]
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    return registry_of_three(tmp_path_factory.mktemp("bundles"))
-
-
-def registry_of_three(folder: Path) -> Registry:
     """The first bundle, one with another threshold, one with other sensors."""
+    folder = tmp_path_factory.mktemp("bundles")
     registry = Registry.create(folder / "registry")
     for name, made in (
         ("a", partial(small_bundle, threshold=2.75)),
@@ -97,10 +92,26 @@ def truth(site: Site, first: str = "a") -> set[bytes]:
     """What plain engines make of the log."""
     records = site.plant.broker.records(SETTINGS.topic_readings)
 
-    def engine_of(bundle_id: str) -> Engine:
-        return Engine(load_bundle(site.registry.folder_of(bundle_id)), limits_of(SETTINGS))
+    said = decided_by_log(records, SETTINGS.group, site.id_of(first), engines_from(site.registry, SETTINGS))
+    return set(said.alarms.values())
 
-    return set(decided_by_log(records, SETTINGS.group, site.id_of(first), engine_of).alarms.values())
+
+async def run_and_kill(plant: Plant, start: Callable[[], Worker], rng: random.Random) -> None:
+    """One or two workers are killed eight times, while the broker acknowledges late and out of order."""
+    for _ in range(8):
+        plant.broker.hold = EVERY_TOPIC if rng.random() < 0.4 else ()
+        started = [start() for _ in range(rng.choice([1, 1, 2]))]
+        running = [asyncio.create_task(worker.run()) for worker in started]
+        for _ in range(rng.randint(1, 60)):
+            await asyncio.sleep(0.002)
+            plant.broker.acknowledge([sent for sent in plant.broker.held if rng.random() < 0.7])
+        for stream in plant.streams:
+            if not stream._killed:
+                stream.kill()
+        for task in running:
+            task.cancel()
+        plant.broker.held.clear()
+        plant.broker.hold = ()
 
 
 async def run_to_the_end(site: Site, name: str = "a") -> Worker:
@@ -137,11 +148,7 @@ async def test_all_partitions_change_over_by_one_connection_to_the_log(registry:
             return readers[-1]
 
         site.send(*names)
-        worker = site.plant.worker(site.bundle("a"), load_bundle=site.fetch, open_log=open_log)
-        running = asyncio.create_task(worker.run())
-        await until(site.plant.caught_up)
-        worker.stop()
-        assert await running == 0
+        await site.plant.run_to_the_end(site.bundle("a"), load_bundle=site.fetch, open_log=open_log)
         opened.append(len(readers))
     assert opened[1] == opened[0] + 1
 
@@ -183,21 +190,7 @@ async def test_whenever_workers_are_killed_the_alarms_are_those_of_the_log_and_i
 ) -> None:
     rng, site = random.Random(seed), Site(registry)
     site.send(*rng.choices("abc", k=4))
-    plant = site.plant
-    for _ in range(8):
-        plant.broker.hold = EVERY_TOPIC if rng.random() < 0.4 else ()
-        started = [site.worker() for _ in range(rng.choice([1, 1, 2]))]
-        running = [asyncio.create_task(worker.run()) for worker in started]
-        for _ in range(rng.randint(1, 60)):
-            await asyncio.sleep(0.002)
-            plant.broker.acknowledge([sent for sent in plant.broker.held if rng.random() < 0.7])
-        for stream in plant.streams:
-            if not stream._killed:
-                stream.kill()
-        for task in running:
-            task.cancel()
-        plant.broker.held.clear()
-        plant.broker.hold = ()
+    await run_and_kill(site.plant, site.worker, rng)
     await run_to_the_end(site)
     assert site.plant.alarms() == truth(site)
     assert await site.audited()

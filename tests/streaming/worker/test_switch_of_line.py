@@ -8,28 +8,22 @@ from collections.abc import Iterable
 
 import pytest
 
-from stream_detector.bundle.bundle import Bundle, load_bundle
+from stream_detector.bundle.bundle import Bundle
 from stream_detector.bundle.bundle_table import BundleTable
 from stream_detector.bundle.registry import Registry
 from stream_detector.decoding.control_records import DROP_LINE, KEY, SWITCH_LINE, WITHDRAW_LINE, Order, to_value
-from stream_detector.engine.engine import Engine
-from stream_detector.streaming.local.broker import EVERY_TOPIC
-from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.worker.worker import Worker
 from tests.streaming.test_local_audit import audit
-from tests.streaming.worker.test_switch_in_log import LOG, Site, bundles_in, registry_of_three
+from tests.streaming.worker.test_switch_in_log import LOG, Site, bundles_in, registry, run_and_kill
 from tests.support.event_loop import in_event_loop
 from tests.support.plant import Record
 from tests.support.stack.local_workers import SETTINGS, until
-from tests.support.switches import Said, decided_by_table
+from tests.support.switches import Said, decided_by_table, engines_from
+
+__all__ = ["registry"]
 
 LINES = {"machine-*": "a", "machine-[135]": "b"}
 GLOBS = ["machine-*", "machine-[135]", "machine-3", "machin*[0-3]", "machine-?"]
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    return registry_of_three(tmp_path_factory.mktemp("bundles"))
 
 
 class TableSite(Site):
@@ -57,24 +51,16 @@ class TableSite(Site):
                 now = {**now, glob: name} if name else {key: value for key, value in now.items() if key != glob}
 
     def truth(self) -> Said:
-        def engine_of(bundle_id: str) -> Engine:
-            return Engine(load_bundle(self.registry.folder_of(bundle_id)), limits_of(SETTINGS))
-
         lines = {glob: self.id_of(name) for glob, name in LINES.items()}
         records = self.plant.broker.records(SETTINGS.topic_readings)
-        return decided_by_table(records, SETTINGS.group, lines, engine_of)
+        return decided_by_table(records, SETTINGS.group, lines, engines_from(self.registry, SETTINGS))
 
     async def is_audited(self, *others: BundleTable | Bundle) -> bool:
         found = await audit(self.plant, self.table(), *(self.bundle(name) for name in "abc"), *others)
         return found.good and not found.not_judged
 
-    async def run_on(self, lines: dict[str, str] = LINES) -> Worker:
-        worker = self.starts(lines)
-        running = asyncio.create_task(worker.run())
-        await until(self.plant.caught_up)
-        worker.stop()
-        assert await running == 0
-        return worker
+    async def run_on(self, lines: dict[str, str] = LINES) -> None:
+        await self.plant.run_to_the_end(self.table(lines), load_bundle=self.fetch)
 
 
 def raised_by(said: set[bytes], name: str, site: Site) -> set[str]:
@@ -128,21 +114,7 @@ async def test_whenever_workers_are_killed_the_alarms_are_those_of_the_log_and_i
 ) -> None:
     rng, site = random.Random(seed), TableSite(registry)
     site.send_with(*[(rng.choice(GLOBS), rng.choice(["a", "b", "c", "c", ""])) for _ in range(6)])
-    plant = site.plant
-    for _ in range(8):
-        plant.broker.hold = EVERY_TOPIC if rng.random() < 0.4 else ()
-        started = [site.starts() for _ in range(rng.choice([1, 1, 2]))]
-        running = [asyncio.create_task(worker.run()) for worker in started]
-        for _ in range(rng.randint(1, 60)):
-            await asyncio.sleep(0.002)
-            plant.broker.acknowledge([sent for sent in plant.broker.held if rng.random() < 0.7])
-        for stream in plant.streams:
-            if not stream._killed:
-                stream.kill()
-        for task in running:
-            task.cancel()
-        plant.broker.held.clear()
-        plant.broker.hold = ()
+    await run_and_kill(site.plant, site.starts, rng)
     await site.run_on()
     assert site.plant.alarms() == set(site.truth().alarms.values())
     assert await site.is_audited()

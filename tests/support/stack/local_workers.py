@@ -92,9 +92,9 @@ class Plant:
         }
         return build_worker(changes.pop("settings", self.settings), bundle, **(arguments | changes))
 
-    async def run_to_the_end(self, bundle: AnyBundle) -> None:
-        """A worker reads the log to its end, and ends as it should."""
-        worker = self.worker(bundle)
+    async def run_to_the_end(self, bundle: AnyBundle, **changes: Any) -> None:
+        """A worker reads the log to its end, and ends as it should; the changes are arguments of `build_worker`."""
+        worker = self.worker(bundle, **changes)
         running = asyncio.create_task(worker.run())
         await until(self.caught_up)
         worker.stop()
