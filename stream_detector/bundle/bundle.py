@@ -103,7 +103,6 @@ def assemble(manifest: Manifest, weights: Arrays, scaler: Arrays, head: Arrays |
     for name in ("center", "scale", *(["usual_error"] if manifest.score.standardise else [])):
         if name not in scaler or scaler[name].shape != (sensors,):
             raise BundleError(f"{files.SCALER} lacks {name!r} for {sensors} sensors")
-    fleet_arrays = _fleet_arrays(manifest, scaler)
     frozen = Scaler(
         scaler["center"].astype(np.float64),
         scaler["scale"].astype(np.float64),
@@ -120,11 +119,7 @@ def assemble(manifest: Manifest, weights: Arrays, scaler: Arrays, head: Arrays |
     except ValueError as error:
         raise BundleError(f"{files.WEIGHTS} and the model in the manifest do not fit together: {error}") from error
     scorer = Scorer(manifest.transform, frozen, model, manifest.score)
-    fleet = None
-    if manifest.fleet is not None and fleet_arrays is not None:
-        machines = {asset: row for row, asset in enumerate(manifest.fleet.assets)}
-        fleet = Fleet(manifest.fleet, manifest.scaler, manifest.transform, machines, *fleet_arrays, frozen)
-    return Bundle(manifest, scorer, _head(manifest, head), fleet)
+    return Bundle(manifest, scorer, _head(manifest, head), _fleet(manifest, scaler, frozen))
 
 
 def check_probe(bundle: Bundle, probe: Arrays) -> ScoredWindows:
@@ -240,8 +235,8 @@ def _head(manifest: Manifest, arrays: Arrays | None) -> "Head | None":
     return head
 
 
-def _fleet_arrays(manifest: Manifest, arrays: Arrays) -> tuple[FloatArray, FloatArray] | None:
-    """Centre and scale (A, F) of each machine; None where the bundle has one scale for all."""
+def _fleet(manifest: Manifest, arrays: Arrays, common: Scaler) -> Fleet | None:
+    """None where the bundle has one scale for all."""
     if manifest.fleet is None:
         return None
     shape = (len(manifest.fleet.assets), len(manifest.sensors))
@@ -256,7 +251,8 @@ def _fleet_arrays(manifest: Manifest, arrays: Arrays) -> tuple[FloatArray, Float
             f"a provisional machine of {shape[1]:,} sensors keeps {first_steps.most_bytes(shape[1]):,} bytes, and one "
             f"message of Kafka has room for {MOST_STATE_BYTES:,} of them: fit it with fewer sensors"
         )
-    return center, scale
+    machines = {asset: row for row, asset in enumerate(manifest.fleet.assets)}
+    return Fleet(manifest.fleet, manifest.scaler, manifest.transform, machines, center, scale, common)
 
 
 def _require_state_fits(manifest: Manifest, head: "Head") -> None:

@@ -92,6 +92,11 @@ class Rows:
             self._left_out.append(row)
 
 
+def names_separator(line: str) -> bool:
+    """Whether the line says `sep=;`, as Excel writes it above the header."""
+    return line.strip().strip('"').lower().startswith("sep=")
+
+
 def read_delimited(path: Path, content: str, layout: Layout, report: ReadReport) -> Rows:
     """Find separator and header; the rows come as they are asked for.
 
@@ -101,7 +106,7 @@ def read_delimited(path: Path, content: str, layout: Layout, report: ReadReport)
     lines = content.splitlines(keepends=True)
     above = layout.skip_rows
     separator = layout.separator
-    if not separator and above < len(lines) and lines[above].strip().strip('"').lower().startswith("sep="):
+    if not separator and above < len(lines) and names_separator(lines[above]):
         separator = lines[above].strip().strip('"')[4:5] or "\t"
         above += 1
     if above >= len(lines):

@@ -17,7 +17,7 @@ from stream_detector.extras import need
 from stream_detector.historian import History, Layout, files_of, read_histories
 from stream_detector.historian.assets import ASSET_NAMES
 from stream_detector.historian.columns import TextCellError
-from stream_detector.historian.delimited import HEAD_LINES, separator_of
+from stream_detector.historian.delimited import HEAD_LINES, names_separator, separator_of
 from stream_detector.historian.encoding import read_text
 from stream_detector.historian.excel_files import sheet_rows
 from stream_detector.historian.layout import LABEL_NAMES, MISSING_WORDS
@@ -179,7 +179,7 @@ def sniff(path: Path) -> Layout:
     lines = text.content.splitlines()[:HEAD_LINES]
     if lines[0].startswith(("#group", "#datatype", "#default")):
         return replace(layout, form="influx", time_column="_time")
-    marked = lines[0].strip().strip('"').lower().startswith("sep=")
+    marked = names_separator(lines[0])
     separator = separator_of(lines[1:] if marked else lines)
     rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
     return _of_rows(replace(layout, separator=separator), rows, marked)

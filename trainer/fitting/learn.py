@@ -86,15 +86,14 @@ def learn(recipe: Recipe, training: Examples, progress: FitProgress = SILENT) ->
         learnt = learnt.take(spread)
     new_cells = min(recipe.window.stride, recipe.window.steps) * learnt.windows.shape[2]
     demand_values(model, len(learnt) * new_cells, recipe.train.least_values_per_weight)
-    fleet = None
     if recipe.fleet is not None:
         learnt = _newest_last(_of_known_machines(recipe.fleet, learnt))
-        moved = transform(recipe.transform, learnt.windows).values
-        fleet = _learn_fleet(recipe, recipe.fleet, learnt, moved)
+    moved = transform(recipe.transform, learnt.windows).values
+    fleet = None if recipe.fleet is None else _learn_fleet(recipe, recipe.fleet, learnt, moved)
+    if fleet is not None:
         scaler = fleet.common
         windows, known = model_inputs(fleet.read(machines_of(learnt), learnt.windows).scaler, moved)
     else:
-        moved = transform(recipe.transform, learnt.windows).values
         scaler = Scaler.learn(recipe.scaler, moved.reshape(-1, moved.shape[2]))
         _refuse_too_large(scaler, learnt)
         windows, known = model_inputs(scaler, moved)

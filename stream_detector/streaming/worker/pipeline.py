@@ -316,7 +316,7 @@ class Pipeline:
     async def _publish(self, number: int, outcome: Outcome, until: int, progress: PartitionProgress) -> None:
         """Alarms are acknowledged on return; the rest is on its way, or waits for the flush."""
         if outcome.alarms:
-            scope = self._detectors.of(number).scope if self.settings.role == "challenger" else None
+            scope = self._detectors.of(number).scope
             alarms = [alarm_message(self.settings, number, progress.term, alarm, scope) for alarm in outcome.alarms]
             await self._send(alarms)
             self._observer.alarms_acknowledged(outcome)
