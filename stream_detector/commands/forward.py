@@ -56,7 +56,7 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
     ending = asyncio.create_task(told_to_end.wait())
     renewed = asyncio.create_task(_password_renewed(settings))
     await asyncio.wait([forwarder, ending, renewed], return_when=asyncio.FIRST_COMPLETED)
-    begins_again = renewed.done() and not forwarder.done() and not told_to_end.is_set()
+    begins_again = renewed.done() and not forwarder.done()
     ending.cancel()
     renewed.cancel()
     if not forwarder.done():

@@ -12,6 +12,11 @@ TOLERANCE_SECONDS = 1e-6
 seconds to a quarter of a microsecond."""
 
 
+def step_of(time: float, step_seconds: float) -> int:
+    """The step that a time (epoch seconds) lies in, as the grid sees it."""
+    return math.floor((time + TOLERANCE_SECONDS) / step_seconds)
+
+
 class Steps:
     """The clock of a grid. Step k covers [k, k + 1) * step_seconds; sample k (kind "samples") is the one nearest to
     k * step_seconds."""

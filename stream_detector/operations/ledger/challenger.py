@@ -100,12 +100,11 @@ class Challengers:
         book = self._books.get(alarm.bundle) or self._champion.without_alarms()
         book.add_alarm(alarm)
         self._books[alarm.bundle] = book
-        if scope is not None and (alarm.raised_at, scope.detector) >= self._newest(alarm.bundle):
+        if scope is None:
+            return
+        known = self._scopes.get(alarm.bundle)
+        if known is None or (alarm.raised_at, scope.detector) >= (known[0], known[1].detector):
             self._scopes[alarm.bundle] = alarm.raised_at, scope
-
-    def _newest(self, bundle: str) -> tuple[str, str]:
-        raised_at, scope = self._scopes.get(bundle, ("", None))
-        return raised_at, "" if scope is None else scope.detector
 
     def add_event(self, asset: str, event: LoggedEvent) -> None:
         """Takes an event that the champion's ledger is given too."""

@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 
 from stream_detector.detection.config import LeadConfig
 from stream_detector.detection.event_cost import NOT_CAUGHT, match_events
-from stream_detector.detection.grid.steps import TOLERANCE_SECONDS
+from stream_detector.detection.grid.steps import step_of
 from stream_detector.messages import (
     Alarm,
     Costs,
@@ -498,11 +498,6 @@ def last_step(event: LoggedEvent, step: int, step_seconds: float) -> int:
     if end is None:
         return step
     return FARTHEST_STEP if end == math.inf else max(step, step_of(end, step_seconds))
-
-
-def step_of(time: float, step_seconds: float) -> int:
-    """The step that a time (epoch seconds) lies in, as the grid sees it."""
-    return math.floor((time + TOLERANCE_SECONDS) / step_seconds)
 
 
 def in_order(raised: Raised) -> tuple[float, str]:

@@ -5,9 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from operator import attrgetter
 
-import numpy as np
-
-from stream_detector.detection.grid.steps import TOLERANCE_SECONDS
+from stream_detector.detection.grid.steps import TOLERANCE_SECONDS, step_of
 from stream_detector.messages import OperatingChange, from_iso
 
 MOST_CHANGES = 20_000
@@ -52,9 +50,11 @@ class OperatingLog:
         if not known:
             return False
         newest = known[max(0, bisect_right(known, time, key=attrgetter("time")) - 1)]
-        step = np.floor((time + TOLERANCE_SECONDS) / newest.step_seconds)
-        window = (step - np.arange(newest.lead_from, newest.lead_until + 1)) * newest.step_seconds
-        return all(self._stands(known, float(start) + TOLERANCE_SECONDS) for start in window)
+        step = step_of(time, newest.step_seconds)
+        return all(
+            self._stands(known, (step - back) * newest.step_seconds + TOLERANCE_SECONDS)
+            for back in range(newest.lead_from, newest.lead_until + 1)
+        )
 
     def _stands(self, known: list[_Since], time: float) -> bool:
         place = bisect_right(known, time, key=attrgetter("time"))

@@ -1,7 +1,7 @@
 """What a challenger decides about, as a header of its alarms says: of other assets its book would only hold misses."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import orjson
@@ -32,7 +32,6 @@ class Scope:
     bundles: Mapping[str, str]
     lines: tuple[Line, ...] = ()
     allowed: tuple[str, ...] = ("*",)
-    _known: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, manifest: AnyManifest, allowed: tuple[str, ...]) -> "Scope":
@@ -47,10 +46,8 @@ class Scope:
         >>> [asset for asset in ("line1-fan", "line2-fan", "oven") if scope.watches(asset)]
         ['line1-fan', 'line2-fan']
         """
-        if asset not in self._known:
-            owner = self._table.owner(asset) if self.lines else self.detector
-            self._known[asset] = owner in self._fits and self._fits[owner](asset)
-        return self._known[asset]
+        owner = self._table.owner(asset) if self.lines else self.detector
+        return owner in self._fits and self._fits[owner](asset)
 
     def to_header(self) -> bytes | None:
         """The header's value; None where it would be too large."""

@@ -253,7 +253,9 @@ async def _audit_service(
 ) -> None:
     """Leaves the engine as it is at the end of the service. `before`: who decided before, as it was at its begin."""
     begin, until, switch = service.begin, min(mine.committed or 0, service.end), service.switch
-    kept = {} if before is None or not switch.of_line else before.kept(tp.partition, switch)
+    kept = {}
+    if before is not None and switch.of_line:
+        kept = switch.undisturbed(before.engine.snapshots(tp.partition, before.end))
     lows = [
         low for low in (switch.low, before.engine.low(tp.partition) if kept and before else None) if low is not None
     ]
@@ -282,14 +284,6 @@ class _Ended:
 
     engine: DetectionEngine
     end: int
-
-    def kept(self, number: int, switch: BundleSwitch) -> dict[str, bytes]:
-        """Snapshots of the assets of which the switch of a line changes nothing."""
-        return {
-            asset: data
-            for asset, data in self.engine.snapshots(number, self.end)
-            if data is not None and switch.since(asset) != switch.term
-        }
 
 
 async def _end(

@@ -16,9 +16,9 @@ from stream_detector.bundle.bundle import load_bundle
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.detection.config import LeadConfig
 from stream_detector.detection.event_cost import while_running
+from stream_detector.detection.grid.steps import step_of
 from stream_detector.detection.grid.windows import not_running_steps
 from stream_detector.errors import BundleError, UsageError
-from stream_detector.operations.ledger.ledger import step_of
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
 from stream_detector.streaming.feeds.topic_history import HistoryCollector

@@ -57,6 +57,10 @@ class BundleSwitch:
         """The term since which whoever decides for the asset now has done so without interruption."""
         return self.term if self.held is None else self.held.since(asset)
 
+    def undisturbed(self, snapshots: Iterable[tuple[str, bytes | None]]) -> dict[str, bytes]:
+        """Those of the assets of which this switch changes nothing."""
+        return {asset: data for asset, data in snapshots if data is not None and self.since(asset) != self.term}
+
     @property
     def order(self) -> tuple[int, int]:
         """By which switches follow each other; those of a version without terms share one."""

@@ -7,12 +7,9 @@ from collections.abc import Callable
 from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import IncompatibleBrokerVersion, InvalidPartitionsError, KafkaError
-from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
-from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.clients.admin import open_admin
 from stream_detector.streaming.clients.kafka_types import KafkaAdmin
 from stream_detector.streaming.topics.checks import FoundTopic, TopicNeeds, judge
@@ -67,6 +64,11 @@ async def ensure_topics(settings: Settings, needs: TopicNeeds | None = None) -> 
 
 def may_write(settings: Settings, name: str) -> bool:
     """Whether this user may write to the topic; True where the brokers do not tell."""
+    from confluent_kafka import KafkaException, TopicCollection  # noqa: PLC0415 - a worker seldom needs a second client
+    from confluent_kafka.admin import AclOperation, AdminClient  # noqa: PLC0415 - the same
+
+    from stream_detector.streaming.clients import librdkafka  # noqa: PLC0415 - the same
+
     admin = AdminClient(librdkafka.options(settings))
     asked = admin.describe_topics(
         TopicCollection([name]), include_authorized_operations=True, request_timeout=RIGHTS_SECONDS

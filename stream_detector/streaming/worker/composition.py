@@ -111,10 +111,10 @@ def build_worker(
         engine = engine or engine_of(
             bundle, limits_of(settings), keep_steps=settings.console, unknown=policies_of(settings), held=held
         )
-        scored_by = ScoredBy(bundle.manifest.bundle_id, bundle.score_fingerprint)
         manifest = bundle.manifest
+        scored_by = ScoredBy(manifest.bundle_id, bundle.score_fingerprint)
         scope = Scope.of(manifest, settings.globs_of_assets).to_header() if settings.role == "challenger" else None
-        return Detector(engine, scored_by, rewind_seconds(manifest), manifest, bundle, scope)
+        return Detector(engine, scored_by, rewind_seconds(manifest), bundle, scope)
 
     # Where the brokers are others, their topics are their own business.
     real = ensure_topics is None

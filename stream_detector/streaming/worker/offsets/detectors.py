@@ -36,21 +36,24 @@ class Detector:
         engine: decides by it, in the partitions where it does.
         scored_by: says so in commits.
         rewind_seconds: how far its windows and episodes reach back (Kafka timestamps).
-        manifest: what it is, a bundle or a table of them; None where an engine of no bundle stands in.
-        bundle: itself; likewise.
+        bundle: a bundle or a table of them; None where an engine of no bundle stands in.
         scope: what it decides about, for its alarms to say where it is a challenger.
     """
 
     engine: DetectionEngine
     scored_by: ScoredBy
     rewind_seconds: float = 0.0
-    manifest: AnyManifest | None = None
     bundle: AnyBundle | None = None
     scope: bytes | None = None
 
     @property
     def bundle_id(self) -> str:
         return self.scored_by.bundle
+
+    @property
+    def manifest(self) -> AnyManifest | None:
+        """What the bundle, or the table, is."""
+        return None if self.bundle is None else self.bundle.manifest
 
     @property
     def is_table(self) -> bool:

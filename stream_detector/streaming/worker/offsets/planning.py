@@ -199,7 +199,7 @@ class Planner:
         service, mine = service_at(state, start.silent_until), self._scored_by.bundle
         held = None if service.switch is None else service.switch.held
         # A table's file may say by now what the log has made of the one before.
-        same = service.bundle_id in (None, mine) and not (held is not None and held.is_changed)
+        same = service.bundle_id in (None, mine) and not service.of_line
         if same or (service.bundle_id != mine and not await self._goes_by_log(service, state)):
             return None
         bundle_id = str(service.bundle_id)
@@ -248,8 +248,7 @@ class Planner:
         service = service_at(state, offset)
         if service.bundle_id == mine and service.switch is not None:
             require_same_limits(settings, service.switch.limits)
-        of_line = service.switch is not None and service.switch.of_line
-        if service.bundle_id in (mine, None) and (service.begun or of_line):
+        if service.bundle_id in (mine, None) and (service.begun or service.of_line):
             left = left_behind(state, service, service.switch)
             before = [] if service.begun or service.switch is None else _before(state, service.switch)
             published = await self._published(reader, state, left, before, offset) if left or before else []

@@ -92,20 +92,14 @@ class Successors:
         """The lines of the table by which the partition is decided, with that since when each of them holds."""
         switch, manifest = newest_switch(progress.facts), self._detectors.of(number).manifest
         assert isinstance(manifest, TableManifest)
-        if switch is not None and switch.held is not None:
-            return switch.held
         began = switch or BundleSwitch(number, 0, manifest.bundle_id)
-        return HeldTable.begun(manifest.assets.lines, began.term, began.id_term, began.low)
+        return began.held or HeldTable.begun(manifest.assets.lines, began.term, began.id_term, began.low)
 
     def _undisturbed(self, switch: BundleSwitch) -> tuple[dict[str, bytes], int]:
         """Snapshots of the assets that the change of a line leaves alone, and from where on their windows are read."""
         number, offset = switch.partition, switch.offset
         engine = self._detectors.of(number).engine
-        kept = {
-            asset: data
-            for asset, data in engine.snapshots(number, offset)
-            if data is not None and switch.since(asset) != switch.term
-        }
+        kept = switch.undisturbed(engine.snapshots(number, offset))
         low = engine.low(number) if kept else None
         return kept, offset if low is None else low
 

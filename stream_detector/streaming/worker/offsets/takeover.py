@@ -57,6 +57,11 @@ class Service:
     bundle_id: str | None
     begun: bool
 
+    @property
+    def of_line(self) -> bool:
+        """Whether a line of a table changed last."""
+        return self.switch is not None and self.switch.of_line
+
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
