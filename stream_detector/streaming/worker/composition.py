@@ -213,7 +213,8 @@ def _sources(settings: Settings) -> tuple[Repartition | None, FieldMapping | Non
 def needs_of(bundle: AnyBundle, settings: Settings) -> TopicNeeds:
     """What the bundle asks of the topics under these settings."""
     largest = max(largest_bytes(DetectorSpec.of(each), limits_of(settings)) for each in bundles_of(bundle))
-    tells_operating = any(each.manifest.operating is not None for each in bundles_of(bundle))
+    operated = any(each.manifest.operating is not None for each in bundles_of(bundle))
+    tells_operating = operated and settings.role == "champion"
     return TopicNeeds(rewind_seconds(bundle.manifest), largest, tells_operating)
 
 

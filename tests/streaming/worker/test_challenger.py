@@ -7,15 +7,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import pytest
 
 from stream_detector.bundle.bundle import load_bundle
 from stream_detector.bundle.bundle_table import BundleTable
+from stream_detector.detection.config import OperatingConfig
 from stream_detector.operations.ledger.ledger import Ledger
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed
 from stream_detector.streaming.readers.topic_reader import TopicRecord
+from stream_detector.streaming.worker.composition import needs_of
 from tests.streaming.worker.conftest import Start
 from tests.support.event_loop import in_event_loop
 from tests.support.paths import ROOT
@@ -31,6 +34,14 @@ def test_a_challenger_has_a_group_and_topics_of_its_own_and_no_console() -> None
     assert settings.topic_readings == Settings().topic_readings
     own = (settings.topic_alarms, settings.topic_scores, settings.topic_dead_letters)
     assert own == ("detector.challenger-alarms", "detector.challenger-scores", "detector.challenger-dead-letters")
+
+
+@pytest.mark.parametrize(("role", "tells"), [("champion", True), ("challenger", False)])
+def test_a_challenger_does_not_ask_whether_it_may_tell_when_machines_stand(
+    tmp_path: Path, role: Literal["champion", "challenger"], tells: bool
+) -> None:
+    bundle = load_bundle(small_bundle(tmp_path / "bundle", operating=OperatingConfig(when="s1 > 0")))
+    assert needs_of(bundle, Settings(role=role)).tells_operating is tells
 
 
 def test_a_challenger_re_keys_nothing_that_the_champion_re_keys_already(tmp_path: Path) -> None:
