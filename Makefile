@@ -33,7 +33,7 @@ demo: $(STAMP) ## watch a simulated plant: train, stream, alarm, in under five m
 	$(BIN)/stream-detector demo $(DEMO)
 
 test: $(STAMP) ## all tests, those on real Kafka included
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 unit: $(STAMP) ## the fast tests only, two to three minutes
 	$(BIN)/python -m pytest -q -n 2 -m "not kafka and not slow and not prometheus and not browser" $(PYTEST)
