@@ -6,6 +6,7 @@ error: the list must not rot (`tests/layout/test_mutations.py` looks at it with 
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.paths import ROOT
+from tests.support.properties import SHARE_VARIABLE
 
 COPIED = (
     "stream_detector", "trainer", "tests", "docs", "deploy", "benchmarks", "examples", ".github",
@@ -26,6 +28,9 @@ COPIED = (
 """All that a fast test reads: one that fails for want of a file would pass for having noticed every mutation."""
 
 FAST = "not kafka and not slow and not prometheus and not browser"
+SHARE = "0.25"
+"""The tests of `make unit`, and how large a share of their usual examples property tests draw there."""
+
 SECONDS = 3_600.0
 
 
@@ -461,7 +466,8 @@ def first_failure(root: Path, tests: Iterable[str]) -> str | None:
     """The first test that fails, by name; None where all pass."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-m", FAST, "-p", "no:cacheprovider", "--timeout", "60", *tests],
-        cwd=root, capture_output=True, text=True, check=False, timeout=SECONDS,
+        cwd=root, env={**os.environ, SHARE_VARIABLE: SHARE}, capture_output=True, text=True, check=False,
+        timeout=SECONDS,
     )  # fmt: skip
     if done.returncode == 0:
         return None

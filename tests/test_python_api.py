@@ -31,6 +31,7 @@ def detector(tmp_path: Path) -> Detector:
     return Detector.load(tmp_path / "bundle")
 
 
+@pytest.mark.slow
 def test_every_example_of_the_page_gives_what_it_says(fitted_plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(fitted_plant)
     options = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL

@@ -37,6 +37,7 @@ def written(folder: Path, begun: datetime, wear: float = 0.2) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_wearing_bearing_is_named_days_ahead_and_its_neighbours_never(tmp_path: Path) -> None:
     written(tmp_path / "runs", TEST_3)
     document = run(tmp_path / "runs", 1, tmp_path / "scratch").document
@@ -47,6 +48,7 @@ def test_a_wearing_bearing_is_named_days_ahead_and_its_neighbours_never(tmp_path
     assert document["baselines"]["always alarm"]["false_alarms"]["test 3 bearing 1"] == 1
 
 
+@pytest.mark.slow
 def test_a_bearing_that_does_not_wear_is_not_named(tmp_path: Path) -> None:
     written(tmp_path / "runs", TEST_3, wear=0.0)
     document = run(tmp_path / "runs", 1, tmp_path / "scratch").document

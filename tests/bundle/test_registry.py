@@ -175,6 +175,7 @@ def test_a_line_that_a_crash_left_half_written_is_passed_over_and_cut_off(tmp_pa
     assert journal.read(path) == [{"number": 0}, {"number": 2}]
 
 
+@pytest.mark.slow
 def test_writers_of_several_processes_break_no_chain(tmp_path: Path) -> None:
     path = tmp_path / "record.jsonl"
     code = "import sys; from pathlib import Path; from stream_detector.bundle import journal\n"

@@ -31,7 +31,7 @@ from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch
 from stream_detector.messages import Alarm
 from tests.engine.naive_engine import Found, NaiveEngine
-from tests.support.properties import examples
+from tests.support.properties import examples, fast_first
 
 SENSORS = ("x1", "x2", "x3")
 STEP = 60.0
@@ -335,7 +335,7 @@ def test_the_record_that_closes_a_step_is_the_same_as_one_record_at_a_time(drawn
 
 
 @pytest.mark.parametrize("name", sorted(GRIDS))
-@pytest.mark.parametrize("chaos", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize("chaos", fast_first([0.02, 0.0, 0.3], 1))
 def test_it_agrees_with_its_twin_on_a_long_log(name: str, chaos: float) -> None:
     log = random_log(7, 1500, chaos)
     engine, twin = Engine(GRIDS[name], LIMITS), NaiveEngine(GRIDS[name], LIMITS)

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests import mutations
-from tests.mutations import MUTATIONS, Mutation, first_failure, main
+from tests.mutations import FAST, MUTATIONS, SHARE, Mutation, first_failure, main
 from tests.support.paths import ROOT
+from tests.support.properties import SHARE_VARIABLE
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=[mutation.name for mutation in MUTATIONS])
@@ -15,6 +16,10 @@ def test_a_mutation_finds_its_text_and_changes_it_to_code(mutation: Mutation) ->
     assert broken != (ROOT / mutation.file).read_text(encoding="utf-8")
     compile(broken, mutation.file, "exec")
     assert all((ROOT / test).is_file() for test in mutation.tests)
+
+
+def test_mutations_are_looked_for_by_the_tests_of_make_unit() -> None:
+    assert f'{SHARE_VARIABLE}={SHARE} $(BIN)/python -m pytest -q -n 2 -m "{FAST}"' in (ROOT / "Makefile").read_text()
 
 
 def test_each_mutation_has_a_name_of_its_own() -> None:

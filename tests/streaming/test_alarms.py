@@ -67,6 +67,7 @@ def send(bootstrap: str, topic: str, *values: bytes) -> None:
     assert client.flush(10) == 0
 
 
+@pytest.mark.slow
 def test_json_prints_every_alarm_once_and_ends_when_idle(capsys: pytest.CaptureFixture[str]) -> None:
     raised, cleared = to_bytes(alarm()), to_bytes(alarm("cleared"))
     with EmbeddedBroker() as broker:
@@ -81,6 +82,7 @@ def test_json_prints_every_alarm_once_and_ends_when_idle(capsys: pytest.CaptureF
         assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_without_from_beginning_only_new_alarms_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with EmbeddedBroker() as broker:
         broker.create_topics(["detector.alarms"])

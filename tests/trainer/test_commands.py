@@ -37,6 +37,7 @@ def test_fit_writes_a_bundle_that_loads_and_a_report_beside_it(plant: Path) -> N
     assert 'src="http' not in report
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bundle_and_another_seed_another(
     plant: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +76,7 @@ def test_score_gives_errors_per_sensor_where_asked_and_writes_parquet(plant: Pat
     assert [name for name in table.columns if name.startswith("error:")] == [f"error:{name}" for name in sensors]
 
 
+@pytest.mark.slow
 def test_evaluate_judges_on_rows_that_nothing_was_chosen_on_and_says_so(
     plant: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +92,7 @@ def test_evaluate_judges_on_rows_that_nothing_was_chosen_on_and_says_so(
     assert json.loads((plant / "all.json").read_text())["rows"] > found["rows"]
 
 
+@pytest.mark.slow
 def test_the_threshold_can_be_chosen_on_a_file_of_its_own(plant: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(simulate(Simulation(days=3, seed=4)), plant / "validation.csv")
     assert fit(plant, "validated", "--validation", str(plant / "validation.csv")) == 0

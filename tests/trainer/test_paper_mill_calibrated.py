@@ -29,6 +29,7 @@ def test_the_sensor_that_tells_the_break_is_no_input(mill: Dataset, recipe: Reci
     assert not any("x61" in name for name in recipe_features(recipe, mill.sensors).names)
 
 
+@pytest.mark.slow
 def test_taking_later_rows_away_changes_no_feature(mill: Dataset, recipe: Recipe) -> None:
     def features(data: Dataset) -> NDArray[np.float32]:
         return read_rows(data, recipe.grid, recipe.window, recipe.lead, recipe_features(recipe, data.sensors)).features

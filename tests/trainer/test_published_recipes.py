@@ -78,6 +78,7 @@ def test_beats_come_without_a_header_and_their_label_marks_the_normal_ones(name:
     assert fitted.evaluation.auroc > 0.9
 
 
+@pytest.mark.slow
 def test_a_file_without_labels_gets_them_from_the_forest(tmp_path: Path) -> None:
     values = RNG.standard_normal((600, 6))
     values[450:456] += 9

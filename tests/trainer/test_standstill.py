@@ -102,6 +102,7 @@ def ledger_of(alarms: list[Alarm], history: pd.DataFrame) -> Ledger:
     return ledger
 
 
+@pytest.mark.slow
 def test_a_plant_that_stands_still_for_a_night_raises_no_alarm_and_costs_nothing(
     folder: Path, history: pd.DataFrame
 ) -> None:
@@ -121,6 +122,7 @@ def test_a_plant_that_stands_still_for_a_night_raises_no_alarm_and_costs_nothing
     assert (total.alarms, total.events, total.cost) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_nothing_is_learnt_from_a_standstill_and_its_rows_are_counted_alone(
     folder: Path, capsys: pytest.CaptureFixture[str], history: pd.DataFrame
 ) -> None:
@@ -136,6 +138,7 @@ def test_nothing_is_learnt_from_a_standstill_and_its_rows_are_counted_alone(
     assert said in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_file_stream_and_notebook_judge_the_same_rows(folder: Path, history: pd.DataFrame) -> None:
     bundle = load_bundle(folder / "bundle")
     out = folder / "scores.csv"

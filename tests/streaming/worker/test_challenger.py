@@ -23,6 +23,7 @@ from tests.streaming.worker.conftest import Start
 from tests.support.event_loop import in_event_loop
 from tests.support.paths import ROOT
 from tests.support.plant import make_log, small_bundle
+from tests.support.properties import fast_first
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.stack.local_workers import SETTINGS, Plant, alarms_of_log
 from tests.support.stack.workers import alarms_of, caught_up, produce, topic, topic_environment, wait_for
@@ -56,7 +57,7 @@ def test_a_champion_is_as_it_always_was() -> None:
     assert Settings(group="mill").in_role() == Settings(group="mill")
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", fast_first(range(2), 1))
 @in_event_loop
 async def test_beside_a_challenger_that_is_killed_the_champion_says_what_it_says_alone(
     tmp_path: Path, seed: int

@@ -28,6 +28,7 @@ from stream_detector.streaming.worker.worker import Worker
 from tests.streaming.test_local_audit import audit
 from tests.support.event_loop import in_event_loop
 from tests.support.plant import SENSORS, Record, make_log, small_bundle
+from tests.support.properties import fast_first
 from tests.support.stack.local_workers import SETTINGS, Plant, until
 from tests.support.switches import decided_by_log, engines_from
 
@@ -183,7 +184,7 @@ async def test_announcements_orders_to_others_and_damaged_ones_switch_nothing(re
     assert await site.audited()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", fast_first(range(3), 1))
 @in_event_loop
 async def test_whenever_workers_are_killed_the_alarms_are_those_of_the_log_and_its_switches(
     registry: Registry, seed: int
@@ -221,6 +222,7 @@ async def test_a_worker_stands_before_the_record_until_the_bundle_is_there_and_s
     assert site.plant.alarms() == truth(site)
 
 
+@pytest.mark.slow
 @in_event_loop
 async def test_a_bundle_whose_snapshots_its_topic_would_not_take_is_waited_for(registry: Registry) -> None:
     site, largest = Site(registry), [0]
@@ -240,6 +242,7 @@ async def test_a_bundle_whose_snapshots_its_topic_would_not_take_is_waited_for(r
     assert site.plant.alarms() == truth(site)
 
 
+@pytest.mark.slow
 @in_event_loop
 async def test_a_record_that_is_taken_back_lets_a_worker_that_stands_before_it_go_on(registry: Registry) -> None:
     site = Site(registry)
@@ -268,6 +271,7 @@ async def test_a_record_that_is_taken_back_is_passed_over_by_who_has_the_bundle_
     assert await site.audited()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @in_event_loop
 async def test_whenever_workers_that_stand_are_killed_what_was_taken_back_stays_so(

@@ -331,6 +331,7 @@ def test_a_fold_that_is_known_is_not_scored_again(recipe: Recipe) -> None:
     assert first.as_json() == second.as_json() == again.as_json()
 
 
+@pytest.mark.slow
 def test_a_fold_has_another_key_where_something_else_decides_its_scores(recipe: Recipe) -> None:
     data = file_of(events=EVENTS)
     fold = plan_folds(data, None, "1d")[1]
@@ -430,6 +431,7 @@ def test_an_event_that_never_happened_takes_its_forewarning_along() -> None:
         assert len(data) - len(other) == 31 * (len(EVENTS) - len(jumps))
 
 
+@pytest.mark.slow
 def test_an_event_told_an_hour_late_is_learnt_and_counted_then_and_no_earlier(recipe: Recipe) -> None:
     """The newest event of the past is told within the fold: the fit misses it, the rate hears of it within the day."""
     data = file_of(events=EVENTS)

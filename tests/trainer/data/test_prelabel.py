@@ -50,6 +50,7 @@ def test_the_anomaly_index_is_plain_json(tmp_path: Path) -> None:
     assert content["anomalies"] == [{"row": 1, "time": 60.0, "score": 2.0}, {"row": 3, "time": 180.0, "score": 3.0}]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_labels() -> None:
     values = plant_with_faults()
     assert np.array_equal(prelabel(values, PrelabelConfig()).scores, prelabel(values, PrelabelConfig()).scores)

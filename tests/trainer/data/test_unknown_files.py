@@ -198,6 +198,7 @@ def test_a_column_of_two_values_called_fail_is_asked_for_as_label(tmp_path: Path
     demand(dataset, ("flow",))
 
 
+@pytest.mark.slow
 def test_a_spreadsheet_has_a_cover_a_title_units_words_and_a_sum(tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from stream_detector.detection.head.calibrated_head import BoostedConfig
+from tests.support.properties import fast_first
 from trainer.fitting.boosting import MOST_BINS, boost, find_bins
 
 
@@ -21,7 +22,7 @@ def table(rows: int = 500, features: int = 40, seed: int = 7) -> NDArray[np.floa
 
 
 @pytest.mark.parametrize("tried", [0.1, 1.0])
-@pytest.mark.parametrize("depth", [3, 6])
+@pytest.mark.parametrize("depth", fast_first([3, 6], 1))
 def test_the_trees_are_those_of_scikit_learn_to_the_bit(tried: float, depth: int) -> None:
     inputs = table()
     rng = np.random.default_rng(8)

@@ -15,6 +15,7 @@ from stream_detector.bundle.registry import Registry
 from stream_detector.errors import BrokerError, BundleError, DataError
 from stream_detector.messages import RenewalDecision, from_iso
 from tests.support.bundles import RECIPE, write_small_bundle
+from tests.support.properties import fast_first
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.data.simulate import Simulation, simulate, write
 from trainer.evaluation.scored import ScoredRows
@@ -99,7 +100,9 @@ class Killed(BaseException):
     """Stands in for SIGKILL: nothing catches it."""
 
 
-@pytest.mark.parametrize("step", ["fit_recipe", "add_bundle", "decide", "journal.append", "promote", "tell", "told"])
+@pytest.mark.parametrize(
+    "step", fast_first(["decide", "promote", "told", "fit_recipe", "add_bundle", "journal.append", "tell"], 2)
+)
 def test_a_round_that_is_killed_is_finished_by_the_next_and_done_once(
     tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -199,6 +202,7 @@ def test_a_proposal_becomes_the_challenger_and_a_person_promotes_it(tmp_path: Pa
     assert plant.registry.aliases()["challenger"].bundle == first.candidate
 
 
+@pytest.mark.slow
 def test_a_promotion_that_was_not_carried_out_yields_to_what_a_person_did_meanwhile(
     tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +241,7 @@ def test_brokers_that_are_away_leave_the_round_to_the_next_run(tmp_path: Path, h
     assert [decision.outcome for decision in plant.told] == ["promoted"]
 
 
+@pytest.mark.slow
 def test_a_promotion_that_could_not_be_told_is_not_done_again_over_a_rollback(
     tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,6 +328,7 @@ def test_a_trial_whose_end_was_written_down_and_not_carried_out_is_finished(
     assert plant.champion == trial.candidate
 
 
+@pytest.mark.slow
 def test_a_trial_ends_where_a_person_makes_another_bundle_the_challenger(
     tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
