@@ -97,25 +97,24 @@ def names_separator(line: str) -> bool:
     return line.strip().strip('"').lower().startswith("sep=")
 
 
-def read_delimited(path: Path, content: str, layout: Layout, report: ReadReport) -> Rows:
+def read_delimited(path: Path, lines: Iterator[str], layout: Layout, report: ReadReport) -> Rows:
     """Find separator and header; the rows come as they are asked for.
 
     Raises:
         DataError: there is no header.
     """
-    lines = content.splitlines(keepends=True)
     above = layout.skip_rows
     separator = layout.separator
-    if not separator and above < len(lines) and names_separator(lines[above]):
-        separator = lines[above].strip().strip('"')[4:5] or "\t"
+    head = list(islice(lines, above + 1 + HEAD_LINES))
+    if not separator and above < len(head) and names_separator(head[above]):
+        separator = head[above].strip().strip('"')[4:5] or "\t"
         above += 1
-    if above >= len(lines):
-        raise DataError(f"{path} has {len(lines)} lines; skip_rows = {layout.skip_rows} leaves no header")
-    head = lines[above]
-    if not head.strip():
+    if above >= len(head):
+        raise DataError(f"{path} has {len(head)} lines; skip_rows = {layout.skip_rows} leaves no header")
+    if not head[above].strip():
         raise DataError(f"{path}: line {above + 1}, where the header should be, is empty; say skip_rows")
-    separator = separator or separator_of(lines[above : above + HEAD_LINES])
-    rows = csv.reader(lines[above:], delimiter=separator, skipinitialspace=True)
+    separator = separator or separator_of(head[above : above + HEAD_LINES])
+    rows = csv.reader(chain(head[above:], lines), delimiter=separator, skipinitialspace=True)
     first = next(rows)
     if layout.header:
         names = _names(first, report)

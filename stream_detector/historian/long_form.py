@@ -2,15 +2,16 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import compress
-from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.errors import DataError
 from stream_detector.historian.columns import LEAVE_OUT, Columns, TextCellError, cell_reader, note_cells
-from stream_detector.historian.delimited import Rows
+from stream_detector.historian.delimited import Row, Rows
+from stream_detector.historian.encoding import Text
 from stream_detector.historian.layout import Layout
 from stream_detector.historian.numbers import NotANumber
 
@@ -38,7 +39,7 @@ def pivot(rows: Rows, time_column: str, layout: Layout) -> Columns:
     times: dict[tuple[str, ...], int] = {}
     keys = [place[time_column], *([place[asset]] if asset else [])]
     tags: dict[str, int] = {}
-    entries = []
+    entries: list[tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.float64]]] = []
     good = {word.lower() for word in layout.good_quality}
     cells = None
     repeated = 0
@@ -67,11 +68,11 @@ def pivot(rows: Rows, time_column: str, layout: Layout) -> Columns:
             doubtful.update(compress(words, bad))
             numbers[bad] = np.nan
         key = zip(*(columns[index] for index in keys), strict=True)
-        at = np.array([times.setdefault(texts, len(times)) for texts in key], np.int64)
-        of = np.array([tags.setdefault(text.strip(), len(tags)) for text in columns[place[tag]]], np.int64)
+        rows_of = np.array([times.setdefault(texts, len(times)) for texts in key], np.int32)
+        tags_of = [tags.setdefault(text.strip(), len(tags)) for text in columns[place[tag]]]
         if len(tags) > MOST_TAGS:
             raise DataError(f"{path}: column {tag!r} holds more than {MOST_TAGS:,} names; is it the tag?")
-        entries.append((at, of, numbers))
+        entries.append((rows_of, np.array(tags_of, np.int16), numbers))
     names = tuple(sorted(tags))
     if layout.sensors:
         absent = [name for name in layout.sensors if name not in tags]
@@ -82,9 +83,9 @@ def pivot(rows: Rows, time_column: str, layout: Layout) -> Columns:
     column = np.full(len(tags), -1, np.int64)
     column[[tags[name] for name in names]] = np.arange(len(names))
     values = np.full((len(times), len(names)), np.nan)
-    for at, of, numbers in entries:
-        known = column[of] >= 0
-        at, of, numbers = at[known], column[of[known]], numbers[known]
+    for rows_of, numbers_of_tags, numbers in entries:
+        known = column[numbers_of_tags] >= 0
+        at, of, numbers = rows_of[known], column[numbers_of_tags[known]], numbers[known]
         repeated += int((np.isfinite(values[at, of]) & (values[at, of] != numbers)).sum())
         values[at, of] = numbers
     if repeated:
@@ -98,8 +99,8 @@ def pivot(rows: Rows, time_column: str, layout: Layout) -> Columns:
     return Columns(dict(zip([time_column, *([asset] if asset else [])], columns_of_text, strict=False)), names, values)
 
 
-def influx_rows(path: Path, content: str, asset: str | None) -> list[list[str]]:
-    """InfluxDB's annotated CSV as rows (time, tag, value) under a header.
+def influx_rows(text: Text, asset: str | None) -> Iterator[Row]:
+    """InfluxDB's annotated CSV as a header and rows (time, tag, value) under it.
 
     The name of a sensor is its field, behind its tags and, where the file holds several measurements, the measurement.
 
@@ -108,35 +109,25 @@ def influx_rows(path: Path, content: str, asset: str | None) -> list[list[str]]:
     Raises:
         DataError: a table of it has no `_time`, `_value` or `_field`.
     """
-    found: list[list[str]] = [["_time", "tag", "value", *([asset] if asset else [])]]
-    measurements: set[str] = set()
-    of_rows: list[str] = []
-    header: list[str] | None = None
-    for row in csv.reader(content.splitlines()):
-        if not row or not any(row):
+    several = len({cell.get("_measurement", "") for cell in _influx_cells(text, asset)}) > 1
+    yield ["_time", "tag", "value", *([asset] if asset else [])]
+    for cell in _influx_cells(text, asset):
+        parts = [name for key, name in cell.items() if key not in (*OF_INFLUX, asset)]
+        measurement = cell.get("_measurement", "") if several else ""
+        tag = ".".join(part for part in (measurement, *parts, cell["_field"]) if part)
+        yield [cell["_time"], tag, cell["_value"], *([cell[asset]] if asset else [])]
+
+
+def _influx_cells(text: Text, asset: str | None) -> Iterator[dict[str, str]]:
+    """{column: cell} of each row, in all tables of the file."""
+    header: Row | None = None
+    for row in csv.reader(text.lines()):
+        if not any(row) or row[0].startswith("#"):
             header = None
-            continue
-        if row[0].startswith("#"):
-            header = None
-            continue
-        if header is None:
+        elif header is not None:
+            yield dict(zip(header, row, strict=False))
+        else:
             header = row
-            missing = [
-                name for name in ("_time", "_value", "_field", *([asset] if asset else [])) if name not in header
-            ]
+            missing = [name for name in ("_time", "_value", "_field", asset) if name is not None and name not in row]
             if missing:
-                raise DataError(f"{path} is no annotated CSV of InfluxDB: a table has no column {missing[0]!r}")
-            names = [
-                index for index, name in enumerate(header)
-                if name not in (*OF_INFLUX, asset)
-            ]  # fmt: skip
-            continue
-        cell = dict(zip(header, row, strict=False))
-        measurements.add(cell.get("_measurement", ""))
-        of_rows.append(cell.get("_measurement", ""))
-        tag = ".".join(part for part in (*(row[index] for index in names), cell["_field"]) if part)
-        found.append([cell["_time"], tag, cell["_value"], *([cell[asset]] if asset else [])])
-    if len(measurements) > 1:
-        for row, measurement in zip(found[1:], of_rows, strict=True):
-            row[1] = f"{measurement}.{row[1]}" if measurement else row[1]
-    return found
+                raise DataError(f"{text.path} is no annotated CSV of InfluxDB: a table has no column {missing[0]!r}")

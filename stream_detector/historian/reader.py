@@ -12,7 +12,7 @@ from stream_detector.historian import times as time_columns
 from stream_detector.historian.assets import assets_of_files, codes_of, rows_of_assets
 from stream_detector.historian.columns import Columns, collect, quality_columns
 from stream_detector.historian.delimited import Rows, read_delimited
-from stream_detector.historian.encoding import read_text
+from stream_detector.historian.encoding import text_of
 from stream_detector.historian.excel_files import read_excel
 from stream_detector.historian.history import History
 from stream_detector.historian.joining import joined, note_rows
@@ -175,14 +175,14 @@ def _rows(path: Path, layout: Layout, report: ReadReport) -> Rows:
         return read_excel(path, layout, report)
     if path.suffix.lower() in PARQUET:
         return parquet_as_text(path, report)
-    text = read_text(path, layout.encoding)
+    text = text_of(path, layout.encoding)
     report.encoding = text.encoding
     if text.guessed:
         report.found_out.append(f"the encoding was taken for {text.encoding}; say encoding if names look wrong")
     if layout.form == "influx":
-        found = influx_rows(path, text.content, layout.asset_column)
-        return Rows(path, found[0], iter(found[1:]), report, 1)
-    return read_delimited(path, text.content, layout, report)
+        rows = influx_rows(text, layout.asset_column)
+        return Rows(path, next(rows), rows, report, 1)
+    return read_delimited(path, text.lines(), layout, report)
 
 
 def _present(layout: Layout, rows: Rows) -> list[str]:

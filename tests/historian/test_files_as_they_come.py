@@ -1,6 +1,7 @@
 """Files as plants and loggers write them: each is read as it is meant, or refused in a sentence."""
 
 import gzip
+import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from stream_detector.errors import DataError
 from stream_detector.historian import History, Layout, read_history
 from stream_detector.historian.columns import TextCellError
+from stream_detector.historian.encoding import text_of
 
 ANYTHING = Layout()
 MAY = datetime(2026, 5, 1, tzinfo=UTC).timestamp()
@@ -83,6 +85,23 @@ def test_another_word_is_refused_unless_it_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'kaputt' in data row 2, not a number"):
         read(tmp_path, text)
     assert np.isnan(read(tmp_path, text, Layout(missing_words=("Kaputt",))).values[1, 0])
+
+
+def test_a_file_is_read_line_by_line_and_never_held_whole(tmp_path: Path) -> None:
+    path = tmp_path / "long.csv.gz"
+    path.write_bytes(gzip.compress(b"plant.area.pressure,2026-05-01T00:00:00Z,20.5\n" * 100_000, 1))
+    tracemalloc.start()
+    count = sum(1 for _ in text_of(path, None).lines())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 100_000
+    assert most < 2_000_000, "the file holds 4.6 MB of text"
+
+
+@pytest.mark.parametrize("mark", ["\f", "\x1c", "\u2028", "\x85"])
+def test_a_cell_may_hold_what_ends_a_line_elsewhere(tmp_path: Path, mark: str) -> None:
+    history = read(tmp_path, f"time,a,remark\n2026-05-01,1,one{mark}two\n2026-05-02,2,\n", Layout(ignore=("remark",)))
+    np.testing.assert_array_equal(history.values, [[1], [2]])
 
 
 @pytest.mark.parametrize("encoding", ["cp949", "utf-16", "utf-8-sig", "cp1252"])

@@ -18,7 +18,7 @@ from stream_detector.historian import History, Layout, files_of, read_histories
 from stream_detector.historian.assets import ASSET_NAMES
 from stream_detector.historian.columns import TextCellError
 from stream_detector.historian.delimited import HEAD_LINES, names_separator, separator_of
-from stream_detector.historian.encoding import read_text
+from stream_detector.historian.encoding import text_of
 from stream_detector.historian.excel_files import sheet_rows
 from stream_detector.historian.layout import LABEL_NAMES, MISSING_WORDS
 from stream_detector.historian.numbers import GROUPED
@@ -174,9 +174,9 @@ def sniff(path: Path) -> Layout:
         return _of_rows(anything, found, False) if any(found) else anything
     if suffix in PARQUET:
         return _of_parquet(path, anything)
-    text = read_text(path, None)
+    text = text_of(path, None)
     layout = replace(anything, encoding=text.encoding if text.guessed else None)
-    lines = text.content.splitlines()[:HEAD_LINES]
+    lines = list(islice(text.lines(), HEAD_LINES))
     if lines[0].startswith(("#group", "#datatype", "#default")):
         return replace(layout, form="influx", time_column="_time")
     marked = names_separator(lines[0])

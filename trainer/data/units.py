@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stream_detector.historian import Layout
 from stream_detector.historian.delimited import HEAD_LINES, names_separator, separator_of
-from stream_detector.historian.encoding import read_text
+from stream_detector.historian.encoding import text_of
 from stream_detector.historian.excel_files import sheet_rows
 from stream_detector.historian.reader import EXCEL, PARQUET
 from stream_detector.historian.report import ReadReport
@@ -33,7 +33,7 @@ def _head(path: Path, layout: Layout) -> Rows:
     if path.suffix.lower() in EXCEL:
         _, rows = sheet_rows(path, layout.sheet, ReadReport())
         return list(islice(rows, layout.skip_rows, HEAD_LINES))
-    lines = read_text(path, layout.encoding).content.splitlines()[layout.skip_rows : HEAD_LINES]
+    lines = list(islice(text_of(path, layout.encoding).lines(), layout.skip_rows, HEAD_LINES))
     if lines and names_separator(lines[0]):
         lines = lines[1:]
     separator = layout.separator or separator_of(lines)
