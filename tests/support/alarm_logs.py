@@ -1,6 +1,6 @@
 """A log of alarms in memory, and a receiver that can be out of order."""
 
-from typing import Any
+from collections.abc import Collection
 
 from stream_detector.messages import Alarm
 from stream_detector.operations.notify.delivery import AlarmRecord, Restored
@@ -9,12 +9,13 @@ from stream_detector.operations.notify.receivers import DeliveryError, RefusedEr
 
 
 class MemoryAlarmLog:
-    """What Kafka keeps: the records, how far they were accepted, and which alarms were not told."""
+    """What Kafka keeps: the records, how far they were accepted, and which alarms were not told or are in doubt."""
 
     def __init__(self, batch: int = 100) -> None:
         self.records: list[AlarmRecord] = []
         self.committed = 0
         self.untold: set[str] = set()
+        self.in_doubt: set[str] = set()
         self._batch = batch
         self._position = 0
         self._accepted = 0
@@ -25,7 +26,7 @@ class MemoryAlarmLog:
 
     async def restore(self) -> Restored:
         self._position = self._accepted = self.committed
-        return Restored(self.records[: self.committed], set(self.untold))
+        return Restored(self.records[: self.committed], set(self.untold), set(self.in_doubt))
 
     async def next(self) -> list[AlarmRecord]:
         found = self.records[self._position : self._position + self._batch]
@@ -35,8 +36,8 @@ class MemoryAlarmLog:
     def accept(self, record: AlarmRecord) -> None:
         self._accepted = record.offset + 1
 
-    async def commit(self, untold: frozenset[Any]) -> None:
-        self.committed, self.untold = self._accepted, set(untold)
+    async def commit(self, untold: Collection[str], in_doubt: Collection[str]) -> None:
+        self.committed, self.untold, self.in_doubt = self._accepted, set(untold), set(in_doubt)
 
     answered_at = 0.0
 

@@ -12,15 +12,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stream_detector.messages import Alarm, from_iso
 from stream_detector.metrics import ForwarderMetrics
-from stream_detector.operations.alarms.alarm_states import AlarmBook
+from stream_detector.operations.alarms.alarm_states import AlarmBook, Suppression
 from stream_detector.operations.notify.notification import Notification, Writer
 from stream_detector.operations.notify.receivers import DeliveryError, Receiver, RefusedError
 
 log = logging.getLogger(__name__)
+
+
+TOLD_AT_ONCE = 50
+"""Alarms whose telling is begun with one commit: so many ids have room in its metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,15 @@ class AlarmRecord:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A delivery's memory from before its stop: the records before its progress, and the alarms it had not told."""
+    """A delivery's memory from before its stop: the records before its progress, and of which alarms nobody was told.
+
+    `in_doubt`: alarms that it was about to tell, or to take back: the receiver may have them or not. None where it is
+    not known of which alarms that is so: it may be so of all that are in the log.
+    """
 
     records: Sequence[AlarmRecord] = ()
     untold: Collection[str] = ()
+    in_doubt: Collection[str] | None = ()
 
 
 class AlarmLog(Protocol):
@@ -54,8 +63,8 @@ class AlarmLog(Protocol):
     def accept(self, record: AlarmRecord) -> None:
         """This record, and all before it in its partition, need not be handed out again."""
 
-    async def commit(self, untold: Collection[str]) -> None:
-        """Keeps what was accepted, and that the alarms in `untold` are still to be told."""
+    async def commit(self, untold: Collection[str], in_doubt: Collection[str]) -> None:
+        """Keeps what was accepted, and of which alarms the receiver does not know, or may not (see `Restored`)."""
 
     async def pending(self) -> int:
         """Number of records that are not accepted yet."""
@@ -88,8 +97,14 @@ class _Up:
     alarm: Alarm
     since: float
     told: bool
+    in_doubt: bool = False
     set_aside: bool = False
     refused: bool = False
+
+
+class _Kept(NamedTuple):
+    untold: frozenset[str] = frozenset()
+    in_doubt: frozenset[str] = frozenset()
 
 
 class Delivery:
@@ -127,7 +142,9 @@ class Delivery:
         self._clock = clock
         self._up: dict[str, _Up] = {}
         self._over = _RecentIds(10_000)
-        self._committed_untold: frozenset[str] = frozenset()
+        self._committed = _Kept()
+        self._restored, self._restored_at = Restored(), 0.0
+        self._next: set[str] = set()
         self._repeat_at = 0.0
         self._waiting_since: float | None = None
 
@@ -154,30 +171,59 @@ class Delivery:
     async def restore(self) -> None:
         """Learns what was up and told before; once, before the first `step`."""
         restored = await self._log.restore()
-        self._committed_untold = frozenset(restored.untold)
+        self._restored, self._restored_at = restored, self._clock()
+        self._committed = _Kept(frozenset(restored.untold), frozenset(restored.in_doubt or ()))
         for record in restored.records:
             if record.alarm is not None and not record.alarm.held_back:
                 told = record.alarm.id not in restored.untold
-                self._note(record.alarm, record.timestamp, told, restoring=True)
+                in_doubt = told and self._was_in_doubt(record)
+                # One that was not told when the process ended may have been told before that, and taken back.
+                set_aside = in_doubt or not told
+                self._note(record.alarm, _Up(record.alarm, record.timestamp, told, in_doubt, set_aside))
+
+    def _was_in_doubt(self, record: AlarmRecord) -> bool:
+        if self._restored.in_doubt is None:
+            return record.timestamp <= self._restored_at
+        return record.alarm is not None and record.alarm.id in self._restored.in_doubt
 
     async def step(self) -> None:
         """One batch of the log, then what is due by itself: shelvings that began or ended, and reminders."""
-        progress = False
+        records = await self._log.next()
+        for start in range(0, len(records), TOLD_AT_ONCE):
+            await self._take_all(records[start : start + TOLD_AT_ONCE])
         try:
-            for record in await self._log.next():
+            await self._tell_changes()
+        finally:
+            await self._commit()
+        await self._remind()
+
+    async def _take_all(self, records: Sequence[AlarmRecord]) -> None:
+        progress = False
+        self._next = {record.alarm.id for record in records if record.alarm is not None and not record.alarm.held_back}
+        await self._commit()
+        try:
+            for record in records:
                 self._waiting_since = record.timestamp
                 await self._take(record)
                 self._log.accept(record)
                 progress = True
                 self._waiting_since = None
-            await self._tell_changes()
         finally:
-            # Also when the process is told to stop in the middle of a batch: what was accepted stays accepted.
-            untold = frozenset(alarm_id for alarm_id, up in self._up.items() if not up.told and not up.refused)
-            if progress or untold != self._committed_untold:
-                await self._log.commit(untold)
-                self._committed_untold = untold
-        await self._remind()
+            # Also when the process is told to stop in the middle of them: what was accepted stays accepted.
+            await self._commit(progress)
+
+    async def _commit(self, progress: bool = False) -> None:
+        """Keeps what was accepted, untold and in doubt, where it changed.
+
+        An alarm is in doubt before it is told or taken back. Who dies between that and the commit may start when the
+        alarm is over, or its asset set aside or back, and must not go by what was so before.
+        """
+        in_doubt = frozenset(alarm_id for alarm_id, up in self._up.items() if up.in_doubt) | self._next
+        untold = frozenset(i for i, up in self._up.items() if not up.told and not up.refused) - in_doubt
+        kept = _Kept(untold, in_doubt)
+        if progress or kept != self._committed:
+            await self._log.commit(untold, in_doubt)
+            self._committed = kept
 
     async def _take(self, record: AlarmRecord) -> None:
         alarm = record.alarm
@@ -187,30 +233,44 @@ class Delivery:
         if over is not None and over.told:
             ended_at = record.timestamp if alarm.cleared_at is None else from_iso(alarm.cleared_at)
             await self._deliver([self._writer.write(over.alarm, "cleared", ended_at)])
-        self._note(alarm, record.timestamp, told=False)
+        in_doubt = self._was_in_doubt(record)
+        self._note(alarm, _Up(alarm, record.timestamp, told=in_doubt, in_doubt=in_doubt))
         await self._tell_changes()
+        self._next.discard(alarm.id)
 
-    def _note(self, alarm: Alarm, timestamp: float, told: bool, restoring: bool = False) -> None:
+    def _note(self, alarm: Alarm, up: _Up) -> None:
         if alarm.state == "cleared":
             self._up.pop(alarm.id, None)
             self._over.add(alarm.id)
         elif alarm.id not in self._over:
-            # One that was not told when the process ended may have been told before that, and taken back.
-            self._up.setdefault(alarm.id, _Up(alarm, timestamp, told, set_aside=restoring and not told))
+            self._up.setdefault(alarm.id, up)
 
     async def _tell_changes(self) -> None:
         """Tells alarms that nobody heard of, and takes back those whose asset was set aside meanwhile."""
         for up in list(self._up.values()):
-            suppression = self._book.suppression(up.alarm.asset, self._clock())
-            if suppression is None and not up.told and not up.refused:
+            suppression = self._suppression(up)
+            if suppression is None and (up.in_doubt or not up.told) and not up.refused:
                 # A receiver that drops repeats must not drop an alarm that comes back.
                 again = f"{self._clock():.0f}" if up.set_aside else ""
+                if up.alarm.id in self._committed.untold:
+                    await self._doubt()
                 up.told = await self._deliver([self._writer.write(up.alarm, "raised", again=again)])
-                up.set_aside, up.refused = False, not up.told
+                up.in_doubt, up.set_aside, up.refused = False, False, not up.told
             elif suppression is not None and up.told:
+                await self._doubt()
                 notification = self._writer.write(up.alarm, "suppressed", self._clock(), suppression.why)
                 await self._deliver([notification])
-                up.told, up.set_aside = False, True
+                up.told, up.in_doubt, up.set_aside = False, False, True
+
+    async def _doubt(self) -> None:
+        """Keeps which of the accepted alarms are about to be told or taken back."""
+        for alarm_id, up in self._up.items():
+            known = up.told if self._suppression(up) is not None else alarm_id in self._committed.untold
+            up.in_doubt = up.in_doubt or known
+        await self._commit()
+
+    def _suppression(self, up: _Up) -> Suppression | None:
+        return self._book.suppression(up.alarm.asset, self._clock())
 
     async def _remind(self) -> None:
         repeat_seconds, now = self.receiver.repeat_seconds, self._clock()

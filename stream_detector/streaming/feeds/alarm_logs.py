@@ -31,7 +31,7 @@ OF_ASSET = b'"alarm":null'
 
 METADATA_CHARACTERS = 3_500
 EVERY_ALARM = "*"
-"""In place of the untold alarms where they are too many for the metadata of a commit (the broker takes 4,096 bytes)."""
+"""All are in doubt: too many are untold for the metadata of a commit (the broker takes 4,096 bytes)."""
 
 
 class KafkaAlarmLog:
@@ -46,12 +46,16 @@ class KafkaAlarmLog:
     async def restore(self) -> Restored:
         records = [self._read(record) for record in await self._committed.before(self._lookback_seconds)]
         untold: set[str] = set()
+        in_doubt: set[str] = set()
         for metadata in self._committed.metadata.values():
             if metadata == EVERY_ALARM:
-                untold |= {record.alarm.id for record in records if record.alarm is not None}
-            elif metadata:
-                untold |= set(json.loads(metadata))
-        return Restored(records, untold)
+                return Restored(records, in_doubt=None)
+            if metadata:
+                kept = json.loads(metadata)
+                # A list is of the untold ones alone.
+                untold |= set(kept["untold"] if isinstance(kept, dict) else kept)
+                in_doubt |= set(kept["in_doubt"] if isinstance(kept, dict) else ())
+        return Restored(records, untold, in_doubt)
 
     async def next(self) -> Sequence[AlarmRecord]:
         return [self._read(record) for record in await self._committed.next()]
@@ -67,8 +71,9 @@ class KafkaAlarmLog:
     def accept(self, record: AlarmRecord) -> None:
         self._committed.done(self._topic, record.partition, record.offset)
 
-    async def commit(self, untold: Collection[str]) -> None:
-        metadata = json.dumps(sorted(untold), separators=(",", ":")) if untold else ""
+    async def commit(self, untold: Collection[str], in_doubt: Collection[str]) -> None:
+        kept = {"untold": sorted(untold), "in_doubt": sorted(in_doubt)} if in_doubt else sorted(untold)
+        metadata = json.dumps(kept, separators=(",", ":")) if kept else ""
         await self._committed.commit(metadata if len(metadata) <= METADATA_CHARACTERS else EVERY_ALARM)
 
     async def pending(self) -> int:

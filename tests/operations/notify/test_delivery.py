@@ -1,8 +1,9 @@
 import asyncio
-from typing import Any, ClassVar
+from collections.abc import Collection, Iterable
+from typing import Any, NoReturn
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -285,35 +286,115 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-class Mortal(FakeReceiver):
-    """Dies in the middle of its work: before it takes something, or after, without an answer."""
+class Process:
+    """A process that is dead does nothing any more, whatever its `finally` says."""
 
-    lives: ClassVar[list[tuple[int, bool]]] = []
+    dead = False
 
-    async def deliver(self, notifications: list[Notification]) -> None:
-        if not self.lives:
-            return await super().deliver(notifications)
-        left, taken = self.lives[0]
-        if left:
-            self.lives[0] = (left - 1, taken)
-            return await super().deliver(notifications)
-        del self.lives[0]
-        if taken:
-            await super().deliver(notifications)
+    def die(self) -> NoReturn:
+        self.dead = True
         raise Killed
 
 
-class UncommittedLog(MemoryAlarmLog):
-    """Some of the commits are never made."""
+class Mortal(FakeReceiver):
+    """Is there when the process dies: before it takes something, or after, without an answer."""
 
-    def __init__(self, batch: int, skipped: set[Any] | set[int]) -> None:
+    def __init__(self, process: Process, lives: Iterable[tuple[int, bool]]) -> None:
+        super().__init__()
+        self.process, self.lives = process, list(lives)
+
+    async def deliver(self, notifications: list[Notification]) -> None:
+        left, taken = self.lives[0] if self.lives else (1, True)
+        if left or taken:
+            await super().deliver(notifications)
+        if left and self.lives:
+            self.lives[0] = (left - 1, taken)
+        elif not left:
+            del self.lives[0]
+            self.process.die()
+
+
+class MortalLog(MemoryAlarmLog):
+    """The process dies instead of the commits with these numbers."""
+
+    def __init__(self, process: Process, batch: int, dies_at: Collection[int]) -> None:
         super().__init__(batch)
-        self.skipped, self.commits = skipped, 0
+        self.process, self.dies_at, self.commits = process, dies_at, 0
 
-    async def commit(self, untold: frozenset[Any]) -> None:
+    async def commit(self, untold: Collection[str], in_doubt: Collection[str]) -> None:
+        if self.process.dead:
+            return
         self.commits += 1
-        if self.commits not in self.skipped:
-            await super().commit(untold)
+        if self.commits in self.dies_at:
+            self.process.die()
+        await super().commit(untold, in_doubt)
+
+
+class MortalBench(Bench):
+    """Dies at a notification (`lives`: so many before it, and whether it is taken) or at a commit."""
+
+    def __init__(self, batch: int = 100, lives: Iterable[tuple[int, bool]] = (), dies_at: Collection[int] = ()) -> None:
+        self.process = Process()
+        super().__init__(Mortal(self.process, lives), batch)
+        self.log = MortalLog(self.process, batch, dies_at)
+        self.start()
+
+    def restart(self) -> None:
+        self.process.dead = False
+        self.start()
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_an_alarm_is_told_again_though_the_forwarder_died_while_it_took_it_back_and_missed_the_end_of_the_shelving(
+    taken: bool,
+) -> None:
+    bench = MortalBench(lives=[(1, taken)])
+    bench.log.append(make_alarm(1))
+    bench.run()
+    shelve(bench)
+    with pytest.raises(Killed):
+        bench.run()
+    unshelve(bench)
+    bench.restart()
+    assert [state for _, state in bench.run(steps=2)] == ["raised", *["suppressed"] * taken, "raised"]
+    assert len({notification.key for notification in bench.receiver.got}) == len(bench.receiver.got)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_an_alarm_that_may_have_been_told_is_told_again_with_the_key_that_it_had(taken: bool) -> None:
+    bench = MortalBench(lives=[(0, taken)])
+    bench.log.append(make_alarm(1))
+    with pytest.raises(Killed):
+        bench.run()
+    bench.restart()
+    assert [state for _, state in bench.run(steps=2)] == ["raised"] * (1 + taken)
+    assert len({notification.key for notification in bench.receiver.got}) == 1
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_an_alarm_is_taken_back_though_the_forwarder_died_meanwhile(taken: bool) -> None:
+    bench = MortalBench(lives=[(1, taken)])
+    bench.log.append(make_alarm(1))
+    bench.run()
+    shelve(bench)
+    with pytest.raises(Killed):
+        bench.run()
+    bench.restart()
+    assert [state for _, state in bench.run(steps=2)] == ["raised", *["suppressed"] * taken, "suppressed"]
+    unshelve(bench)
+    assert [state for _, state in bench.run()][-1] == "raised"
+
+
+def test_an_alarm_that_ended_while_it_was_taken_back_is_cleared() -> None:
+    bench = MortalBench(lives=[(1, False)])
+    bench.log.append(make_alarm(1))
+    bench.run()
+    shelve(bench)
+    with pytest.raises(Killed):
+        bench.run()
+    bench.log.append(make_alarm(1, 3))
+    bench.restart()
+    assert [state for _, state in bench.run()] == ["raised", "cleared"]
 
 
 inputs = st.lists(
@@ -322,21 +403,26 @@ inputs = st.lists(
 
 
 @given(inputs, st.integers(1, 3), st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=5),
-       st.sets(st.integers(1, 12)))  # fmt: skip
+       st.sets(st.integers(1, 12)), st.booleans())  # fmt: skip
+@example([("raise", 1), ("shelve", 1), ("unshelve", 1)], 1, [(1, True)], set(), True)
+@example([("shelve", 1), ("raise", 1), ("unshelve", 1), ("clear", 1)], 1, [(0, True)], set(), True)
+@example([("raise", 1), ("shelve", 1), ("clear", 1)], 1, [], {2}, True)
 def test_whenever_the_forwarder_is_killed_every_alarm_that_should_be_told_is_told(
-    given: list[tuple[str, int]], batch: int, lives: list[Any], skipped: set[Any] | set[int]
+    given: list[tuple[str, int]], batch: int, lives: list[tuple[int, bool]], dies_at: set[int], stays_down: bool
 ) -> None:
-    bench = Bench(Mortal(), batch)
-    bench.log = UncommittedLog(batch, skipped)
-    bench.receiver.lives = list(lives)
-    bench.start()
+    bench = MortalBench(batch, lives, dies_at)
 
-    def run() -> None:
+    def run(stays_down: bool) -> None:
+        """Where it dies, it starts again: at once, or after what happens next."""
+        if bench.process.dead:
+            bench.restart()
         while True:
             try:
-                bench.run(steps=3)
+                bench.run(steps=1 + len(bench.log.records))
             except Killed:
-                bench.start()
+                if stays_down:
+                    return
+                bench.restart()
             else:
                 return
 
@@ -358,10 +444,10 @@ def test_whenever_the_forwarder_is_killed_every_alarm_that_should_be_told_is_tol
             bench.book.take_feedback(make_feedback(what, at=at, **said))
         elif what == "restart":
             bench.start()
-        run()
-        if not shelved:
+        run(stays_down)
+        if not shelved and not bench.process.dead:
             must_be_told |= raised - cleared
-    run()
+    run(stays_down=False)
     last = dict(bench.receiver.told)
     assert must_be_told <= last.keys()
     assert {alarm_id for alarm_id, state in last.items() if state == "raised"} == raised - cleared

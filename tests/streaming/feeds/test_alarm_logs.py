@@ -13,6 +13,7 @@ from stream_detector.errors import StalledError
 from stream_detector.messages import AlarmStateChange, to_bytes
 from stream_detector.operations.ledger import ledger
 from stream_detector.operations.notify import notification, receivers
+from stream_detector.operations.notify.delivery import Restored
 from stream_detector.operations.record_guard import RecordGuard
 from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.feeds import forwarder_process
@@ -51,21 +52,25 @@ class FakeRecord:
         self.offset, self.value = offset, value
 
 
-async def round_trip(untold: set[str]) -> tuple[str, Collection[str]]:
+async def round_trip(untold: set[str], in_doubt: Collection[str] = ()) -> tuple[str, Restored]:
     records = [FakeRecord(step, to_bytes(make_alarm(step))) for step in range(5)]
     log = KafkaAlarmLog(FakeCommittedLog(records), "alarms", 60.0, RecordGuard())
-    await log.commit(untold)
-    return log._committed.metadata[TopicPartition("alarms", 0)], (await log.restore()).untold
+    await log.commit(untold, in_doubt)
+    return log._committed.metadata[TopicPartition("alarms", 0)], await log.restore()
 
 
 def test_alarms_held_back_travel_in_the_commit_and_too_many_stand_for_all() -> None:
     few = {make_alarm(1).id, make_alarm(3).id}
-    assert asyncio.run(round_trip(few)) == (json.dumps(sorted(few), separators=(",", ":")), few)
+    metadata, restored = asyncio.run(round_trip(few))
+    assert (metadata, restored.untold) == (json.dumps(sorted(few), separators=(",", ":")), few)
     many = {f"{number:024d}" for number in range(1_000)}
-    metadata, untold = asyncio.run(round_trip(many))
+    metadata, restored = asyncio.run(round_trip(many))
     assert metadata == EVERY_ALARM
-    assert untold == {make_alarm(step).id for step in range(5)}
-    assert asyncio.run(round_trip(set())) == ("", set())
+    assert restored.in_doubt is None
+    metadata, restored = asyncio.run(round_trip(set()))
+    assert (metadata, restored.untold) == ("", set())
+    _, restored = asyncio.run(round_trip(few, {"a"}))
+    assert (restored.untold, restored.in_doubt) == (few, {"a"})
 
 
 def test_changes_of_an_asset_are_told_from_those_of_an_alarm_by_their_bytes() -> None:
