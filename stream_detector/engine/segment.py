@@ -101,7 +101,7 @@ class Segment:
         """(R,) Kafka timestamps."""
         stamps, index = self._batch.timestamps_ms, self._decoded.index
         # A record may be there more than once, for several assets.
-        if len(stamps) == len(index) and (np.diff(index, prepend=-1) == 1).all():
+        if len(stamps) == len(index) and (index == np.arange(len(index))).all():
             return as_array(stamps)
         if len(index) * 4 < len(stamps):  # on a shared bus, most records are about other things
             return np.array([stamps[place] for place in index.tolist()], np.int64)

@@ -218,6 +218,8 @@ class Grid:
         """Close the next step of those slots that have reported it completely (rule 6); returns these slots."""
         steps = self.positions.next_step[slots]
         slots = slots[steps <= self.positions.newest[slots]]
+        if not len(slots):
+            return slots, no_closings()
         steps = self.positions.next_step[slots]
         reported = self.reported_rows[self.rows(slots, steps)]
         dead = self.dead(slots, steps, self._run_start_at(slots, steps))
@@ -249,6 +251,8 @@ class Grid:
 
     def _advance(self, slots: Ints, steps: Ints) -> Closings:
         """Rules 7 and 10 for steps that close now, (slot, step) ascending."""
+        if not len(slots):
+            return no_closings()
         rows = self.rows(slots, steps)
         event = self.event_rows[rows]
         kept = self.reported_rows[rows].any(axis=1) | event
@@ -257,7 +261,7 @@ class Grid:
             return no_closings()
         first = np.ones(len(slots), np.bool_)
         first[1:] = slots[1:] != slots[:-1]
-        final = np.append(np.flatnonzero(first)[1:] - 1, len(slots) - 1)
+        final = group_ends(np.flatnonzero(first), len(slots))
         idle = self._not_running(slots, steps, event, first, final)
         outside = event | idle
         previous = np.empty_like(steps)
@@ -341,6 +345,14 @@ def _with_ends(closings: Closings, slots: Ints, steps: Ints) -> Closings:
     parts = Closings(ends, slots, steps, np.full_like(steps, NO_STEP), np.zeros_like(steps))
     joined = concatenate([closings, parts])
     return select(joined, np.lexsort((joined.step, joined.slot)))
+
+
+def group_ends(starts: Ints, count: int) -> Ints:
+    """The last place of each of the groups that begin at `starts`, which share `count` places."""
+    ends = np.empty_like(starts)
+    ends[:-1] = starts[1:] - 1
+    ends[-1:] = count - 1
+    return ends
 
 
 def _ranges(begin: Ints, end: Ints) -> tuple[Ints, Ints]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stream_detector.detection.grid.closed_steps import LATE_EVENT, Closings, concatenate, select
-from stream_detector.detection.grid.grid import Bools, Grid, Ints
+from stream_detector.detection.grid.grid import Bools, Grid, Ints, group_ends
 from stream_detector.detection.grid.sorted_readings import (
     Readings,
     SortedReadings,
@@ -85,7 +85,7 @@ class Intake:
 
     def _take_piece(self, piece: SortedReadings, offsets: Ints) -> Iterator[Closings]:
         grid = self._grid
-        final = np.append(piece.starts[1:], len(piece.step)) - 1
+        final = group_ends(piece.starts, len(piece.step))
         jumps = piece.step[piece.starts] > grid.positions.newest[piece.slots] + grid.slack
         if jumps.any():
             yield self._jump(piece, jumps)
@@ -194,8 +194,10 @@ class Intake:
         if not grid.complete:
             grid.flat_time[cells] = piece.time[piece.instant[chosen]]
         rank = piece.asset_index[members]
-        starts = np.flatnonzero(np.append(True, rank[1:] != rank[:-1]))
-        final = members[np.append(starts[1:], len(members)) - 1]
+        first = np.ones(len(rank), np.bool_)
+        first[1:] = rank[1:] != rank[:-1]
+        starts = np.flatnonzero(first)
+        final = members[group_ends(starts, len(members))]
         slots = piece.slots[piece.asset_index[final]]
         parts = self._events(piece, members[piece.is_event[members]])
         grid.positions.horizon[slots] = piece.horizon[final]
@@ -225,7 +227,8 @@ class Intake:
         closings = select(closings, np.lexsort((closings.step, closings.slot)))
         ranks = rank[closings.slot]
         place = self._settled(piece, closings, ranks, cell, writes)
-        follows = np.append(False, (closings.slot[1:] == closings.slot[:-1]) & (np.diff(closings.step) == 1))
+        follows = np.zeros(len(closings), np.bool_)
+        follows[1:] = (closings.slot[1:] == closings.slot[:-1]) & (closings.step[1:] == closings.step[:-1] + 1)
         after_empty = ~follows & (closings.step > first_step[closings.slot])
         empty = _positions(piece, first_past(piece, ranks[after_empty], closings.step[after_empty] - 1))
         place[after_empty] = np.maximum(place[after_empty], empty)
