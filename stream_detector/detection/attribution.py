@@ -8,7 +8,8 @@ TOP_SENSORS = 3
 
 
 def shares(attribution: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each sensor's part of the evidence for an alarm: (F,) -> (F,), sums to 1; all 0 where nothing speaks for one.
+    """Each sensor's part of the evidence for an alarm: (..., F) -> (..., F), sums to 1 along the sensors; all 0 where
+    nothing speaks for one.
 
     Evidence is an error or a head's contribution; what is negative speaks against an alarm and has no share.
 
@@ -16,12 +17,11 @@ def shares(attribution: NDArray[np.float64]) -> NDArray[np.float64]:
     [0.75, 0.25, 0.0]
     """
     positive = np.maximum(np.nan_to_num(attribution, nan=0.0), 0.0)
-    largest = positive.max(initial=0.0)
-    if largest <= 0:
-        return np.zeros(len(attribution))
+    largest = positive.max(axis=-1, keepdims=True, initial=0.0)
     # Divided by the largest first: a sum of numbers near the end of float64 overflows.
-    scaled = positive / largest
-    result: NDArray[np.float64] = scaled / scaled.sum()
+    scaled = positive / np.where(largest > 0, largest, 1.0)
+    total = scaled.sum(axis=-1, keepdims=True)
+    result: NDArray[np.float64] = scaled / np.where(total > 0, total, 1.0)
     return result
 
 

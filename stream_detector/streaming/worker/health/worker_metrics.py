@@ -195,15 +195,20 @@ class MetricsRecorder:
             return 0.0
         return max(0.0, self._wall_clock() - mine.newest_ms / 1000)
 
-    def assets(self, assets: Sequence[AssetStatus]) -> None:
-        """Renew the gauges of the assets; those of assets that are gone are removed."""
+    def fleet(self, assets: Sequence[AssetStatus]) -> None:
+        """Renew the sums over all assets, and remove the gauges of assets that are gone."""
         metrics = self.metrics
         metrics.assets.set(len(assets))
         metrics.windows.set(sum(not asset.warming_up and not asset.not_running for asset in assets))
         if assets:
             metrics.watermark_lag.set(self._wall_clock() - min(asset.watermark for asset in assets))
-        shown: dict[str, list[str]] = {}
-        for status in assets[:MOST_ASSET_GAUGES]:
+        for name in self._shown.keys() - {status.asset for status in assets[:MOST_ASSET_GAUGES]}:
+            self._forget(name)
+
+    def assets(self, assets: Sequence[AssetStatus]) -> None:
+        """Renew the gauges of these assets; they are to be among the first `MOST_ASSET_GAUGES` of all."""
+        metrics = self.metrics
+        for status in assets:
             name = status.asset
             for counter in (metrics.events, metrics.alarms_raised, metrics.alarms_cleared):
                 counter.labels(name)
@@ -215,10 +220,7 @@ class MetricsRecorder:
             metrics.provisional.labels(name).set(status.provisional)
             self._show_drift(status)
             metrics.watermark.labels(name).set(status.watermark)
-            shown[name] = self._show_score(status)
-        for name in set(self._shown) - set(shown):
-            self._forget(name)
-        self._shown = shown
+            self._shown[name] = self._show_score(status)
 
     def _show_score(self, status: AssetStatus) -> list[str]:
         """While the machine stands, or its window fills, the last score is of another time: the gauges are gone.
@@ -262,7 +264,7 @@ class MetricsRecorder:
                       metrics.provisional, metrics.not_running, metrics.drift, metrics.watermark, metrics.score,
                       metrics.probability):  # fmt: skip
             _remove(gauge, name)
-        for sensor in self._shown.get(name, []):
+        for sensor in self._shown.pop(name, []):
             metrics.reconstruction_error.remove(name, sensor)
 
 

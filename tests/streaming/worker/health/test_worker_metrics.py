@@ -37,6 +37,10 @@ class Recorded:
         self.registry = CollectorRegistry()
         self.recorder = MetricsRecorder(WorkerMetrics(self.registry), manifest, lambda: self.now, lambda: self.wall)
 
+    def show(self, assets: list[AssetStatus]) -> None:
+        self.recorder.fleet(assets)
+        self.recorder.assets(assets)
+
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"stream_detector_{name}", labels)
 
@@ -183,7 +187,7 @@ def test_a_batch_that_waits_for_its_alarms_is_progress_that_is_not_stored(manife
 
 def test_gauges_of_an_asset_come_and_go_with_it(manifest: Manifest) -> None:
     recorded = Recorded(manifest)
-    recorded.recorder.assets([status("m"), status("n", watermark=40.0, warming_up=True, score=math.nan)])
+    recorded.show([status("m"), status("n", watermark=40.0, warming_up=True, score=math.nan)])
     assert (recorded.value("assets_held"), recorded.value("windows_held")) == (2, 1)
     assert [recorded.value("not_running", asset=name) for name in ("m", "n")] == [0, 0]
     assert recorded.value("watermark_lag_seconds") == recorded.wall - 40.0
@@ -192,7 +196,7 @@ def test_gauges_of_an_asset_come_and_go_with_it(manifest: Manifest) -> None:
     assert recorded.value("reconstruction_error", asset="m", sensor="s2") == 0.4
     assert recorded.value("alarms_raised_total", asset="n") == 0
     assert recorded.value("provisional", asset="n") == 0
-    recorded.recorder.assets([status("m", top_shares=[("s3", 0.9)], alarm_open=True, provisional=True)])
+    recorded.show([status("m", top_shares=[("s3", 0.9)], alarm_open=True, provisional=True)])
     assert (recorded.value("provisional", asset="m"), recorded.value("provisional", asset="n")) == (1, None)
     assert recorded.value("not_running", asset="n") is None
     assert recorded.value("reconstruction_error", asset="m", sensor="s2") is None
@@ -200,20 +204,20 @@ def test_gauges_of_an_asset_come_and_go_with_it(manifest: Manifest) -> None:
     assert (recorded.value("alarms_open", asset="m"), recorded.value("watermark_timestamp_seconds", asset="n")) == (
         1, None,
     )  # fmt: skip
-    recorded.recorder.assets([])
+    recorded.show([])
     assert (recorded.value("assets_held"), recorded.value("threshold", asset="m")) == (0, None)
 
 
 @pytest.mark.parametrize("why", ["not_running", "warming_up"])
 def test_no_score_of_another_time_is_left_while_a_machine_is_not_judged(manifest: Manifest, why: str) -> None:
     recorded = Recorded(manifest)
-    recorded.recorder.assets([status("m", probability=0.2)])
-    recorded.recorder.assets([status("m", probability=0.2, **{why: True})])
+    recorded.show([status("m", probability=0.2)])
+    recorded.show([status("m", probability=0.2, **{why: True})])
     assert (recorded.value("windows_held"), recorded.value(why, asset="m")) == (0, 1)
     assert [recorded.value(name, asset="m") for name in ("score", "probability")] == [None, None]
     assert recorded.value("reconstruction_error", asset="m", sensor="s1") is None
     assert recorded.value("degraded_sensors", asset="m") == (0 if why == "not_running" else 1)
-    recorded.recorder.assets([status("m", probability=0.3)])
+    recorded.show([status("m", probability=0.3)])
     assert (recorded.value("probability", asset="m"), recorded.value("windows_held")) == (0.3, 1)
 
 
@@ -224,7 +228,7 @@ def test_drift_is_measured_once_for_each_scored_step(manifest: Manifest) -> None
     for step in range(600):
         for _ in range(2):
             for recorded in (without, known):
-                recorded.recorder.assets([status(score=5.0, scored_until=float(step))])
+                recorded.show([status(score=5.0, scored_until=float(step))])
     assert without.value("drift_level", asset="m") is None
     assert (known.value("drift_level", asset="m") or 0) > 1
 
@@ -234,7 +238,7 @@ def test_the_drift_of_a_head_is_that_of_its_probability(manifest: Manifest) -> N
     recorded = Recorded(manifest.model_copy(update={"metrics": {"scores": None, "probabilities": reference}}))
     for step in range(600):
         probability = (step * 7 % 10 - 0.5) / 8
-        recorded.recorder.assets([status(score=5.0, probability=probability, scored_until=float(step))])
+        recorded.show([status(score=5.0, probability=probability, scored_until=float(step))])
     assert (recorded.value("drift_level", asset="m") or 1) < 0.1
 
 
@@ -262,6 +266,6 @@ def test_of_a_table_every_bundle_is_named_and_drift_is_measured_against_the_asse
     assert recorded.value("bundle_sensors") == 2
     assert recorded.value("bundle_step_seconds") == 60.0
     for step in range(600):
-        recorded.recorder.assets([status(name, score=5.0, scored_until=float(step)) for name in ("m", "n")])
+        recorded.show([status(name, score=5.0, scored_until=float(step)) for name in ("m", "n")])
     assert (recorded.value("drift_level", asset="m") or 0) > 1
     assert recorded.value("drift_level", asset="n") is None
