@@ -36,8 +36,8 @@ SHOW_SHARE = 0.02
 """Most of a worker's time that showing its assets may take."""
 SLICE_ASSETS = 50
 """Their gauges take about two milliseconds."""
-FIRST_WATCH_SECONDS = 0.1
-FIRST_WATCHES = 50
+FIRST_WATCH_SECONDS = 0.03
+FIRST_WATCHES = 160
 """Seconds between observations until the worker is ready; short, so that readiness does not wait for the next one."""
 MOST_REFUSALS = 3
 """In a row, when brokers refuse a login at the start: they may still be learning who their users are."""

@@ -25,6 +25,7 @@ from typing import Any, ClassVar, cast
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
 
 from stream_detector.errors import StreamDetectorError
 from stream_detector.settings import Settings
@@ -33,6 +34,10 @@ from stream_detector.streaming.worker.ports import GroupView
 from stream_detector.streaming.worker.transport.consumer_thread import ConsumerThread
 from stream_detector.streaming.worker.transport.handle_and_commit import commit_declared
 from stream_detector.streaming.worker.transport.offset_keeper import OffsetKeeper
+
+FIRST_COMMIT_LOOK_SECONDS = 0.05
+FIRST_COMMIT_LOOKS = 200
+"""Ten seconds. Where there was no progress by then, the usual interval is soon enough."""
 
 
 class _SilentProducer(driver.Producer):
@@ -142,6 +147,17 @@ class BatchConsumer(driver.Consumer):
             {TopicPartition(topic, number): entry for number, entry in offsets.items()},
         )
         return bool(done)
+
+    @Service.task
+    async def _commit_handler(self) -> None:
+        """The stock consumer commits for the first time two intervals after its start; here as soon as there is
+        progress, so that also a worker that is killed again and again gets on."""
+        looks = 0
+        while not (self.should_stop or await self.commit() or looks == FIRST_COMMIT_LOOKS):
+            looks += 1
+            await self.sleep(FIRST_COMMIT_LOOK_SECONDS)
+        async for _ in self.itertimer(self.commit_interval, name="commit"):
+            await self.commit()
 
     async def wait_empty(self) -> None:
         """Faust waits for the batch in hand, and commits meanwhile: at every commit its handling is interrupted."""

@@ -24,7 +24,7 @@ from stream_detector.errors import StalledError
 from stream_detector.settings import Settings
 from stream_detector.streaming.worker.transport import agent, consumer_thread, draining
 from stream_detector.streaming.worker.transport.consumer_thread import ConsumerThread
-from stream_detector.streaming.worker.transport.faust_driver import BatchConsumer
+from stream_detector.streaming.worker.transport.faust_driver import FIRST_COMMIT_LOOK_SECONDS, BatchConsumer
 from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
 from stream_detector.streaming.worker.transport.handle_and_commit import commit_declared, handle_or_fail
 from stream_detector.streaming.worker.transport.membership import Membership
@@ -281,6 +281,32 @@ async def test_a_commit_of_fausts_commits_what_the_keeper_declares(done: bool) -
     assert thread.called == [("commit", {NAME: (12, '{"low":4}')})]
     assert ("committed {0: 12}" in keeper.asked) is done
     assert (consumer._acked, consumer._acked_index) == ({}, {})
+
+
+@in_event_loop
+async def test_the_first_commit_comes_with_the_first_progress_and_the_others_at_the_interval() -> None:
+    consumer = Consumer(Keeper(), Thread())
+    progress = iter([False, False, True, True, True])
+    waits: list[float] = []
+
+    async def commit() -> bool:
+        waits.append(0.0)
+        consumer.should_stop = len(waits) == 5
+        return next(progress)
+
+    async def sleep(seconds: float) -> None:
+        waits[-1] = seconds
+
+    async def itertimer(interval: float, name: str = "") -> AsyncIterator[float]:
+        while not consumer.should_stop:
+            await sleep(interval)
+            yield interval
+
+    for name, method in (("commit", commit), ("sleep", sleep), ("itertimer", itertimer)):
+        setattr(consumer, name, method)
+    consumer.commit_interval = 0.5
+    await cast(Any, consumer)._commit_handler.fun(consumer)
+    assert waits == [FIRST_COMMIT_LOOK_SECONDS, FIRST_COMMIT_LOOK_SECONDS, 0.5, 0.5, 0.0]
 
 
 async def messages(consumer: BatchConsumer, timeout: float = 0.0) -> list[Any]:
