@@ -44,13 +44,18 @@ class Fault(Protocol):
     audited: bool
     """The product's audit must find everything, too."""
     headless: bool
-    """Only models without a head: what one has seen is lost for long."""
+    """Only models without a head or a fleet: what one has seen is lost for long."""
+    kind: str | None
+    """Of model, where it is to be this one alone."""
 
     def why_not(self) -> str | None:
         """The reason why it cannot be tried on this machine, or None."""
 
     def environment_in(self, folder: Path) -> Mapping[str, str]:
         """Settings of the workers; `folder` is the trial's own."""
+
+    def bundle_in(self, folder: Path, bundle: Path) -> Path:
+        """What the workers are started with; `bundle` is the suite's."""
 
     def cluster_in(self, folder: Path) -> Kafka | None:
         """A broker for this trial alone, not started; None: the suite's."""
@@ -83,12 +88,16 @@ class PlainFault:
     module: ClassVar[str] = "stream_detector"
     audited: ClassVar[bool] = True
     headless: ClassVar[bool] = False
+    kind: ClassVar[str | None] = None
 
     def why_not(self) -> str | None:
         return None
 
     def environment_in(self, folder: Path) -> Mapping[str, str]:
         return self.environment
+
+    def bundle_in(self, folder: Path, bundle: Path) -> Path:
+        return bundle
 
     def cluster_in(self, folder: Path) -> Kafka | None:
         return None

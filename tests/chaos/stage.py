@@ -1,19 +1,21 @@
 """One trial: a broker, workers under a supervisor, a log that is being sent while faults strike, and the verdict."""
 
 import json
+import os
 import random
+import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from stream_detector.messages import from_iso
+from tests.support.paths import ROOT
 from tests.support.plant import BASE, POISON, STEP_SECONDS, make_log
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.stack.workers import (
@@ -24,6 +26,7 @@ from tests.support.stack.workers import (
     dead_letters_of,
     produce,
     topic,
+    topic_environment,
     wait_for,
 )
 
@@ -300,21 +303,12 @@ def random_pause(rng: random.Random, shortest: float, longest: float) -> None:
 
 def audit(stage: Stage) -> dict[str, Any]:
     """The product's own audit of the group: the log read again by a plain engine."""
-    import asyncio
-    import os
-    from unittest.mock import patch
-
-    from stream_detector.bundle.bundle import load_bundle
-    from stream_detector.bundle.registry import Registry
-    from stream_detector.engine.engine import Engine
-    from stream_detector.settings import Settings
-    from stream_detector.streaming.audit.audit import audit_log
-    from tests.support.stack.workers import topic_environment
-
-    with patch.dict(os.environ, topic_environment(stage.prefix)):
-        settings = Settings.load(bootstrap=stage.kafka.bootstrap)
-    bundle, others = load_bundle(stage.bundle), {}
-    if REGISTRY in stage.environment:
-        registry = Registry(Path(stage.environment[REGISTRY]))
-        others = {number: partial(Engine, load_bundle(registry.folder_of(number))) for number in registry.ids()}
-    return asyncio.run(audit_log(settings, partial(Engine, bundle), bundle.manifest.bundle_id, others)).as_json()
+    result = stage.folder / "audit.json"
+    named = [] if REGISTRY not in stage.environment else ["--registry", stage.environment[REGISTRY]]
+    command = [sys.executable, "-m", "stream_detector", "audit", "--bundle", str(stage.bundle), *named]
+    subprocess.run(
+        [*command, "--bootstrap", stage.kafka.bootstrap, "--json", str(result)],
+        env={**os.environ, **topic_environment(stage.prefix)}, cwd=ROOT, stdout=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    report: dict[str, Any] = json.loads(result.read_text())
+    return report

@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.chaos import cluster_faults, faults, machine_faults, moments, operators, switches
+from tests.chaos import cluster_faults, faults, fleets, lines, machine_faults, moments, operators, switches
 from tests.chaos.faults import Fault
 from tests.chaos.stage import Load, Result, Stage, Truth, audit, compare, undisturbed
 from tests.support.marked_page import enter
 from tests.support.models import ALL_KINDS
 from tests.support.paths import ROOT
-from tests.support.plant import CALIBRATED, small_bundle
+from tests.support.plant import CALIBRATED, FLEET, small_bundle
 from tests.support.stack.kafka import Kafka
 
 PAGE = ROOT / "docs" / "reliability.md"
-KINDS = [*ALL_KINDS, CALIBRATED]
+KINDS = [*ALL_KINDS, CALIBRATED, FLEET]
 """Of the trials' models, in turn."""
 
 BEGIN, END = "<!-- table of `make chaos` -->", "<!-- end of the table -->"
@@ -56,6 +56,8 @@ def whole() -> list[Fault]:
         operators.LedgerAgainstRebuilt(),
         faults.Mixture(4),
         switches.SwitchInLog(20),
+        fleets.FleetLearns(20),
+        lines.LinesInLog(20),
     ]
 
 
@@ -97,7 +99,7 @@ class Suite:
     def kind_of(self, fault: Fault, number: int) -> str:
         """Of the model that the trial of this number runs."""
         kinds = list(ALL_KINDS) if fault.headless else KINDS
-        return self._kind or kinds[(self.seed + number) % len(kinds)]
+        return fault.kind or self._kind or kinds[(self.seed + number) % len(kinds)]
 
     def bundle(self, kind: str) -> Path:
         if kind not in self._bundles:
@@ -125,9 +127,11 @@ class Suite:
         own = fault.cluster_in(folder)
         try:
             kafka = self.cluster(fault.brokers) if own is None else own.start()
+            environment = fault.environment_in(folder)
+            bundle = fault.bundle_in(folder, self.bundle(kind))
             return self._run(fault, number, truth, rng, Stage(
-                kafka, prefix, self.bundle(kind), folder, load, fault.workers, fault.stable,
-                min(3, fault.brokers), fault.environment_in(folder), fault.module, fault.create_readings,
+                kafka, prefix, bundle, folder, load, fault.workers, fault.stable,
+                min(3, fault.brokers), environment, fault.module, fault.create_readings,
             ))  # fmt: skip
         finally:
             if own is not None:

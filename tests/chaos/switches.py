@@ -15,10 +15,11 @@ from stream_detector.engine.engine import Engine
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.orders import send_switch
 from stream_detector.streaming.state.group_limits import limits_of
-from tests.chaos.faults import PlainFault, commit_by_hand
+from tests.chaos.blows import random_blow
+from tests.chaos.faults import PlainFault
 from tests.chaos.stage import REGISTRY, Stage, Truth, random_pause
 from tests.support.plant import SENSORS, small_bundle
-from tests.support.stack.workers import committed_of, read_topic, topic, wait_for
+from tests.support.stack.workers import read_topic, topic
 from tests.support.switches import decided_by_log
 
 
@@ -50,8 +51,7 @@ class SwitchInLog(PlainFault):
             random_pause(rng, 0.0, 1.5)
             self._write(stage, decides, rng.choice([0.0, 0.5]))
             random_pause(rng, 0.0, 0.6)
-            event = rng.choice([self._kill, self._kill, self._kill_all, self._set_back, self._join, self._nothing])
-            recovery.append(event(stage, rng))
+            recovery.append(random_blow(stage, rng, self.workers))
         return recovery
 
     def truth(self, stage: Stage, undisturbed: Truth) -> Truth:
@@ -64,42 +64,6 @@ class SwitchInLog(PlainFault):
         said = decided_by_log(records, stage.prefix, self._first(stage), engine_of)
         assert said.switches >= self.times, f"{said.switches} switches in the log"
         return Truth(said.alarms, said.dead_letters)
-
-    def _kill(self, stage: Stage, rng: random.Random) -> float:
-        return stage.recovered(rng.choice(stage.workers[: self.workers]).kill)
-
-    def _kill_all(self, stage: Stage, _: random.Random) -> float:
-        def kill() -> None:
-            for worker in stage.workers:
-                worker.kill()
-
-        return stage.recovered(kill)
-
-    def _join(self, stage: Stage, rng: random.Random) -> float:
-        worker = stage.add_worker()
-        wait_for(lambda: worker.get("/readyz")[0] == 200 or not stage.sending, 90, "the newcomer is ready")
-        random_pause(rng, 0.0, 1.0)
-        stage.retire(worker)
-        return stage.recovered(worker.kill)
-
-    def _set_back(self, stage: Stage, rng: random.Random) -> float:
-        """All end, perhaps in the midst of a switch, and an operator sets the offsets back across some of them."""
-        workers = stage.workers[: self.workers]
-        for worker in workers:
-            stage.retire(worker)
-        for worker in workers:
-            worker.kill() if rng.random() < 0.5 else worker.stop()
-        offsets = committed_of(stage.kafka.bootstrap, stage.prefix)
-        commit_by_hand(stage, {number: rng.randint(0, offset) for number, offset in offsets.items()})
-
-        def revive() -> None:
-            for worker in workers:
-                stage.revive(worker)
-
-        return stage.recovered(revive)
-
-    def _nothing(self, stage: Stage, _: random.Random) -> float:
-        return stage.recovered(lambda: None)
 
     def _write(self, stage: Stage, bundle_id: str, lead_seconds: float) -> None:
         settings = Settings(bootstrap=stage.kafka.bootstrap, topic_readings=topic(stage.prefix, "readings"))

@@ -1,9 +1,9 @@
 """Random detectors and logs, read in every way that must come to the same (`make fuzz`).
 
-    python -m tests.differential [--seconds 600 | --cases N] [--seed N] [--class engine|models]
+    python -m tests.differential [--seconds 600 | --cases N] [--seed N] [--class engine|models|groups]
     python -m tests.differential --class models --replay SEED
 
-Without a class the two take turns. Each case follows from its class and seed: a difference is printed with both, and
+Without a class all take turns. Each case follows from its class and seed: a difference is printed with both, and
 `--replay` shows that case again. Exit 1 when anything differed.
 """
 

@@ -19,13 +19,15 @@ from tests.differential.comparisons import (
     stream_agrees_with_offline,
 )
 from tests.differential.fitted import fitted
+from tests.differential.groups import group_case, run_case
 from tests.differential.logs import random_limits, random_log
 from tests.differential.specs import random_spec
 from trainer.data.dataset import Dataset
 from trainer.evaluation.scored import score_dataset
 
-CaseClass = Literal["engine", "models"]
-"""engine: random detectors over a cheap scorer. models: random recipes of every kind of model, fitted."""
+CaseClass = Literal["engine", "models", "groups"]
+"""engine: random detectors over a cheap scorer. models: random recipes of every kind of model, fitted. groups: workers
+whose log changes bundles, fleets among them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Difference:
 
 def differences(case_class: CaseClass, seed: int) -> list[Difference]:
     """All that differs in one case; the same for the same seed."""
-    draw = {"engine": _engine_comparisons, "models": _model_comparisons}[case_class]
+    draw = {"engine": _engine_comparisons, "models": _model_comparisons, "groups": _group_comparisons}[case_class]
     found = []
     for name, comparison in draw(random.Random(f"{case_class} {seed}"), seed):
         try:
@@ -70,6 +72,10 @@ def _model_comparisons(rng: random.Random, seed: int) -> Iterator[Comparison]:
     yield from _of_log(Case(seed, spec, random_limits(rng, spec.grid.step_seconds), log))
     cuts = [rng.randrange(500) for _ in range(4)]
     yield "trainer score", lambda: _score_agrees_with_stream(bundle, dataset, cuts)
+
+
+def _group_comparisons(rng: random.Random, _: int) -> Iterator[Comparison]:
+    yield "group", lambda: run_case(group_case(rng))
 
 
 def _of_log(case: Case) -> Iterator[Comparison]:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from stream_detector.bundle.manifest import Manifest
     from stream_detector.detection.config import HeadConfig
+    from stream_detector.detection.fleet.fleet import Fleet
+    from stream_detector.detection.scaling import Scaler
 
 SENSORS = tuple(f"s{number}" for number in range(1, 6))
 STEP_SECONDS = 10.0
@@ -20,6 +23,10 @@ BASE = 1_700_000_000.0 - 1_700_000_000.0 % STEP_SECONDS
 CALIBRATED = "calibrated-head"
 HEAD_INTERCEPT = -2.0
 """Low enough that noise is below the threshold for a part of the time."""
+
+FLEET = "fleet"
+FLEET_MACHINES = ("machine-0", "machine-3")
+"""That training knows; the others of `make_log` learn their scale for most of a log of 250 steps."""
 
 
 def small_bundle(
@@ -33,10 +40,11 @@ def small_bundle(
     """A bundle on a grid of 10 s, as a rule; its score is the distance from zero, so that noise raises alarms often.
 
     With another `kind` of model it has learnt noise, and half of the windows of noise are above its threshold. The kind
-    `CALIBRATED` has a probability head with random weights beside the score. `changes` replace parts of the manifest.
+    `CALIBRATED` has a probability head with random weights beside the score, the kind `FLEET` a scale for each machine.
+    `changes` replace parts of the manifest.
     """
     from stream_detector.bundle.bundle import write_bundle
-    from stream_detector.bundle.manifest import ThresholdRecord
+    from stream_detector.bundle.manifest import FleetRecord, ThresholdRecord
     from stream_detector.detection.config import EpisodeConfig, GridConfig, ModelConfig, ScalerConfig
     from stream_detector.detection.models.registry import Learner, build, needs_labels
     from stream_detector.detection.scaling import Scaler
@@ -44,22 +52,25 @@ def small_bundle(
     from tests.support.bundles import small_manifest
 
     head = _some_head(sensors) if kind == CALIBRATED else None
-    kind = "mahalanobis" if kind == CALIBRATED else kind
+    if kind == FLEET:
+        record = FleetRecord(assets=FLEET_MACHINES, provisional_steps=160, least_steps=12)
+        changes = {"scaler": ScalerConfig(kind="standard"), "fleet": record, **changes}
+    kind = "mahalanobis" if kind in (CALIBRATED, FLEET) else kind
     config = ModelConfig(kind=kind, options={})
-    manifest = small_manifest(
-        sensors=sensors,
-        grid=GridConfig(
+    parts = {
+        "sensors": sensors,
+        "grid": GridConfig(
             step_seconds=step_seconds,
             lateness_seconds=LATENESS_SECONDS * step_seconds / STEP_SECONDS,
             staleness_steps=6,
             max_gap_steps=2,
         ),
-        scaler=ScalerConfig(kind="none"),
-        model=config,
-        episode=EpisodeConfig(hold_steps=2, max_steps=10),
-        threshold=ThresholdRecord(value=threshold, policy="fixed", how="chosen so that noise raises alarms often"),
-        **changes,
-    )
+        "scaler": ScalerConfig(kind="none"),
+        "model": config,
+        "episode": EpisodeConfig(hold_steps=2, max_steps=10),
+        "threshold": ThresholdRecord(value=threshold, policy="fixed", how="chosen so that noise raises alarms often"),
+    }
+    manifest = small_manifest(**(parts | changes))
     scaler = Scaler(np.zeros(len(sensors)), np.ones(len(sensors)))
     probes = np.random.default_rng(0).normal(size=(4, 4, len(sensors)))
     model = build(config, 4, len(sensors))
@@ -76,8 +87,25 @@ def small_bundle(
         manifest = manifest.model_copy(
             update={"head": head[0], "threshold": manifest.threshold.model_copy(update={"policy": "probability"})}
         )
-    write_bundle(folder, manifest, model, scaler, probes, None if head is None else head[1])
+    fleet = None if manifest.fleet is None else _some_fleet(manifest, scaler)
+    rows = None if fleet is None else np.arange(len(probes)) % len(fleet.machines)
+    write_bundle(
+        folder, manifest, model, scaler, probes, None if head is None else head[1], fleet=fleet, probe_assets=rows
+    )
     return folder
+
+
+def _some_fleet(manifest: "Manifest", common: "Scaler") -> "Fleet":
+    """Machines that swing differently, each by a scale of its own."""
+    from stream_detector.detection.fleet.fleet import Fleet
+
+    assert manifest.fleet is not None
+    names = manifest.fleet.assets
+    spread = np.linspace(0.8, 1.2, len(names))[:, None] * common.scale
+    return Fleet(
+        manifest.fleet, manifest.scaler, manifest.transform, {name: row for row, name in enumerate(names)},
+        np.tile(common.center, (len(names), 1)), spread, common,
+    )  # fmt: skip
 
 
 def _some_head(sensors: tuple[str, ...]) -> tuple["HeadConfig", dict[str, Any]]:

@@ -163,7 +163,7 @@ async def ensure_local_topics(broker: LocalBroker, settings: Settings) -> dict[s
     for name in worker_topics(settings):
         present = len(broker.partitions_of(name))
         own = readings if name in (settings.topic_readings, settings.topic_state) else settings.topic_partitions
-        broker.create_topic(name, present or own)
+        broker.create_topic(name, max(present, own) if name == settings.topic_state else present or own)
     return {name: len(broker.partitions_of(name)) for name in worker_topics(settings)}
 
 
