@@ -167,6 +167,17 @@ class Decider:
         if self._pending_bytes > PENDING_BYTES:
             self.flush()
 
+    def follow(self, closings: Closings) -> None:
+        """Heads read what others have decided; nothing is said of it."""
+        head, closings = self._spec.head, select(closings, closings.kind != NOT_RUNNING)
+        if head is None or not len(closings):
+            return
+        newest = gather(self._grid, self._spec.window, closings)[:, -1]
+        scored = scorable(self._spec.window, closings) & ~np.isnan(newest).all(axis=1)
+        for index in heard(closings):
+            step = self._step_input(closings, newest, index, bool(scored[index]))
+            head.follow(self.states[int(closings.slot[index])].head, step)
+
     def _tell_operating(self, closings: Closings) -> None:
         """Which machines begin or cease to run; after a start how each of them is. An event's step says nothing."""
         places = np.flatnonzero(np.isin(closings.kind, (STEP, STOP, NOT_RUNNING)))
@@ -252,26 +263,28 @@ class Decider:
     ) -> ScoredSteps:
         """Every closing in order through its asset's head, which gives scored steps probability and attribution."""
         attribution = found.attribution.copy()
-        for index in np.flatnonzero((closings.kind != END) & (closings.kind != STOP)):
-            slot, step, at = int(closings.slot[index]), int(closings.step[index]), int(place[index])
-            is_step = closings.kind[index] == STEP
-            answer = head.advance(
-                self.states[slot].head,
-                StepInput(
-                    step=step,
-                    time=self._grid.steps.start_of(step),
-                    values=newest[index] if is_step else np.full(newest.shape[1], np.nan),
-                    run_position=min(step - int(closings.run_start[index]), self._grid.history) if is_step else 0,
-                    event=not is_step,
-                    scorable=bool(scored[index]),
-                ),
-            )
+        for index in heard(closings):
+            slot, at = int(closings.slot[index]), int(place[index])
+            step = self._step_input(closings, newest, index, bool(scored[index]))
+            answer = head.advance(self.states[slot].head, step)
             self._decisions.changed.add(slot)
             if scored[index]:
                 attribution[at] = answer.attribution
                 found.probability[at] = np.nan if answer.probability is None else answer.probability
         above = found.probability > self._spec.threshold
         return replace(found, above=above, attribution=attribution)
+
+    def _step_input(self, closings: Closings, newest: Floats, index: int, scorable: bool) -> StepInput:
+        """A closing as heads see it. newest: (N, F) the newest step of each closing's window."""
+        step, is_step = int(closings.step[index]), bool(closings.kind[index] == STEP)
+        return StepInput(
+            step=step,
+            time=self._grid.steps.start_of(step),
+            values=newest[index] if is_step else np.full(newest.shape[1], np.nan),
+            run_position=min(step - int(closings.run_start[index]), self._grid.history) if is_step else 0,
+            event=not is_step,
+            scorable=scorable,
+        )
 
     def _decide(self, closings: Closings, scored: Bools, place: Ints, found: ScoredSteps) -> None:
         """Rows of assets with an alarm that is up, rests or is about to be; nothing can change for the others."""
@@ -334,3 +347,9 @@ class Decider:
             state.ended_step = None
             self.latest.busy[slot] = False
             self._decisions.changed.add(slot)
+
+
+def heard(closings: Closings) -> list[int]:
+    """The places of the closings that heads read: steps and events."""
+    places: list[int] = np.flatnonzero((closings.kind != END) & (closings.kind != STOP)).tolist()
+    return places

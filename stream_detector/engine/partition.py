@@ -100,6 +100,9 @@ class Partition:
                 handled_at = order.offset[order.index[closings.record]]
                 due = handled_at >= self.assets.offsets.decided_until[closings.slot]
                 self.decider.add(closings if due.all() else select(closings, due))
+            elif not self.assets.only_known:
+                # No snapshot knows of these steps: another bundle has decided on them.
+                self.decider.follow(closings)
         segment.result.count_readings(tally)
 
     def _evict(self, offset: int, place: int, until: int, result: BatchResult) -> None:

@@ -23,7 +23,7 @@ from stream_detector.detection.config import (
     WindowConfig,
 )
 from stream_detector.detection.fleet.fleet import Fleet
-from stream_detector.detection.head.head import HeadResult, StepInput
+from stream_detector.detection.head.head import HeadReach, HeadResult, StepInput
 from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import ScoredWindows
 from stream_detector.engine.assets.snapshots import load
@@ -53,8 +53,13 @@ class DistanceScorer:
 class CountingHead:
     """Its probability depends on every step that it ever saw."""
 
+    reach = HeadReach()
+
     def fresh(self) -> dict[str, float]:
         return {"seen": 0.0, "events": 0.0, "level": 0.0}
+
+    def follow(self, state: dict[str, float], step: StepInput) -> None:
+        """What others have decided does not matter to it."""
 
     def advance(self, state: dict[str, float], step: StepInput) -> HeadResult:
         state["seen"] += 1

@@ -1,10 +1,12 @@
 """Head kind "calibrated": movements and the event clock, an ensemble of plain arrays, a rate that follows the plant.
 
 Its running state (scales, clock, rate) starts where the training data ended, so that a plant need not teach it anew.
+Where the bundle takes over from another one, it reads on from there: what it has not seen of the log, as far as that is
+read again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from stream_detector.detection.head.calibration import CalibrationConfig, RateTr
 from stream_detector.detection.head.ensemble import Ensemble
 from stream_detector.detection.head.event_clock import ClockState
 from stream_detector.detection.head.features import FeatureConfig, Features
-from stream_detector.detection.head.head import HeadResult, StepInput
+from stream_detector.detection.head.head import HeadReach, HeadResult, StepInput
 from stream_detector.detection.head.state import CalibratedState, from_bytes, prime, primed, to_bytes
 
 
@@ -92,16 +94,41 @@ class CalibratedHead:
     tracker: RateTracker
     beginning: CalibratedState = field(repr=False)
 
+    @property
+    def reach(self) -> HeadReach:
+        begin = self.beginning
+        if begin.primed_until is None or begin.primed_position is None:
+            return HeadReach()
+        return HeadReach(self.features.memory_steps, begin.primed_until)
+
     def fresh(self) -> CalibratedState:
         return from_bytes(to_bytes(self.beginning), self.beginning)
 
+    def follow(self, state: CalibratedState, step: StepInput) -> None:
+        """Training has shown the steps up to the last one of its data. Where that one is read again, the state goes on
+        from there as if this head had decided since. Elsewhere a gap lies between: only what looks back a few steps
+        moves on.
+        """
+        until, position = state.primed_until, state.primed_position
+        if until is None:
+            self.advance(state, step)
+        elif position is None:
+            return
+        elif step.time > until:
+            self.features.follow(state.features, step.values, step.run_position, step.event)
+        elif step.time == until and step.event == (position < 0):
+            state.features.position = position
+            state.primed_until = state.primed_position = None
+
     def advance(self, state: CalibratedState, step: StepInput) -> HeadResult:
         if state.primed_until is not None:
+            if self._just_shown(state, step):
+                return self._answer_known(state, step)
             if step.time <= state.primed_until:
                 # Older data than the training's end: its clock and rate are not ours to know.
                 state.features.clock = ClockState()
                 state.rate = self.tracker.fresh()
-            state.primed_until = None
+            state.primed_until = state.primed_position = None
         row = self.features.advance(state.features, step.time, step.values, step.run_position, step.event)
         self.tracker.advance(state.rate, step.step, step.time, step.event)
         if step.event or not step.scorable:
@@ -110,6 +137,27 @@ class CalibratedHead:
         before = float(sigmoid(np.array(logit + self.offset)))
         probability = float(sigmoid(np.array(logit + self.offset + self.tracker.correction(state.rate))))
         self.tracker.expect(state.rate, step.step, before)
+        return HeadResult(probability, self.features.by_sensor(parts))
+
+    def _just_shown(self, state: CalibratedState, step: StepInput) -> bool:
+        """Whether the step is one of the newest of the training: they may be open where a bundle takes over."""
+        until = state.primed_until
+        if until is None or state.primed_position is None or step.step <= 0:
+            return False
+        return 0.0 <= until - step.time < self.features.memory_steps * step.time / step.step
+
+    def _answer_known(self, state: CalibratedState, step: StepInput) -> HeadResult:
+        """By what the step itself shows and the rate at the training's end, which has counted it already."""
+        known, alone = state.features, self.features.fresh()
+        alone.size, alone.weight = known.size.copy(), known.weight.copy()
+        alone.clock = replace(known.clock, event_times=list(known.clock.event_times))
+        row = self.features.advance(alone, step.time, step.values, step.run_position, step.event)
+        rate = state.rate
+        self.follow(state, step)
+        if step.event or not step.scorable:
+            return HeadResult(None, np.zeros(len(step.values)))
+        logit, parts = self.ensemble.explain(row)
+        probability = float(sigmoid(np.array(logit + self.offset + self.tracker.correction(rate))))
         return HeadResult(probability, self.features.by_sensor(parts))
 
     def dump(self, state: CalibratedState) -> bytes:

@@ -114,13 +114,7 @@ class Features:
         time: epoch seconds; values: (F,) NaN = missing; run_position: 0 starts a run. An event step belongs to the run
         that it ends, does not move the scales, and counts in the clock only after its own features were read.
         """
-        if state.position < 0 or (run_position == 0 and not event):
-            self._start_run(state)
-        state.position += 1
-        newest = values[self._moving]
-        state.recent[:-1] = state.recent[1:]
-        state.recent[-1] = newest
-        scale = state.scale
+        newest, scale = self._enter(state, values, run_position, event), state.scale
         parts = self._moves(state, scale)
         if self.config.clock:
             # What a sensor says in the very step of an event is not always there when a stream closes that step.
@@ -132,6 +126,33 @@ class Features:
         else:
             self._learn_scale(state, np.abs(newest - state.recent[-2]))
         return np.concatenate(parts).astype(np.float32)
+
+    def follow(self, state: FeatureState, values: Floats, run_position: int, event: bool) -> None:
+        """Move on what looks back `memory_steps` at most (arguments as in `advance`); scales and clock stay."""
+        self._enter(state, values, run_position, event)
+        self._note_move(state, state.scale)
+        if event:
+            state.position = -1
+
+    @property
+    def memory_steps(self) -> int:
+        """How far the features look back, the scales and the clock aside."""
+        return max(max(self.config.lags) + 1, *self.config.volatility_steps)
+
+    def _enter(self, state: FeatureState, values: Floats, run_position: int, event: bool) -> Floats:
+        """The step is the newest one; returns the values (F,) of the sensors that move."""
+        if state.position < 0 or (run_position == 0 and not event):
+            self._start_run(state)
+        state.position += 1
+        newest = values[self._moving]
+        state.recent[:-1] = state.recent[1:]
+        state.recent[-1] = newest
+        return newest
+
+    def _note_move(self, state: FeatureState, scale: Floats) -> None:
+        step = np.abs(state.recent[-1] - state.recent[-2]) / scale
+        state.moves[:-1] = state.moves[1:]
+        state.moves[-1] = np.minimum(step, self.config.move_limit)
 
     def _start_run(self, state: FeatureState) -> None:
         state.position = -1
@@ -145,9 +166,7 @@ class Features:
             moved = (state.recent[-1] - state.recent[-1 - lag]) / (scale * np.sqrt(lag))
             size = np.log1p(np.abs(moved))
             parts += [np.tanh(moved / 2.0), size, self._pooled(size)]
-        step = np.abs(state.recent[-1] - state.recent[-2]) / scale
-        state.moves[:-1] = state.moves[1:]
-        state.moves[-1] = np.minimum(step, self.config.move_limit)
+        self._note_move(state, scale)
         for steps in self.config.volatility_steps:
             volatility = np.log1p(_mean_of_known(state.moves[-steps:]))
             parts += [volatility, self._pooled(volatility)]

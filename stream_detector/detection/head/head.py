@@ -41,10 +41,30 @@ class HeadResult:
     attribution: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class HeadReach:
+    """What a head wants to read of the steps before its first decision.
+
+    `steps`: what it always looks back at. `read_until`: epoch seconds of the newest step that training has shown to it;
+    from there on it would have every step. None: nothing is known of that.
+    """
+
+    steps: int = 0
+    read_until: float | None = None
+
+
 class Head(Protocol):
-    """`advance` mutates the state that it is given; `load(dump(state))` is exact."""
+    """`advance` and `follow` mutate the state that they are given; `load(dump(state))` is exact.
+
+    `follow` takes a step that another bundle has decided on, in order: those before the first `advance` of an asset.
+    """
+
+    @property
+    def reach(self) -> HeadReach: ...
 
     def fresh(self) -> HeadState: ...
+
+    def follow(self, state: HeadState, step: StepInput) -> None: ...
 
     def advance(self, state: HeadState, step: StepInput) -> HeadResult: ...
 

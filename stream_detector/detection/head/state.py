@@ -22,11 +22,14 @@ PRIME = "beginning"
 
 @dataclass(slots=True)
 class CalibratedState:
-    """One asset. `primed_until`: epoch seconds of the last training step, until the asset's own first step."""
+    """One asset. `primed_until`: epoch seconds of the last training step, until the asset's own first step;
+    `primed_position`: of that step in its run, -1 where it has ended one; None: a version before wrote the state, and
+    nothing is read before the asset's own first step."""
 
     features: FeatureState
     rate: RateState
     primed_until: float | None = None
+    primed_position: int | None = None
 
 
 def to_bytes(state: CalibratedState) -> bytes:
@@ -42,6 +45,8 @@ def to_bytes(state: CalibratedState) -> bytes:
         },
         "primed_until": state.primed_until,
     }
+    if state.primed_position is not None:
+        header["primed_position"] = state.primed_position
     text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     arrays = b"".join(array.astype("<f8").tobytes() for array in _arrays(state))
     return LENGTH.pack(len(text)) + text + arrays
@@ -73,6 +78,7 @@ def from_bytes(data: bytes, like: CalibratedState) -> CalibratedState:
         FeatureState(size, weight, recent, moves, header["position"], ClockState(**header["clock"])),
         RateState(observed, expected, rate["time"], waiting, rate["event_steps"], CountedSteps(stretches)),
         header["primed_until"],
+        header.get("primed_position"),
     )
 
 

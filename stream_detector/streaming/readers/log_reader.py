@@ -18,6 +18,9 @@ from stream_detector.streaming.topics.topics import existing_partitions
 
 POLL_MILLISECONDS = 500
 
+MOST_READ_ON_SECONDS = 86_400.0
+"""A head reads on from where its training ended if that is no longer ago: decisions wait meanwhile."""
+
 
 class LogReader:
     """Use it with `async with`; `open_log_reader` makes one that reads from the brokers.
@@ -71,8 +74,13 @@ class LogReader:
         ends = await self._consumer.end_offsets(wanted)
         return {tp.partition: (beginnings[tp], ends[tp]) for tp in wanted}
 
-    async def low_by_time(self, partition: int, committed: int, beginning: int, rewind_seconds: float) -> int:
-        """The offset `rewind_seconds` (of the records' Kafka timestamps) before the committed one."""
+    async def low_by_time(
+        self, partition: int, committed: int, beginning: int, rewind_seconds: float, read_until: float | None = None
+    ) -> int:
+        """The offset `rewind_seconds` (of the records' Kafka timestamps) before the committed one.
+
+        read_until: epoch seconds from which on a head would have every record, where that is not too long ago.
+        """
         if committed <= beginning:
             return beginning
         (tp,) = self._of_readings({partition})
@@ -82,6 +90,9 @@ class LogReader:
         records = fetched.get(tp)
         if not records:
             return beginning
+        elapsed = 0.0 if read_until is None else records[0].timestamp / 1000 - read_until
+        if 0.0 < elapsed <= MOST_READ_ON_SECONDS:
+            rewind_seconds += elapsed
         moment = max(0, records[0].timestamp - int(rewind_seconds * 1000))
         found = (await self._consumer.offsets_for_times({tp: moment})).get(tp)
         # The embedded broker knows no times; then all that is left is read again.

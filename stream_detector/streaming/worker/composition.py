@@ -114,7 +114,8 @@ def build_worker(
         manifest = bundle.manifest
         scored_by = ScoredBy(manifest.bundle_id, bundle.score_fingerprint)
         scope = Scope.of(manifest, settings.globs_of_assets).to_header() if settings.role == "challenger" else None
-        return Detector(engine, scored_by, rewind_seconds(manifest), bundle, scope)
+        seconds, read_until = reach_of(bundle)
+        return Detector(engine, scored_by, seconds, bundle, scope, read_until)
 
     # Where the brokers are others, their topics are their own business.
     real = ensure_topics is None
@@ -144,7 +145,7 @@ def build_worker(
         settings,
         log,
         detectors.configured.scored_by,
-        rewind_seconds(manifest),
+        detectors.configured.rewind_seconds,
         clock,
         extend_topics=partial(make_topics, settings),
         require_current=None if bundle_watch is None else bundle_watch.require_current,
@@ -216,6 +217,18 @@ def needs_of(bundle: AnyBundle, settings: Settings) -> TopicNeeds:
     operated = any(each.manifest.operating is not None for each in bundles_of(bundle))
     tells_operating = operated and settings.role == "champion"
     return TopicNeeds(rewind_seconds(bundle.manifest), largest, tells_operating)
+
+
+def reach_of(bundle: AnyBundle) -> tuple[float, float | None]:
+    """Seconds that windows, heads and an open episode reach back, with room to spare, and since when (epoch seconds) a
+    head would have every step, because training has shown it those before."""
+    seconds, since = rewind_seconds(bundle.manifest), []
+    for each in bundles_of(bundle):
+        if each.head is not None:
+            reach, grid = each.head.reach, each.manifest.grid
+            seconds = max(seconds, 2 * (reach.steps * grid.step_seconds + grid.lateness_seconds))
+            since += [] if reach.read_until is None else [reach.read_until]
+    return seconds, min(since, default=None)
 
 
 def rewind_seconds(manifest: AnyManifest) -> float:

@@ -161,3 +161,57 @@ def test_arrays_that_do_not_fit_are_refused(head: CalibratedHead) -> None:
         build_head(CONFIG, {k: v for k, v in arrays.items() if k != "beginning"}, SENSORS, LEAD)
     with pytest.raises(ValueError, match="strength"):
         build_head(HeadConfig(kind="calibrated", options={"strength": -1}), arrays, SENSORS, LEAD)
+
+
+def primed_at(head: CalibratedHead, inputs: list[StepInput]) -> CalibratedHead:
+    """The head of a bundle whose training ended with these steps."""
+    _, state = run(head, inputs)
+    position, state.features.position = state.features.position, -1
+    state.primed_until, state.primed_position = inputs[-1].time, position
+    return build_head(CONFIG, head_arrays(head.ensemble, head.offset, state), SENSORS, LEAD)
+
+
+@pytest.mark.parametrize("learnt", [201, 250, 300])
+def test_a_head_that_reads_on_from_its_training_goes_on_as_if_it_had_decided_all_along(
+    head: CalibratedHead, learnt: int
+) -> None:
+    inputs = plant()
+    whole, end = run(head, inputs)
+    again = primed_at(head, inputs[:learnt])
+    state = again.fresh()
+    for step in inputs[180:320]:  # what is read again of the log, the newest of the training among it
+        again.follow(state, step)
+    rest, found = run(again, inputs[320:], state)
+    assert [result.probability for result in rest] == [result.probability for result in whole[320:]]
+    assert again.dump(found) == again.dump(end)
+
+
+def test_steps_of_the_training_that_were_open_at_the_takeover_cost_it_nothing_of_what_it_knows(
+    head: CalibratedHead,
+) -> None:
+    inputs = [replace(step, event=step.event and step.step < 240) for step in plant()]
+    whole, _ = run(head, inputs)
+    again = primed_at(head, inputs[:250])
+    state = again.fresh()
+    for step in inputs[200:248]:
+        again.follow(state, step)
+    rest, _ = run(again, inputs[248:], state)
+    assert rest[0].probability is not None
+    assert [result.probability for result in rest[2:]] == [result.probability for result in whole[250:]]
+
+
+def test_behind_a_gap_after_training_only_what_looks_back_a_few_steps_is_read(head: CalibratedHead) -> None:
+    inputs = [replace(step, run_position=place, event=False) for place, step in enumerate(plant())]
+    again = primed_at(head, inputs[:200])
+    states = [again.fresh() for _ in range(2)]
+    for state, begin in zip(states, (260, 290), strict=True):
+        for step in inputs[begin:300]:
+            again.follow(state, step)
+    cold = again.fresh()
+    np.testing.assert_array_equal(states[1].features.size, cold.features.size)
+    np.testing.assert_array_equal(states[1].rate.expected, cold.rate.expected)
+    reach = again.reach
+    assert (reach.steps, reach.read_until) == (4, 199 * 120.0)
+    np.testing.assert_array_equal(states[0].features.moves, states[1].features.moves)
+    np.testing.assert_array_equal(states[0].features.recent, states[1].features.recent)
+    assert again.advance(states[1], inputs[300]).probability != again.advance(cold, inputs[300]).probability

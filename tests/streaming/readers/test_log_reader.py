@@ -99,6 +99,10 @@ async def test_low_by_time_lies_a_window_before_the_last_record_that_was_committ
         assert await reader.low_by_time(0, committed=50, beginning=0, rewind_seconds=1e9) == 0
         assert await reader.low_by_time(0, committed=50, beginning=50, rewind_seconds=10.0) == 50
         assert await reader.low_by_time(0, committed=101, beginning=3, rewind_seconds=10.0) == 3
+        # A head reads on from where its training ended, if that is no more than a day ago.
+        assert await reader.low_by_time(0, 50, 0, 10.0, read_until=30.0) == 20
+        assert await reader.low_by_time(0, 50, 0, 10.0, read_until=60.0) == 39
+        assert await reader.low_by_time(0, 50, 0, 10.0, read_until=48.0 - 90_000.0) == 39
 
 
 @in_event_loop

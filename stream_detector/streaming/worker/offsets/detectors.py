@@ -35,7 +35,8 @@ class Detector:
     Attributes:
         engine: decides by it, in the partitions where it does.
         scored_by: says so in commits.
-        rewind_seconds: how far its windows and episodes reach back (Kafka timestamps).
+        rewind_seconds: how far its windows, heads and episodes reach back (Kafka timestamps).
+        read_until: epoch seconds of the newest step that training has shown to its head; None = it has none.
         bundle: a bundle or a table of them; None where an engine of no bundle stands in.
         scope: what it decides about, for its alarms to say where it is a challenger.
     """
@@ -45,6 +46,7 @@ class Detector:
     rewind_seconds: float = 0.0
     bundle: AnyBundle | None = None
     scope: bytes | None = None
+    read_until: float | None = None
 
     @property
     def bundle_id(self) -> str:
@@ -135,10 +137,14 @@ class Detectors:
         if self._in_memory(bundle_id) is None:
             await self.ready(bundle_id)
 
-    def rewind_of(self, bundle_id: str) -> float:
-        """How far windows and episodes of a bundle reach back that is ready (seconds)."""
+    def rewind_of(self, bundle_id: str) -> tuple[float, float | None]:
+        """How far windows, heads and episodes of a bundle reach back that is ready (seconds), and its `read_until`."""
         found = self._known.get(bundle_id)
-        return max(each.rewind_seconds for each in self._in_use()) if found is None else found.rewind_seconds
+        if found is not None:
+            return found.rewind_seconds, found.read_until
+        in_use = self._in_use()
+        read_until = [each.read_until for each in in_use if each.read_until is not None]
+        return max(each.rewind_seconds for each in in_use), min(read_until, default=None)
 
     def prefetch(self, bundle_id: str) -> None:
         """Begin to load it, unless that was begun, or it decides somewhere."""

@@ -257,7 +257,8 @@ class Planner:
         if service.bundle_id == mine and service.switch is not None:
             switch = service.switch
         else:
-            low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds)
+            read_until = None if self._detectors is None else self._detectors.configured.read_until
+            low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds, read_until)
             term = next_term(state)
             switch = with_lines(BundleSwitch(number, offset, mine, low, limits_of(settings), term, term), lines)
             log.warning(

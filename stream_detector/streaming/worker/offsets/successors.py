@@ -66,7 +66,7 @@ class Successors:
         """
         number, offset = part.partition, part.start
         async with self._log.use() as reader:
-            low = await reader.low_by_time(number, offset, beginning, self._detectors.rewind_of(order.bundle))
+            low = await reader.low_by_time(number, offset, beginning, *self._detectors.rewind_of(order.bundle))
             switch, detector = await self._named(part, progress, order, low)
             if not ours():
                 return None
