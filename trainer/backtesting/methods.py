@@ -17,8 +17,9 @@ from trainer.data.examples import Examples, cut_examples
 from trainer.evaluation.scored import ScoredRows
 from trainer.fitting import head_fit
 from trainer.fitting.fit import pick_threshold, suppressed_windows
-from trainer.fitting.head_rows import HeadRows, read_rows
+from trainer.fitting.head_options import head_options
 from trainer.fitting.learn import learn
+from trainer.fitting.usable_rows import UsableRows
 from trainer.recipe import Recipe
 
 Floats = NDArray[np.float64]
@@ -112,35 +113,34 @@ class HeadMethod:
 
     recipe: Recipe
 
-    def prepare(self, dataset: Dataset) -> HeadRows:
-        recipe = self.recipe
-        head_fit.refuse_head_of_several(recipe, dataset)
-        features = head_fit.recipe_features(recipe, dataset.sensors)
-        operating = recipe.operating_rule(dataset.sensors)
-        return read_rows(dataset, recipe.grid, recipe.window, recipe.lead, features, operating)
+    def prepare(self, dataset: Dataset) -> UsableRows:
+        head_fit.refuse_head_of_several(self.recipe, dataset)
+        return UsableRows.of(self.recipe, dataset)
 
     def folds_before(self, dataset: Dataset, folds: list[Fold]) -> list[Fold]:
         """Each day before the first fold, as `trainer fit` walks through them for its calibration."""
-        first = dataset.times[0] // SECONDS_PER_DAY + head_fit.head_options(self.recipe).first_day
+        first = dataset.times[0] // SECONDS_PER_DAY + head_options(self.recipe).first_day
         days = np.arange(first, np.ceil(folds[0].begin / SECONDS_PER_DAY))
         return [Fold(day * SECONDS_PER_DAY, min((day + 1) * SECONDS_PER_DAY, folds[0].begin)) for day in days]
 
-    def score_fold(self, prepared: HeadRows, dataset: Dataset, fold: Fold) -> FoldScores:
-        chosen = (prepared.times >= fold.begin) & (prepared.times < fold.end) & prepared.scorable
-        options = head_fit.head_options(self.recipe)
-        ensemble = head_fit.ensemble_at(options, prepared, self.recipe.lead, self.recipe.train.seed, fold.begin)
-        rows = prepared.rows[chosen]
+    def score_fold(self, prepared: UsableRows, dataset: Dataset, fold: Fold) -> FoldScores:
+        usable = prepared.at(fold.begin)
+        read = usable.rows
+        chosen = (read.times >= fold.begin) & (read.times < fold.end) & read.scorable
+        options = head_options(self.recipe)
+        ensemble = head_fit.ensemble_at(options, read, self.recipe.lead, self.recipe.train.seed, fold.begin)
+        rows = read.rows[chosen]
         sensors = len(dataset.sensors)
         if ensemble is None or not len(rows):
             return FoldScores(rows, np.full(len(rows), np.nan), 0.0, np.zeros((len(rows), sensors), np.float32))
-        logits = ensemble.logits(prepared.features[chosen])
+        logits = ensemble.logits(read.features[chosen])
         # Only alarms and the rows before an event are ever looked at; explaining a row costs more than scoring it.
-        features = head_fit.recipe_features(self.recipe, dataset.sensors)
         attribution = np.zeros((len(rows), sensors), np.float32)
         rules = self.recipe.suppression_rules(dataset.sensors)
-        wanted = (logits >= np.quantile(logits, 1 - EXPLAINED)) | prepared.positive[chosen]
+        wanted = (logits >= np.quantile(logits, 1 - EXPLAINED)) | read.positive[chosen]
         for index in np.flatnonzero(wanted if rules is None else np.ones_like(wanted)):
-            attribution[index] = features.by_sensor(ensemble.explain(prepared.features[chosen][index])[1])
+            parts = ensemble.explain(read.features[chosen][index])[1]
+            attribution[index, usable.columns] = usable.features.by_sensor(parts)
         muted = None
         if rules is not None:
             # Nothing was fitted here that expects values, so that directions cannot be told.
@@ -148,9 +148,10 @@ class HeadMethod:
             muted = rules.suppressed(attribution.astype(np.float64), nothing, nothing)
         return FoldScores(rows, logits, 0.0, attribution, muted)
 
-    def fold_key(self, prepared: HeadRows, dataset: Dataset, fold: Fold) -> bytes:
+    def fold_key(self, prepared: UsableRows, dataset: Dataset, fold: Fold) -> bytes:
         """A fold whose events were all told by its begin is that of a file in which events are told in time."""
-        rows = prepared.told_by(fold.begin, self.recipe.lead)
+        usable = prepared.at(fold.begin)
+        rows = usable.rows.told_by(fold.begin, self.recipe.lead)
         until = int(np.searchsorted(rows.times, fold.end))
         arrays = (
             rows.rows,
@@ -162,26 +163,27 @@ class HeadMethod:
             rows.acted,
             rows.features,
         )
-        shown = prepared.positive[:until]
+        shown = usable.rows.positive[:until]
         return _key(self.recipe, dataset, fold, shown, *(array[:until] for array in arrays))
 
-    def finish(self, prepared: HeadRows, folds: list[Fold], scores: list[FoldScores], judged: int) -> ScoredRows:
-        recipe, options = self.recipe, head_fit.head_options(self.recipe)
+    def finish(self, prepared: UsableRows, folds: list[Fold], scores: list[FoldScores], judged: int) -> ScoredRows:
+        read = prepared.whole.rows
+        recipe, options = self.recipe, head_options(self.recipe)
         tracker = RateTracker(options.calibration, recipe.lead)
-        logits = np.full(len(prepared), np.nan)
-        place = {int(row): index for index, row in enumerate(prepared.rows) if not prepared.event[index]}
+        logits = np.full(len(read), np.nan)
+        place = {int(row): index for index, row in enumerate(read.rows) if not read.event[index]}
         for found in scores:
             logits[[place[int(row)] for row in found.rows]] = found.raw_score
         probabilities = []
         for fold, found in zip(folds[-judged:], scores[-judged:], strict=True):
-            before = np.flatnonzero(prepared.times < fold.begin)
-            end = int(prepared.steps[before[-1]]) + 1
-            known = head_fit.label_known(prepared, recipe.lead, end)
-            visible = np.where(prepared.times < fold.end, logits, np.nan)
-            past = np.where(prepared.times < fold.begin, logits, np.nan)
-            offset = head_fit.past_offset(options, prepared.told_by(fold.begin, recipe.lead), past, known)
-            until = int(np.searchsorted(prepared.times, fold.end))
-            _, probability = head_fit.replay(tracker, prepared, visible, offset, range(until), since=fold.begin)
+            before = np.flatnonzero(read.times < fold.begin)
+            end = int(read.steps[before[-1]]) + 1
+            known = head_fit.label_known(read, recipe.lead, end)
+            visible = np.where(read.times < fold.end, logits, np.nan)
+            past = np.where(read.times < fold.begin, logits, np.nan)
+            offset = head_fit.past_offset(options, read.told_by(fold.begin, recipe.lead), past, known)
+            until = int(np.searchsorted(read.times, fold.end))
+            _, probability = head_fit.replay(tracker, read, visible, offset, range(until), since=fold.begin)
             probabilities.append(probability[[place[int(row)] for row in found.rows]])
         return _joined(scores[-judged:], probabilities, recipe.costs.probability_threshold)
 

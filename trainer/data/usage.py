@@ -29,10 +29,7 @@ def usable(recipe: Recipe, dataset: Dataset) -> tuple[Dataset, list[str]]:
     """
     _demand_rows(recipe, dataset)
     train = split_rows(recipe.split, len(dataset), recipe.train.seed, dataset.parts).train
-    idle = _idle(dataset.values[train])
-    rule = recipe.operating_rule(dataset.sensors)
-    if rule is not None:
-        idle[rule.columns] = False
+    idle = idle_sensors(recipe, dataset, train)
     notes = []
     if idle.all():
         raise DataError(f"{dataset.name}: every sensor is constant or empty in the part that is learnt from")
@@ -42,6 +39,15 @@ def usable(recipe: Recipe, dataset: Dataset) -> tuple[Dataset, list[str]]:
         kept = tuple(name for name, off in zip(dataset.sensors, idle, strict=True) if not off)
         dataset = replace(dataset, sensors=kept, values=dataset.values[:, ~idle])
     return dataset, notes + ([] if recipe.scaler.clip is not None else _strangers(dataset, train))
+
+
+def idle_sensors(recipe: Recipe, dataset: Dataset, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(F,) the sensors that are constant or empty in these rows (N,), but for those that say when the machine runs."""
+    idle = _idle(dataset.values[rows])
+    rule = recipe.operating_rule(dataset.sensors)
+    if rule is not None:
+        idle[rule.columns] = False
+    return idle
 
 
 def rows_used(times: NDArray[np.float64], grid: GridConfig) -> int:

@@ -19,7 +19,8 @@ from trainer.data.split import Split, split_rows
 from trainer.evaluation.evaluate import Evaluation, evaluate_rows
 from trainer.evaluation.scored import ScoredRows, score_dataset
 from trainer.fitting.guard import guarded
-from trainer.fitting.head_fit import Walked, fit_head, recipe_features
+from trainer.fitting.head_fit import Walked, fit_head
+from trainer.fitting.head_options import recipe_features
 from trainer.fitting.learn import ExampleScorer, Learnt, learn, machines_of
 from trainer.fitting.losses import Losses
 from trainer.fitting.progress import SILENT, FitProgress

@@ -4,23 +4,25 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import LeadConfig
-from stream_detector.detection.head.calibrated_head import CalibratedOptions, head_arrays, read_options
+from stream_detector.detection.head.calibrated_head import CalibratedOptions, head_arrays
 from stream_detector.detection.head.calibration import RateState, RateTracker, fit_offset, sigmoid
 from stream_detector.detection.head.ensemble import Ensemble, Member
-from stream_detector.detection.head.features import Features
 from stream_detector.detection.head.state import CalibratedState
-from stream_detector.errors import DataError, RecipeError
+from stream_detector.errors import DataError
 from trainer.data.dataset import Dataset
 from trainer.data.split import Split
 from trainer.fitting.head_members import fit_boosted, fit_forests, fit_linear, no_linear
-from trainer.fitting.head_rows import HeadRows, read_rows
+from trainer.fitting.head_options import head_options
+from trainer.fitting.head_rows import HeadRows
 from trainer.fitting.progress import SILENT, FitProgress
+from trainer.fitting.usable_rows import UsableRows
 from trainer.recipe import Recipe
 
 SECONDS_PER_DAY = 86_400.0
@@ -28,23 +30,6 @@ FEWEST_EVENTS = 5
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-
-def head_options(recipe: Recipe) -> CalibratedOptions:
-    """The recipe's options of this head; RecipeError where they are wrong."""
-    assert recipe.head is not None
-    try:
-        return read_options(recipe.head)
-    except ValueError as error:
-        raise RecipeError(f"recipe {recipe.name}: {error}") from error
-
-
-def recipe_features(recipe: Recipe, sensors: tuple[str, ...]) -> Features:
-    """The features that the recipe reads from these sensors; RecipeError where a sensor is not there."""
-    try:
-        return Features(head_options(recipe).features, sensors)
-    except ValueError as error:
-        raise RecipeError(f"recipe {recipe.name}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -81,21 +66,23 @@ def fit_head(
     if not dataset.labels_mark_events or dataset.labels is None:
         raise DataError(f"recipe {recipe.name}: the head learns from a label column that marks events; there is none")
     past = dataset.take(split.train | split.validation)
-    features = recipe_features(recipe, dataset.sensors)
-    operating = recipe.operating_rule(dataset.sensors)
-    rows = read_rows(past, recipe.grid, recipe.window, recipe.lead, features, operating)
+    read = UsableRows.of(recipe, past)
+    rows = read.whole.rows
     options, seed = head_options(recipe), recipe.train.seed
     end = int(rows.steps[-1]) + 1
     logits = np.full(len(rows), np.nan)
     days = walk_days(rows, options)
     progress.part(0, len(days) + 1)
+    reading = Lock()
 
     def predict(day: tuple[float, float]) -> None:
         begin, until = day
-        daily = ensemble_at(options, rows, recipe.lead, seed, begin)
+        with reading:
+            known = read.at(begin).rows
+        daily = ensemble_at(options, known, recipe.lead, seed, begin)
         if daily is not None:
-            of_day = (rows.times >= begin) & (rows.times < until) & rows.scorable & ~rows.acted
-            logits[of_day] = daily.logits(rows.features[of_day])
+            of_day = (rows.times >= begin) & (rows.times < until) & known.scorable & ~known.acted
+            logits[of_day] = daily.logits(known.features[of_day])
 
     # Most of a fit is compiled code, beside which another thread can run.
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
@@ -111,8 +98,8 @@ def fit_head(
     known = label_known(rows, recipe.lead, end)
     offset = past_offset(options, rows, logits, known)
     rate, said = replay(tracker, rows, logits, offset, range(len(rows)))
-    rows.state.position = -1
-    arrays = head_arrays(ensemble, offset, CalibratedState(rows.state, rate, float(rows.times[-1])))
+    position, rows.state.position = rows.state.position, -1
+    arrays = head_arrays(ensemble, offset, CalibratedState(rows.state, rate, float(rows.times[-1]), position))
     told = known & np.isfinite(said)
     return FittedHead(arrays, Walked(said[told], rows.positive[told]))
 

@@ -29,8 +29,9 @@ from trainer.data.dataset import Dataset
 from trainer.data.simulate import Simulation, simulate
 from trainer.evaluation.scored import ScoredRows, score_dataset
 from trainer.fitting.fit import fit_recipe
-from trainer.fitting.head_fit import head_options, replay
-from trainer.fitting.head_rows import HeadRows
+from trainer.fitting.head_fit import replay
+from trainer.fitting.head_options import head_options
+from trainer.fitting.usable_rows import UsableRows
 from trainer.recipe import Recipe, load_recipe
 from trainer.reports.backtest_figures import saving_range
 from trainer.reports.backtest_report import backtest_report
@@ -118,9 +119,11 @@ def test_a_method_that_peeks_one_row_ahead_is_caught(recipe: Recipe) -> None:
 
 def test_a_head_whose_features_peek_one_row_ahead_is_caught(recipe: Recipe) -> None:
     class Peeking(HeadMethod):
-        def prepare(self, dataset: Dataset) -> HeadRows:
-            rows = super().prepare(dataset)
-            return replace(rows, features=np.roll(rows.features, -1, axis=0))
+        def prepare(self, dataset: Dataset) -> UsableRows:
+            read = super().prepare(dataset)
+            rows = read.whole.rows
+            peeking = replace(rows, features=np.roll(rows.features, -1, axis=0))
+            return replace(read, whole=replace(read.whole, rows=peeking))
 
     data = file_of(events=EVENTS)
     with pytest.raises(RecipeError, match="looks ahead"):
@@ -439,7 +442,7 @@ def test_an_event_told_an_hour_late_is_learnt_and_counted_then_and_no_earlier(re
     event = EVENTS[int(np.searchsorted(data.times[list(EVENTS)], folds[-1].begin)) - 1]
     late = replace(data, told_late_seconds=folds[-1].begin - float(data.times[event]) + 3600)
     method = HeadMethod(recipe)
-    rows, told = method.prepare(data), method.prepare(late)
+    rows, told = (method.prepare(file).whole.rows for file in (data, late))
     assert told.told_by(folds[-1].begin, recipe.lead).event.sum() < rows.event[rows.times < folds[-1].begin].sum()
     assert (
         told.told_by(folds[-1].begin, recipe.lead).positive[rows.times < folds[-1].begin].sum()
