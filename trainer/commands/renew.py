@@ -71,6 +71,14 @@ def command(
     least_saving: Annotated[
         float | None, typer.Option(help="Fit at once where the champion saves less than this part, e.g. 0.05.")
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            help="With --once: a round as of this event time (ISO 8601); nothing later counts, and a reading that "
+            "shows that the day is over is not waited for.",
+            show_default="up to the newest reading",
+        ),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="One round, if one is due, and end: for cron.")] = False,
     pause: Annotated[str, typer.Option(help="Without --once: look again after this long, wall clock.")] = "1h",
     metrics_port: Annotated[
@@ -95,6 +103,7 @@ def command(
     from stream_detector.bundle.registry import Registry
     from stream_detector.logs import start_logging
     from stream_detector.settings import Settings
+    from stream_detector.time_options import parse_moment
     from trainer.backtesting.folds import retrain_seconds
     from trainer.output import read_key, write_json
     from trainer.recipe import load_recipe
@@ -113,6 +122,8 @@ def command(
     told = data is None or bootstrap is not None
     if not told and (trial_days or way == "log"):
         raise UsageError("--trial-days and --switch log go by the plant's topics; add --bootstrap HOST:PORT")
+    if until is not None and not once:
+        raise UsageError("--until is a round as of one moment; add --once")
     if trial_days is None:
         trial_days = LEAST_DAYS if data is None else 0
     plan = Plan(
@@ -122,6 +133,7 @@ def command(
         look_seconds=retrain_seconds(look),
         judge_seconds=retrain_seconds(judge),
         window_seconds=None if window is None else retrain_seconds(window),
+        until=None if until is None else parse_moment(until, "--until"),
         refit_seconds=min(retrain_seconds(every), retrain_seconds(judge)),
         jobs=jobs,
     )

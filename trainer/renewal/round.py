@@ -47,6 +47,8 @@ class Plan:
         judge_seconds: how far back the judged time reaches.
         refit_seconds: between the fits of the judged time.
         window_seconds: how far back data is learnt from; None = all.
+        until: event time, epoch seconds: what lies before it is there, and nothing later counts; None = up to the
+            newest reading.
     """
 
     rules: Rules
@@ -57,6 +59,7 @@ class Plan:
     judge_seconds: float = 14 * 86_400.0
     refit_seconds: float = 86_400.0
     window_seconds: float | None = None
+    until: float | None = None
     jobs: int = 1
 
 
@@ -120,10 +123,11 @@ class Renewal:
                 "recipe to fit: name one with --recipe"
             )
         dataset = self._read(recipe)
-        look = self._plan.look_seconds
-        cutoff = float(np.floor(dataset.times[-1] / look) * look)
+        look, until = self._plan.look_seconds, self._plan.until
+        now = float(dataset.times[-1]) if until is None else until
+        cutoff = float(np.floor(now / look) * look)
         if decisions and decisions[-1].outcome == "trial":
-            return self._end_trial(decisions[-1], cutoff, float(dataset.times[-1]))
+            return self._end_trial(decisions[-1], cutoff, now)
         last = from_iso(decisions[-1].round) if decisions else None
         if last is not None and cutoff <= last:
             return None

@@ -96,6 +96,20 @@ def test_rounds_follow_the_data_and_are_done_once(tmp_path: Path, history: Datas
     assert (record.who, record.verdict["round"]) == ("trainer renew", second.round)
 
 
+def test_a_round_as_of_a_moment_waits_for_no_later_reading_and_sees_none(tmp_path: Path, history: Dataset) -> None:
+    midnight = float(history.times[0]) + 5 * DAY
+    plant = Plant(tmp_path / "as-of", history, until=midnight)
+    plant.days = 5.0 - 120.0 / DAY  # its newest reading is of the day before
+    first = plant.run()
+    assert first is not None
+    assert from_iso(first.round) == midnight
+    later = Plant(tmp_path / "later", history, until=midnight)
+    later.days = 6.0
+    again = later.run()
+    assert again is not None
+    assert (again.round, again.candidate) == (first.round, first.candidate)
+
+
 class Killed(BaseException):
     """Stands in for SIGKILL: nothing catches it."""
 
