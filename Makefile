@@ -155,6 +155,9 @@ drill: $(STAMP) ## break each thing that an alert names, and see who is told, ho
 renewal: $(STAMP) ## a plant changes, its detector renews itself: does the saving come back? On a real broker (RENEWAL='--seed N --write')
 	$(BIN)/python -m tests.renewal $(RENEWAL)
 
+renewal-mill: $(STAMP) ## the paper-mill file through a real broker, renewed each day: does it save what the backtest says? (MILL=FILE RENEWAL='--days N --quick')
+	$(BIN)/python -m tests.renewal.mill --data $(MILL) $(RENEWAL)
+
 VERSIONS ?= 3.11 3.12 3.13 3.14
 # pyenv's commands run the one version that is chosen, unless it is told to offer them all.
 ALL_OF_PYENV = export PYENV_VERSION="$$(ls "$${PYENV_ROOT:-$$HOME/.pyenv}/versions" 2>/dev/null | sort -rV | paste -sd: -)"; \

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from stream_detector.bundle.registry import Registry
 from stream_detector.messages import RenewalDecision
 from stream_detector.operations.ledger.ledger import Ledger
-from stream_detector.operations.ledger.report import Tally, report
+from stream_detector.operations.ledger.report import LedgerReport, Tally, report
 from stream_detector.settings import Settings
 from stream_detector.streaming.feeds.ledger_feed import LedgerFeed, read_ledger
 from stream_detector.streaming.feeds.worked_off import behind
@@ -43,13 +44,11 @@ RULES: dict[str, Any] = {
 
 @dataclass
 class Site:
-    """Made by `open_site`. `sent`: so many days of the plant are in the topics."""
+    """Made by `kafka_site`."""
 
     kafka: Kafka
-    plant: Plant
     folder: Path
     recipe: Path
-    sent: float = 0.0
     workers: dict[str, WorkerProcess] = field(default_factory=dict)
 
     @property
@@ -60,11 +59,12 @@ class Site:
     def settings(self) -> Settings:
         return Settings.load()
 
-    def live(self, until_day: float) -> None:
-        """The plant goes on until this day, and all workers have worked off what it said."""
-        readings, events = topic(PREFIX, "readings"), topic(PREFIX, "events")
-        send(self.kafka.bootstrap, readings, events, self.plant, self.sent, until_day)
-        self.sent = until_day
+    def work_off(self) -> None:
+        """All workers have worked off what is in the topics.
+
+        Raises:
+            RuntimeError: they have not.
+        """
         groups = [PREFIX if role == "champion" else f"{PREFIX}-{role}" for role in self.workers]
         left = asyncio.run(behind(self.settings, groups, WORK_SECONDS))
         if left:
@@ -114,11 +114,11 @@ class Site:
         """Seconds for which each switch in the log held decisions up."""
         return [float(found) for found in PAUSE.findall(self.workers[role].log_text())]
 
-    def saved(self, first: float, last: float) -> Tally:
-        """What the champion's alarms were worth from one day to another, as the ledger has it."""
+    def booked(self, since: float, until: float) -> LedgerReport:
+        """What the champion's alarms were worth between two event times (epoch seconds), as the ledger has it."""
         feed = LedgerFeed(Ledger(), self.settings)
         asyncio.run(read_ledger(feed))
-        return report(feed.ledger, self.plant.at(first), self.plant.at(last)).total
+        return report(feed.ledger, since, until)
 
     def command(self, *words: object) -> str:
         """`stream-detector ...`; returns what it printed. RuntimeError where it ends otherwise than with 0."""
@@ -130,10 +130,36 @@ class Site:
         return done.stdout
 
 
+@dataclass
+class PlantSite(Site):
+    """Made by `open_site`. `sent`: so many days of the plant are in the topics."""
+
+    plant: Plant = field(kw_only=True)
+    sent: float = 0.0
+
+    def live(self, until_day: float) -> None:
+        """The plant goes on until this day, and all workers have worked off what it said."""
+        readings, events = topic(PREFIX, "readings"), topic(PREFIX, "events")
+        send(self.kafka.bootstrap, readings, events, self.plant, self.sent, until_day)
+        self.sent = until_day
+        self.work_off()
+
+    def saved(self, first: float, last: float) -> Tally:
+        """What the champion's alarms were worth from one day to another."""
+        return self.booked(self.plant.at(first), self.plant.at(last)).total
+
+
 @contextmanager
-def open_site(folder: Path, plant: Plant, recipe: Path) -> Iterator[Site]:
+def open_site(folder: Path, plant: Plant, recipe: Path) -> Iterator[PlantSite]:
+    """A site of this plant (`kafka_site`)."""
+    with kafka_site(folder, recipe) as site:
+        yield PlantSite(site.kafka, site.folder, site.recipe, site.workers, plant=plant)
+
+
+@contextmanager
+def kafka_site(folder: Path, recipe: Path) -> Iterator[Site]:
     """A broker with the topics, and nobody who works on them yet; ends all that was started in it."""
-    with Kafka(config={"log.retention.ms": "-1"}) as kafka:
+    with Kafka(config={"log.retention.ms": "-1"}) as kafka, patch.dict(os.environ):
         os.environ |= {
             **topic_environment(PREFIX),
             "STREAM_DETECTOR_BOOTSTRAP": kafka.bootstrap,
@@ -142,7 +168,7 @@ def open_site(folder: Path, plant: Plant, recipe: Path) -> Iterator[Site]:
         }
         create_topic(kafka.bootstrap, topic(PREFIX, "readings"), message_timestamp_type="CreateTime")
         create_topic(kafka.bootstrap, topic(PREFIX, "events"))
-        site = Site(kafka, plant, folder, recipe)
+        site = Site(kafka, folder, recipe)
         try:
             yield site
         finally:

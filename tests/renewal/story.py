@@ -8,7 +8,7 @@ from stream_detector.messages import RenewalDecision, from_iso
 from stream_detector.operations.ledger.report import Tally
 from tests.renewal.claims import Claims
 from tests.renewal.plant import DAY, facts_of_the_change
-from tests.renewal.site import Site
+from tests.renewal.site import PlantSite
 
 MOST_FALSE_DRIFTS = 1
 DRIFT_WITHIN_DAYS = 3
@@ -42,7 +42,7 @@ class Days:
 class Story:
     """`decisions`: (day, decision), in order."""
 
-    site: Site
+    site: PlantSite
     bad_recipe: Path
     report: Path
     days: Days
