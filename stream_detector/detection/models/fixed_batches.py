@@ -3,8 +3,8 @@
 Libraries round a matrix product otherwise for other numbers of rows (measured with MKL: principal components of 16 and
 of 304 rows), and some compute the last elements of an array by other instructions than the rest (torch beyond a
 multiple of 32: a sigmoid of 48 values is not that of 64). One size leaves nothing to choose from; that a window's place
-in the batch does not matter either is held by tests. A model may offer a second size, for many windows at a time, once
-it has found that both give the same bits on this processor.
+in the batch does not matter either is held by tests. A model may take other sizes, for many windows at a time and for
+few, once it has found that they give the same bits on this processor.
 """
 
 from typing import Any
@@ -12,29 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.detection.models.registry import Model, ModelOutput, takes_many
+from stream_detector.detection.models.registry import Model, ModelOutput, takes
 
 BATCH_WINDOWS = 16
 """Small, so that few windows at a time are cheap."""
+
+FEW_WINDOWS = 4
+"""So many take a network a half (5 steps of 50 sensors) or a third (30 of 61) of the time of `BATCH_WINDOWS`. A worker
+that keeps up with its readings scores a few windows at a time."""
 
 MANY_WINDOWS = 128
 """Of so many at a time a network scores a third more in a second than of `BATCH_WINDOWS`."""
 
 
 def run_in_batches(model: Model, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:
-    """`model.run` on (B, T, F) windows, B > 0: as many as may be in batches of `MANY_WINDOWS` where the model takes
-    those, the others in batches of `BATCH_WINDOWS`, the last one filled up with zeros."""
-    many = len(windows) // MANY_WINDOWS * MANY_WINDOWS
-    if many and not takes_many(model):
-        many = 0
-    parts = [
-        model.run(windows[start : start + MANY_WINDOWS], known[start : start + MANY_WINDOWS])
-        for start in range(0, many, MANY_WINDOWS)
-    ]
-    parts += [
-        model.run(_filled(windows[start : start + BATCH_WINDOWS]), _filled(known[start : start + BATCH_WINDOWS]))
-        for start in range(many, len(windows), BATCH_WINDOWS)
-    ]
+    """`model.run` on (B, T, F) windows, B > 0, in batches of the sizes that the model takes, the last one filled up
+    with zeros."""
+    parts, start = [], 0
+    for size in _sizes(model, len(windows)):
+        span = slice(start, start + size)
+        parts.append(model.run(_filled(windows[span], size), _filled(known[span], size)))
+        start += size
     return ModelOutput(
         reconstruction=_joined([part.reconstruction for part in parts], len(windows)),
         errors=_joined([part.errors for part in parts], len(windows)),
@@ -42,10 +40,20 @@ def run_in_batches(model: Model, windows: NDArray[np.float32], known: NDArray[np
     )
 
 
-def _filled(rows: NDArray[Any]) -> NDArray[Any]:
-    if len(rows) == BATCH_WINDOWS:
+def _sizes(model: Model, count: int) -> list[int]:
+    """Of the batches of `count` windows."""
+    many = count // MANY_WINDOWS
+    if many and not takes(model, MANY_WINDOWS):
+        many = 0
+    whole, rest = divmod(count - many * MANY_WINDOWS, BATCH_WINDOWS)
+    last = FEW_WINDOWS if 0 < rest <= BATCH_WINDOWS // 2 and takes(model, FEW_WINDOWS) else BATCH_WINDOWS
+    return [MANY_WINDOWS] * many + [BATCH_WINDOWS] * whole + [last] * -(-rest // last)
+
+
+def _filled(rows: NDArray[Any], size: int) -> NDArray[Any]:
+    if len(rows) == size:
         return rows
-    filled = np.zeros((BATCH_WINDOWS, *rows.shape[1:]), rows.dtype)
+    filled = np.zeros((size, *rows.shape[1:]), rows.dtype)
     filled[: len(rows)] = rows
     return filled
 

@@ -49,8 +49,8 @@ class ModelOutput:
 
 
 class Model(Protocol):
-    """Scaled windows in, `ModelOutput` out. `fixed_batches.run_in_batches` calls `run` with one number of windows only
-    (two where the model `takes_many`), so that what a library does for other numbers of them changes no score."""
+    """Scaled windows in, `ModelOutput` out. `fixed_batches.run_in_batches` calls `run` with one number of windows only,
+    and others that the model `takes`, so that what a library does for other numbers of them changes no score."""
 
     def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:
         """windows: (B, T, F), 0 where masked; known: (B, T, F), False where masked."""
@@ -81,9 +81,10 @@ def needs_labels(model: Model) -> bool:
     return bool(getattr(model, "supervised", False))
 
 
-def takes_many(model: Model) -> bool:
-    """True for a model that gives each of `fixed_batches.MANY_WINDOWS` the bits which it has among a few."""
-    return bool(getattr(model, "takes_many", False))
+def takes(model: Model, count: int) -> bool:
+    """True for a model that gives each of `count` windows the bits which it has among `fixed_batches.BATCH_WINDOWS`."""
+    tried = getattr(model, "takes", None)
+    return tried is not None and bool(tried(count))
 
 
 def model_class(kind: str) -> Any:

@@ -2,14 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.models.arrays import shapes_of
-from stream_detector.detection.models.fixed_batches import BATCH_WINDOWS, MANY_WINDOWS
+from stream_detector.detection.models.fixed_batches import BATCH_WINDOWS
 from stream_detector.detection.models.networks.graph import INPUT, Compiled, Graph
 from stream_detector.detection.models.registry import ModelOutput
 
@@ -26,6 +25,7 @@ class Network(ABC):
         self.steps, self.sensors = steps, sensors
         self._arrays = self.untrained(np.random.default_rng(0))
         self._compiled: dict[int, Compiled] = {}
+        self._taken: dict[int, bool] = {}
 
     @abstractmethod
     def untrained(self, rng: np.random.Generator) -> Arrays:
@@ -48,16 +48,24 @@ class Network(ABC):
             self._compiled[len(windows)] = compiled
         return compiled(windows)
 
-    @cached_property
-    def takes_many(self) -> bool:
-        """Whether this processor gives windows among many the bits that they have among few: tried with drawn ones."""
-        drawn = np.random.default_rng(0).normal(size=(MANY_WINDOWS, self.steps, self.sensors)).astype(np.float32)
-        few = [self._bits(drawn[start : start + BATCH_WINDOWS]) for start in range(0, MANY_WINDOWS, BATCH_WINDOWS)]
-        return self._bits(drawn) == b"".join(few)
+    def takes(self, count: int) -> bool:
+        """Whether this processor gives windows among so many the bits that they have in the usual batch: tried with
+        drawn ones."""
+        if count not in self._taken:
+            number = max(count, BATCH_WINDOWS)
+            drawn = np.random.default_rng(0).normal(size=(number, self.steps, self.sensors)).astype(np.float32)
+            self._taken[count] = self._bits(drawn, count) == self._bits(drawn, BATCH_WINDOWS)
+        return self._taken[count]
 
-    def _bits(self, windows: NDArray[np.float32]) -> bytes:
-        output = self.run(windows, np.ones(windows.shape, np.bool_))
-        return b"".join(part.tobytes() for part in (output.reconstruction, output.score) if part is not None)
+    def _bits(self, windows: NDArray[np.float32], size: int) -> list[bytes]:
+        """Of the result of each window, in batches of that size."""
+        found = []
+        for start in range(0, len(windows), size):
+            batch = windows[start : start + size]
+            output = self.run(batch, np.ones(batch.shape, np.bool_))
+            parts = [part for part in (output.reconstruction, output.score) if part is not None]
+            found += [b"".join(part[place].tobytes() for part in parts) for place in range(len(batch))]
+        return found
 
     def arrays(self) -> Arrays:
         return {name: array.copy() for name, array in self._arrays.items()}
@@ -69,7 +77,7 @@ class Network(ABC):
             raise ValueError(f"the weights do not fit the model: names and shapes differ in {differing}")
         self._arrays = {name: np.array(array, np.float32) for name, array in arrays.items()}
         self._compiled = {}
-        self.__dict__.pop("takes_many", None)
+        self._taken = {}
 
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], inputs: int) -> NDArray[np.float32]:
