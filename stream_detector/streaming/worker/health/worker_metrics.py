@@ -52,6 +52,8 @@ class MetricsRecorder:
         self._committed_at = self._planned_at = clock()
         self._uncommitted: dict[int, tuple[int, float]] = {}
         """{partition: (what is committed, since when more than that is processed)}."""
+        self._lag_shown: set[int] = set()
+        """Partitions that have gauges of lag and rebuild: whoever takes one over tells of it from then on."""
         self._shown: dict[str, list[str]] = {}
         metrics.record_seconds.set(ASSUMED_RECORD_SECONDS)
         for reason in CELL_REASONS:
@@ -165,9 +167,14 @@ class MetricsRecorder:
         metrics.commit_age.set(self._clock() - self._committed_at)
         partitions = seen.partitions or {}
         metrics.fetch_age.set(max((partition.answer_age_seconds for partition in partitions.values()), default=0.0))
+        for number in self._lag_shown - progress.keys():
+            for gauge in (metrics.kafka_lag, metrics.kafka_lag_seconds, metrics.rebuild_records, metrics.held):
+                _remove(gauge, str(number))
+        self._lag_shown &= progress.keys()
         for number, partition in partitions.items():
             mine = progress.get(number)
             if mine is not None:
+                self._lag_shown.add(number)
                 metrics.kafka_lag.labels(str(number)).set(max(0, partition.end - (mine.committed or 0)))
                 metrics.kafka_lag_seconds.labels(str(number)).set(self._seconds_behind(partition, mine))
                 if mine.rebuild_records is not None:
@@ -269,6 +276,6 @@ class MetricsRecorder:
 
 
 def _remove(gauge: Gauge, name: str) -> None:
-    # An asset without a score yet has no such gauge.
+    # An asset without a score yet has no such gauge, nor has a partition of which nothing was read.
     with contextlib.suppress(KeyError):
         gauge.remove(name)

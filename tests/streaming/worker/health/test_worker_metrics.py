@@ -151,6 +151,20 @@ def test_lag_and_ages_are_those_of_the_last_look(manifest: Manifest) -> None:
     assert (recorded.value("ready"), recorded.value("fetch_age_seconds")) == (0, 0)
 
 
+def test_a_partition_that_another_worker_has_now_is_told_of_by_that_one_alone(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    behind = {number: PartitionObservation(20, 15, 12, 0.0, 0.5) for number in (0, 1)}
+    held = {number: PartitionProgress(1, 12, 0, 10, declared=12, low=3, newest_ms=0) for number in (0, 1)}
+    names = ("kafka_lag_records", "kafka_lag_seconds", "rebuild_records", "readings_held")
+    for number in (0, 1):
+        recorded.recorder.scored(number, Outcome(counts=Counts(held=3)), 0.1)
+    recorded.recorder.watched(Observation(True, behind), held, ready=True)
+    assert None not in [recorded.value(name, partition=number) for name in names for number in ("0", "1")]
+    recorded.recorder.watched(Observation(False, None), {1: held[1]}, ready=True)
+    assert [recorded.value(name, partition="0") for name in names] == [None] * 4
+    assert None not in [recorded.value(name, partition="1") for name in names]
+
+
 def test_a_partition_whose_commits_stand_still_is_seen_beside_one_that_is_committed(manifest: Manifest) -> None:
     recorded, away = Recorded(manifest), Observation(False, None)
     stuck, moving, idle = (PartitionProgress(1, 12, 0, 10) for _ in range(3))
