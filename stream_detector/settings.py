@@ -205,6 +205,11 @@ class Settings(EnvironmentSettings):
         "an asset without a record among the partition's last so many is forgotten if evict_after_seconds are over too",
         ge=1,
     )
+    other_limits: Literal["refuse", "accept"] = setting(
+        "refuse",
+        "where the group runs under other limits (max_assets, evict_after_..., allowed_assets) than this worker's: end "
+        "with exit code 2, or let this worker's hold from the committed offset on (docs/reliability.md)",
+    )
     mixed_processors: Literal["refuse", "accept"] = setting(
         "refuse",
         "where this worker's scores round otherwise than those of the worker before it (another processor, other "

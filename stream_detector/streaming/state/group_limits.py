@@ -50,11 +50,17 @@ def _shown(limits: Limits, name: str) -> str:
     return ",".join(value) if isinstance(value, tuple) else f"{value:.12g}"
 
 
-def require_same_limits(settings: Settings, theirs: Limits | None) -> None:
-    """Raises UsageError where the group runs under others than these settings give; None: it has not said."""
+def begins_other_limits(settings: Settings, theirs: Limits | None) -> bool:
+    """Whether this worker's limits are to hold from now on in place of the group's; None: it has not said which.
+
+    Raises:
+        UsageError: the group runs under others, and the settings do not accept a change.
+    """
     own = limits_of(settings)
     if theirs is None or theirs == own:
-        return
+        return False
+    if settings.other_limits == "accept":
+        return True
     differing = "; ".join(
         f"{Settings.variable(name)} is {_shown(own, name)} here and {_shown(theirs, name)} in the group"
         for name in SHARED
@@ -62,5 +68,5 @@ def require_same_limits(settings: Settings, theirs: Limits | None) -> None:
     )
     raise UsageError(
         f"group {settings.group} runs under other limits, which decide what its alarms are: {differing}; give every "
-        "worker the same, or begin with new ones under another --group or with another bundle"
+        f"worker the same; {Settings.variable('other_limits')} = accept on all of them changes the group's"
     )

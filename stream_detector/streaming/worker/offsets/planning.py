@@ -13,7 +13,7 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.state.group_facts import BundleSwitch, Departure, Fact, newest_switch
-from stream_detector.streaming.state.group_limits import limits_of, require_same_limits
+from stream_detector.streaming.state.group_limits import begins_other_limits, limits_of
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import SnapshotRecord
 from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
@@ -128,7 +128,7 @@ class Planner:
 
         Raises:
             KafkaError: the brokers cannot be reached.
-            UsageError: the group runs under other limits.
+            UsageError: the group runs under other limits, and the settings do not accept a change.
             MixedProcessorsError: the group's scores so far round otherwise than this worker's.
             StalledError: this worker is to begin again.
         """
@@ -246,24 +246,28 @@ class Planner:
                 settings, number, state, mine, start.offset, alone=alone, published=published, lines=lines
             )
         service = service_at(state, offset)
-        if service.bundle_id == mine and service.switch is not None:
-            require_same_limits(settings, service.switch.limits)
-        if service.bundle_id in (mine, None) and (service.begun or service.of_line):
+        mine_since = service.switch if service.bundle_id == mine else None
+        other_limits = mine_since is not None and begins_other_limits(settings, mine_since.limits)
+        if service.bundle_id in (mine, None) and (service.begun or service.of_line) and not other_limits:
             left = left_behind(state, service, service.switch)
             before = [] if service.begun or service.switch is None else _before(state, service.switch)
             published = await self._published(reader, state, left, before, offset) if left or before else []
             start = behind_the_record(start, service.switch, beginning)
             return start, go_on(settings, number, state, service, left, published, lines)
-        if service.bundle_id == mine and service.switch is not None:
-            switch = service.switch
+        if mine_since is not None and not other_limits:
+            switch = mine_since
         else:
             read_until = None if self._detectors is None else self._detectors.configured.read_until
             low = await reader.low_by_time(number, offset, beginning, self._rewind_seconds, read_until)
             term = next_term(state)
-            switch = with_lines(BundleSwitch(number, offset, mine, low, limits_of(settings), term, term), lines)
+            switch = BundleSwitch(number, offset, mine, low, limits_of(settings), term, term)
+            if mine_since is not None:  # whoever goes by the log goes on doing so
+                switch = replace(switch, by_record=mine_since.by_record)
+            switch = with_lines(switch, lines)
             log.warning(
-                "partition %d: bundle %s decides from %d on, after bundle %s; its windows are read from %d, and the "
-                "alarms that are open are cleared", number, mine, offset, service.bundle_id, low,
+                "partition %d: bundle %s decides from %d on, after %s; its windows are read from %d, and the "
+                "alarms that are open are cleared", number, mine, offset,
+                "itself under other limits" if mine_since is not None else f"bundle {service.bundle_id}", low,
             )  # fmt: skip
         left = left_behind(state, service, switch)
         published = await self._published(reader, state, left, _before(state, switch), switch.offset)

@@ -203,6 +203,25 @@ def test_a_worker_with_other_limits_is_refused_with_both_values_of_each() -> Non
     assert "EVICT_AFTER_SECONDS" not in said
 
 
+@pytest.mark.parametrize("by_record", [False, True])
+def test_other_limits_that_are_accepted_hold_from_the_commit_on_as_another_bundle_would(by_record: bool) -> None:
+    log = after_a()
+    if by_record:
+        log.topic.write([fact_message(SETTINGS, BundleSwitch(0, 90, "A", 60, limits_of(SETTINGS), 1, 1, True))])
+        log.topic.snapshot("A", "m1", 100, OPEN, term=1)
+    wider = NARROW.model_copy(update={"other_limits": "accept"})
+    for burst in plan_of(log, "A", 100, wider).bursts:
+        log.topic.write(burst)
+    before, now = log.topic.read().switches[-2:]
+    assert (now.offset, now.bundle_id, now.low, now.limits) == (100, "A", 60, limits_of(NARROW))
+    assert (now.term, now.by_record) == (before.term + 1, by_record)
+    assert (OPEN.id, "cleared") in said(log.topic.alarms)
+    assert not plan_of(log, "A", 100, wider).bursts, "a restart finds it done"
+    with pytest.raises(UsageError, match="MAX_ASSETS is 20000 here and 5 in the group"):
+        plan_of(log, "A", 120)
+    plan_of(log, "A", 120, NARROW)
+
+
 def test_another_bundle_begins_with_limits_of_its_own_and_keeps_them() -> None:
     log = after_a()
     for burst in plan_of(log, "B", 100, NARROW).bursts:
