@@ -38,9 +38,10 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
     import logging
     import os
     import signal
-    import sys
 
+    from stream_detector.begin_again import begin_again
     from stream_detector.logs import start_logging
+    from stream_detector.streaming.worker.password_watch import password_renewed
     from stream_detector.version import version
 
     start_logging(settings.level(), settings.log_format)
@@ -54,7 +55,7 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, told_to_end.set)
     ending = asyncio.create_task(told_to_end.wait())
-    renewed = asyncio.create_task(_password_renewed(settings))
+    renewed = asyncio.create_task(password_renewed(settings))
     await asyncio.wait([forwarder, ending, renewed], return_when=asyncio.FIRST_COMPLETED)
     begins_again = renewed.done() and not forwarder.done()
     ending.cancel()
@@ -69,26 +70,7 @@ async def _until_stopped(settings: "Settings", forwarding: "ForwarderSettings") 
     with contextlib.suppress(asyncio.CancelledError):
         forwarder.result()
     if begins_again and not told_to_end.is_set():
-        logging.shutdown()
-        sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - what runs already
-
-
-async def _password_renewed(settings: "Settings") -> None:
-    """Wait until the brokers take another password from the file; for ever where none comes from a file."""
-    import asyncio
-
-    from stream_detector.streaming.clients.diagnosis import why_unreachable
-    from stream_detector.streaming.worker.password_watch import LOOK_SECONDS, password_watch_of
-
-    watch = password_watch_of(settings, why_unreachable)
-    if watch is None:
-        await asyncio.Event().wait()
-        return
-    while True:
-        if await watch.changed():
-            return
-        await asyncio.sleep(LOOK_SECONDS)
+        begin_again()
 
 
 async def _forward(settings: "Settings", forwarding: "ForwarderSettings") -> None:

@@ -43,7 +43,9 @@ def command(
 ) -> None:
     """Carry readings from MQTT to Kafka, at least once, until SIGTERM or Ctrl-C."""
     import signal
+    import threading
 
+    from stream_detector.begin_again import begin_again
     from stream_detector.decoding.field_mapping import FieldMapping
     from stream_detector.decoding.sparkplug import EVERYTHING, MAPPING, Sparkplug
     from stream_detector.errors import UsageError
@@ -55,9 +57,10 @@ def command(
     from stream_detector.streaming.sources.placing import Placing, read_map
     from stream_detector.streaming.sources.primary_host import PrimaryHost
     from stream_detector.streaming.worker.health.metrics_server import MetricsServer
+    from stream_detector.streaming.worker.password_watch import watch_password
 
     settings = Settings.load(bootstrap=bootstrap, field_mapping_file=mapping, metrics_port=metrics_port)
-    start_logging(settings.log_level, settings.log_format)
+    start_logging(settings.level(), settings.log_format)
     topics = subscribe or ([EVERYTHING] if sparkplug else [])
     if not topics:
         raise UsageError("nothing to carry; name MQTT topics with --subscribe, or say --sparkplug")
@@ -76,12 +79,27 @@ def command(
         settings, address, topics, route, client_id, Sparkplug() if sparkplug else None,
         host=None if host_id is None else PrimaryHost(host_id), metrics=metrics,
     )  # fmt: skip
+    told_to_end, renewed = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        told_to_end.set()
+        bridge.stop()
+
+    def begin_with_new_password() -> None:
+        renewed.set()
+        bridge.stop()
+
     if metrics_port is not None:
         server = MetricsServer(settings, metrics.registry, health=lambda: None, readiness=bridge.why_not_ready)
         server.start()
+        server.reloader.add("password at the brokers", [settings.sasl_password_file], settings.password)
+        signal.signal(signal.SIGHUP, lambda *_: server.reloader.reload())
         print(f"metrics on http://{settings.metrics_host}:{server.port}/metrics", flush=True)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda *_: bridge.stop())
+        signal.signal(signal_number, end)
+    watch_password(settings, begin_with_new_password)
     print(f"carrying {', '.join(topics)} to {settings.topic_readings}", flush=True)
     bridge.run()
     print(f"{bridge.carried} of {bridge.received} messages carried")
+    if renewed.is_set() and not told_to_end.is_set():
+        begin_again()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stream_detector.begin_again import begin_again
 from stream_detector.errors import UsageError
 from stream_detector.logs import start_logging
 from stream_detector.settings import Settings
@@ -186,13 +187,13 @@ def run_until_signalled(worker: "Worker", settings: Settings) -> int:
     tame_garbage_collector()
     loop = asyncio.new_event_loop()
     result = loop.run_until_complete(worker.run())
+    if worker.begins_again and not told_to_end.is_set():
+        os.environ[BEGAN_AGAIN] = repr(time.clock_gettime(time.CLOCK_BOOTTIME))
+        begin_again()
     # Faust's thread may still hang on a broker that is away, and would keep the process alive: nothing is left to do.
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    if worker.begins_again and not told_to_end.is_set():
-        os.environ[BEGAN_AGAIN] = repr(time.clock_gettime(time.CLOCK_BOOTTIME))
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - what runs already
     os._exit(result)
 
 

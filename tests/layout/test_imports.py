@@ -14,6 +14,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {
             "choices",
             "environment",
+            "begin_again",
             "exit_codes",
             "extras",
             "logs",

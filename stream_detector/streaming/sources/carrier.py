@@ -80,6 +80,18 @@ class _Record:
     value: bytes | None
 
 
+class Trouble:
+    """What the client of Kafka said last that is wrong, while nothing is acknowledged; it tries again by itself."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def heard(self, error: KafkaError) -> None:
+        # "All brokers are down" follows from what was said of one, and names no cause.
+        if error.name() != "_ALL_BROKERS_DOWN":
+            self.text = error.str()
+
+
 class Carrier:
     """Carries parcels. `take` is called by the thread that receives them, everything else by the main thread.
 
@@ -95,6 +107,7 @@ class Carrier:
         producer: RecordProducer,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
+        trouble: Trouble | None = None,
     ) -> None:
         self.carried = 0
         self.dead_letters = 0
@@ -103,6 +116,7 @@ class Carrier:
         self._producer = producer
         self._clock = clock
         self._pause = pause
+        self._trouble = trouble or Trouble()
         self._rate = DeadLetterRate(settings.dead_letters_per_second)
         self._again: deque[_Record] = deque()
         self._again_at = 0.0
@@ -121,7 +135,8 @@ class Carrier:
         with self._counting:
             seconds = self._clock() - self._answered_at
             if self._unanswered and seconds > UNANSWERED_SECONDS:
-                return f"Kafka has acknowledged nothing for {seconds:.0f} s"
+                why = self._trouble.text
+                return f"Kafka has acknowledged nothing for {seconds:.0f} s{': ' * bool(why)}{why}"
         return None
 
     def take(self, parcel: Parcel, placed: Sequence[Placed], unreadable: str = "") -> None:
@@ -200,7 +215,7 @@ class Carrier:
         if error is not None:
             self._refused(record, error)
             return
-        self._held = False
+        self._held, self._trouble.text = False, ""
         self._done(record.parcel)
 
     def _done(self, parcel: Parcel) -> None:

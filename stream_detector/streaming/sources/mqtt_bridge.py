@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from prometheus_client import CollectorRegistry
 
 from stream_detector.decoding.field_mapping import FieldMapping
@@ -26,7 +26,7 @@ from stream_detector.extras import need
 from stream_detector.metrics import BridgeMetrics
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
-from stream_detector.streaming.sources.carrier import Carrier, Parcel, RecordProducer
+from stream_detector.streaming.sources.carrier import Carrier, Parcel, RecordProducer, Trouble
 from stream_detector.streaming.sources.placing import Placed, Placing
 from stream_detector.streaming.sources.primary_host import PrimaryHost
 from stream_detector.streaming.topics.declared import BRIDGE
@@ -96,8 +96,8 @@ class Route:
         return self.placing.placed(None if self.asset is None else self.asset.encode(), value)
 
 
-def open_producer(settings: Settings) -> Producer:
-    """A producer that gives no message up while Kafka is away.
+def open_producer(settings: Settings, heard: Callable[[KafkaError], None]) -> Producer:
+    """A producer that gives no message up while Kafka is away, and tells `heard` what is wrong.
 
     Raises:
         BrokerError: no Kafka broker answers.
@@ -110,6 +110,7 @@ def open_producer(settings: Settings) -> Producer:
             "linger.ms": 5,
             # An outage of Kafka ends; giving up a message would lose it.
             "message.timeout.ms": 0,
+            "error_cb": heard,
         }
     )
     librdkafka.topics_of(made, settings)  # says plainly when no broker answers
@@ -139,7 +140,7 @@ class MqttBridge:
         route: Route,
         client_id: str,
         sparkplug: Sparkplug | None = None,
-        open_producer: Callable[[Settings], RecordProducer] = open_producer,
+        open_producer: Callable[[Settings, Callable[[KafkaError], None]], RecordProducer] = open_producer,
         host: PrimaryHost | None = None,
         metrics: BridgeMetrics | None = None,
     ) -> None:
@@ -152,7 +153,9 @@ class MqttBridge:
         self._sparkplug = sparkplug
         self._host = host
         self._metrics = metrics or BridgeMetrics(CollectorRegistry())
-        carrier = self._carrier = Carrier(settings, open_producer(settings))
+        trouble = Trouble()
+        producer = open_producer(settings, trouble.heard)
+        carrier = self._carrier = Carrier(settings, producer, trouble=trouble)
         carrier.on_dead_letter = lambda reason: self._metrics.dead_letters.labels(reason).inc()
         self._metrics.connected.set_function(lambda: self._connected)
         self._metrics.waiting.set_function(lambda: carrier.why_waiting is not None)

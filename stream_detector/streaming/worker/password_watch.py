@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
 from stream_detector.errors import UsageError
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients import diagnosis
 from stream_detector.streaming.clients.diagnosis import Unreachable
 
 log = logging.getLogger(__name__)
@@ -63,3 +65,29 @@ def password_watch_of(settings: Settings, why_unreachable: WhyUnreachable) -> Pa
     by_password = settings.security_protocol.startswith("SASL") and settings.sasl_mechanism != "OAUTHBEARER"
     from_file = settings.sasl_password_file is not None
     return PasswordWatch(settings, why_unreachable) if by_password and from_file else None
+
+
+async def password_renewed(settings: Settings) -> None:
+    """Wait until the brokers take another password from the file; for ever where none comes from a file.
+
+    Raises:
+        UsageError: the file cannot be read at the beginning.
+    """
+    watch = password_watch_of(settings, diagnosis.why_unreachable)
+    if watch is None:
+        await asyncio.Event().wait()
+        return
+    while True:
+        if await watch.changed():
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def watch_password(settings: Settings, renewed: Callable[[], object]) -> None:
+    """`password_renewed` for a process without an event loop: in a thread that ends with it; then calls `renewed`."""
+
+    def watch() -> None:
+        asyncio.run(password_renewed(settings))
+        renewed()
+
+    threading.Thread(target=watch, name="password", daemon=True).start()

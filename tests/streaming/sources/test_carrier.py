@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
-from stream_detector.streaming.sources.carrier import AGAIN_SECONDS, UNANSWERED_SECONDS, Carrier, Parcel
+from stream_detector.streaming.sources.carrier import AGAIN_SECONDS, UNANSWERED_SECONDS, Carrier, Parcel, Trouble
 
 SETTINGS = Settings()
 READINGS, LETTERS = SETTINGS.topic_readings, SETTINGS.topic_dead_letters
@@ -57,7 +57,8 @@ class Bench:
     def __init__(self, settings: Settings = SETTINGS) -> None:
         self.producer = FakeProducer()
         self.now = 1_000.0
-        self.carrier = Carrier(settings, self.producer, lambda: self.now, self._pause)
+        self.trouble = Trouble()
+        self.carrier = Carrier(settings, self.producer, lambda: self.now, self._pause, self.trouble)
         self.arrived: list[str] = []
 
     def _pause(self, seconds: float) -> None:
@@ -159,6 +160,22 @@ def test_brokers_that_acknowledge_nothing_are_told_and_a_pause_of_the_source_is_
     assert (bench.arrived, carrier.why_waiting) == (["a"], None)
     bench._pause(10 * UNANSWERED_SECONDS)
     assert carrier.why_waiting is None
+
+
+def test_who_waits_says_what_the_client_of_kafka_says() -> None:
+    bench = Bench()
+    bench.producer.away = True
+    bench.take("a", b"1")
+    bench.trouble.heard(KafkaError(KafkaError._AUTHENTICATION, "kafka:9092: the login is refused"))
+    bench.trouble.heard(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    bench.now += 30.0
+    assert bench.carrier.why_waiting == "Kafka has acknowledged nothing for 30 s: kafka:9092: the login is refused"
+    bench.producer.away = False
+    bench._pause(1.0)
+    bench.producer.away = True
+    bench.take("b", b"2")
+    bench.now += 30.0
+    assert bench.carrier.why_waiting == "Kafka has acknowledged nothing for 30 s"
 
 
 def test_a_client_that_cannot_go_on_ends_the_bridge_with_a_sentence() -> None:

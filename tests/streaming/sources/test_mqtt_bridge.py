@@ -224,7 +224,7 @@ def test_a_name_of_a_host_that_cannot_be_part_of_a_topic_is_refused(host_id: str
 def test_a_broker_that_cannot_be_reached_is_named_with_the_cause(caplog: pytest.LogCaptureFixture) -> None:
     route = Route(FieldMapping(), Placing({}), None)
     address = MqttAddress("127.0.0.1", free_port(), tls=False)
-    bridge = MqttBridge(Settings(), address, ["#"], route, "id", open_producer=lambda _: FakeProducer())
+    bridge = MqttBridge(Settings(), address, ["#"], route, "id", open_producer=lambda *_: FakeProducer())
     client = bridge._make_client()
     client.connect_async(address.host, address.port)
     following = threading.Thread(target=bridge._follow, args=(client,), daemon=True)
