@@ -47,7 +47,7 @@ async def why_unreachable(settings: Settings) -> Unreachable | None:
 async def in_words_for(settings: Settings, error: Exception) -> str:
     """Why the brokers cannot be reached, after this error; its own words where nothing is in the way any more."""
     found = await why_unreachable(settings)
-    return str(error) if found is None else found.reason
+    return (str(error) or repr(error)) if found is None else found.reason
 
 
 async def _why_not(settings: Settings, address: str) -> Unreachable | None:

@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from stream_detector.messages import AssetGlance, to_bytes
 from stream_detector.operations.console.glances import Held, Turns
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients.diagnosis import in_words_for
 from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.clients.producer import open_producer
 from stream_detector.streaming.readers.committed_log import wanted_by_us
@@ -57,8 +58,9 @@ class GlancesProducer:
                         said = ""
                     await asyncio.sleep(LOOK_SECONDS)
             except (KafkaError, TimeoutError) as error:
-                if repr(error) != said:
-                    said = repr(error)
+                why = await in_words_for(self._settings, error)
+                if why != said:
+                    said = why
                     log.warning("other consoles are not told of this worker's assets, trying again: %s", said)
             except asyncio.CancelledError:
                 if wanted_by_us():

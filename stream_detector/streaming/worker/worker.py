@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import stamina
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream_detector.bundle.object_store import shown
 from stream_detector.engine.outcome import AssetStatus
@@ -203,7 +203,12 @@ class Worker:
         return self.exit_code
 
     async def _until_crashed(self, stream: ReadingsStream) -> None:
-        self.lifecycle.fail(await stream.crashed())
+        error = await stream.crashed()
+        if isinstance(error, KafkaConnectionError):
+            # The client says that it cannot, whatever the cause.
+            found = await self._why_unreachable(self.settings)
+            error = error if found is None else StalledError(found.reason)
+        self.lifecycle.fail(error)
 
     async def _rekey(self, rekeying: Rekeying) -> None:
         try:

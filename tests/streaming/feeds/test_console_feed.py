@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiohttp import web
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.bundle_table import BundleTable
@@ -20,6 +20,9 @@ from stream_detector.engine.table_engine import engine_of
 from stream_detector.messages import AlarmStateChange, Feedback, LoggedEvent, Message, to_bytes, to_iso
 from stream_detector.operations.console.glances import Turns, sample_of
 from stream_detector.settings import Settings
+from stream_detector.streaming.clients import diagnosis
+from stream_detector.streaming.clients.diagnosis import Unreachable
+from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.feeds.asset_glances import GlancesProducer
 from stream_detector.streaming.feeds.console_feed import LOST_SECONDS, MOST_STEPS, ConsoleFeed
 from stream_detector.streaming.readers.topic_reader import TopicRecord
@@ -268,6 +271,24 @@ def test_what_the_brokers_refused_is_told_again(engine: Engine, manifest: Manife
     producer.refuse = False
     asyncio.run(glances.send_due(producer))
     assert len(producer.sent) == 1
+
+
+def test_why_nobody_is_told_of_an_asset_is_said_in_words(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(_: Settings) -> Unreachable:
+        return Unreachable("broker:9092 refuses the login", refused=True)
+
+    def none_opens(_: Settings) -> KafkaProducer:
+        raise KafkaConnectionError("Unable to bootstrap")
+
+    monkeypatch.setattr(diagnosis, "why_unreachable", refused)
+    glances = GlancesProducer(Settings(), Turns("w", time.time), list, lambda: True, none_opens)
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(glances.run(), 0.1))
+    assert caplog.messages == [
+        "other consoles are not told of this worker's assets, trying again: broker:9092 refuses the login"
+    ]
 
 
 def test_a_word_about_an_asset_that_is_none_is_skipped_and_counted(manifest: Manifest) -> None:

@@ -386,6 +386,21 @@ async def test_a_framework_that_crashes_ends_the_worker_with_70(bundle: Bundle) 
     assert CrashingStream.stops == 0, "after a failure nothing more is finished or committed"
 
 
+class ShutOutStream(LocalStream):
+    async def crashed(self) -> BaseException:
+        return KafkaConnectionError("Unable to bootstrap")
+
+
+@in_event_loop
+async def test_a_worker_that_is_let_in_no_more_says_why_it_ends(bundle: Bundle) -> None:
+    async def refused(_: Settings) -> Unreachable:
+        return Unreachable("broker:9092 refuses the login of user 'detector'", refused=True)
+
+    worker = Plant().worker(bundle, stream=ShutOutStream, why_unreachable=refused)
+    assert await worker.run() == 75
+    assert str(worker.lifecycle.error) == "broker:9092 refuses the login of user 'detector'"
+
+
 async def broker_is_away(_: Settings) -> dict[str, int]:
     raise KafkaConnectionError("unable to bootstrap")
 
