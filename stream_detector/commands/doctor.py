@@ -11,7 +11,7 @@ def command(
     bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, HOST:PORT, separated by commas.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Look at login, rights, topics, clock, schema registry, bundle, disk and receivers; change nothing.
+    """Look at login, rights, topics, clock, schema registry, certificates, bundle, disk and receivers; change nothing.
 
     Exit codes: 0 nothing failed (there may be warnings), 1 something did, 2 usage.
     """
@@ -22,7 +22,13 @@ def command(
     from stream_detector.operations.notify.forwarder_settings import ForwarderSettings
     from stream_detector.operations.notify.reach import receivers_that_answer
     from stream_detector.settings import Settings
-    from stream_detector.streaming.doctor import Finding, examine_brokers, examine_disk, examine_registry
+    from stream_detector.streaming.doctor import (
+        Finding,
+        examine_brokers,
+        examine_certificates,
+        examine_disk,
+        examine_registry,
+    )
 
     settings = Settings.load(bundle=bundle, bootstrap=bootstrap).in_role()
     findings, needs = [], None
@@ -42,6 +48,7 @@ def command(
             findings.append(Finding("bundle", "ok", f"{manifest.bundle_id}, recipe {manifest.recipe}"))
     findings += examine_brokers(settings, needs)
     findings += examine_registry(settings)
+    findings += examine_certificates(settings)
     findings.append(examine_disk(settings.bundle if settings.bundle and settings.bundle.is_dir() else Path.cwd()))
     for name, reason in receivers_that_answer(ForwarderSettings.load()):
         findings.append(
@@ -52,6 +59,6 @@ def command(
         print(json_module.dumps([dataclasses.asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
     else:
         for finding in findings:
-            print(f"{finding.state:8}{finding.check:10}{finding.text}")
+            print(f"{finding.state:8}{finding.check:12}{finding.text}")
     if any(finding.state == "failed" for finding in findings):
         raise typer.Exit(1)

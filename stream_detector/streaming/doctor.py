@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from stream_detector.errors import StreamDetectorError
+from stream_detector.process_metrics import first_expiry
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.clients.diagnosis import why_unreachable
@@ -23,6 +24,8 @@ SECONDS = 30.0
 CLOCK_SECONDS = 5.0
 LEAST_FREE_BYTES = 1 << 30
 LEAST_FREE_PART = 0.1
+SOON_DAYS = 14.0
+"""As of the alert StreamDetectorCertificateExpires."""
 
 State = Literal["ok", "warning", "failed"]
 
@@ -71,6 +74,23 @@ def examine_registry(settings: Settings) -> list[Finding]:
     except StreamDetectorError as error:
         return [Finding("registry", "failed", str(error))]
     return [Finding("registry", "ok", f"{settings.schema_registry_url} answers ({count} subjects)")]
+
+
+def examine_certificates(settings: Settings) -> list[Finding]:
+    """When the first certificate of each file that the settings name expires."""
+    findings = []
+    for setting, file in settings.certificates().items():
+        name = f"{Settings.variable(setting)} = {file}"
+        try:
+            left = first_expiry(file.read_bytes()) - time.time()
+        except (OSError, ValueError) as error:
+            findings.append(Finding("certificate", "failed", f"{name} cannot be read: {error}"))
+            continue
+        days = left / 86_400
+        state: State = "failed" if days < 0 else "warning" if days < SOON_DAYS else "ok"
+        text = f"{name}: the first to expire does in {days:.0f} days" if days >= 0 else f"{name}: one has expired"
+        findings.append(Finding("certificate", state, text + ("" if state == "ok" else "; put a new one in its place")))
+    return findings
 
 
 def examine_disk(folder: Path) -> Finding:

@@ -10,9 +10,10 @@ import pytest
 from stream_detector.__main__ import main
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
-from stream_detector.streaming.doctor import examine_brokers
+from stream_detector.streaming.doctor import examine_brokers, examine_certificates
 from stream_detector.streaming.topics.topics import ensure_topics
 from tests.support.plant import small_bundle
+from tests.support.stack.certificates import Authority
 from tests.support.stack.kafka import Kafka, free_port, why_no_kafka
 
 
@@ -29,6 +30,25 @@ def test_it_names_a_broker_that_is_not_there_and_ends_with_1(
     assert findings["bundle"]["state"] == "warning"
     assert findings["receiver"]["state"] == "failed"
     assert "disk" in findings
+
+
+def test_it_says_when_certificates_expire(tmp_path: Path) -> None:
+    days = {"ssl_ca_file": 400, "ssl_cert_file": 10, "metrics_cert_file": -1}
+    files = {name: Authority(tmp_path / name, days=left + 0.5).file for name, left in days.items()}
+    settings = Settings().model_copy(update=files)
+    found = [
+        (each.state, each.text.partition(f" = {files[name]}: ")[2])
+        for name, each in zip(files, examine_certificates(settings), strict=True)
+    ]
+    assert found == [
+        ("ok", "the first to expire does in 400 days"),
+        ("warning", "the first to expire does in 10 days; put a new one in its place"),
+        ("failed", "one has expired; put a new one in its place"),
+    ]
+    files["ssl_ca_file"].write_text("no certificate")
+    first, *_ = examine_certificates(settings)
+    assert (first.check, first.state) == ("certificate", "failed")
+    assert "ca.pem cannot be read: " in first.text
 
 
 def test_it_loads_the_bundle(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
