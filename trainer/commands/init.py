@@ -15,6 +15,7 @@ def command(
     ],
     out: Annotated[Path | None, typer.Option(help="The recipe to write.", show_default="NAME.toml")] = None,
     report: Annotated[Path | None, typer.Option(help="Also write the profile as an HTML page.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a recipe that is there already.")] = False,
 ) -> None:
     """Profile a file and write a commented recipe for it.
 
@@ -29,8 +30,9 @@ def command(
 
     first = data[0]
     place = out or Path(f"{first.name.split('.')[0].replace('*', '') or 'plant'}.toml")
-    if place.exists() and out is None:
-        raise UsageError(f"{place} is there already; name another file with --out")
+    if place.exists() and not force:
+        # People edit a recipe by hand: nothing gives that back.
+        raise UsageError(f"{place} is there already; name another file with --out, or write over it with --force")
     found = profile(*data)
     for line in found.history.report.lines():
         typer.echo(f"read: {line}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from trainer.__main__ import main
 from trainer.data.dataset import read_dataset
 from trainer.data.profile import Profile, profile, sniff
 from trainer.data.recipe_text import recipe_text
@@ -129,6 +130,21 @@ def test_a_recipe_is_named_after_its_file_whatever_that_is_called(tmp_path: Path
     (tmp_path / "plant.csv").write_text("time,a,b\n" + rows)
     (tmp_path / "1st_Test 10min.toml").write_text(recipe_text(profile(tmp_path / "plant.csv")))
     assert load_recipe(str(tmp_path / "1st_Test 10min.toml")).name == "1st-test-10min"
+
+
+def test_a_recipe_that_somebody_may_have_edited_is_not_written_over_unless_told_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, recipe = written(tmp_path, "time,a,b\n" + minutes("{at},{wave},{n}")), tmp_path / "edited.toml"
+    recipe.write_text("# by hand\n")
+    arguments = ["init", "--data", str(data), "--out", str(recipe)]
+    assert main(arguments) == 2
+    assert "edited.toml is there already; name another file with --out, or write over it with --force" in (
+        " ".join(capsys.readouterr().err.split())
+    )
+    assert recipe.read_text() == "# by hand\n"
+    assert main([*arguments, "--force"]) == 0
+    assert load_recipe(str(recipe)).grid.step_seconds == 60
 
 
 def machines(rows: str, count: int = 60, names: tuple[str, ...] = ("pm-1", "pm-2")) -> list[str]:
