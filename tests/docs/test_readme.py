@@ -45,22 +45,34 @@ def groups() -> dict[str, Any]:
     }
 
 
-def options_of(program: str, name: str) -> set[str]:
-    group = groups()[program]
-    context = group.make_context(program, [], resilient_parsing=True)
-    command = group.get_command(context, name)
-    assert command is not None, f"{program} has no command {name}"
+def options_of(program: str, words: list[str]) -> set[str]:
+    """Of the command that these words begin with, such as `promote` or `bundles list`; of all, where they name none."""
+    command, path = groups()[program], program
+    for word in words:
+        if not hasattr(command, "get_command") or word.startswith("-"):
+            break
+        context, path = command.make_context(path, [], resilient_parsing=True), f"{path} {word}"
+        command = command.get_command(context, word)
+        assert command is not None, f"there is no command {path}"
     return {option for parameter in command.params for option in parameter.opts} | {"--help"}
 
 
-@pytest.mark.parametrize("page", PAGES)
+def command_pages() -> list[str]:
+    pages = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+    return [page for page in pages if commands_in(page)]
+
+
+@pytest.mark.parametrize("page", command_pages())
 def test_every_command_and_option_exists(page: str) -> None:
-    commands = commands_in(page)
-    assert len(commands) > 5
-    for program, name, *arguments in commands:
-        known = options_of(program, name)
-        unknown = [word for word in arguments if word.startswith("--") and word not in known]
-        assert not unknown, f"{page}: {program} {name} has no {unknown}"
+    for program, *words in commands_in(page):
+        known = options_of(program, words)
+        unknown = [word for word in words if word.startswith("--") and word not in known]
+        assert not unknown, f"{page}: {program} {' '.join(words)}: there is no {unknown}"
+
+
+def test_the_pages_with_commands_are_found() -> None:
+    assert {*PAGES, "docs/runbook.md", "docs/renewal.md"} <= set(command_pages())
+    assert all(len(commands_in(page)) > 5 for page in PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES)
