@@ -36,7 +36,13 @@ def command(
         str | None, typer.Option(help="Kafka brokers: the plant's topics are read, decisions are told to theirs.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="A historian's file to read instead of the topics.")] = None,
-    asset: Annotated[str | None, typer.Option(help="This machine, where the topics hold several.")] = None,
+    asset: Annotated[
+        str | None,
+        typer.Option(
+            help="This machine, where the topics hold several.",
+            show_default="of a fleet all that its recipe's `assets` name",
+        ),
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="What to fit.", show_default="the champion's own recipe")] = None,
     alias: Annotated[str, typer.Option(help="Alias of the champion.")] = "champion",
     policy: Annotated[
@@ -197,11 +203,13 @@ def reader(settings: "Settings", data: Path | None, asset: str | None) -> "Calla
     """Reads the file, or the topics, anew each time."""
     from trainer.data.dataset import read_dataset
     from trainer.data.planned import leave_out_planned
-    from trainer.data.topic_dataset import read_topic_dataset
+    from trainer.data.topic_dataset import read_fleet_dataset, read_topic_dataset
 
     def read(recipe: "Recipe") -> "Dataset":
         if data is not None:
             dataset = read_dataset(data, recipe.data)
+        elif recipe.fleet is not None and asset is None:
+            dataset = read_fleet_dataset(settings, recipe.data, recipe.assets)
         else:
             dataset, _ = read_topic_dataset(settings, recipe.data, asset)
         return leave_out_planned(dataset, recipe.data, settings.calendar_file, asset)[0]

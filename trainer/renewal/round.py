@@ -124,7 +124,7 @@ class Renewal:
             )
         dataset = self._read(recipe)
         look, until = self._plan.look_seconds, self._plan.until
-        now = float(dataset.times[-1]) if until is None else until
+        now = float(dataset.times.max()) if until is None else until
         cutoff = float(np.floor(now / look) * look)
         if decisions and decisions[-1].outcome == "trial":
             return self._end_trial(decisions[-1], cutoff, now)
@@ -157,7 +157,9 @@ class Renewal:
 
     def _folds(self, dataset: Dataset, cutoff: float, champion: Bundle | None) -> list[Fold]:
         """The judged time, which begins where the champion had learnt its last; empty where nothing has come since."""
-        begin = max(cutoff - self._plan.judge_seconds, float(dataset.times[int(len(dataset) * LEARN_FIRST)]))
+        # Of several machines the rows of one follow those of another.
+        first = float(np.sort(dataset.times)[int(len(dataset) * LEARN_FIRST)])
+        begin = max(cutoff - self._plan.judge_seconds, first)
         if champion is not None:
             begin = max(begin, self._learnt_until(champion))
         folds: list[Fold] = []

@@ -9,6 +9,7 @@ rows of alarms that people acted on without judging them are marked: what would 
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,25 @@ def read_topic_history(
         BrokerError: the brokers cannot be reached.
         DataError: there is nothing to learn from.
     """
+    return _collected(settings).history(asset, since, until)
+
+
+def read_topic_histories(settings: Settings, assets: str) -> list[TopicHistory]:
+    """Reads the topics likewise; the history of each asset that the glob `assets` names, in the order of their names.
+
+    Raises:
+        BrokerError: the brokers cannot be reached.
+        DataError: there is nothing to learn from.
+    """
+    collector = _collected(settings)
+    names = sorted(name for name in collector.assets if fnmatchcase(name, assets))
+    if not names:
+        found = listed(sorted(collector.assets)) or "nothing"
+        raise DataError(f"{settings.topic_readings} holds no readings of {assets}; it holds {found}")
+    return [collector.history(name) for name in names]
+
+
+def _collected(settings: Settings) -> HistoryCollector:
     collector = HistoryCollector(settings)
 
     async def read() -> list[str]:
@@ -208,4 +228,4 @@ def read_topic_history(
 
     if settings.topic_readings in asyncio.run(read()):
         raise DataError(f"there is no topic {settings.topic_readings} at {settings.bootstrap}")
-    return collector.history(asset, since, until)
+    return collector

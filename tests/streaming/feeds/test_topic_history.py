@@ -14,7 +14,7 @@ from stream_detector.streaming.readers.topic_reader import TopicRecord
 from tests.support.messages import make_alarm, make_event, make_feedback
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 from trainer.data.examples import cut_examples
-from trainer.data.topic_dataset import to_dataset
+from trainer.data.topic_dataset import to_dataset, to_fleet_dataset
 from trainer.recipe import DataConfig
 
 SETTINGS = Settings()
@@ -78,6 +78,25 @@ def test_rows_of_an_alarm_that_people_acted_on_are_marked_unless_they_judged_it_
     cut = cut_examples(dataset, GridConfig(step_seconds=120), WindowConfig(steps=1), LeadConfig())
     assert set(range(29, 34)).isdisjoint(cut.rows.tolist())
     assert {28, 34} <= set(cut.rows.tolist())
+
+
+def test_the_machines_of_a_fleet_lie_one_after_another_each_with_its_events() -> None:
+    collector = collect(
+        reading("x1", 0, 1.0, asset="pm-2"),
+        reading("x1", 0, 2.0),
+        reading("x1", 120, 3.0),
+        reading("x2", 120, 4.0, asset="pm-2"),
+        (SETTINGS.topic_events, {"time": 120, "event": "break", "asset": "pm-2"}),
+    )
+    histories = [collector.history(name) for name in ("pm-1", "pm-2")]
+    dataset = to_fleet_dataset(histories, DataConfig(labels_mark="events"), "topics")
+    assert (dataset.sensors, dataset.assets) == (("x1", "x2"), ("pm-1", "pm-2"))
+    assert [rows for _, rows in dataset.by_asset()] == [slice(0, 2), slice(2, 4)]
+    assert dataset.times.tolist() == [0.0, 120.0, 0.0, 120.0]
+    assert dataset.events.tolist() == [False, False, False, True]
+    np.testing.assert_array_equal(dataset.values, [[2, np.nan], [3, np.nan], [1, np.nan], [np.nan, 4]])
+    with pytest.raises(DataError, match="'x9'; they have x1, x2"):
+        to_fleet_dataset(histories, DataConfig(labels_mark="events", sensors=("x1", "x9")), "topics")
 
 
 def test_an_event_between_two_readings_has_a_row_of_its_own() -> None:

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from stream_detector.bundle import journal
-from stream_detector.bundle.bundle import Bundle
+from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.registration import add_bundle
 from stream_detector.bundle.registry import Registry
 from stream_detector.errors import BrokerError, BundleError, DataError
 from stream_detector.messages import RenewalDecision, from_iso
 from tests.support.bundles import RECIPE, write_small_bundle
 from tests.support.properties import fast_first
+from tests.trainer.fitting.test_fleet import FLEET
+from tests.trainer.fitting.test_fleet import plant as fleet_plant
+from tests.trainer.fitting.test_fleet import recipe as fleet_recipe
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.data.simulate import Simulation, simulate, write
 from trainer.evaluation.scored import ScoredRows
@@ -108,6 +111,28 @@ def test_a_round_as_of_a_moment_waits_for_no_later_reading_and_sees_none(tmp_pat
     again = later.run()
     assert again is not None
     assert (again.round, again.candidate) == (first.round, first.candidate)
+
+
+def test_a_round_of_a_fleet_learns_from_all_of_its_machines_and_keeps_a_scale_for_each(tmp_path: Path) -> None:
+    machines, hour = fleet_plant(3), 3600.0
+    registry, begin, told = Registry.create(tmp_path / "registry"), float(machines.times[0]), list[RenewalDecision]()
+    rules = Rules("managed", every_seconds=hour, least_days=1, least_events=1)
+    for hours, recipe in ((7.0, fleet_recipe(FLEET)), (9.0, None)):  # the second time it is the champion's own
+        seen = machines.take(machines.times < begin + hours * hour + 60.0)
+        plan = Plan(rules, recipe=recipe, look_seconds=hour, judge_seconds=2 * hour, refit_seconds=2 * hour)
+
+        def read(_: Recipe, seen: Dataset = seen) -> Dataset:
+            return seen
+
+        decision = Renewal(registry, plan, read, told.append, lambda: 1.8e9).run()
+        assert decision is not None
+        assert decision.outcome != "failed", decision.why
+        manifest = load_bundle(registry.folder_of(str(decision.candidate))).manifest
+        assert manifest.fleet is not None
+        assert manifest.fleet.assets == machines.assets
+        assert manifest.fleet.provisional_steps == FLEET["provisional_steps"]
+    assert told[1].champion == told[0].candidate
+    assert told[1].verdict["events"] > 0
 
 
 class Killed(BaseException):
