@@ -50,7 +50,10 @@ class Detector:
 
     @property
     def threshold(self) -> float:
-        """An alarm needs a score (of a calibrated detector: a probability) above this."""
+        """An alarm needs a score (of a calibrated detector: a probability) above this.
+
+        Machines of a fleet may have thresholds of their own: `manifest.alarm_threshold_of(asset)`.
+        """
         return self._bundle.manifest.alarm_threshold
 
     def score(
@@ -106,7 +109,7 @@ class Detector:
             columns["time"] = pd.to_datetime(times[rows], unit="s", utc=True)
             if self._bundle.head is not None:
                 columns["probability"] = steps.probability
-        columns |= {"score": score, "threshold": self.threshold, "alarm": above}
+        columns |= {"score": score, "threshold": manifest.alarm_threshold_of(name), "alarm": above}
         columns |= {f"error:{name}": attribution[:, number] for number, name in enumerate(manifest.sensors)}
         return pd.DataFrame(columns, index=pd.Index(rows))
 

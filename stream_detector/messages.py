@@ -258,6 +258,12 @@ class AssetGlance(Message):
     top_sensors: list[TopSensor] = []
     again_within: float = Field(gt=0, description="seconds after which a newer step is told at the latest")
     not_running: bool = Field(default=False, description="the machine stands or starts up: nothing is judged")
+    scale_steps: int = Field(
+        default=0, ge=0, description="steps that the scale of a provisional machine is learnt from"
+    )
+    scale_steps_wanted: int = Field(
+        default=0, ge=0, description="steps that fix it; 0 = the machine is not provisional"
+    )
 
 
 class OperatingChange(Message):

@@ -233,6 +233,13 @@ class Recipe(Config):
             raise ValueError('[operating] says when a machine runs; the rows of grid.kind = "table" have no time')
         if self.fleet is not None:
             self._require_fleet()
+        if self.threshold.own_least_events is not None and (
+            self.fleet is None or self.threshold.policy != "cost-optimal"
+        ):
+            raise ValueError(
+                "threshold.own_least_events is for the machines of a [fleet], and chooses as threshold.policy = "
+                '"cost-optimal" does'
+            )
         return self
 
     def _require_fleet(self) -> None:

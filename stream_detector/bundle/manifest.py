@@ -68,11 +68,14 @@ class FleetRecord(FleetConfig):
     """The fleet that it was fitted on; a row of `asset_center` and `asset_scale` is that of the asset of this place."""
 
     assets: tuple[str, ...] = Field(min_length=1, description="the machines that training saw")
+    thresholds: dict[str, float] = Field(default={}, description="of the score, of those that have one of their own")
 
     @model_validator(mode="after")
     def _once(self) -> "FleetRecord":
         if len(set(self.assets)) != len(self.assets):
             raise ValueError("an asset is named twice")
+        if not self.thresholds.keys() <= set(self.assets):
+            raise ValueError("thresholds names an asset that is none of this fleet")
         return self
 
 
@@ -141,9 +144,18 @@ class Manifest(Config):
     def alarm_threshold(self) -> float:
         """An alarm needs a score above this, or with a head a probability, whose threshold follows from the costs.
 
-        Infinite where no threshold pays.
+        Infinite where no threshold pays. In a fleet it is that of all machines without one of their own.
         """
         return self.threshold.limit if self.head is None else self.costs.probability_threshold
+
+    def alarm_threshold_of(self, asset: str) -> float:
+        """What an alarm about this machine needs."""
+        return self.own_thresholds.get(asset, self.alarm_threshold)
+
+    @property
+    def own_thresholds(self) -> dict[str, float]:
+        """Of the machines of a fleet that have one of their own; of none where no threshold pays."""
+        return {} if self.fleet is None or not self.raises_alarms else self.fleet.thresholds
 
     @property
     def raises_alarms(self) -> bool:
@@ -183,6 +195,8 @@ def seal(manifest: Manifest) -> bytes:
         if content[section] is None:
             # A detector from before there was such a section reads the bundle all the same.
             del content[section]
+    if manifest.fleet is not None and not manifest.fleet.thresholds:
+        del content["fleet"]["thresholds"]
     content["bundle_id"] = content_id(content)
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
 

@@ -257,6 +257,12 @@ class ThresholdConfig(Config):
     )
     false_alarms_per_day: float | None = Field(default=None, gt=0, description="quantile: chosen for this rate instead")
     value: float | None = Field(default=None, description="fixed: this value")
+    own_least_events: int | None = Field(
+        default=None,
+        ge=1,
+        description="[fleet], cost-optimal: a machine with so many labelled events of its own in the validation part "
+        "has a threshold that is chosen on these alone; none: one for all",
+    )
 
 
 class HeadConfig(Config):

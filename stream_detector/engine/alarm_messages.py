@@ -45,7 +45,7 @@ class AlarmMessages:
             expected_until=self._start_of(step + spec.lead.until_steps),
             probability=self._probability(found, place),
             score=float(found.score[place]),
-            threshold=spec.threshold,
+            threshold=spec.threshold_of(asset),
             top_sensors=self._top_sensors(found, place),
             bundle=spec.bundle_id,
             recipe=spec.recipe,
@@ -75,11 +75,12 @@ class AlarmMessages:
 
     def score(self, asset: str, step: int, found: ScoredSteps, place: int) -> Score:
         """Result `place`, of `step`."""
+        threshold = self._spec.threshold_of(asset)
         return Score(
             asset=asset,
             time=self._start_of(step),
             score=float(found.score[place]),
-            threshold=self._spec.threshold if math.isfinite(self._spec.threshold) else None,
+            threshold=threshold if math.isfinite(threshold) else None,
             probability=self._probability(found, place),
             alarm=bool(found.above[place]),
             degraded=int(found.degraded[place]),

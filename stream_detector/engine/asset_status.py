@@ -39,10 +39,12 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
     grid, latest, spec, assets = partition.grid, partition.decider.latest, partition.spec, partition.assets.by_slot
     slots = np.fromiter(assets, np.int64, len(assets))
     warming_up = grid.positions.last[slots] - grid.positions.run_start[slots] + 1 < spec.window.shortest
-    provisional = np.zeros(len(slots), np.bool_)
-    if partition.decider.scales is not None:
-        warming_up |= ~partition.decider.scales.is_ready(slots)
-        provisional = partition.decider.scales.is_learning(slots)
+    provisional, steps_wanted = np.zeros(len(slots), np.bool_), 0
+    scales = partition.decider.scales
+    if scales is not None:
+        warming_up |= ~scales.is_ready(slots)
+        provisional = scales.is_learning(slots)
+        steps_wanted = scales.fleet.config.provisional_steps
     columns = (
         grid.positions.watermark[slots].tolist(),
         latest.score[slots].tolist(),
@@ -63,7 +65,7 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
                 watermark=watermark,
                 score=score,
                 probability=probability,
-                threshold=spec.threshold,
+                threshold=spec.threshold_of(assets[slot].name),
                 alarm_open=partition.decider.states[slot].alarm is not None,
                 degraded=degraded,
                 warming_up=is_warming_up and not not_running,
@@ -74,6 +76,8 @@ def _status(number: int, partition: Partition) -> list[tuple[int, AssetStatus]]:
                 not_running=not_running,
                 closed_until=closed_until,
                 provisional=is_provisional,
+                scale_steps=scales.steps_seen(slot) if scales is not None and is_provisional else 0,
+                scale_steps_wanted=steps_wanted if is_provisional else 0,
             ),
         )
         for (

@@ -215,7 +215,7 @@ class Decider:
             record=closings.record[scored],
             score=result.score,
             probability=np.full(len(result.score), np.nan),
-            above=result.score > self._spec.threshold,
+            above=result.score > self._thresholds(closings.slot[scored]),
             attribution=result.attribution,
             expected=result.expected,
             newest=windows[scored, -1],
@@ -247,6 +247,13 @@ class Decider:
         self._decisions.closed.warming_up += int((~found.ready).sum())
         scored[scored] = found.ready
         return found
+
+    def _thresholds(self, slots: Ints) -> float | Floats:
+        """Of the score: one for all, or (M,) where machines have their own."""
+        spec = self._spec
+        if not spec.own_thresholds:
+            return spec.threshold
+        return np.array([spec.threshold_of(self.states[slot].asset) for slot in slots.tolist()])
 
     def _note(self, found: ScoredSteps) -> None:
         """Count towards drift: the ratios of score to threshold, and the events that the probabilities expect."""

@@ -1,6 +1,7 @@
 """A detector as plain values: the part of a bundle that the engine uses."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -27,7 +28,8 @@ class WindowScorer(Protocol):
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """One detector. `threshold` applies to the score, or to the probability where there is a head.
+    """One detector. `threshold` applies to the score, or to the probability where there is a head. `own_thresholds`: by
+    name, of machines of a fleet that have another one.
 
     `marks`: what its alarms are about: events that are to come, or states that last. `operating`: when the machine
     runs; None: always. `suppression`: what raises nothing though it is above the threshold. `fleet`: the scale of each
@@ -50,6 +52,7 @@ class DetectorSpec:
     operating: OperatingRule | None = None
     suppression: SuppressionRules | None = None
     fleet: Fleet | None = None
+    own_thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, bundle: Bundle) -> "DetectorSpec":
@@ -71,4 +74,9 @@ class DetectorSpec:
             operating=manifest.operating_rule,
             suppression=manifest.suppression_rules,
             fleet=bundle.fleet,
+            own_thresholds=manifest.own_thresholds,
         )
+
+    def threshold_of(self, asset: str) -> float:
+        """What an alarm about this machine needs."""
+        return self.own_thresholds.get(asset, self.threshold)

@@ -168,7 +168,8 @@ class AssetStatus:
 
     `scored_until`, `closed_until`: end of the newest scored step, and of the newest closed one. `newest`, `expected`:
     (F,) values of the scored one and what the model expected, NaN where missing or not known. `not_running`: the
-    machine stands or starts up, so that its steps are not judged. `provisional`: its scale is not fixed yet.
+    machine stands or starts up, so that its steps are not judged. `provisional`: its scale is not fixed yet, but learnt
+    from `scale_steps` of the `scale_steps_wanted` steps that fix it.
     """
 
     asset: str
@@ -187,3 +188,5 @@ class AssetStatus:
     not_running: bool = False
     closed_until: float = math.nan
     provisional: bool = False
+    scale_steps: int = 0
+    scale_steps_wanted: int = 0

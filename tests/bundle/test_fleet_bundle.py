@@ -1,6 +1,7 @@
 """Bundles of a fleet: a scale for each machine lies beside the common one."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -21,8 +22,9 @@ CENTER = np.array([[1.0, 2.0, np.nan], [10.0, 20.0, 30.0]])
 SCALE = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
 
-def write_fleet(folder: Path) -> Bundle:
-    manifest = small_manifest(fleet=FleetRecord(assets=("PM1", "PM2"), provisional_steps=50, least_steps=5))
+def write_fleet(folder: Path, **record: Any) -> Bundle:
+    fleet_record = FleetRecord(assets=("PM1", "PM2"), provisional_steps=50, least_steps=5, **record)
+    manifest = small_manifest(fleet=fleet_record)
     assert manifest.fleet is not None
     model = build(manifest.model, manifest.model_steps, 3)
     common = Scaler(np.zeros(3), np.ones(3), manifest.scaler.clip)
@@ -53,6 +55,22 @@ def test_a_bundle_without_a_fleet_says_nothing_of_one(tmp_path: Path) -> None:
     bundle = write_small_bundle(tmp_path / "bundle")
     assert bundle.fleet is None
     assert "fleet" not in orjson.loads((tmp_path / "bundle" / files.MANIFEST).read_bytes())
+
+
+def test_thresholds_of_machines_travel_with_the_bundle_and_are_not_told_of_where_there_are_none(tmp_path: Path) -> None:
+    written = write_fleet(tmp_path / "own", thresholds={"PM2": 3.5})
+    manifest = load_bundle(tmp_path / "own").manifest
+    assert manifest.bundle_id == written.manifest.bundle_id
+    assert [manifest.alarm_threshold_of(name) for name in ("PM1", "PM2", "a stranger")] == [1.0, 3.5, 1.0]
+    write_fleet(tmp_path / "common")
+    text = orjson.loads((tmp_path / "common" / files.MANIFEST).read_bytes())
+    assert text["fleet"].keys() == {"assets", "scaler", "provisional_steps", "least_steps"}, "as before there were any"
+
+
+@pytest.mark.parametrize("thresholds", [{"PM3": 1.0}, {"PM1": float("inf")}])
+def test_thresholds_of_other_machines_or_without_end_are_refused(thresholds: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"none of this fleet|finite number"):
+        FleetRecord(assets=("PM1", "PM2"), provisional_steps=50, least_steps=5, thresholds=thresholds)
 
 
 def _rewrite(folder: Path, name: str, **changes: np.ndarray | None) -> None:

@@ -70,7 +70,8 @@ def bundles() -> dict[str, Bundle]:
 
 
 def fleet_record(least: int, provisional: int) -> FleetRecord:
-    return FleetRecord(assets=FLEET_MACHINES, provisional_steps=provisional, least_steps=least)
+    own = {FLEET_MACHINES[0]: 1.9}
+    return FleetRecord(assets=FLEET_MACHINES, provisional_steps=provisional, least_steps=least, thresholds=own)
 
 
 @dataclass

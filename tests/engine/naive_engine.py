@@ -492,7 +492,9 @@ class NaiveEngine:
         if self.rules.head is not None:
             level = self.advance_head(asset, step, scorable=True, event=False, newest=window[-1])
         attribution = scored.attribution if self.rules.head is None else self.attribution[None]
-        above = level > self.rules.threshold and not self.suppressed(attribution[0], window[-1], scored.expected[0])
+        above = level > self.rules.threshold_of(asset.name) and not self.suppressed(
+            attribution[0], window[-1], scored.expected[0]
+        )
         self.move(asset, step, score, above, provisional)
         self.out.scores.append((asset.name, to_iso(step * self.step), score, above, degraded))
 

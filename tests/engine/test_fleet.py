@@ -1,6 +1,7 @@
 """Machines of a fleet: those that training knows, and strangers that are provisional at first."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -41,6 +42,7 @@ def test_a_strange_machine_warms_up_is_provisional_and_then_known() -> None:
     (status,) = engine.status()
     assert status.provisional
     assert not status.warming_up
+    assert (status.scale_steps, status.scale_steps_wanted) == (11, 12)
     raised = [alarm for alarm in outcome.alarms if alarm.state == "raised"]
     assert [alarm.provisional for alarm in raised] == [True]
     assert outcome.closed.warming_up == 1 + 4, "the window, and then the least steps of a scale"
@@ -48,12 +50,22 @@ def test_a_strange_machine_warms_up_is_provisional_and_then_known() -> None:
     assert [alarm.provisional for alarm in outcome.alarms if alarm.state == "raised"] == [False]
     (status,) = engine.status()
     assert not status.provisional
+    assert status.scale_steps_wanted == 0
 
 
 def test_a_machine_that_training_knows_is_never_provisional() -> None:
     outcome = read(Engine(RULES, Limits()), rows("known", 10, wild=(5,)))
     assert outcome.closed.scored == 9
     assert not any(alarm.provisional for alarm in outcome.alarms)
+
+
+def test_machines_are_held_to_thresholds_of_their_own_and_say_so() -> None:
+    rules = replace(RULES, own_thresholds={"known": 1e9})
+    engine = Engine(rules, Limits())
+    outcome = read(engine, rows("known", 12, wild=(8,)) + rows("new", 12, wild=(10,)))
+    assert {(alarm.asset, alarm.threshold) for alarm in outcome.alarms} == {("new", 100.0)}
+    assert {(score.asset, score.threshold) for score in outcome.scores} == {("new", 100.0), ("known", 1e9)}
+    assert {(status.asset, status.threshold) for status in engine.status()} == {("new", 100.0), ("known", 1e9)}
 
 
 def test_only_provisional_alarms_say_so() -> None:

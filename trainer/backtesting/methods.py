@@ -16,7 +16,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.examples import Examples, cut_examples
 from trainer.evaluation.scored import ScoredRows
 from trainer.fitting import head_fit
-from trainer.fitting.fit import pick_threshold, suppressed_windows
+from trainer.fitting.fit import pick_own_thresholds, pick_threshold, suppressed_windows, thresholds_of
 from trainer.fitting.head_options import head_options
 from trainer.fitting.learn import learn
 from trainer.fitting.usable_rows import UsableRows
@@ -34,11 +34,11 @@ EXPLAINED = 0.1
 class FoldScores:
     """B scored rows of a fold. rows: (B,); raw_score: (B,) a score, or with a head the logit before its calibration;
     attribution: (B, F) float32, what each sensor adds to it, 0 where that was not computed; suppressed: (B,) rows that
-    raise nothing, None: there is none."""
+    raise nothing, None: there is none. threshold: of all rows, or (B,) where machines have their own."""
 
     rows: Ints
     raw_score: Floats
-    threshold: float
+    threshold: float | Floats
     attribution: NDArray[np.float32]
     suppressed: NDArray[np.bool_] | None = None
 
@@ -92,10 +92,13 @@ class ScoreMethod:
         split = self.recipe.split
         learnt = round(len(past) * split.train / (split.train + split.validation))
         training, newest = _only(prepared, past[:learnt]), _only(prepared, past[learnt:])
-        scorer = learn(self.recipe, training).scorer(self.recipe)
-        threshold = pick_threshold(self.recipe, scorer, newest if len(newest) else training, dataset).limit
+        learnt_now = learn(self.recipe, training)
+        scorer = learnt_now.scorer(self.recipe)
+        found = pick_threshold(self.recipe, scorer, newest if len(newest) else training, dataset)
+        own = pick_own_thresholds(self.recipe, learnt_now, newest if len(newest) else training, dataset, found)
         judged, scored = scorer.score(_only(prepared, np.flatnonzero((times >= fold.begin) & (times < fold.end))))
         muted = suppressed_windows(self.recipe, dataset.sensors, judged.windows, scored)
+        threshold = thresholds_of(judged, found, own)
         return FoldScores(judged.rows, scored.score, threshold, scored.attribution.astype(np.float32), muted)
 
     def fold_key(self, prepared: Examples, dataset: Dataset, fold: Fold) -> bytes:  # noqa: ARG002

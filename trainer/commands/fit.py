@@ -136,6 +136,9 @@ def command(
         few = sorted(set(fitted.dataset.assets) - set(manifest.fleet.assets))
         strangers = f"; too few windows of {', '.join(few)}, to be learnt on the stream" if few else ""
         typer.echo(f"fleet: a scale for each of {len(manifest.fleet.assets)} machines{strangers}")
+        if manifest.own_thresholds:
+            own = ", ".join(f"{name} {value:.6g}" for name, value in manifest.own_thresholds.items())
+            typer.echo(f"fleet: a threshold of its own for {own}; for the others the common one")
     if fitted.not_running:
         typer.echo(f"not running in {fitted.not_running:,} rows ([operating]): not learnt from, not judged")
     typer.echo(f"threshold {manifest.threshold_in_words}")

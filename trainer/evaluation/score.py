@@ -47,7 +47,7 @@ def score_table(manifest: Manifest, dataset: Dataset, scored: ScoredRows, with_e
     columns |= {
         "time": iso_times(dataset.times[scored.rows]) if has_time else scored.rows,
         "score": scored.score,
-        "threshold": manifest.alarm_threshold,
+        "threshold": _thresholds(manifest, scored),
         "alarm": scored.above.astype(np.int64),
     }
     if scored.probability is not None:
@@ -55,6 +55,15 @@ def score_table(manifest: Manifest, dataset: Dataset, scored: ScoredRows, with_e
     if with_errors:
         columns |= {f"error:{name}": scored.attribution[:, index] for index, name in enumerate(manifest.sensors)}
     return pd.DataFrame(columns)
+
+
+def _thresholds(manifest: Manifest, scored: ScoredRows) -> NDArray[np.float64]:
+    """(B,) those of the machines, whether or not a rule suppresses the row."""
+    if scored.assets is None:
+        return np.full(len(scored), manifest.alarm_threshold)
+    names, places = np.unique(scored.assets, return_inverse=True)
+    of_name = np.array([manifest.alarm_threshold_of(name) for name in names.tolist()])
+    return of_name[places.reshape(-1)] if len(names) else np.empty(0)
 
 
 def write_table(table: "pd.DataFrame", path: Path) -> None:

@@ -91,7 +91,12 @@ def score_dataset(bundle: Bundle, dataset: Dataset) -> ScoredRows:
         np.concatenate([frame.steps.score for frame in frames]),
         None if bundle.head is None else np.concatenate([frame.steps.probability for frame in frames]),
         # What a rule suppresses is above no threshold.
-        np.concatenate([np.where(_suppressed(frame, manifest), np.inf, manifest.alarm_threshold) for frame in frames]),
+        np.concatenate(
+            [
+                np.where(_suppressed(frame, manifest), np.inf, manifest.alarm_threshold_of(name or ONE_ASSET))
+                for frame, (name, _) in zip(frames, dataset.by_asset(), strict=True)
+            ]
+        ),
         np.concatenate([frame.steps.attribution for frame in frames]),
         None if positive is None else positive[rows],
         dataset.times[rows],

@@ -24,7 +24,7 @@ from trainer.fitting.head_options import recipe_features
 from trainer.fitting.learn import ExampleScorer, Learnt, learn, machines_of
 from trainer.fitting.losses import Losses
 from trainer.fitting.progress import SILENT, FitProgress
-from trainer.fitting.thresholds import choose_threshold
+from trainer.fitting.thresholds import choose_threshold, own_by_machine
 from trainer.fitting.weights import few_windows
 from trainer.recipe import Recipe
 
@@ -93,7 +93,8 @@ def fit_recipe(
         progress.stage("calibrating")
         head = fit_head(recipe, dataset, parts.split, progress)
     threshold = pick_threshold(recipe, learnt.scorer(recipe), parts.chosen_on, parts.chosen_from)
-    manifest = describe(recipe, dataset, parts.split, learnt, threshold)
+    own = pick_own_thresholds(recipe, learnt, parts.chosen_on, parts.chosen_from, threshold)
+    manifest = describe(recipe, dataset, parts.split, learnt, threshold, own)
     draft = assemble(
         manifest, learnt.model.arrays(), learnt.scaler_arrays(), None if head is None else dict(head.arrays)
     )
@@ -153,6 +154,28 @@ def pick_threshold(recipe: Recipe, scorer: ExampleScorer, chosen_on: Examples, c
     return found
 
 
+def pick_own_thresholds(
+    recipe: Recipe, learnt: Learnt, chosen_on: Examples, chosen_from: Dataset, common: ThresholdRecord
+) -> dict[str, float]:
+    """Those of the machines of a fleet, where the recipe asks for them and the common one pays; else none."""
+    if recipe.threshold.own_least_events is None or learnt.fleet is None or not common.pays:
+        return {}
+    chosen_on, scored = learnt.scorer(recipe).score(chosen_on)
+    score = _scores_that_count(recipe, scored, chosen_on, chosen_from)
+    machines = machines_of(chosen_on)
+    known = np.isin(machines, list(learnt.fleet.machines))
+    if chosen_on.positive is None or not known.any():
+        return {}
+    return own_by_machine(recipe.threshold, recipe.costs, score[known], chosen_on.positive[known], machines[known])
+
+
+def thresholds_of(examples: Examples, common: ThresholdRecord, own: dict[str, float]) -> float | NDArray[np.float64]:
+    """Of each window (B,), or one for all."""
+    if not own:
+        return common.limit
+    return np.array([own.get(name, common.limit) for name in machines_of(examples).tolist()])
+
+
 def _scores_that_count(
     recipe: Recipe, scored: ScoredWindows, chosen_on: Examples, chosen_from: Dataset
 ) -> NDArray[np.float64]:
@@ -194,7 +217,14 @@ def metrics_of(evaluation: Evaluation, walked: Walked | None, *parts: ScoredRows
     return {"test": evaluation.as_json(), **references}
 
 
-def describe(recipe: Recipe, dataset: Dataset, split: Split, learnt: Learnt, threshold: ThresholdRecord) -> Manifest:
+def describe(
+    recipe: Recipe,
+    dataset: Dataset,
+    split: Split,
+    learnt: Learnt,
+    threshold: ThresholdRecord,
+    own_thresholds: dict[str, float],
+) -> Manifest:
     """The manifest, but for what judging finds."""
     has_time = recipe.data.time_column is not None
     times = dataset.times[split.train]
@@ -215,7 +245,7 @@ def describe(recipe: Recipe, dataset: Dataset, split: Split, learnt: Learnt, thr
         head=recipe.head,
         operating=recipe.operating,
         suppression=recipe.suppression,
-        fleet=_fleet_record(learnt),
+        fleet=_fleet_record(learnt, own_thresholds),
         training=TrainingRecord(
             data_name=dataset.name,
             data_sha256=dataset.sha256,
@@ -231,9 +261,9 @@ def describe(recipe: Recipe, dataset: Dataset, split: Split, learnt: Learnt, thr
     )
 
 
-def _fleet_record(learnt: Learnt) -> FleetRecord | None:
+def _fleet_record(learnt: Learnt, own: dict[str, float]) -> FleetRecord | None:
     fleet = learnt.fleet
-    return None if fleet is None else FleetRecord(**dict(fleet.config), assets=tuple(fleet.machines))
+    return None if fleet is None else FleetRecord(**dict(fleet.config), assets=tuple(fleet.machines), thresholds=own)
 
 
 def library_versions() -> dict[str, str]:

@@ -127,6 +127,25 @@ def cost_optimal(config: ThresholdConfig, costs: CostConfig, scores: Scores, pos
     return _cheapest(operating_curve(scores, positives), costs)
 
 
+def own_by_machine(
+    config: ThresholdConfig, costs: CostConfig, scores: Scores, positives: Positives, machines: NDArray[np.str_]
+) -> dict[str, float]:
+    """The cost-optimal thresholds of the machines that have `config.own_least_events` events; the others have none.
+
+    machines: (N,) of each step, a machine's steps in the order of time. Events whose lead windows overlap count as one.
+    """
+    found = {}
+    for machine in np.unique(machines).tolist():
+        own = machines == machine
+        events = int((np.diff(positives[own].astype(np.int64), prepend=0) > 0).sum())
+        if config.own_least_events is None or events < config.own_least_events or positives[own].all():
+            continue
+        chosen = cost_optimal(config, costs, scores[own], positives[own])
+        if chosen.pays:
+            found[machine] = chosen.value
+    return found
+
+
 def _by_probability(costs: CostConfig, scores: Scores, positives: Positives) -> ThresholdRecord:
     """Where P(an alarm is right) reaches the threshold of these costs (Platt 1999, "Probabilistic outputs").
 

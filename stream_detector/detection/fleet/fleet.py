@@ -126,6 +126,11 @@ class MachineScales:
         """(N,) whether the scale of each is not fixed yet."""
         return self._rows.learning[slots]
 
+    def steps_seen(self, slot: int) -> int:
+        """How many steps the scale of a stranger has been learnt from; 0 of a machine that training knows."""
+        stranger = self._strangers.get(slot)
+        return 0 if stranger is None else stranger.seen
+
     def read(self, slots: Ints, windows: Floats) -> WindowScales:
         """The scale of each window (B, T, F), whose machines learn from it, in order. slots: (B,)."""
         rows, common = self._rows, self.fleet.common

@@ -81,6 +81,8 @@ class Turns:
             ],
             again_within=every,
             not_running=sample.not_running,
+            scale_steps=sample.scale_steps,
+            scale_steps_wanted=sample.scale_steps_wanted,
         )
 
 
@@ -99,4 +101,6 @@ def sample_of(glance: AssetGlance) -> Sample:
         bundle=glance.bundle,
         top_sensors=tuple(SensorShare(top.sensor, top.share, top.value, top.expected) for top in glance.top_sensors),
         not_running=glance.not_running,
+        scale_steps=glance.scale_steps,
+        scale_steps_wanted=glance.scale_steps_wanted,
     )

@@ -267,6 +267,8 @@ class History:
             out_of_service=aside.why if aside is not None and aside.state == "out-of-service" else None,
             worker=known.worker,
             again_within=known.again_within,
+            scale_steps=sample.scale_steps,
+            scale_steps_wanted=sample.scale_steps_wanted,
         )
 
     def series(self, asset: str, since: float, until: float | None, sensors: Sequence[str]) -> Series | None:
@@ -367,7 +369,7 @@ class History:
         self.observe_feedback(feedback)
 
 
-CALM = ("normal", "not-running")
+CALM = ("normal", "provisional", "not-running")
 """States in which nobody has to look."""
 
 
@@ -378,7 +380,9 @@ def _state(sample: Sample) -> str:
         return "not-running"
     if sample.warming_up or sample.score is None:
         return "warming-up"
-    return "degraded" if sample.degraded else "normal"
+    if sample.degraded:
+        return "degraded"
+    return "provisional" if sample.scale_steps_wanted else "normal"
 
 
 def _alarm_order(alarm: Alarm) -> tuple[bool, float, str]:

@@ -37,7 +37,8 @@ class Sample:
 
     `time` is the end of that step. `values` and `expected` hold one number a sensor, in the order of `sensors`, NaN =
     missing; they may be empty where only the top sensors are known. `score` is None while there is nothing to score.
-    `not_running`: the machine stands or starts up, and its steps are not judged.
+    `not_running`: the machine stands or starts up, and its steps are not judged. `scale_steps_wanted`: not 0 where its
+    scale is still learnt from its own steps, `scale_steps` so far; it is provisional until then.
     """
 
     asset: str
@@ -55,6 +56,8 @@ class Sample:
     values: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32), compare=False)
     expected: Floats = field(default_factory=lambda: np.empty(0, dtype=np.float32), compare=False)
     not_running: bool = False
+    scale_steps: int = 0
+    scale_steps_wanted: int = 0
 
     @property
     def ratio(self) -> float | None:
@@ -71,7 +74,7 @@ class AssetView:
     """One asset at a glance. `recent` are the newest ratios, oldest first. `shelved_until`: None = not shelved.
 
     `worker` None = this one holds it; empty = it was this one's and no other has told anything of it. Another worker
-    tells of it every `again_within` seconds.
+    tells of it every `again_within` seconds. `scale_steps`, `scale_steps_wanted`: as in `Sample`.
     """
 
     asset: str
@@ -92,6 +95,8 @@ class AssetView:
     out_of_service: str | None
     worker: str | None = None
     again_within: float = 0.0
+    scale_steps: int = 0
+    scale_steps_wanted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,6 +239,8 @@ class ConsoleFeed:
             sensors=manifest.sensors,
             values=status.newest,
             expected=status.expected,
+            scale_steps=status.scale_steps,
+            scale_steps_wanted=status.scale_steps_wanted,
         )
 
     def _sample_without_score(self, status: AssetStatus) -> Sample:
@@ -258,6 +260,8 @@ class ConsoleFeed:
             bundle=manifest.bundle_id,
             sensors=manifest.sensors,
             not_running=status.not_running,
+            scale_steps=status.scale_steps,
+            scale_steps_wanted=status.scale_steps_wanted,
         )
 
     def _sample_of_step(self, steps: ScoredSteps, place: int) -> Sample:
@@ -268,7 +272,7 @@ class ConsoleFeed:
             time=(int(steps.step[place]) + 1) * step_seconds,
             step_seconds=step_seconds,
             score=float(steps.score[place]),
-            threshold=manifest.alarm_threshold,
+            threshold=manifest.alarm_threshold_of(steps.assets[place]),
             probability=None if math.isnan(probability) else probability,
             alarm=bool(steps.above[place]),
             degraded=int(steps.degraded[place]),

@@ -212,6 +212,9 @@ def test_received_at_is_the_wall_clock_of_the_newest_step_not_of_a_renewal() -> 
         ({"warming_up": True, "degraded": 3}, "warming-up"),
         ({"score": None}, "warming-up"),
         ({"degraded": 3}, "degraded"),
+        ({"scale_steps": 70, "scale_steps_wanted": 720}, "provisional"),
+        ({"scale_steps": 70, "scale_steps_wanted": 720, "degraded": 3}, "degraded"),
+        ({"scale_steps": 9, "scale_steps_wanted": 720, "score": None}, "warming-up"),
         ({}, "normal"),
     ],
 )

@@ -18,7 +18,7 @@ from stream_detector.detection.config import OperatingConfig
 from stream_detector.engine.engine import Engine, RecordBatch
 from stream_detector.engine.table_engine import engine_of
 from stream_detector.messages import AlarmStateChange, Feedback, LoggedEvent, Message, to_bytes, to_iso
-from stream_detector.operations.console.glances import Turns, sample_of
+from stream_detector.operations.console.glances import Held, Turns, sample_of
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import diagnosis
 from stream_detector.streaming.clients.diagnosis import Unreachable
@@ -28,7 +28,7 @@ from stream_detector.streaming.feeds.console_feed import LOST_SECONDS, MOST_STEP
 from stream_detector.streaming.readers.topic_reader import TopicRecord
 from stream_detector.streaming.topics.topics import ensure_topics
 from tests.support.console.console_plant import ConsolePlant
-from tests.support.plant import BASE, SENSORS, STEP_SECONDS, small_bundle
+from tests.support.plant import BASE, FLEET, SENSORS, STEP_SECONDS, small_bundle
 from tests.support.stack.kafka import ExistingKafka, Kafka
 from tests.support.stack.workers import topic_environment
 
@@ -354,6 +354,25 @@ def test_a_machine_that_stands_is_shown_as_not_running_with_fresh_data_and_no_sc
     engine.process(batch(rows("machine-0", range(34, 38)), 34))
     feed.observe(engine.status())
     assert feed.history.assets()[0].state == "normal"
+
+
+def test_a_stranger_is_not_called_normal_before_its_scale_is_fixed_on_any_worker_s_console(tmp_path: Path) -> None:
+    fleet = load_bundle(small_bundle(tmp_path / "fleet", threshold=50.0, kind=FLEET))
+    engine = Engine(fleet)
+    here, there = (ConsoleFeed(Settings(), fleet.manifest, lambda: None) for _ in range(2))
+    found = []
+    log = rows("stranger", range(200))
+    for begin, end in ((0, 8), (8, 60), (60, 200)):
+        engine.process(batch(log[begin:end], begin))
+        here.observe(engine.status())
+        held = [Held(sample, 0.0) for _, sample in here._seen.values()]
+        there.history.observe([sample_of(glance) for glance in Turns("w", lambda: 0.0).due(held)])
+        for feed in (here, there):
+            (view,) = feed.history.assets()
+            found.append((view.state, view.scale_steps, view.scale_steps_wanted))
+    # A window has four steps.
+    expected = [("warming-up", 5, 160), ("provisional", 57, 160), ("normal", 0, 0)]
+    assert found == [each for each in expected for _ in range(2)]
 
 
 def test_each_asset_is_shown_by_the_bundle_that_the_table_gives_it(bundle: Bundle, tmp_path: Path) -> None:

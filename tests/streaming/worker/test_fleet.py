@@ -2,6 +2,7 @@
 
 import json
 import random
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.support.bundles import small_manifest
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS, Record
 from tests.support.stack.kafka import Kafka, create_topic
 from tests.support.stack.workers import (
+    WorkerProcess,
     alarms_of,
     caught_up,
     produce,
@@ -74,6 +76,14 @@ def rows(steps: range) -> Iterator[Record]:
             yield Record(0, asset.encode(), json.dumps(body).encode())
 
 
+def state_shown(worker: WorkerProcess, asset: str) -> str:
+    """What the console of the worker says first of the asset; empty where it does not know it yet."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/console/api/stream", timeout=10) as stream:
+        lines = (line for line in stream if line.startswith(b"data: "))
+        told = next(found for line in lines if "assets" in (found := json.loads(line[6:])))
+    return next((each["state"] for each in told["assets"] if each["asset"] == asset), "")
+
+
 @pytest.mark.kafka
 def test_a_stranger_learns_its_scale_across_kills_as_if_there_had_been_none(
     kafka: Kafka, unique_name: str, start: Start, tmp_path: Path
@@ -91,6 +101,11 @@ def test_a_stranger_learns_its_scale_across_kills_as_if_there_had_been_none(
             lambda end=end: worker.metric("stream_detector_provisional") == (end <= PROVISIONAL),  # type: ignore[misc]
             30,
             "the gauge says whether the stranger is provisional",
+        )
+        wait_for(
+            lambda end=end: state_shown(worker, "stranger") == ("provisional" if end <= PROVISIONAL else "normal"),  # type: ignore[misc]
+            30,
+            "the console says so too",
         )
         worker.kill()
         if end < STEPS:

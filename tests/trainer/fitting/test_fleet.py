@@ -14,6 +14,7 @@ from trainer.backtesting.backtest import run_backtest
 from trainer.backtesting.folds import Fold
 from trainer.backtesting.methods import method_of
 from trainer.data.dataset import Dataset
+from trainer.evaluation.score import score_table
 from trainer.evaluation.scored import score_dataset
 from trainer.fitting.fit import Fitted, fit_recipe
 from trainer.recipe import Recipe, recipe_of
@@ -129,6 +130,64 @@ def test_a_machine_with_few_rows_to_learn_from_stays_a_stranger(tmp_path: Path) 
     assert manifest.fleet.assets == ("m0",)
 
 
+OWN = {"threshold": {"policy": "cost-optimal", "own_least_events": 5}}
+
+
+def unlike() -> Dataset:
+    """In m1 wild readings announce nothing, and of m2 hardly a break was written down."""
+    data, rng = plant(3), np.random.default_rng(4)
+    assert data.asset_rows is not None
+    assert data.labels is not None
+    gain = 7.0 ** -data.asset_rows.astype(float)
+    wild = (data.asset_rows == 1) & (rng.random(len(data.times)) < 0.3)
+    values = data.values + np.where(wild, 4.0, 0.0)[:, None] * gain[:, None]
+    labels = data.labels & ((data.asset_rows != 2) | (data.times < BEGIN + 320 * STEP))
+    return replace(data, values=values, labels=labels)
+
+
+def test_a_machine_with_events_enough_of_its_own_has_a_threshold_of_its_own_everywhere(tmp_path: Path) -> None:
+    import pandas as pd
+
+    data = unlike()
+    bundle = fit_recipe(recipe(FLEET, **OWN), data, tmp_path / "bundle").bundle
+    manifest = load_bundle(tmp_path / "bundle").manifest
+    assert manifest.own_thresholds.keys() == {"m0", "m1"}
+    wanted = {name: manifest.alarm_threshold_of(name) for name in data.assets}
+    assert len(set(wanted.values())) == 3
+    assert wanted["m2"] == manifest.alarm_threshold == manifest.alarm_threshold_of("a stranger")
+
+    scored = score_dataset(bundle, data)
+    assert scored.assets is not None
+    assert scored.threshold.tolist() == [wanted[name] for name in scored.assets]
+    assert {(alarm.asset, alarm.threshold) for alarm in scored.alarms} == set(wanted.items())
+    table = score_table(manifest, data, scored)
+    assert table["threshold"].tolist() == scored.threshold.tolist()
+    assert set(table["alarm"] == (table["score"] > table["threshold"])) == {True}
+
+    frame = pd.DataFrame(data.values, columns=list(SENSORS))
+    frame["time"], frame["machine"] = data.times, np.array(data.assets)[data.asset_rows]
+    found = Detector(bundle).score(frame, time="time", asset="machine")
+    assert dict(zip(found["asset"], found["threshold"], strict=True)) == wanted
+
+
+def test_a_backtest_chooses_each_machine_s_threshold_as_a_fit_does() -> None:
+    fold = Fold(BEGIN + 400 * STEP, BEGIN + ROWS * STEP)
+    (found,) = run_backtest([method_of(recipe(FLEET, **OWN))], unlike(), [fold])
+    data = unlike()
+    assert data.asset_rows is not None
+    of_machine = [set(found.scored.threshold[data.asset_rows[found.scored.rows] == number]) for number in range(3)]
+    assert [len(each) for each in of_machine] == [1, 1, 1]
+    assert of_machine[0] != of_machine[1]
+
+
+def test_no_machine_has_a_threshold_where_the_common_one_does_not_pay(tmp_path: Path) -> None:
+    dear = {"costs": {"fp": 99.0, "tp": 99.0}}
+    manifest = fit_recipe(recipe(FLEET, **OWN, **dear), plant(3), tmp_path / "bundle").bundle.manifest
+    assert not manifest.raises_alarms
+    assert manifest.own_thresholds == {}
+    assert manifest.alarm_threshold_of("m0") == np.inf
+
+
 def test_a_fit_that_learns_from_every_row_has_none_to_judge_on(tmp_path: Path) -> None:
     whole = {"split": {"train": 1.0, "validation": 0.0}}
     fitted = fit_recipe(recipe(FLEET, **whole), plant(2), tmp_path / "bundle")
@@ -154,6 +213,7 @@ def test_what_a_fleet_lacks_is_said_in_a_sentence(tmp_path: Path) -> None:
         ({"scaler": {"kind": "none"}}, "scales nothing"),
         ({"grid": {"kind": "table", "step_seconds": 1}, "window": {"steps": 1}}, "of none"),
         ({"head": {"kind": "calibrated"}, "threshold": {"policy": "probability"}}, "one machine"),
+        ({"threshold": {"policy": "max-f1", "own_least_events": 3}}, "cost-optimal"),
     ):
         with pytest.raises(RecipeError, match=said):
             recipe(FLEET, **sections)

@@ -7,12 +7,12 @@ import { holder, inOrderShown } from "./hold.js";
 import { t } from "./language.js";
 import { areaGiven, areaOf, described } from "./plant.js";
 import { drawTiles } from "./tiles.js";
-import { age, isOfAnotherTime, number, percent, stateText, time } from "./words.js";
+import { age, isOfAnotherTime, number, percent, stateText, stepsText, time } from "./words.js";
 
-const ORDER = { alarm: 0, degraded: 1, "warming-up": 2, normal: 3, "not-running": 4 };
-const LAST = 5;
+const ORDER = { alarm: 0, degraded: 1, "warming-up": 2, provisional: 3, normal: 4, "not-running": 5 };
+const LAST = 6;
 /** Nobody has to look at these, as long as they are fresh. */
-const isCalm = (asset) => asset.state === "normal" || asset.state === "not-running";
+const isCalm = (asset) => ["normal", "provisional", "not-running"].includes(asset.state);
 const MOST_CARDS = 60;
 const MOST_EXCEPTIONS = 24;
 const MOST_ON_A_WALL = 800;
@@ -91,6 +91,7 @@ function asideText(aside, asset, now) {
 function valueText(asset) {
   if (asset.threshold === null && asset.score !== null) return [number(asset.score), t("no threshold pays: it raises no alarm")];
   if (asset.state === "not-running") return ["–", t("not judged while the machine does not run")];
+  if (asset.state === "warming-up" && asset.scale_steps_wanted) return ["–", t("not judged yet: it learns what is usual, {steps}", { steps: stepsText(asset) })];
   if (asset.ratio === null) return ["–", asset.state === "alarm" ? t("the alarm is up; no score since the start yet") : t("no score yet")];
   if (asset.probability !== null) return [percent(asset.probability), t("act above {limit}", { limit: percent(asset.threshold) })];
   return [percent(asset.ratio), t("of the limit (score {score})", { score: number(asset.score) })];

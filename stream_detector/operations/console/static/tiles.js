@@ -6,7 +6,7 @@ import { t } from "./language.js";
 import { areaOf, described } from "./plant.js";
 import { age, stateText } from "./words.js";
 
-const SIGNS = { alarm: "▲", degraded: "◆", "warming-up": "◌", "not-running": "□", normal: "", aside: "‖", stale: "?" };
+const SIGNS = { alarm: "▲", degraded: "◆", "warming-up": "◌", "not-running": "□", provisional: "◔", normal: "", aside: "‖", stale: "?" };
 
 const drawn = { names: "", tiles: new Map(), groups: new Map() };
 
@@ -36,7 +36,7 @@ export function drawTiles(assets, page, now) {
       const sign = SIGNS[stale && kind !== "alarm" ? "stale" : kind];
       setText(tile.lastElementChild, stale && kind === "alarm" ? `${sign}?` : sign);
     }
-    if (stale || (kind !== "normal" && kind !== "not-running")) {
+    if (stale || !["normal", "provisional", "not-running"].includes(kind)) {
       const area = areaOf(asset.asset);
       const known = counts.get(area) ?? { alarm: 0, stale: 0 };
       if (kind === "alarm") known.alarm += 1;

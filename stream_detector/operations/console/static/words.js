@@ -48,10 +48,15 @@ export const STATES = {
   degraded: "◆ sensors silent",
   "warming-up": "◌ warming up",
   "not-running": "□ not running",
+  provisional: "◔ provisional",
   normal: "● normal",
 };
 
+/** How far the scale of a machine is that training never saw. */
+export const stepsText = (asset) => t("{n} of {m} steps", { n: number(asset.scale_steps), m: number(asset.scale_steps_wanted) });
+
 export function stateText(asset) {
+  if (asset.state === "provisional") return `${t(STATES.provisional)}, ${stepsText(asset)}`;
   if (asset.state === "degraded") return t("◆ {n} silent", { n: asset.degraded });
   return t(STATES[asset.state]);
 }
