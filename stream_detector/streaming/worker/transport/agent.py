@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -106,7 +107,9 @@ def build_app(settings: Settings, pipeline: BatchProcessor) -> faust.App:
 
     async def detect(stream: Any) -> AsyncIterator[None]:
         async for event in stream.noack().events():
+            began = time.thread_time()
             await _handle(event, pipeline)
+            cast(BatchConsumer, app.consumer).worked(time.thread_time() - began)
             yield
 
     # `app.agent` also looks up where in its source the function stands, for a search that is off: 50 ms of a start.

@@ -32,6 +32,7 @@ from stream_detector.streaming.worker.ports import FetchState, GroupView
 from stream_detector.streaming.worker.transport.draining import drain
 from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
 from stream_detector.streaming.worker.transport.membership import Membership
+from stream_detector.streaming.worker.transport.pacing import Pacing
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ LEAVE_SECONDS = 1.0
 
 MANY_RECORDS = 1_000
 """Who is given so many at a time catches up."""
+LEAST_REST_SECONDS = 0.001
+"""Brokers wait whole milliseconds."""
 CATCH_UP_WAIT_SECONDS = 0.02
 """For so long a broker may hold back a fetch meanwhile: fifty useless ones a second cost nothing that could be seen."""
 
@@ -54,6 +57,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         self.positions: dict[TopicPartition, int] = {}
         self.epochs: dict[TopicPartition, int] = {}
+        self.pacing = Pacing()
         self._membership = Membership(self.settings.session_timeout_seconds)
 
     async def on_start(self) -> None:
@@ -126,7 +130,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 f"the log does not hold the offsets that are next to be read ({error}): retention removed them, or the "
                 "topic was deleted and made again; the next start plans anew"
             ) from None
-        fetcher._fetch_max_wait_ms = round(1000 * self._fetch_wait(drained))  # noqa: SLF001 - set for all fetches at once in public
+        self._ask_for_the_next(fetcher, sum(map(len, drained.values())))
         # From here to the end nothing waits, so positions and epochs belong to the records.
         assignment = consumer._subscription.subscription and consumer._subscription.subscription.assignment  # noqa: SLF001 - the state of an assignment is told nowhere else
         if assignment is None:
@@ -162,14 +166,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             for waiter in list(fetcher._fetch_waiters):  # noqa: SLF001 - the same
                 fetcher._notify(waiter)  # noqa: SLF001 - the same
 
-    def _fetch_wait(self, drained: Mapping[TopicPartition, Columns]) -> float:
-        """For how long [s] a broker may hold back the next fetch until there is something to send.
+    def _ask_for_the_next(self, fetcher: Any, records: int) -> None:
+        """Tell the next fetches how many bytes a broker may wait for, and how long. `records`: of this fetch.
 
         A broker has one fetch of ours at a time. While the records of one partition wait here for their turn, the next
         fetch asks for the others alone; where those have nothing new, it would hold up the one that has much.
         """
-        usual = self.settings.fetch_wait_seconds
-        return min(usual, CATCH_UP_WAIT_SECONDS) if sum(map(len, drained.values())) >= MANY_RECORDS else usual
+        least_bytes, wait = 1, self.settings.fetch_wait_seconds
+        if records >= MANY_RECORDS:
+            wait = min(wait, CATCH_UP_WAIT_SECONDS)
+        elif (rest := self.pacing.rest()) >= LEAST_REST_SECONDS:
+            least_bytes, wait = self.settings.fetch_bytes, min(wait, rest)
+        fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = least_bytes, round(1000 * wait)  # noqa: SLF001 - set for all fetches at once in public
 
     async def commit_with_metadata(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> bool:
         """Commit; False where the group has moved on and the offsets are another's business now.

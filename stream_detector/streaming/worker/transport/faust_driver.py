@@ -67,6 +67,10 @@ class BatchConsumer(driver.Consumer):
         self._has_room.set()
         self._thread.look_again()
 
+    def worked(self, seconds: float) -> None:
+        """A batch took so much processor time."""
+        self._thread.pacing.worked(seconds)
+
     @property
     def keeper(self) -> OffsetKeeper:
         return cast(BatchTransport, self.transport).keeper

@@ -29,6 +29,7 @@ from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
 from stream_detector.streaming.worker.transport.handle_and_commit import commit_declared, handle_or_fail
 from stream_detector.streaming.worker.transport.membership import Membership
 from stream_detector.streaming.worker.transport.offset_keeper import CommittedOffsets
+from stream_detector.streaming.worker.transport.pacing import Pacing
 from tests.support.event_loop import in_event_loop, settle
 from tests.support.pipelines import READINGS, fetched
 
@@ -420,6 +421,7 @@ class BareThread(ConsumerThread):
         self.settings = SETTINGS
         self.positions, self.epochs = {}, {}
         self._membership = Membership(10.0)
+        self.pacing = Pacing()
         self.consumer = cast(Any, SimpleNamespace(flow_active=flow_active))
         self._consumer = kafka
 
@@ -507,6 +509,19 @@ async def test_who_catches_up_on_one_partition_does_not_wait_long_for_news_of_th
         await fetch(thread, monkeypatch, drained)
         waits.append(kafka._fetcher._fetch_max_wait_ms)
     assert waits == [500, 20, 500, 20, 500]
+
+
+@in_event_loop
+async def test_brokers_gather_records_for_a_busy_worker_unless_it_catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = Kafka()
+    thread = BareThread(kafka)
+    few, many = ({NAME: Columns(values=[b"{}"] * count)} for count in (10, 5_000))
+    asked = []
+    for work, drained in ((0.001, few), (1.0, few), (0.0, many)):
+        thread.pacing.worked(work)
+        await fetch(thread, monkeypatch, drained)
+        asked.append((kafka._fetcher._fetch_min_bytes, kafka._fetcher._fetch_max_wait_ms))
+    assert asked == [(1, 500), (thread.settings.fetch_bytes, 15), (1, 20)]
 
 
 class OneRecord(FetchResult):  # type: ignore[misc]  # aiokafka has no types
