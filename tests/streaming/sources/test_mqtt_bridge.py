@@ -18,7 +18,7 @@ from stream_detector.streaming.sources.mqtt_bridge import MqttAddress, MqttBridg
 from stream_detector.streaming.sources.placing import Placing
 from stream_detector.streaming.sources.primary_host import PrimaryHost
 from tests.streaming.sources.test_carrier import FakeProducer
-from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, free_port
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic, free_port, why_no_kafka
 from tests.support.stack.mqtt import (
     BridgeProcess,
     Mosquitto,
@@ -29,6 +29,7 @@ from tests.support.stack.mqtt import (
     why_no_mosquitto,
 )
 from tests.support.stack.processes import summed
+from tests.support.stack.secured import secured_kafka
 from tests.support.stack.topics import records_of
 from tests.support.stack.workers import fetch, wait_for
 
@@ -151,6 +152,37 @@ def test_topics_are_made_at_the_start_and_a_message_that_kafka_refuses_is_a_dead
     found = json.loads(letter.value or b"")
     assert (found["topic"], found["reason"]) == ("mqtt:plant/pm-1/x7", "refused")
     assert found["detail"].startswith("2000000 bytes: ")
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_bridge_takes_the_password_that_its_user_was_given_and_loses_nothing(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    reason = why_no_kafka()
+    if reason is not None:
+        pytest.skip(reason)
+    (tmp_path / "mapping.json").write_text(json.dumps(BY_TOPIC))
+    with secured_kafka(tmp_path) as secured:
+        bridge = BridgeProcess(
+            mosquitto, secured.kafka.address("SCRAM"), "renewed", tmp_path, "--subscribe", "plant/#", "--mapping",
+            str(tmp_path / "mapping.json"),
+        )  # fmt: skip
+        bridge.environment |= secured.variables("SCRAM", tmp_path)
+        bridge.start()
+        try:
+            mosquitto.publish("plant/pm-1/x7", {"ts": 1_777_636_800, "v": 1.0})
+            assert len(records_of(secured.kafka.bootstrap, "renewed-readings", 1)) == 1
+            secured.give_password("another")
+            (tmp_path / "password").write_text("another")
+            mosquitto.publish("plant/pm-1/x7", *({"ts": 1_777_636_801 + n, "v": float(n)} for n in range(20)))
+            wait_for(lambda: bridge.log.read_text().count("subscribing") == 2, 90, "it begins again", each=0.5)
+            mosquitto.publish("plant/pm-1/x7", {"ts": 1_777_636_900, "v": 1.0})
+            found = records_of(secured.kafka.bootstrap, "renewed-readings", 22)
+            assert len({record.value for record in found}) == 22
+            assert bridge.process.poll() is None, "the same process goes on"
+        finally:
+            bridge.kill()
 
 
 @pytest.mark.kafka

@@ -11,7 +11,7 @@ from stream_detector.streaming.clients.diagnosis import Unreachable
 from stream_detector.streaming.worker.password_watch import PasswordWatch, password_watch_of
 from tests.support.plant import make_log, small_bundle
 from tests.support.stack.kafka import create_topic, why_no_kafka
-from tests.support.stack.secured import PASSWORD, USER, secured_kafka
+from tests.support.stack.secured import PASSWORD, secured_kafka
 from tests.support.stack.workers import WorkerProcess, caught_up, produce, topic, wait_for
 
 
@@ -64,13 +64,6 @@ def test_who_logs_in_without_a_password_watches_none(tmp_path: Path) -> None:
 @pytest.mark.kafka
 @pytest.mark.slow
 def test_a_worker_begins_again_with_the_password_that_its_user_was_given(tmp_path: Path) -> None:
-    from confluent_kafka.admin import (
-        AdminClient,
-        ScramCredentialInfo,
-        ScramMechanism,
-        UserScramCredentialUpsertion,
-    )
-
     reason = why_no_kafka()
     if reason is not None:
         pytest.skip(reason)
@@ -90,10 +83,7 @@ def test_a_worker_begins_again_with_the_password_that_its_user_was_given(tmp_pat
             before = os.getpid(), worker.process.pid
             (tmp_path / "password").write_text("another")
             wait_for(lambda: "the new password at the brokers is not used" in worker.log_text(), 30, "it says so")
-            given = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
-            change = UserScramCredentialUpsertion(USER, given, b"another")
-            admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-            admin.alter_user_scram_credentials([change])[USER].result(10)
+            secured.give_password("another")
             wait_for(lambda: worker.log_text().count("starts: bundle") == 2, 90, "it begins again", each=0.5)
             produce(bootstrap, topic(prefix, "readings"), log[len(log) // 2 :])
             wait_for(lambda: caught_up(bootstrap, prefix), 90, "the second half is committed", each=0.5)

@@ -45,6 +45,20 @@ class Secured:
             "STREAM_DETECTOR_SASL_PASSWORD_FILE": str(password),
         }
 
+    def give_password(self, password: str) -> None:
+        """Another password for our user at the SCRAM door; connections that are open are not asked for it."""
+        from confluent_kafka.admin import (
+            AdminClient,
+            ScramCredentialInfo,
+            ScramMechanism,
+            UserScramCredentialUpsertion,
+        )
+
+        given = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        change = UserScramCredentialUpsertion(USER, given, password.encode())
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
+        admin.alter_user_scram_credentials([change])[USER].result(10)
+
     def allow(self, kind: str, name: str, operation: str) -> None:
         """Let our user do one thing; said through the plain listener, whose anonymous clients are super users."""
         from confluent_kafka.admin import (
