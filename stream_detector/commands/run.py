@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream_detector.begin_again import begin_again
-from stream_detector.errors import UsageError
+from stream_detector.errors import BundleError, UsageError
 from stream_detector.logs import start_logging
 from stream_detector.settings import Settings
 from stream_detector.streaming.worker.start_clock import BEGAN_AGAIN, StartClock, process_age_seconds
@@ -129,8 +129,12 @@ def fetch_of(settings: Settings, path: Path) -> "Callable[[str], Bundle] | None"
         return None
 
     def fetch(bundle_id: str) -> "Bundle":
+        registry = Registry(folder)
+        place = registry.folder_of(bundle_id)
+        if not place.exists():
+            raise BundleError(f"{registry} does not hold bundle {bundle_id}; `stream-detector bundles add` it there")
         # What lies under an id has that id, or is refused.
-        return load_signed_bundle(settings, Registry(folder).folder_of(bundle_id))
+        return load_signed_bundle(settings, place)
 
     return fetch
 

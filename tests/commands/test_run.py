@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from stream_detector import logs
+from stream_detector.bundle.registry import Registry
 from stream_detector.commands import run
 from stream_detector.errors import BundleError, UsageError
 from stream_detector.settings import Settings
@@ -100,6 +101,14 @@ def test_a_public_key_that_cannot_be_read_is_refused(folder: Path, tmp_path: Pat
     settings = SETTINGS.model_copy(update={"bundle_public_key_file": tmp_path / "absent.pem"})
     with pytest.raises(UsageError, match=r"public key .*absent.pem cannot be read: No such file"):
         run.load_signed_bundle(settings, folder)
+
+
+def test_a_bundle_that_the_log_names_and_the_registry_lacks_is_asked_for_there(tmp_path: Path) -> None:
+    registry = Registry.create(tmp_path / "registry")
+    fetch = run.fetch_of(SETTINGS.model_copy(update={"registry": registry.folder}), tmp_path)
+    assert fetch is not None
+    with pytest.raises(BundleError, match=r"registry does not hold bundle 3f9a1c2b; `stream-detector bundles add` it"):
+        fetch("3f9a1c2b")
 
 
 def test_a_bundle_that_is_not_signed_is_refused_where_a_key_is_named(folder: Path, tmp_path: Path) -> None:
