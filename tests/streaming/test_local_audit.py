@@ -285,6 +285,27 @@ async def test_bundles_that_take_turns_under_kills_say_nothing_that_an_audit_can
         assert said.setdefault((alarm.id, alarm.state), value) == value, "one alarm, two contents"
 
 
+@pytest.mark.parametrize("seed", fast_first(range(6), 1))
+@in_event_loop
+async def test_limits_that_take_turns_under_kills_say_nothing_that_an_audit_cannot_follow(
+    bundle: Bundle, seed: int
+) -> None:
+    rng, plant = random.Random(seed), Plant(partitions=2)
+    narrow, wide = ({"other_limits": "accept", "max_assets": most} for most in (2, 20_000))
+    plant.send(LOG)
+    for number in range(8):
+        plant.settings = SETTINGS.model_copy(update=(narrow, wide)[number % 2])
+        await plant.run_and_kill(bundle, rng, 60)
+    plant.settings = SETTINGS.model_copy(update=wide)
+    await plant.run_to_the_end(bundle)
+    found = await audit(plant, bundle)
+    assert found.good, (found.alarms_lost, found.alarms_different, found.alarms_invented)
+    said: dict[tuple[str, str], bytes] = {}
+    for value in plant.alarms():
+        alarm = Alarm.model_validate_json(value)
+        assert said.setdefault((alarm.id, alarm.state), value) == value, "one alarm, two contents"
+
+
 def test_what_was_decided_anew_counts_as_decided_by_whoever_did_so_last() -> None:
     topic = StateTopic()
     switches = [

@@ -223,7 +223,7 @@ async def _audit(
     for tp, engine, service, end in left:
         held = service.switch.held
         voices = named.get(service.bundle_id) or (frozenset() if held is None else frozenset(held.owners))
-        await _read_beyond(reader, tp, engine, service, end, expected, alarms, voices)
+        await _read_beyond(reader, tp, engine, service, end, expected, alarms, letters, voices)
     compare_alarms(alarms, audit, expected)
     compare_dead_letters(letters, audit, expected)
     return audit
@@ -329,15 +329,23 @@ async def _read_beyond(
     end: int,
     expected: Expected,
     alarms: Sequence[Mapping[str, Any]],
+    letters: Sequence[Mapping[str, Any]],
     named: Collection[str],
 ) -> None:
     """What the bundle said beyond the offset where the next one began: its worker was killed before it could commit."""
     unknown = {(body["id"], body["state"]) for body in alarms if body["bundle"] in named and expected.unknown(body)}
-    if not unknown:
+    found = {(body["partition"], body["offset"]) for body in letters}
+    unexplained = {
+        (partition, offset)
+        for partition, offset in found - expected.letters_possible
+        if partition == tp.partition and offset >= service.end
+    }
+    if not unknown and not unexplained:
         return
     async for records in reader.read(tp, service.end, end):
         outcome = engine.process(reader.batch(tp, records))
         expected.beyond(outcome)
         unknown -= {(alarm.id, alarm.state) for alarm in outcome.alarms}
-        if not unknown:
+        unexplained -= expected.letters_possible
+        if not unknown and not unexplained:
             return

@@ -140,6 +140,7 @@ class Expected:
 
     def beyond(self, outcome: Outcome) -> None:
         """What a bundle may have said without being able to commit it; the next one clears what it leaves open."""
+        self.letters_possible |= {(letter.partition, letter.offset) for letter in outcome.dead_letters}
         for alarm in outcome.alarms:
             key, body = (alarm.id, alarm.state), to_bytes(alarm)
             if self.alarms_possible.setdefault(key, body) != body:
