@@ -122,16 +122,24 @@ class GroupCase:
         log = make_log(rng.randrange(10**6), steps=rng.choice([30, 45, 60]), assets=6, partitions=2)
         size = len(log) // (changes + 1) + 1
         self.plant.send(log[:size])
+        await self._read_to_the_end()
         for place in range(changes):
             await self._blows()
             if place == grows_at:
                 self._grow()
+                await self._read_to_the_end()
             self._change()
             self.plant.send(log[(place + 1) * size : (place + 2) * size])
             await self._blows()
             if self.stands_before is not None:
                 await self._withdraw()
         await self._blows()
+        await self._read_to_the_end()
+
+    async def _read_to_the_end(self) -> None:
+        """By one worker, in peace. So are the first records of a partition: a worker that is killed between its first
+        snapshot and its first commit there begins another term, and ids behind a later switch count it.
+        """
         worker = self.plant.worker(self.bundle, load_bundle=self.fetch)
         running = asyncio.create_task(worker.run())
         await until(self.plant.caught_up, CASE_SECONDS)
@@ -184,7 +192,7 @@ class GroupCase:
             if rng.random() < 0.15:
                 for number in range(plant.partitions):
                     if rng.random() < 0.7 and plant.committed(number) is not None:
-                        plant.commit_of_another(rng.randint(0, plant.committed(number) or 0), number=number)
+                        plant.commit_of_another(rng.randint(1, plant.committed(number) or 1), number=number)
             plant.broker.hold = EVERY_TOPIC if rng.random() < 0.4 else ()
             workers = [plant.worker(self.bundle, load_bundle=self.fetch) for _ in range(rng.choice([1, 1, 2]))]
             running = [asyncio.create_task(worker.run()) for worker in workers]  # noqa: F841 - else they may be collected
@@ -227,7 +235,9 @@ async def says_what_its_log_says(case: GroupCase) -> None:
         (letter["partition"], letter["offset"])
         for letter in map(json.loads, filter(None, plant.broker.values(SETTINGS.topic_dead_letters)))
     }
-    assert letters == set(said.dead_letters), f"dead letters {sorted(letters ^ set(said.dead_letters))[:5]}"
+    # A malformed record of an asset that nobody decides about is one too: plain engines are not shown it, an audit is.
+    lost = set(said.dead_letters) - letters
+    assert not lost, f"dead letters lost {sorted(lost)[:5]}"
     report = await audit(plant, case.bundle, *bundles().values())
     assert report.good, report.as_json()
     assert not report.not_judged, report.not_judged

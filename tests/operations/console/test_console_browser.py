@@ -894,12 +894,12 @@ def test_a_machine_that_stands_is_said_quietly(opened: Opened, plant: ConsolePla
 
 def test_a_machine_that_training_never_saw_says_how_far_its_scale_is(opened: Opened, plant: ConsolePlant) -> None:
     page, scale = opened.page, {"scale_steps": 12, "scale_steps_wanted": 720}
-    sample = plant.machines[1].sample(0, plant.step * 120.0 + 120, alarm=False, warming_up=True)
-    plant.observe(replace(sample, score=None, probability=None, degraded=0, **scale))
+    sample = plant.machines[1].sample(0, plant.step * 120.0 + 120, alarm=False, warming_up=False)
+    plant.observe(replace(sample, warming_up=True, score=None, probability=None, degraded=0, **scale))
     opened.until("document.querySelector('[data-asset=pm-2] .state').textContent === '◌ warming up'")
     card = page.locator("[data-asset=pm-2]").first
     assert "not judged yet: it learns what is usual, 12 of 720 steps" in card.inner_text()
-    plant.observe(replace(sample, warming_up=False, degraded=0, time=sample.time + 120, **{**scale, "scale_steps": 70}))
+    plant.observe(replace(sample, degraded=0, time=sample.time + 120, **{**scale, "scale_steps": 70}))
     opened.until("document.querySelector('[data-asset=pm-2] .state').textContent === '◔ provisional, 70 of 720 steps'")
     assert opened.errors == []
 

@@ -5,6 +5,7 @@ import random
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,12 +77,12 @@ def rows(steps: range) -> Iterator[Record]:
             yield Record(0, asset.encode(), json.dumps(body).encode())
 
 
-def state_shown(worker: WorkerProcess, asset: str) -> str:
+def shown_of(worker: WorkerProcess, asset: str) -> dict[str, Any]:
     """What the console of the worker says first of the asset; empty where it does not know it yet."""
     with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/console/api/stream", timeout=10) as stream:
         lines = (line for line in stream if line.startswith(b"data: "))
         told = next(found for line in lines if "assets" in (found := json.loads(line[6:])))
-    return next((each["state"] for each in told["assets"] if each["asset"] == asset), "")
+    return next((each for each in told["assets"] if each["asset"] == asset), {})
 
 
 @pytest.mark.kafka
@@ -102,11 +103,14 @@ def test_a_stranger_learns_its_scale_across_kills_as_if_there_had_been_none(
             30,
             "the gauge says whether the stranger is provisional",
         )
+        wanted_steps = PROVISIONAL if end <= PROVISIONAL else 0
         wait_for(
-            lambda end=end: state_shown(worker, "stranger") == ("provisional" if end <= PROVISIONAL else "normal"),  # type: ignore[misc]
+            lambda wanted=wanted_steps: shown_of(worker, "stranger").get("scale_steps_wanted") == wanted,  # type: ignore[misc]
             30,
             "the console says so too",
         )
+        if end <= PROVISIONAL:
+            assert shown_of(worker, "stranger")["state"] != "normal"
         worker.kill()
         if end < STEPS:
             worker.start()
