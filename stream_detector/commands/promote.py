@@ -93,7 +93,7 @@ def _line_before(tables: "list[HeldTable]", assets: str, bundle_id: str) -> str 
 
     for held in tables:
         try:
-            held.changed(assets, bundle_id, 0, None)
+            held.changed(assets, bundle_id, 0, 0, None)
         except ValueError as error:
             raise UsageError(f"--assets {assets}: {error}") from None
     return Counter(held.owner_of(assets) for held in tables).most_common(1)[0][0]

@@ -46,11 +46,11 @@ class Seat:
 class HeldTable:
     """`lines`: one for each glob, sorted.
 
-    >>> held = HeldTable.begun([("*", "a"), ("line1-*", "a")], term=2, id_term=0).changed("line1-*", "b", 3, 70)
+    >>> held = HeldTable.begun([("*", "a"), ("line1-*", "a")], term=2, id_term=0).changed("line1-*", "b", 3, 1, 70)
     >>> held.seat("line1-fan"), held.seat("oven")
-    (Seat(owner='b', term=3, id_term=3, low=70), Seat(owner='a', term=2, id_term=0, low=None))
-    >>> held.changed("line1-*", None, 4, 90).seat("line1-fan")
-    Seat(owner='a', term=4, id_term=4, low=90)
+    (Seat(owner='b', term=3, id_term=1, low=70), Seat(owner='a', term=2, id_term=0, low=None))
+    >>> held.changed("line1-*", None, 4, 2, 90).seat("line1-fan")
+    Seat(owner='a', term=4, id_term=2, low=90)
     """
 
     lines: tuple[HeldLine, ...]
@@ -60,14 +60,14 @@ class HeldTable:
         """Every line holds since the same switch."""
         return cls(tuple(HeldLine(glob, owner, term, id_term, low) for glob, owner in sorted(set(lines))))
 
-    def changed(self, glob: str, owner: str | None, term: int, low: int | None) -> "HeldTable":
+    def changed(self, glob: str, owner: str | None, term: int, id_term: int, low: int | None) -> "HeldTable":
         """The line with this glob names another bundle, is new, or (None) is taken out.
 
         Raises:
             ValueError: an equally specific line gives some of its assets to another bundle, or none would be left.
         """
         kept = [line for line in self.lines if line.glob != glob]
-        found = HeldTable(tuple(sorted([*kept, HeldLine(glob, owner, term, term, low)], key=lambda line: line.glob)))
+        found = HeldTable(tuple(sorted([*kept, HeldLine(glob, owner, term, id_term, low)], key=lambda line: line.glob)))
         if not found.in_force:
             raise ValueError(f"{glob!r} is the last line of the table, which cannot be without one")
         AssetTable(found.in_force)

@@ -21,7 +21,7 @@ def test_an_asset_begins_anew_where_the_line_that_decides_for_it_changes_comes_o
         if after == lines:
             continue
         try:
-            held = held.changed(glob, owner, term, 10 * term)
+            held = held.changed(glob, owner, term, term, 10 * term)
         except ValueError:
             continue
         moved = [asset for asset in ASSETS if glob in (line_of(lines, asset), line_of(after, asset))]
@@ -40,6 +40,6 @@ def test_an_asset_begins_anew_where_the_line_that_decides_for_it_changes_comes_o
 def test_a_line_that_contradicts_another_and_the_removal_of_the_last_one_are_refused() -> None:
     held = HeldTable.begun([("m[12]", "a")], 0, 0)
     with pytest.raises(ValueError, match="equally specific"):
-        held.changed("m[23]", "b", 1, None)
+        held.changed("m[23]", "b", 1, 1, None)
     with pytest.raises(ValueError, match="last line"):
-        held.changed("m[12]", None, 1, None)
+        held.changed("m[12]", None, 1, 1, None)

@@ -122,12 +122,10 @@ class GroupCase:
         log = make_log(rng.randrange(10**6), steps=rng.choice([30, 45, 60]), assets=6, partitions=2)
         size = len(log) // (changes + 1) + 1
         self.plant.send(log[:size])
-        await self._read_to_the_end()
         for place in range(changes):
             await self._blows()
             if place == grows_at:
                 self._grow()
-                await self._read_to_the_end()
             self._change()
             self.plant.send(log[(place + 1) * size : (place + 2) * size])
             await self._blows()
@@ -137,9 +135,7 @@ class GroupCase:
         await self._read_to_the_end()
 
     async def _read_to_the_end(self) -> None:
-        """By one worker, in peace. So are the first records of a partition: a worker that is killed between its first
-        snapshot and its first commit there begins another term, and ids behind a later switch count it.
-        """
+        """By one worker, in peace."""
         worker = self.plant.worker(self.bundle, load_bundle=self.fetch)
         running = asyncio.create_task(worker.run())
         await until(self.plant.caught_up, CASE_SECONDS)

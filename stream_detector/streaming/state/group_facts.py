@@ -33,7 +33,8 @@ class BundleSwitch:
     `limits`: those that hold for assets meanwhile; None = not written down.
     `term`: counts the switches of the partition, those to the same offset included; snapshots and alarms name theirs.
     `id_term`: the term that goes into the ids of alarms, so that no alarm of a bundle that comes back has the id of one
-    that it raised before and could not commit. A group that has always run one bundle stays at 0.
+    that it raised before and could not commit. A group that has always run one bundle stays at 0. A control record
+    counts one more than the highest so far: how often a beginning was repeated makes no other ids behind it.
     `by_record`: a control record at `offset` says so, rather than a worker that was started with another bundle.
     `held`: the lines of a table of bundles; None = it is a bundle, or its lines were not written down.
     """
@@ -52,6 +53,12 @@ class BundleSwitch:
     def of_line(self) -> bool:
         """Whether a line of a table changed, and other assets of the group are not disturbed."""
         return self.held is not None and self.held.is_changed
+
+    @property
+    def highest_id_term(self) -> int:
+        """Of all its lines, where it is of a table."""
+        lines = () if self.held is None else self.held.lines
+        return max(self.id_term, *(line.id_term for line in lines), 0)
 
     def since(self, asset: str) -> int:
         """The term since which whoever decides for the asset now has done so without interruption."""

@@ -39,6 +39,8 @@ class PartitionState:
     _facts: dict[FactKey, FactRecord] = field(default_factory=dict)
     _begun: BundleSwitch | None = None
     """The newest switch that was read so far, of another log or taken back since as well."""
+    fact_id_term: int = 0
+    """The highest of all switches that were read so far, of another log or taken back since as well."""
     snapshot_term: int = -1
     """The highest in which anybody has written a snapshot, of another log as well; -1 = none."""
 
@@ -68,6 +70,7 @@ class PartitionState:
             return record
         if switch.term == TERM_UNSAID:
             switch = replace(switch, term=self.fact_term + 1 if self.fact_term > 0 else 0)
+        self.fact_id_term = max(self.fact_id_term, switch.highest_id_term)
         if self._begun is None or switch.order >= self._begun.order:
             self._begun = switch
         return replace(record, fact=switch)

@@ -196,6 +196,7 @@ class Pipeline:
             await self._send(burst)
         progress.facts = (*progress.facts, *facts)
         progress.term, progress.next_term, progress.scored_by = switch.term, switch.term + 1, detector.scored_by
+        progress.next_id_term = switch.highest_id_term + 1
         self._detectors.decide(number, detector)
         progress.departures = [
             fact for fact in progress.facts if isinstance(fact, Departure) and fact.offset >= offset
@@ -483,6 +484,7 @@ class Pipeline:
             departures=list(plan.departures),
             state_end=plan.state_end,
             next_term=plan.next_term,
+            next_id_term=plan.next_id_term,
             scored_by=detector.scored_by,
         )
         log.info(

@@ -33,6 +33,7 @@ from stream_detector.streaming.worker.offsets.takeover import (
     followed,
     go_on,
     left_behind,
+    next_id_term,
     next_term,
     read_alarm,
     service_at,
@@ -62,7 +63,7 @@ class PartitionPlan:
         facts: what the group has written down about the partition, these bursts included.
         departures: assets whose life here ends at an offset that is still to come.
         state_end: the next offset of the partition's state that was not read or written.
-        next_term: of the next switch of bundle.
+        next_term, next_id_term: of the next switch of bundle that a control record makes.
         detector: who decides; None = the bundle that the worker was started with.
     """
 
@@ -73,6 +74,7 @@ class PartitionPlan:
     departures: Sequence[Departure] = ()
     state_end: int = 0
     next_term: int = 1
+    next_id_term: int = 1
     detector: Detector | None = None
 
 
@@ -185,8 +187,11 @@ class Planner:
         departures = [f for f in facts if isinstance(f, Departure) and f.offset >= start.silent_until]
         newest = newest_switch(facts)
         following = max(next_term(state), 1 if newest is None else newest.term + 1)
+        ids = max(next_id_term(state), 1 if newest is None else newest.highest_id_term + 1)
         until = state.until + len(written)
-        return PartitionPlan(start, taken.snapshots, taken.bursts, facts, departures, until, following, detector)
+        return PartitionPlan(
+            start, taken.snapshots, taken.bursts, facts, departures, until, following, ids, detector=detector
+        )
 
     async def _who_decides(self, number: int, start: Start, state: PartitionState) -> Detector | None:
         """The bundle that the log has named, where it did; None: the one that this worker was started with.

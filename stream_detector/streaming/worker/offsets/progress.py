@@ -37,6 +37,8 @@ class PartitionProgress:
     """In which this worker decides (`BundleSwitch`)."""
     next_term: int = 1
     """Of the next switch of bundle."""
+    next_id_term: int = 1
+    """Goes into the ids of alarms behind it."""
     scored_by: ScoredBy | None = None
     """Who decides; None = the bundle that the worker was started with."""
     facts: tuple[Fact, ...] = ()

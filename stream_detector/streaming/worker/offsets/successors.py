@@ -46,7 +46,7 @@ class Successors:
         if held.owner_of(order.assets) == wanted:
             return False
         try:
-            held.changed(order.assets, wanted, progress.next_term, None)
+            held.changed(order.assets, wanted, progress.next_term, progress.next_id_term, None)
         except ValueError as error:
             log.error("partition %d: the record at %d is passed over: %s",  # noqa: TRY400 - it is said in words
                       part.partition, part.start, error)  # fmt: skip
@@ -79,14 +79,15 @@ class Successors:
     async def _named(
         self, part: Fetched, progress: PartitionProgress, order: Order, low: int
     ) -> tuple[BundleSwitch, Detector]:
-        number, offset, term, limits = part.partition, part.start, progress.next_term, limits_of(self._settings)
+        number, offset, limits = part.partition, part.start, limits_of(self._settings)
+        term, ids = progress.next_term, progress.next_id_term
         if not order.of_line:
             detector = await self._detectors.ready(order.bundle)
-            return BundleSwitch(number, offset, order.bundle, low, limits, term, term, by_record=True), detector
+            return BundleSwitch(number, offset, order.bundle, low, limits, term, ids, by_record=True), detector
         wanted = None if order.control == DROP_LINE else order.bundle
-        held = self._held(number, progress).changed(order.assets, wanted, term, low)
+        held = self._held(number, progress).changed(order.assets, wanted, term, ids, low)
         detector = await self._detectors.ready_table(held)
-        return BundleSwitch(number, offset, detector.bundle_id, low, limits, term, term, True, held), detector
+        return BundleSwitch(number, offset, detector.bundle_id, low, limits, term, ids, True, held), detector
 
     def _held(self, number: int, progress: PartitionProgress) -> HeldTable:
         """The lines of the table by which the partition is decided, with that since when each of them holds."""

@@ -192,6 +192,11 @@ def next_term(state: PartitionState) -> int:
     return 1 + max(state.fact_term, state.snapshot_term)
 
 
+def next_id_term(state: PartitionState) -> int:
+    """Of the next control record. What is not known to have had another one may have had its term in ids."""
+    return next_term(state) if state.snapshot_term > state.fact_term else 1 + state.fact_id_term
+
+
 def switch_bundle(
     settings: Settings,
     service: Service,
