@@ -30,12 +30,12 @@ PLANT = {"alertname": "PlantEventExpected", "bundle": "0123456789abcdef", "recip
 class Desk:
     """An Alertmanager with the shipped receiver behind it."""
 
-    def __init__(self, configuration: Path) -> None:
+    def __init__(self, configuration: Path, *, quiet_hours: bool = False) -> None:
         port = free_port()
         self.receiver = Child("receiver", [str(ROOT / "deploy" / "receiver" / "receiver.py"), str(port)])
         address = f"http://127.0.0.1:{port}"
         receivers = {name: f"{address}/{name}" for name in ("operators", "platform", "alive")}
-        self.alertmanager = Alertmanager(configuration, receivers)
+        self.alertmanager = Alertmanager(configuration, receivers, quiet_hours=quiet_hours)
         self._address = address
 
     def __enter__(self) -> Self:
@@ -192,7 +192,7 @@ def test_in_quiet_hours_only_what_can_wait_waits(tmp_path: Path, quiet: bool) ->
     content["route"]["group_wait"] = "0s"
     file = tmp_path / "alertmanager.yml"
     file.write_text(yaml.safe_dump(content))
-    with Desk(file) as desk:
+    with Desk(file, quiet_hours=True) as desk:
         desk.post("stale", alertname="StreamDetectorBundleStale", severity="info", job="stream-detector")
         desk.post("down", alertname="StreamDetectorForwarderDown", severity="critical", job="stream-detector")
         desk.post(

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import yaml
 
 from tests.drill.bridge import Bridge
 from tests.drill.judge import Result, Told
@@ -72,7 +71,7 @@ class Stand:
         self.kafka = Kafka(config=WITH_LISTS, listeners={"FAR": "PLAINTEXT"}, advertised={"FAR": self.proxy.port})
         self.bundles = bundles(folder)
         self.alertmanager = Alertmanager(
-            _without_quiet_hours(folder),
+            DEPLOY / "alertmanager" / "alertmanager.yml",
             {"platform": self.platform.url, "operators": self.operators.url, "alive": self.life.url},
         )
         self.sites = {site.name: site for site in self._sites()}
@@ -252,13 +251,3 @@ def bundles(folder: Path) -> dict[str, Path]:
         folder / "bundles" / "judged", THRESHOLD, training=training(1.0), metrics={"scores": reference.to_json()}
     )
     return made
-
-
-def _without_quiet_hours(folder: Path) -> Path:
-    content = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
-    for route in content["route"]["routes"]:
-        route.pop("mute_time_intervals", None)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "alertmanager.yml"
-    file.write_text(yaml.safe_dump(content))
-    return file
