@@ -35,7 +35,7 @@ demo: $(STAMP) ## watch a simulated plant: train, stream, alarm, in under five m
 test: $(STAMP) ## all tests, those on real Kafka included
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-unit: $(STAMP) ## the fast tests only, about a minute on two quiet cores
+unit: $(STAMP) ## the fast tests only, two to three minutes on two cores
 	PROPERTY_SHARE=0.25 $(BIN)/python -m pytest -q -n 2 -m "not kafka and not slow and not prometheus and not browser" $(PYTEST)
 
 properties: $(STAMP) ## every property test with many random examples; PROPERTIES='--examples 5000 --seed N --only EXPRESSION'
