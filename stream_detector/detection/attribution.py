@@ -31,5 +31,12 @@ def top(parts: NDArray[np.float64], count: int = TOP_SENSORS) -> list[int]:
     >>> top(np.array([0.2, 0.0, 0.4, 0.4]))
     [2, 3, 0]
     """
-    order = np.argsort(-parts, kind="stable")[:count]
-    return [int(sensor) for sensor in order if parts[sensor] > 0]
+    return top_of_each(parts[np.newaxis], count)[0]
+
+
+def top_of_each(parts: NDArray[np.float64], count: int = TOP_SENSORS) -> list[list[int]]:
+    """`top` of each row (N, F)."""
+    order = np.argsort(-parts, axis=1, kind="stable")[:, :count]
+    return [
+        [sensor for sensor in leading if row[sensor] > 0] for leading, row in zip(order.tolist(), parts, strict=True)
+    ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stream_detector.detection.attribution import TOP_SENSORS, shares
+from stream_detector.detection.attribution import shares, top_of_each
 from stream_detector.engine.outcome import AssetStatus
 from stream_detector.engine.partition import Partition
 
@@ -99,10 +99,9 @@ def _details(partition: Partition, slots: list[int]) -> Iterator[dict[str, Any]]
     """Of each of these slots what the newest score says of its sensors."""
     latest, sensors = partition.decider.latest, partition.spec.sensors
     parts = shares(latest.attribution[slots].astype(np.float64))
-    order = np.argsort(-parts, axis=1, kind="stable")[:, :TOP_SENSORS]
-    for slot, row, leading in zip(slots, parts, order, strict=True):
+    for slot, row, leading in zip(slots, parts, top_of_each(parts), strict=True):
         yield {
-            "top_shares": [(sensors[sensor], float(row[sensor])) for sensor in leading.tolist() if row[sensor] > 0],
+            "top_shares": [(sensors[sensor], float(row[sensor])) for sensor in leading],
             "newest": latest.newest[slot].copy(),
             "expected": latest.expected[slot].copy(),
         }

@@ -32,7 +32,6 @@ from stream_detector.decoding.control_records import (
 )
 from stream_detector.engine.engine import Engine
 from stream_detector.errors import BundleError
-from stream_detector.streaming.local.broker import EVERY_TOPIC
 from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.worker import switching
 from tests.streaming.test_local_audit import audit
@@ -189,19 +188,10 @@ class GroupCase:
                 for number in range(plant.partitions):
                     if rng.random() < 0.7 and plant.committed(number) is not None:
                         plant.commit_of_another(rng.randint(1, plant.committed(number) or 1), number=number)
-            plant.broker.hold = EVERY_TOPIC if rng.random() < 0.4 else ()
-            workers = [plant.worker(self.bundle, load_bundle=self.fetch) for _ in range(rng.choice([1, 1, 2]))]
-            running = [asyncio.create_task(worker.run()) for worker in workers]  # noqa: F841 - else they may be collected
-            for _ in range(rng.randint(1, 60)):
-                await asyncio.sleep(0.002)
-                plant.broker.acknowledge([sent for sent in plant.broker.held if rng.random() < 0.7])
-            for stream in plant.streams:
-                if not stream._killed:
-                    stream.kill()
+            await plant.kill_some(lambda: plant.worker(self.bundle, load_bundle=self.fetch), rng)
             await _end_all_tasks()
             plant.streams.clear()
-            plant.broker.held.clear()
-            plant.broker.hold = ()
+            plant.forget_held()
 
     def truth(self) -> Said:
         records = self.plant.broker.records(SETTINGS.topic_readings)

@@ -6,24 +6,20 @@ Nothing is left out of what is said: a claim that does not hold is printed as su
 """
 
 import argparse
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from importlib.resources import files
 from pathlib import Path
 
-from tests.renewal.claims import Claims
+from tests.renewal.claims import PAGE, Claims, scratch_folder
 from tests.renewal.plant import Plant
 from tests.renewal.site import open_site
 from tests.renewal.story import MOST_MORE_DAYS, Days, Story
-from tests.support.marked_page import enter
-from tests.support.paths import DOCS, ROOT
+from tests.support.paths import ROOT
 from tests.support.stack.kafka import why_no_kafka
 
-PAGE = DOCS / "studies" / "renewal.md"
-BEGIN, END = "<!-- table of `make renewal` -->", "<!-- end of the table -->"
+MARKS = "<!-- table of `make renewal` -->", "<!-- end of the table -->"
 NETWORK = 'kind = "lstm-autoencoder"\noptions = { hidden = [32, 16] }'
 CHEAPEST = 'policy = "cost-optimal"'
 
@@ -44,22 +40,14 @@ def main() -> int:
     days = Days(
         quiet=options.quiet_days, changed=options.changed_days, again=min(Days.again, options.changed_days // 2)
     )
-    folder = Path(tempfile.mkdtemp(prefix="renewal-"))
     began, used = time.monotonic(), time.process_time()
-    try:
+    with scratch_folder("renewal-", options.keep) as folder:
         claims = live(folder, options.seed, days, options.report)
-    finally:
-        if options.keep is not None:
-            shutil.copytree(folder, options.keep, dirs_exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
     said = (
         f"Seed {options.seed}: {days.end} days in {(time.monotonic() - began) / 60:.1f} minutes "
         f"({(time.process_time() - used) / 60:.1f} minutes of a core for renewal and the plant)."
     )
-    print(f"\n{claims.table()}\n\n{said}")
-    if options.write:
-        enter(PAGE, BEGIN, END, f"{claims.table()}\n\n{said}")
-    return 0 if claims.all_hold else 1
+    return claims.conclude(said, MARKS, write=options.write)
 
 
 def live(folder: Path, seed: int, days: Days, report: Path) -> Claims:

@@ -8,10 +8,8 @@ backtest refits without asking, too. At the end the ledger prices the alarms tha
 """
 
 import argparse
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from importlib.resources import files
@@ -19,10 +17,8 @@ from pathlib import Path
 
 from stream_detector.messages import to_iso
 from stream_detector.operations.ledger.report import LedgerReport
-from tests.renewal.claims import Claims
+from tests.renewal.claims import PAGE, Claims, scratch_folder
 from tests.renewal.site import Site, kafka_site
-from tests.support.marked_page import enter
-from tests.support.paths import DOCS
 from tests.support.public_data import public_data
 from tests.support.stack.kafka import why_no_kafka
 from trainer.backtesting.alarm_value import AlarmValue
@@ -32,8 +28,7 @@ from trainer.backtesting.methods import method_of
 from trainer.data.dataset import Dataset, read_dataset
 from trainer.recipe import Recipe, load_recipe
 
-PAGE = DOCS / "studies" / "renewal.md"
-BEGIN, END = "<!-- table of `make renewal-mill` -->", "<!-- end of the table of `make renewal-mill` -->"
+MARKS = "<!-- table of `make renewal-mill` -->", "<!-- end of the table of `make renewal-mill` -->"
 FILE = Path("papermill") / "process_data_dev.csv.gz"
 RECIPE = "paper-mill-calibrated"
 ASSET = "pm-1"
@@ -56,25 +51,17 @@ def main() -> int:
     if not options.data.is_file():
         sys.exit(f"{options.data} is not there; name the paper mill's file with --data (make renewal-mill MILL=FILE)")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    folder = Path(tempfile.mkdtemp(prefix="renewal-mill-"))
     began = time.monotonic()
-    try:
+    with scratch_folder("renewal-mill-", options.keep) as folder:
         recipe = recipe_in(folder, quick=options.quick)
         mill = Mill.of(options.data, recipe, options.start, options.days)
         claims = mill.live(folder)
-    finally:
-        if options.keep is not None:
-            shutil.copytree(folder, options.keep, dirs_exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
     first, last = to_iso(mill.folds[0].begin)[:10], to_iso(mill.folds[-1].begin)[:10]
     said = (
         f"{'A small ensemble' if options.quick else RECIPE}, {len(mill.folds)} days from {first} to {last}, "
         f"in {(time.monotonic() - began) / 60:.1f} minutes."
     )
-    print(f"\n{claims.table()}\n\n{said}")
-    if options.write:
-        enter(PAGE, BEGIN, END, f"{claims.table()}\n\n{said}")
-    return 0 if claims.all_hold else 1
+    return claims.conclude(said, MARKS, write=options.write)
 
 
 def recipe_in(folder: Path, *, quick: bool) -> Path:

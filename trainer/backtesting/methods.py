@@ -94,8 +94,9 @@ class ScoreMethod:
         training, newest = _only(prepared, past[:learnt]), _only(prepared, past[learnt:])
         learnt_now = learn(self.recipe, training)
         scorer = learnt_now.scorer(self.recipe)
-        found = pick_threshold(self.recipe, scorer, newest if len(newest) else training, dataset)
-        own = pick_own_thresholds(self.recipe, learnt_now, newest if len(newest) else training, dataset, found)
+        chosen_on = newest if len(newest) else training
+        found = pick_threshold(self.recipe, scorer, chosen_on, dataset)
+        own = pick_own_thresholds(self.recipe, learnt_now, chosen_on, dataset, found)
         judged, scored = scorer.score(_only(prepared, np.flatnonzero((times >= fold.begin) & (times < fold.end))))
         muted = suppressed_windows(self.recipe, dataset.sensors, judged.windows, scored)
         threshold = thresholds_of(judged, found, own)

@@ -344,16 +344,22 @@ class MortalBench(Bench):
         self.start()
 
 
-@pytest.mark.parametrize("taken", [False, True])
-def test_an_alarm_is_told_again_though_the_forwarder_died_while_it_took_it_back_and_missed_the_end_of_the_shelving(
-    taken: bool,
-) -> None:
+def killed_while_it_took_an_alarm_back(taken: bool) -> MortalBench:
+    """`taken`: by the receiver, before the process died."""
     bench = MortalBench(lives=[(1, taken)])
     bench.log.append(make_alarm(1))
     bench.run()
     shelve(bench)
     with pytest.raises(Killed):
         bench.run()
+    return bench
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_an_alarm_is_told_again_though_the_forwarder_died_while_it_took_it_back_and_missed_the_end_of_the_shelving(
+    taken: bool,
+) -> None:
+    bench = killed_while_it_took_an_alarm_back(taken)
     unshelve(bench)
     bench.restart()
     assert [state for _, state in bench.run(steps=2)] == ["raised", *["suppressed"] * taken, "raised"]
@@ -373,12 +379,7 @@ def test_an_alarm_that_may_have_been_told_is_told_again_with_the_key_that_it_had
 
 @pytest.mark.parametrize("taken", [False, True])
 def test_an_alarm_is_taken_back_though_the_forwarder_died_meanwhile(taken: bool) -> None:
-    bench = MortalBench(lives=[(1, taken)])
-    bench.log.append(make_alarm(1))
-    bench.run()
-    shelve(bench)
-    with pytest.raises(Killed):
-        bench.run()
+    bench = killed_while_it_took_an_alarm_back(taken)
     bench.restart()
     assert [state for _, state in bench.run(steps=2)] == ["raised", *["suppressed"] * taken, "suppressed"]
     unshelve(bench)
@@ -386,12 +387,7 @@ def test_an_alarm_is_taken_back_though_the_forwarder_died_meanwhile(taken: bool)
 
 
 def test_an_alarm_that_ended_while_it_was_taken_back_is_cleared() -> None:
-    bench = MortalBench(lives=[(1, False)])
-    bench.log.append(make_alarm(1))
-    bench.run()
-    shelve(bench)
-    with pytest.raises(Killed):
-        bench.run()
+    bench = killed_while_it_took_an_alarm_back(taken=False)
     bench.log.append(make_alarm(1, 3))
     bench.restart()
     assert [state for _, state in bench.run()] == ["raised", "cleared"]

@@ -19,7 +19,6 @@ from stream_detector.bundle.registry import Registry
 from stream_detector.decoding.control_records import ANNOUNCE, KEY, SWITCH, WITHDRAW, Order, to_value
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
-from stream_detector.streaming.local.broker import EVERY_TOPIC
 from stream_detector.streaming.local.clients import local_log_reader
 from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.topics.checks import TopicNeeds
@@ -100,19 +99,8 @@ def truth(site: Site, first: str = "a") -> set[bytes]:
 async def run_and_kill(plant: Plant, start: Callable[[], Worker], rng: random.Random) -> None:
     """One or two workers are killed eight times, while the broker acknowledges late and out of order."""
     for _ in range(8):
-        plant.broker.hold = EVERY_TOPIC if rng.random() < 0.4 else ()
-        started = [start() for _ in range(rng.choice([1, 1, 2]))]
-        running = [asyncio.create_task(worker.run()) for worker in started]
-        for _ in range(rng.randint(1, 60)):
-            await asyncio.sleep(0.002)
-            plant.broker.acknowledge([sent for sent in plant.broker.held if rng.random() < 0.7])
-        for stream in plant.streams:
-            if not stream._killed:
-                stream.kill()
-        for task in running:
-            task.cancel()
-        plant.broker.held.clear()
-        plant.broker.hold = ()
+        await plant.kill_some(start, rng)
+        plant.forget_held()
 
 
 async def run_to_the_end(site: Site, name: str = "a") -> Worker:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -103,13 +103,27 @@ class Plant:
     async def run_and_kill(self, bundle: AnyBundle, rng: random.Random, most_looks: int) -> None:
         """A worker is killed after so many looks at most, while the broker acknowledges late and out of order."""
         self.broker.hold = EVERY_TOPIC if rng.random() < 0.5 else ()
-        running = asyncio.create_task(self.worker(bundle).run())
+        await self._work_and_die([self.worker(bundle)], rng, most_looks)
+        self.forget_held()
+
+    async def kill_some(self, start: Callable[[], Worker], rng: random.Random) -> None:
+        """One or two workers are killed likewise; what they have sent is held until `forget_held`."""
+        self.broker.hold = EVERY_TOPIC if rng.random() < 0.4 else ()
+        await self._work_and_die([start() for _ in range(rng.choice([1, 1, 2]))], rng, 60)
+
+    async def _work_and_die(self, workers: Sequence[Worker], rng: random.Random, most_looks: int) -> None:
+        running = [asyncio.create_task(worker.run()) for worker in workers]
         for _ in range(rng.randint(1, most_looks)):
             await asyncio.sleep(0.002)
             self.broker.acknowledge([sent for sent in self.broker.held if rng.random() < 0.7])
-        if self.streams:
-            self.streams[-1].kill()
-        running.cancel()
+        for stream in self.streams:
+            if not stream._killed:
+                stream.kill()
+        for task in running:
+            task.cancel()
+
+    def forget_held(self) -> None:
+        """What the broker has not acknowledged is lost, and it holds back no more."""
         self.broker.held.clear()
         self.broker.hold = ()
 
