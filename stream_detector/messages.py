@@ -359,21 +359,30 @@ class RenewalDecision(Message):
     A candidate on trial is decided about twice: what the trial came to has an id of its own, and the same `round`.
     """
 
-    id: str = Field(description="the alias and the round; of what a trial came to, with `/trial` behind")
-    alias: str = Field(description="in the registry, whose bundle decides")
+    id: str = Field(
+        description="the alias, or group and glob of a line, and the round; of what a trial came to, `/trial` behind it"
+    )
+    alias: str = Field(default="", description="in the registry, whose bundle decides; empty of a line of a table")
+    group: str = Field(default="", description="consumer group of whose table a line is renewed; empty of an alias")
+    assets: str = Field(default="", description="the line's glob over names of assets; empty of an alias")
     round: IsoTime = Field(description="event time up to which data was looked at")
     at: IsoTime = Field(description="when it was decided, wall clock")
     who: str
     outcome: Literal["promoted", "proposed", "trial", "kept", "failed"] = Field(
-        description="promoted: the alias stands for the candidate; proposed: a person may promote it; trial: it is the "
-        "challenger, whose book decides; kept: the champion stays; failed: there is no candidate, and nothing was "
-        "changed"
+        description="promoted: the alias stands for the candidate, or the line names it; proposed: a person may "
+        "promote it; trial: it is the challenger, whose book decides; kept: the champion stays; failed: there is no "
+        "candidate, and nothing was changed"
     )
     why: str
     trigger: str = Field(description="why a candidate was fitted")
     champion: str | None = Field(description="id of the bundle that decided then")
     candidate: str | None = Field(description="id of the bundle that was fitted")
     verdict: dict[str, Any] = Field(default={}, description="savings of both and their paired difference")
+
+    @property
+    def of(self) -> str:
+        """What was renewed, in a word."""
+        return self.alias or f"{self.group}/{self.assets}"
 
 
 class DeadLetter(Message):

@@ -306,26 +306,22 @@ class BridgeMetrics:
 
 
 class RenewalMetrics:
-    """Metrics of `trainer renew`, where it runs without `--once`."""
+    """Metrics of `trainer renew`, where it runs without `--once`. `of`: what it renews (`RenewalDecision.of`)."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"{PREFIX}_renewal_{name}", text, labels, registry=registry)
+            return Gauge(f"{PREFIX}_renewal_{name}", text, ("of", *labels), registry=registry)
 
-        def late(name: str, text: str) -> LateGauge:
-            return LateGauge(f"{PREFIX}_renewal_{name}", text, registry)
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{PREFIX}_renewal_{name}", text, ("of", *labels), registry=registry)
 
-        self.rounds = Counter(
-            f"{PREFIX}_renewal_rounds", "Rounds that came to a decision, by what it was", ["outcome"], registry=registry
-        )
-        self.failed_looks = Counter(
-            f"{PREFIX}_renewal_failed_looks", "Looks that brokers, registry or data did not allow", registry=registry
-        )
+        self.rounds = counter("rounds", "Rounds that came to a decision, by what it was", "outcome")
+        self.failed_looks = counter("failed_looks", "Looks that brokers, registry or data did not allow")
         self.looked = gauge("look_timestamp_seconds", "When it last looked, with or without a round")
         self.last_outcome = gauge("last_outcome", "1 for what the last round came to, 0 for the others", "outcome")
-        self.round = late("round_timestamp_seconds", "Event time up to which the last round looked at data")
-        self.difference = late("saving_difference", "Candidate's saving less the champion's in the last round")
-        self.difference_lower = late("saving_difference_lower", "Lower end of its paired 90 % interval")
-        self.difference_upper = late("saving_difference_upper", "Upper end of its paired 90 % interval")
+        self.round = gauge("round_timestamp_seconds", "Event time up to which the last round looked at data")
+        self.difference = gauge("saving_difference", "Candidate's saving less the champion's in the last round")
+        self.difference_lower = gauge("saving_difference_lower", "Lower end of its paired 90 % interval")
+        self.difference_upper = gauge("saving_difference_upper", "Upper end of its paired 90 % interval")

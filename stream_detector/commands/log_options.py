@@ -106,6 +106,16 @@ def switch_in_log(
           f"{settings.topic_readings} on")  # fmt: skip
 
 
+def require_glob(assets: str) -> None:
+    """Raises UsageError where this is no glob that a line of a table may have."""
+    from stream_detector.errors import UsageError
+
+    if not assets or len(assets) > LONGEST_GLOB or not assets.isprintable():
+        raise UsageError(
+            f"--assets {assets!r}: a glob over names of assets is wanted, {LONGEST_GLOB} characters at most"
+        )
+
+
 def lines_of(settings: "Settings", assets: str | None, alias: str | None) -> "list[HeldTable]":
     """The tables that the group's partitions are decided by, where the line of some assets is to change; else none.
 
@@ -121,10 +131,7 @@ def lines_of(settings: "Settings", assets: str | None, alias: str | None) -> "li
 
     if assets is None:
         return []
-    if not assets or len(assets) > LONGEST_GLOB or not assets.isprintable():
-        raise UsageError(
-            f"--assets {assets!r}: a glob over names of assets is wanted, {LONGEST_GLOB} characters at most"
-        )
+    require_glob(assets)
     found = asyncio.run(read_lines(settings))
     if not found and assets != "*":
         raise UsageError(NO_TABLE.format(group=settings.group, assets=assets))

@@ -11,18 +11,21 @@ import typer
 
 from stream_detector.choices import one_of
 from stream_detector.detection.block_bootstrap import LEAST_DAYS, LEAST_EVENTS
-from stream_detector.errors import UsageError
+from stream_detector.errors import DataError, UsageError
 from trainer.data_options import MlflowOption
 
 if TYPE_CHECKING:
+    from stream_detector.bundle.registry import Registry
     from stream_detector.decoding.control_records import Order
     from stream_detector.messages import RenewalDecision
     from stream_detector.settings import Settings
     from trainer.data.dataset import Dataset
     from trainer.fitting.fit import Fitted
     from trainer.recipe import Recipe
-    from trainer.renewal.promotion import GroupLog
-    from trainer.renewal.round import Plan, Renewal
+    from trainer.renewal.place import Place
+    from trainer.renewal.promotion import GroupLog, Way
+    from trainer.renewal.round import Renewal
+    from trainer.renewal.table_line import TableLine
 
 
 def command(
@@ -44,7 +47,14 @@ def command(
         ),
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="What to fit.", show_default="the champion's own recipe")] = None,
-    alias: Annotated[str, typer.Option(help="Alias of the champion.")] = "champion",
+    alias: Annotated[str | None, typer.Option(help="Alias of the champion.", show_default="champion")] = None,
+    assets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Where the group has a table of bundles: renew its line with this glob, instead of an alias.",
+        ),
+    ] = None,
     policy: Annotated[
         str, typer.Option(help="Manual: propose; managed: promote what is as good; never: only register.")
     ] = "manual",
@@ -99,6 +109,9 @@ def command(
 ) -> None:
     """Fit the champion's recipe anew on the plant's newest data, and find out in money whether that is better.
 
+    Of a table of bundles one line is renewed, that of --assets: its assets alone are read, and it alone changes, in the
+    log. Renewals of several lines run beside each other.
+
     Every decision is written down in the registry and told to the topic of renewal. It may be killed at any moment: the
     next run finishes what was decided, and does nothing twice. Exit code 1 where a round failed.
     """
@@ -115,7 +128,7 @@ def command(
     from trainer.recipe import load_recipe
     from trainer.renewal.book import read_book
     from trainer.renewal.policy import Policy, Rules
-    from trainer.renewal.promotion import Promotions, Way
+    from trainer.renewal.promotion import Way
     from trainer.renewal.round import Plan, Renewal
 
     chosen: Policy = one_of("--policy", get_args(Policy))(policy)
@@ -130,11 +143,12 @@ def command(
         raise UsageError("--trial-days and --switch log go by the plant's topics; add --bootstrap HOST:PORT")
     if until is not None and not once:
         raise UsageError("--until is a round as of one moment; add --once")
+    if assets is not None:
+        require_line(assets, alias, way, told=told)
     if trial_days is None:
         trial_days = LEAST_DAYS if data is None else 0
     plan = Plan(
         rules=Rules(chosen, retrain_seconds(every), least_days, least_events, least_saving, trial_days, trial_events),
-        alias=alias,
         recipe=None if recipe is None else load_recipe(recipe),
         look_seconds=retrain_seconds(look),
         judge_seconds=retrain_seconds(judge),
@@ -144,23 +158,21 @@ def command(
         jobs=jobs,
     )
     found = Registry.create(settings.registry)
-    promotions = Promotions(found, way, logs(settings, plan) if told else None)
+    place, accept = place_of(
+        settings, found, alias, assets, way, told=told, tries=chosen == "managed" and trial_days > 0
+    )
     renewal = Renewal(
         found,
         plan,
-        reader(settings, data, asset),
+        reader(settings, data, asset, place),
         teller(settings) if told else lambda _decision: None,
         time.time,
         None if sign_with is None else read_key(sign_with),
         None if key_file is None else read_key(key_file),
-        promotions,
-        partial(read_book, settings, asset=asset) if told else None,
+        place,
+        partial(read_book, settings, asset=asset, decides=place.decides) if told else None,
         (lambda *_: None) if mlflow is None else tracker(mlflow),
     )
-
-    def accept() -> str:
-        return accepting(settings, promotions.group_of(alias), alias)
-
     if once:
         decision = renewal.run()
         say(decision, accept)
@@ -172,7 +184,20 @@ def command(
     for_ever(renewal, retrain_seconds(pause), settings, accept)
 
 
-def for_ever(renewal: "Renewal", pause_seconds: float, settings: "Settings", accept: Callable[[], str]) -> None:
+def require_line(assets: str, alias: str | None, way: "Way", *, told: bool) -> None:
+    """Raises UsageError where a line cannot be renewed with these options."""
+    from stream_detector.commands.log_options import require_glob
+
+    require_glob(assets)
+    if alias is not None:
+        raise UsageError(f"--alias {alias}: a line of a table has no alias; leave it out")
+    if way == "alias":
+        raise UsageError("--switch alias: a line of a table changes in the log alone; leave it out")
+    if not told:
+        raise UsageError(f"--assets {assets} is a line of a running group's table; add --bootstrap HOST:PORT")
+
+
+def for_ever(renewal: "Renewal", pause_seconds: float, settings: "Settings", accept: Callable[[str], str]) -> None:
     """Round after round; what is in the way is said, and tried again after the pause."""
     import logging
 
@@ -184,7 +209,7 @@ def for_ever(renewal: "Renewal", pause_seconds: float, settings: "Settings", acc
 
     log = logging.getLogger("trainer.renew")
     metrics = RenewalMetrics(new_registry(settings.site, settings.certificates()))
-    watched = Watched(metrics, time.time(), renewal.last())
+    watched = Watched(metrics, renewal.of, time.time(), renewal.last())
     server = MetricsServer(settings, metrics.registry, health=lambda: None, readiness=lambda: None)
     server.start()
     log.info("metrics on http://%s:%d/metrics", settings.metrics_host, server.port)
@@ -199,19 +224,28 @@ def for_ever(renewal: "Renewal", pause_seconds: float, settings: "Settings", acc
         time.sleep(pause_seconds)
 
 
-def reader(settings: "Settings", data: Path | None, asset: str | None) -> "Callable[[Recipe], Dataset]":
-    """Reads the file, or the topics, anew each time."""
+def reader(settings: "Settings", data: Path | None, asset: str | None, place: "Place") -> "Callable[[Recipe], Dataset]":
+    """Reads the file, or the topics, anew each time: what is said of assets that are decided about at the place."""
+    import numpy as np
+
     from trainer.data.dataset import read_dataset
     from trainer.data.planned import leave_out_planned
     from trainer.data.topic_dataset import read_fleet_dataset, read_topic_dataset
 
     def read(recipe: "Recipe") -> "Dataset":
+        if asset is not None and not place.decides(asset):
+            raise UsageError(f"--asset {asset}: another line of the table decides about it")
         if data is not None:
             dataset = read_dataset(data, recipe.data)
+            if dataset.asset_rows is not None:
+                own = np.array([place.decides(name) for name in dataset.assets], np.bool_)
+                dataset = dataset.take(own[dataset.asset_rows])
+                if not len(dataset):
+                    raise DataError(f"{data}: no row is of an asset that the line decides about")
         elif recipe.fleet is not None and asset is None:
-            dataset = read_fleet_dataset(settings, recipe.data, recipe.assets)
+            dataset = read_fleet_dataset(settings, recipe.data, recipe.assets, place.decides)
         else:
-            dataset, _ = read_topic_dataset(settings, recipe.data, asset)
+            dataset, _ = read_topic_dataset(settings, recipe.data, asset, wanted=place.decides)
         return leave_out_planned(dataset, recipe.data, settings.calendar_file, asset)[0]
 
     return read
@@ -226,29 +260,83 @@ def teller(settings: "Settings") -> "Callable[[RenewalDecision], None]":
 
     def tell(decision: "RenewalDecision") -> None:
         asyncio.run(ensure_topics(settings))
-        send_one(settings, settings.topic_renewal, decision.alias, decision, "the decision")
+        send_one(settings, settings.topic_renewal, decision.of, decision, "the decision")
 
     return tell
 
 
-def logs(settings: "Settings", plan: "Plan") -> "dict[str, GroupLog]":
-    """Where switches are written for the champion's alias and the challenger's."""
+def writer(settings: "Settings") -> "Callable[[Order, Callable[[], None]], object]":
+    """Writes switches into the topic of readings."""
     from stream_detector.commands.log_options import LEAD_SECONDS
     from stream_detector.streaming.feeds.orders import send_switch
-    from trainer.renewal.book import challenger_group
-    from trainer.renewal.promotion import GroupLog
 
     def write(order: "Order", just_before: Callable[[], None]) -> None:
         send_switch(settings, order, lambda: time.sleep(LEAD_SECONDS), just_before)
 
-    groups = {plan.alias: settings.group, plan.challenger: challenger_group(settings)}
-    return {alias: GroupLog(group, write) for alias, group in groups.items()}
+    return write
 
 
-def accepting(settings: "Settings", group: str | None, alias: str) -> str:
-    """The command that accepts a proposal, without the bundle; in the log of `group` where there is one."""
-    where = "" if group is None else f" --bootstrap {settings.bootstrap} --group {group}"
-    return f"stream-detector promote {{}} --alias {alias}{where}"
+def place_of(
+    settings: "Settings",
+    registry: "Registry",
+    alias: str | None,
+    assets: str | None,
+    way: "Way",
+    *,
+    told: bool,
+    tries: bool,
+) -> "tuple[Place, Callable[[str], str]]":
+    """What is renewed, and what gives the command that accepts a proposal.
+
+    `told`: there is a running plant. `tries`: candidates decide beside the champion before they are promoted.
+    """
+    from stream_detector.streaming.feeds.orders import require_one_bundle
+    from trainer.renewal.place import AliasPlace
+    from trainer.renewal.promotion import Promotions
+
+    if assets is not None:
+        line = line_of(settings, registry, assets, tries=tries)
+        return line, partial(accepting, settings, settings.group, ["--assets", assets])
+    name, challenger = alias or "champion", "challenger"
+    promotions = Promotions(registry, way, logs(settings, name, challenger) if told else None)
+    check = partial(require_one_bundle, settings) if told else None
+
+    def accept(bundle_id: str) -> str:
+        return accepting(settings, promotions.group_of(name), ["--alias", name], bundle_id)
+
+    return AliasPlace(registry, name, challenger, promotions, check), accept
+
+
+def logs(settings: "Settings", alias: str, challenger: str) -> "dict[str, GroupLog]":
+    """Where switches are written for the champion's alias and the challenger's."""
+    from trainer.renewal.book import as_challenger
+    from trainer.renewal.promotion import GroupLog
+
+    groups = {alias: settings.group, challenger: as_challenger(settings).group}
+    return {alias: GroupLog(group, writer(settings)) for alias, group in groups.items()}
+
+
+def line_of(settings: "Settings", registry: "Registry", assets: str, *, tries: bool) -> "TableLine":
+    """The line of the group's table with this glob, and that of its challenger's. `tries`: see `TableLine`."""
+    import asyncio
+
+    from stream_detector.streaming.feeds.orders import read_lines
+    from trainer.renewal.book import as_challenger
+    from trainer.renewal.table_line import GroupTable, TableLine
+
+    champion, challenger = (
+        GroupTable(each.group, lambda each=each: asyncio.run(read_lines(each)), writer(each))  # type: ignore[misc]
+        for each in (settings, as_challenger(settings))
+    )
+    return TableLine(registry, assets, champion, challenger, tries=tries)
+
+
+def accepting(settings: "Settings", group: str | None, options: list[str], bundle_id: str) -> str:
+    """The command that accepts a proposal; in the log of `group` where there is one."""
+    import shlex
+
+    where = [] if group is None else ["--bootstrap", settings.bootstrap, "--group", group]
+    return shlex.join(["stream-detector", "promote", bundle_id, *options, *where])
 
 
 def tracker(uri: str) -> "Callable[[Fitted, Path, dict[str, Any]], None]":
@@ -268,12 +356,12 @@ def tracker(uri: str) -> "Callable[[Fitted, Path, dict[str, Any]], None]":
     return track
 
 
-def say(decision: "RenewalDecision | None", accept: Callable[[], str]) -> None:
-    """One decision on standard output. `accept`: gives the command that accepts a proposal, {} for the bundle."""
+def say(decision: "RenewalDecision | None", accept: Callable[[str], str]) -> None:
+    """One decision on standard output. `accept`: gives the command that accepts the proposal of a bundle."""
     if decision is None:
         typer.echo("no round is due")
         return
     candidate = "" if decision.candidate is None else f" candidate {decision.candidate}"
     typer.echo(f"round of {decision.round}:{candidate} {decision.outcome}: {decision.why}")
     if decision.outcome == "proposed":
-        typer.echo(f"to accept: {accept().format(decision.candidate)}")
+        typer.echo(f"to accept: {accept(str(decision.candidate))}")

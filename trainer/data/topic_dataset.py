@@ -1,7 +1,7 @@
 """Training data straight from the topics of a running plant."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ def read_topic_dataset(
     asset: str | None = None,
     since: float | None = None,
     until: float | None = None,
+    wanted: Callable[[str], bool] | None = None,
 ) -> tuple[Dataset, TopicHistory]:
     """The dataset of one asset, and the history that it was made of.
 
@@ -28,23 +29,26 @@ def read_topic_dataset(
         asset: which machine; None where the topic holds only one.
         since: event time, epoch seconds.
         until: event time, epoch seconds, not included.
+        wanted: assets that count; None = all.
 
     Raises:
         BrokerError: the brokers cannot be reached.
         DataError: there is nothing to learn from, or a sensor of the recipe never reported.
     """
-    history = read_topic_history(settings, asset, since, until)
+    history = read_topic_history(settings, asset, since, until, wanted)
     return to_dataset(history, config, settings.topic_readings), history
 
 
-def read_fleet_dataset(settings: Settings, config: DataConfig, assets: str) -> Dataset:
+def read_fleet_dataset(
+    settings: Settings, config: DataConfig, assets: str, wanted: Callable[[str], bool] | None = None
+) -> Dataset:
     """The dataset of all assets that the glob `assets` names, one after another (see `read_topic_dataset`).
 
     Raises:
         BrokerError: the brokers cannot be reached.
         DataError: there is nothing to learn from, or a sensor of the recipe never reported in any of them.
     """
-    return to_fleet_dataset(read_topic_histories(settings, assets), config, settings.topic_readings)
+    return to_fleet_dataset(read_topic_histories(settings, assets, wanted), config, settings.topic_readings)
 
 
 def to_fleet_dataset(histories: Sequence[TopicHistory], config: DataConfig, name: str) -> Dataset:

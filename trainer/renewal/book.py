@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 
 from stream_detector.operations.downtime.calendar_file import read_calendar
 from stream_detector.operations.ledger.challenger import SECONDS_PER_DAY, Challengers, Comparison
@@ -18,7 +19,14 @@ WAIT_SECONDS = 30.0
 """For so long workers that are about to commit are waited for."""
 
 
-def read_book(settings: Settings, candidate: str, since: float, until: float, asset: str | None) -> Verdict | None:
+def read_book(
+    settings: Settings,
+    candidate: str,
+    since: float,
+    until: float,
+    asset: str | None = None,
+    decides: Callable[[str], bool] | None = None,
+) -> Verdict | None:
     """The paired book of champion and candidate; None where the candidate raised no alarm, or alarms may be missing.
 
     Args:
@@ -27,6 +35,7 @@ def read_book(settings: Settings, candidate: str, since: float, until: float, as
         since: event time, epoch seconds; what came before the candidate had learnt from, perhaps.
         until: event time up to which readings are there.
         asset: this one only.
+        decides: assets that count; None = all that both decide about.
 
     Raises:
         BrokerError: the brokers cannot be reached.
@@ -40,23 +49,33 @@ def read_book(settings: Settings, candidate: str, since: float, until: float, as
     planner = None if settings.calendar_file is None else read_calendar(settings.calendar_file)
     feed = LedgerFeed(Ledger(planner=planner), settings)
     asyncio.run(read_ledger(feed))
-    return verdict_of(feed.challengers, candidate, since, until, asset)
+    return verdict_of(feed.challengers, candidate, since, until, asset, decides)
+
+
+def as_challenger(settings: Settings) -> Settings:
+    """The settings of the group whose alarms nobody is told of."""
+    return settings.model_copy(update={"role": "challenger"}).in_role()
 
 
 def challenger_group(settings: Settings) -> str:
-    """The group whose alarms nobody is told of."""
-    return settings.model_copy(update={"role": "challenger"}).in_role().group
+    """Its name."""
+    return as_challenger(settings).group
 
 
 def verdict_of(
-    books: Challengers, candidate: str, since: float, until: float, asset: str | None = None
+    books: Challengers,
+    candidate: str,
+    since: float,
+    until: float,
+    asset: str | None = None,
+    decides: Callable[[str], bool] | None = None,
 ) -> Verdict | None:
     """What the books say of whole days (UTC) in which both decided; None where the candidate raised no alarm."""
     if (begun := books.both_decide_since(candidate)) is None:
         return None
     begin = max(begun, math.ceil(since / SECONDS_PER_DAY) * SECONDS_PER_DAY)
     end = until // SECONDS_PER_DAY * SECONDS_PER_DAY
-    found = None if begin >= end else books.compare(begin, end, asset, candidate)
+    found = None if begin >= end else books.compare(begin, end, asset, candidate, decides)
     return None if found is None else _verdict(found, begin, end)
 
 

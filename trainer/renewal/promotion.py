@@ -72,14 +72,14 @@ class Promotions:
                 # Killed between the alias and the last record, it is done again: a switch to the bundle that decides
                 # already changes nothing.
                 log.write(order, lambda: self._move(alias, decision, before, log.group))
-        except _OvertakenError:
+        except OvertakenError:
             return _said(alias, self._last(alias))
         return None
 
     def _move(self, alias: str, decision: RenewalDecision, before: AliasChange | None, group: str | None) -> None:
         # While workers fetched the bundle, a person may have decided otherwise.
         if self._last(alias) != before:
-            raise _OvertakenError
+            raise OvertakenError
         if not _is_of(before, decision):
             self._registry.promote(alias, str(decision.candidate), decision.at, WHO, decision.why, group)
 
@@ -96,8 +96,8 @@ class Promotions:
         return changes[-1] if changes else None
 
 
-class _OvertakenError(Exception):
-    """The alias was changed by somebody else."""
+class OvertakenError(Exception):
+    """What is to change was changed by somebody else."""
 
 
 def _is_of(change: AliasChange | None, decision: RenewalDecision) -> bool:

@@ -27,8 +27,9 @@ from trainer.evaluation.score import bundle_recipe
 from trainer.fitting.fit import Fitted, fit_recipe
 from trainer.recipe import Recipe
 from trainer.renewal.judging import Incumbent, Verdict, judge, learnt_until
-from trainer.renewal.policy import Rules, decide, decide_by_book, why_due
-from trainer.renewal.promotion import WHO, Promotions
+from trainer.renewal.place import AliasPlace, Place
+from trainer.renewal.policy import Outcome, Rules, decide, decide_by_book, why_due
+from trainer.renewal.promotion import WHO
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,6 @@ class Plan:
     """What a renewal goes by.
 
     Attributes:
-        alias: of the champion in the registry; `challenger`: of what is proposed.
         recipe: to fit; None = the champion's own.
         look_seconds: rounds fall on whole multiples of it, event time.
         judge_seconds: how far back the judged time reaches.
@@ -52,8 +52,6 @@ class Plan:
     """
 
     rules: Rules
-    alias: str = "champion"
-    challenger: str = "challenger"
     recipe: Recipe | None = None
     look_seconds: float = 86_400.0
     judge_seconds: float = 14 * 86_400.0
@@ -64,14 +62,14 @@ class Plan:
 
 
 class Renewal:
-    """Rounds of renewal of one alias.
+    """Rounds of renewal of one place.
 
     Args:
-        registry: where bundles, aliases and decisions are kept.
+        registry: where bundles and decisions are kept.
         read: the plant's data up to now, as the recipe wants it.
         tell: publishes a decision; is called again with the same one after a crash.
         now: wall clock, epoch seconds.
-        promotions: lets aliases stand for candidates; None = by the aliases alone.
+        place: what is renewed; None = the aliases `champion` and `challenger`, and no log.
         book: of a candidate on trial; None = nobody knows.
         private_key: signs candidates; public_key: the champion must be signed by it.
         track: shows a candidate that was fitted, its folder, and what is written down about it, to others.
@@ -86,12 +84,12 @@ class Renewal:
         now: Callable[[], float],
         private_key: bytes | None = None,
         public_key: bytes | None = None,
-        promotions: Promotions | None = None,
+        place: Place | None = None,
         book: Book | None = None,
         track: Callable[[Fitted, Path, dict[str, Any]], None] = lambda *_: None,
     ) -> None:
         self._registry = registry
-        self._promotions = promotions or Promotions(registry)
+        self.place = place or AliasPlace(registry)
         self._book = book
         self._track = track
         self._plan = plan
@@ -100,11 +98,15 @@ class Renewal:
         self._now = now
         self._private_key = private_key
         self._public_key = public_key
-        self._journal = registry.folder / "renewals" / f"{plan.alias}.jsonl"
+
+    @property
+    def of(self) -> str:
+        """What is renewed, as decisions and metrics say it."""
+        return "/".join(self.place.names.values())
 
     def last(self) -> RenewalDecision | None:
         """The newest decision that was written down."""
-        decisions = _decisions(journal.read(self._journal))
+        decisions = _decisions(journal.read(self.place.journal))
         return decisions[-1] if decisions else None
 
     def run(self) -> RenewalDecision | None:
@@ -114,12 +116,14 @@ class Renewal:
             BrokerError, StoreError: brokers or registry cannot be reached; nothing is decided.
             StreamDetectorError: registry, champion or recipe cannot be used.
         """
-        decisions = self._finish_earlier()
+        self._finish_earlier()
+        self.place.look()
+        decisions = _decisions(journal.read(self.place.journal))
         champion = self._champion()
         recipe = self._plan.recipe or (None if champion is None else bundle_recipe(champion.manifest))
         if recipe is None:
             raise DataError(
-                f"alias {self._plan.alias!r} of {self._registry} stands for no bundle yet, so there is no "
+                f"alias {self.place.names['alias']!r} of {self._registry} stands for no bundle yet, so there is no "
                 "recipe to fit: name one with --recipe"
             )
         dataset = self._read(recipe)
@@ -147,13 +151,12 @@ class Renewal:
             return None
         log.info("round of %s: %s", to_iso(cutoff), due)
         decision = self._decide(recipe, incumbent, dataset, folds, cutoff, due)
-        journal.append(self._journal, {"decision": decision.model_dump(mode="json")})
+        journal.append(self.place.journal, {"decision": decision.model_dump(mode="json")})
         return self._carry_out(decision)
 
     def _champion(self) -> Bundle | None:
-        if not self._registry.changes(self._plan.alias):
-            return None
-        return load_bundle(self._registry.folder / self._plan.alias, self._public_key)
+        name = self.place.champion()
+        return None if name is None else load_bundle(self._registry.folder / name, self._public_key)
 
     def _folds(self, dataset: Dataset, cutoff: float, champion: Bundle | None) -> list[Fold]:
         """The judged time, which begins where the champion had learnt its last; empty where nothing has come since."""
@@ -189,8 +192,8 @@ class Renewal:
 
         def decision(outcome: Any, why: str, candidate: str | None, verdict: Verdict | None) -> RenewalDecision:
             return RenewalDecision(
-                id=f"{self._plan.alias}/{round_name}",
-                alias=self._plan.alias,
+                id=f"{self.of}/{round_name}",
+                **self.place.names,
                 round=round_name,
                 at=to_iso(self._now()),
                 who=WHO,
@@ -216,10 +219,10 @@ class Renewal:
 
     def _candidate(self, recipe: Recipe, dataset: Dataset, round_name: str, due: str, verdict: Verdict | None) -> str:
         """The id of this round's candidate, fitted and registered; one that a killed run registered is taken again."""
+        its = {"round": round_name, **self.place.names}
         for bundle_id in self._registry.ids():
-            for record in self._registry.records(bundle_id):
-                if (record.verdict.get("round"), record.verdict.get("alias")) == (round_name, self._plan.alias):
-                    return bundle_id
+            if any(its.items() <= record.verdict.items() for record in self._registry.records(bundle_id)):
+                return bundle_id
         split = recipe.split
         # Nothing is set aside to judge: that was done with fits of their own.
         learnt = split.train / (split.train + split.validation)
@@ -229,7 +232,7 @@ class Renewal:
             usable_part, _ = usable(recipe, dataset)
             recipe = recipe.model_copy(update={"split": whole})
             fitted = fit_recipe(recipe, usable_part, folder / "bundle", private_key=self._private_key)
-            told = {"round": round_name, "alias": self._plan.alias} | ({} if verdict is None else verdict.as_json())
+            told = its | ({} if verdict is None else verdict.as_json())
             add_bundle(self._registry, folder / "bundle", self._now(), WHO, verdict=told, note=due)
             try:
                 self._track(fitted, folder / "bundle", told)
@@ -239,15 +242,14 @@ class Renewal:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _finish_earlier(self) -> list[RenewalDecision]:
-        """All decisions so far, the last one carried out."""
-        entries = journal.read(self._journal)
+    def _finish_earlier(self) -> None:
+        """Carry out the last decision, where that was not done."""
+        entries = journal.read(self.place.journal)
         decisions = _decisions(entries)
         told = {entry["told"] for entry in entries if "told" in entry}
         if decisions and decisions[-1].id not in told:
             log.info("round of %s was decided and not carried out: finishing it", decisions[-1].round)
             self._carry_out(decisions[-1])
-        return decisions
 
     def _end_trial(self, trial: RenewalDecision, cutoff: float, until: float) -> RenewalDecision | None:
         """What the candidate's own book says, once it says something; None while the trial goes on.
@@ -255,12 +257,9 @@ class Renewal:
         No candidate is fitted meanwhile, or none would ever be beside the champion for long enough.
         """
         plan, candidate, begun = self._plan, str(trial.candidate), from_iso(trial.round)
-        stand_for = {alias: change.bundle for alias, change in self._registry.aliases().items()}
-        wanted = ((plan.alias, trial.champion), (plan.challenger, candidate))
-        changed = [alias for alias, bundle in wanted if stand_for.get(alias) != bundle]
-        if changed:
-            alias = changed[0]
-            book, found = None, ("kept", f"the trial is over: {alias} stands for {stand_for.get(alias)} meanwhile")
+        book, why_over = None, self.place.why_over(trial)
+        if why_over is not None:
+            found: tuple[Outcome, str] = "kept", f"the trial is over: {why_over}"
         else:
             book = None if self._book is None else self._book(candidate, begun, until)
             decided = decide_by_book(plan.rules, book, (cutoff - begun) / SECONDS_PER_DAY)
@@ -277,19 +276,18 @@ class Renewal:
                 "verdict": {} if book is None else book.as_json(),
             }
         )
-        journal.append(self._journal, {"decision": decision.model_dump(mode="json")})
+        journal.append(self.place.journal, {"decision": decision.model_dump(mode="json")})
         return self._carry_out(decision)
 
     def _carry_out(self, decision: RenewalDecision) -> RenewalDecision:
-        plan = self._plan
         if decision.outcome == "promoted":
-            stays = self._promotions.promote(plan.alias, decision, decision.champion)
+            stays = self.place.promote(decision)
             if stays is not None:
                 decision = decision.model_copy(update={"outcome": "kept", "why": f"{decision.why}; {stays}"})
         if decision.outcome in ("proposed", "trial"):
-            self._promotions.promote(plan.challenger, decision)
+            self.place.challenge(decision)
         self._tell(decision)
-        journal.append(self._journal, {"told": decision.id})
+        journal.append(self.place.journal, {"told": decision.id})
         return decision
 
 

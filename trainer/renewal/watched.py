@@ -8,38 +8,40 @@ from trainer.renewal.policy import Outcome
 
 
 class Watched:
-    """Keeps the metrics true. Times are epoch seconds, wall clock."""
+    """Keeps the metrics true. Times are epoch seconds, wall clock. `of`: what is renewed (`RenewalDecision.of`)."""
 
-    def __init__(self, metrics: RenewalMetrics, now: float, last: RenewalDecision | None) -> None:
+    def __init__(self, metrics: RenewalMetrics, of: str, now: float, last: RenewalDecision | None) -> None:
         self._metrics = metrics
+        self._of = of
+        metrics.failed_looks.labels(of)
         for outcome in get_args(Outcome):
-            metrics.rounds.labels(outcome)
-            metrics.last_outcome.labels(outcome).set(0.0)
+            metrics.rounds.labels(of, outcome)
+            metrics.last_outcome.labels(of, outcome).set(0.0)
         # One that never looks is late from its start on.
-        metrics.looked.set(now)
+        metrics.looked.labels(of).set(now)
         if last is not None:
             self._show(last)
 
     def looked(self, now: float, decision: RenewalDecision | None) -> None:
         """It has looked; `decision`: of the round, None where none was due."""
-        self._metrics.looked.set(now)
+        self._metrics.looked.labels(self._of).set(now)
         if decision is not None:
-            self._metrics.rounds.labels(decision.outcome).inc()
+            self._metrics.rounds.labels(self._of, decision.outcome).inc()
             self._show(decision)
 
     def failed(self) -> None:
         """It could not look."""
-        self._metrics.failed_looks.inc()
+        self._metrics.failed_looks.labels(self._of).inc()
 
     def _show(self, decision: RenewalDecision) -> None:
         metrics = self._metrics
         for outcome in get_args(Outcome):
-            metrics.last_outcome.labels(outcome).set(float(outcome == decision.outcome))
-        metrics.round.set(from_iso(decision.round))
+            metrics.last_outcome.labels(self._of, outcome).set(float(outcome == decision.outcome))
+        metrics.round.labels(self._of).set(from_iso(decision.round))
         for gauge, key in (
             (metrics.difference, "difference"),
             (metrics.difference_lower, "difference_low"),
             (metrics.difference_upper, "difference_high"),
         ):
             value = decision.verdict.get(key)
-            gauge.set(float("nan") if value is None else float(value))
+            gauge.labels(self._of).set(float("nan") if value is None else float(value))

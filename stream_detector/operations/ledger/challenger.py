@@ -6,7 +6,7 @@ both of them says nothing about which is better.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -135,6 +135,7 @@ class Challengers:
         until: float | None = None,
         asset: str | None = None,
         bundle: str | None = None,
+        watched: Callable[[str], bool] | None = None,
     ) -> Comparison | None:
         """A challenger against the champion, about the assets that it decides about; None where it raised no alarm.
 
@@ -145,6 +146,7 @@ class Challengers:
             until: event time, not included.
             asset: this one only.
             bundle: the challenger's. None: the one whose newest alarm is the newest.
+            watched: assets that count, of those that it decides about; None = all.
         """
         if bundle is None:
             raised = {name: _raised(book) for name, book in self._books.items()}
@@ -155,8 +157,9 @@ class Challengers:
         book = self._books[bundle] if scope is None else self._together(scope.bundles)
         if since is None:
             since = self._first_day(book)
-        mine = _about(scope, entries_of(self._champion, since, until, asset))
-        other = _about(scope, entries_of(book, since, until, asset))
+        about = [each for each in (None if scope is None else scope.watches, watched) if each is not None]
+        mine = _about(about, entries_of(self._champion, since, until, asset))
+        other = _about(about, entries_of(book, since, until, asset))
         champion, challenger, difference = _compared(mine, other)
         return Comparison(
             bundle=bundle if scope is None else scope.detector,
@@ -189,12 +192,10 @@ class Challengers:
         return (both // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
 
 
-def _about(scope: Scope | None, entries: Entries) -> Entries:
-    if scope is None:
-        return entries
+def _about(about: Sequence[Callable[[str], bool]], entries: Entries) -> Entries:
     events, alarms = entries
-    return [event for event in events if scope.watches(event.asset)], [
-        alarm for alarm in alarms if scope.watches(alarm.asset)
+    return [event for event in events if all(fits(event.asset) for fits in about)], [
+        alarm for alarm in alarms if all(fits(alarm.asset) for fits in about)
     ]
 
 

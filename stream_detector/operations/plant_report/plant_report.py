@@ -150,13 +150,16 @@ def _advice(
             f"The challenger {comparison.bundle} is shown to save more; to let it decide: "
             f"stream-detector promote {comparison.bundle}"
         )
-    if rounds and rounds[-1].outcome == "proposed":
-        said.append(
-            f"Renewal proposes bundle {rounds[-1].candidate}: {rounds[-1].why}. "
-            f"To accept it: stream-detector promote {rounds[-1].candidate}"
-        )
-    if rounds and rounds[-1].outcome == "failed":
-        said.append(f"The last round of renewal failed: {rounds[-1].why}.")
+    for newest in {decision.of: decision for decision in rounds}.values():
+        line = f" --assets {newest.assets!r} --group {newest.group} --bootstrap ..." if newest.assets else ""
+        about = f" for {newest.assets!r}" if newest.assets else ""
+        if newest.outcome == "proposed":
+            said.append(
+                f"Renewal proposes bundle {newest.candidate}{about}: {newest.why}. "
+                f"To accept it: stream-detector promote {newest.candidate}{line}"
+            )
+        if newest.outcome == "failed":
+            said.append(f"The last round of renewal{about} failed: {newest.why}.")
     if trained_until is not None and until - trained_until > STALE_DAYS * SECONDS_PER_DAY:
         days = (until - trained_until) / SECONDS_PER_DAY
         said.append(f"The model learnt its last on {to_iso(trained_until)[:10]}, {days:.0f} days ago: fit it anew.")

@@ -1,5 +1,6 @@
 """Writes what a group is to do into its log: one control record in every partition of the topic of readings."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -21,11 +22,13 @@ from stream_detector.decoding.control_records import (
 )
 from stream_detector.decoding.held_table import HeldTable
 from stream_detector.errors import BrokerError, UsageError
+from stream_detector.names import listed
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_offsets import committed_metadata
 from stream_detector.streaming.feeds.sending import ACKNOWLEDGE_SECONDS
 from stream_detector.streaming.readers.log_reader import LogReader, open_log_reader
 from stream_detector.streaming.state.group_facts import newest_switch
+from stream_detector.streaming.topics.topics import existing_partitions
 
 NO_TABLE = (
     "group {group} decides by one bundle for all of its assets; to let another one decide for {assets!r} alone, start "
@@ -117,13 +120,31 @@ async def read_lines(
     return [switch.held for switch in found if switch.held is not None]
 
 
-def _require_kind(order: Order, metadata: Iterable[str]) -> None:
-    """`metadata`: of the group's commits."""
+def require_one_bundle(settings: Settings) -> None:
+    """Raises UsageError where the group of the settings has committed as a table of bundles does."""
+    partitions = asyncio.run(existing_partitions(settings)).get(settings.topic_readings, [])
+    tables = _tables(committed_metadata(settings, settings.group, partitions)) if partitions else []
+    if tables:
+        globs = {glob for held in asyncio.run(read_lines(settings)) for glob, _ in held.in_force}
+        lines = listed(map(repr, sorted(globs))) or "as its file has it"
+        raise UsageError(
+            f"group {settings.group} decides by a table of bundles ({tables[0]}), whose lines are renewed one by one: "
+            f"name one with --assets GLOB ({lines}), or another --group"
+        )
+
+
+def _tables(metadata: Iterable[str]) -> list[str]:
+    """Ids of the tables that commits name, sorted."""
     ids = set()
     for text in metadata:
         with suppress(orjson.JSONDecodeError, AttributeError):
             ids.add(str(orjson.loads(text).get("bundle", "")))
-    tables = sorted(bundle_id for bundle_id in ids if bundle_id.startswith(TABLE_PREFIX))
+    return sorted(bundle_id for bundle_id in ids if bundle_id.startswith(TABLE_PREFIX))
+
+
+def _require_kind(order: Order, metadata: Iterable[str]) -> None:
+    """`metadata`: of the group's commits."""
+    tables = _tables(metadata)
     if tables and not order.of_line:
         raise UsageError(
             f"group {order.group} decides by a table of bundles ({tables[0]}): say for which line of it with --assets "

@@ -7,7 +7,7 @@ rows of alarms that people acted on without judging them are marked: what would 
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -75,9 +75,14 @@ class _Cells:
 
 
 class HistoryCollector:
-    """Takes records in the order of the log; `history` makes the table of one asset."""
+    """Takes records in the order of the log; `history` makes the table of one asset.
 
-    def __init__(self, settings: Settings) -> None:
+    `wanted`: whether an asset's readings are kept; None = of all.
+    """
+
+    def __init__(self, settings: Settings, wanted: Callable[[str], bool] | None = None) -> None:
+        self._wanted = wanted
+        self._unwanted: set[str] = set()
         self._translation = Translation(mapping_of(settings), registry_of(settings))
         self._settings = settings
         self._guard = RecordGuard()
@@ -89,6 +94,11 @@ class HistoryCollector:
     def assets(self) -> list[str]:
         """Those with readings."""
         return list(self._cells)
+
+    @property
+    def _asked(self) -> str:
+        """In words, where not all assets are wanted, and others have readings."""
+        return f" that the line decides about ({len(self._unwanted)} belong to others)" if self._unwanted else ""
 
     @property
     def topics(self) -> list[str]:
@@ -135,8 +145,19 @@ class HistoryCollector:
 
     def _add(self, asset: str, time: float, sensor: str, cell: Any, quality: str = "good") -> None:
         """What is no number is a missing cell, as online."""
-        number = number_or_reason(cell)[0] if quality == "good" else None
-        self._cells.setdefault(asset, _Cells()).add(time, sensor, np.nan if number is None else number)
+        cells = self._cells.get(asset) or self._begun(asset)
+        if cells is not None:
+            number = number_or_reason(cell)[0] if quality == "good" else None
+            cells.add(time, sensor, np.nan if number is None else number)
+
+    def _begun(self, asset: str) -> _Cells | None:
+        """None where its readings are not wanted."""
+        if asset in self._unwanted:
+            return None
+        if self._wanted is not None and not self._wanted(asset):
+            self._unwanted.add(asset)
+            return None
+        return self._cells.setdefault(asset, _Cells())
 
     def _time(self, time: str | float) -> float:
         try:
@@ -153,12 +174,12 @@ class HistoryCollector:
         topic = self._settings.topic_readings
         if asset is None and len(self._cells) > 1:
             some = listed(sorted(self._cells))
-            raise DataError(f"{topic} holds {len(self._cells)} assets; choose one with --asset: {some}")
+            raise DataError(f"{topic} holds {len(self._cells)} assets{self._asked}; choose one with --asset: {some}")
         name = asset if asset is not None else next(iter(self._cells), "")
         cells = self._cells.get(name)
         if cells is None:
             found = listed(sorted(self._cells)) or "nothing"
-            raise DataError(f"{topic} holds no readings of {name or 'any asset'}; it holds {found}")
+            raise DataError(f"{topic} holds no readings of {name or 'any asset'}{self._asked}; it holds {found}")
         times = np.array(cells.times)
         inside = (times >= (-np.inf if since is None else since)) & (times < (np.inf if until is None else until))
         if not inside.any():
@@ -191,25 +212,31 @@ class HistoryCollector:
 
 
 def read_topic_history(
-    settings: Settings, asset: str | None = None, since: float | None = None, until: float | None = None
+    settings: Settings,
+    asset: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    wanted: Callable[[str], bool] | None = None,
 ) -> TopicHistory:
-    """Reads the topics from beginning to end (see `HistoryCollector.history`).
+    """Reads the topics from beginning to end (see `HistoryCollector.history`). `wanted`: assets that count.
 
     Raises:
         BrokerError: the brokers cannot be reached.
         DataError: there is nothing to learn from.
     """
-    return _collected(settings).history(asset, since, until)
+    return _collected(settings, wanted).history(asset, since, until)
 
 
-def read_topic_histories(settings: Settings, assets: str) -> list[TopicHistory]:
+def read_topic_histories(
+    settings: Settings, assets: str, wanted: Callable[[str], bool] | None = None
+) -> list[TopicHistory]:
     """Reads the topics likewise; the history of each asset that the glob `assets` names, in the order of their names.
 
     Raises:
         BrokerError: the brokers cannot be reached.
         DataError: there is nothing to learn from.
     """
-    collector = _collected(settings)
+    collector = _collected(settings, wanted)
     names = sorted(name for name in collector.assets if fnmatchcase(name, assets))
     if not names:
         found = listed(sorted(collector.assets)) or "nothing"
@@ -217,8 +244,8 @@ def read_topic_histories(settings: Settings, assets: str) -> list[TopicHistory]:
     return [collector.history(name) for name in names]
 
 
-def _collected(settings: Settings) -> HistoryCollector:
-    collector = HistoryCollector(settings)
+def _collected(settings: Settings, wanted: Callable[[str], bool] | None) -> HistoryCollector:
+    collector = HistoryCollector(settings, wanted)
 
     async def read() -> list[str]:
         async with TopicReader(settings, collector.topics) as reader:

@@ -36,9 +36,10 @@ def some_days(caught: int) -> list[Alarm | LoggedEvent]:
     return [*events, *(make_alarm(day * STEPS_A_DAY + 98, day * STEPS_A_DAY + 100) for day in range(caught))]
 
 
-def decision(outcome: str) -> RenewalDecision:
+def decision(outcome: str, assets: str = "") -> RenewalDecision:
+    names = {"group": "plant", "assets": assets} if assets else {"alias": "champion"}
     return RenewalDecision(
-        id="champion/1", alias="champion", round="2026-05-05T00:00:00Z", at="2026-05-05T00:10:00Z", who="trainer renew",
+        id=f"{assets}/1", **names, round="2026-05-05T00:00:00Z", at="2026-05-05T00:10:00Z", who="trainer renew",
         outcome=outcome, why="it saves +4.0% more", trigger="", champion="a" * 16, candidate="b" * 16,
     )  # fmt: skip
 
@@ -86,6 +87,13 @@ def test_a_challenger_that_is_shown_to_be_better_and_a_proposal_are_advised() ->
     assert f"promote {'b' * 16}" in said
     assert "50 days ago" in said
     assert "renewal of" in render(found)
+
+
+def test_each_line_of_a_table_has_its_own_proposal() -> None:
+    found = of(*some_days(1), decisions=[decision("proposed", "line1-*"), decision("failed", "line2-*")])
+    said = " ".join(found.advice)
+    assert f"promote {'b' * 16} --assets 'line1-*' --group plant" in said
+    assert "renewal for 'line2-*' failed" in said
 
 
 def test_names_from_the_topics_are_text_and_no_markup() -> None:

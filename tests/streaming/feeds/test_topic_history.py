@@ -42,6 +42,16 @@ def test_readings_and_rows_become_one_table_in_order_of_time() -> None:
     np.testing.assert_array_equal(history.values, [[np.nan, 1.0], [2.0, 3.0]])
 
 
+def test_of_a_line_of_a_table_the_readings_of_other_assets_are_not_kept() -> None:
+    collector = HistoryCollector(SETTINGS, lambda asset: asset.startswith("line1-"))
+    for asset in ("line1-a", "line2-a", "line1-b", "line2-a"):
+        body = {"sensor": "x1", "time": 0, "value": 1.0, "asset": asset}
+        collector.take([TopicRecord(SETTINGS.topic_readings, 0, 0, 0, asset.encode(), json.dumps(body).encode())])
+    assert collector.assets == ["line1-a", "line1-b"]
+    with pytest.raises(DataError, match=r"2 assets that the line decides about \(1 belong to others\); choose one"):
+        collector.history()
+
+
 def test_the_first_reading_of_a_cell_counts_and_a_bad_quality_is_missing() -> None:
     history = collect(reading("x1", 0, 1.0), reading("x1", 0, 9.0), reading("x1", 60, 5.0, quality="bad")).history()
     np.testing.assert_array_equal(history.values, [[1.0], [np.nan]])

@@ -37,6 +37,14 @@ def test_days_count_after_both_have_decided_and_the_candidate_had_learnt_its_las
     assert late.difference > 0.9
 
 
+def test_of_a_line_of_a_table_its_assets_alone_count(books: Challengers) -> None:
+    mine = verdict_of(books, "new", MIDNIGHT, MIDNIGHT + 9.5 * DAY, decides=lambda asset: asset == "pm-1")
+    others = verdict_of(books, "new", MIDNIGHT, MIDNIGHT + 9.5 * DAY, decides=lambda asset: asset != "pm-1")
+    assert mine == verdict_of(books, "new", MIDNIGHT, MIDNIGHT + 9.5 * DAY)
+    assert others is not None
+    assert (others.events, others.difference) == (0, None)
+
+
 def test_there_is_no_book_of_who_raised_no_alarm_or_before_a_whole_day(books: Challengers) -> None:
     assert verdict_of(books, "silent", MIDNIGHT, MIDNIGHT + 9.5 * DAY) is None
     assert verdict_of(books, "new", MIDNIGHT, MIDNIGHT + 2.9 * DAY) is None

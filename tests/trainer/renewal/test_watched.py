@@ -16,12 +16,12 @@ def decision(outcome: str, **verdict: float | None) -> RenewalDecision:
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
-    return registry.get_sample_value(f"stream_detector_renewal_{name}", labels)
+    return registry.get_sample_value(f"stream_detector_renewal_{name}", {"of": "champion", **labels})
 
 
 def test_a_decision_and_its_interval_are_shown_and_the_one_before_is_not() -> None:
     registry = CollectorRegistry()
-    watched = Watched(RenewalMetrics(registry), 100.0, decision("failed"))
+    watched = Watched(RenewalMetrics(registry), "champion", 100.0, decision("failed"))
     assert (value(registry, "last_outcome", outcome="failed"), value(registry, "look_timestamp_seconds")) == (1, 100)
     assert math.isnan(value(registry, "saving_difference") or 0.0)
     watched.looked(200.0, decision("proposed", difference=0.04, difference_low=-0.01, difference_high=0.09))
@@ -34,7 +34,7 @@ def test_a_decision_and_its_interval_are_shown_and_the_one_before_is_not() -> No
 
 def test_a_look_that_failed_is_counted_and_is_no_look() -> None:
     registry = CollectorRegistry()
-    watched = Watched(RenewalMetrics(registry), 100.0, None)
+    watched = Watched(RenewalMetrics(registry), "champion", 100.0, None)
     watched.looked(200.0, None)
     watched.failed()
     assert (value(registry, "look_timestamp_seconds"), value(registry, "failed_looks_total")) == (200, 1)
