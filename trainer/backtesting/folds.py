@@ -47,15 +47,15 @@ def plan_folds(dataset: Dataset, start: str | None, retrain: str) -> list[Fold]:
     return folds
 
 
-def retrain_seconds(text: str) -> float:
-    """ "1d", "12h" or "1w" in seconds; UsageError for anything else."""
+def retrain_seconds(text: str, option: str = "--retrain") -> float:
+    """ "1d", "12h" or "1w" in seconds; UsageError, which names the option, for anything else."""
     unit = UNITS.get(text[-1:])
     try:
         count = float(text[:-1])
     except ValueError:
         count = 0.0
     if unit is None or not np.isfinite(count) or count <= 0:
-        raise UsageError(f"--retrain {text!r} should be a number of hours, days or weeks, like 12h, 1d or 1w")
+        raise UsageError(f"{option} {text!r} should be a number of hours, days or weeks, like 12h, 1d or 1w")
     return count * unit
 
 

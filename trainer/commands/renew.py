@@ -148,13 +148,15 @@ def command(
     if trial_days is None:
         trial_days = LEAST_DAYS if data is None else 0
     plan = Plan(
-        rules=Rules(chosen, retrain_seconds(every), least_days, least_events, least_saving, trial_days, trial_events),
+        rules=Rules(
+            chosen, retrain_seconds(every, "--every"), least_days, least_events, least_saving, trial_days, trial_events
+        ),
         recipe=None if recipe is None else load_recipe(recipe),
-        look_seconds=retrain_seconds(look),
-        judge_seconds=retrain_seconds(judge),
-        window_seconds=None if window is None else retrain_seconds(window),
+        look_seconds=retrain_seconds(look, "--look"),
+        judge_seconds=retrain_seconds(judge, "--judge"),
+        window_seconds=None if window is None else retrain_seconds(window, "--window"),
         until=None if until is None else parse_moment(until, "--until"),
-        refit_seconds=min(retrain_seconds(every), retrain_seconds(judge)),
+        refit_seconds=min(retrain_seconds(every, "--every"), retrain_seconds(judge, "--judge")),
         jobs=jobs,
     )
     found = Registry.create(settings.registry)
@@ -181,7 +183,7 @@ def command(
         if decision is not None and decision.outcome == "failed":
             raise SystemExit(1)
         return
-    for_ever(renewal, retrain_seconds(pause), settings, accept)
+    for_ever(renewal, retrain_seconds(pause, "--pause"), settings, accept)
 
 
 def require_line(assets: str, alias: str | None, way: "Way", *, told: bool) -> None:

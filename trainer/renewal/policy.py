@@ -38,11 +38,22 @@ class Rules:
 
 
 def why_due(
-    rules: Rules, cutoff: float, last_round: float | None, drift: float | None, saving: float | None
+    rules: Rules,
+    cutoff: float,
+    last_round: float | None,
+    drift: float | None,
+    saving: float | None,
+    *,
+    failed: bool = False,
 ) -> str | None:
-    """Why a candidate is to be fitted now, in words; None = it is not due. Times are event time, epoch seconds."""
+    """Why a candidate is to be fitted now, in words; None = it is not due. Times are event time, epoch seconds.
+
+    `failed`: the last round came to nothing. What was in its way may be mended long before the next one on schedule.
+    """
     if last_round is None:
         return "the first round"
+    if failed:
+        return "the last round failed"
     if cutoff - last_round >= rules.every_seconds:
         return f"on schedule, every {rules.every_seconds / 86_400:g} days"
     if drift is not None and drift > LIMIT:

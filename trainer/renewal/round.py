@@ -144,7 +144,8 @@ class Renewal:
         dataset = dataset.take(kept)
         folds = self._folds(dataset, cutoff, champion)
         incumbent = None if champion is None else Incumbent(champion, dataset)
-        due = why_due(self._plan.rules, cutoff, last, None, None)
+        failed = bool(decisions) and decisions[-1].outcome == "failed"
+        due = why_due(self._plan.rules, cutoff, last, None, None, failed=failed)
         if due is None and incumbent is not None:
             due = self._why_early(incumbent, folds, cutoff, last)
         if due is None:

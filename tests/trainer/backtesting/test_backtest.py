@@ -380,6 +380,8 @@ def test_retrain_intervals_are_read(text: str, seconds: float) -> None:
 def test_other_retrain_intervals_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="12h"):
         retrain_seconds(text)
+    with pytest.raises(UsageError, match="--pause"):
+        retrain_seconds(text, "--pause")
 
 
 def test_a_file_without_events_is_refused(recipe: Recipe) -> None:

@@ -233,6 +233,22 @@ def test_a_failed_fit_changes_nothing_and_is_told(tmp_path: Path, history: Datas
     assert plant.run() is None
 
 
+def test_a_round_that_failed_is_due_again_at_the_next_look_and_not_before(tmp_path: Path, history: Dataset) -> None:
+    plant = Plant(tmp_path, history, rules=Rules("managed", every_seconds=7 * DAY, least_days=1, least_events=1))
+    plant.history = replace(history, values=np.full_like(history.values, np.nan))
+    first = plant.run()
+    assert first is not None
+    assert first.outcome == "failed"
+    plant.history = history
+    assert plant.run() is None
+    plant.days = 5.0
+    second = plant.run()
+    assert second is not None
+    assert (second.outcome, second.trigger) == ("promoted", "the last round failed")
+    plant.days = 6.0
+    assert plant.run() is None, "what went well counts for the schedule again"
+
+
 def test_a_proposal_becomes_the_challenger_and_a_person_promotes_it(tmp_path: Path, history: Dataset) -> None:
     plant = Plant(tmp_path, history, rules=Rules("manual", every_seconds=DAY))
     first = plant.run()
