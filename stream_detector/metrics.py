@@ -266,11 +266,13 @@ class ForwarderMetrics:
         self.pending = gauge("pending_alarms", "Alarms not yet accepted by every receiver")
         self.unanswered = gauge("unanswered_seconds", "Seconds since the brokers last answered; meanwhile it is blind")
         self.oldest_pending = gauge("oldest_pending_seconds", "Age of the oldest alarm not yet accepted")
-        self.rate = gauge("alarms_per_10_minutes", "Alarms raised in the last ten minutes")
+        self.rate = gauge("alarms_per_10_minutes", "Alarms raised in the last ten minutes that people were told of")
         self.standing = gauge("standing_alarms", "Alarms up for longer than the standing limit")
         self.shelved = gauge("shelved_alarms", "Alarms shelved now")
         self.out_of_service = gauge("out_of_service_assets", "Assets out of service now")
-        self.chattering = gauge("chattering_assets", "Assets that raised more often than the chattering limit allows")
+        self.chattering = gauge(
+            "chattering_assets", "Assets, not set aside, that raised more often than the chattering limit allows"
+        )
         self.unacknowledged = gauge("unacknowledged_alarms", "Alarms that nobody has acknowledged")
         self.asset_alarms = gauge(
             "asset_alarms",

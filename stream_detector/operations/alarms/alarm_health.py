@@ -25,10 +25,12 @@ class HealthLimits:
 class HealthFigures:
     """Counts of alarms or assets at one moment; see `ForwarderMetrics` for what each means.
 
-    `by_asset`: (asset, state) -> alarms of the asset, or 1 where the state is the asset's; none that is 0.
+    `by_asset`: (asset, state) -> alarms of the asset, or 1 where the state is the asset's; none that is 0. An asset
+    that is set aside may chatter there; `chattering` counts those that are not.
     """
 
     per_10_minutes: int
+    chattering: int
     by_asset: Mapping[tuple[str, str], int]
 
     def total(self, state: str) -> int:
@@ -42,13 +44,18 @@ class AlarmHealth:
     def __init__(self, book: AlarmBook, limits: HealthLimits = HealthLimits()) -> None:
         self._book = book
         self._limits = limits
-        self._raised: dict[str, deque[float]] = defaultdict(deque)
+        self._raised: dict[str, deque[tuple[float, bool]]] = defaultdict(deque)
         self._up_since: dict[str, float] = {}
 
-    def note_raised(self, asset: str, alarm_id: str, at: float, renewal_of: str | None = None) -> None:
-        """An alarm came up for the first time. A renewal is the same alarm going on: no new burden, no chattering."""
+    def note_raised(
+        self, asset: str, alarm_id: str, at: float, renewal_of: str | None = None, *, told: bool = True
+    ) -> None:
+        """An alarm came up for the first time. A renewal is the same alarm going on: no new burden, no chattering.
+
+        `told`: to people; what is set aside or held back is a burden to nobody.
+        """
         if renewal_of is None:
-            self._raised[asset].append(at)
+            self._raised[asset].append((at, told))
         self._up_since[alarm_id] = self._up_since.get(renewal_of or "", at)
 
     def figures(self, now: float) -> HealthFigures:
@@ -66,19 +73,24 @@ class AlarmHealth:
             if alarm.up and now - self._up_since.get(alarm.id, now) > limits.standing_seconds:
                 found[alarm.asset, "standing"] += 1
         # Shelving acts on the asset: its alarm is shelved whether it is up at the moment or not.
+        set_aside: set[str] = set()
         for state in SET_ASIDE:
-            found.update((asset, state) for asset in self._book.suppressed_assets(state))
-        for asset, times in self._raised.items():
-            if sum(now - limits.chattering_seconds < at <= now for at in times) >= limits.chattering_raises:
+            assets = self._book.suppressed_assets(state)
+            set_aside.update(assets)
+            found.update((asset, state) for asset in assets)
+        chattering = 0
+        for asset, raised in self._raised.items():
+            if sum(now - limits.chattering_seconds < at <= now for at, _ in raised) >= limits.chattering_raises:
                 found[asset, "chattering"] = 1
-        rate = sum(now - RATE_SECONDS < at <= now for times in self._raised.values() for at in times)
-        return HealthFigures(rate, found)
+                chattering += asset not in set_aside
+        rate = sum(told and now - RATE_SECONDS < at <= now for raised in self._raised.values() for at, told in raised)
+        return HealthFigures(rate, chattering, found)
 
     def _forget(self, now: float) -> None:
         oldest = now - max(RATE_SECONDS, self._limits.chattering_seconds)
         for asset in list(self._raised):
-            times = self._raised[asset]
-            while times and times[0] <= oldest:
-                times.popleft()
-            if not times:
+            raised = self._raised[asset]
+            while raised and raised[0][0] <= oldest:
+                raised.popleft()
+            if not raised:
                 del self._raised[asset]

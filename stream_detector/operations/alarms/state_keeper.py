@@ -8,7 +8,7 @@ from typing import Protocol
 
 from stream_detector.messages import Alarm, AlarmStateChange, Feedback
 from stream_detector.metrics import ForwarderMetrics
-from stream_detector.operations.alarms.alarm_health import AlarmHealth
+from stream_detector.operations.alarms.alarm_health import SET_ASIDE, AlarmHealth
 from stream_detector.operations.alarms.alarm_states import AlarmBook
 from stream_detector.operations.record_guard import Place, RecordGuard
 
@@ -121,8 +121,11 @@ class StateKeeper:
         alarm = given.message
         renewal_of = self._book.renewal_of(alarm)
         changes = self._book.take_alarm(alarm, given.timestamp)
-        if any(change.alarm == alarm.id and change.previous == "normal" and change.up for change in changes):
-            self._health.note_raised(alarm.asset, alarm.id, given.timestamp, renewal_of)
+        for change in changes:
+            if change.alarm == alarm.id and change.previous == "normal" and change.up:
+                told = change.state not in ("held-back", *SET_ASIDE)
+                self._health.note_raised(alarm.asset, alarm.id, given.timestamp, renewal_of, told=told)
+                break
         return changes
 
     def _show(self) -> None:
@@ -132,7 +135,7 @@ class StateKeeper:
         metrics.standing.set(figures.total("standing"))
         metrics.shelved.set(figures.total("shelved"))
         metrics.out_of_service.set(figures.total("out-of-service"))
-        metrics.chattering.set(figures.total("chattering"))
+        metrics.chattering.set(figures.chattering)
         metrics.unacknowledged.set(figures.total("unacknowledged"))
         shown = dict(islice(figures.by_asset.items(), MOST_ASSET_GAUGES))
         for gone in self._shown - shown.keys():

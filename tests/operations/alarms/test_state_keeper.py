@@ -103,6 +103,22 @@ def test_the_figures_are_shown_and_a_restart_brings_them_back() -> None:
     assert (shown("unacknowledged_alarms"), shown("shelved_alarms")) == (0, 1)
 
 
+def test_what_is_set_aside_is_no_burden_and_does_not_chatter() -> None:
+    log = MemoryStateLog()
+    shelve = Feedback(
+        asset="pm-1", action="shelve", reason="r", at=at_step(0), until=at_step(500), who="n", recorded_at=at_step(0)
+    )
+    raised = [make_alarm(step) for step in range(20, 60, 5)]
+    take(log, *raised[:-1], make_alarm(90, asset="pm-2", held_back=True))
+    keeper, shown = start(log)
+    asyncio.run(keeper.step())
+    assert (shown("alarms_per_10_minutes"), shown("chattering_assets")) == (7, 1)
+    take(log, shelve, raised[-1])
+    asyncio.run(keeper.step())
+    assert (shown("alarms_per_10_minutes"), shown("chattering_assets")) == (7, 0)
+    assert shown("asset_alarms", asset="pm-1", state="chattering") == 1, "it does, as whoever takes it back should know"
+
+
 class Killed(BaseException):
     """The process is gone."""
 
