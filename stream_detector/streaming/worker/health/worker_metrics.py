@@ -55,20 +55,27 @@ class MetricsRecorder:
         self._lag_shown: set[int] = set()
         """Partitions that have gauges of lag and rebuild: whoever takes one over tells of it from then on."""
         self._shown: dict[str, list[str]] = {}
+        self._drift: dict[str, tuple[float, DriftMeter]] = {}
+        self._manifest = manifest
         metrics.record_seconds.set(ASSUMED_RECORD_SECONDS)
         for reason in CELL_REASONS:
             metrics.missing_cells.labels(reason)
         self.use(manifest)
 
     def use(self, manifest: AnyManifest) -> None:
-        """From now on the gauges tell of this bundle; drift is measured anew, against its own scores.
+        """From now on the gauges tell of this bundle.
 
+        The drift of an asset for which another bundle decides now is measured anew, against the scores of that one.
         Of a table of bundles they tell the fewest sensors, the longest step and the oldest training.
         """
         metrics, bundles = self.metrics, manifests_of(manifest)
+        for name in list(self._drift):
+            before, now = manifest_for(self._manifest, name), manifest_for(manifest, name)
+            if before is None or now is None or before.bundle_id != now.bundle_id:
+                del self._drift[name]
+                _remove(metrics.drift, name)
         self._manifest = manifest
         self._references = {each.bundle_id: ScoreReference.of_metrics(each.metrics) for each in bundles}
-        self._drift: dict[str, tuple[float, DriftMeter]] = {}
         metrics.bundle_info.clear()
         for each in bundles:
             metrics.bundle_info.labels(each.bundle_id, each.recipe).set(1)

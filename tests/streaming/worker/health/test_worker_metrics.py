@@ -283,3 +283,19 @@ def test_of_a_table_every_bundle_is_named_and_drift_is_measured_against_the_asse
         recorded.show([status(name, score=5.0, scored_until=float(step)) for name in ("m", "n")])
     assert (recorded.value("drift_level", asset="m") or 0) > 1
     assert recorded.value("drift_level", asset="n") is None
+
+
+def test_the_drift_of_a_bundle_ends_with_it_and_goes_on_where_the_bundle_does(manifest: Manifest) -> None:
+    scores = {"scores": {"edges": list(np.linspace(0, 1, 9)), "shares": [0.1] * 10}}
+    first, second = (manifest.model_copy(update={"bundle_id": name * 16, "metrics": scores}) for name in "ab")
+    lines = AssetTable([("*", first.bundle_id)])
+    recorded = Recorded(TableManifest(lines, (first,)))
+    for step in range(600):
+        recorded.show([status(name, score=5.0, scored_until=float(step)) for name in ("m", "n")])
+    level = recorded.value("drift_level", asset="m")
+    assert level is not None
+    recorded.recorder.use(TableManifest(AssetTable([("*", first.bundle_id), ("n", second.bundle_id)]), (first, second)))
+    assert (recorded.value("drift_level", asset="m"), recorded.value("drift_level", asset="n")) == (level, None)
+    recorded.show([status(name, score=5.0, scored_until=601.0) for name in ("m", "n")])
+    assert recorded.value("drift_level", asset="m") is not None
+    assert recorded.value("drift_level", asset="n") is None
