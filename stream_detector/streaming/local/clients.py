@@ -38,6 +38,9 @@ class LocalConsumer:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self._positions[partition] = offset
 
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Nothing is fetched ahead here."""
+
     async def seek_to_beginning(self, *partitions: TopicPartition) -> bool:
         await self._answer()
         for tp in partitions:

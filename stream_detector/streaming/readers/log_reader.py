@@ -18,6 +18,9 @@ from stream_detector.streaming.topics.topics import existing_partitions
 
 POLL_MILLISECONDS = 500
 
+LONGEST_POLL_MILLISECONDS = 50
+"""For so long the broker may keep a question for records that are not there; others on the connection wait for it."""
+
 MOST_READ_ON_SECONDS = 86_400.0
 """A head reads on from where its training ended if that is no longer ago: decisions wait meanwhile."""
 
@@ -60,6 +63,10 @@ class LogReader:
         await self._consumer.stop()
         await self._group_offsets.close()
 
+    def rest(self) -> None:
+        """Ask for no more records: whoever read some stopped before their end, perhaps."""
+        self._consumer.pause(*self._consumer.assignment())
+
     async def committed(self, partitions: set[int]) -> dict[int, int]:
         """Offsets that the group has committed, asked without being its member; none for a partition without one."""
         if not partitions:
@@ -87,6 +94,7 @@ class LogReader:
         self._consumer.assign([tp])
         self._consumer.seek(tp, committed - 1)
         fetched = await self._consumer.getmany(tp, timeout_ms=5_000, max_records=1)
+        self._consumer.pause(tp)
         records = fetched.get(tp)
         if not records:
             return beginning
@@ -159,13 +167,22 @@ class LogReader:
     async def _read(
         self, until: Mapping[TopicPartition, int]
     ) -> AsyncIterator[tuple[TopicPartition, Sequence[KafkaRecord]]]:
-        """The records of assigned partitions up to these offsets, and perhaps some beyond."""
+        """The records of assigned partitions up to these offsets, and perhaps some beyond.
+
+        A partition that is read is paused at once: else aiokafka asks for what comes behind its end, the broker keeps
+        that question for half a second, and answers no other one on this connection meanwhile.
+        """
+        left = set(until)
+        found: Mapping[TopicPartition, Sequence[KafkaRecord]] = {}
         while True:
-            left = [tp for tp in until if await self._consumer.position(tp) < until[tp]]
+            done = {tp for tp in left if await self._consumer.position(tp) >= until[tp]}
+            self._consumer.pause(*done)
+            left -= done
+            for tp, records in found.items():
+                yield tp, records
             if not left:
                 return
-            for tp, records in (await self._consumer.getmany(*left, timeout_ms=POLL_MILLISECONDS)).items():
-                yield tp, records
+            found = await self._consumer.getmany(*left, timeout_ms=POLL_MILLISECONDS)
 
     def _of_readings(self, partitions: set[int]) -> list[TopicPartition]:
         return [TopicPartition(self._settings.topic_readings, number) for number in sorted(partitions)]
@@ -182,5 +199,7 @@ def open_log_reader(settings: Settings) -> LogReader:
         request_timeout_ms=15_000,
         # It waits so long for the metadata of a topic that it meets for the first time, twice in every start.
         retry_backoff_ms=20,
+        # What is read has an end that is known: what may still come is worth no waiting for (see `LogReader._read`).
+        fetch_max_wait_ms=LONGEST_POLL_MILLISECONDS,
     )
     return LogReader(settings, consumer, AdminGroupOffsets(settings), partial(existing_partitions, settings))

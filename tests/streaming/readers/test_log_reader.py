@@ -1,6 +1,10 @@
 """A reader of a local log: what counts as a snapshot of this worker's, and where windows begin."""
 
+import asyncio
 import logging
+import statistics
+import time
+from collections.abc import Iterable
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -9,9 +13,12 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.local.broker import LocalBroker
 from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets
-from stream_detector.streaming.readers.log_reader import LogReader
+from stream_detector.streaming.readers.log_reader import LogReader, open_log_reader
 from stream_detector.streaming.state.snapshots import snapshot_message
 from tests.support.event_loop import in_event_loop
+from tests.support.plant import Record
+from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
+from tests.support.stack.workers import produce
 
 SETTINGS = Settings(bootstrap="local:1")
 READINGS, STATE = SETTINGS.topic_readings, SETTINGS.topic_state
@@ -133,3 +140,65 @@ async def test_a_reader_that_cannot_connect_is_closed() -> None:
     with pytest.raises(KafkaConnectionError):
         await LogReader(SETTINGS, Consumer(broker), LocalGroupOffsets(broker)).__aenter__()
     assert stopped == [True]
+
+
+class Watched(LocalConsumer):
+    """Tells of which partitions more would be fetched while nobody asks for it."""
+
+    paused: frozenset[TopicPartition] = frozenset()
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        super().assign(partitions)
+        self.paused = frozenset()
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        self.paused |= set(partitions)
+
+    @property
+    def fetching(self) -> set[TopicPartition]:
+        return self.assignment() - self.paused
+
+
+@in_event_loop
+async def test_nothing_is_fetched_on_behind_what_was_asked_for() -> None:
+    broker = LocalBroker()
+    for second in range(100):
+        broker.append(READINGS, b"{}", b"m", 0, timestamp=second * 1000)
+    write(broker, "m", b"1", 10)
+    consumer = Watched(broker, most_records=30)
+    async with LogReader(SETTINGS, consumer, LocalGroupOffsets(broker)) as reader:
+        await reader.low_by_time(0, committed=100, beginning=0, rewind_seconds=10.0)
+        assert consumer.fetching == set()
+        assert len([len(records) async for records in reader.readings(0, 10, 100)]) == 3
+        assert consumer.fetching == set()
+        await reader.state({0: 100, 1: 0})
+        assert consumer.fetching == set()
+        async for _ in reader.readings(0, 10, 100):
+            break
+        reader.rest()
+        assert consumer.fetching == set()
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_log_in_which_nothing_happens_is_read_without_waiting_for_more(
+    kafka: Kafka | ExistingKafka, unique_name: str
+) -> None:
+    name = f"{unique_name}.readings"
+    create_topic(kafka.bootstrap, name, 2)
+    produce(kafka.bootstrap, name, (Record(number % 2, b"m", b"{}") for number in range(40)))
+    settings = Settings(bootstrap=kafka.bootstrap, topic_readings=name)
+
+    async def laps() -> list[float]:
+        took = []
+        async with open_log_reader(settings) as reader:
+            for lap in range(9):
+                began, number = time.monotonic(), lap % 2
+                beginning, end = (await reader.ends({number}))[number]
+                low = await reader.low_by_time(number, end, beginning, 60.0)
+                assert sum([len(records) async for records in reader.readings(number, low, end)]) == 20
+                took.append(time.monotonic() - began)
+        return took
+
+    # Each question that waits behind a fetch at the end of the log would take half a second.
+    assert statistics.median(asyncio.run(laps())[1:]) < 0.4

@@ -44,6 +44,7 @@ class KeptReader:
             except BaseException:
                 await self._close()
                 raise
+            self._reader.rest()
             self._timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._close_soon)
 
     def warm(self) -> None:
