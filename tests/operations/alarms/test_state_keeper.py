@@ -105,9 +105,7 @@ def test_the_figures_are_shown_and_a_restart_brings_them_back() -> None:
 
 def test_what_is_set_aside_is_no_burden_and_does_not_chatter() -> None:
     log = MemoryStateLog()
-    shelve = Feedback(
-        asset="pm-1", action="shelve", reason="r", at=at_step(0), until=at_step(500), who="n", recorded_at=at_step(0)
-    )
+    shelve = Feedback(asset="pm-1", action="shelve", reason="r", at=at_step(0), until=at_step(500), who="n")
     raised = [make_alarm(step) for step in range(20, 60, 5)]
     take(log, *raised[:-1], make_alarm(90, asset="pm-2", held_back=True))
     keeper, shown = start(log)
