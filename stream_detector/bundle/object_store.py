@@ -81,6 +81,15 @@ def write(path: Path, content: bytes, instead_of: str | None = None) -> bool:
     return _asked(path, put)
 
 
+def replace(path: Path, content: bytes) -> None:
+    """Let an object hold this, whether there is one or not. Raises as `read`, and BundleError where others write it."""
+    found = read(path)
+    if found is not None and found[0] == content:
+        return
+    if not write(path, content, None if found is None else found[1]):
+        raise BundleError(f"{shown(path)} was written by somebody else at the same time; do it again")
+
+
 def names(folder: Path) -> list[str]:
     """Names of all objects under an address, from there on, sorted. Raises as `read`."""
     import obstore

@@ -17,10 +17,16 @@ from stream_detector.messages import to_iso
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What came of `add_bundle`; `new`: the registry did not hold the bundle before."""
+    """What came of `add_bundle`.
+
+    Attributes:
+        new: the registry did not hold the bundle before.
+        repaired: it held it damaged, and holds it whole now.
+    """
 
     manifest: Manifest
     new: bool
+    repaired: bool = False
 
 
 def add_bundle(
@@ -35,8 +41,8 @@ def add_bundle(
 ) -> Added:
     """Copy a bundle into the registry, whole or not at all, and write down who did it, when and why.
 
-    What is checked is the copy. A bundle that is there already stays as it is, but for a signature that it lacked; a
-    crash between copy and record is mended by adding the bundle again.
+    What is checked is the copy. A bundle that is there already stays as it is, but for a signature that it lacked, and
+    for files of it that were damaged; a crash between copy and record is mended by adding the bundle again.
 
     Raises:
         BundleError: the bundle is refused, or not signed by the key.
@@ -54,7 +60,7 @@ def add_bundle(
     try:
         _write(incoming, contents)
         manifest = load_bundle(incoming, public_key).manifest
-        new, signed = _put(incoming, registry, manifest.bundle_id, contents.get(files.SIGNATURE))
+        new, signed, repaired = _put(incoming, registry, manifest.bundle_id, contents)
     except OSError as error:
         raise UsageError(f"{registry} cannot be written: {error.strerror or error}") from None
     finally:
@@ -77,7 +83,7 @@ def add_bundle(
                 note=note,
             ),
         )
-    return Added(manifest, new)
+    return Added(manifest, new, repaired)
 
 
 def data_of(manifest: Manifest) -> dict[str, Any]:
@@ -119,20 +125,35 @@ def _write(folder: Path, contents: dict[str, bytes]) -> None:
     folder.chmod(0o755)
 
 
-def _put(incoming: Path, registry: Registry, bundle_id: str, signature: bytes | None) -> tuple[bool, bool]:
-    """Whether the bundle is new at its place, and whether a signature came to one that had none."""
-    if object_store.is_address(registry.folder):
-        new, signed = object_store.put_bundle(incoming, registry.folder / "bundles" / bundle_id)
-        if not new:
-            load_bundle(registry.folder_of(bundle_id, again=True))
-        return new, signed
-    place = registry.folder_of(bundle_id)
-    place.parent.mkdir(exist_ok=True)
-    if not place.exists():
-        incoming.rename(place)
-        return True, False
-    load_bundle(place)
-    if signature is None or (place / files.SIGNATURE).exists():
-        return False, False
-    (incoming / files.SIGNATURE).rename(place / files.SIGNATURE)
-    return False, True
+def _put(incoming: Path, registry: Registry, bundle_id: str, contents: dict[str, bytes]) -> tuple[bool, bool, bool]:
+    """Whether the bundle is new at its place, whether a signature came to one that had none, and whether it is mended.
+
+    A bundle is named by the hash of its content: a file that differs from what was given was damaged.
+    """
+    in_store = object_store.is_address(registry.folder)
+    place = registry.folder / "bundles" / bundle_id if in_store else registry.folder_of(bundle_id)
+    if in_store:
+        new, signed = object_store.put_bundle(incoming, place)
+    else:
+        place.parent.mkdir(exist_ok=True)
+        new = not place.exists()
+        if new:
+            incoming.rename(place)
+        signed = not new and files.SIGNATURE in contents and not (place / files.SIGNATURE).exists()
+    if new:
+        return True, False, False
+    repaired = False
+    try:
+        load_bundle(registry.folder_of(bundle_id, again=True))
+    except BundleError:
+        whole = [name for name in contents if name not in (files.SIGNATURE, files.MANIFEST)]
+        for name in [*whole, files.MANIFEST]:
+            if in_store:
+                object_store.replace(place / name, contents[name])
+            else:
+                (incoming / name).replace(place / name)
+        load_bundle(registry.folder_of(bundle_id, again=True))
+        repaired = True
+    if signed and not in_store:
+        (incoming / files.SIGNATURE).rename(place / files.SIGNATURE)
+    return False, signed, repaired

@@ -113,7 +113,10 @@ def add(
     ] = None,
     public_key: KeyOption = None,
 ) -> None:
-    """Copy a bundle into the registry, which is begun where there is none; adding it twice changes nothing."""
+    """Copy a bundle into the registry, which is begun where there is none.
+
+    Adding it again changes nothing, but for mending what was damaged there.
+    """
     import time
 
     from stream_detector.bundle.registration import add_bundle
@@ -122,7 +125,7 @@ def add(
     key, found = read_public_key(public_key), Registry.create(_place(registry))
     judged = None if verdict is None else _read_object(verdict)
     added = add_bundle(found, bundle, time.time(), who or user(), verdict=judged, note=note, public_key=key)
-    how = "added" if added.new else "was there already"
+    how = "added" if added.new else "was damaged, and is whole again" if added.repaired else "was there already"
     print(f"{found}/{added.manifest.bundle_id}: {how}")
 
 

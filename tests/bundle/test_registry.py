@@ -49,6 +49,25 @@ def test_adding_a_bundle_again_changes_nothing_and_a_verdict_is_written_under_th
     assert [record.what for record in registry.records(bundle_id)] == ["added", "judged"]
 
 
+def test_a_damaged_bundle_is_whole_again_once_it_is_added_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry, (bundle_id,) = registry_of(tmp_path, 1)
+    place = registry.folder_of(bundle_id)
+    private, public = key_pair()
+    sign_bundle(tmp_path / "bundle-1", private)
+    add_bundle(registry, tmp_path / "bundle-1", AT, "Kim")
+    (place / "scaler.safetensors").unlink()
+    for name in ("weights.safetensors", "manifest.json"):
+        (place / name).chmod(0o644)
+        (place / name).write_bytes((place / name).read_bytes()[:-1] + b"x")
+    assert main(["bundles", "add", str(tmp_path / "bundle-1"), "--registry", str(registry.folder)]) == 0
+    assert "was damaged, and is whole again" in capsys.readouterr().out
+    assert check_registered(registry, bundle_id, public).bundle_id == bundle_id
+    assert sorted(path.name for path in registry.folder.iterdir() if path.name.startswith(".")) == []
+    assert [record.what for record in registry.records(bundle_id)] == ["added", "signed"]
+
+
 def test_a_crash_between_copy_and_record_is_mended_by_adding_again(tmp_path: Path) -> None:
     registry, (bundle_id,) = registry_of(tmp_path, 1)
     (registry.folder / "records" / f"{bundle_id}.jsonl").unlink()

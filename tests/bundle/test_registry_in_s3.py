@@ -87,6 +87,18 @@ def test_what_was_damaged_in_the_store_is_found_although_a_whole_copy_is_here(ad
     assert registry.aliases() == {}
 
 
+def test_what_was_damaged_in_the_store_is_whole_again_once_it_is_added_again(address: str, tmp_path: Path) -> None:
+    registry = Registry.create(Path(address))
+    bundle_id = added(registry, tmp_path, 1.0)
+    place = Path(address) / "bundles" / bundle_id / "weights.safetensors"
+    content, tag = object_store.read(place) or (b"", "")
+    assert object_store.write(place, content[:-1] + b"x", tag)
+    again = add_bundle(registry, bundle_of(tmp_path / "again", 1.0), AT, "Kim")
+    assert (again.new, again.repaired) == (False, True)
+    assert (object_store.read(place) or (b"", ""))[0] == content
+    assert check_registered(registry, bundle_id).bundle_id == bundle_id
+
+
 def test_a_copy_that_was_damaged_here_is_fetched_anew(address: str, tmp_path: Path) -> None:
     registry = Registry.create(Path(address))
     bundle_id = added(registry, tmp_path, 1.0)
