@@ -323,6 +323,7 @@ class RenewalMetrics:
         self.failed_looks = counter("failed_looks", "Looks that brokers, registry or data did not allow")
         self.looked = gauge("look_timestamp_seconds", "When it last looked, with or without a round")
         self.last_outcome = gauge("last_outcome", "1 for what the last round came to, 0 for the others", "outcome")
+        self.proposal_waits = gauge("proposal_waits", "1 while a proposal waits for somebody to accept or decline it")
         self.round = gauge("round_timestamp_seconds", "Event time up to which the last round looked at data")
         self.difference = gauge("saving_difference", "Candidate's saving less the champion's in the last round")
         self.difference_lower = gauge("saving_difference_lower", "Lower end of its paired 90 % interval")

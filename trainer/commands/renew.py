@@ -218,7 +218,7 @@ def for_ever(renewal: "Renewal", pause_seconds: float, settings: "Settings", acc
     while True:
         try:
             decision = renewal.run()
-            watched.looked(time.time(), decision)
+            watched.looked(time.time(), decision, waits=renewal.waits())
             say(decision, accept)
         except StreamDetectorError as error:
             watched.failed()

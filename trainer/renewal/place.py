@@ -56,7 +56,7 @@ class Place(Protocol):
         ...
 
     def why_over(self, trial: RenewalDecision) -> str | None:
-        """Why the trial of a candidate is over before its book says anything, for somebody changed one of the two."""
+        """Why the trial of a candidate, or a proposal, is over by itself: somebody changed one of the two bundles."""
         ...
 
 

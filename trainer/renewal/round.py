@@ -109,6 +109,11 @@ class Renewal:
         decisions = _decisions(journal.read(self.place.journal))
         return decisions[-1] if decisions else None
 
+    def waits(self) -> bool:
+        """Whether what was decided last is a proposal that nobody has answered, as of the last look."""
+        last = self.last()
+        return last is not None and last.outcome == "proposed" and self.place.why_over(last) is None
+
     def run(self) -> RenewalDecision | None:
         """Finish what an earlier run left, then do a round if one is due; returns what was decided, None if nothing.
 

@@ -19,12 +19,14 @@ class Watched:
             metrics.last_outcome.labels(of, outcome).set(0.0)
         # One that never looks is late from its start on.
         metrics.looked.labels(of).set(now)
+        metrics.proposal_waits.labels(of).set(0.0)
         if last is not None:
             self._show(last)
 
-    def looked(self, now: float, decision: RenewalDecision | None) -> None:
-        """It has looked; `decision`: of the round, None where none was due."""
+    def looked(self, now: float, decision: RenewalDecision | None, *, waits: bool) -> None:
+        """It has looked; `decision`: of the round, None where none was due. `waits`: a proposal, for an answer."""
         self._metrics.looked.labels(self._of).set(now)
+        self._metrics.proposal_waits.labels(self._of).set(float(waits))
         if decision is not None:
             self._metrics.rounds.labels(self._of, decision.outcome).inc()
             self._show(decision)

@@ -66,8 +66,10 @@ class Plant:
         return self.clock
 
     def run(self, tell: Callable[[RenewalDecision], None] | None = None) -> RenewalDecision | None:
-        tell = tell or self.tell
-        return Renewal(self.registry, self.plan, self.read, tell, self.now, book=self.read_book).run()
+        return self.renewal(tell).run()
+
+    def renewal(self, tell: Callable[[RenewalDecision], None] | None = None) -> Renewal:
+        return Renewal(self.registry, self.plan, self.read, tell or self.tell, self.now, book=self.read_book)
 
     def read_book(self, candidate: str, since: float, until: float) -> Verdict | None:
         self.asked.append((candidate, since, until))
@@ -255,6 +257,25 @@ def test_a_proposal_becomes_the_challenger_and_a_person_promotes_it(tmp_path: Pa
     assert first is not None
     assert (first.outcome, plant.champion) == ("proposed", None)
     assert plant.registry.aliases()["challenger"].bundle == first.candidate
+    assert plant.renewal().waits()
+    plant.registry.promote("champion", first.candidate or "", "2026-11-01T00:00:00Z", "Kim")
+    assert not plant.renewal().waits()
+
+
+def test_a_proposal_waits_until_somebody_makes_another_bundle_the_challenger(tmp_path: Path, history: Dataset) -> None:
+    plant = Plant(tmp_path, history)
+    assert not plant.renewal().waits()
+    first = plant.run()
+    assert first is not None
+    assert not plant.renewal().waits(), "it was promoted"
+    plant.plan = replace(plant.plan, rules=Rules("manual", every_seconds=DAY, least_days=1, least_events=0))
+    plant.days = 5.0
+    second = plant.run()
+    assert second is not None
+    assert second.outcome == "proposed", second.why
+    assert plant.renewal().waits()
+    plant.registry.promote("challenger", first.candidate or "", "2026-11-01T00:00:00Z", "Kim")
+    assert not plant.renewal().waits()
 
 
 @pytest.mark.slow
