@@ -121,8 +121,15 @@ async def read_lines(
 
 
 def require_one_bundle(settings: Settings) -> None:
-    """Raises UsageError where the group of the settings has committed as a table of bundles does."""
-    partitions = asyncio.run(existing_partitions(settings)).get(settings.topic_readings, [])
+    """Raises UsageError where the group of the settings has committed as a table of bundles does.
+
+    Raises:
+        BrokerError: the brokers cannot be reached.
+    """
+    try:
+        partitions = asyncio.run(existing_partitions(settings)).get(settings.topic_readings, [])
+    except KafkaError as error:
+        raise BrokerError(f"{settings.bootstrap}: what topics there are cannot be read: {error}") from None
     tables = _tables(committed_metadata(settings, settings.group, partitions)) if partitions else []
     if tables:
         globs = {glob for held in asyncio.run(read_lines(settings)) for glob, _ in held.in_force}

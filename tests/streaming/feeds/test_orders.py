@@ -10,7 +10,8 @@ from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients import librdkafka
 from stream_detector.streaming.feeds import orders
-from stream_detector.streaming.feeds.orders import send_switch
+from stream_detector.streaming.feeds.orders import require_one_bundle, send_switch
+from tests.support.stack.kafka import free_port
 
 OLD, NEW = "a" * 16, "b" * 16
 
@@ -58,3 +59,9 @@ def test_nobody_is_told_to_promote_the_bundle_that_is_taken_back(
 ) -> None:
     with pytest.raises(BrokerError, match=f"`stream-detector {again} --bootstrap"):
         send(monkeypatch, refused)
+
+
+def test_brokers_that_are_away_are_said_in_words_where_a_group_is_asked_for_its_table() -> None:
+    settings = Settings(bootstrap=f"127.0.0.1:{free_port()}")
+    with pytest.raises(BrokerError, match="what topics there are cannot be read"):
+        require_one_bundle(settings)
