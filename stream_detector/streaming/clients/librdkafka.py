@@ -1,10 +1,11 @@
 """Clients of confluent_kafka for the commands that send and follow messages (the worker itself uses aiokafka)."""
 
 import contextlib
+from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
@@ -105,6 +106,23 @@ def topics_of(client: Any, settings: Settings) -> dict[str, list[int]]:
             "start one (`make kafka`) or name another with --bootstrap HOST:PORT"
         ) from error
     return {name: sorted(topic.partitions) for name, topic in found.items() if topic.partitions}
+
+
+def newest_timestamps(settings: Settings, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    """{partition: the latest timestamp of its records, in ms}; none of a partition that has no record.
+
+    Nothing where the brokers do not say it: those before Kafka 3.0 do not know the question.
+    """
+    admin, newest = AdminClient(options(settings)), OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
+    asked = admin.list_offsets(
+        dict.fromkeys((TopicPartition(topic, number) for number in partitions), newest),
+        request_timeout=CONNECT_SECONDS,
+    )
+    found: dict[int, int] = {}
+    for tp, answer in asked.items():
+        with contextlib.suppress(KafkaException):
+            found[tp.partition] = answer.result().timestamp
+    return {number: timestamp for number, timestamp in found.items() if timestamp > 0}
 
 
 def delete_topics(settings: Settings, names: list[str]) -> None:

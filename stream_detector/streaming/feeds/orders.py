@@ -1,6 +1,7 @@
 """Writes what a group is to do into its log: one control record in every partition of the topic of readings."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -67,14 +68,18 @@ def send_switch(
         raise BrokerError(f"topic {topic} does not exist at {settings.bootstrap}; name another with --bootstrap")
 
     def write(order: Order) -> None:
-        value = to_value(order)
+        value, now_ms = to_value(order), round(time.time() * 1000)
+        # A log in which control records are newer than the readings around them says of these that they are older than
+        # they are: what is read back is found by time.
+        newest = librdkafka.newest_timestamps(settings, topic, partitions)
         for number in partitions:
 
             def on_delivery(error: object, _: object, number: int = number) -> None:
                 if error is not None:
                     failures.add(number)
 
-            producer.produce(topic, value, key=KEY, partition=number, on_delivery=on_delivery)
+            timestamp = min(now_ms, newest.get(number, now_ms))
+            producer.produce(topic, value, key=KEY, partition=number, on_delivery=on_delivery, timestamp=timestamp)
         if producer.flush(ACKNOWLEDGE_SECONDS) or failures:
             which = sorted(failures) or "some"
             again = "rollback --withdraw" if order.control == WITHDRAW else f"promote {order.bundle}"

@@ -8,6 +8,7 @@ from typing import Self
 
 from aiokafka import AIOKafkaConsumer
 
+from stream_detector.decoding.control_records import KEY
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.committed_offsets import AdminGroupOffsets
 from stream_detector.streaming.clients.kafka_types import GroupOffsets, KafkaConsumer, KafkaRecord, TopicPartition
@@ -17,6 +18,9 @@ from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.topics.topics import existing_partitions
 
 POLL_MILLISECONDS = 500
+
+LOOK_BACK_RECORDS = 10
+"""Of records that are looked through for a reading, and so many times more at each further look."""
 
 LONGEST_POLL_MILLISECONDS = 50
 """For so long the broker may keep a question for records that are not there; others on the connection wait for it."""
@@ -84,7 +88,9 @@ class LogReader:
     async def low_by_time(
         self, partition: int, committed: int, beginning: int, rewind_seconds: float, read_until: float | None = None
     ) -> int:
-        """The offset `rewind_seconds` (of the records' Kafka timestamps) before the committed one.
+        """The offset `rewind_seconds` (of the records' Kafka timestamps) before the newest reading below `committed`.
+
+        Control records have the time of whoever wrote them, which says nothing where a plant's stamps are older.
 
         read_until: epoch seconds from which on a head would have every record, where that is not too long ago.
         """
@@ -96,15 +102,30 @@ class LogReader:
         fetched = await self._consumer.getmany(tp, timeout_ms=5_000, max_records=1)
         self._consumer.pause(tp)
         records = fetched.get(tp)
-        if not records:
+        newest = records[0] if records else None
+        if newest is not None and newest.key == KEY:
+            newest = await self._newest_reading(partition, beginning, min(newest.offset, committed))
+        if newest is None:
             return beginning
-        elapsed = 0.0 if read_until is None else records[0].timestamp / 1000 - read_until
+        elapsed = 0.0 if read_until is None else newest.timestamp / 1000 - read_until
         if 0.0 < elapsed <= MOST_READ_ON_SECONDS:
             rewind_seconds += elapsed
-        moment = max(0, records[0].timestamp - int(rewind_seconds * 1000))
+        moment = max(0, newest.timestamp - int(rewind_seconds * 1000))
         found = (await self._consumer.offsets_for_times({tp: moment})).get(tp)
         # The embedded broker knows no times; then all that is left is read again.
         return beginning if found is None else min(int(found.offset), committed)
+
+    async def _newest_reading(self, partition: int, beginning: int, end: int) -> KafkaRecord | None:
+        """The newest record of `beginning .. end` that is no control record; None where all are."""
+        step = LOOK_BACK_RECORDS
+        while end > beginning:
+            begin, found = max(beginning, end - step), None
+            async for records in self.readings(partition, begin, end):
+                found = next((record for record in reversed(records) if record.key != KEY), found)
+            if found is not None:
+                return found
+            end, step = begin, step * LOOK_BACK_RECORDS
+        return None
 
     async def readings(self, partition: int, begin: int, end: int) -> AsyncIterator[Sequence[KafkaRecord]]:
         """The records `begin .. end` of a partition of the readings, a fetch at a time."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
+from stream_detector.decoding.control_records import KEY
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.local.broker import LocalBroker
@@ -110,6 +111,19 @@ async def test_low_by_time_lies_a_window_before_the_last_record_that_was_committ
         assert await reader.low_by_time(0, 50, 0, 10.0, read_until=30.0) == 20
         assert await reader.low_by_time(0, 50, 0, 10.0, read_until=60.0) == 39
         assert await reader.low_by_time(0, 50, 0, 10.0, read_until=48.0 - 90_000.0) == 39
+
+
+@pytest.mark.parametrize("orders", [1, 3, 200])
+@in_event_loop
+async def test_low_by_time_goes_by_the_readings_and_not_by_who_wrote_a_control_record(orders: int) -> None:
+    broker = LocalBroker()
+    for second in range(300):
+        broker.append(READINGS, b"{}", b"m", 0, timestamp=second * 1000)
+    for _ in range(orders):  # written an hour later, or by a clock that is ahead
+        broker.append(READINGS, b"{}", KEY, 0, timestamp=4_000_000)
+    async with LogReader(SETTINGS, LocalConsumer(broker, most_records=7), LocalGroupOffsets(broker)) as reader:
+        assert await reader.low_by_time(0, 300 + orders, 0, 10.0) == 289
+        assert await reader.low_by_time(0, 300 + orders, 300, 10.0) == 300
 
 
 @in_event_loop
