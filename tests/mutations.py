@@ -28,7 +28,7 @@ COPIED = (
 """All that a fast test reads: one that fails for want of a file would pass for having noticed every mutation."""
 
 FAST = "not kafka and not slow and not prometheus and not browser"
-SHARE = "0.25"
+SHARE = "0.1"
 """The tests of `make unit`, and how large a share of their usual examples property tests draw there."""
 
 SECONDS = 3_600.0

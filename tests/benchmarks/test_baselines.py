@@ -12,6 +12,7 @@ def plant(rows: int, seed: int) -> NDArray[np.float64]:
     return rng.standard_normal((rows, 2)) @ np.array([[1.0, 0.9, 0.1], [0.0, 0.3, 1.0]]) + [5.0, -3.0, 1000.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in BASELINES if name not in ("always", "never")])
 def test_a_baseline_scores_a_jump_of_a_sensor_above_normal_rows(name: str) -> None:
     train, rows = plant(600, 1), plant(300, 2)
@@ -22,6 +23,7 @@ def test_a_baseline_scores_a_jump_of_a_sensor_above_normal_rows(name: str) -> No
     assert scores[250] > np.quantile(scores[:250], 0.95)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(BASELINES))
 def test_a_baseline_never_looks_ahead(name: str) -> None:
     train, rows = plant(400, 1), plant(80, 2)

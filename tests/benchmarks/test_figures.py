@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.broker import endurance, latency
+from benchmarks.broker import endurance, latency, startup
 from benchmarks.broker.endurance import Sample, thinned
 from benchmarks.broker.latency import latency_of
 from benchmarks.broker.paced import Sent
@@ -122,6 +122,20 @@ def test_the_table_of_latencies_says_whether_the_rate_was_kept() -> None:
     one = latency.Latency(50_000, 49_000, 12.4, 960, 9.2, 30.4, 41.0, 0.714)
     table = latency.table({"machine": MACHINE, "rates": [vars(one)]})
     assert table.splitlines()[-1] == "| 50,000 | 49,000 | 12 ms | 960 | 9 ms | 30 ms | 41 ms | 71% |"
+
+
+def test_the_table_of_starts_gives_median_and_longest_and_the_stages() -> None:
+    document = {
+        "machine": MACHINE,
+        "start_to_ready_seconds": startup.spread([1.5, 1.2, 1.31]),
+        "stage_ends_seconds": {"settings": 0.2, "ready": 1.31},
+        "kill_to_commit_seconds": startup.spread([1.1, 2.0, 1.9]),
+        "kill_to_commit_without_instance_seconds": startup.spread([10.2]),
+    }
+    lines = startup.table(document).splitlines()
+    assert "| start to green | 1.31 | 1.50 |" in lines
+    assert "| kill to commit, stable instance | 1.90 | 2.00 |" in lines
+    assert lines[-1] == "| ready | 1.31 |"
 
 
 def test_the_sizing_table_adds_up_what_assets_and_sensors_cost_in_each_worker() -> None:

@@ -103,6 +103,7 @@ def test_a_file_is_read_by_the_minute_with_the_last_value_of_each_sensor(tmp_pat
     assert file.state_at(START + np.array([50.0, 95.0, 110.0])).tolist() == ["normal", "other", "transient"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("well", [0, 2, 5])
 def test_the_recipe_warns_of_wells_that_it_was_not_fitted_on(bundle: Bundle, well: int) -> None:
     rng = np.random.default_rng(well)

@@ -74,6 +74,7 @@ def the_worker_agrees(bundle: Bundle, wells: list[Well]) -> int:
     return sum(len(alarms) for alarms in online.values())
 
 
+@pytest.mark.slow
 def test_simulated_wells_get_the_same_alarms_from_the_worker(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     normal = [well_file(f"0_WELL-{well}_{part}", minutes_of(240, well, rng)) for well in range(3) for part in "ab"]

@@ -319,6 +319,7 @@ def test_with_a_head_the_alarm_threshold_follows_from_the_costs_whatever_else_th
     assert calibrated.alarm_threshold == CostConfig().probability_threshold == 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "audit"])
 def test_a_bundle_of_samples_is_refused_for_a_stream_before_a_broker_is_asked(command: str, tmp_path: Path) -> None:
     folder = tmp_path / "lots"

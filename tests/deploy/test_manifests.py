@@ -124,6 +124,7 @@ def test_every_command_and_option_exists(call: Call) -> None:
     assert parser_of(call.program, command).make_context(command, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_without_a_bundle_compose_ends_in_a_sentence_and_starts_no_detector(tmp_path: Path) -> None:
     needed = [name for name, how in SERVICES["detector"]["depends_on"].items() if how.get("required", True)]
     [check] = [name for name in needed if SERVICES[name].get("command", [""])[0] == "check-bundle"]
@@ -287,6 +288,7 @@ def test_the_image_is_built_from_files_that_exist_and_are_not_ignored() -> None:
         assert f"!{source}" in ignored, f"{source} is ignored"
 
 
+@pytest.mark.slow
 def test_the_health_check_tells_a_healthy_process_from_a_sick_and_an_absent_one() -> None:
     from http.server import BaseHTTPRequestHandler, HTTPServer
     from threading import Thread
@@ -400,6 +402,7 @@ def test_systemd_itself_accepts_a_unit(unit: Path, tmp_path: Path) -> None:
     assert "Unknown" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda overlay: overlay.name)
 def test_kustomize_builds_each_overlay_in_one_namespace(overlay: Path) -> None:
     documents = built(overlay)

@@ -75,6 +75,7 @@ def test_a_plant_that_says_where_its_pages_lie_gets_links(tmp_path: Path) -> Non
     run("promtool", "test", "rules", file)
 
 
+@pytest.mark.prometheus
 @pytest.mark.parametrize("alert", [alert["alert"] for alert in ALERTS])
 def test_every_alert_is_tested_firing_and_silent(alert: str) -> None:
     tests = yaml.safe_load(UNIT_TESTS.read_text())["tests"]

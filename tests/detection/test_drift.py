@@ -50,6 +50,7 @@ def share_in_drift(reference: ScoreReference, scores: NDArray[np.float64]) -> fl
     return float(np.mean(above))
 
 
+@pytest.mark.slow
 def test_scores_that_wander_by_themselves_have_rarely_drifted() -> None:
     found, without_own_limit = [], []
     for seed in range(2):

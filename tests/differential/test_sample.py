@@ -20,16 +20,16 @@ FOUND = {
 """{seed: what was once wrong}."""
 
 
-@pytest.mark.parametrize("seed", fast_first([*FOUND, *range(12)], 5))
+@pytest.mark.parametrize("seed", fast_first([*FOUND, *range(12)], 2))
 def test_engine_twin_and_table_come_to_the_same_however_the_log_is_read(seed: int) -> None:
     assert differences("engine", seed) == []
 
 
-@pytest.mark.parametrize("seed", fast_first(range(len(KINDS), 2 * len(KINDS)), 3), ids=sorted(KINDS))
+@pytest.mark.parametrize("seed", fast_first(range(len(KINDS), 2 * len(KINDS)), 1), ids=sorted(KINDS))
 def test_a_fitted_model_of_every_kind_scores_alike_however_its_log_is_read(seed: int) -> None:
     assert differences("models", seed) == []
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", fast_first(range(2), 1))
 def test_a_group_says_what_its_log_says_whatever_is_killed_set_back_or_added(seed: int) -> None:
     assert differences("groups", seed) == []

@@ -247,6 +247,7 @@ def test_a_message_of_our_own_says_the_same_again() -> None:
     assert {alarm_tuple(alarm)[1] for alarm in frame.alarms} == {"raised", "cleared"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flood", ["late", "ahead", "events", "poison", "backwards"])
 def test_a_flood_of_odd_records_costs_time_in_proportion(flood: str) -> None:
     """Twice the flood may cost about twice the time, not four times."""

@@ -145,6 +145,7 @@ def test_values_are_read_back_to_the_last_digit(tmp_path_factory: pytest.TempPat
     np.testing.assert_array_equal(history.values[:, 0], expected)
 
 
+@pytest.mark.slow
 def test_a_real_paper_machines_file_needs_no_options(shared_data: Path) -> None:
     history = read_history(shared_data / "papermill" / "process_data_dev.csv.gz")
     assert history.values.shape == (14_718, 61)

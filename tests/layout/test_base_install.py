@@ -79,6 +79,7 @@ def test_the_base_installation_has_no_heavy_library() -> None:
     assert {"torch", "pandas", "sklearn", "plotly", "pyarrow", "river", "pytest"} <= set(hidden_modules())
 
 
+@pytest.mark.slow
 def test_every_module_of_the_detector_is_imported_without_the_extras() -> None:
     done = run_in_base(IMPORT_ALL)
     assert done.returncode == 0, done.stderr
@@ -90,6 +91,7 @@ def test_a_heavy_import_is_refused_there() -> None:
     assert "ModuleNotFoundError" in done.stderr
 
 
+@pytest.mark.slow
 def test_commands_of_the_detector_explain_themselves_without_the_extras() -> None:
     commands = ("run", "replay", "forward", "alarms", "ledger", "mqtt-bridge")
     helps = f"from stream_detector.__main__ import main\nprint([main([name, '--help']) for name in {commands}])"
@@ -97,6 +99,7 @@ def test_commands_of_the_detector_explain_themselves_without_the_extras() -> Non
     assert done.stdout.endswith(f"{[0] * len(commands)}\n"), done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_bundle_is_checked_and_scored_without_the_extras(tmp_path: Path) -> None:
     write_small_bundle(tmp_path / "bundle")
     done = run_in_base(DETECTOR, "check-bundle", str(tmp_path / "bundle"))
@@ -104,6 +107,7 @@ def test_a_bundle_is_checked_and_scored_without_the_extras(tmp_path: Path) -> No
     assert "lstm" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "arguments", "named"),
     [
@@ -120,6 +124,7 @@ def test_a_command_that_needs_an_extra_says_so_in_one_sentence(program: str, arg
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "extra"), [("plant.parquet", "train"), ("plant.xlsx", "excel")])
 def test_a_file_that_needs_an_extra_is_named_in_one_sentence(name: str, extra: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"PAR1")
@@ -131,6 +136,7 @@ def test_a_file_that_needs_an_extra_is_named_in_one_sentence(name: str, extra: s
     assert re.fullmatch(rf"error: .*{name} needs .*; pip install 'stream-detector\[{extra}\]'\n", done.stderr)
 
 
+@pytest.mark.slow
 def test_help_of_the_trainer_needs_no_extra() -> None:
     done = run_in_base(TRAINER, "--help")
     assert done.returncode == 0, done.stderr

@@ -2,9 +2,12 @@
 
 import ast
 
+import pytest
+
 from tests.support.paths import ROOT
 
 
+@pytest.mark.slow
 def test_no_property_test_fixes_its_number_of_examples() -> None:
     fixed = [
         f"{file.relative_to(ROOT)}:{node.value.lineno}: max_examples={ast.unparse(node.value)}"

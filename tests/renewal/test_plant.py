@@ -16,6 +16,7 @@ def plant() -> Plant:
     return Plant.simulated(1, 5, 3)
 
 
+@pytest.mark.slow
 def test_days_follow_each_other_with_a_little_of_the_next_and_breaks_before_their_rows(plant: Plant) -> None:
     days = [list(plant.between(first, first + 1)) for first in range(3)]
     assert days[0] + days[1] + days[2] == list(plant.between(0, 3))

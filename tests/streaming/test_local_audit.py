@@ -266,6 +266,7 @@ async def test_brokers_that_are_away_are_told(bundle: Bundle) -> None:
         await audit(plant, bundle)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", fast_first(range(6), 1))
 @in_event_loop
 async def test_bundles_that_take_turns_under_kills_say_nothing_that_an_audit_cannot_follow(
@@ -285,6 +286,7 @@ async def test_bundles_that_take_turns_under_kills_say_nothing_that_an_audit_can
         assert said.setdefault((alarm.id, alarm.state), value) == value, "one alarm, two contents"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", fast_first(range(6), 1))
 @in_event_loop
 async def test_limits_that_take_turns_under_kills_say_nothing_that_an_audit_cannot_follow(

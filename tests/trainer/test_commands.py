@@ -147,6 +147,7 @@ def test_recipes_lists_all_and_prints_one(capsys: pytest.CaptureFixture[str], tm
     assert 'drop_columns = ["x61"]' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_help_needs_none_of_the_slow_libraries() -> None:
     script = (
         "import sys\nfrom trainer.__main__ import main\ncode = main(['--help'])\n"

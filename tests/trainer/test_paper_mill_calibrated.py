@@ -24,6 +24,7 @@ def mill(shared_data: Path, recipe: Recipe) -> Dataset:
     return data.take(np.arange(len(data)) < 1400)
 
 
+@pytest.mark.slow
 def test_the_sensor_that_tells_the_break_is_no_input(mill: Dataset, recipe: Recipe) -> None:
     assert "x61" not in mill.sensors
     assert not any("x61" in name for name in recipe_features(recipe, mill.sensors).names)
@@ -39,6 +40,7 @@ def test_taking_later_rows_away_changes_no_feature(mill: Dataset, recipe: Recipe
         np.testing.assert_array_equal(features(mill.take(np.arange(len(mill)) < rows)), whole[:rows])
 
 
+@pytest.mark.slow
 def test_every_row_that_is_no_break_is_scored(mill: Dataset, recipe: Recipe) -> None:
     rows = read_rows(mill, recipe.grid, recipe.window, recipe.lead, recipe_features(recipe, mill.sensors))
     assert rows.scorable.sum() == (~mill.events).sum()

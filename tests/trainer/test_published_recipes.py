@@ -65,6 +65,7 @@ def test_lots_have_no_time(name: str, tmp_path: Path) -> None:
     assert fitted.evaluation.auroc > 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["heartbeat", "heartbeat-published"])
 def test_beats_come_without_a_header_and_their_label_marks_the_normal_ones(name: str, tmp_path: Path) -> None:
     normal = RNG.random(400) < 0.6

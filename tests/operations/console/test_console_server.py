@@ -103,6 +103,7 @@ def test_the_stream_begins_with_everything_and_goes_on_with_what_changed() -> No
     talk(conversation, plant=plant)
 
 
+@pytest.mark.slow
 def test_a_silent_plant_still_sends_a_beat_so_that_silence_means_a_lost_connection() -> None:
     async def conversation(client: Any) -> None:
         async with client.get("/console/api/stream") as response:
@@ -139,6 +140,7 @@ def test_feedback_gets_the_time_of_the_detector_and_reaches_its_topic() -> None:
     assert from_iso(said.until) - from_iso(said.at) == pytest.approx(1800)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "text"),
     [
@@ -234,6 +236,7 @@ def test_a_body_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -
     talk(conversation)
 
 
+@pytest.mark.slow
 def test_a_page_that_never_reads_makes_room_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_STREAMS", 1)
     monkeypatch.setattr(server, "WRITE_SECONDS", 1.5)

@@ -95,6 +95,7 @@ def test_judging_still_needs_the_id_of_an_alarm_and_acting_does_not() -> None:
         make_feedback("real", None)
 
 
+@pytest.mark.slow
 def test_what_acting_really_saved_lies_within_its_interval_in_most_short_runs() -> None:
     runs = [run for seed in range(1_000, 1_030) if (run := one_run(seed)) is not None]
     # Nine of ten are to; 23 or fewer of 30 would come by chance once in fifty times.
@@ -103,6 +104,7 @@ def test_what_acting_really_saved_lies_within_its_interval_in_most_short_runs() 
     assert said == pytest.approx(truth, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_refit_on_what_alarms_left_over_is_as_good_as_the_first_fit() -> None:
     first, second = refits(rounds=1, leave_out=True, seed=0, days=25)
     assert second > 0.9 * first > 0.5

@@ -253,6 +253,7 @@ def test_a_name_of_a_host_that_cannot_be_part_of_a_topic_is_refused(host_id: str
         PrimaryHost(host_id)
 
 
+@pytest.mark.slow
 def test_a_broker_that_cannot_be_reached_is_named_with_the_cause(caplog: pytest.LogCaptureFixture) -> None:
     route = Route(FieldMapping(), Placing({}), None)
     address = MqttAddress("127.0.0.1", free_port(), tls=False)

@@ -155,6 +155,7 @@ def test_labelled_states_send_no_event_that_would_end_a_window_but_their_beginni
     assert [entry.until for entry in ledger.account("pm1").events] == [FIRST + 360.0, FIRST + 600.0]
 
 
+@pytest.mark.slow
 def test_a_detector_of_states_is_worth_in_the_ledger_what_fit_promised(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     rows = 2_400

@@ -88,6 +88,7 @@ async def test_the_same_lines_in_another_order_are_the_same_table(
     assert plant.alarms() == alarms_of_log(table, plant)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", fast_first(range(4), 1))
 @in_event_loop
 async def test_tables_and_bundles_that_take_turns_under_kills_say_nothing_that_an_audit_cannot_follow(

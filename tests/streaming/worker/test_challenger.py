@@ -57,6 +57,7 @@ def test_a_champion_is_as_it_always_was() -> None:
     assert Settings(group="mill").in_role() == Settings(group="mill")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", fast_first(range(2), 1))
 @in_event_loop
 async def test_beside_a_challenger_that_is_killed_the_champion_says_what_it_says_alone(
@@ -78,6 +79,7 @@ async def test_beside_a_challenger_that_is_killed_the_champion_says_what_it_says
     assert champion.alarms().isdisjoint(challenger.alarms())
 
 
+@pytest.mark.slow
 @in_event_loop
 async def test_a_challenger_for_a_line_beside_a_table_is_compared_about_the_assets_of_the_line(tmp_path: Path) -> None:
     first, second, third = (load_bundle(small_bundle(tmp_path / f"b{i}", threshold=2.7 - 0.4 * i)) for i in range(3))

@@ -24,6 +24,7 @@ from stream_detector.streaming.worker.ports import GroupView
 from tests.support.event_loop import in_event_loop, settle
 from tests.support.pipelines import ScriptedEngine, outcome_with
 from tests.support.plant import make_log, small_bundle
+from tests.support.properties import fast_first
 from tests.support.stack.local_workers import SETTINGS, Plant, alarms_of_log, until
 from tests.support.stack.workers import fetch
 
@@ -70,7 +71,7 @@ async def test_an_alarm_survives_a_kill_between_scoring_and_commit(bundle: Bundl
     assert plant.alarms() == alarms_of_log(bundle, plant)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", fast_first(range(3), 1))
 @in_event_loop
 async def test_whenever_a_worker_is_killed_the_alarms_are_those_of_the_log(bundle: Bundle, seed: int) -> None:
     rng = random.Random(seed)
@@ -264,6 +265,7 @@ async def test_an_error_of_the_engine_ends_the_worker_with_70_and_skips_nothing(
     assert "Traceback" in caplog.text
 
 
+@pytest.mark.slow
 @in_event_loop
 async def test_a_broker_that_never_comes_ends_the_worker_with_75(bundle: Bundle) -> None:
     plant = Plant()
@@ -419,6 +421,7 @@ async def test_a_wrong_password_is_named_and_ends_the_worker_with_1(
     assert "refuses the login of user 'detector'" in caplog.text
 
 
+@pytest.mark.slow
 @in_event_loop
 async def test_a_broker_that_is_only_away_is_waited_for_with_its_reason(bundle: Bundle) -> None:
     async def away(_: Settings) -> Unreachable:

@@ -108,6 +108,7 @@ async def test_a_new_line_takes_its_assets_from_less_specific_ones_and_gives_the
     assert await site.is_audited()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", fast_first(range(4), 1))
 @in_event_loop
 async def test_whenever_workers_are_killed_the_alarms_are_those_of_the_log_and_its_changes_of_lines(
@@ -121,6 +122,7 @@ async def test_whenever_workers_are_killed_the_alarms_are_those_of_the_log_and_i
     assert await site.is_audited()
 
 
+@pytest.mark.slow
 @in_event_loop
 async def test_offsets_that_are_set_back_across_changes_of_lines_raise_nothing_anew(registry: Registry) -> None:
     site, rng = TableSite(registry), random.Random(1)
@@ -161,6 +163,7 @@ async def test_a_file_that_says_something_new_takes_over(registry: Registry) -> 
     assert await site.is_audited(site.table({"machine-*": "b"}))
 
 
+@pytest.mark.slow
 @in_event_loop
 async def test_a_worker_stands_before_the_record_until_the_bundle_is_there_or_the_record_is_taken_back(
     registry: Registry,

@@ -117,6 +117,7 @@ def test_a_method_that_peeks_one_row_ahead_is_caught(recipe: Recipe) -> None:
         run_backtest([ByRule(recipe, peeks=True)], data, folds)
 
 
+@pytest.mark.slow
 def test_a_head_whose_features_peek_one_row_ahead_is_caught(recipe: Recipe) -> None:
     class Peeking(HeadMethod):
         def prepare(self, dataset: Dataset) -> UsableRows:

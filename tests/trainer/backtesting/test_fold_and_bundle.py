@@ -78,6 +78,7 @@ def dataset() -> Dataset:
     return Dataset("made.csv", "0" * 64, SENSORS, times, values, labels, labels_mark_events=True)
 
 
+@pytest.mark.slow
 def test_a_plant_that_is_renewed_each_day_saves_what_the_backtest_says(
     recipe: Recipe, dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -123,6 +123,7 @@ def of_two_assets(first: Dataset, second: Dataset) -> Dataset:
     )
 
 
+@pytest.mark.slow
 @given(machine_logs(), machine_logs(), st.booleans())
 def test_each_of_two_assets_has_the_windows_and_labels_that_it_has_alone(
     log: tuple[NDArray[np.int64], NDArray[np.bool_]],

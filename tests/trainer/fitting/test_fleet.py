@@ -69,6 +69,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     return fit_recipe(recipe(FLEET), plant(3), tmp_path_factory.mktemp("fleet") / "bundle")
 
 
+@pytest.mark.slow
 def test_each_machine_by_its_own_scale_pays_where_one_for_all_does_not(fitted: Fitted, tmp_path: Path) -> None:
     fleet, common = fitted.bundle, fit_recipe(recipe(None), plant(3), tmp_path / "common").bundle
     later = plant(3, seed=1)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -64,6 +65,7 @@ def test_training_lowers_the_loss_and_reports_each_epoch() -> None:
     assert [epoch for epoch, _, _ in seen] == list(range(1, len(losses.train) + 1))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     models = [network(), network(), network()]
     for model, seed in zip(models, (5, 5, 6), strict=True):

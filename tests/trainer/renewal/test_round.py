@@ -81,6 +81,7 @@ class Plant:
         return None if change is None else change.bundle
 
 
+@pytest.mark.slow
 def test_rounds_follow_the_data_and_are_done_once(tmp_path: Path, history: Dataset) -> None:
     plant = Plant(tmp_path, history)
     first = plant.run()
@@ -101,6 +102,7 @@ def test_rounds_follow_the_data_and_are_done_once(tmp_path: Path, history: Datas
     assert (record.who, record.verdict["round"]) == ("trainer renew", second.round)
 
 
+@pytest.mark.slow
 def test_a_round_as_of_a_moment_waits_for_no_later_reading_and_sees_none(tmp_path: Path, history: Dataset) -> None:
     midnight = float(history.times[0]) + 5 * DAY
     plant = Plant(tmp_path / "as-of", history, until=midnight)
@@ -115,6 +117,7 @@ def test_a_round_as_of_a_moment_waits_for_no_later_reading_and_sees_none(tmp_pat
     assert (again.round, again.candidate) == (first.round, first.candidate)
 
 
+@pytest.mark.slow
 def test_a_round_of_a_fleet_learns_from_all_of_its_machines_and_keeps_a_scale_for_each(tmp_path: Path) -> None:
     machines, hour = fleet_plant(3), 3600.0
     registry, begin, told = Registry.create(tmp_path / "registry"), float(machines.times[0]), list[RenewalDecision]()
@@ -141,6 +144,7 @@ class Killed(BaseException):
     """Stands in for SIGKILL: nothing catches it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "step", fast_first(["decide", "promote", "told", "fit_recipe", "add_bundle", "journal.append", "tell"], 2)
 )
@@ -199,6 +203,7 @@ def kill_after(patch: pytest.MonkeyPatch, step: str) -> None:
         patch.setattr(renewal_round, step, killed_after(getattr(renewal_round, step)))
 
 
+@pytest.mark.slow
 def test_the_champion_is_scored_once_in_a_round_that_comes_early(
     tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,6 +376,7 @@ def book(difference: float) -> Verdict:
     return Verdict(0.0, DAY, 1, 3, 0.2 + difference, 0.2, difference, None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("difference", "outcome"), [(0.0, "promoted"), (-0.1, "kept")])
 def test_a_candidate_on_trial_is_judged_by_its_own_book(
     tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch, difference: float, outcome: str
@@ -390,6 +396,7 @@ def test_a_candidate_on_trial_is_judged_by_its_own_book(
     assert len({decision.id for decision in plant.told}) == 3
 
 
+@pytest.mark.slow
 def test_a_trial_whose_end_was_written_down_and_not_carried_out_is_finished(
     tmp_path: Path, history: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

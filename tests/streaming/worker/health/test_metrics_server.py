@@ -115,6 +115,7 @@ def test_a_tls_file_that_cannot_be_used_is_a_usage_error(tmp_path: Path) -> None
         pass
 
 
+@pytest.mark.slow
 def test_a_stopped_server_is_gone_at_once_whatever_is_still_open() -> None:
     started = []
 
