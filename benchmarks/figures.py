@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import console_tab, fit_time, memory, scorer
-from benchmarks.broker import endurance, latency, throughput
+from benchmarks.broker import endurance, latency, startup, throughput
 from benchmarks.page import BENCHMARKS, PAGE, filled
 
 TABLES: dict[str, Callable[[Any], str]] = {
-    module.NAME: module.table for module in (throughput, latency, memory, scorer, fit_time, endurance, console_tab)
+    module.NAME: module.table
+    for module in (throughput, latency, startup, memory, scorer, fit_time, endurance, console_tab)
 }
 """By the name of the JSON: what makes a table of its content."""
 

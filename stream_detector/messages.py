@@ -71,7 +71,7 @@ def to_epoch_seconds(time: str | float) -> float:
 class Message(BaseModel):
     """Base of all messages: unknown fields are ignored, numbers must be finite numbers (no text, no booleans)."""
 
-    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True, defer_build=True)
 
 
 def _of_our_calendar(time: str | float) -> str | float:

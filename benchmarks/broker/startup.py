@@ -1,4 +1,4 @@
-"""How long a start and a restart take, on a real broker: `python -m benchmarks.broker.startup`.
+"""How long a start and a restart take, on a real broker: `python -m benchmarks.broker.startup [--write]`.
 
 A plant sends rows all the time. *Start*: from the start of the process to the first green `/readyz`, split into the
 stages that the worker names in its log. *Kill*: from SIGKILL, with the replacement started at once, to the first offset
@@ -22,9 +22,11 @@ from typing import Any
 
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import START, Load
+from benchmarks.page import Document, add_arguments, deliver, machine, markdown, said
 from tests.support.stack.kafka import Kafka, create_topic, why_no_kafka
 from tests.support.stack.workers import WorkerProcess, topic, wait_for
 
+NAME = "startup"
 LOAD = Load("startup", "rows", assets=20, sensors=61, step_seconds=1.0, readings=0)
 WINDOW_STEPS = 30
 PARTITIONS = 4
@@ -120,10 +122,12 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def measure(kafka: Kafka, bundle: Path, folder: Path, prefix: str, instance: str | None, repeats: int) -> Any:
+def measure(
+    kafka: Kafka, bundle: Path, folder: Path, prefix: str, instance: str | None, repeats: int, python: Path
+) -> Any:
     """One series with its own topics and group: (seconds to ready, stages, seconds from kill to progress)."""
     create_topic(kafka.bootstrap, topic(prefix, "readings"), PARTITIONS)
-    worker = WorkerProcess(kafka.bootstrap, prefix, bundle, folder / f"{prefix}.log", instance)
+    worker = WorkerProcess(kafka.bootstrap, prefix, bundle, folder / f"{prefix}.log", instance, python=python)
     plant = Plant(kafka.bootstrap, prefix)
     starts, kills = [], []
     try:
@@ -143,21 +147,52 @@ def measure(kafka: Kafka, bundle: Path, folder: Path, prefix: str, instance: str
     return starts, stages(worker.log_text())[1 : 1 + repeats], kills
 
 
+def table(document: Document) -> str:
+    stages = [(name, f"{seconds:.2f}") for name, seconds in document["stage_ends_seconds"].items()]
+    outages = [
+        (title, f"{document[name]['median']:.2f}", f"{document[name]['longest']:.2f}")
+        for title, name in (
+            ("start to green", "start_to_ready_seconds"),
+            ("kill to commit, stable instance", "kill_to_commit_seconds"),
+            ("kill to commit, no instance name (session of 10 s)", "kill_to_commit_without_instance_seconds"),
+        )
+    ]
+    starts = len(document["start_to_ready_seconds"]["all"])
+    return "\n".join(
+        (
+            said(document["machine"]),
+            "",
+            markdown((f"{starts} of each", "median (s)", "longest (s)"), outages),
+            "",
+            markdown(("a start, stage by stage", "ends at (s, median)"), stages),
+        )
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.broker.startup", description=__doc__)
+    add_arguments(parser, NAME)
     parser.add_argument("--repeats", type=int, default=5, help="starts and kills of each series (default 5)")
     parser.add_argument("--bundle", type=Path, help="for 61 sensors x1 to x61; default: a small LSTM autoencoder")
+    parser.add_argument(
+        "--python",
+        type=Path,
+        default=Path(sys.executable),
+        help="of the workers; the development environment has packages that some libraries import where they find them",
+    )
     arguments = parser.parse_args()
     reason = why_no_kafka()
     if reason is not None:
         print(f"error: {reason}", file=sys.stderr)
         return 1
+    taken_on = machine()
     with tempfile.TemporaryDirectory(prefix="stream-detector-startup-") as temporary, Kafka() as kafka:
         folder = Path(temporary)
         bundle = arguments.bundle or write_bundle(folder / "bundle", LOAD, WINDOW_STEPS)
-        starts, split, kills = measure(kafka, bundle, folder, "named", "worker-0", arguments.repeats)
-        _, _, nameless = measure(kafka, bundle, folder, "nameless", None, arguments.repeats)
-    result = {
+        starts, split, kills = measure(kafka, bundle, folder, "named", "worker-0", arguments.repeats, arguments.python)
+        _, _, nameless = measure(kafka, bundle, folder, "nameless", None, arguments.repeats, arguments.python)
+    document = {
+        "machine": taken_on,
         "start_to_ready_seconds": spread(starts),
         "stage_ends_seconds": {
             name: round(statistics.median(stage[name] for stage in split), 2) for name in (split[0] if split else ())
@@ -165,7 +200,7 @@ def main() -> int:
         "kill_to_commit_seconds": spread(kills),
         "kill_to_commit_without_instance_seconds": spread(nameless),
     }
-    print(json.dumps(result, indent=1))
+    deliver(arguments, NAME, document, table(document))
     return 0
 
 

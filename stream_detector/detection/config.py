@@ -15,7 +15,7 @@ from stream_detector.detection.suppression import Rule, SuppressionRules
 class Config(BaseModel):
     """Base: frozen, and a misspelt key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class GridConfig(Config):

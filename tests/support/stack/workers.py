@@ -51,6 +51,7 @@ class WorkerProcess:
     instance: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     module: str = "stream_detector"
+    python: Path = Path(sys.executable)
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
 
@@ -66,7 +67,7 @@ class WorkerProcess:
         }  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "run", "--bundle", str(self.bundle)],
+                [self.python, "-m", self.module, "run", "--bundle", str(self.bundle)],
                 env=environment, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         return self
