@@ -11,6 +11,10 @@ from tests.support.properties import examples
 from tests.support.public_data import public_data
 from tests.support.stack.kafka import ExistingKafka, Kafka, kafka_for_tests, why_no_kafka
 
+# Several tests run at once on few cores. A thread that spins at a barrier keeps from its core the one that it waits
+# for: on a busy machine a fit of a second took minutes. Libraries read this when they are loaded, and none is so far.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # A busy machine is no fault of the code: only wrong answers fail a property. Nor does luck: the suite draws the same
 # examples every time, and `make properties` draws others, many of them.
 settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=examples(100))
