@@ -123,7 +123,7 @@ def command(
     from stream_detector.logs import start_logging
     from stream_detector.settings import Settings
     from stream_detector.time_options import parse_moment
-    from trainer.backtesting.folds import retrain_seconds
+    from trainer.backtesting.folds import SECONDS_PER_DAY, retrain_seconds
     from trainer.output import read_key, write_json
     from trainer.recipe import load_recipe
     from trainer.renewal.book import read_book
@@ -143,6 +143,12 @@ def command(
         raise UsageError("--trial-days and --switch log go by the plant's topics; add --bootstrap HOST:PORT")
     if until is not None and not once:
         raise UsageError("--until is a round as of one moment; add --once")
+    judge_seconds = retrain_seconds(judge, "--judge")
+    if judge_seconds < least_days * SECONDS_PER_DAY:
+        raise UsageError(
+            f"--judge {judge} is shorter than --least-days {least_days}: no candidate would ever be put forward; "
+            f"judge on {least_days}d or more, or ask for fewer days"
+        )
     if assets is not None:
         require_line(assets, alias, way, told=told)
     if trial_days is None:
@@ -153,10 +159,10 @@ def command(
         ),
         recipe=None if recipe is None else load_recipe(recipe),
         look_seconds=retrain_seconds(look, "--look"),
-        judge_seconds=retrain_seconds(judge, "--judge"),
+        judge_seconds=judge_seconds,
         window_seconds=None if window is None else retrain_seconds(window, "--window"),
         until=None if until is None else parse_moment(until, "--until"),
-        refit_seconds=min(retrain_seconds(every, "--every"), retrain_seconds(judge, "--judge")),
+        refit_seconds=min(retrain_seconds(every, "--every"), judge_seconds),
         jobs=jobs,
     )
     found = Registry.create(settings.registry)

@@ -111,7 +111,8 @@ def choose_threshold(
         )
         raise DataError(
             f"threshold policy {config.policy!r} needs normal and anomalous steps in the validation part, found "
-            f'{found}; give a labelled --validation file, or choose the policy "quantile"'
+            f"{found}; label some of it (`trainer fit` also takes a labelled --validation file), "
+            'or choose the policy "quantile"'
         )
     if config.policy == "max-f1":
         return _max_f1(scores, positives)

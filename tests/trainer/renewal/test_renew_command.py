@@ -121,3 +121,10 @@ def records(bootstrap: str, name: str) -> list[dict[str, object]]:
             found.append(json.loads(message.value()))
     consumer.close()
     return found
+
+
+def test_a_judged_time_that_is_too_short_to_conclude_anything_is_refused(tmp_path: Path) -> None:
+    done = command("trainer", "renew", "--once", "--registry", tmp_path, "--data", tmp_path / "x.csv", "--judge", "3d")
+    assert done.returncode == 2
+    assert "--judge 3d is shorter than --least-days 8" in done.stderr
+    assert "Traceback" not in done.stderr
