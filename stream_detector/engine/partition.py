@@ -84,6 +84,8 @@ class Partition:
             if begin in sweeps and begin >= audible:
                 self._evict(sweeps[begin], begin, int(offsets[-1]) + 1, result)
             silent = begin < audible
+            if not silent:
+                self.grid.let_tell()
             segment = Segment(batch, begin, end, self._decoder, self.assets, result, silent=silent, share=share)
             self._fill_grid(segment, order, silent=silent)
         self._previous_offset = int(offsets[-1])
@@ -167,6 +169,7 @@ class Partition:
             processed = 0 if self._previous_offset is None else self._previous_offset + 1
         if processed < self._silent_until or not processed:
             return []
+        self.grid.let_tell()
         history = self.assets.history
         self.assets.unsaved |= set(self.assets.by_slot)
         return [

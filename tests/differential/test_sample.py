@@ -11,6 +11,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 FOUND = {
     10077: "several dead letters that one record settles",
+    14469: "whether a machine stood, by a record that had come too late and where a restart began came first",
     16413: "a record that several assets share, at the limit of assets, from where one of them is read again",
     60271: "a row after a silence, whose first reading closes the step of a machine that stands",
     62180: "what a sensor that was silent says of the machine, by whether it came in the same batch",

@@ -21,7 +21,7 @@ from stream_detector.detection.grid.closed_steps import (
     no_closings,
     select,
 )
-from stream_detector.detection.grid.positions import NO_STEP, Positions
+from stream_detector.detection.grid.positions import NO_STEP, NO_STEP_YET, Positions
 from stream_detector.detection.grid.steps import Steps
 from stream_detector.detection.operating import OperatingRule
 
@@ -61,6 +61,8 @@ class Grid:
         self._operating = operating
         self.turned: set[int] = set()
         """Slots of whose machine a snapshot would say something else than the last one, since somebody emptied this."""
+        self._told: dict[int, int] = {}
+        """{slot: the newest step in which its machine stood, as was known before a restart}, until `let_tell`."""
         lateness = self.steps.lateness_steps
         self.sensors = sensors
         self.complete = config.close == "complete"
@@ -147,6 +149,7 @@ class Grid:
         self.reported[slot] = False
         self.event[slot] = False
         self.opened_offset[slot] = offset
+        self._told.pop(slot, None)
         self.positions.begin(slot, time, horizon)
 
     def rows(self, slots: Ints, steps: Ints) -> Ints:
@@ -304,6 +307,30 @@ class Grid:
         positions.stands[slots[final]], positions.stood[slots[final]] = stands[final], stood[final]
         positions.not_running[slots[~event]] = idle[~event]
         return idle
+
+    def remember_standing(self, slot: int, stands: bool, stood: int, tells_from: int | None) -> None:
+        """After a restart: whether the machine stands, which no step before `tells_from` says anew.
+
+        What is read again may begin with records that came too late when they were first read, and count now.
+        `tells_from` None: as of `let_tell`; until then the machine stands, or runs, all the time.
+        """
+        self.positions.stands[slot], self.positions.stood[slot] = stands, stood
+        self.positions.tells_from[slot] = NO_STEP_YET if tells_from is None else tells_from
+        if tells_from is None:
+            self._told[slot] = stood
+
+    def let_tell(self) -> None:
+        """The log has been read again so far that every step within `history` is what it was: the next ones tell."""
+        positions = self.positions
+        for slot, stood in self._told.items():
+            begin = int(positions.next_step[slot])
+            steps = np.arange(begin - self.history, begin)
+            rows = self.rows(np.full_like(steps, slot), steps)
+            standing = steps[self.reported_rows[rows].any(axis=1) & ~self.event_rows[rows]]
+            if positions.stands[slot] and len(standing):
+                stood = max(stood, int(standing[-1]))
+            positions.stood[slot], positions.tells_from[slot] = stood, begin
+        self._told.clear()
 
     def _note_left_behind(self, slots: Ints, begin: Ints) -> None:
         """A restart finds the newest step in which the machine stood while it lies near the next one to close, which

@@ -10,6 +10,9 @@ from stream_detector.detection.slot_arrays import SlotArrays
 NO_STEP = -(2**62)
 """Stands for "no such step"; far below any step, with room to subtract."""
 
+NO_STEP_YET = 2**62
+"""Stands for a step that no asset reaches."""
+
 
 def _none() -> NDArray[np.int64]:
     return np.empty(0, np.int64)
@@ -25,7 +28,7 @@ class Positions(SlotArrays):
         newest: the newest step with a reading. opened: cells are cleared up to this step.
         run_start, last: the first and the last step of the run of steps (rule 7); `NO_STEP` where there is none.
         stands: whether the machine stands (rule 10). stood: the newest step in which it did, or `NO_STEP`.
-        tells_from: steps before it say nothing of whether it stands: what they look back at is not read again.
+        tells_from: steps before it say nothing of whether it stands: that was known before a restart.
         not_running: whether the newest closed step with readings was not judged because of that.
     """
 

@@ -122,13 +122,11 @@ class Assets:
         slot = self._slot_for(asset, first_time, offset)
         self.grid.positions.watermark[slot] = last_time
         if known is not None:
-            positions = self.grid.positions
-            # As it was after the records that are read again: what these say for themselves counts, and comes to this.
-            # The first of them may say less than they did, for they look back at what is not read again.
-            if offset > known.since and known.next_step is not None:
-                positions.tells_from[slot] = min(positions.next_step[slot] + self.grid.silent_steps, known.next_step)
-            positions.stands[slot] = known.stands
-            positions.stood[slot] = NO_STEP if known.stood is None else known.stood
+            # Whenever a machine turns there is a new snapshot. One that covers more than was committed knows so far as
+            # it says, any other one until the log has been read again.
+            told = NO_STEP if known.next_step is None else known.next_step
+            tells_from = None if rebuilding and known.until <= self._silent_until else told
+            self.grid.remember_standing(slot, known.stands, NO_STEP if known.stood is None else known.stood, tells_from)
         self._restore(slot, asset, known, [])
         self._on_admit(slot, name, known, None, asset.scale)
         return slot
