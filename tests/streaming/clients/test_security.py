@@ -52,10 +52,11 @@ def test_both_kafka_clients_come_in_through_every_door(
     settings = settings_for(secured, door, tmp_path, monkeypatch, topic_readings=f"readings-{door.lower()}")
 
     made = asyncio.run(ensure_topics(settings))
-    seen = librdkafka.topics_of(librdkafka.producer(settings), settings)
+    producer = librdkafka.producer(settings)
 
     assert settings.topic_readings in made
-    assert settings.topic_readings in seen
+    # A broker tells of a topic a moment after it has made it.
+    wait_for(lambda: settings.topic_readings in librdkafka.topics_of(producer, settings), 20, "the topic is known")
 
 
 def test_a_client_with_a_secret_comes_in_with_the_token_that_it_is_given(
