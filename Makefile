@@ -38,7 +38,7 @@ demo: $(STAMP) ## watch a simulated plant: train, stream, alarm, in under five m
 test: $(STAMP) ## all tests, those on real Kafka included
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-unit: $(STAMP) ## the fast tests only, a minute on two cores
+unit: $(STAMP) ## the fast tests only, one to two minutes on two cores
 	PROPERTY_SHARE=0.1 $(BIN)/python -m pytest -q -n 2 -m "not kafka and not slow and not prometheus and not browser" $(PYTEST)
 
 properties: $(STAMP) ## every property test with many random examples; PROPERTIES='--examples 5000 --seed N --only EXPRESSION'
