@@ -7,6 +7,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from threading import Event, Thread
 
 from aiohttp import web
@@ -125,7 +126,8 @@ class MetricsServer:
     def stop(self) -> None:
         """Ends all connections; returns when the thread has ended, or after a few seconds."""
         if self._loop is not None and self._thread is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._ending.set)
+            with suppress(RuntimeError):  # the loop has just been closed, since the address was taken
+                self._loop.call_soon_threadsafe(self._ending.set)
             self._thread.join(STOP_SECONDS)
 
     def _run(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:

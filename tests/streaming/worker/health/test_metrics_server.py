@@ -108,6 +108,21 @@ def test_a_port_that_is_taken_is_a_usage_error_that_says_what_to_do() -> None:
         second.stop()
 
 
+def test_a_server_that_ends_by_itself_meanwhile_is_stopped_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    class SlowToEnd(asyncio.SelectorEventLoop):
+        def close(self) -> None:
+            super().close()
+            time.sleep(0.3)
+
+    with served() as (server, _):
+        monkeypatch.setattr(asyncio, "new_event_loop", SlowToEnd)
+        second = MetricsServer(Settings(metrics_port=server.port), CollectorRegistry(), lambda: None, lambda: None)
+        with pytest.raises(UsageError, match="--metrics-port"):
+            second.start()
+        time.sleep(0.1)
+        second.stop()
+
+
 def test_a_tls_file_that_cannot_be_used_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "broken.pem").write_text("not a certificate")
     broken = {"metrics_cert_file": tmp_path / "broken.pem", "metrics_key_file": tmp_path / "broken.pem"}
