@@ -314,6 +314,8 @@ class Grid:
         What is read again may begin with records that came too late when they were first read, and count now.
         `tells_from` None: as of `let_tell`; until then the machine stands, or runs, all the time.
         """
+        if self._operating is None:
+            return
         self.positions.stands[slot], self.positions.stood[slot] = stands, stood
         self.positions.tells_from[slot] = NO_STEP_YET if tells_from is None else tells_from
         if tells_from is None:
@@ -324,11 +326,11 @@ class Grid:
         positions = self.positions
         for slot, stood in self._told.items():
             begin = int(positions.next_step[slot])
-            steps = np.arange(begin - self.history, begin)
-            rows = self.rows(np.full_like(steps, slot), steps)
-            standing = steps[self.reported_rows[rows].any(axis=1) & ~self.event_rows[rows]]
-            if positions.stands[slot] and len(standing):
-                stood = max(stood, int(standing[-1]))
+            if positions.stands[slot]:
+                steps = np.arange(begin - self.history, begin)
+                rows = self.rows(np.full_like(steps, slot), steps)
+                standing = steps[self.reported_rows[rows].any(axis=1) & ~self.event_rows[rows]]
+                stood = max(stood, int(standing.max(initial=NO_STEP)))
             positions.stood[slot], positions.tells_from[slot] = stood, begin
         self._told.clear()
 
