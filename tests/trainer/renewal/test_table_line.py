@@ -18,6 +18,7 @@ from stream_detector.messages import RenewalDecision
 from stream_detector.settings import Settings
 from tests.support.properties import fast_first
 from tests.trainer.fitting.test_fleet import FLEET, plant, recipe
+from tests.trainer.renewal.test_promotion import Killed, Log
 from trainer.commands.renew import accepting, reader, require_line
 from trainer.data.dataset import Dataset
 from trainer.fitting.fit import fit_recipe
@@ -32,27 +33,19 @@ HOUR = 3600.0
 LINE = "m[12]"
 
 
-class Killed(BaseException):
-    """Stands in for SIGKILL: nothing catches it."""
-
-
-class Group:
-    """A group whose workers obey at once. `killed`: before or after its next record is written."""
+class Group(Log):
+    """A group whose workers obey at once."""
 
     def __init__(self, name: str, lines: dict[str, str]) -> None:
+        super().__init__()
         self.name = name
         begun = HeldTable.begun(lines.items(), 0, 0)
         # Partitions began at different records.
         self.partitions = [begun, HeldTable.begun(lines.items(), 3, 2, 70)] if lines else []
         self.orders: list[Order] = []
-        self.between: Callable[[], object] = lambda: None
-        self.instead: BaseException | None = None
 
     def write(self, order: Order, just_before: Callable[[], None]) -> None:
-        self.between()
-        just_before()
-        if self.instead is not None:
-            raise self.instead
+        super().write(order, just_before)
         self.orders.append(order)
         term = len(self.orders) + 10
         self.partitions = [held.changed(order.assets, order.bundle, term, term, None) for held in self.partitions]
