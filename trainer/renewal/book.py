@@ -40,7 +40,7 @@ def read_book(
     Raises:
         BrokerError: the brokers cannot be reached.
     """
-    groups = [settings.group, challenger_group(settings)]
+    groups = [settings.group, as_challenger(settings).group]
     late = asyncio.run(behind(settings, groups, WAIT_SECONDS))
     if late:
         said = ", ".join(f"{group} has {left:,} readings before it" for group, left in late.items())
@@ -55,11 +55,6 @@ def read_book(
 def as_challenger(settings: Settings) -> Settings:
     """The settings of the group whose alarms nobody is told of."""
     return settings.model_copy(update={"role": "challenger"}).in_role()
-
-
-def challenger_group(settings: Settings) -> str:
-    """Its name."""
-    return as_challenger(settings).group
 
 
 def verdict_of(

@@ -121,9 +121,8 @@ class Renewal:
             BrokerError, StoreError: brokers or registry cannot be reached; nothing is decided.
             StreamDetectorError: registry, champion or recipe cannot be used.
         """
-        self._finish_earlier()
+        decisions = self._finish_earlier()
         self.place.look()
-        decisions = _decisions(journal.read(self.place.journal))
         champion = self._champion()
         recipe = self._plan.recipe or (None if champion is None else bundle_recipe(champion.manifest))
         if recipe is None:
@@ -248,14 +247,15 @@ class Renewal:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _finish_earlier(self) -> None:
-        """Carry out the last decision, where that was not done."""
+    def _finish_earlier(self) -> list[RenewalDecision]:
+        """All decisions so far, the last one carried out."""
         entries = journal.read(self.place.journal)
         decisions = _decisions(entries)
         told = {entry["told"] for entry in entries if "told" in entry}
         if decisions and decisions[-1].id not in told:
             log.info("round of %s was decided and not carried out: finishing it", decisions[-1].round)
             self._carry_out(decisions[-1])
+        return decisions
 
     def _end_trial(self, trial: RenewalDecision, cutoff: float, until: float) -> RenewalDecision | None:
         """What the candidate's own book says, once it says something; None while the trial goes on.
