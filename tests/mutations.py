@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from tests.support.paths import ROOT
@@ -445,12 +446,18 @@ def try_mutation(copy: Path, mutation: Mutation) -> Verdict:
     began = time.monotonic()
     file = copy / mutation.file
     whole = file.read_text(encoding="utf-8")
-    file.write_text(mutation.broken(copy), encoding="utf-8")
+    rewrite(file, mutation.broken(copy))
     try:
         caught_by = first_failure(copy, mutation.tests) or first_failure(copy, ("tests",))
     finally:
-        file.write_text(whole, encoding="utf-8")
+        rewrite(file, whole)
     return Verdict(mutation, caught_by, time.monotonic() - began)
+
+
+def rewrite(file: Path, text: str) -> None:
+    """Write the source, and forget what was compiled: a text of the same size and second passes for the same."""
+    file.write_text(text, encoding="utf-8")
+    Path(cache_from_source(str(file))).unlink(missing_ok=True)
 
 
 def copy_tree(to: Path) -> None:
