@@ -64,7 +64,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"composition"},
     ),
     "trainer": (
-        {"data_options", "output", "recipe"},
+        {"data_options", "head_options", "output", "recipe"},
         {"data"},
         {"evaluation"},
         {"fitting"},

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from trainer.data.dataset import Dataset, read_dataset
-from trainer.fitting.head_options import recipe_features
 from trainer.fitting.head_rows import read_rows
+from trainer.head_options import recipe_features
 from trainer.recipe import Recipe, load_recipe
 
 

@@ -17,9 +17,9 @@ from trainer.data.examples import Examples, cut_examples
 from trainer.evaluation.scored import ScoredRows
 from trainer.fitting import head_fit
 from trainer.fitting.fit import pick_own_thresholds, pick_threshold, suppressed_windows, thresholds_of
-from trainer.fitting.head_options import head_options
 from trainer.fitting.learn import learn
 from trainer.fitting.usable_rows import UsableRows
+from trainer.head_options import head_options
 from trainer.recipe import Recipe
 
 Floats = NDArray[np.float64]

@@ -10,6 +10,7 @@ from stream_detector.detection.grid.steps import Steps
 from stream_detector.errors import DataError
 from trainer.data.dataset import Dataset
 from trainer.data.split import split_rows
+from trainer.head_options import head_options
 from trainer.recipe import Recipe
 
 FAR_OUT = 100.0
@@ -22,7 +23,8 @@ def usable(recipe: Recipe, dataset: Dataset) -> tuple[Dataset, list[str]]:
     """The dataset without sensors that are constant or empty where the model learns, and notes for people.
 
     A sensor that never moved in the training part has no scale: its first movement afterwards would outweigh every
-    other sensor, though nobody knows what it means. Those that say when the machine runs are kept all the same.
+    other sensor, though nobody knows what it means. Those that say when the machine runs, or what it makes, are kept
+    all the same.
 
     Raises:
         DataError: less than `data.least_rows_used` of the rows count, or no sensor is left.
@@ -42,11 +44,17 @@ def usable(recipe: Recipe, dataset: Dataset) -> tuple[Dataset, list[str]]:
 
 
 def idle_sensors(recipe: Recipe, dataset: Dataset, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(F,) the sensors that are constant or empty in these rows (N,), but for those that say when the machine runs."""
+    """(F,) the sensors that are constant or empty in these rows (N,), but for those that the recipe names.
+
+    Those say when the machine runs, or what it makes.
+    """
     idle = _idle(dataset.values[rows])
     rule = recipe.operating_rule(dataset.sensors)
     if rule is not None:
         idle[rule.columns] = False
+    grade = None if recipe.head is None else head_options(recipe).features.grade
+    if grade in dataset.sensors:
+        idle[dataset.sensors.index(grade)] = False
     return idle
 
 

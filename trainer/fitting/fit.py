@@ -20,12 +20,12 @@ from trainer.evaluation.evaluate import Evaluation, evaluate_rows
 from trainer.evaluation.scored import ScoredRows, score_dataset
 from trainer.fitting.guard import guarded
 from trainer.fitting.head_fit import Walked, fit_head
-from trainer.fitting.head_options import recipe_features
 from trainer.fitting.learn import ExampleScorer, Learnt, learn, machines_of
 from trainer.fitting.losses import Losses
 from trainer.fitting.progress import SILENT, FitProgress
 from trainer.fitting.thresholds import choose_threshold, own_by_machine
 from trainer.fitting.weights import few_windows
+from trainer.head_options import recipe_features
 from trainer.recipe import Recipe
 
 PROBES = 24

@@ -19,10 +19,10 @@ from stream_detector.errors import DataError
 from trainer.data.dataset import Dataset
 from trainer.data.split import Split
 from trainer.fitting.head_members import fit_boosted, fit_forests, fit_linear, no_linear
-from trainer.fitting.head_options import head_options
 from trainer.fitting.head_rows import HeadRows
 from trainer.fitting.progress import SILENT, FitProgress
 from trainer.fitting.usable_rows import UsableRows
+from trainer.head_options import head_options
 from trainer.recipe import Recipe
 
 SECONDS_PER_DAY = 86_400.0

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from stream_detector.detection.head.features import Features
 from trainer.data.dataset import Dataset
 from trainer.data.usage import idle_sensors
-from trainer.fitting.head_options import recipe_features
 from trainer.fitting.head_rows import HeadRows, read_rows
+from trainer.head_options import recipe_features
 from trainer.recipe import Recipe
 
 MOST_KEPT = 3
@@ -51,9 +51,6 @@ class UsableRows:
     def at(self, time: float) -> ReadRows:
         """As a fit reads it that knows the rows before `time` (epoch seconds)."""
         idle = idle_sensors(self.recipe, self.dataset, self.dataset.times < time)
-        grade = self.whole.features.config.grade
-        if grade is not None:
-            idle[self.dataset.sensors.index(grade)] = False
         if not idle.any() or idle.all():
             return self.whole
         key = idle.tobytes()

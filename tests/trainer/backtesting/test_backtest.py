@@ -30,8 +30,8 @@ from trainer.data.simulate import Simulation, simulate
 from trainer.evaluation.scored import ScoredRows, score_dataset
 from trainer.fitting.fit import fit_recipe
 from trainer.fitting.head_fit import replay
-from trainer.fitting.head_options import head_options
 from trainer.fitting.usable_rows import UsableRows
+from trainer.head_options import head_options
 from trainer.recipe import Recipe, load_recipe
 from trainer.reports.backtest_figures import saving_range
 from trainer.reports.backtest_report import backtest_report

@@ -44,6 +44,15 @@ def test_a_sensor_that_says_when_the_machine_runs_is_kept_though_it_never_moved(
         usable(wrong, dataset)
 
 
+def test_the_sensor_that_says_what_is_made_is_kept_though_one_product_was_made_so_far(tmp_path: Path) -> None:
+    rows = [f"{minute * 60},{minute % 7},{7 if minute < 95 else 8}" for minute in range(100)]
+    head = {"kind": "calibrated", "options": {"features": {"grade": "b"}}}
+    sections = {**recipe().model_dump(exclude_unset=True), "threshold": {"policy": "probability"}, "head": head}
+    given = Recipe.model_validate(sections)
+    dataset, _ = usable(given, read_dataset(write(tmp_path, rows), given.data))
+    assert dataset.sensors == ("a", "b")
+
+
 def test_a_sensor_that_hardly_moved_and_then_does_is_noted(tmp_path: Path) -> None:
     rows = [f"{minute * 60},{minute % 7},{0.001 * (minute % 3) if minute < 90 else -14}" for minute in range(100)]
     given = recipe()
