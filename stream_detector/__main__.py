@@ -10,6 +10,7 @@ Exit codes: 0 fine, 1 the answer is no, 2 usage, 70 a fault of our own, 75 stall
 import gc
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -98,6 +99,8 @@ def _about(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a user's mistake prints its message and no traceback."""
+    # pydantic looks for plug-ins, which nobody has here, in the metadata of every package that is installed.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     return run_command(lambda: app(list(arguments) if arguments is not None else None), "stream-detector")
 
 

@@ -63,3 +63,16 @@ def test_logging_in_needs_a_user() -> None:
 def test_an_address_of_the_registry_that_compose_leaves_empty_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{PREFIX}SCHEMA_REGISTRY_URL", "")
     assert Settings.load().schema_registry_url is None
+
+
+def test_the_case_of_a_variable_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX.lower()}Publish_Scores", "yes")
+    assert Settings.load().publish_scores
+
+
+def test_a_value_of_the_wrong_kind_is_refused_wherever_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=f"^{PREFIX}ROLE: Input should be 'champion' or 'challenger'"):
+        Settings.load(role="king")
+    monkeypatch.setenv(f"{PREFIX}ROLE", "king")
+    with pytest.raises(UsageError, match=f"^{PREFIX}ROLE: Input should be 'champion' or 'challenger'"):
+        Settings.load()

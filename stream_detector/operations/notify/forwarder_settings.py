@@ -8,7 +8,6 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import field_validator
-from pydantic_settings import SettingsConfigDict
 
 from stream_detector.environment import EnvironmentSettings, setting
 from stream_detector.errors import UsageError
@@ -19,7 +18,7 @@ PREFIX = "STREAM_DETECTOR_FORWARD_"
 class ForwarderSettings(EnvironmentSettings):
     """To whom alarms go and how."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    prefix = PREFIX
 
     alertmanager_urls: str = setting("", "addresses of Alertmanagers, separated by commas")
     webhook_urls: str = setting("", "addresses of webhooks, separated by commas")

@@ -13,7 +13,6 @@ import math
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from importlib.metadata import version
 
 import numpy as np
 from aiohttp import web
@@ -56,6 +55,7 @@ from stream_detector.streaming.feeds.asset_glances import GlancesProducer
 from stream_detector.streaming.feeds.feedback import send_feedback
 from stream_detector.streaming.readers.committed_log import wanted_by_us
 from stream_detector.streaming.readers.topic_reader import TopicReader, TopicRecord
+from stream_detector.version import version
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class ConsoleFeed:
         self._seen: dict[str, tuple[AssetStatus, Sample]] = {}
         self.use(manifest)
         self._started_at = time.time()
-        self._version = version("stream-detector")
+        self._version = version()
         self._read_back = not settings.publish_scores
         self._steps_left = MOST_STEPS
         self._records_read = False
