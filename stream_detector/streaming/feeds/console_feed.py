@@ -12,7 +12,7 @@ import logging
 import math
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 import numpy as np
 from aiohttp import web
@@ -23,7 +23,7 @@ from stream_detector.bundle.bundle_table import AnyManifest, manifest_for, manif
 from stream_detector.bundle.manifest import Manifest
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.engine.outcome import AssetStatus, ScoredSteps
-from stream_detector.errors import BrokerError
+from stream_detector.errors import BrokerError, UsageError
 from stream_detector.messages import (
     Alarm,
     AlarmStateChange,
@@ -63,6 +63,8 @@ READ_BACK_HOURS = 24.0
 READ_BACK_SECONDS = 20.0
 """Seconds that reading old scores may take; scores that were not reached by then are not shown."""
 
+STARTING_SECONDS, STARTING_LOOK_SECONDS = 3.0, 0.05
+"""So long the console's work waits for the worker to be ready, for it would take a tenth of a second of its start."""
 RETRY_SECONDS = 2.0
 MOST_TRIES = 5
 ASK_SECONDS = 2.0
@@ -105,6 +107,8 @@ class ConsoleFeed:
         """What was passed over since the start."""
         self.partitions: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """How many partitions are this worker's, and of how many."""
+        self.fail: Callable[[Exception], None] = lambda error: log.error("%s", error)
+        """Told, in the server's thread, what the console cannot do without."""
         self._others = True
         self._name = settings.instance or f"{settings.group}@{socket.gethostname()}"
         self.history = History(
@@ -138,7 +142,6 @@ class ConsoleFeed:
         settings = self._settings
         self.renew_token()
         tags = {} if settings.tags_file is None else read_tags(settings.tags_file)
-        self.history.advise = _advice()
         plant = PlantView(settings.site, settings.currency, tags)
         add_console(app, self.history, self._door, plant)
         app.cleanup_ctx.append(self._reading)
@@ -306,16 +309,33 @@ class ConsoleFeed:
     # -- the topics --------------------------------------------------------------------------------------------------
 
     async def _reading(self, _app: web.Application) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._follow_for_ever())]
+        work: list[Callable[[], Awaitable[None]]] = [self._follow_for_ever]
         if self._settings.role == "champion":
             # A challenger watches the same assets; of how they stand the champion tells.
-            tasks.append(asyncio.create_task(self._tell_others()))
+            work.append(self._tell_others)
         if not self._read_back:
-            tasks.append(asyncio.create_task(self._read_scores_back()))
+            work.append(self._read_scores_back)
+        started = asyncio.create_task(self._let_the_worker_start())
+        tasks = [asyncio.create_task(self._after(started, each)) for each in work]
         yield
+        tasks.append(started)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=1.0)
+
+    async def _let_the_worker_start(self) -> None:
+        until = time.monotonic() + STARTING_SECONDS
+        while self._why_not_ready() is not None and time.monotonic() < until:  # noqa: ASYNC110 - another thread's state
+            await asyncio.sleep(STARTING_LOOK_SECONDS)
+        try:
+            # Before the first alarm is read, whose advice is asked for.
+            self.history.advise = _advice()
+        except UsageError as error:
+            self.fail(error)
+
+    async def _after(self, started: asyncio.Task[None], work: Callable[[], Awaitable[None]]) -> None:
+        await asyncio.shield(started)
+        await work()
 
     async def _follow_for_ever(self) -> None:
         said = ""

@@ -165,6 +165,7 @@ def build_worker(
     )
     probe = BrokerProbe(log, clock)
     if console is not None:
+        console.fail = lifecycle.fail_soon
         console.unknown = lambda: pipeline.unknown.seen
         console.partitions = lambda: (len(pipeline.partitions), len(probe.all_partitions))
     server = MetricsServer(

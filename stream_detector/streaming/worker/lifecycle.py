@@ -69,6 +69,13 @@ class Lifecycle:
         self.not_ready = str(error)
         self.ending.set()
 
+    def fail_soon(self, error: BaseException) -> None:
+        """As `fail`, from another thread."""
+        if self._loop is None:
+            self.fail(error)
+        else:
+            self._loop.call_soon_threadsafe(self.fail, error)
+
     def beat(self) -> None:
         """Note that the event loop turns."""
         self._beat_at = self._clock()

@@ -3,12 +3,15 @@
 import asyncio
 import json
 import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from aiohttp import web
 from aiokafka.errors import KafkaConnectionError, KafkaError
+from prometheus_client import CollectorRegistry
 
 from stream_detector.bundle.bundle import Bundle, load_bundle
 from stream_detector.bundle.bundle_table import BundleTable
@@ -17,6 +20,7 @@ from stream_detector.decoding.unknown_names import UnknownNames
 from stream_detector.detection.config import OperatingConfig
 from stream_detector.engine.engine import Engine, RecordBatch
 from stream_detector.engine.table_engine import engine_of
+from stream_detector.errors import UsageError
 from stream_detector.messages import AlarmStateChange, Feedback, LoggedEvent, Message, to_bytes, to_iso
 from stream_detector.operations.console.glances import Held, Turns, sample_of
 from stream_detector.settings import Settings
@@ -24,9 +28,11 @@ from stream_detector.streaming.clients import diagnosis
 from stream_detector.streaming.clients.diagnosis import Unreachable
 from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.feeds.asset_glances import GlancesProducer
-from stream_detector.streaming.feeds.console_feed import LOST_SECONDS, MOST_STEPS, ConsoleFeed
+from stream_detector.streaming.feeds.console_feed import LOST_SECONDS, MOST_STEPS, STARTING_LOOK_SECONDS, ConsoleFeed
 from stream_detector.streaming.readers.topic_reader import TopicRecord
 from stream_detector.streaming.topics.topics import ensure_topics
+from stream_detector.streaming.worker.health.metrics_server import MetricsServer
+from stream_detector.streaming.worker.lifecycle import exit_code_of
 from tests.support.console.console_plant import ConsolePlant
 from tests.support.plant import BASE, FLEET, SENSORS, STEP_SECONDS, small_bundle
 from tests.support.stack.kafka import ExistingKafka, Kafka
@@ -65,6 +71,13 @@ def batch(records: list[tuple[bytes, bytes]], begin: int = 0) -> RecordBatch:
 
 def record(topic: str, message: Message, key: str = "machine-0") -> TopicRecord:
     return TopicRecord(topic, 0, 0, 0, key.encode(), to_bytes(message))
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_an_asset_is_shown_with_what_the_engine_last_scored(engine: Engine, manifest: Manifest) -> None:
@@ -392,3 +405,28 @@ def test_each_asset_is_shown_by_the_bundle_that_the_table_gives_it(bundle: Bundl
     traces = feed.history.series("machine-1", 0, None, ["s2"])
     assert traces is not None
     assert set(traces.traces[0].value) == {1.0}
+
+
+def test_what_the_console_needs_is_made_when_the_worker_has_started(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAM_DETECTOR_FORWARD_LANGUAGE", "martian")
+    not_ready: list[str] = ["it starts"]
+    failures: list[Exception] = []
+    settings = Settings(bootstrap="127.0.0.1:1", metrics_port=0)
+    feed = ConsoleFeed(settings, manifest, lambda: not_ready[0] if not_ready else None)
+    feed.fail = failures.append
+    server = MetricsServer(settings, CollectorRegistry(), lambda: None, lambda: None, feed.serve)
+    server.start()
+    try:
+        time.sleep(3 * STARTING_LOOK_SECONDS)
+        assert failures == []
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=5) as page:
+            assert page.status == 200  # the page does not wait for it
+        not_ready.clear()
+        until(lambda: bool(failures))
+    finally:
+        server.stop()
+    # It ends the worker as it would have at the start.
+    assert exit_code_of(failures[0]) == UsageError.exit_code
+    assert "there is no template martian/" in str(failures[0])

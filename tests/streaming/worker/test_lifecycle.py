@@ -67,3 +67,13 @@ async def test_another_thread_can_ask_for_the_end() -> None:
     threading.Thread(target=lifecycle.stop).start()
     await lifecycle.ending.wait()
     assert lifecycle.exit_code == 0
+
+
+@in_event_loop
+async def test_another_thread_may_end_it_with_an_error() -> None:
+    lifecycle = Lifecycle(10.0)
+    lifecycle.begin()
+    threading.Thread(target=lifecycle.fail_soon, args=(UsageError("no such template"),)).start()
+    async with asyncio.timeout(5):
+        await lifecycle.ending.wait()
+    assert (lifecycle.exit_code, lifecycle.not_ready) == (2, "no such template")
