@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+import stamina
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream_detector.bundle.object_store import shown
@@ -39,8 +39,6 @@ SLICE_ASSETS = 50
 FIRST_WATCH_SECONDS = 0.03
 FIRST_WATCHES = 160
 """Seconds between observations until the worker is ready; short, so that readiness does not wait for the next one."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
-"""Between two tries to reach a broker; each is about twice as long as the one before it."""
 MOST_REFUSALS = 3
 """In a row, when brokers refuse a login at the start: they may still be learning who their users are."""
 FAILED_SHUTDOWN_SECONDS = 2.0
@@ -238,32 +236,28 @@ class Worker:
 
     async def _reach_broker(self) -> None:
         """Wait for the broker with growing pauses, create topics, connect the producer."""
-        # By hand: stamina, which the forwarder uses, takes 15 ms to import, and the loop would be no shorter.
-        settings, refusals, pause = self.settings, 0, FIRST_PAUSE_SECONDS
+        settings, refusals = self.settings, 0
         self.lifecycle.not_ready = WAITING
-        give_up_at = time.monotonic() + settings.start_seconds
-        while True:
-            try:
-                return await self._greet_broker()
-            except KafkaError as error:
-                refusals = await self._say_why(error, refusals)
-                if time.monotonic() + pause > give_up_at:
-                    raise StalledError(
-                        f"no broker at {settings.bootstrap} for {settings.start_seconds:g} s: {error}"
-                    ) from None
-            # Workers that lost the same broker do not come back to it all at once.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-
-    async def _greet_broker(self) -> None:
-        settings = self.settings
-        topics = await self._ensure_topics(settings)
-        self._probe.all_partitions = set(range(topics[settings.topic_readings]))
-        self.pipeline.state_partitions = topics.get(settings.topic_state)
-        # A challenger judges the same machines; the champion tells of them.
-        self.pipeline.tells_operating = settings.role == "champion" and settings.topic_operating in topics
-        await self._probe.check_rights()
-        await self._producer.start()
+        try:
+            async for attempt in stamina.retry_context(
+                on=KafkaError, attempts=None, timeout=settings.start_seconds, wait_initial=0.2, wait_max=5.0
+            ):
+                with attempt:
+                    try:
+                        topics = await self._ensure_topics(settings)
+                        self._probe.all_partitions = set(range(topics[settings.topic_readings]))
+                        self.pipeline.state_partitions = topics.get(settings.topic_state)
+                        # A challenger judges the same machines; the champion tells of them.
+                        self.pipeline.tells_operating = (
+                            settings.role == "champion" and settings.topic_operating in topics
+                        )
+                        await self._probe.check_rights()
+                        await self._producer.start()
+                    except KafkaError as error:
+                        refusals = await self._say_why(error, refusals)
+                        raise
+        except KafkaError as error:
+            raise StalledError(f"no broker at {settings.bootstrap} for {settings.start_seconds:g} s: {error}") from None
 
     async def _say_why(self, error: KafkaError, refusals: int) -> int:
         """Name the cause in the log and in the readiness; returns how often in a row the brokers have refused us.
