@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings
 
 from stream_detector.errors import UsageError, in_words
 
@@ -19,15 +20,9 @@ def setting(default: Any, description: str, unit: str = "", **rules: Any) -> Any
     return Field(default=default, description=description, json_schema_extra={"unit": unit}, **rules)
 
 
-class EnvironmentSettings(BaseModel):
-    """Settings whose variables begin with `prefix`; every field is a `setting`, and a plain value.
+class EnvironmentSettings(BaseSettings):
+    """Settings whose variables begin with `model_config["env_prefix"]`; every field is a `setting`."""
 
-    pydantic-settings reads more than variables, and takes a twentieth of a worker's start for it.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    prefix: ClassVar[str]
     elsewhere: ClassVar[tuple[str, ...]] = ()
     """Variables of that prefix that others read; one that ends in `_` is a prefix."""
 
@@ -46,23 +41,15 @@ class EnvironmentSettings(BaseModel):
         except ValidationError as error:
             raise UsageError("; ".join(map(cls._explain, error.errors()))) from None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_environment(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """What is not given comes from the environment, in which the case of letters does not matter."""
-        names = {cls.variable(name): name for name in cls.model_fields}
-        found = {names[each.upper()]: value for each, value in os.environ.items() if each.upper() in names}
-        return found | given
-
     @classmethod
     def variable(cls, name: str) -> str:
         """The environment variable of a field."""
-        return f"{cls.prefix}{name.upper()}"
+        return f"{cls.model_config['env_prefix']}{name.upper()}"
 
     @classmethod
     def unknown(cls, environment: Mapping[str, str]) -> list[str]:
         """What to say of each variable that has our prefix and is read by nobody: a slip of the pen, in silence."""
-        prefix = cls.prefix
+        prefix = cls.model_config["env_prefix"]
         ours = [cls.variable(name) for name in cls.model_fields]
         names = [*ours, *(other for other in cls.elsewhere if not other.endswith("_"))]
         said = []

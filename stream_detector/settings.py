@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import SecretStr, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from stream_detector.environment import EnvironmentSettings, setting
 from stream_detector.errors import UsageError
@@ -24,7 +25,7 @@ class Settings(EnvironmentSettings):
     # The forwarder's own, the bridge's options, and the folder of data that `make` reads.
     elsewhere = (f"{PREFIX}FORWARD_", f"{PREFIX}MQTT_URL", f"{PREFIX}MQTT_PASSWORD_FILE", f"{PREFIX}DATA")
 
-    prefix = PREFIX
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
     bootstrap: str = setting("localhost:9092", "addresses of some of the Kafka brokers, separated by commas")
     group: str = setting("stream-detector", "consumer group; workers of one group share the partitions")

@@ -17,9 +17,9 @@ import pytest
 import typer
 import yaml
 from prometheus_client import CollectorRegistry
+from pydantic_settings import BaseSettings
 
 from deploy.kubernetes import rules
-from stream_detector.environment import EnvironmentSettings
 from stream_detector.operations.notify.forwarder_settings import ForwarderSettings
 from stream_detector.settings import Settings
 from stream_detector.streaming.worker.health.metrics_server import MetricsServer
@@ -63,8 +63,8 @@ def of_kind(kind: str) -> list[dict[str, Any]]:
 
 
 def known_variables() -> set[str]:
-    def names(settings: type[EnvironmentSettings]) -> set[str]:
-        return {settings.variable(name) for name in settings.model_fields}
+    def names(settings: type[BaseSettings]) -> set[str]:
+        return {f"{settings.model_config['env_prefix']}{name.upper()}" for name in settings.model_fields}
 
     return names(Settings) | names(ForwarderSettings)
 

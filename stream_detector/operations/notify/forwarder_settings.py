@@ -8,6 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import field_validator
+from pydantic_settings import SettingsConfigDict
 
 from stream_detector.environment import EnvironmentSettings, setting
 from stream_detector.errors import UsageError
@@ -18,7 +19,7 @@ PREFIX = "STREAM_DETECTOR_FORWARD_"
 class ForwarderSettings(EnvironmentSettings):
     """To whom alarms go and how."""
 
-    prefix = PREFIX
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
     alertmanager_urls: str = setting("", "addresses of Alertmanagers, separated by commas")
     webhook_urls: str = setting("", "addresses of webhooks, separated by commas")
