@@ -7,6 +7,7 @@ its key, which begins with the group and the kind of the fact.
 |---|---|---|
 | `[group, "bundle", partition, offset, term]` | `{"bundle", "low", "limits", "ids", "by", "lines"}` | `BundleSwitch` |
 | `[group, "moved", partition, asset, offset]` | `{}` | `Departure` |
+| `[group, "silent", partition, asset]` | `{"heard", "offset"}` | `Silence` |
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,9 @@ from stream_detector.engine.limits import Limits
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.state.group_limits import limits_from_json, limits_to_json
+
+SILENT = "silent"
+"""The kind of a `Silence`."""
 
 TERM_UNSAID = -1
 """In a record of a version that knew no terms, until it is known after what it was written."""
@@ -83,7 +87,21 @@ class Departure:
     offset: int
 
 
-Fact = BundleSwitch | Departure
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The asset has sent nothing that was read since event time `heard` (epoch seconds), nor at `offset` or behind it.
+
+    It decides nothing. It outlasts snapshots, which a change of bundle removes, so that whoever decides then still
+    shows the asset as silent.
+    """
+
+    partition: int
+    asset: str
+    heard: float
+    offset: int
+
+
+Fact = BundleSwitch | Departure | Silence
 
 
 def newest_switch(facts: Iterable[Fact]) -> BundleSwitch | None:
@@ -111,6 +129,8 @@ def key_of(fact: Fact) -> FactKey:
     if isinstance(fact, BundleSwitch):
         term = (fact.term,) if fact.term else ()
         return "bundle", fact.partition, fact.offset, *term
+    if isinstance(fact, Silence):
+        return SILENT, fact.partition, fact.asset
     return "moved", fact.partition, fact.asset, fact.offset
 
 
@@ -123,6 +143,8 @@ def fact_message(settings: Settings, fact: Fact, *, taken_back: bool = False) ->
 def _body(fact: Fact) -> dict[str, Any]:
     if isinstance(fact, Departure):
         return {}
+    if isinstance(fact, Silence):
+        return {"heard": fact.heard, "offset": fact.offset}
     limits = None if fact.limits is None else limits_to_json(fact.limits)
     body: dict[str, Any] = {"bundle": fact.bundle_id, "low": fact.low, "limits": limits, "ids": fact.id_term}
     if fact.held is not None:
@@ -190,4 +212,13 @@ def _departure(partition: int, about: Sequence[Any], _body: Mapping[str, Any]) -
     return Departure(partition, str(asset), int(offset))
 
 
-READ: Mapping[str, Callable[[int, Sequence[Any], Mapping[str, Any]], Fact]] = {"bundle": _switch, "moved": _departure}
+def _silence(partition: int, about: Sequence[Any], body: Mapping[str, Any]) -> Fact:
+    (asset,) = about
+    return Silence(partition, str(asset), float(body["heard"]), int(body["offset"]))
+
+
+READ: Mapping[str, Callable[[int, Sequence[Any], Mapping[str, Any]], Fact]] = {
+    "bundle": _switch,
+    "moved": _departure,
+    SILENT: _silence,
+}

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.state.group_facts import (
+    SILENT,
     TERM_UNSAID,
     BundleSwitch,
     Departure,
     Fact,
     FactKey,
     FactRecord,
+    Silence,
     is_fact,
     parse_fact,
 )
@@ -37,6 +39,8 @@ class PartitionState:
     _last: dict[str, SnapshotRecord] = field(default_factory=dict)
     """{asset: the snapshot written last}: the one that compaction leaves."""
     _facts: dict[FactKey, FactRecord] = field(default_factory=dict)
+    _silences: dict[str, Silence] = field(default_factory=dict)
+    """{asset: the newest}. They decide nothing, may be many, and are kept apart from what every decision goes by."""
     _begun: BundleSwitch | None = None
     """The newest switch that was read so far, of another log or taken back since as well."""
     fact_id_term: int = 0
@@ -48,7 +52,9 @@ class PartitionState:
         for record in records:
             if is_fact(record.key):
                 fact = parse_fact(record.key, record.value, record.offset, self.group, record.timestamp)
-                if fact is not None:
+                if fact is not None and fact.key[0] == SILENT:
+                    self._take_silence(fact)
+                elif fact is not None:
                     self._facts[fact.key] = self._in_order(fact)
                 continue
             snapshot = read_snapshot(record)
@@ -62,6 +68,12 @@ class PartitionState:
             key = snapshot.bundle_id, snapshot.term, snapshot.asset
             if key not in self._newest or snapshot.offset >= self._newest[key].offset:
                 self._newest[key] = snapshot
+
+    def _take_silence(self, record: FactRecord) -> None:
+        if isinstance(record.fact, Silence):
+            self._silences[record.fact.asset] = record.fact
+        else:
+            self._silences.pop(str(record.key[-1]), None)
 
     def _in_order(self, record: FactRecord) -> FactRecord:
         """Note which switch is the newest; one of a version without terms follows those that were there before."""
@@ -98,7 +110,7 @@ class PartitionState:
         facts = dict(self._facts)
         for position, message in enumerate(written, self.until):
             record = parse_fact(message.key, message.value, position, self.group)
-            if record is not None:
+            if record is not None and record.key[0] != SILENT:
                 facts[record.key] = record
         return self._holding(facts.values())
 
@@ -107,8 +119,14 @@ class PartitionState:
 
     @property
     def all_facts(self) -> list[Fact]:
-        """The facts that hold, and those that another log left behind."""
-        return [record.fact for record in self._facts.values() if record.fact is not None]
+        """The facts that hold, silences too, and those that another log left behind."""
+        facts = [record.fact for record in self._facts.values() if record.fact is not None]
+        return [*facts, *self._silences.values()]
+
+    @property
+    def silences(self) -> dict[str, Silence]:
+        """{asset: since when it is silent}; those of another log are left out."""
+        return {asset: silence for asset, silence in self._silences.items() if silence.offset <= self.end}
 
     @property
     def switches(self) -> list[BundleSwitch]:
