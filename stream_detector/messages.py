@@ -264,6 +264,9 @@ class AssetGlance(Message):
     scale_steps_wanted: int = Field(
         default=0, ge=0, description="steps that fix it; 0 = the machine is not provisional"
     )
+    silent: bool = Field(
+        default=False, description="nothing of it has come since another bundle decided; time = its last reading"
+    )
 
 
 class OperatingChange(Message):

@@ -137,7 +137,7 @@ class Assets:
             if taken is None:
                 return
             known = taken
-        elif sample is known.sample or sample.time < known.sample.time or sample == known.sample:
+        elif sample is known.sample or _is_older(sample, known.sample) or sample == known.sample:
             return
         columns = columns_of(sample, known.columns)
         if columns != known.columns or sample.step_seconds != known.ring.step_seconds:
@@ -185,7 +185,7 @@ class Assets:
             known = self._enter(sample, (), glance.worker)
             if known is None:
                 return
-        elif received_at < known.received_at and sample.time < known.sample.time:
+        elif received_at < known.received_at and _is_older(sample, known.sample):
             return  # a worker that was suspended tells what it knew then
         known.sample, known.received_at, known.worker = sample, received_at, glance.worker
         known.sensors, known.again_within = glance.sensors, glance.again_within
@@ -245,6 +245,11 @@ class Assets:
     def _give_back(self, ring: AssetRing) -> None:
         self._cells_left += ring.cells
         self._points_left += ring.points
+
+
+def _is_older(sample: Sample, known: Sample) -> bool:
+    """Of a silent asset the time is that of its last reading, which lies before the end of the step that it closed."""
+    return sample.time < known.time and not sample.silent
 
 
 def columns_of(sample: Sample, known: Sequence[str] = ()) -> tuple[str, ...]:

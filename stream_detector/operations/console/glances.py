@@ -83,6 +83,7 @@ class Turns:
             not_running=sample.not_running,
             scale_steps=sample.scale_steps,
             scale_steps_wanted=sample.scale_steps_wanted,
+            silent=sample.silent,
         )
 
 
@@ -103,4 +104,5 @@ def sample_of(glance: AssetGlance) -> Sample:
         not_running=glance.not_running,
         scale_steps=glance.scale_steps,
         scale_steps_wanted=glance.scale_steps_wanted,
+        silent=glance.silent,
     )

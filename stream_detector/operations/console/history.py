@@ -376,6 +376,8 @@ CALM = ("normal", "provisional", "not-running")
 def _state(sample: Sample) -> str:
     if sample.alarm:
         return "alarm"
+    if sample.silent:
+        return "silent"
     if sample.not_running:
         return "not-running"
     if sample.warming_up or sample.score is None:

@@ -38,7 +38,8 @@ class Sample:
     `time` is the end of that step. `values` and `expected` hold one number a sensor, in the order of `sensors`, NaN =
     missing; they may be empty where only the top sensors are known. `score` is None while there is nothing to score.
     `not_running`: the machine stands or starts up, and its steps are not judged. `scale_steps_wanted`: not 0 where its
-    scale is still learnt from its own steps, `scale_steps` so far; it is provisional until then.
+    scale is still learnt from its own steps, `scale_steps` so far; it is provisional until then. `silent`: nothing of
+    it has come since another bundle decided, and `time` is that of its last reading.
     """
 
     asset: str
@@ -58,6 +59,7 @@ class Sample:
     not_running: bool = False
     scale_steps: int = 0
     scale_steps_wanted: int = 0
+    silent: bool = False
 
     @property
     def ratio(self) -> float | None:

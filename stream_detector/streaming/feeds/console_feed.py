@@ -55,6 +55,7 @@ from stream_detector.streaming.feeds.asset_glances import GlancesProducer
 from stream_detector.streaming.feeds.feedback import send_feedback
 from stream_detector.streaming.readers.committed_log import wanted_by_us
 from stream_detector.streaming.readers.topic_reader import TopicReader, TopicRecord
+from stream_detector.streaming.state.group_facts import Silence
 from stream_detector.version import version
 
 log = logging.getLogger(__name__)
@@ -155,13 +156,15 @@ class ConsoleFeed:
         self._door.token = self._settings.token_of_console()
         self._door.viewer_token = self._settings.token_of_viewers()
 
-    def observe(self, assets: Sequence[AssetStatus]) -> None:
-        """Takes the assets as they stand now; called once a second or so."""
+    def observe(self, assets: Sequence[AssetStatus], unheard: Sequence[Silence] = ()) -> None:
+        """Takes the assets as they stand now, and those that whoever decides now has never heard; called once a second
+        or so."""
         self._steps_left = MOST_STEPS
         if self._read_back:
             # Of 10,000 assets few have a new step each second: what did not change is not made again.
             self._seen = {status.asset: self._sample_again(status) for status in assets}
-            self.history.observe([sample for _, sample in self._seen.values()])
+            silent = [self._sample_of_silence(silence) for silence in unheard]
+            self.history.observe([sample for _, sample in self._seen.values()] + [each for each in silent if each])
 
     def scored(self, steps: Sequence[ScoredSteps]) -> None:
         """Takes the scored steps of one batch; of too many only the newest, up to the next observation."""
@@ -265,6 +268,25 @@ class ConsoleFeed:
             not_running=status.not_running,
             scale_steps=status.scale_steps,
             scale_steps_wanted=status.scale_steps_wanted,
+        )
+
+    def _sample_of_silence(self, silence: Silence) -> Sample | None:
+        manifest = manifest_for(self._manifest, silence.asset)
+        if manifest is None:
+            return None  # of a partition that has not changed over yet
+        return Sample(
+            asset=silence.asset,
+            time=silence.heard,
+            step_seconds=manifest.grid.step_seconds,
+            score=None,
+            threshold=manifest.alarm_threshold_of(silence.asset),
+            probability=None,
+            alarm=False,
+            degraded=0,
+            warming_up=False,
+            bundle=manifest.bundle_id,
+            sensors=manifest.sensors,
+            silent=True,
         )
 
     def _sample_of_step(self, steps: ScoredSteps, place: int) -> Sample:

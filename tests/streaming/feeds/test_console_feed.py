@@ -30,6 +30,7 @@ from stream_detector.streaming.clients.kafka_types import KafkaProducer
 from stream_detector.streaming.feeds.asset_glances import GlancesProducer
 from stream_detector.streaming.feeds.console_feed import LOST_SECONDS, MOST_STEPS, STARTING_LOOK_SECONDS, ConsoleFeed
 from stream_detector.streaming.readers.topic_reader import TopicRecord
+from stream_detector.streaming.state.group_facts import Silence
 from stream_detector.streaming.topics.topics import ensure_topics
 from stream_detector.streaming.worker.health.metrics_server import MetricsServer
 from stream_detector.streaming.worker.lifecycle import exit_code_of
@@ -100,6 +101,43 @@ def test_an_asset_without_a_full_window_is_warming_up(engine: Engine, manifest: 
     feed.observe(engine.status())
     [view] = feed.history.assets()
     assert (view.state, view.score) == ("warming-up", None)
+
+
+def test_an_asset_that_is_silent_since_before_a_change_of_bundles_is_shown_as_silent_and_never_as_normal(
+    engine: Engine, manifest: Manifest, tmp_path: Path
+) -> None:
+    settings = Settings(evict_after_seconds=1e10)
+    feed = ConsoleFeed(settings, manifest, lambda: None)
+    engine.process(batch(rows("machine-0", range(10))))
+    feed.observe(engine.status())
+    other = load_bundle(small_bundle(tmp_path / "other", threshold=2.5))
+    feed.use(other.manifest)
+    last = BASE + 9 * STEP_SECONDS
+    silence = Silence(0, "machine-0", last, 10)
+    for _ in range(2):
+        feed.observe([], [silence])
+        [view] = feed.history.assets()
+        assert (view.state, view.time, view.score, view.probability) == ("silent", last, None, None)
+        assert (view.bundle, view.worker) == (other.manifest.bundle_id, None)
+        assert view.received_at >= BASE
+    # Another console of the group, which knew it as normal.
+    there = ConsoleFeed(settings, manifest, lambda: None)
+    there.observe(engine.status())
+    there.observe([])
+    [glance] = Turns("w", lambda: 0.0).due(feed.history.own())
+    assert glance.silent
+    there.take([record(Settings().topic_assets, glance)])
+    assert [view.state for view in there.history.assets()] == ["silent"]
+    # It is heard again.
+    now = Engine(other)
+    now.process(batch(rows("machine-0", range(30, 31))))
+    feed.observe(now.status())
+    assert [view.state for view in feed.history.assets()] == ["warming-up"]
+    # And after a restart nothing else is known of it.
+    again = ConsoleFeed(settings, other.manifest, lambda: None)
+    again.observe([], [silence])
+    [view] = again.history.assets()
+    assert (view.state, view.received_at) == ("silent", last)
 
 
 def test_every_scored_step_is_kept_between_two_observations(bundle: Bundle, manifest: Manifest) -> None:

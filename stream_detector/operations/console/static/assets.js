@@ -9,7 +9,7 @@ import { areaGiven, areaOf, described } from "./plant.js";
 import { drawTiles } from "./tiles.js";
 import { age, isOfAnotherTime, number, percent, stateText, stepsText, time } from "./words.js";
 
-const ORDER = { alarm: 0, degraded: 1, "warming-up": 2, provisional: 3, normal: 4, "not-running": 5 };
+const ORDER = { alarm: 0, degraded: 1, silent: 1, "warming-up": 2, provisional: 3, normal: 4, "not-running": 5 };
 const LAST = 6;
 /** Nobody has to look at these, as long as they are fresh. */
 const isCalm = (asset) => ["normal", "provisional", "not-running"].includes(asset.state);
@@ -28,7 +28,7 @@ const FILTERS = {
   exceptions: (asset, page) => !isCalm(asset) || isStale(asset, page.now()),
   alarm: (asset) => asset.state === "alarm",
   idle: (asset) => asset.state === "not-running",
-  silent: (asset, page) => isStale(asset, page.now()),
+  silent: (asset, page) => asset.state === "silent" || isStale(asset, page.now()),
   aside: (asset, page) => Boolean(page.setAside(asset.asset)),
   here: (asset) => asset.worker === null,
 };
@@ -88,7 +88,8 @@ function asideText(aside, asset, now) {
   return `‖ ${what}${asset.state === "alarm" ? t(", alarm up") : ""}`;
 }
 
-function valueText(asset) {
+function valueText(asset, now) {
+  if (asset.state === "silent") return ["–", t("no reading since {when}; the bundle that decides now has not judged it", { when: time(asset.time, now) })];
   if (asset.threshold === null && asset.score !== null) return [number(asset.score), t("no threshold pays: it raises no alarm")];
   if (asset.state === "not-running") return ["–", t("not judged while the machine does not run")];
   if (asset.state === "warming-up" && asset.scale_steps_wanted) return ["–", t("not judged yet: it learns what is usual, {steps}", { steps: stepsText(asset) })];
@@ -156,7 +157,7 @@ function update(item, asset, page, now) {
   put("what", [described(asset.asset), areaGiven(asset.asset)].filter(Boolean).join(", "));
   put("age", page.live() ? ageText(asset, now) : t("as of {when}, connection lost", { when: time(page.heard(), now, true) }));
   if (item.drawn === asset) return;
-  const [value, text] = valueText(asset);
+  const [value, text] = valueText(asset, now);
   button.querySelector(".ratio").replaceChildren(h("b", {}, value), ` ${text}`);
   button.querySelector("svg").replaceWith(spark(asset.recent));
   item.drawn = asset;

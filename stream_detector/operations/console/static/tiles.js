@@ -6,7 +6,7 @@ import { t } from "./language.js";
 import { areaOf, described } from "./plant.js";
 import { age, stateText } from "./words.js";
 
-const SIGNS = { alarm: "▲", degraded: "◆", "warming-up": "◌", "not-running": "□", provisional: "◔", normal: "", aside: "‖", stale: "?" };
+const SIGNS = { alarm: "▲", degraded: "◆", "warming-up": "◌", silent: "○", "not-running": "□", provisional: "◔", normal: "", aside: "‖", stale: "?" };
 
 const drawn = { names: "", tiles: new Map(), groups: new Map() };
 

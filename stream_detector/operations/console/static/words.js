@@ -47,6 +47,7 @@ export const STATES = {
   alarm: "▲ ALARM",
   degraded: "◆ sensors silent",
   "warming-up": "◌ warming up",
+  silent: "○ silent",
   "not-running": "□ not running",
   provisional: "◔ provisional",
   normal: "● normal",
