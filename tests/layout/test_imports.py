@@ -58,7 +58,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"ports"},
         {"bundle_watch", "password_watch", "transport"},
         {"offsets"},
-        {"alarm_sender", "health", "lifecycle", "pipeline", "start_clock", "switching", "unknown_watch"},
+        {"alarm_sender", "health", "lifecycle", "pipeline", "silences", "start_clock", "switching", "unknown_watch"},
         {"housekeeping"},
         {"worker"},
         {"composition"},

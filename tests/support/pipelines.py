@@ -78,6 +78,9 @@ class RecordingObserver:
     def dead_letter_held_back(self) -> None:
         self.told.append("dead letter held back")
 
+    def evicted(self, assets: int) -> None:
+        self.told.append(f"evicted {assets}")
+
     def committed(self) -> None:
         self.told.append("committed")
 

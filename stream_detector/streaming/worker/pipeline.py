@@ -7,20 +7,21 @@ offset committed. A crash anywhere in between repeats messages that say the same
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from stream_detector.bundle.bundle_table import manifests_of
 from stream_detector.decoding.control_records import KEY, Order
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.decoding.registry_records import RegistryRecords
-from stream_detector.engine.outcome import Outcome, ScoredSteps
+from stream_detector.engine.outcome import AssetStatus, Outcome, ScoredSteps
 from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.dead_letter_rate import DeadLetterRate
 from stream_detector.streaming.clients.producer import BurstSender, Outgoing
 from stream_detector.streaming.readers.translation import Translation, policies_of
-from stream_detector.streaming.state.group_facts import BundleSwitch, Departure, fact_message, newest_switch
+from stream_detector.streaming.state.group_facts import BundleSwitch, Departure, Silence, fact_message, newest_switch
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import snapshot_message
 from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
@@ -29,10 +30,16 @@ from stream_detector.streaming.worker.offsets.planning import PartitionPlan, Pla
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.offsets.recovery import to_metadata
 from stream_detector.streaming.worker.offsets.successors import Successors
-from stream_detector.streaming.worker.offsets.takeover import alarm_message, mend_late, switch_by_record
+from stream_detector.streaming.worker.offsets.takeover import (
+    alarm_message,
+    mend_late,
+    mend_silences,
+    switch_by_record,
+)
 from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
 from stream_detector.streaming.worker.offsets.withdrawal import Withdrawal
 from stream_detector.streaming.worker.ports import Clock, PipelineObserver
+from stream_detector.streaming.worker.silences import Review, judged_by, review_of_switch
 from stream_detector.streaming.worker.switching import INTERRUPTED, WITHDRAWN, Switching, in_words
 from stream_detector.streaming.worker.transport.fetched import Fetched, parts_of
 from stream_detector.streaming.worker.transport.offset_keeper import CommittedOffsets
@@ -191,12 +198,15 @@ class Pipeline:
         await self._acknowledge([_Flushed(number, progress, offset, offset, rest)])
         before, engine = newest_switch(progress.facts), self._detectors.of(number).engine
         snapshots = engine.snapshots(number, offset)
+        # Before the switch is written down: behind it a restart does not know who was heard before.
+        await self._write_silences(progress, review_of_switch(number, progress, engine, detector.engine, offset))
         facts, bursts = switch_by_record(settings, before, self._detectors.scored(progress).bundle, snapshots, switch)
         for burst in bursts:
             await self._send(burst)
         progress.facts = (*progress.facts, *facts)
         progress.term, progress.next_term, progress.scored_by = switch.term, switch.term + 1, detector.scored_by
         progress.next_id_term = switch.highest_id_term + 1
+        progress.known_silent.clear()
         self._detectors.decide(number, detector)
         progress.departures = [
             fact for fact in progress.facts if isinstance(fact, Departure) and fact.offset >= offset
@@ -251,6 +261,60 @@ class Pipeline:
             await self._publish(number, outcome, progress.processed, progress)
             log.info("partition %d: asset %s lives in another partition since offset %d", number, asset, offset)
 
+    def settled(self) -> dict[int, PartitionProgress]:
+        """The partitions of which it is known, and told, which assets their engines hold."""
+        return {
+            number: progress
+            for number, progress in self.partitions.items()
+            if not progress.rebuilding and self._detectors.shows(number)
+        }
+
+    def step_seconds(self, number: int) -> float:
+        """The longest step of whoever decides in a partition; 0 where no bundle does."""
+        manifest = self._detectors.of(number).manifest
+        return 0.0 if manifest is None else max(each.grid.step_seconds for each in manifests_of(manifest))
+
+    def unheard(self, assets: Iterable[AssetStatus]) -> list[Silence]:
+        """Assets that are silent since before whoever decides for them now did; those heard last come first.
+
+        `assets`: all that the engines hold. One that has moved, and is among them, is not silent.
+        """
+        heard, allowed = {status.asset for status in assets}, tuple(self.settings.globs_of_assets)
+        found = [
+            silence
+            for number, progress in self.partitions.items()
+            for asset, silence in progress.silences.items()
+            if asset not in heard
+            and asset not in progress.known_silent
+            and judged_by(self._detectors.of(number).manifest, asset, allowed)
+        ]
+        return sorted(found, key=lambda silence: -silence.heard)
+
+    async def note_silences(self, number: int, progress: PartitionProgress, term: int, review: Review) -> None:
+        """Write down who began or ceased to be silent, as it was seen in this term of the partition."""
+        async with self._handling:
+            gone = self.partitions.get(number) is not progress or progress.term != term
+            if gone or progress.rebuilding or progress.in_hand or self.planning:
+                return
+            # What an earlier review has found may be written down since.
+            evicted = [silence for silence in review.evicted if progress.silences.get(silence.asset) == silence]
+            await self._write_silences(progress, review)
+            for silence in evicted:
+                log.info("partition %d: asset %s is forgotten, it was silent for long", number, silence.asset)
+            if evicted:
+                self._observer.evicted(len(evicted))
+
+    async def _write_silences(self, progress: PartitionProgress, review: Review) -> None:
+        known = progress.silences
+        over = [silence for silence in (*review.ended, *review.evicted) if known.get(silence.asset) == silence]
+        messages = [fact_message(self.settings, silence) for silence in review.noted]
+        await self._send([*messages, *(fact_message(self.settings, silence, taken_back=True) for silence in over)])
+        for silence in over:
+            del known[silence.asset]
+            progress.known_silent.discard(silence.asset)
+        known.update({silence.asset: silence for silence in review.noted})
+        progress.known_silent |= {silence.asset for silence in review.noted}
+
     async def mend(
         self, read_other: Callable[[Mapping[int, tuple[int, int]]], Awaitable[Mapping[int, PartitionState]]]
     ) -> None:
@@ -270,6 +334,7 @@ class Pipeline:
                 mended = mend_late(
                     self.settings, self._detectors.scored(progress).bundle, number, state, progress.facts
                 )
+                mended += mend_silences(self.settings, state, progress.silences)
                 progress.state_end = state.until
                 if mended:
                     log.warning("partition %d: another worker wrote late, %d records of state are written again",
@@ -283,7 +348,8 @@ class Pipeline:
             if progress.state_lost and not progress.rebuilding and not progress.in_hand:
                 log.warning("partition %d: the topic of state was lost, everything is written again", number)
                 progress.state_lost, progress.state_end = False, 0
-                await self._send([fact_message(self.settings, fact) for fact in progress.facts])
+                facts = [*progress.facts, *progress.silences.values()]
+                await self._send([fact_message(self.settings, fact) for fact in facts])
                 snapshots = self._detectors.of(number).engine.snapshots(number, progress.processed)
                 progress.unacknowledged.renew(snapshots, progress.processed)
 
@@ -486,6 +552,8 @@ class Pipeline:
             next_term=plan.next_term,
             next_id_term=plan.next_id_term,
             scored_by=detector.scored_by,
+            silences=dict(plan.silences),
+            known_silent=set(plan.known_silent),
         )
         log.info(
             "partition %d: from %d, in silence up to %d, %d snapshots",

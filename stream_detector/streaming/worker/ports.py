@@ -39,6 +39,9 @@ class PipelineObserver(Protocol):
     def dead_letter_held_back(self) -> None:
         """A dead letter is not published: over the rate limit."""
 
+    def evicted(self, assets: int) -> None:
+        """So many assets were forgotten that were silent since before whoever decides now did."""
+
     def committed(self) -> None: ...
 
     def assigned(self, partitions: set[int]) -> None:

@@ -16,6 +16,7 @@ from stream_detector.errors import BrokerError, StalledError, StreamDetectorErro
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.diagnosis import Unreachable, why_unreachable
 from stream_detector.streaming.readers.committed_log import wanted_by_us
+from stream_detector.streaming.state.group_facts import Silence
 from stream_detector.streaming.worker.bundle_watch import BundleMovedError, BundleWatch
 from stream_detector.streaming.worker.health.broker_probe import PROBE_SECONDS, BrokerProbe
 from stream_detector.streaming.worker.health.metrics_server import MetricsServer
@@ -64,9 +65,9 @@ class AssetSource(Protocol):
 
 
 class AssetView(Protocol):
-    """Shows the assets to people: `console_feed.ConsoleFeed`."""
+    """Shows the assets to people, and those that are silent and known to no engine: `console_feed.ConsoleFeed`."""
 
-    def observe(self, assets: list[AssetStatus]) -> None: ...
+    def observe(self, assets: list[AssetStatus], unheard: list[Silence]) -> None: ...
 
 
 class Rekeying(Protocol):
@@ -370,11 +371,12 @@ class Worker:
         wait meanwhile: they are renewed in slices."""
         began = self._clock()
         assets = self._detectors.status(MOST_ASSET_GAUGES)
-        self._recorder.fleet(assets)
+        unheard = self.pipeline.unheard(assets)
+        self._recorder.fleet(assets, unheard)
         if self._housekeeping is not None:
-            self._housekeeping.observe(assets)
+            self._housekeeping.observe(assets, unheard)
         if self._console is not None:
-            self._console.observe(assets)
+            self._console.observe(assets, unheard)
         taken = self._clock() - began
         for first in range(0, min(len(assets), MOST_ASSET_GAUGES), SLICE_ASSETS):
             await asyncio.sleep(0)

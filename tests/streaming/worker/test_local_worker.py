@@ -584,7 +584,7 @@ class Console:
     def __init__(self) -> None:
         self.shown = 0
 
-    def observe(self, assets: object) -> None:
+    def observe(self, assets: object, unheard: object) -> None:
         self.shown += 1
 
 

@@ -40,6 +40,7 @@ from tests.support.switches import decided_by_log, engines_from
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
+SILENT = "silent-machine"
 PER_SECOND = 300
 ASSETS = 12
 STEP_SECONDS = ASSETS / PER_SECOND
@@ -47,7 +48,7 @@ STEP_SECONDS = ASSETS / PER_SECOND
 
 
 def plant(ending: threading.Event) -> Iterator[Record]:
-    """Assets whose alarms come and go all the time, and end quiet.
+    """Assets whose alarms come and go all the time, and end quiet, and one that is silent after its first step.
 
     A sender that is late leaves steps out: else its event time would fall behind the time of its records, by which a
     switch reads the log back.
@@ -60,6 +61,8 @@ def plant(ending: threading.Event) -> Iterator[Record]:
             value = 9.0 if not quiet and (step // 20 + number) % 5 == 0 else 0.1
             body = {"time": (begin + step) * STEP_SECONDS, "values": dict.fromkeys(SENSORS, value)}
             yield Record(number % 2, f"m{number}".encode(), json.dumps(body).encode())
+            if step == 0 and number == 0:
+                yield Record(0, SILENT.encode(), json.dumps(body).encode())
         step += 1
 
 
@@ -110,6 +113,9 @@ def test_promotion_and_rollback_in_the_log_switch_running_workers_with_a_short_p
     assert (service.at(begun), service.at(time.time())) == tuple(ids_of_bundles), "the ledger knows who was in service"
     assert service.between(None, None) == sorted(ids_of_bundles)
     assert len(pauses) == 6
+    # No bundle but the first has ever heard it.
+    gauge = re.compile(rf'^stream_detector_watermark_timestamp_seconds{{[^}}]*asset="{SILENT}"', re.MULTILINE)
+    assert sum(len(gauge.findall(worker.get("/metrics")[1])) for worker in workers) == 1
     for worker in workers:
         assert worker.stop() == 0
 

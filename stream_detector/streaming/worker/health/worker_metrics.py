@@ -13,6 +13,7 @@ from stream_detector.detection.drift import DriftMeter, ScoreReference
 from stream_detector.engine.outcome import AssetStatus, Outcome
 from stream_detector.messages import from_iso
 from stream_detector.metrics import WorkerMetrics
+from stream_detector.streaming.state.group_facts import Silence
 from stream_detector.streaming.worker.health.watchdog import Observation, PartitionObservation
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.ports import Clock
@@ -55,6 +56,7 @@ class MetricsRecorder:
         self._lag_shown: set[int] = set()
         """Partitions that have gauges of lag and rebuild: whoever takes one over tells of it from then on."""
         self._shown: dict[str, list[str]] = {}
+        self._watermarks: set[str] = set()
         self._drift: dict[str, tuple[float, DriftMeter]] = {}
         self._manifest = manifest
         metrics.record_seconds.set(ASSUMED_RECORD_SECONDS)
@@ -140,6 +142,9 @@ class MetricsRecorder:
     def dead_letter_held_back(self) -> None:
         self.metrics.dead_letters_suppressed.inc()
 
+    def evicted(self, assets: int) -> None:
+        self.metrics.assets_evicted.inc(assets)
+
     def committed(self) -> None:
         self._committed_at = self._clock()
 
@@ -209,15 +214,27 @@ class MetricsRecorder:
             return 0.0
         return max(0.0, self._wall_clock() - mine.newest_ms / 1000)
 
-    def fleet(self, assets: Sequence[AssetStatus]) -> None:
-        """Renew the sums over all assets, and remove the gauges of assets that are gone."""
+    def fleet(self, assets: Sequence[AssetStatus], unheard: Sequence[Silence] = ()) -> None:
+        """Renew the sums over all assets, and remove the gauges of assets that are gone.
+
+        Of those that whoever decides now has never heard (`unheard`) only that of their watermark stays, of at most
+        `MOST_ASSET_GAUGES` of them.
+        """
         metrics = self.metrics
         metrics.assets.set(len(assets))
         metrics.windows.set(sum(not asset.warming_up and not asset.not_running for asset in assets))
-        if assets:
-            metrics.watermark_lag.set(self._wall_clock() - min(asset.watermark for asset in assets))
-        for name in self._shown.keys() - {status.asset for status in assets[:MOST_ASSET_GAUGES]}:
+        watermarks = [asset.watermark for asset in assets] + [silence.heard for silence in unheard]
+        if watermarks:
+            metrics.watermark_lag.set(self._wall_clock() - min(watermarks))
+        shown = {status.asset for status in assets[:MOST_ASSET_GAUGES]}
+        silent = {silence.asset: silence.heard for silence in unheard[:MOST_ASSET_GAUGES]}
+        for name in self._shown.keys() - shown:
             self._forget(name)
+        for name in self._watermarks - shown - silent.keys():
+            _remove(metrics.watermark, name)
+        for name, heard in silent.items():
+            metrics.watermark.labels(name).set(heard)
+        self._watermarks = shown | silent.keys()
 
     def assets(self, assets: Sequence[AssetStatus]) -> None:
         """Renew the gauges of these assets; they are to be among the first `MOST_ASSET_GAUGES` of all."""
@@ -275,7 +292,7 @@ class MetricsRecorder:
         metrics = self.metrics
         self._drift.pop(name, None)
         for gauge in (metrics.threshold, metrics.alarms_open, metrics.degraded_sensors, metrics.warming_up,
-                      metrics.provisional, metrics.not_running, metrics.drift, metrics.watermark, metrics.score,
+                      metrics.provisional, metrics.not_running, metrics.drift, metrics.score,
                       metrics.probability):  # fmt: skip
             _remove(gauge, name)
         for sensor in self._shown.pop(name, []):

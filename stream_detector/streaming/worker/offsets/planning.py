@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stream_detector.bundle.bundle_table import TableManifest
@@ -12,7 +12,7 @@ from stream_detector.errors import MixedProcessorsError, StalledError, StreamDet
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.readers.log_reader import LogReader
-from stream_detector.streaming.state.group_facts import BundleSwitch, Departure, Fact, newest_switch
+from stream_detector.streaming.state.group_facts import BundleSwitch, Departure, Fact, Silence, newest_switch
 from stream_detector.streaming.state.group_limits import begins_other_limits, limits_of
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import SnapshotRecord
@@ -65,6 +65,8 @@ class PartitionPlan:
         state_end: the next offset of the partition's state that was not read or written.
         next_term, next_id_term: of the next switch of bundle that a control record makes.
         detector: who decides; None = the bundle that the worker was started with.
+        silences: {asset: since when it is silent}.
+        known_silent: those of them that whoever decides has heard itself.
     """
 
     start: Start
@@ -76,6 +78,8 @@ class PartitionPlan:
     next_term: int = 1
     next_id_term: int = 1
     detector: Detector | None = None
+    silences: Mapping[str, Silence] = field(default_factory=dict)
+    known_silent: Collection[str] = ()
 
 
 class Planner:
@@ -189,9 +193,13 @@ class Planner:
         following = max(next_term(state), 1 if newest is None else newest.term + 1)
         ids = max(next_id_term(state), 1 if newest is None else newest.highest_id_term + 1)
         until = state.until + len(written)
+        # Where nothing is committed they are taken back: whoever is in the log is heard.
+        silences = state.silences if start.restore_snapshots else {}
+        mine = self._scored_by.bundle if detector is None else detector.bundle_id
         return PartitionPlan(
-            start, taken.snapshots, taken.bursts, facts, departures, until, following, ids, detector=detector
-        )
+            start, taken.snapshots, taken.bursts, facts, departures, until, following, ids, detector=detector,
+            silences=silences, known_silent=silences.keys() & state.of_service(newest, mine).keys(),
+        )  # fmt: skip
 
     async def _who_decides(self, number: int, start: Start, state: PartitionState) -> Detector | None:
         """The bundle that the log has named, where it did; None: the one that this worker was started with.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from stream_detector.streaming.state.group_facts import Departure, Fact
+from stream_detector.streaming.state.group_facts import Departure, Fact, Silence
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy
 from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
 
@@ -45,6 +45,10 @@ class PartitionProgress:
     """What the group has written down about the partition."""
     departures: list[Departure] = field(default_factory=list)
     """Assets whose life here has not ended yet."""
+    silences: dict[str, Silence] = field(default_factory=dict)
+    """{asset: since when it is silent}, as the group has written it down."""
+    known_silent: set[str] = field(default_factory=set)
+    """Those of them that whoever decides now has heard itself: its engine holds them, or has let go of them since."""
     state_end: int = 0
     """The next offset of the partition's state, as far as this worker has read and written it."""
     state_lost: bool = False

@@ -18,7 +18,7 @@ from stream_detector.operations.ledger.scope import SCOPE
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
 from stream_detector.streaming.clients.producer import Outgoing
-from stream_detector.streaming.state.group_facts import BundleSwitch, Fact, fact_message, newest_switch
+from stream_detector.streaming.state.group_facts import BundleSwitch, Fact, Silence, fact_message, newest_switch
 from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import SnapshotRecord, snapshot_message
@@ -118,6 +118,17 @@ def mend_late(
     """What a worker has to write again, because another one wrote under its keys although it had lost the partition."""
     lost = [fact_message(settings, fact) for fact in facts if fact not in state.facts]
     return [*lost, *_mended(settings, number, state, state.of_service(newest_switch(facts), bundle_id))]
+
+
+def mend_silences(settings: Settings, state: PartitionState, silences: Mapping[str, Silence]) -> list[Outgoing]:
+    """The same for which assets are silent."""
+    written = state.silences
+    lost = [silence for asset, silence in silences.items() if written.get(asset) != silence]
+    ended = [silence for asset, silence in written.items() if asset not in silences]
+    return [
+        *(fact_message(settings, silence) for silence in lost),
+        *(fact_message(settings, silence, taken_back=True) for silence in ended),
+    ]
 
 
 def _mended(

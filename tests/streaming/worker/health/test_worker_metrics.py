@@ -15,6 +15,7 @@ from stream_detector.decoding.unknown_names import UnknownNames
 from stream_detector.detection.config import GridConfig
 from stream_detector.engine.outcome import AssetStatus, Closed, Counts, Outcome
 from stream_detector.metrics import WorkerMetrics
+from stream_detector.streaming.state.group_facts import Silence
 from stream_detector.streaming.worker.health.watchdog import Observation, PartitionObservation
 from stream_detector.streaming.worker.health.worker_metrics import MetricsRecorder
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
@@ -52,6 +53,25 @@ def status(asset: str = "m", **changes: Any) -> AssetStatus:
         "scored_until": 60.0, "newest": np.zeros(2, np.float32), "expected": np.zeros(2, np.float32),
     }  # fmt: skip
     return AssetStatus(**(values | changes))
+
+
+def test_of_an_asset_that_whoever_decides_now_has_never_heard_the_watermark_alone_stays(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    recorded.show([status("m"), status("n", watermark=900.0)])
+    others, silence = [status("n", watermark=950.0)], Silence(0, "m", 50.0, 7)
+    recorded.recorder.fleet(others, [silence])
+    assert recorded.value("watermark_timestamp_seconds", asset="m") == 50.0
+    assert recorded.value("score", asset="m") is None
+    assert recorded.value("threshold", asset="m") is None
+    assert recorded.value("assets_held") == 1
+    assert recorded.value("watermark_lag_seconds") == recorded.wall - 50.0
+    recorded.show([*others, status("m", watermark=960.0)])  # heard again
+    assert recorded.value("watermark_timestamp_seconds", asset="m") == 960.0
+    recorded.recorder.fleet(others, [silence])
+    recorded.recorder.fleet(others, [])
+    assert recorded.value("watermark_timestamp_seconds", asset="m") is None
+    recorded.recorder.evicted(1)
+    assert recorded.value("assets_evicted_total") == 1
 
 
 def test_what_a_record_takes_is_told_by_large_batches_alone(manifest: Manifest) -> None:
