@@ -296,7 +296,7 @@ class Worker:
         await self._producer.stop()
 
     async def _watch(self, stream: ReadingsStream) -> None:
-        looks = 0
+        looks, seen = 0, Observation(False, None)
         while self.lifecycle.error is None:
             looks += 1
             self.lifecycle.beat()
@@ -311,8 +311,26 @@ class Worker:
                         await stream.leave()
                     finally:  # it ends, whatever becomes of that
                         self.lifecycle.fail(StalledError(verdict))
-            starting = "ready" not in self._start_clock.stages and looks < FIRST_WATCHES
-            await asyncio.sleep(FIRST_WATCH_SECONDS if starting else self._watch_seconds)
+            if "ready" in self._start_clock.stages or looks >= FIRST_WATCHES:
+                await asyncio.sleep(self._watch_seconds)
+            elif self.lifecycle.not_ready == REBUILDING:
+                with self._outlived("the watchdog could not look"):
+                    await self._report_when_rebuilt(seen, stream)
+            else:
+                await asyncio.sleep(FIRST_WATCH_SECONDS)
+
+    async def _report_when_rebuilt(self, seen: Observation, stream: ReadingsStream) -> None:
+        """Wait until the windows are whole, or the next look at the brokers is due.
+
+        What they have just said still holds then; their answers to another look would wait for the batches that follow.
+        """
+        for _ in range(max(1, round(self._watch_seconds / FIRST_WATCH_SECONDS))):
+            if self.pipeline.planning or not stream.observe().member:
+                return  # the partitions are shared out anew
+            if not self.pipeline.rebuilding:
+                await self._report(seen)
+                return
+            await asyncio.sleep(FIRST_WATCH_SECONDS)
 
     async def _keep_house(self, housekeeping: Housekeeping) -> None:
         """Apart from the watch: it waits for the batch in hand, and that one may wait for ever."""

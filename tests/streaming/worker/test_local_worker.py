@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
@@ -19,8 +19,11 @@ from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets
 from stream_detector.streaming.local.stream import LocalStream
 from stream_detector.streaming.readers.log_reader import LogReader
+from stream_detector.streaming.worker.health.broker_probe import BrokerProbe
+from stream_detector.streaming.worker.health.watchdog import Observation
 from stream_detector.streaming.worker.lifecycle import REBUILDING, STARTING, WAITING
 from stream_detector.streaming.worker.ports import GroupView
+from stream_detector.streaming.worker.worker import FIRST_WATCH_SECONDS
 from tests.support.event_loop import in_event_loop, settle
 from tests.support.pipelines import ScriptedEngine, outcome_with
 from tests.support.plant import make_log, small_bundle
@@ -497,6 +500,37 @@ async def test_re_keying_that_fails_or_that_the_client_breaks_off_ends_the_worke
 
 
 # -- ready and alive ---------------------------------------------------------------------------------------------------
+
+
+@in_event_loop
+async def test_a_worker_is_ready_as_soon_as_its_windows_are_rebuilt_without_asking_the_brokers_again(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str | None] = []
+    look = BrokerProbe.look
+
+    async def counted(probe: BrokerProbe, *arguments: Any) -> Observation:
+        looks.append(worker.lifecycle.why_not_ready())
+        return await look(probe, *arguments)
+
+    monkeypatch.setattr(BrokerProbe, "look", counted)
+    plant = Plant()
+    plant.send(LOG[:300])
+    plant.commit_of_another(200, '{"low":0}')
+    plant.broker.hold = {SETTINGS.topic_alarms}
+    engine = ScriptedEngine(lambda batch: outcome_with(alarms=batch.offsets[0] == 80))
+    worker = plant.worker(bundle, engine, watch_seconds=30.0)
+    running = asyncio.create_task(worker.run())
+    await until(lambda: worker.lifecycle.why_not_ready() == REBUILDING)
+    asked = len(looks)
+    await asyncio.sleep(5 * FIRST_WATCH_SECONDS)
+    assert (worker.lifecycle.why_not_ready(), len(looks)) == (REBUILDING, asked)
+    plant.broker.hold = ()
+    plant.broker.acknowledge()
+    await until(lambda: worker.lifecycle.why_not_ready() is None)
+    assert REBUILDING not in looks[asked:]
+    worker.stop()
+    assert await running == 0
 
 
 @in_event_loop
