@@ -15,6 +15,14 @@ from tests.support.stack.kafka import ExistingKafka, Kafka, kafka_for_tests, why
 # for: on a busy machine a fit of a second took minutes. Libraries read this when they are loaded, and none is so far.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# A test's broker lives for seconds: what Java spends on compiling it well and on verifying its classes, more than half
+# of its time, never comes back.
+os.environ.setdefault(
+    "JDK_JAVA_OPTIONS",
+    "-XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions -XX:+IgnoreUnrecognizedVMOptions "
+    "-XX:-BytecodeVerificationRemote",
+)
+
 # A busy machine is no fault of the code: only wrong answers fail a property. Nor does luck: the suite draws the same
 # examples every time, and `make properties` draws others, many of them.
 settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=examples(100))
