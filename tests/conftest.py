@@ -31,6 +31,18 @@ settings.register_profile(
 )
 settings.load_profile("fixed")
 
+FIRST = ("kafka", "browser", "prometheus", "slow")
+"""Files with tests of these marks come before the others, in this order."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take minutes come first: one that came last would run while other processes have nothing to do."""
+    turns: dict[Path, int] = {}
+    for item in items:
+        turn = next((place for place, mark in enumerate(FIRST) if item.get_closest_marker(mark)), len(FIRST))
+        turns[item.path] = min(turn, turns.get(item.path, len(FIRST)))
+    items.sort(key=lambda item: turns[item.path])
+
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Kafka | ExistingKafka]:
