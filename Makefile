@@ -14,7 +14,7 @@ CHOOSE_TORCH = export UV_TORCH_BACKEND="$${UV_TORCH_BACKEND:-$$(echo torch | UV_
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill renewal tab versions arm64 clean
+.PHONY: help setup demo test long unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill renewal tab versions arm64 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,8 +35,11 @@ setup: $(STAMP) ## make .venv/bin/trainer and .venv/bin/stream-detector
 demo: $(STAMP) ## watch a simulated plant: train, stream, alarm, in under five minutes
 	$(BIN)/stream-detector demo $(DEMO)
 
-test: $(STAMP) ## all tests, those on real Kafka included
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
+test: $(STAMP) ## all tests but the long ones, those on real Kafka included
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST)
+
+long: $(STAMP) ## the tests of minutes each, on public data: a published recipe fitted whole, a plant renewed each day
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m long $(PYTEST)
 
 unit: $(STAMP) ## the fast tests only, one to two minutes on two cores
 	PROPERTY_SHARE=0.1 $(BIN)/python -m pytest -q -n 2 -m "not kafka and not slow and not prometheus and not browser" $(PYTEST)
@@ -55,7 +58,7 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-check: lint types test ## format, lint, types and all tests: what CI runs
+check: lint types test ## format, lint, types and all tests but the long ones: what CI runs
 
 kafka: $(STAMP) ## start a real Kafka broker for your own tries; Ctrl-C ends it
 	$(BIN)/python -m tests.programs.kafka

@@ -15,9 +15,10 @@ import numpy as np
 from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, Mask, Scores, auroc, fit, percent, spread, stretches, with_changes
 from stream_detector.detection.config import ThresholdConfig
-from trainer.data.dataset import read_dataset
+from trainer.data.dataset import Dataset, read_dataset
 from trainer.evaluation.scored import score_dataset
 from trainer.fitting.thresholds import choose_threshold
+from trainer.recipe import Recipe
 
 PUBLISHED = [
     {"method": "published, best (Housh and Ohar: hydraulic model)", "S": 0.970},
@@ -28,8 +29,7 @@ PUBLISHED = [
 
 def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]]]:
     recipe = with_changes("water-network", train={**_train("water-network"), "seed": seed})
-    clean = read_dataset(_one(folder, "*03*"), recipe.data)
-    attacked = read_dataset(_one(folder, "*04*"), recipe.data, clean.sensors)
+    clean, attacked = _read(folder, recipe)
     assert attacked.labels is not None
     lstm = with_changes(
         recipe,
@@ -80,6 +80,22 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
         ],
         "The later attacks, threshold = 0.95 quantile of the normal hours up to the third": from_attacks,
     }
+
+
+def of_recipe(recipe: Recipe, folder: Path, scratch: Path) -> dict[str, Any]:
+    """The attacked year by the threshold that the recipe itself chooses on the clean one."""
+    clean, attacked = _read(folder, recipe)
+    assert attacked.labels is not None
+    found = score_dataset(fit(recipe, clean, scratch).bundle, attacked)
+    alarm = np.zeros(len(attacked), bool)
+    alarm[found.rows] = found.above
+    return _judge(alarm, attacked.labels)
+
+
+def _read(folder: Path, recipe: Recipe) -> tuple[Dataset, Dataset]:
+    """(the clean year, the attacked one)."""
+    clean = read_dataset(_one(folder, "*03*"), recipe.data)
+    return clean, read_dataset(_one(folder, "*04*"), recipe.data, clean.sensors)
 
 
 def _train(name: str) -> dict[str, Any]:

@@ -28,6 +28,12 @@ def test_a_commit_passes_the_parts_of_make_check_that_take_seconds() -> None:
     assert [hook["entry"].removeprefix("make ") for hook in hooks] == [part for part in CHECKS if part != "test"]
 
 
+def test_what_make_test_leaves_out_make_long_runs() -> None:
+    commands = dict(re.findall(r"^(test|long): .*\n\t(.*)$", MAKEFILE, re.MULTILINE))
+    assert '-m "not long"' in commands["test"]
+    assert "-m long" in commands["long"]
+
+
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
 def test_every_make_target_exists(page: str) -> None:
     named = set(re.findall(r"make ([a-z-]+)`", (ROOT / page).read_text(encoding="utf-8")))

@@ -1,4 +1,7 @@
-"""A plant that is renewed each day saves what the backtest says; two days of it, with a small ensemble."""
+"""A plant that is renewed each day saves what the backtest says; two days of it, with a small ensemble (`make long`).
+
+With every run of the tests, `tests/streaming/test_ledger_against_backtest.py` compares the two of one bundle.
+"""
 
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from tests.support.stack.kafka import why_no_kafka
 
 @pytest.mark.kafka
 @pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_two_days_renewed_through_kafka_save_what_the_backtest_says(shared_data: Path, tmp_path: Path) -> None:
     if (reason := why_no_kafka()) is not None:
         pytest.skip(reason)

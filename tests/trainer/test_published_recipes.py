@@ -125,6 +125,18 @@ def test_the_water_loop_learns_and_limits_on_its_first_rows_alone(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_a_water_network_under_attack_is_seen_after_a_tenth_of_the_fit(shared_data: Path, tmp_path: Path) -> None:
+    from benchmarks.detection.water_network import of_recipe
+
+    recipe = load_recipe("water-network")
+    short = recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": 4})})
+    ours = of_recipe(short, shared_data / "batadal", tmp_path)
+    assert ours["S"] >= 0.9
+    assert ours["found"] == "7 of 7"
+
+
+@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_a_water_network_under_attack_scores_above_its_goal(shared_data: Path, tmp_path: Path) -> None:
     from benchmarks.detection.water_network import run
