@@ -878,6 +878,25 @@ def test_an_alarm_is_heard_by_who_asked_for_it_and_by_nobody_else(
         one.context.close()
 
 
+def test_a_machine_that_is_silent_over_a_change_of_bundles_is_said_to_be_silent_and_reassures_nobody(
+    opened: Opened, plant: ConsolePlant
+) -> None:
+    page, known = opened.page, plant.newest["pm-2"]
+    heard = known.time - known.step_seconds
+    silent = replace(known, time=heard, score=None, probability=None, alarm=False, degraded=0, silent=True)
+    plant.observe(replace(silent, top_sensors=()))
+    opened.until("document.querySelector('[data-asset=pm-2] .state').textContent === '○ silent'")
+    card = page.locator("[data-asset=pm-2]").first
+    assert "the bundle that decides now has not judged it" in card.inner_text()
+    assert "NO NEW DATA" in card.inner_text()
+    assert "normal" not in card.inner_text()
+    assert "%" not in card.locator(".ratio").inner_text()
+    assert page.locator("#figures > div", has_text="without new data").locator("dd").inner_text() == "1"
+    page.locator("[data-asset=pm-2] button").click()
+    opened.until("document.querySelector('#detail-state').textContent.startsWith('○ silent, no reading since')")
+    assert opened.errors == []
+
+
 def test_a_machine_that_stands_is_said_quietly(opened: Opened, plant: ConsolePlant) -> None:
     page = opened.page
     sample = plant.machines[1].sample(0, plant.step * 120.0 + 120, alarm=False, warming_up=False)

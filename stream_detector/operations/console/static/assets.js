@@ -7,7 +7,7 @@ import { holder, inOrderShown } from "./hold.js";
 import { t } from "./language.js";
 import { areaGiven, areaOf, described } from "./plant.js";
 import { drawTiles } from "./tiles.js";
-import { age, isOfAnotherTime, number, percent, stateText, stepsText, time } from "./words.js";
+import { age, isOfAnotherTime, number, percent, silentText, stateText, stepsText, time } from "./words.js";
 
 const ORDER = { alarm: 0, degraded: 1, silent: 1, "warming-up": 2, provisional: 3, normal: 4, "not-running": 5 };
 const LAST = 6;
@@ -18,8 +18,8 @@ const MOST_EXCEPTIONS = 24;
 const MOST_ON_A_WALL = 800;
 const SEARCH_FROM = 12;
 
-/** Old: no step for three steps' time, at least 15 seconds; another worker tells of its assets in turns. */
-export const isStale = (asset, now) => now - asset.received_at > Math.max(15, 3 * asset.step_seconds, 3 * asset.again_within);
+/** Old: silent since before bundles changed, or no step for three steps' time, at least 15 seconds; another worker tells of its assets in turns. */
+export const isStale = (asset, now) => asset.state === "silent" || now - asset.received_at > Math.max(15, 3 * asset.step_seconds, 3 * asset.again_within);
 
 export const byName = new Intl.Collator(undefined, { numeric: true }).compare;
 
@@ -28,7 +28,7 @@ const FILTERS = {
   exceptions: (asset, page) => !isCalm(asset) || isStale(asset, page.now()),
   alarm: (asset) => asset.state === "alarm",
   idle: (asset) => asset.state === "not-running",
-  silent: (asset, page) => asset.state === "silent" || isStale(asset, page.now()),
+  silent: (asset, page) => isStale(asset, page.now()),
   aside: (asset, page) => Boolean(page.setAside(asset.asset)),
   here: (asset) => asset.worker === null,
 };
@@ -89,7 +89,7 @@ function asideText(aside, asset, now) {
 }
 
 function valueText(asset, now) {
-  if (asset.state === "silent") return ["–", t("no reading since {when}; the bundle that decides now has not judged it", { when: time(asset.time, now) })];
+  if (asset.state === "silent") return ["–", silentText(asset, now)];
   if (asset.threshold === null && asset.score !== null) return [number(asset.score), t("no threshold pays: it raises no alarm")];
   if (asset.state === "not-running") return ["–", t("not judged while the machine does not run")];
   if (asset.state === "warming-up" && asset.scale_steps_wanted) return ["–", t("not judged yet: it learns what is usual, {steps}", { steps: stepsText(asset) })];

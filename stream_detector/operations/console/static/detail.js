@@ -6,7 +6,7 @@ import { getJson } from "./connection.js";
 import { heldText } from "./assets.js";
 import { t } from "./language.js";
 import { described, unitOf } from "./plant.js";
-import { number, percent, seconds, stateText, time } from "./words.js";
+import { number, percent, seconds, silentText, stateText, time } from "./words.js";
 
 const RANGES = [[1, "1 h"], [6, "6 h"], [24, "24 h"]];
 
@@ -89,7 +89,7 @@ export class Detail {
     if (!series || !asset || series.asset !== asset.asset) return;
     const now = this.page.now();
     byId("detail-title").textContent = asset.asset;
-    byId("detail-state").textContent = [described(asset.asset), `${stateText(asset)}${heldText(asset)}`, t("bundle {bundle}", { bundle: asset.bundle }), this.alarm && t("alarm of {when}", { when: time(seconds(this.alarm.raised_at), now) })].filter(Boolean).join(", ");
+    byId("detail-state").textContent = [described(asset.asset), `${stateText(asset)}${heldText(asset)}`, asset.state === "silent" ? silentText(asset, now) : t("bundle {bundle}", { bundle: asset.bundle }), this.alarm && t("alarm of {when}", { when: time(seconds(this.alarm.raised_at), now) })].filter(Boolean).join(", ");
     this.drawScore(series, asset, now);
     this.drawTraces(series, asset, now);
     this.drawActions(asset);

@@ -56,6 +56,9 @@ export const STATES = {
 /** How far the scale of a machine is that training never saw. */
 export const stepsText = (asset) => t("{n} of {m} steps", { n: number(asset.scale_steps), m: number(asset.scale_steps_wanted) });
 
+/** Of a machine that is silent since before the bundle that decides now did. */
+export const silentText = (asset, now) => t("no reading since {when}; the bundle that decides now has not judged it", { when: time(asset.time, now) });
+
 export function stateText(asset) {
   if (asset.state === "provisional") return `${t(STATES.provisional)}, ${stepsText(asset)}`;
   if (asset.state === "degraded") return t("◆ {n} silent", { n: asset.degraded });
