@@ -12,6 +12,8 @@ from functools import lru_cache
 
 from stream_detector.bundle.bundle_table import AnyManifest, manifest_for
 from stream_detector.decoding.asset_names import fitting
+from stream_detector.engine.asset_status import statuses
+from stream_detector.engine.engine import Engine
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.outcome import AssetStatus
 from stream_detector.streaming.state.group_facts import Silence
@@ -117,7 +119,10 @@ def review_of_switch(
 
 
 def _held(number: int, engine: DetectionEngine) -> dict[str, AssetStatus]:
-    return {status.asset: status for status in engine.status(0) if status.partition == number}
+    # Of one partition alone where that can be had: each partition changes over by itself.
+    partitions = engine.partitions if isinstance(engine, Engine) else None
+    found = engine.status(0) if partitions is None else statuses([each for each in partitions if each[0] == number], 0)
+    return {status.asset: status for status in found if status.partition == number}
 
 
 def judged_by(manifest: AnyManifest | None, asset: str, allowed: tuple[str, ...]) -> bool:
