@@ -122,7 +122,7 @@ def test_an_audit_gives_the_alarms_of_a_killed_worker_whatever_the_model(
         values = {sensor: round(rng.gauss(0, 1), 3) for sensor in sensors}
         row = {"time": BASE + place // 20 * STEP_SECONDS, "values": values}
         log.append(Record(0, f"machine-{place % 20}".encode(), json.dumps(row).encode()))
-    worker = WorkerProcess(kafka.bootstrap, unique_name, bundle, tmp_path / "log").start()
+    worker = WorkerProcess(kafka.bootstrap, unique_name, bundle, tmp_path / "log", "w").start()
     try:
         # Sent in pieces, so that the worker's batches are others than the audit's; killed between two of them.
         for start in range(0, len(log), 130):

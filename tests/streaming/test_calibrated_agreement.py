@@ -113,7 +113,7 @@ def test_a_worker_killed_midway_gives_the_probabilities_and_alarms_of_the_offlin
         assert main(["replay", *files, "--asset", ASSET, "--as", form, "--from", since, "--until", until]) == 0
 
     publish = {"STREAM_DETECTOR_PUBLISH_SCORES": "true"}
-    worker = WorkerProcess(kafka.bootstrap, unique_name, plant.bundle, tmp_path / "log", environment=publish)
+    worker = WorkerProcess(kafka.bootstrap, unique_name, plant.bundle, tmp_path / "log", "w", publish)
     replay(plant.begin, plant.middle)
     try:
         worker.start()

@@ -92,7 +92,7 @@ def test_a_stranger_learns_its_scale_across_kills_as_if_there_had_been_none(
     address, readings, bundle = kafka.bootstrap, topic(unique_name, "readings"), write_fleet(tmp_path / "bundle")
     create_topic(address, readings, 1)
     log: list[Record] = []
-    worker = start(address, unique_name, bundle=bundle)
+    worker = start(address, unique_name, instance="w", bundle=bundle)
     for begin, end in zip((0, *KILLED_AFTER), (*KILLED_AFTER, STEPS), strict=True):
         part = list(rows(range(begin, end)))
         log += part

@@ -41,7 +41,7 @@ from tests.support.switches import decided_by_log, engines_from
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SILENT = "silent-machine"
-PER_SECOND = 300
+PER_SECOND = 150
 ASSETS = 12
 STEP_SECONDS = ASSETS / PER_SECOND
 """Event time goes by as time does: a switch reads the log back by the time of its records."""
@@ -58,7 +58,7 @@ def plant(ending: threading.Event) -> Iterator[Record]:
         step = max(step, round(time.time() / STEP_SECONDS) - begin)
         quiet += ending.is_set()
         for number in range(ASSETS):
-            value = 9.0 if not quiet and (step // 20 + number) % 5 == 0 else 0.1
+            value = 9.0 if not quiet and (step // 10 + number) % 5 == 0 else 0.1
             body = {"time": (begin + step) * STEP_SECONDS, "values": dict.fromkeys(SENSORS, value)}
             yield Record(number % 2, f"m{number}".encode(), json.dumps(body).encode())
             if step == 0 and number == 0:

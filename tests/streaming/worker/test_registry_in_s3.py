@@ -63,9 +63,8 @@ def test_a_worker_changes_over_to_bundles_of_a_store_and_goes_on_without_it(
             sending.join()
         wait_for(lambda: caught_up(kafka.bootstrap, unique_name), 90, "all is committed")
         found = audit(kafka.bootstrap, unique_name, tmp_path, Path(address) / ids[0])
-    time.sleep(5)
+    wait_for(lambda: "the registry cannot be read" in worker.log_text(), 60, "it has looked for the store")
     assert worker.get("/readyz")[0] == 200, "it needs the store no more"
-    assert "the registry cannot be read" in worker.log_text()
     assert worker.stop() == 0
     assert found["good"], str(found)[-8000:]
     assert not found["not_judged"]

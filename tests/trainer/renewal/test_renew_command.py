@@ -9,14 +9,13 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from stream_detector.bundle.registry import Registry
 from tests.support.bundles import RECIPE
 from tests.support.paths import ROOT
 from tests.support.stack.kafka import ExistingKafka, Kafka
 from tests.support.stack.object_store import object_store, why_no_object_store
-from tests.support.stack.workers import topic, topic_environment
+from tests.support.stack.workers import read_topic, topic, topic_environment
 from trainer.data.simulate import Simulation, simulate, write
 
 QUICK = RECIPE.replace("options = { hidden = [8, 4] }", 'kind = "mahalanobis"') + '[threshold]\npolicy = "quantile"\n'
@@ -110,17 +109,7 @@ def test_a_round_on_the_topics_that_is_killed_again_and_again_is_decided_once(
 
 
 def records(bootstrap: str, name: str) -> list[dict[str, object]]:
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.partition.eof": False})
-    partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
-    consumer.assign([TopicPartition(name, number, 0) for number in partitions])
-    found = []
-    deadline = time.monotonic() + 8.0
-    while time.monotonic() < deadline:
-        message = consumer.poll(0.5)
-        if message is not None and message.error() is None:
-            found.append(json.loads(message.value()))
-    consumer.close()
-    return found
+    return [json.loads(record.value) for record in read_topic(bootstrap, name)]
 
 
 def test_a_judged_time_that_is_too_short_to_conclude_anything_is_refused(tmp_path: Path) -> None:

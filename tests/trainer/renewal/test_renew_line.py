@@ -74,7 +74,7 @@ def test_two_lines_are_renewed_beside_each_other_under_kills_and_each_changes_on
                 subprocess.Popen([*python, "--assets", glob], env=os.environ, cwd=ROOT, stdout=subprocess.DEVNULL)
                 for glob in LINES
             ]
-            time.sleep(rng.uniform(5.0, 20.0))
+            time.sleep(rng.uniform(3.0, 12.0))
             for process in running:
                 process.kill()
                 process.wait()

@@ -21,6 +21,7 @@ from tests.support.stack.workers import alarms_of, caught_up, produce, topic, to
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 ASSETS = 12
+PER_SECOND = 500
 ROUNDS = 4
 
 
@@ -52,7 +53,7 @@ def test_bundles_that_take_turns_leave_no_alarm_open_and_the_audit_follows_them(
     first, second = small_bundle(tmp_path / "first", threshold=2.75), small_bundle(tmp_path / "second", threshold=2.76)
     name, chance, ending = topic(unique_name, "readings"), random.Random(unique_name), threading.Event()
     create_topic(kafka.bootstrap, name, 2)
-    sending = threading.Thread(target=produce, args=(kafka.bootstrap, name, plant(ending), 1500))
+    sending = threading.Thread(target=produce, args=(kafka.bootstrap, name, plant(ending), PER_SECOND))
     sending.start()
     try:
         for number in range(ROUNDS):
