@@ -23,7 +23,7 @@ from stream_detector.streaming.worker.bundle_watch import BundleMovedError, Bund
 from stream_detector.streaming.worker.worker import Worker
 from tests.streaming.test_local_audit import audit as local_audit
 from tests.streaming.worker.conftest import Start
-from tests.streaming.worker.offsets.test_bundle_change import PER_SECOND, audit, plant
+from tests.streaming.worker.offsets.test_bundle_change import audit, plant
 from tests.support.event_loop import in_event_loop
 from tests.support.paths import ROOT
 from tests.support.plant import make_log, small_bundle
@@ -236,7 +236,7 @@ def test_promotion_and_rollback_under_load_and_kills_change_the_group_and_the_au
     for worker in workers:
         wait_for(lambda w=worker: w.get("/readyz")[0] == 200, 90, "ready")  # type: ignore[misc]
     ids = [worker.process.pid for worker in workers if worker.process is not None]
-    sending = threading.Thread(target=produce, args=(kafka.bootstrap, name, plant(ending), PER_SECOND))
+    sending = threading.Thread(target=produce, args=(kafka.bootstrap, name, plant(ending), 1500))
     sending.start()
     try:
         time.sleep(2)
