@@ -5,7 +5,7 @@ Seeks and fetches are numbered (epochs) here, where nothing can come in between:
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiokafka
@@ -105,6 +105,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             # Not to be read for now; without any position the client would ask for one again and again.
             consumer.seek(partition, 0)
             consumer.pause(partition)
+
+    async def take_back(self, unread: Sequence[Fetched]) -> None:
+        """Fetch these again, for nobody took them; a seek that has come since decides for itself."""
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        for fetched in unread:
+            partition = TopicPartition(fetched.topic, fetched.partition)
+            if partition in assigned and self.epochs.get(partition) == fetched.epoch:
+                consumer.seek(partition, fetched.start)
+                self.positions[partition] = fetched.start
 
     async def _fetch_records(  # type: ignore[override]  # their values are lists of records, ours are `Fetched`
         self,

@@ -100,11 +100,16 @@ class BatchConsumer(driver.Consumer):
         if not records or self.should_stop:
             return
         generation = self.app.consumer_generation_id
+        unread = []
         for tp, fetched in records.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                break  # `perform_seek` follows every rebalance and reads again from where processing ended
-            if active is None or tp in active or tp in self._buffered_partitions:
+            passes = self.flow_active and self.app.consumer_generation_id == generation
+            if passes and (active is None or tp in active or tp in self._buffered_partitions):
                 yield tp, self._event(tp, cast(Any, fetched))
+            else:
+                unread.append(fetched)
+        if unread:
+            # A rebalance was in between. It seeks, but a fetch that was on its way may bring what came behind the seek.
+            await self._thread.call_thread(self._thread.take_back, unread)
 
     def _event(self, tp: TP, fetched: Any) -> ConsumerMessage:
         """The offset is that of the last record: with the first one Faust's bookkeeping drops what follows."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -224,6 +224,9 @@ class Thread:
     async def seek_to(self, plan: Mapping[TopicPartition, tuple[int, int]]) -> None:
         self.called.append(("seek", dict(plan)))
 
+    async def take_back(self, unread: Sequence[Fetched]) -> None:
+        self.called.append(("take back", list(unread)))
+
     async def commit_with_metadata(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> bool:
         self.called.append(("commit", dict(offsets)))
         return self._commits
@@ -329,6 +332,16 @@ async def test_fetches_from_before_a_rebalance_are_not_handed_on() -> None:
         found.append(message)
         consumer.app.consumer_generation_id = 2
     assert len(found) == 1
+
+
+@in_event_loop
+async def test_a_fetch_that_nobody_takes_while_the_flow_stands_is_taken_back() -> None:
+    """A rebalance has sought while the fetch was on its way, and lets the flow go on a moment later."""
+    thread, unread = Thread(), [fetched(), fetched(number=2)]
+    consumer = Consumer(Keeper(), thread, {TP(READINGS, each.partition): each for each in unread})
+    consumer.flow_active = False
+    assert await messages(consumer) == []
+    assert thread.called == [("take back", unread)]
 
 
 @in_event_loop
@@ -582,6 +595,35 @@ async def test_a_new_plan_forgets_the_positions_of_the_old_one(monkeypatch: pyte
     found = await fetch(thread, monkeypatch, {})
     assert {tp.partition: fetch.epoch for tp, fetch in found.items()} == {0: 2}
     assert kafka.paused == [other]
+
+
+@in_event_loop
+async def test_what_is_taken_back_is_fetched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = Kafka()
+    thread = BareThread(kafka)
+    await thread.seek_to({NAME: (10, 7)})
+    columns = Columns(range(10, 12), [b"m"] * 2, [b"{}"] * 2, [0, 0])
+    for _ in range(2):
+        kafka.places[NAME].position = 12
+        found = await fetch(thread, monkeypatch, {NAME: columns})
+        assert found[TP(*NAME)] == Fetched(READINGS, 0, 7, 10, 12, columns)
+        await thread.take_back(list(found.values()))
+        assert kafka.places[NAME].position == 10
+
+
+@pytest.mark.parametrize("assigned", [True, False])
+@in_event_loop
+async def test_what_a_seek_or_a_revocation_has_overtaken_is_not_taken_back(assigned: bool) -> None:
+    kafka = Kafka()
+    thread = BareThread(kafka)
+    await thread.seek_to({NAME: (10, 7)})
+    if assigned:
+        await thread.seek_to({NAME: (40, 8)})
+    else:
+        kafka.places.clear()
+    before = list(kafka.sought)
+    await thread.take_back([Fetched(READINGS, 0, 7, 10, 12, Columns())])
+    assert kafka.sought == before
 
 
 @in_event_loop
