@@ -19,7 +19,7 @@ from stream_detector.streaming.topics.watch import TopicsSeen, TopicWatch
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.ports import Clock, OpenLog
-from stream_detector.streaming.worker.silences import Review, noted_after_seconds, review
+from stream_detector.streaming.worker.silences import Review, noted_after_seconds, review, usual_pause
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,14 @@ MOVING_SECONDS = 3_600.0
 class _Quiet:
     """An asset that has sent nothing since `since`; it is looked for elsewhere after `wait` seconds more.
 
-    `unheard`: whoever decides for it now has never heard it.
+    `unheard`: whoever decides for it now has never heard it. `pause`: how many seconds it sends nothing at times.
     """
 
     watermark: float
     since: float
     unheard: Silence | None = None
     wait: float = SILENT_SECONDS
+    pause: float = 0.0
 
 
 class Housekeeping:
@@ -131,7 +132,8 @@ class Housekeeping:
     def observe(self, assets: Iterable[AssetStatus], unheard: Iterable[Silence] = ()) -> None:
         """Is shown all assets now and then, and the silent ones that no engine knows; notes who sends nothing."""
         now, before, settled = self._clock(), self._quiet, self._pipeline.settled()
-        after = {number: noted_after_seconds(self._pipeline.step_seconds(number)) for number in settled}
+        steps = {number: self._pipeline.step_seconds(number) for number in settled}
+        after = {number: noted_after_seconds(step_seconds) for number, step_seconds in steps.items()}
         held: dict[int, dict[str, AssetStatus]] = {number: {} for number in settled}
         quiet: dict[int, dict[str, float]] = {number: {} for number in settled}
         self._quiet = {}
@@ -140,12 +142,15 @@ class Housekeeping:
             number, name, watermark = asset.partition, asset.asset, asset.watermark
             key = number, name
             known = before.get(key)
-            if known is None or known.watermark != watermark or known.unheard is not None:
+            if known is None or known.unheard is not None:
                 known = _Quiet(watermark, now)
+            elif known.watermark != watermark:
+                known = _Quiet(watermark, now, pause=usual_pause(known.pause, now - known.since))
             self._quiet[key] = known
             if number in settled:
                 held[number][name] = asset
-                if now - known.since >= after[number]:
+                silent = now - known.since
+                if silent >= after[number] and silent >= noted_after_seconds(steps[number], known.pause):
                     quiet[number][name] = watermark
         for silence in unheard:
             key = silence.partition, silence.asset

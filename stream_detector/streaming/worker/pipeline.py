@@ -291,10 +291,14 @@ class Pipeline:
         return sorted(found, key=lambda silence: -silence.heard)
 
     async def note_silences(self, number: int, progress: PartitionProgress, term: int, review: Review) -> None:
-        """Write down who began or ceased to be silent, as it was seen in this term of the partition."""
-        async with self._handling:
+        """Write down who began or ceased to be silent, as it was seen in this term of the partition.
+
+        No alarm waits for that, nor a rebalance; a switch does. What is written while the partition goes to somebody
+        else is as what a suspended worker writes (`mend`).
+        """
+        async with self._flushing:
             gone = self.partitions.get(number) is not progress or progress.term != term
-            if gone or progress.rebuilding or progress.in_hand or self.planning:
+            if gone or progress.rebuilding or self.planning:
                 return
             # What an earlier review has found may be written down since.
             evicted = [silence for silence in review.evicted if progress.silences.get(silence.asset) == silence]

@@ -22,21 +22,38 @@ from stream_detector.streaming.worker.ports import DetectionEngine
 
 NOTED_AFTER_SECONDS = 30.0
 NOTED_AFTER_STEPS = 3
+NOTED_AFTER_PAUSES = 2
 LATEST_NOTED_SECONDS = 300.0
-"""An asset that sends nothing for so long is written down: after so many steps within these bounds. Far sooner than
-anybody is told, and far later than what most plants leave between two readings, which costs two records each time."""
+"""An asset that sends nothing for so long is written down: after so many steps, or of its usual pauses, within these
+bounds. Far sooner than anybody is told. Each time costs two records, so a grid that is far finer than the readings must
+not make every pause between two of them a silence."""
+
+PAUSES_REMEMBERED = 100
+"""A longer pause counts less with each that follows, and little after so many."""
 
 MOST_AT_ONCE = 1_000
-"""Of a plant that falls silent as a whole."""
+"""Of a plant that falls silent as a whole, or is heard again."""
 
 
-def noted_after_seconds(step_seconds: float) -> float:
-    """How long an asset with this step sends nothing until it is written down.
+def noted_after_seconds(step_seconds: float, pause_seconds: float = 0.0) -> float:
+    """How long an asset with this step, and this usual pause, sends nothing until it is written down.
 
     >>> noted_after_seconds(1.0), noted_after_seconds(60.0), noted_after_seconds(3600.0)
     (30.0, 180.0, 300.0)
+    >>> noted_after_seconds(1.0, pause_seconds=60.0), noted_after_seconds(1.0, pause_seconds=3600.0)
+    (120.0, 300.0)
     """
-    return min(max(NOTED_AFTER_SECONDS, NOTED_AFTER_STEPS * step_seconds), LATEST_NOTED_SECONDS)
+    usual = max(NOTED_AFTER_SECONDS, NOTED_AFTER_STEPS * step_seconds, NOTED_AFTER_PAUSES * pause_seconds)
+    return min(usual, LATEST_NOTED_SECONDS)
+
+
+def usual_pause(before_seconds: float, pause_seconds: float) -> float:
+    """How long an asset sends nothing at times, now that it has paused for so long.
+
+    >>> usual_pause(1.0, 60.0), usual_pause(60.0, 1.0)
+    (60.0, 59.4)
+    """
+    return max(before_seconds * (1 - 1 / PAUSES_REMEMBERED), pause_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,7 @@ def review(
         over = {silence.asset for silence in found.ended}
         unheard = [each for asset, each in silences.items() if asset not in held and asset not in over]
         found.evicted.extend(_evicted(unheard, progress.processed, held, limits))
+    del found.ended[MOST_AT_ONCE:], found.evicted[MOST_AT_ONCE:]  # the next review finds the others
     return found
 
 

@@ -21,9 +21,11 @@ from stream_detector.streaming.worker import housekeeping, silences
 from stream_detector.streaming.worker.housekeeping import moved_silences
 from stream_detector.streaming.worker.silences import Review
 from stream_detector.streaming.worker.worker import Worker
+from tests.streaming.worker.health.test_worker_metrics import status
+from tests.streaming.worker.test_housekeeping import house
 from tests.streaming.worker.test_switch_in_log import Site, registry, run_and_kill
 from tests.support.event_loop import in_event_loop
-from tests.support.pipelines import Rig
+from tests.support.pipelines import Rig, ScriptedEngine, fetched, outcome_with
 from tests.support.plant import BASE, SENSORS, STEP_SECONDS
 from tests.support.properties import fast_first
 from tests.support.stack.local_workers import SETTINGS, Plant, until
@@ -311,7 +313,7 @@ async def test_a_machine_that_moved_to_another_partition_is_not_shown_as_silent_
     site.falls_silent()
     site.order("b")
     shown_as_silent(await site.run())
-    monkeypatch.setattr(housekeeping._Quiet.__init__, "__defaults__", (None, 0.05))  # looked for at once
+    monkeypatch.setattr(housekeeping._Quiet.__init__, "__defaults__", (None, 0.05, 0.0))  # looked for at once
     site.plant.broker.create_topic(SETTINGS.topic_readings, 2)
     site.plant.broker.create_topic(SETTINGS.topic_state, 2)
     site.plant.partitions = 2
@@ -355,6 +357,86 @@ async def test_what_a_suspended_worker_writes_about_silence_or_takes_back_is_men
     await rig.pipeline._say_again()
     async with local_log_reader(rig.broker, rig.settings) as reader:
         assert (await reader.state({0: 20}))[0].silences == {"m": mine}
+
+
+async def written_by(pauses: Callable[[int, int], float], assets: int = 50, minutes: int = 20) -> int:
+    """Records of silence in so long, of machines that send again after a pause: of each one, and of each time."""
+    home, begun = house(), [float(number) for number in range(assets)]
+    home.rig.own()
+    await home.rig.start()
+    due, heard = list(begun), [0.0] * assets
+    sent = [0] * assets
+    for second in range(60 * minutes):
+        home.rig.now = float(second)
+        for number in range(assets):
+            while due[number] <= second:
+                heard[number], sent[number] = due[number], sent[number] + 1
+                due[number] += pauses(number, sent[number])
+        home.keeping.observe([status(f"m{number}", watermark=at) for number, at in enumerate(heard)])
+        if second % 2:
+            await home.keeping._note_silences()
+    return home.rig.broker.end(TopicPartition(SETTINGS.topic_state, 0))
+
+
+@pytest.mark.parametrize(
+    ("pauses", "most"),
+    [
+        pytest.param(lambda _, __: 20.0, 0, id="far finer readings than silences"),
+        pytest.param(lambda _, __: 60.0, 2, id="a reading a minute on a grid of a second"),
+        pytest.param(lambda number, sent: 40.0 + 7 * ((number + sent) % 5), 2, id="now and then"),
+        pytest.param(lambda _, sent: 100.0 if sent % 10 == 0 else 5.0, 2, id="a pause after ten readings"),
+        pytest.param(lambda _, __: 400.0, 10, id="a reading in seven minutes"),
+    ],
+)
+@in_event_loop
+async def test_the_usual_pauses_of_a_machine_are_not_written_down_again_and_again(
+    pauses: Callable[[int, int], float], most: int
+) -> None:
+    assets = 20
+    assert await written_by(pauses, assets) <= most * assets
+
+
+@in_event_loop
+async def test_a_plant_that_falls_silent_as_a_whole_and_is_heard_again_is_written_down_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(silences, "MOST_AT_ONCE", 10)
+    home = house()
+    home.rig.own()
+    await home.rig.start()
+
+    async def parts(watermark: float) -> list[int]:
+        found = []
+        for _ in range(4):
+            before = home.rig.broker.end(TopicPartition(SETTINGS.topic_state, 0))
+            home.keeping.observe([status(f"m{number}", watermark=watermark) for number in range(25)])
+            await home.keeping._note_silences()
+            found.append(home.rig.broker.end(TopicPartition(SETTINGS.topic_state, 0)) - before)
+        return found
+
+    home.keeping.observe([status(f"m{number}") for number in range(25)])
+    home.rig.now = 31.0
+    assert await parts(50.0) == [10, 10, 5, 0]
+    assert await parts(51.0) == [10, 10, 5, 0]
+    assert home.rig.pipeline.partitions[0].silences == {}
+
+
+@in_event_loop
+async def test_no_alarm_waits_until_it_is_written_down_who_is_silent() -> None:
+    rig = await Rig(engine=ScriptedEngine(lambda _: outcome_with(alarms=1))).start()
+    rig.own()
+    progress = rig.pipeline.partitions[0]
+    rig.broker.hold = {rig.settings.topic_state}
+    noted = Review(noted=[Silence(0, "m", LAST, 10)])
+    noting = asyncio.create_task(rig.pipeline.note_silences(0, progress, progress.term, noted))
+    await until(lambda: bool(rig.broker.held))
+    await asyncio.wait_for(rig.pipeline.handle(fetched()), 5)
+    assert "alarms acknowledged" in rig.observer.told
+    assert (noting.done(), progress.silences) == (False, {})
+    rig.broker.hold = ()
+    rig.broker.acknowledge()
+    await noting
+    assert progress.silences.keys() == {"m"}
 
 
 @in_event_loop
