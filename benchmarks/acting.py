@@ -198,7 +198,7 @@ class Fit:
 
 def fit(recipe: Recipe, plant: Plant, lived: Lived, leave_out: bool) -> Fit:
     """What the trainer makes of the topics of these days."""
-    times = START + np.arange(len(plant.values)) * STEP_SECONDS
+    times = START + np.arange(len(plant.values), dtype=np.float64) * STEP_SECONDS
     labels = np.zeros(len(times), bool)
     labels[lived.logged] = True
     dataset = Dataset("topics", "0" * 64, ("x1", "x2", "x3"), times, plant.values, labels, labels_mark_events=True)

@@ -56,6 +56,8 @@ class Outcome:
 
 def run(folder: Path, seed: int, scratch: Path) -> Report:
     recipe = with_changes("bearing-life", train={"seed": seed})
+    train_rows = recipe.split.train_rows
+    assert train_rows is not None
     found: dict[str, dict[str, Outcome]] = {}
     by_limit: dict[float, dict[str, Outcome]] = {limit: {} for limit in LIMITS}
     failed: list[str] = []
@@ -64,7 +66,7 @@ def run(folder: Path, seed: int, scratch: Path) -> Report:
         test = test_of(dataset)
         bundle = fit(recipe, dataset, scratch).bundle
         scored = score_dataset(bundle, dataset)
-        judged = scored.take(scored.rows >= recipe.split.train_rows)
+        judged = scored.take(scored.rows >= train_rows)
         name_of = {bearing: f"{test.name} bearing {bearing}" for bearing in bearings_of(dataset.sensors)}
         failed += [name for bearing, name in name_of.items() if bearing in test.failed]
         ours = by_bearing(judged, dataset)

@@ -43,10 +43,10 @@ def run(folder: Path, seed: int, scratch: Path) -> dict[str, list[dict[str, Any]
         "LSTM autoencoder 32-16, windows of 12 h": lstm,
     }.items():
         bundle = fit(changed, clean, scratch).bundle
-        own, other = score_dataset(bundle, clean), score_dataset(bundle, attacked)
+        of_clean, of_attacked = score_dataset(bundle, clean), score_dataset(bundle, attacked)
         scores[name] = (
-            spread(own.rows, own.score, len(clean)),
-            spread(other.rows, other.score, len(attacked)),
+            spread(of_clean.rows, of_clean.score, len(clean)),
+            spread(of_attacked.rows, of_attacked.score, len(attacked)),
         )
     train_rows = round(recipe.split.train * len(clean))
     for name in ("moving z-score", "isolation forest", "PCA T2+Q", "half-space trees", "RMS"):

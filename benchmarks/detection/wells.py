@@ -212,7 +212,7 @@ def _with_limit(files: list[WellFile], scores: dict[str, Scores], episode: Episo
         file.name: np.array([len(_raised(file, scores[file.name] > limit, episode)) for limit in limits])
         for file in normal
     }
-    found = {}
+    found: dict[str, Alarms] = {}
     for well in sorted({file.well for file in files}):
         others = [file for file in normal if file.well != well]
         days = sum(file.normal_seconds for file in others) / 86_400
