@@ -18,6 +18,7 @@ import orjson
 
 from stream_detector.decoding.held_table import HeldLine, HeldTable
 from stream_detector.engine.limits import Limits
+from stream_detector.messages import EARLIEST, LATEST
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.state.group_limits import limits_from_json, limits_to_json
@@ -213,8 +214,10 @@ def _departure(partition: int, about: Sequence[Any], _body: Mapping[str, Any]) -
 
 
 def _silence(partition: int, about: Sequence[Any], body: Mapping[str, Any]) -> Fact:
-    (asset,) = about
-    return Silence(partition, str(asset), float(body["heard"]), int(body["offset"]))
+    (asset,), heard = about, float(body["heard"])
+    if not EARLIEST <= heard < LATEST:
+        raise ValueError(f"{heard} is no time that can be shown")
+    return Silence(partition, str(asset), heard, int(body["offset"]))
 
 
 READ: Mapping[str, Callable[[int, Sequence[Any], Mapping[str, Any]], Fact]] = {

@@ -15,7 +15,8 @@ from stream_detector.engine.outcome import AssetStatus
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import TopicPartition
 from stream_detector.streaming.local.clients import local_log_reader
-from stream_detector.streaming.state.group_facts import Silence, fact_message
+from stream_detector.streaming.state.group_facts import SILENT as SILENT_FACT
+from stream_detector.streaming.state.group_facts import Silence, fact_message, parse_fact
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.worker import housekeeping, silences
 from stream_detector.streaming.worker.housekeeping import moved_silences
@@ -283,6 +284,13 @@ async def test_whenever_workers_are_killed_a_silent_machine_stays_known(registry
     assert watched.silent == {SILENT: LAST}
     assert watched.watermark() == LAST
     assert await site.audited()
+
+
+@pytest.mark.parametrize("heard", ["NaN", "1e400", "-Infinity", -1e18, 1e15, None, "then", []])
+def test_a_silence_since_no_time_that_can_be_shown_is_none(heard: object) -> None:
+    key, body = json.dumps(["g", SILENT_FACT, 0, "m"]).encode(), {"heard": heard, "offset": 5}
+    assert parse_fact(key, json.dumps(body | {"heard": LAST}).encode(), 0, "g") is not None
+    assert parse_fact(key, json.dumps(body).encode(), 0, "g") is None
 
 
 def test_a_machine_is_not_silent_where_another_partition_has_heard_it_later() -> None:
