@@ -62,6 +62,13 @@ class Service:
         """Whether a line of a table changed last."""
         return self.switch is not None and self.switch.of_line
 
+    def got_beyond(self, offset: int) -> bool:
+        """Whether `offset` lies behind the record that named who decides.
+
+        Up to the first commit behind it a worker that was killed may have left snapshots of some assets alone.
+        """
+        return self.switch is None or not self.switch.by_record or offset > self.switch.offset
+
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
@@ -93,12 +100,15 @@ def go_on(
     left: Sequence[SnapshotRecord],
     published: Sequence[PublishedAlarm],
     lines: Sequence[Line] = (),
+    *,
+    finished: bool = True,
 ) -> Takeover:
     """The same bundle decides further: restore its snapshots, and mend what a worker that woke up late overwrote.
 
     What earlier terms left open (`left_behind`) is cleared, where retention has overtaken a change that was not
     finished, a worker wrote late, or the change of a line of a table was not finished. `lines`: of the table that
-    decides; they are written down where a version before has not.
+    decides; they are written down where a version before has not. `finished`: the commit lies behind the change;
+    otherwise whoever decides since then begins anew, as right behind the record.
     """
     found = state.of_service(service.switch, service.bundle_id)
     bursts: list[list[Outgoing]] = []
@@ -109,6 +119,8 @@ def go_on(
             bursts += _withdraw(settings, service.switch, left, published)
     bursts.append(_mended(settings, number, state, found, {snapshot.asset for snapshot in left}))
     snapshots = {asset: s.data for asset, s in found.items() if s.data is not None}
+    if service.switch is not None and not finished:
+        snapshots = service.switch.undisturbed(snapshots.items())
     return Takeover([burst for burst in bursts if burst], None, snapshots)
 
 

@@ -84,6 +84,30 @@ async def test_an_offset_that_was_set_by_hand_is_rebuilt_as_far_back_as_the_bund
     assert (found.start.offset, found.start.silent_until) == (169, 350)
 
 
+@pytest.mark.parametrize(
+    ("committed", "read_from", "silent_until", "assets"),
+    [(40, 60, 100, []), (100, 60, 100, []), (101, 70, 101, ["m"])],
+    ids=["set back across the record", "at the record", "behind the record"],
+)
+@in_event_loop
+async def test_up_to_the_first_commit_behind_a_record_no_snapshot_tells_who_is_there(
+    committed: int, read_from: int, silent_until: int, assets: list[str]
+) -> None:
+    """Of some assets alone there may be one: whoever wrote them was killed before it wrote the others."""
+    rig = await rig_with(400)
+    other = Detector(ScriptedEngine(), ScoredBy("bundle-2", "fingerprint"), 180.0)
+    rig.planner._detectors = Detectors(Detector(rig.engine, SCORED_BY), lambda _: other)
+    for fact in (BundleSwitch(0, 0, BUNDLE), BundleSwitch(0, 100, "bundle-2", 60, None, 1, 1, by_record=True)):
+        message = fact_message(SETTINGS, fact)
+        rig.broker.append(message.topic, message.value, message.key, 0)
+    message = snapshot_message(SETTINGS, "bundle-2", 0, "m", b"state", 105, 1)
+    rig.broker.append(message.topic, message.value, message.key, 0, headers=message.headers)
+    found = await plan(rig, (committed, f'{{"low":{min(committed - 10, 70)}}}'))
+    assert found.detector is other
+    assert (found.start.offset, found.start.silent_until) == (read_from, silent_until)
+    assert list(found.snapshots) == assets
+
+
 @in_event_loop
 async def test_an_end_below_the_committed_offset_is_asked_for_again_before_it_is_believed() -> None:
     rig = await rig_with(10)

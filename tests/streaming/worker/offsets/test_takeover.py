@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from stream_detector.decoding.held_table import HeldTable
 from stream_detector.engine.alarm_messages import withdrawn
 from stream_detector.errors import UsageError
 from stream_detector.messages import Alarm
 from stream_detector.streaming.clients.producer import Outgoing
 from stream_detector.streaming.state.group_facts import BundleSwitch, fact_message
 from stream_detector.streaming.state.group_limits import limits_of
-from stream_detector.streaming.worker.offsets.takeover import alarm_message
+from stream_detector.streaming.worker.offsets.takeover import alarm_message, go_on, service_at
 from tests.support.messages import STEP_SECONDS, at_step, make_alarm
 from tests.support.state_topic import SETTINGS, StandingLog, StateTopic, plan_of, start_worker
 
@@ -64,6 +65,22 @@ def test_a_crash_in_the_midst_of_a_switch_repeats_what_says_the_same(bursts: int
         assert not plan.snapshots
         assert plan.start.offset == again.start.offset == (60 if then == "B" and bursts else 77)
     assert log.topic.read().switches[-1].bundle_id == then
+
+
+@pytest.mark.parametrize(("committed", "restored"), [(100, {"x1"}), (101, {"m1", "x1"})])
+def test_right_behind_a_change_of_a_line_the_snapshots_of_its_assets_say_nothing(
+    committed: int, restored: set[str]
+) -> None:
+    """Who was killed before its first commit there may have written some of them: the others would be unknown."""
+    topic = StateTopic()
+    held = HeldTable.begun([("m*", "A"), ("x*", "B")], 0, 0).changed("m*", "B", 1, 1, 60)
+    topic.write([fact_message(SETTINGS, BundleSwitch(0, 100, "table", 60, None, 1, 1, True, held))])
+    topic.snapshot("B", "m1", 105, term=1)
+    topic.snapshot("B", "x1", 95)
+    state = topic.read()
+    service = service_at(state, committed)
+    taken = go_on(SETTINGS, 0, state, service, [], [], finished=service.got_beyond(committed))
+    assert set(taken.snapshots) == restored
 
 
 def test_a_bundle_that_comes_back_does_not_take_up_what_it_left_behind() -> None:
