@@ -1,7 +1,6 @@
 """`stream-detector run`: one worker of the group."""
 
 import gc
-import importlib
 import logging
 import os
 import signal
@@ -63,7 +62,6 @@ def command(
 
     Exit codes: 0 ended as asked, 1 the brokers refuse, 2 usage, 70 a fault of ours, 75 stalled: start it again.
     """
-    import_beside("aiohttp")
     settings = Settings.load(
         bundle=bundle, bootstrap=bootstrap, group=group, instance=instance, metrics_port=metrics_port,
         publish_scores=publish_scores, role=role,
@@ -85,15 +83,6 @@ def command(
     fetch = fetch_of(settings, settings.bundle)
     worker = build_worker(settings, bundle_in_use, clock, bundle_watch=watch, load_bundle=fetch)
     sys.exit(run_until_signalled(worker, settings))
-
-
-def import_beside(module: str) -> None:
-    """Import it in a thread; whoever needs it before it is there waits for it.
-
-    aiohttp twice reads the system's certificates at its import, 40 ms of processor time each, without holding up other
-    threads.
-    """
-    threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
 
 
 def tell_of(bundle: "AnyBundle") -> None:
