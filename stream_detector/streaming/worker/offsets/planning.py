@@ -263,12 +263,11 @@ class Planner:
         other_limits = mine_since is not None and begins_other_limits(settings, mine_since.limits)
         if service.bundle_id in (mine, None) and not other_limits:
             start = behind_the_record(start, service.switch, beginning)
-            finished = service.got_beyond(start.silent_until)
-            if service.of_line or (service.begun and finished):
+            if service.begun or service.of_line:
                 left = left_behind(state, service, service.switch)
                 before = [] if service.begun or service.switch is None else _before(state, service.switch)
                 published = await self._published(reader, state, left, before, offset) if left or before else []
-                return start, go_on(settings, number, state, service, left, published, lines, finished=finished)
+                return start, go_on(settings, number, state, service, left, published, lines)
             offset = start.silent_until
         if mine_since is not None and not other_limits:
             switch = mine_since

@@ -50,7 +50,9 @@ class Service:
     Attributes:
         switch: since when; None = since ever, by a version that wrote nothing down.
         bundle_id: the bundle; None = nobody has decided anything.
-        begun: it has committed something since.
+        begun: it has committed something since. A control record keeps its place in the log: where offsets were set
+            back to it or across it, or whoever obeyed it was killed before its first commit, it has not. It may have
+            left snapshots of some assets then, and of others none.
     """
 
     switch: BundleSwitch | None
@@ -61,13 +63,6 @@ class Service:
     def of_line(self) -> bool:
         """Whether a line of a table changed last."""
         return self.switch is not None and self.switch.of_line
-
-    def got_beyond(self, offset: int) -> bool:
-        """Whether `offset` lies behind the record that named who decides.
-
-        Up to the first commit behind it a worker that was killed may have left snapshots of some assets alone.
-        """
-        return self.switch is None or not self.switch.by_record or offset > self.switch.offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +81,8 @@ def service_at(state: PartitionState, committed: int) -> Service:
     """Who has decided up to the committed offset."""
     newest = newest_switch(state.facts)
     if newest is not None:
-        begun = newest.low is None or committed != newest.offset
-        return Service(newest, newest.bundle_id, begun)
+        got_on = committed > newest.offset if newest.by_record else committed != newest.offset
+        return Service(newest, newest.bundle_id, begun=newest.low is None or got_on)
     latest = max(state.live(), key=lambda snapshot: snapshot.offset, default=None)
     return Service(None, None if latest is None else latest.bundle_id, begun=True)
 
@@ -100,15 +95,13 @@ def go_on(
     left: Sequence[SnapshotRecord],
     published: Sequence[PublishedAlarm],
     lines: Sequence[Line] = (),
-    *,
-    finished: bool = True,
 ) -> Takeover:
     """The same bundle decides further: restore its snapshots, and mend what a worker that woke up late overwrote.
 
     What earlier terms left open (`left_behind`) is cleared, where retention has overtaken a change that was not
     finished, a worker wrote late, or the change of a line of a table was not finished. `lines`: of the table that
-    decides; they are written down where a version before has not. `finished`: the commit lies behind the change;
-    otherwise whoever decides since then begins anew, as right behind the record.
+    decides; they are written down where a version before has not. Whoever has not begun since a line changed begins
+    anew, as right behind the record.
     """
     found = state.of_service(service.switch, service.bundle_id)
     bursts: list[list[Outgoing]] = []
@@ -119,7 +112,7 @@ def go_on(
             bursts += _withdraw(settings, service.switch, left, published)
     bursts.append(_mended(settings, number, state, found, {snapshot.asset for snapshot in left}))
     snapshots = {asset: s.data for asset, s in found.items() if s.data is not None}
-    if service.switch is not None and not finished:
+    if service.switch is not None and not service.begun:
         snapshots = service.switch.undisturbed(snapshots.items())
     return Takeover([burst for burst in bursts if burst], None, snapshots)
 

@@ -21,9 +21,20 @@ async def rig_with(records: int) -> Rig:
     return rig
 
 
-def snapshot(rig: Rig, asset: str, data: bytes | None, offset: int) -> None:
-    message = snapshot_message(SETTINGS, BUNDLE, 0, asset, data, offset)
+def snapshot(rig: Rig, asset: str, data: bytes | None, offset: int, bundle: str = BUNDLE, term: int = 0) -> None:
+    message = snapshot_message(SETTINGS, bundle, 0, asset, data, offset, term)
     rig.broker.append(message.topic, message.value, message.key, 0, headers=message.headers)
+
+
+async def rig_changed_over(records: int, low: int) -> tuple[Rig, Detector]:
+    """Another bundle, `bundle-2`, decides from a control record at 100 on; its windows begin at `low`."""
+    rig = await rig_with(records)
+    other = Detector(ScriptedEngine(), ScoredBy("bundle-2", "fingerprint"), 180.0)
+    rig.planner._detectors = Detectors(Detector(rig.engine, SCORED_BY), lambda _: other)
+    for fact in (BundleSwitch(0, 0, BUNDLE), BundleSwitch(0, 100, "bundle-2", low, None, 1, 1, by_record=True)):
+        message = fact_message(SETTINGS, fact)
+        rig.broker.append(message.topic, message.value, message.key, 0)
+    return rig, other
 
 
 async def plan(rig: Rig, committed: tuple[int, str] | None, in_memory: int | None = None) -> PartitionPlan:
@@ -73,12 +84,7 @@ async def test_an_offset_that_was_set_by_hand_is_rebuilt_from_a_window_before_it
 
 @in_event_loop
 async def test_an_offset_that_was_set_by_hand_is_rebuilt_as_far_back_as_the_bundle_needs_that_decides_there() -> None:
-    rig = await rig_with(400)
-    other = Detector(ScriptedEngine(), ScoredBy("bundle-2", "fingerprint"), 180.0)
-    rig.planner._detectors = Detectors(Detector(rig.engine, SCORED_BY), lambda _: other)
-    for fact in (BundleSwitch(0, 0, BUNDLE), BundleSwitch(0, 100, "bundle-2", 0, None, 1, 1, by_record=True)):
-        message = fact_message(SETTINGS, fact)
-        rig.broker.append(message.topic, message.value, message.key, 0)
+    rig, other = await rig_changed_over(400, low=0)
     found = await plan(rig, (350, ""))
     assert found.detector is other
     assert (found.start.offset, found.start.silent_until) == (169, 350)
@@ -94,14 +100,8 @@ async def test_up_to_the_first_commit_behind_a_record_no_snapshot_tells_who_is_t
     committed: int, read_from: int, silent_until: int, assets: list[str]
 ) -> None:
     """Of some assets alone there may be one: whoever wrote them was killed before it wrote the others."""
-    rig = await rig_with(400)
-    other = Detector(ScriptedEngine(), ScoredBy("bundle-2", "fingerprint"), 180.0)
-    rig.planner._detectors = Detectors(Detector(rig.engine, SCORED_BY), lambda _: other)
-    for fact in (BundleSwitch(0, 0, BUNDLE), BundleSwitch(0, 100, "bundle-2", 60, None, 1, 1, by_record=True)):
-        message = fact_message(SETTINGS, fact)
-        rig.broker.append(message.topic, message.value, message.key, 0)
-    message = snapshot_message(SETTINGS, "bundle-2", 0, "m", b"state", 105, 1)
-    rig.broker.append(message.topic, message.value, message.key, 0, headers=message.headers)
+    rig, other = await rig_changed_over(400, low=60)
+    snapshot(rig, "m", b"state", 105, "bundle-2", 1)
     found = await plan(rig, (committed, f'{{"low":{min(committed - 10, 70)}}}'))
     assert found.detector is other
     assert (found.start.offset, found.start.silent_until) == (read_from, silent_until)
