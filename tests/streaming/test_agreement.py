@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.bundles import recipe_with
 from tests.support.paths import ROOT
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.stack.workers import (
@@ -20,7 +21,6 @@ from tests.support.stack.workers import (
     topic_environment,
     wait_for,
 )
-from trainer.recipe import recipe_text
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -54,10 +54,9 @@ def data(shared_data: Path) -> Path:
 @pytest.fixture(scope="module")
 def bundle(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("agreement") / "bundle"
-    recipe, text = folder.with_name("paper-mill.toml"), recipe_text("paper-mill")
+    recipe = folder.with_name("paper-mill.toml")
     # Of the 15 epochs two: that both say the same needs no good detector.
-    assert text.count("epochs = 15") == 1
-    recipe.write_text(text.replace("epochs = 15", "epochs = 2"))
+    recipe.write_text(recipe_with("paper-mill", {"epochs = 15": "epochs = 2"}))
     run("trainer", "fit", "--recipe", str(recipe), "--data", str(data), "--out", str(folder))
     return folder
 

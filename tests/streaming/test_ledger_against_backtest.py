@@ -12,13 +12,13 @@ from stream_detector.bundle.bundle import load_bundle
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.event_cost import event_cost
 from stream_detector.engine.offline import score_frame
+from tests.support.bundles import recipe_with
 from tests.support.stack.kafka import ExistingKafka, Kafka, create_topic
 from tests.support.stack.workers import TOPICS, WorkerProcess, topic, topic_environment
 from trainer.__main__ import main as trainer
 from trainer.data.dataset import read_dataset
 from trainer.data.examples import not_running, row_steps, run_numbers
 from trainer.evaluation.score import bundle_data
-from trainer.recipe import recipe_text
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -34,11 +34,7 @@ def bundle(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     unguarded = 'policy = "cost-optimal"\nguard = false'
     # Two epochs: whatever was learnt raises alarms that the two have to agree about.
     changes = {'policy = "cost-optimal"': unguarded, "epochs = 15": "epochs = 2"}
-    text = recipe_text("paper-mill")
-    for old, new in changes.items():
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    recipe.write_text(text)
+    recipe.write_text(recipe_with("paper-mill", changes))
     assert trainer(["fit", "--recipe", str(recipe), "--data", str(file), "--out", str(folder)]) == 0
     return folder, file
 

@@ -21,6 +21,7 @@ from stream_detector.detection.config import (
 )
 from stream_detector.detection.models.registry import build
 from stream_detector.detection.scaling import Scaler
+from trainer.recipe import recipe_text
 
 SENSORS = ("flow", "pressure", "speed")
 STEPS = 4
@@ -103,3 +104,12 @@ def fit_small_plant(folder: Path) -> None:
     (folder / "small.toml").write_text(RECIPE)
     files = ["--recipe", str(folder / "small.toml"), "--data", str(folder / "history.csv")]
     assert main(["fit", *files, "--out", str(folder / "bundle")]) == 0
+
+
+def recipe_with(name: str, changes: Mapping[str, str]) -> str:
+    """The TOML of a recipe that comes with the trainer, with texts (each there once) replaced."""
+    text = recipe_text(name)
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
