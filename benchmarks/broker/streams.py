@@ -8,7 +8,6 @@ from tests.support.paths import ROOT
 from tests.support.stack import maven
 
 SOURCE = ROOT / "benchmarks" / "kafka_streams" / "WindowContender.java"
-JARS = "kafka-streams"
 CLASSES = maven.FOLDER / "kafka-streams-classes"
 
 
@@ -16,7 +15,7 @@ def why_no_streams() -> str | None:
     """The reason why Kafka Streams cannot be measured here, or None."""
     if shutil.which("javac") is None:
         return "no `javac` on PATH: it is one Java file (Debian: openjdk-17-jdk-headless)"
-    return maven.why_no_jars(JARS)
+    return maven.why_no_jars(maven.STREAMS)
 
 
 def streams_command() -> list[str]:
@@ -25,7 +24,7 @@ def streams_command() -> list[str]:
     Raises:
         RuntimeError: Maven or the compiler failed; the message holds what it said.
     """
-    jars = f"{maven.resolved(JARS, SOURCE.with_name('pom.xml'))}/*"
+    jars = f"{maven.resolved(maven.STREAMS)}/*"
     compiled = CLASSES / f"{SOURCE.stem}.class"
     if not compiled.exists() or compiled.stat().st_mtime < SOURCE.stat().st_mtime:
         _compile(jars, CLASSES)

@@ -20,14 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tests.support.paths import ROOT
 from tests.support.stack import maven
 from tests.support.stack.processes import end_with_parent
 
 Answer = TypeVar("Answer")
 
-POM = ROOT / "deploy" / "kafka" / "pom.xml"
-JARS = "jars"
 START_SECONDS = 180.0
 
 DEFAULTS = {
@@ -51,7 +48,7 @@ def why_no_kafka() -> str | None:
     """The reason why no broker can be started here, or None."""
     if shutil.which("java") is None:
         return "no `java` on PATH: a real Kafka broker needs Java 17 or newer (Debian: openjdk-17-jre-headless)"
-    return maven.why_no_jars(JARS)
+    return maven.why_no_jars(maven.BROKER)
 
 
 def free_port() -> int:
@@ -333,7 +330,7 @@ async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 15.0
 
 def _java(main_class: str, *arguments: str) -> list[str]:
     options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
-    return ["java", *options, "-cp", f"{maven.resolved(JARS, POM)}/*", main_class, *arguments]
+    return ["java", *options, "-cp", f"{maven.resolved(maven.BROKER)}/*", main_class, *arguments]
 
 
 @contextmanager

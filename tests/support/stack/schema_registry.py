@@ -13,15 +13,12 @@ from typing import Any
 from fastavro import parse_schema, schemaless_writer
 
 from stream_detector.decoding.registry_records import HEAD
-from tests.support.paths import ROOT
 from tests.support.stack import maven
 from tests.support.stack.kafka import free_port, why_no_kafka
 from tests.support.stack.monitoring import status_of
 from tests.support.stack.processes import end_with_parent
 from tests.support.stack.workers import wait_for
 
-POM = ROOT / "deploy" / "registry" / "pom.xml"
-ARCHIVE = "registry"
 START_SECONDS = 90.0
 
 READING = {
@@ -37,14 +34,14 @@ READING = {
 
 def why_no_registry() -> str | None:
     """The reason why no registry can be started here, or None."""
-    return why_no_kafka() or maven.why_no_jars(ARCHIVE)
+    return why_no_kafka() or maven.why_no_jars(maven.REGISTRY)
 
 
 class SchemaRegistry:
     """A registry on a port of its own; a suspended one answers nobody."""
 
     def __init__(self, folder: Path) -> None:
-        (archive,) = maven.resolved(ARCHIVE, POM).glob("*.tar.gz")
+        (archive,) = maven.resolved(maven.REGISTRY).glob("*.tar.gz")
         with tarfile.open(archive) as packed:
             packed.extractall(folder, filter="data")
         (self._jar,) = folder.glob("*-runner.jar")
