@@ -12,6 +12,8 @@ CHOOSE_TORCH = export UV_TORCH_BACKEND="$${UV_TORCH_BACKEND:-$$(echo torch | UV_
 
 # Tests and commands are compiled once and kept, whatever the environment says: compiling them anew takes ten seconds of each start of the tests.
 export PYTHONDONTWRITEBYTECODE :=
+# An import compiles what it needs, a seventh of all that the packages hold: these bring in the rest, before several processes want them at once.
+COMPILED := confluent_kafka, faust, hypothesis, onnx, onnxruntime, pandas, plotly.graph_objects, playwright.sync_api, pyarrow.parquet, river.drift, scipy.stats, sklearn.ensemble, torch
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test long unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill renewal tab versions arm64 clean
@@ -27,7 +29,8 @@ $(STAMP): pyproject.toml
 	if test "$$UV_TORCH_BACKEND"; then echo "torch: the build for $$UV_TORCH_BACKEND"; \
 	else echo "torch: the registry's build, for the index of CPU builds does not answer"; fi; \
 	echo "installing the packages into $(VENV) (the first time takes a minute or more)"; \
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --editable '.[dev]'
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --editable '.[dev]'
+	@$(BIN)/python -c 'import $(COMPILED)'
 	@touch $(STAMP)
 
 setup: $(STAMP) ## make .venv/bin/trainer and .venv/bin/stream-detector
