@@ -39,7 +39,7 @@ demo: $(STAMP) ## watch a simulated plant: train, stream, alarm, in under five m
 	$(BIN)/stream-detector demo $(DEMO)
 
 test: $(STAMP) ## all tests but the long ones, those on real Kafka included
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST)
 
 long: $(STAMP) ## the tests of minutes each, on public data: a published recipe fitted whole, a plant renewed each day
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m long $(PYTEST)
