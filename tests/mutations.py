@@ -80,8 +80,22 @@ MUTATIONS = (
     # -- acknowledged, then committed ----------------------------------------------------------------------------------
     Mutation(
         "alarms are sent and not waited for", PIPELINE,
-        "            await self._send(alarms)\n",
-        "            await self._producer.enqueue(alarms)\n",
+        "            await self._producer.confirm(said.alarms)\n", "",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "a flush does not wait for batches in hand", f"{WORKER}/turns.py",
+        "            await _over(list(self._ends.values()))\n", "",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "a batch does not wait for the one before it of its partition", f"{WORKER}/turns.py",
+        "                await _over([self._ends[partition]])\n", "                pass\n",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "batches begin behind one that failed", f"{WORKER}/turns.py",
+        "                if end.done():\n                    end.result()\n", "                pass\n",
         OF_PIPELINE,
     ),
     Mutation(
@@ -167,8 +181,12 @@ MUTATIONS = (
     ),
     Mutation(
         "an event is acknowledged before it is handled", f"{TRANSPORT}/agent.py",
-        "    await handle_or_fail(cast(Fetched, event.value), pipeline)\n",
-        "    event.ack()\n    await handle_or_fail(cast(Fetched, event.value), pipeline)\n",
+        "    acknowledged = await begin_or_fail(", "    event.ack()\n    acknowledged = await begin_or_fail(",
+        OF_TRANSPORT,
+    ),
+    Mutation(
+        "an event is acknowledged before its alarms are", f"{TRANSPORT}/agent.py",
+        "    if acknowledged is None:\n        _let_go(event)\n        return\n", "    _let_go(event)\n    return\n",
         OF_TRANSPORT,
     ),
     # -- what is committed, and with which low -------------------------------------------------------------------------
@@ -293,12 +311,12 @@ MUTATIONS = (
     # -- failures ------------------------------------------------------------------------------------------------------
     Mutation(
         "an error of the engine is swallowed", f"{TRANSPORT}/handle_and_commit.py",
-        "        handler.fail(error)\n        await asyncio.Event().wait()\n", "        return\n",
+        "        handler.fail(error)\n        return await asyncio.Future()\n", "        return None\n",
         (*OF_TRANSPORT, *OF_WORKER),
     ),
     Mutation(
         "after an error the batch counts as done", f"{TRANSPORT}/handle_and_commit.py",
-        "        await asyncio.Event().wait()\n", "",
+        "        return await asyncio.Future()\n", "        return None\n",
         OF_TRANSPORT,
     ),
     Mutation(

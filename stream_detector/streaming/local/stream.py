@@ -12,7 +12,7 @@ from stream_detector.streaming.local.broker import LocalGroup, LocalRecord
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.ports import FetchState, GroupView
 from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
-from stream_detector.streaming.worker.transport.handle_and_commit import commit_declared, handle_or_fail
+from stream_detector.streaming.worker.transport.handle_and_commit import begin_or_fail, commit_declared
 
 FETCHED_AHEAD = 2
 """Fetches that may wait to be handled."""
@@ -35,6 +35,8 @@ class LocalStream:
         self._idle.set()
         self._crash: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
+        self._in_hand: set[asyncio.Task[None]] = set()
+        """Fetches whose alarms are on their way."""
         self._member = False
         self._killed = False
         pipeline.commit_with(self.commit)
@@ -57,6 +59,7 @@ class LocalStream:
             self._fetches.get_nowait()
         self._pipeline.interrupt()
         await self._idle.wait()
+        await asyncio.gather(*self._in_hand)
         handling.cancel()
         await self.commit()
         self._group.leave(self._on_rebalance)
@@ -64,7 +67,7 @@ class LocalStream:
     def kill(self) -> None:
         """End as SIGKILL ends a process: nothing more is handled or committed, and the group notices."""
         self._killed = True
-        for task in self._tasks:
+        for task in (*self._tasks, *self._in_hand):
             task.cancel()
         self._group.leave(self._on_rebalance)
 
@@ -128,7 +131,10 @@ class LocalStream:
             fetched = await self._fetches.get()
             self._idle.clear()
             try:
-                await handle_or_fail(fetched, self._pipeline)
+                acknowledged = await begin_or_fail(fetched, self._pipeline)
+                if acknowledged is not None:
+                    self._in_hand.add(acknowledged)
+                    acknowledged.add_done_callback(self._in_hand.discard)
             finally:
                 self._idle.set()
 

@@ -19,7 +19,7 @@ from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.dead_letter_rate import DeadLetterRate
-from stream_detector.streaming.clients.producer import BurstSender, Outgoing
+from stream_detector.streaming.clients.producer import Burst, BurstSender, Outgoing
 from stream_detector.streaming.readers.translation import Translation, policies_of
 from stream_detector.streaming.state.group_facts import BundleSwitch, Departure, Silence, fact_message, newest_switch
 from stream_detector.streaming.state.partition_state import PartitionState
@@ -43,6 +43,7 @@ from stream_detector.streaming.worker.silences import Review, judged_by, review_
 from stream_detector.streaming.worker.switching import INTERRUPTED, WITHDRAWN, Switching, in_words
 from stream_detector.streaming.worker.transport.fetched import Fetched, parts_of
 from stream_detector.streaming.worker.transport.offset_keeper import CommittedOffsets
+from stream_detector.streaming.worker.turns import Turns
 from stream_detector.streaming.worker.unknown_watch import UnknownWatch
 
 log = logging.getLogger(__name__)
@@ -100,8 +101,8 @@ class Pipeline:
         self._dead_letter_rate = DeadLetterRate(settings.dead_letters_per_second, clock)
         self._epoch = 0
         self._revocations = 0
-        # A batch is handled whole before the next one, a plan or the capture of a flush.
-        self._handling = asyncio.Lock()
+        # A batch is handled whole before the next one of its partition, a plan or the capture of a flush.
+        self._turns = Turns()
         self._flushing = asyncio.Lock()
 
     @property
@@ -133,9 +134,17 @@ class Pipeline:
         self.switching.interrupt()
 
     async def handle(self, fetched: Fetched) -> None:
-        """Process one fetch; returns when its alarms are acknowledged.
+        """Process one fetch; returns when its alarms are acknowledged. Raises as `begin`."""
+        acknowledged = await self.begin(fetched)
+        if acknowledged is not None:
+            await acknowledged
 
-        Raises:
+    async def begin(self, fetched: Fetched) -> Awaitable[None] | None:
+        """Process one fetch; returns when its alarms are on their way, so that those of other partitions may follow.
+
+        The answer is to be awaited: it comes when they are acknowledged. None where there is nothing to wait for.
+
+        Raises, and so does the answer:
             UnknownNameError: it speaks of a name that the bundle does not know, and that is called a fault.
             StalledError: the fetch does not start where the last one ended, or the brokers acknowledge nothing.
         """
@@ -143,14 +152,18 @@ class Pipeline:
         await self._translation.prepare(fetched.columns.values, fetched.columns.keys)
         fetched.has_orders = KEY in fetched.columns.keys
         switches = self.switching.switches_in(fetched, self.partitions.get(fetched.partition))
+        acknowledged: Awaitable[None] | None = None
         for part in parts_of(fetched, {cut for offset in switches for cut in (offset, offset + 1)}):
+            if acknowledged is not None:
+                await acknowledged
             progress = self.partitions.get(part.partition)
             if progress is not None and progress.broken_off:
-                return
+                return None
             order = switches.get(part.start)
             if order is not None and not await self._obey(part, order):
-                return
-            await self._handle_part(part)
+                return None
+            acknowledged = await self._handle_part(part)
+        return acknowledged
 
     async def _obey(self, part: Fetched, order: Order) -> bool:
         """From this record on the bundle that it names decides in the partition; False where it was interrupted.
@@ -180,7 +193,7 @@ class Pipeline:
         if succession is None:
             return True
         switch, detector = succession
-        async with self._flushing, self._handling:
+        async with self._flushing, self._turns.alone():
             if not ours():
                 if self._detectors.of(number) is not detector:
                     detector.engine.forget(number)
@@ -213,11 +226,12 @@ class Pipeline:
         ]  # fmt: skip
         await self._let_go(number, progress)
 
-    async def _handle_part(self, fetched: Fetched) -> None:
-        async with self._handling:
+    async def _handle_part(self, fetched: Fetched) -> Awaitable[None] | None:
+        """Answers as `begin`."""
+        async with self._turns.of_batch(fetched.partition):
             progress = self.partitions.get(fetched.partition)
             if progress is None or progress.epoch != fetched.epoch:
-                return  # from before a rebalance; it is read again by whoever owns the partition
+                return None  # from before a rebalance; it is read again by whoever owns the partition
             if fetched.start != progress.processed:
                 raise StalledError(
                     f"partition {fetched.partition}: a fetch starts at {fetched.start}, not at {progress.processed}"
@@ -226,22 +240,43 @@ class Pipeline:
                 raise StalledError(f"partition {fetched.partition}: the batch at {progress.processed} did not end")
             progress.in_hand = True
             was_rebuilding = progress.rebuilding
-            for part in parts_of(fetched, {departure.offset for departure in progress.departures}):
-                if len(part.columns):
-                    await self._handle_records(part, progress)
-                    progress.newest_ms = int(part.columns.timestamps_ms[-1])
-                progress.processed = part.end
-                await self._let_go(fetched.partition, progress)
-            progress.in_hand = False
-            if was_rebuilding and not progress.rebuilding:
-                self._observer.rebuilt(rebuilding=self.rebuilding)
+            *before, last = parts_of(fetched, {departure.offset for departure in progress.departures})
+            for part in before:
+                await self._end_part(part, progress, await self._begin_part(part, progress))
+            said = await self._begin_part(last, progress)
+            end = self._end_batch(last, progress, said, was_rebuilding=was_rebuilding)
+            if said is not None and said.alarms.messages:
+                return self._turns.end_later(fetched.partition, end)
+            await end
+            return None
+
+    async def _end_batch(
+        self, last: Fetched, progress: PartitionProgress, said: "_Said | None", *, was_rebuilding: bool
+    ) -> None:
+        await self._end_part(last, progress, said)
+        progress.in_hand = False
+        if was_rebuilding and not progress.rebuilding:
+            self._observer.rebuilt(rebuilding=self.rebuilding)
+
+    async def _begin_part(self, part: Fetched, progress: PartitionProgress) -> "_Said | None":
+        """What the engine says of these records, its alarms on their way; None where there are none for it."""
+        outcome = self._decide(part)
+        return None if outcome is None else await self._send_alarms(part.partition, outcome, progress)
+
+    async def _end_part(self, part: Fetched, progress: PartitionProgress, said: "_Said | None") -> None:
+        if said is not None:
+            await self._publish(said, part.end, progress)
+        if len(part.columns):
+            progress.newest_ms = int(part.columns.timestamps_ms[-1])
+        progress.processed = part.end
+        await self._let_go(part.partition, progress)
 
     async def depart(self, number: int, asset: str) -> None:
         """The asset lives in another partition now: its life in this one ends here, and an open alarm is cleared.
 
         The offset is written down first, so that every restart and an audit end it at the same record.
         """
-        async with self._handling:
+        async with self._turns.alone():
             progress = self.partitions.get(number)
             if progress is None or progress.rebuilding or progress.in_hand or self.planning:
                 return
@@ -258,7 +293,7 @@ class Pipeline:
             progress.departures.remove(departure)
             engine = self._detectors.of(number).engine
             outcome = engine.retire(self.settings.topic_readings, number, asset, offset)
-            await self._publish(number, outcome, progress.processed, progress)
+            await self._publish(await self._send_alarms(number, outcome, progress), progress.processed, progress)
             log.info("partition %d: asset %s lives in another partition since offset %d", number, asset, offset)
 
     def settled(self) -> dict[int, PartitionProgress]:
@@ -326,7 +361,7 @@ class Pipeline:
 
         `read_other`: `LogReader.state_where_other`.
         """
-        async with self._flushing, self._handling:  # this worker writes nothing meanwhile
+        async with self._flushing, self._turns.alone():  # this worker writes nothing meanwhile
             known = {number: (at.processed, at.state_end) for number, at in self.partitions.items()}
             for number, state in (await read_other(known)).items():
                 progress = self.partitions.get(number)
@@ -362,8 +397,11 @@ class Pipeline:
         """True while a partition rebuilds its windows."""
         return any(progress.rebuilding for progress in self.partitions.values())
 
-    async def _handle_records(self, fetched: Fetched, progress: PartitionProgress) -> None:
+    def _decide(self, fetched: Fetched) -> Outcome | None:
+        """What the engine says of these records; None where it is not asked."""
         columns = fetched.columns
+        if not len(columns):
+            return None
         batch = self._translation.batch(
             fetched.topic,
             fetched.partition,
@@ -375,21 +413,28 @@ class Pipeline:
             has_orders=fetched.has_orders,
         )
         if not len(batch.offsets):
-            return  # nothing but control records
+            return None  # nothing but control records
         started = self._clock()
         outcome = self._detectors.of(fetched.partition).engine.process(batch, self.settings.publish_scores)
         self.unknown.saw(outcome.unknown)
         self._observer.scored(fetched.partition, outcome, self._clock() - started)
         if self._on_steps is not None and self._detectors.shows(fetched.partition):
             self._on_steps(outcome.steps)
-        await self._publish(fetched.partition, outcome, fetched.end, progress)
+        return outcome
 
-    async def _publish(self, number: int, outcome: Outcome, until: int, progress: PartitionProgress) -> None:
+    async def _send_alarms(self, number: int, outcome: Outcome, progress: PartitionProgress) -> "_Said":
+        """They are on their way on return."""
+        if not outcome.alarms:
+            return _Said(outcome, Burst(()))
+        scope = self._detectors.of(number).scope
+        alarms = [alarm_message(self.settings, number, progress.term, alarm, scope) for alarm in outcome.alarms]
+        return _Said(outcome, await self._producer.enqueue(alarms))
+
+    async def _publish(self, said: "_Said", until: int, progress: PartitionProgress) -> None:
         """Alarms are acknowledged on return; the rest is on its way, or waits for the flush."""
+        outcome = said.outcome
         if outcome.alarms:
-            scope = self._detectors.of(number).scope
-            alarms = [alarm_message(self.settings, number, progress.term, alarm, scope) for alarm in outcome.alarms]
-            await self._send(alarms)
+            await self._producer.confirm(said.alarms)
             self._observer.alarms_acknowledged(outcome)
             for alarm in outcome.alarms:
                 log.info("alarm %s %s: asset %s, raised at %s", alarm.id, alarm.state, alarm.asset, alarm.raised_at)
@@ -434,7 +479,7 @@ class Pipeline:
     async def flush(self) -> None:
         """Wait until all that came of the processed records is acknowledged; then declare them done."""
         async with self._flushing:
-            async with self._handling:
+            async with self._turns.alone():
                 flushed = [
                     _Flushed(number, progress, progress.processed, self._low(number, progress.processed),
                              progress.take_unacknowledged())
@@ -451,7 +496,7 @@ class Pipeline:
                 raise
             if any(progress.state_lost for progress in self.partitions.values()):
                 # What was acknowledged is all that the new topic holds: nothing is done before it holds everything.
-                async with self._handling:
+                async with self._turns.alone():
                     await self._say_again()
                 return
             for part in flushed:
@@ -509,7 +554,7 @@ class Pipeline:
     async def plan(self, partitions: set[int], consumer: CommittedOffsets) -> dict[int, tuple[int, int]]:
         """(offset to read from, epoch) of every assigned partition; empty where all were taken away meanwhile."""
         self.planning = True
-        async with self._handling:
+        async with self._turns.alone():
             self.revoke_others(partitions)
             revocations = self._revocations
             committed = await consumer.committed_with_metadata(partitions)
@@ -574,3 +619,11 @@ class _Flushed:
     processed: int
     low: int
     unacknowledged: Unacknowledged
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What came of a batch. `alarms`: on their way; no message where it has none."""
+
+    outcome: Outcome
+    alarms: Burst

@@ -1,5 +1,6 @@
 """The Faust app: one agent on the readings topic, one event a batch."""
 
+import asyncio
 import logging
 import tempfile
 import time
@@ -15,7 +16,7 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.worker.ports import GroupView
 from stream_detector.streaming.worker.transport.faust_driver import BatchConsumer, BatchTransport
 from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
-from stream_detector.streaming.worker.transport.handle_and_commit import handle_or_fail
+from stream_detector.streaming.worker.transport.handle_and_commit import begin_or_fail
 from stream_detector.streaming.worker.transport.offset_keeper import BatchProcessor
 
 log = logging.getLogger(__name__)
@@ -105,10 +106,12 @@ def build_app(settings: Settings, pipeline: BatchProcessor) -> faust.App:
     app.transport = BatchTransport(app.conf.broker_consumer, app, settings=settings, keeper=pipeline)
     readings = app.topic(settings.topic_readings, schema=_AsItIs(allow_empty=True), acks=True)
 
+    in_hand: set[asyncio.Task[None]] = set()
+
     async def detect(stream: Any) -> AsyncIterator[None]:
         async for event in stream.noack().events():
             began = time.thread_time()
-            await _handle(event, pipeline)
+            await _handle(event, pipeline, in_hand)
             cast(BatchConsumer, app.consumer).worked(time.thread_time() - began)
             yield
 
@@ -126,10 +129,25 @@ def build_app(settings: Settings, pipeline: BatchProcessor) -> faust.App:
     return app
 
 
-async def _handle(event: EventT[Any], pipeline: BatchProcessor) -> None:
+async def _handle(event: EventT[Any], pipeline: BatchProcessor, in_hand: "set[asyncio.Task[None]]") -> None:
+    """Returns when the next event may be handled; this one is in hand until its alarms are acknowledged."""
     # An exception in an agent's body would lose its batch silently, so it never leaves: the process ends instead, and
     # until then this batch is neither acknowledged nor followed by another.
-    await handle_or_fail(cast(Fetched, event.value), pipeline)
+    acknowledged = await begin_or_fail(cast(Fetched, event.value), pipeline)
+    if acknowledged is None:
+        _let_go(event)
+        return
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        in_hand.discard(task)
+        if not task.cancelled():
+            _let_go(event)
+
+    in_hand.add(acknowledged)  # the event loop alone would not keep it
+    acknowledged.add_done_callback(ended)
+
+
+def _let_go(event: EventT[Any]) -> None:
     # Faust keeps events in cycles until the garbage collector comes by, which is rare here: what is done is let go.
     cast(Fetched, event.value).columns = Columns()
     event.ack()

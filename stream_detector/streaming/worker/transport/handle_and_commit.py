@@ -2,23 +2,33 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from stream_detector.streaming.worker.transport.fetched import Fetched
 from stream_detector.streaming.worker.transport.offset_keeper import FetchHandler, OffsetKeeper
 
+Answer = TypeVar("Answer")
 
-async def handle_or_fail(fetched: Fetched, handler: FetchHandler) -> None:
-    """Returns when the fetch is handled; after an error, which ends the process, never.
 
-    Nobody may take a fetch that failed for done, and no fetch may follow it.
+async def begin_or_fail(fetched: Fetched, handler: FetchHandler) -> "asyncio.Task[None] | None":
+    """Returns when the alarms of the fetch are on their way; then the next fetch may follow, of whatever partition.
+
+    The answer is done when they are acknowledged; None where they are. After an error, which ends the process, neither
+    comes: nobody may take a fetch that failed for done, and no fetch may follow it.
     """
+    acknowledged = await _or_fail(handler.begin(fetched), handler)
+    return None if acknowledged is None else asyncio.create_task(_or_fail(acknowledged, handler))
+
+
+async def _or_fail(work: Awaitable[Answer], handler: FetchHandler) -> Answer:
+    """Returns when the work is done; after an error, which ends the process, never."""
     try:
-        await handler.handle(fetched)
+        return await work
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 - reported, and the process ends
         handler.fail(error)
-        await asyncio.Event().wait()
+        return await asyncio.Future()
 
 
 async def commit_declared(

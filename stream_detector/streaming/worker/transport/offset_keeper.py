@@ -37,8 +37,11 @@ class OffsetKeeper(Protocol):
 class FetchHandler(Protocol):
     """Whoever processes the fetches."""
 
-    async def handle(self, fetched: Fetched) -> None:
-        """Process one fetch; returns when its alarms are acknowledged."""
+    async def begin(self, fetched: Fetched) -> Awaitable[None] | None:
+        """Process one fetch; returns when its alarms are on their way, and its answer comes when they are acknowledged.
+
+        None where there is nothing to wait for. Fetches are begun one after another.
+        """
 
     def fail(self, error: BaseException) -> None:
         """End the process with this error."""

@@ -26,7 +26,7 @@ from stream_detector.streaming.worker.transport import agent, consumer_thread, d
 from stream_detector.streaming.worker.transport.consumer_thread import ConsumerThread
 from stream_detector.streaming.worker.transport.faust_driver import FIRST_COMMIT_LOOK_SECONDS, BatchConsumer
 from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
-from stream_detector.streaming.worker.transport.handle_and_commit import commit_declared, handle_or_fail
+from stream_detector.streaming.worker.transport.handle_and_commit import begin_or_fail, commit_declared
 from stream_detector.streaming.worker.transport.membership import Membership
 from stream_detector.streaming.worker.transport.offset_keeper import CommittedOffsets
 from stream_detector.streaming.worker.transport.pacing import Pacing
@@ -46,6 +46,8 @@ class Keeper:
         self.errors: list[BaseException] = []
         self.flush_error: BaseException | None = None
         self.handle_error: BaseException | None = None
+        self.alarms: asyncio.Future[None] | None = None
+        """Of a batch; done when they are acknowledged."""
 
     def commit_with(self, commit: Callable[[], Awaitable[object]]) -> None:
         self.asked.append("commit with")
@@ -71,12 +73,13 @@ class Keeper:
     def committed(self, offsets: Mapping[int, int]) -> None:
         self.asked.append(f"committed {dict(offsets)}")
 
-    async def handle(self, fetch: Fetched) -> None:
+    async def begin(self, fetch: Fetched) -> Awaitable[None] | None:
         self.asked.append("handle")
         await asyncio.sleep(0)
         if self.handle_error is not None:
             raise self.handle_error
         self.asked.append("handled")
+        return self.alarms
 
     def fail(self, error: BaseException) -> None:
         self.errors.append(error)
@@ -137,7 +140,7 @@ async def test_a_commit_that_is_refused_ends_the_worker() -> None:
 async def test_a_fetch_that_fails_ends_the_worker_and_is_never_done() -> None:
     keeper = Keeper()
     keeper.handle_error = ZeroDivisionError()
-    handling = asyncio.create_task(handle_or_fail(fetched(), keeper))
+    handling = asyncio.create_task(begin_or_fail(fetched(), keeper))
     await settle()
     assert keeper.errors == [keeper.handle_error]
     assert not handling.done()
@@ -151,7 +154,7 @@ async def test_a_fetch_that_is_broken_off_is_no_failure() -> None:
     keeper = Keeper()
     keeper.handle_error = asyncio.CancelledError()
     with pytest.raises(asyncio.CancelledError):
-        await handle_or_fail(fetched(), keeper)
+        await begin_or_fail(fetched(), keeper)
     assert keeper.errors == []
 
 
@@ -171,16 +174,47 @@ class Event:
 async def test_an_event_is_acknowledged_when_it_is_handled_and_its_records_are_let_go() -> None:
     keeper = Keeper()
     event = Event(keeper)
-    await agent._handle(cast(Any, event), cast(Any, keeper))
+    await agent._handle(cast(Any, event), cast(Any, keeper), set())
     assert keeper.asked == ["handle", "handled", "ack"]
     assert len(event.value.columns) == 0
+
+
+@in_event_loop
+async def test_an_event_is_in_hand_until_its_alarms_are_acknowledged() -> None:
+    keeper = Keeper()
+    keeper.alarms = asyncio.get_running_loop().create_future()
+    event, in_hand = Event(keeper), set[asyncio.Task[None]]()
+    await agent._handle(cast(Any, event), cast(Any, keeper), in_hand)
+    await settle()
+    assert keeper.asked == ["handle", "handled"]
+    assert (len(event.value.columns), len(in_hand)) == (2, 1)
+    keeper.alarms.set_result(None)
+    await settle()
+    assert keeper.asked == ["handle", "handled", "ack"]
+    assert (len(event.value.columns), len(in_hand)) == (0, 0)
+
+
+@in_event_loop
+async def test_an_event_whose_alarms_cannot_be_sent_is_never_acknowledged() -> None:
+    keeper = Keeper()
+    keeper.alarms = asyncio.get_running_loop().create_future()
+    in_hand = set[asyncio.Task[None]]()
+    await agent._handle(cast(Any, Event(keeper)), cast(Any, keeper), in_hand)
+    keeper.alarms.set_exception(StalledError("nothing is acknowledged"))
+    await settle()
+    assert keeper.asked == ["handle", "handled"]
+    assert [str(error) for error in keeper.errors] == ["nothing is acknowledged"]
+    for task in in_hand:
+        task.cancel()
+    await settle()
+    assert keeper.asked == ["handle", "handled"]
 
 
 @in_event_loop
 async def test_an_event_that_failed_is_never_acknowledged() -> None:
     keeper = Keeper()
     keeper.handle_error = ZeroDivisionError()
-    handling = asyncio.create_task(agent._handle(cast(Any, Event(keeper)), cast(Any, keeper)))
+    handling = asyncio.create_task(agent._handle(cast(Any, Event(keeper)), cast(Any, keeper), set()))
     await settle()
     assert keeper.asked == ["handle"]
     assert keeper.errors == [keeper.handle_error]
