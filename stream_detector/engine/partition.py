@@ -187,7 +187,8 @@ class Partition:
         counts.held = sum(held.readings for held in self.assets.held())
         alarms = [PlacedAlarm(int(order.index[record]), True, alarm) for record, alarm in decisions.alarms]
         alarms += [PlacedAlarm(place, False, alarm) for place, alarm in decisions.evicted]
-        names = {slot: asset.name for slot, asset in live.items()} if decisions.results else {}
+        told = {slot for found in decisions.results for slot in found.slot.tolist()}
+        names = {slot: live[slot].name for slot in told & live.keys()}
         self.assets.unsaved |= decisions.changed | (self.grid.turned & live.keys())
         self.grid.turned.clear()
         processed = int(batch.offsets[-1]) + 1
