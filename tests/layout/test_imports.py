@@ -55,7 +55,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"audit", "doctor", "local"},
     ),
     "stream_detector.streaming.worker": (
-        {"ports"},
+        {"ports", "turns"},
         {"bundle_watch", "password_watch", "transport"},
         {"offsets"},
         {"alarm_sender", "health", "lifecycle", "pipeline", "silences", "start_clock", "switching", "unknown_watch"},
