@@ -15,21 +15,18 @@ from numpy.typing import NDArray
 from stream_detector.detection.models.registry import Model, ModelOutput, takes
 
 BATCH_WINDOWS = 16
-"""Small, so that few windows at a time are cheap."""
+"""Every model takes so many; small, so that few windows at a time are cheap."""
 
-FEW_WINDOWS = 4
-"""So many take a network a half (5 steps of 50 sensors) or a third (30 of 61) of the time of `BATCH_WINDOWS`. A worker
-that keeps up with its readings scores a few windows at a time."""
-
-MANY_WINDOWS = 128
-"""Of so many at a time a network scores a third more in a second than of `BATCH_WINDOWS`."""
+SIZES = (4, 8, BATCH_WINDOWS, 32, 64, 128)
+"""What a call of a network costs by itself is that of eight windows of 5 steps, or of two of 30: few at a time, as a
+worker scores that keeps up with its readings, want small batches, and many want large ones."""
 
 
 def run_in_batches(model: Model, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:
     """`model.run` on (B, T, F) windows, B > 0, in batches of the sizes that the model takes, the last one filled up
     with zeros."""
     parts, start = [], 0
-    for size in _sizes(model, len(windows)):
+    for size in sizes_of(model, len(windows)):
         span = slice(start, start + size)
         parts.append(model.run(_filled(windows[span], size), _filled(known[span], size)))
         start += size
@@ -40,14 +37,28 @@ def run_in_batches(model: Model, windows: NDArray[np.float32], known: NDArray[np
     )
 
 
-def _sizes(model: Model, count: int) -> list[int]:
-    """Of the batches of `count` windows."""
-    many = count // MANY_WINDOWS
-    if many and not takes(model, MANY_WINDOWS):
-        many = 0
-    whole, rest = divmod(count - many * MANY_WINDOWS, BATCH_WINDOWS)
-    last = FEW_WINDOWS if 0 < rest <= BATCH_WINDOWS // 2 and takes(model, FEW_WINDOWS) else BATCH_WINDOWS
-    return [MANY_WINDOWS] * many + [BATCH_WINDOWS] * whole + [last] * -(-rest // last)
+def sizes_of(model: Model, count: int) -> list[int]:
+    """Of the batches of `count` windows: the largest first, the last one with room for what is left."""
+    found: list[int] = []
+    while count > 0:
+        room = _room(model, count)
+        found.append(room)
+        count -= room
+    return found
+
+
+def _room(model: Model, count: int) -> int:
+    """Of the next batch. Zeros are scored, too: beyond the usual size they fill a quarter of a batch at most."""
+    below = BATCH_WINDOWS
+    for size in SIZES:
+        if size != BATCH_WINDOWS and not takes(model, size):
+            continue
+        if size >= count and (size <= BATCH_WINDOWS or 4 * count >= 3 * size):
+            return size
+        if size >= count:
+            break
+        below = size
+    return below
 
 
 def _filled(rows: NDArray[Any], size: int) -> NDArray[Any]:

@@ -45,6 +45,10 @@ class DenseAutoencoder(Network):
         self.options = options
         super().__init__(steps, sensors)
 
+    @property
+    def steps_at_once(self) -> int:
+        return 1
+
     def layers(self) -> list[tuple[str, str | None, int, int]]:
         """Name, name of the normalisation behind it (None: there is none), inputs and outputs of each dense layer.
 
