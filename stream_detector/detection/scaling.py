@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import ScalerConfig, TransformConfig
+from stream_detector.detection.ordered_sum import sum_in_order
 
 FloatArray = NDArray[np.float64]
 
@@ -103,10 +104,10 @@ def running_scale(moves: FloatArray, steps: int) -> FloatArray:
 
 def sum_over_steps(values: NDArray[np.floating[Any]]) -> FloatArray:
     """(B, T, F) -> (B, F) in float64, adding in the order of the steps whatever B and F are."""
-    total = np.zeros((values.shape[0], values.shape[2]))
-    for step in range(values.shape[1]):
-        total += values[:, step]
-    return total
+    count, steps, sensors = values.shape
+    by_step = np.empty((steps, count, sensors))
+    np.copyto(by_step, values.swapaxes(0, 1))
+    return sum_in_order(by_step)
 
 
 @dataclass(frozen=True)
@@ -153,13 +154,18 @@ class Scaler:
         return Scaler(self.center[windows], self.scale[windows], self.clip, self.usual_error)
 
     def apply(self, values: FloatArray) -> FloatArray:
-        """Scale (..., F), or of windows (B, T, F) each by its own row; NaN stays NaN."""
+        """Scale and clip (..., F), or windows (B, T, F) each by its own row; NaN stays NaN."""
+        scaled = self.relative(values)
+        return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip, out=scaled)
+
+    def relative(self, values: FloatArray) -> FloatArray:
+        """As `apply`, before any clipping."""
         center, scale = self.center, self.scale
         if center.ndim == 2:
             center, scale = center[:, None], scale[:, None]
         scaled: FloatArray = values - center
         scaled /= scale
-        return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip, out=scaled)
+        return scaled
 
     def invert(self, scaled: FloatArray) -> FloatArray:
         """Back to the transform's units: (..., F), or (B, F) each by its own row."""

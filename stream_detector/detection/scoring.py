@@ -1,5 +1,6 @@
 """Windows to scores: transform, scale, model, error per sensor, one number. Higher is always more anomalous."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from stream_detector.detection.config import ScoreConfig, TransformConfig
 from stream_detector.detection.models.fixed_batches import run_in_batches
 from stream_detector.detection.models.registry import Model
+from stream_detector.detection.ordered_sum import sum_in_order
 from stream_detector.detection.scaling import FloatArray, Scaler, sum_over_steps, transform
 
 CHUNK_CELLS = 2**18
@@ -51,6 +53,8 @@ class Scorer:
         parts = [self._score_chunk(windows[place], by.take(place)) for place in places]
         if not parts:
             return ScoredWindows(np.empty(0), np.empty((0, sensors)), np.empty((0, sensors)))
+        if len(parts) == 1:
+            return parts[0]
         return ScoredWindows(
             np.concatenate([part.score for part in parts]),
             np.concatenate([part.attribution for part in parts]),
@@ -74,28 +78,29 @@ class Scorer:
         moved = transform(self._transform, windows)
         scaled, known = model_inputs(scaler, moved.values)
         output = run_in_batches(self._model, scaled, known)
-        sensors = windows.shape[2]
-        expected = np.full((len(windows), sensors), np.nan)
         if output.errors is None and output.reconstruction is not None:
-            errors, known_sensors = self._errors(scaled, known, output.reconstruction)
+            errors, counted = self._errors(scaled, known, output.reconstruction)
         else:
-            known_sensors = np.asarray(known.any(axis=1))
+            known_sensors: NDArray[np.bool_] = np.asarray(known.any(axis=1))
+            counted = known_sensors.sum(axis=1)
             found = np.zeros(known_sensors.shape) if output.errors is None else output.errors
             errors = np.where(known_sensors, found, 0.0).astype(np.float64)
         if scaler.usual_error is not None:
             errors = errors / scaler.usual_error
-        if output.reconstruction is not None:
+        if output.reconstruction is None:
+            expected = np.full(errors.shape, np.nan)
+        else:
             newest = scaler.invert(output.reconstruction[:, -1].astype(np.float64))
             expected = moved.offset + moved.factor * newest
             # The spread of a window with a reading of 1e300 overflows; what follows from it is no expectation.
             expected[~np.isfinite(expected)] = np.nan
-        score = self._aggregate(errors, known_sensors) if output.score is None else output.score.astype(np.float64)
+        score = self._aggregate(errors, counted) if output.score is None else output.score.astype(np.float64)
         return ScoredWindows(score, errors, expected)
 
     def _errors(
         self, scaled: NDArray[np.float32], known: NDArray[np.bool_], reconstruction: NDArray[np.float32]
-    ) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Error per sensor (B, F) over the reconstructed steps, and which sensors had a known cell there (B, F)."""
+    ) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Error per sensor (B, F) over the reconstructed steps, and how many sensors had a known cell there (B,)."""
         newest = 1 if self._score.steps == "newest" else reconstruction.shape[1]
         known = known[:, -newest:]
         cells = scaled[:, -newest:] - reconstruction[:, -newest:]
@@ -105,21 +110,18 @@ class Scorer:
             np.square(cells, out=cells)
         if known.all():
             # The usual case; counting cells that are all known would cost as much as adding them.
-            return sum_over_steps(cells) / known.shape[1], np.ones((len(known), known.shape[2]), np.bool_)
+            return sum_over_steps(cells) / known.shape[1], np.full(len(known), known.shape[2])
         cells[~known] = 0.0
         count = known.sum(axis=1)
         means: FloatArray = sum_over_steps(cells) / np.maximum(count, 1)
-        return means, count > 0
+        return means, (count > 0).sum(axis=1)
 
-    def _aggregate(self, errors: FloatArray, known_sensors: NDArray[np.bool_]) -> FloatArray:
-        """(B, F) -> (B,). Adding sensor by sensor keeps the order of the additions fixed for every batch."""
+    def _aggregate(self, errors: FloatArray, counted: NDArray[np.int64]) -> FloatArray:
+        """(B, F) -> (B,). counted: (B,) how many sensors of each window have an error."""
         if self._score.sensors == "max":
             largest: FloatArray = errors.max(axis=1)
             return largest
-        total = np.zeros(len(errors))
-        for sensor in range(errors.shape[1]):
-            total += errors[:, sensor]
-        mean: FloatArray = total / np.maximum(known_sensors.sum(axis=1), 1)
+        mean: FloatArray = sum_in_order(errors.T) / np.maximum(counted, 1)
         return mean
 
 
@@ -131,14 +133,23 @@ def _chunk_windows(cells: int) -> int:
 
 
 def model_inputs(scaler: Scaler, values: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Scale transformed windows (B, T', F): float32 with 0 where masked, and which cells are known."""
+    """Scale transformed windows (B, T', F): float32 with 0 where masked, and which cells are known.
+
+    The smallest and largest value tell the usual case, in which all cells are known and none is out of bounds: each
+    pass over these arrays costs, for they are larger than a cache. Rounding keeps order, so it may come before the
+    bounds.
+    """
+    scaled = scaler.relative(values)
+    with np.errstate(over="ignore"):
+        inputs = scaled.astype(np.float32)
+    smallest, largest = (float(of.reduce(inputs, axis=None, initial=0.0)) for of in (np.minimum, np.maximum))
+    bound = SCALED_LIMIT if scaler.clip is None else min(scaler.clip, SCALED_LIMIT)
+    if not (-bound <= smallest and largest <= bound):
+        np.clip(inputs, -bound, bound, out=inputs)
+    if math.isfinite(smallest) and math.isfinite(largest):
+        return inputs, np.ones(values.shape, np.bool_)
     known = np.isfinite(values)
     if scaler.center.ndim == 2:
         known &= ~np.isnan(scaler.center)[:, None]
-    scaled = scaler.apply(values)
-    # In place, and only what is needed: these arrays are larger than a cache and cost as much as the network.
-    np.clip(scaled, -SCALED_LIMIT, SCALED_LIMIT, out=scaled)
-    inputs = scaled.astype(np.float32)
-    if not known.all():
-        inputs[~known] = 0.0
+    inputs[~known] = 0.0
     return inputs, known

@@ -14,7 +14,7 @@ from stream_detector.detection.config import ModelConfig, ScalerConfig, ScoreCon
 from stream_detector.detection.models.networks.network import Network
 from stream_detector.detection.models.registry import ModelOutput, build
 from stream_detector.detection.scaling import Scaler
-from stream_detector.detection.scoring import Scorer
+from stream_detector.detection.scoring import SCALED_LIMIT, Scorer, model_inputs
 from tests.support.properties import examples
 
 SENSORS = 3
@@ -140,6 +140,47 @@ def test_no_windows_give_no_scores() -> None:
     scored = scorer(Draws()).score(np.empty((0, 4, SENSORS)))
     assert scored.score.shape == (0,)
     assert scored.attribution.shape == scored.expected.shape == (0, SENSORS)
+
+
+def naive_inputs(scaler: Scaler, windows: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """As `model_inputs`, cell by cell and in float64 to the end."""
+    inputs, known = np.zeros(windows.shape, np.float32), np.zeros(windows.shape, np.bool_)
+    for window, step, sensor in np.ndindex(windows.shape):
+        own = (window, sensor) if scaler.center.ndim == 2 else (sensor,)
+        value, center, scale = windows[window, step, sensor], scaler.center[own], scaler.scale[own]
+        if np.isfinite(value) and np.isfinite(center):
+            scaled = (value - center) / scale
+            if scaler.clip is not None:
+                scaled = min(max(scaled, -scaler.clip), scaler.clip)
+            known[window, step, sensor] = True
+            inputs[window, step, sensor] = np.float32(min(max(scaled, -SCALED_LIMIT), SCALED_LIMIT))
+    return inputs, known
+
+
+@settings(max_examples=examples(100))
+@given(
+    seed=st.integers(0, 10_000),
+    clip=st.sampled_from([None, 0.3, 2.0, 1e5, 3e6, 1e39]),
+    odd=st.lists(
+        st.sampled_from([np.nan, np.inf, -np.inf, 1e300, -1e300, 4e38, 1e6, -1.0000000001e6, 7.0]), max_size=4
+    ),
+    machines=st.booleans(),
+)
+@pytest.mark.filterwarnings("ignore:overflow encountered in scalar divide")
+def test_inputs_have_the_bits_of_a_loop_over_cells(
+    seed: int, clip: float | None, odd: list[float], machines: bool
+) -> None:
+    generator = np.random.default_rng(seed)
+    windows = generator.normal(size=(3, 4, SENSORS))
+    for value in odd:
+        windows[tuple(generator.integers(windows.shape))] = value
+    shape = (3, SENSORS) if machines else (SENSORS,)
+    scaler = Scaler(generator.normal(size=shape), generator.uniform(0.5, 2.0, size=shape), clip)
+    if machines and generator.random() < 0.5:
+        scaler.center[1, 2] = np.nan
+    for found, wanted in zip(model_inputs(scaler, windows), naive_inputs(scaler, windows), strict=True):
+        assert found.dtype == wanted.dtype
+        assert found.tobytes() == wanted.tobytes()
 
 
 @pytest.mark.parametrize("hidden", [[2], [16, 8], [32, 16]])
