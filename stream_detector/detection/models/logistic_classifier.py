@@ -14,6 +14,7 @@ from pydantic import Field
 from stream_detector.detection.config import Config
 from stream_detector.detection.models.arrays import require_shapes, shapes_of
 from stream_detector.detection.models.registry import ModelOutput
+from stream_detector.detection.ordered_sum import sum_in_order
 
 
 class LogisticClassifier:
@@ -58,11 +59,8 @@ class LogisticClassifier:
     def run(self, windows: NDArray[np.float32], known: NDArray[np.bool_]) -> ModelOutput:  # noqa: ARG002
         """A sensor's error is the part of the log odds that speaks for an anomaly, not below 0."""
         parts = (self._inputs(windows) - self._center) * self._weights
-        logit = np.full(len(windows), self._bias[0])
-        errors = np.zeros((len(windows), self._sensors))
-        for column in range(parts.shape[1]):
-            logit += parts[:, column]
-            errors[:, column % self._sensors] += parts[:, column]
+        logit = sum_in_order(np.concatenate([np.full((1, len(windows)), self._bias[0]), parts.T]))
+        errors = sum_in_order(parts.reshape(len(windows), -1, self._sensors).swapaxes(0, 1))
         return ModelOutput(errors=np.maximum(errors, 0.0), score=1.0 / (1.0 + np.exp(-np.clip(logit, -700, 700))))
 
     def arrays(self) -> dict[str, NDArray[Any]]:

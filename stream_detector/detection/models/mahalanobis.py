@@ -16,6 +16,7 @@ from stream_detector.detection.config import Config
 from stream_detector.detection.models.arrays import require_shapes, shapes_of
 from stream_detector.detection.models.networks.graph import Compiled, matrix_product
 from stream_detector.detection.models.registry import ModelOutput
+from stream_detector.detection.ordered_sum import sum_in_order
 
 RIDGE = 1e-6
 """Added to every variance: a constant sensor stays finite."""
@@ -69,16 +70,9 @@ class Mahalanobis:
             self._weigh = matrix_product(self._precision)
         centred = rows - self._mean
         parts = centred * self._weigh(centred.reshape(-1, size)).reshape(rows.shape)
-        sensors = windows.shape[2]
-        errors = np.zeros((count, sensors))
-        score = np.zeros(count)
-        for step in range(steps):
-            squared = np.zeros(count)
-            for column in range(size):
-                squared += parts[:, step, column]
-                errors[:, column % sensors] += parts[:, step, column]
-            squared = np.maximum(squared, 0.0)
-            score += squared if self._options.squared else np.sqrt(squared)
+        errors = sum_in_order(parts.reshape(count, -1, windows.shape[2]).swapaxes(0, 1))
+        squared = np.maximum(sum_in_order(np.moveaxis(parts, 2, 0)), 0.0)
+        score = sum_in_order((squared if self._options.squared else np.sqrt(squared)).T)
         return ModelOutput(errors=np.maximum(errors, 0.0) / steps, score=score / steps)
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,7 @@ failing one is a large share of a quiet one's own level): only a rise that neith
 bearings run to failure, where one form alone takes a change of load or a neighbour's failure for wear.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from stream_detector.detection.models.known_median import known_median
 from stream_detector.detection.models.registry import ModelOutput
 
 TINY = 1e-9
+
+MOST_CELLS = 2**16
+"""Sorted at once."""
 
 Floats = NDArray[np.float64]
 
@@ -99,15 +102,19 @@ class Neighbours:
 
 def _median_of_others(values: Floats) -> Floats:
     """For each sensor the median of the known values of all others: (B, F) -> (B, F)."""
-    sensors = values.shape[1]
-    return np.stack(
-        [known_median(np.delete(values, sensor, axis=1)[:, :, None])[:, 0] for sensor in range(sensors)], axis=1
-    )
+    return np.concatenate([known_median(others) for others in _others(values)], axis=1)
 
 
 def _largest_of_others(values: Floats) -> Floats:
     """For each sensor the largest known value of all others, 0 where none is: (B, F) -> (B, F)."""
     filled = np.nan_to_num(values, nan=0.0)
-    return np.stack(
-        [np.delete(filled, sensor, axis=1).max(axis=1, initial=0.0) for sensor in range(values.shape[1])], axis=1
-    )
+    return np.concatenate([others.max(axis=1, initial=0.0) for others in _others(filled)], axis=1)
+
+
+def _others(values: Floats) -> Iterator[Floats]:
+    """(B, F) -> (B, F - 1, S) for S sensors after S sensors: below each the values of all others."""
+    sensors = values.shape[1]
+    at_once = max(1, MOST_CELLS // values.size)
+    for start in range(0, sensors, at_once):
+        each, other = np.arange(start, min(start + at_once, sensors)), np.arange(sensors - 1)[:, None]
+        yield values[:, other + (other >= each)]

@@ -18,6 +18,7 @@ from stream_detector.detection.config import Config
 from stream_detector.detection.models.arrays import require_shapes, shapes_of
 from stream_detector.detection.models.known_median import known_median
 from stream_detector.detection.models.registry import ModelOutput
+from stream_detector.detection.ordered_sum import sum_in_order
 
 FloatArray = NDArray[np.float64]
 
@@ -90,10 +91,7 @@ class OwnPast:
         reference, newest, noise = self._compare(windows, known)
         far_shifts = _shift(reference, newest, noise, self._floor) * self._weight
         errors = np.sqrt(np.minimum(far_shifts, self._options.largest))
-        score = np.zeros(len(errors))
-        for sensor in range(errors.shape[1]):
-            score += errors[:, sensor]
-        return ModelOutput(reconstruction=reference[:, None], errors=errors, score=score)
+        return ModelOutput(reconstruction=reference[:, None], errors=errors, score=sum_in_order(errors.T))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {"floor": self._floor.copy(), "weight": self._weight.copy()}

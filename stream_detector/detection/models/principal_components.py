@@ -15,6 +15,7 @@ from stream_detector.detection.config import Config
 from stream_detector.detection.models.arrays import require_shapes
 from stream_detector.detection.models.networks.graph import Compiled, matrix_product
 from stream_detector.detection.models.registry import ModelOutput
+from stream_detector.detection.ordered_sum import sum_in_order
 
 TINY = 1e-9
 
@@ -76,8 +77,8 @@ class PrincipalComponents:
         onto, back = self._products
         scores = onto(rows)
         residual = rows - back(scores)
-        inside = _sum_columns(scores**2 / self._variances)
-        return inside, _sum_columns(residual**2), residual
+        inside = sum_in_order((scores**2 / self._variances).T)
+        return inside, sum_in_order((residual**2).T), residual
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {
@@ -96,11 +97,3 @@ class PrincipalComponents:
         self._components, self._products = components, None
         self._variances = np.array(arrays["variances"], dtype=np.float64)
         self._limits = np.array(arrays["limits"], dtype=np.float64)
-
-
-def _sum_columns(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B, N) -> (B,), adding in the order of the columns whatever B is."""
-    total = np.zeros(len(values))
-    for column in range(values.shape[1]):
-        total += values[:, column]
-    return total
