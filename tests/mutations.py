@@ -186,7 +186,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an event is acknowledged before its alarms are", f"{TRANSPORT}/agent.py",
-        "    if acknowledged is None:\n        _let_go(event)\n        return\n", "    _let_go(event)\n    return\n",
+        "    if acknowledged is None:\n        _let_go(event)\n", "    if True:\n        _let_go(event)\n",
         OF_TRANSPORT,
     ),
     # -- what is committed, and with which low -------------------------------------------------------------------------

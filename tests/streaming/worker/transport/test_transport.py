@@ -195,6 +195,26 @@ async def test_an_event_is_in_hand_until_its_alarms_are_acknowledged() -> None:
 
 
 @in_event_loop
+async def test_while_alarms_are_on_their_way_the_client_gets_its_turns_before_the_next_event() -> None:
+    """It takes several turns of the loop to write a request, and to read an answer."""
+    keeper = Keeper()
+    keeper.alarms = asyncio.get_running_loop().create_future()
+    in_hand = set[asyncio.Task[None]]()
+
+    async def client() -> None:
+        for _ in range(8):
+            await asyncio.sleep(0)
+        keeper.asked.append("written")
+
+    await agent._handle(cast(Any, Event(keeper)), cast(Any, keeper), in_hand)
+    keeper.alarms = None
+    writing = asyncio.create_task(client())
+    await agent._handle(cast(Any, Event(keeper)), cast(Any, keeper), in_hand)
+    assert keeper.asked == ["handle", "handled", "handle", "handled", "ack", "written"]
+    await writing
+
+
+@in_event_loop
 async def test_an_event_whose_alarms_cannot_be_sent_is_never_acknowledged() -> None:
     keeper = Keeper()
     keeper.alarms = asyncio.get_running_loop().create_future()
