@@ -7,7 +7,9 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.decoding.columns import floats
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
+from stream_detector.detection.grid.contents import Cells, Contents
 
 REASONS = (
     TOMBSTONE, MALFORMED, BAD_KEY, UNKNOWN_ASSET, BAD_TIME, UNKNOWN_SENSOR, FUTURE, TOO_MANY_ASSETS,
@@ -44,20 +46,17 @@ class Reject:
 
 @dataclass(slots=True)
 class Decoded:
-    """The usable records of a batch. Records are (R,), readings (N,) in order; `record` says which one each is of.
+    """The usable records of a batch, all (R,) in order, and what they hold.
 
     `index`: place in the batch. `asset`: name; empty where `slot` tells the slots instead. `last_time`: of its
-    readings, epoch seconds. `sensor`: EVENT_SENSOR for an event. `value`: NaN = missing. `missing`: how many cells are
-    missing for each reason of `cells.CELL_REASONS`. `unknown`: what was passed over.
+    readings, epoch seconds. `missing`: how many cells are missing for each reason of `cells.CELL_REASONS`. `unknown`:
+    what was passed over.
     """
 
     index: NDArray[np.int64]
     asset: list[str]
     last_time: NDArray[np.float64]
-    record: NDArray[np.int64]
-    sensor: NDArray[np.int64]
-    time: NDArray[np.float64]
-    value: NDArray[np.float64]
+    contents: Contents
     rejects: list[Reject] = field(default_factory=list)
     rows: int = 0
     blocks: int = 0
@@ -65,6 +64,11 @@ class Decoded:
     slot: NDArray[np.int64] | None = None
     missing: Counter[str] = field(default_factory=Counter)
     unknown: UnknownNames = NONE_UNKNOWN
+
+    @property
+    def cells(self) -> Cells:
+        """The readings one by one."""
+        return self.contents.apart()
 
 
 class Collector:
@@ -120,22 +124,16 @@ class Collector:
             index=np.array(self._index, np.int64),
             asset=self._asset,
             last_time=last_time,
-            record=record,
-            sensor=np.concatenate([np.empty(0, np.int64), *self._sensors]),
-            time=time,
-            value=_numbers(self._values, len(record)),
+            contents=Cells(
+                record,
+                np.concatenate([np.empty(0, np.int64), *self._sensors]),
+                time,
+                floats(list(chain.from_iterable(self._values))),
+            ),
             rows=self._kinds[ROW],
             blocks=self._kinds[BLOCK],
             events=self._kinds[EVENT],
         )
-
-
-def _numbers(values: list[list[float | None]], count: int) -> NDArray[np.float64]:
-    """All values in one conversion; None becomes NaN."""
-    try:
-        return np.fromiter(chain.from_iterable(values), np.float64, count)
-    except TypeError:  # the quicker way knows no None
-        return np.array(list(chain.from_iterable(values)), np.float64)
 
 
 def merged(plain: Decoded, others: Decoded) -> Decoded:
@@ -144,20 +142,23 @@ def merged(plain: Decoded, others: Decoded) -> Decoded:
     order = np.argsort(index, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    record = rank[np.concatenate([plain.record, others.record + len(plain.index)])]
+    ours, theirs = plain.cells, others.cells
+    record = rank[np.concatenate([ours.record, theirs.record + len(plain.index)])]
     by_record = np.argsort(record, kind="stable")
     assets = plain.asset + others.asset
     return Decoded(
         index=index[order],
         asset=[assets[place] for place in order],
         last_time=np.concatenate([plain.last_time, others.last_time])[order],
-        record=record[by_record],
-        sensor=np.concatenate([plain.sensor, others.sensor])[by_record],
-        time=np.concatenate([plain.time, others.time])[by_record],
-        value=np.concatenate([plain.value, others.value])[by_record],
+        contents=Cells(
+            record[by_record],
+            np.concatenate([ours.sensor, theirs.sensor])[by_record],
+            np.concatenate([ours.time, theirs.time])[by_record],
+            np.concatenate([ours.value, theirs.value])[by_record],
+        ),
         rejects=plain.rejects + others.rejects,
         rows=plain.rows + others.rows,
-        blocks=others.blocks,
+        blocks=plain.blocks + others.blocks,
         events=others.events,
         missing=plain.missing + others.missing,
         unknown=plain.unknown.plus(others.unknown),

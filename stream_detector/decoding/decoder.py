@@ -18,10 +18,12 @@ from stream_detector.decoding.cells import BAD_QUALITY
 from stream_detector.decoding.columns import floats_or_none, indices_or_none
 from stream_detector.decoding.decoded import (
     BAD_TIME,
+    BLOCK,
     DETAIL,
     EVENT,
     MALFORMED,
     READING,
+    ROW,
     TOMBSTONE,
     Collector,
     Decoded,
@@ -29,12 +31,15 @@ from stream_detector.decoding.decoded import (
     merged,
 )
 from stream_detector.decoding.event_times import LATEST, EventTimes
-from stream_detector.decoding.fast_readings import FastForm, FastReadings
-from stream_detector.decoding.fast_rows import RowForms
+from stream_detector.decoding.fast_blocks import FastBlocks
+from stream_detector.decoding.fast_forms import FastForm
+from stream_detector.decoding.fast_readings import FastReadings
+from stream_detector.decoding.fast_rows import FastRows, RowForms
 from stream_detector.decoding.glance import Glancer
 from stream_detector.decoding.notes import Notes
 from stream_detector.decoding.record_formats import AnyRecord, RecordReader, StrictRecord, loose_record, size_of
 from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
+from stream_detector.detection.grid.contents import Blocks, Cells
 
 
 class Decoder:
@@ -56,7 +61,8 @@ class Decoder:
         self._sensors = {name: index for index, name in enumerate(sensors)}
         self._policies = policies
         self._row_forms = RowForms()
-        self._fast_forms: list[FastForm] = [FastReadings(sensors)]
+        self._fast_forms: list[FastForm] = [FastReadings(sensors), FastBlocks(sensors, block_step_seconds)]
+        """The one that parsed the batch before comes first."""
         self._reader = RecordReader(self._sensors, block_step_seconds)
         self._decode = msgspec.json.Decoder(StrictRecord).decode
         self._times = EventTimes()
@@ -94,8 +100,19 @@ class Decoder:
         for form in self._fast_forms:
             found = form.parse(values)
             if found is not None:
+                self._expect(form)
                 return form, *found
         return None
+
+    def _expect(self, form: FastForm) -> None:
+        """The next batch is tried with this form first. Of forms of rows the last one is kept."""
+        if form is not self._fast_forms[0]:
+            others = [
+                each
+                for each in self._fast_forms
+                if each is not form and not (isinstance(form, FastRows) and isinstance(each, FastRows))
+            ]
+            self._fast_forms = [form, *others]
 
     def _decode_most(
         self,
@@ -112,8 +129,12 @@ class Decoder:
         plain, rest = [], list(odd)
         for at, message in zip(_without(odd, len(values)), messages, strict=True):
             if keys[at] in strangers:
-                notes.unknown_asset(int(places[at]), keys[at], form.size)
-            elif keys[at] in known and self._times.is_fine(message.time):
+                notes.unknown_asset(int(places[at]), keys[at], form.size_of(message))
+            elif (
+                keys[at] in known
+                and self._times.is_fine(message.time)
+                and self._times[message.time] + form.seconds_of(message) <= LATEST
+            ):
                 plain.append((at, message))
             else:
                 rest.append(at)
@@ -145,9 +166,14 @@ class Decoder:
         assets = [] if slot is not None else self._assets.all_or_none(keys)
         if assets is None:
             return None
-        cells = form.cells(messages, index, notes)
-        at = time[cells.record]
-        return Decoded(index, assets, time, cells.record, cells.sensor, at, cells.value, rows=cells.rows, slot=slot)
+        contents = form.contents(messages, time, index, notes)
+        last_time = time
+        if isinstance(contents, Blocks):
+            if (contents.end > LATEST).any():
+                return None
+            last_time = contents.last_time
+        rows, blocks = (len(messages) if form.kind == kind else 0 for kind in (ROW, BLOCK))
+        return Decoded(index, assets, last_time, contents, rows=rows, blocks=blocks, slot=slot)
 
     def _decode_any(
         self,
@@ -197,7 +223,7 @@ class Decoder:
             bad = [quality != "good" for quality in qualities]
             notes.missing[BAD_QUALITY] += sum(bad)
             value[bad] = np.nan
-        return Decoded(index, assets, time, np.arange(len(messages)), sensor, time, value)
+        return Decoded(index, assets, time, Cells(np.arange(len(messages)), sensor, time, value))
 
     def _rows_or_none(
         self,
@@ -227,10 +253,11 @@ class Decoder:
             for place in index.tolist():
                 notes.unknown_sensors(place, layout.unknown)
         form = self._row_forms.of(names, layout)
-        self._fast_forms[1:] = [] if form is None else [form]
+        if form is not None:
+            self._expect(form)
         record = np.repeat(np.arange(len(messages)), len(layout.sensors))
         sensor = np.tile(layout.sensors, len(messages))
-        return Decoded(index, assets, time, record, sensor, time[record], value, rows=len(messages))
+        return Decoded(index, assets, time, Cells(record, sensor, time[record], value), rows=len(messages))
 
     def _convert_or_none(
         self, cells: list[Any], times: list[str | float], names: Sequence[Name]

@@ -5,7 +5,6 @@ one that makes a dictionary of each.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -14,41 +13,56 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from stream_detector.decoding.fast_readings import Cells, parse_most
+from stream_detector.decoding.columns import put_floats
+from stream_detector.decoding.decoded import ROW
+from stream_detector.decoding.fast_forms import parse_most
 from stream_detector.decoding.notes import Notes
 from stream_detector.decoding.record_formats import Layout
+from stream_detector.detection.grid.contents import Cells, WholeRows
 
 REMEMBERED = 100
 """Layouts whose record types are kept: an asset of each kind may send another one."""
 
 
 class FastRows:
-    """Parses rows of these names, of which `layout` says the known ones.
+    """Parses rows of these names, of which `layout` says the known ones."""
 
-    It never changes: a batch is read to its end by the form that parsed it, whatever rows are found beside.
-    """
+    kind = ROW
 
     def __init__(self, decode: Callable[[Any], Any], layout: Layout, size: int) -> None:
         """decode: of a record of these names. size: how many they are."""
         self._decode = decode
         self._layout = layout
-        self.size = size
+        self._size = size
 
     def parse(self, values: Sequence[bytes | None]) -> tuple[list[Any], list[int]] | None:
         """The rows, and the places of all other records; None where those are many."""
         return parse_most(self._decode, values)
 
-    def cells(self, messages: list[Any], index: NDArray[np.int64], notes: Notes) -> Cells:
-        """What is in the rows at `index` of the batch. Unknown names are noted."""
+    def size_of(self, message: Any) -> int:  # noqa: ARG002 - any of them
+        return self._size
+
+    def seconds_of(self, message: Any) -> float:  # noqa: ARG002 - any of them
+        return 0.0
+
+    def contents(
+        self, messages: list[Any], times: NDArray[np.float64], index: NDArray[np.int64], notes: Notes
+    ) -> WholeRows | Cells:
+        """What is in the rows. Unknown names are noted."""
         layout = self._layout
         rows = map(astuple, [message.values for message in messages])
         if layout.unknown:
             rows = map(itemgetter(slice(len(layout.sensors))), rows)
             for place in index.tolist():
                 notes.unknown_sensors(place, layout.unknown)
-        value = np.array(list(chain.from_iterable(rows)), np.float64)  # None becomes NaN
-        record = np.repeat(np.arange(len(messages)), len(layout.sensors))
-        return Cells(record, np.tile(layout.sensors, len(messages)), value, rows=len(messages))
+        width = len(layout.sensors)
+        values = np.empty((len(messages), width))
+        for place, row in enumerate(rows):
+            put_floats(values, place * width, row)
+        if layout.whole:
+            return WholeRows(times, values)
+        record = np.repeat(np.arange(len(messages)), width)
+        return Cells(record, np.tile(layout.sensors, len(messages)), times[record], values.reshape(-1))
 
 
 class RowForms:

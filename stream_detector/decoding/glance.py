@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from stream_detector.decoding.asset_names import AssetNames, Name
-from stream_detector.decoding.fast_readings import parse_most
+from stream_detector.decoding.fast_forms import parse_most
 from stream_detector.decoding.notes import Notes
 
 _ABSENT = msgspec.Raw()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stream_detector.decoding.cells import BAD_QUALITY, number_or_reason
 from stream_detector.decoding.decoded import BLOCK, EVENT, MALFORMED, READING, ROW, RefusedError
-from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR
+from stream_detector.detection.grid.contents import EVENT_SENSOR
 
 CACHED_LAYOUTS = 1_000
 
@@ -37,7 +37,7 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Of a row: its known sensors in ascending order, where they stand in it, and the other names. `as_it_stands`:
-    there are no others, and the row has that order.
+    there are no others, and the row has that order. `whole`: all sensors of the bundle are in it.
 
     One order for all rows, so that what follows cannot depend on the order that a sender chose.
     """
@@ -46,6 +46,7 @@ class Layout:
     places: list[int]
     unknown: list[str]
     as_it_stands: bool
+    whole: bool
 
     def known(self, cells: list[Any]) -> list[Any]:
         """The cells of the known sensors."""
@@ -152,7 +153,9 @@ class RecordReader:
             sensors = np.array([sensor for sensor, _ in known], np.int64)
             places = [place for _, place in known]
             unknown = [name for name in names if name not in self._sensors]
-            found = self._layouts[names] = Layout(sensors, places, unknown, places == list(range(len(names))))
+            found = self._layouts[names] = Layout(
+                sensors, places, unknown, places == list(range(len(names))), len(sensors) == len(self._sensors)
+            )
         return found
 
     def item(self, item: Item) -> tuple[int | None, float | None, str | None]:
@@ -181,11 +184,14 @@ class RecordReader:
             return Found(BLOCK, _NONE, [], unknown=[sensor], unknown_readings=len(values))
         if not (math.isfinite(step_seconds) and step_seconds > 0):
             raise RefusedError(MALFORMED, f"step_seconds is {step_seconds}, it must be above 0")
-        step = self._block_step_seconds
-        if step is not None and abs(step_seconds - step) <= 1e-6 * step:
-            step_seconds = step
+        step_seconds = snapped(step_seconds, self._block_step_seconds)
         numbers, missing = _numbers(values, checked=checked)
         return Found(BLOCK, np.full(len(numbers), self._sensors[sensor]), numbers, step_seconds, missing=missing)
+
+
+def snapped(step_seconds: float, to: float | None) -> float:
+    """The seconds between samples, or those of the grid of samples where they mean these."""
+    return to if to is not None and abs(step_seconds - to) <= 1e-6 * to else step_seconds
 
 
 def size_of(message: AnyRecord) -> int:

@@ -16,11 +16,12 @@ from stream_detector.detection.grid.closed_steps import (
     STEP,
     STOP,
     Closings,
+    Stretches,
     concatenate,
     select,
 )
 from stream_detector.detection.grid.grid import Grid
-from stream_detector.detection.grid.windows import gather, scorable
+from stream_detector.detection.grid.windows import gather, scorable, scorable_of
 from stream_detector.detection.head.head import Head, HeadState, StepInput
 from stream_detector.engine.alarm_messages import AlarmMessages
 from stream_detector.engine.assets.asset_windows import AssetWindows
@@ -159,9 +160,26 @@ class Decider:
         closed.late_events += int((closings.kind == LATE_EVENT).sum())
         if spec.head is None:
             closings = select(closings, wanted | ~is_step)
+        self._await_scores(closings)
+
+    def add_stretches(self, stretches: Stretches) -> None:
+        """As `add`, with work for the windows alone where no head reads the other steps."""
+        if self._spec.head is not None:
+            self.add(stretches.apart())
+            return
+        window, closed = self._spec.window, self._decisions.closed
+        wanted = scorable_of(window, stretches)
+        before_first = stretches.run_start + window.shortest - 1 - stretches.first
+        warming_up = int(np.minimum(np.maximum(before_first, 0), stretches.count).sum())
+        closed.warming_up += warming_up
+        closed.off_stride += int(stretches.count.sum()) - warming_up - len(wanted)
+        self._await_scores(wanted)
+
+    def _await_scores(self, closings: Closings) -> None:
+        """The windows that end here are scored with the next flush."""
         if not len(closings):
             return
-        windows = gather(self._grid, spec.window, closings)
+        windows = gather(self._grid, self._spec.window, closings)
         self._pending.append((closings, windows))
         self._pending_bytes += windows.nbytes
         if self._pending_bytes > PENDING_BYTES:

@@ -11,7 +11,7 @@ import numpy as np
 
 from stream_detector.decoding.decoder import Decoder
 from stream_detector.decoding.routing import Share
-from stream_detector.detection.grid.closed_steps import select
+from stream_detector.detection.grid.closed_steps import Closings, Stretches, select
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.intake import Intake, Tally
 from stream_detector.detection.grid.positions import NO_STEP
@@ -99,13 +99,20 @@ class Partition:
         tally = self._intake.tally = Tally()
         for closings in self._intake.take(readings, order.offset):
             if not silent:
-                handled_at = order.offset[order.index[closings.record]]
-                due = handled_at >= self.assets.offsets.decided_until[closings.slot]
-                self.decider.add(closings if due.all() else select(closings, due))
+                self._decide(closings, order)
             elif not self.assets.only_known:
                 # No snapshot knows of these steps: another bundle has decided on them.
-                self.decider.follow(closings)
+                self.decider.follow(closings.apart() if isinstance(closings, Stretches) else closings)
         segment.result.count_readings(tally)
+
+    def _decide(self, closings: Closings | Stretches, order: HandlingOrder) -> None:
+        """Put before the decider what is not decided yet."""
+        handled_at = order.offset[order.index[closings.record]]
+        due = handled_at >= self.assets.offsets.decided_until[closings.slot]
+        if isinstance(closings, Stretches):
+            self.decider.add_stretches(closings if due.all() else closings.select(due))
+        else:
+            self.decider.add(closings if due.all() else select(closings, due))
 
     def _evict(self, offset: int, place: int, until: int, result: BatchResult) -> None:
         """Let assets go as of `offset`, before the record at `place` of a batch that ends before offset `until`."""

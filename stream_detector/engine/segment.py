@@ -7,7 +7,8 @@ from stream_detector.decoding.columns import indices_or_none
 from stream_detector.decoding.decoded import FUTURE, TOO_MANY_ASSETS
 from stream_detector.decoding.decoder import Decoder
 from stream_detector.decoding.routing import Share
-from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR, Readings
+from stream_detector.detection.grid.contents import EVENT_SENSOR
+from stream_detector.detection.grid.sorted_readings import Readings, Records
 from stream_detector.engine.assets.assets import Assets
 from stream_detector.engine.batch_result import BatchResult
 from stream_detector.engine.clock_guard import Fate, HeldRecord
@@ -56,29 +57,21 @@ class Segment:
             until = [answered_until.get(name, 0) for name in self._decoded.asset]
             self._keep = as_array(batch.offsets)[self._decoded.index] >= np.array(until, np.int64)
 
-    def readings(self, order: HandlingOrder) -> Readings:
-        """The readings that go into the grid, those of released records among them, in the order of their effect."""
+    def readings(self, order: HandlingOrder) -> Records | Readings:
+        """What goes into the grid; one by one where released records are among it, in the order of their effect."""
         self._tell_decoded()
         self._reject_later_than_kafka()
         slots = self._slots()
         released = self._guard_clocks(slots)
         decoded, keep = self._decoded, self._keep
-        all_kept = bool(keep.all())
-        record = decoded.record
-        if len(record) == len(decoded.index):  # every record is one reading
-            readings = Readings(slots, decoded.sensor, decoded.time, decoded.value, decoded.index)
-        else:
-            readings = Readings(slots[record], decoded.sensor, decoded.time, decoded.value, decoded.index[record])
-        if not all_kept:
-            readings = readings.take(np.flatnonzero(keep[record]))
-        if released:
-            readings = order.insert(readings, released)
-        if len(readings):
-            used = slice(None) if all_kept else keep
-            offsets = order.offset[decoded.index[used]]
-            self._assets.offsets.last[slots[used]] = offsets
-            self._assets.kept.note_records(slots[used], offsets)
-        return readings
+        records = Records(slots, decoded.index, decoded.contents)
+        if not keep.all():
+            records = records.select(keep)
+        if len(records):
+            offsets = order.offset[records.place]
+            self._assets.offsets.last[records.slot] = offsets
+            self._assets.kept.note_records(records.slot, offsets)
+        return order.insert(records.apart(), released) if released else records
 
     def _tell_decoded(self) -> None:
         decoded, result = self._decoded, self.result
@@ -86,7 +79,7 @@ class Segment:
             result.reject(int(self._places[reject.index]), reject.readings, reject.reason, reject.detail)
         result.count_decoded(decoded)
         if decoded.events:
-            events = decoded.record[decoded.sensor == EVENT_SENSOR]
+            events = decoded.cells.record[decoded.cells.sensor == EVENT_SENSOR]
             result.event_assets += [(int(decoded.index[record]), decoded.asset[record]) for record in events]
 
     def _reject_later_than_kafka(self) -> None:
@@ -125,11 +118,11 @@ class Segment:
 
     def _admit(self, record: int) -> int | None:
         decoded = self._decoded
-        first = int(np.searchsorted(decoded.record, record))
+        _, times, _ = decoded.contents.of(record)
         slot = self._assets.admit(
             decoded.asset[record],
             int(self._batch.offsets[decoded.index[record]]),
-            float(decoded.time[first]),
+            float(times[0]),
             float(decoded.last_time[record]),
             rebuilding=self._silent,
         )
@@ -183,10 +176,9 @@ class Segment:
         """A decoded record, with all that is needed to handle it later."""
         batch, decoded = self._batch, self._decoded
         place = int(decoded.index[record])
-        span = slice(*np.searchsorted(decoded.record, [record, record + 1]).tolist())
         return HeldRecord(
             batch.offsets[place], batch.timestamps_ms[place], batch.keys[place], batch.values[place],
-            float(decoded.last_time[record]), decoded.sensor[span], decoded.time[span], decoded.value[span],
+            float(decoded.last_time[record]), *decoded.contents.of(record),
         )  # fmt: skip
 
     def _reject(self, record: int, reason: str, detail: str) -> int:

@@ -15,7 +15,7 @@ from stream_detector.decoding.decoded import REASONS, Decoded
 from stream_detector.decoding.decoder import Decoder
 from stream_detector.decoding.notes import Notes
 from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
-from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR
+from stream_detector.detection.grid.contents import EVENT_SENSOR
 from stream_detector.messages import Block, Event, Reading, Readings, Row
 from tests.fuzz.corpus import JSON_RECORDS
 from tests.support.properties import examples
@@ -54,7 +54,8 @@ def reject(value: bytes | None, **options: Any) -> tuple[str, int]:
 
 def test_a_reading_becomes_one_line_of_the_columns() -> None:
     decoded = decode(GOOD)
-    assert (decoded.asset, decoded.sensor.tolist(), decoded.time.tolist(), decoded.value.tolist()) == (
+    cells = decoded.cells
+    assert (decoded.asset, cells.sensor.tolist(), cells.time.tolist(), cells.value.tolist()) == (
         ["m1"], [0], [SECONDS], [12.5]
     )  # fmt: skip
 
@@ -63,7 +64,7 @@ def test_a_reading_becomes_one_line_of_the_columns() -> None:
     "time", ["2026-05-01T00:02:00Z", "2026-05-01T09:02:00+09:00", SECONDS, int(SECONDS), int(SECONDS * 1000)]
 )
 def test_a_time_is_iso_with_a_zone_or_epoch_seconds_or_milliseconds(time: Any) -> None:
-    assert decode(orjson.dumps({"sensor": "x1", "time": time, "value": 1})).time.tolist() == [SECONDS]
+    assert decode(orjson.dumps({"sensor": "x1", "time": time, "value": 1})).cells.time.tolist() == [SECONDS]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_the_asset_in_the_record_overrides_the_key() -> None:
 
 def test_a_row_loses_only_what_is_wrong_in_it() -> None:
     decoded = decode(b'{"time":0,"values":{"x2":1,"nonsense":2,"other":"3"}}')
-    assert (decoded.sensor.tolist(), decoded.value.tolist()) == ([1], [1.0])
+    assert (decoded.cells.sensor.tolist(), decoded.cells.value.tolist()) == ([1], [1.0])
     (found,) = decoded.rejects
     assert (found.reason, found.readings, found.detail) == ("unknown-sensor", 2, "nonsense, other")
 
@@ -139,14 +140,14 @@ def test_a_row_loses_only_what_is_wrong_in_it() -> None:
 )  # fmt: skip
 def test_what_is_no_number_is_a_missing_cell_with_its_reason(record: bytes, cell: bytes, reason: str) -> None:
     decoded = decode(record % cell, GOOD)
-    assert decoded.time.tolist() == [7.0, SECONDS]
-    assert np.isnan(decoded.value).tolist() == [True, False]
+    assert decoded.cells.time.tolist() == [7.0, SECONDS]
+    assert np.isnan(decoded.cells.value).tolist() == [True, False]
     assert (decoded.missing, decoded.rejects) == ({reason: 1}, [])
 
 
 def test_a_dead_sensor_costs_a_row_nothing_but_its_own_cell() -> None:
     decoded = decode(b'{"time":0,"values":{"x1":NaN,"x2":2.5}}')
-    np.testing.assert_array_equal(decoded.value, [np.nan, 2.5])
+    np.testing.assert_array_equal(decoded.cells.value, [np.nan, 2.5])
     assert decoded.missing == {"not-finite": 1}
 
 
@@ -155,13 +156,21 @@ def test_several_readings_in_a_record_stay_one_record_of_their_asset() -> None:
         b'{"time":5,"readings":[{"sensor":"x2","value":2,"time":6},{"sensor":"x1","value":1},{"sensor":"y","value":0},'
         b'{"sensor":"x1","value":3,"asset":"m2","quality":"bad"},{"sensor":"x1","value":4,"time":"soon"}]}'
     )
-    assert (decoded.index.tolist(), decoded.asset, decoded.record.tolist()) == ([0, 0], ["m1", "m2"], [0, 0, 1])
-    assert (decoded.time.tolist(), decoded.sensor.tolist(), decoded.last_time.tolist()) == (
+    assert (decoded.index.tolist(), decoded.asset, decoded.cells.record.tolist()) == (
+        [0, 0],
+        ["m1", "m2"],
+        [0, 0, 1],
+    )
+    assert (
+        decoded.cells.time.tolist(),
+        decoded.cells.sensor.tolist(),
+        decoded.last_time.tolist(),
+    ) == (
         [5, 6, 5],
         [0, 1, 0],
         [6, 5],
     )
-    np.testing.assert_array_equal(decoded.value, [1, 2, np.nan])
+    np.testing.assert_array_equal(decoded.cells.value, [1, 2, np.nan])
     assert decoded.missing == {"bad-quality": 1}
     assert [(found.index, found.reason, found.readings) for found in decoded.rejects] == [
         (0, "unknown-sensor", 1), (0, "bad-time", 1)
@@ -192,7 +201,11 @@ def test_rows_with_columns_of_others_are_read_together() -> None:
     plain = [b'{"time":%d,"values":{"other":1,"x2":%d,"more":2}}' % (number, number) for number in range(3)]
     for values in (rows, plain):
         decoded = decode(*values, policies=IGNORING)
-        assert (decoded.value.tolist(), decoded.sensor.tolist(), decoded.unknown.of_sensors) == ([0, 1, 2], [1] * 3, 6)
+        assert (
+            decoded.cells.value.tolist(),
+            decoded.cells.sensor.tolist(),
+            decoded.unknown.of_sensors,
+        ) == ([0, 1, 2], [1] * 3, 6)
 
 
 @pytest.mark.parametrize("others", [{"z": 9.0, "x2": 2.0}, {"z": 9.0, "x2": 2.0, "x1": 1.0}])
@@ -202,8 +215,8 @@ def test_rows_of_two_layouts_in_a_batch_keep_their_own_sensors(others: dict[str,
     decoder.decode([b"m1"] * 30, [one] * 30)
     for few in (1, 2, 3):
         decoded = decoder.decode([b"m1"] * 30 + [b"m2"] * few, [one] * 30 + [other] * few)
-        assert decoded.value.tolist() == (decoded.sensor + 1.0).tolist()
-        assert len(decoded.sensor) == 2 * 30 + (len(others) - 1) * few
+        assert decoded.cells.value.tolist() == (decoded.cells.sensor + 1.0).tolist()
+        assert len(decoded.cells.sensor) == 2 * 30 + (len(others) - 1) * few
         assert decoded.unknown.of_sensors == few
 
 
@@ -214,7 +227,7 @@ def test_a_name_with_a_quote_a_backslash_or_a_control_character_is_one_like_othe
         decoder = Decoder(sensors, ours())
         # The rows of a batch say how those of the next one are parsed.
         found = [decoder.decode([b"m1"] * 3, rows) for _ in range(2)]
-        assert [decoded.value.tolist() for decoded in found] == [values] * 2
+        assert [decoded.cells.value.tolist() for decoded in found] == [values] * 2
 
 
 def test_null_and_bad_quality_are_missing() -> None:
@@ -223,14 +236,14 @@ def test_null_and_bad_quality_are_missing() -> None:
         b'{"sensor":"x1","time":0,"value":1,"quality":"bad"}',
         b'{"time":0,"values":{"x1":null,"x2":0}}',
     )
-    assert np.isnan(decoded.value).tolist() == [True, True, True, False]
+    assert np.isnan(decoded.cells.value).tolist() == [True, True, True, False]
 
 
 def test_a_block_is_one_reading_a_sample() -> None:
     decoded = decode(b'{"sensor":"x2","time":10,"step_seconds":0.5,"values":[1,null,3]}')
-    assert decoded.time.tolist() == [10.0, 10.5, 11.0]
+    assert decoded.cells.time.tolist() == [10.0, 10.5, 11.0]
     assert decoded.last_time.tolist() == [11.0]
-    assert decoded.sensor.tolist() == [1, 1, 1]
+    assert decoded.cells.sensor.tolist() == [1, 1, 1]
 
 
 def test_records_of_all_kinds_stay_in_the_order_of_the_batch() -> None:
@@ -239,8 +252,8 @@ def test_records_of_all_kinds_stay_in_the_order_of_the_batch() -> None:
         b'{"sensor":"x2","time":"soon","value":1}', b'{"sensor":"x2","time":4,"value":1}', GOOD,
     )  # fmt: skip
     assert decoded.index.tolist() == [0, 2, 3, 5, 7, 8]
-    assert decoded.record.tolist() == [0, 1, 1, 2, 3, 4, 5]
-    assert decoded.sensor.tolist() == [0, 0, 1, 0, EVENT_SENSOR, 1, 0]
+    assert decoded.cells.record.tolist() == [0, 1, 1, 2, 3, 4, 5]
+    assert decoded.cells.sensor.tolist() == [0, 0, 1, 0, EVENT_SENSOR, 1, 0]
     assert sorted((found.index, found.reason) for found in decoded.rejects) == [
         (1, "malformed"), (4, "tombstone"), (6, "bad-time")
     ]  # fmt: skip
@@ -253,9 +266,10 @@ def test_one_poison_record_changes_nothing_for_the_others() -> None:
         mixed = decode(*values[:50], poison, *values[50:])
         others = mixed.index != 50
         assert np.flatnonzero(others).tolist() == [*range(50), *range(len(mixed.index) - 50, len(mixed.index))]
-        kept = others[mixed.record]
+        cells, wanted = mixed.cells, clean.cells
+        kept = others[cells.record]
         for column in ("time", "sensor", "value"):
-            assert getattr(mixed, column)[kept].tolist() == getattr(clean, column).tolist()
+            assert getattr(cells, column)[kept].tolist() == getattr(wanted, column).tolist()
         assert all(found.index == 50 and found.reason in REASONS for found in mixed.rejects)
 
 
@@ -301,8 +315,8 @@ def test_it_accepts_what_the_public_messages_accept(message: dict[str, Any]) -> 
     except TypeError:
         return  # an integer beyond 64 bits
     decoded = decode(value)
-    assert all(math.isfinite(time) for time in decoded.time)
-    assert not np.isinf(decoded.value).any()
+    assert all(math.isfinite(time) for time in decoded.cells.time)
+    assert not np.isinf(decoded.cells.value).any()
     if len(decoded.index):
         assert _messages_accept(value) or decoded.missing, "only what is no number may be missing"
     elif _messages_accept(value) and not isinstance(message.get("event"), str):
@@ -333,6 +347,12 @@ _FORMS: list[dict[str, Any]] = [
     {"values": {"y": "on", "x1": 7.5, "z": [1, {"x2": 2}]}},
     {"values": {"x1": 7.5, "x2": 1}, "unit": "C"},
     {"values": {"x1": 7.5, 'y 2"': 1}},
+    {"sensor": "x2", "step_seconds": 0.5000001, "values": [0.1, None, 3]},
+    {"sensor": "x1", "step_seconds": 2, "values": [1, 2.5]},
+    {"sensor": "x1", "step_seconds": 1e10, "values": [1, 2]},
+    {"sensor": "x1", "step_seconds": 0, "values": [1, 2]},
+    {"sensor": "x1", "step_seconds": 1, "values": []},
+    {"sensor": "y", "step_seconds": 1, "values": [1, 2]},
 ]
 """What plain records of a batch are like, and those of the batch before it."""
 
@@ -359,14 +379,16 @@ def test_what_is_plain_on_its_short_way_is_what_it_is_on_the_long_one(
         for number, key, odd in drawn
     ]
     keys, values = [key for key, _ in records], [value for _, value in records]
-    decoder = Decoder(SENSORS, ours("m*"), None, policies)
+    decoder = Decoder(SENSORS, ours("m*"), 0.5, policies)
     decoder.decode([b"m1"] * 3, [orjson.dumps({**form_before, "time": 1.5e9})] * 3)
     short = decoder.decode(keys, values)
     notes = Notes(policies)
-    other = Decoder(SENSORS, ours("m*"), None, policies)
+    other = Decoder(SENSORS, ours("m*"), 0.5, policies)
     long = notes.write_to(other._decode_any(keys, values, np.arange(len(keys)), notes))
-    for column in ("index", "last_time", "record", "sensor", "time", "value"):
+    for column in ("index", "last_time"):
         np.testing.assert_array_equal(getattr(short, column), getattr(long, column), column)
+    for column in ("record", "sensor", "time", "value"):
+        np.testing.assert_array_equal(getattr(short.cells, column), getattr(long.cells, column), column)
     assert (short.asset, short.rows, short.blocks, short.events) == (long.asset, long.rows, long.blocks, long.events)
     assert (short.missing, short.unknown.of_sensors, short.unknown.of_assets) == (
         long.missing, long.unknown.of_sensors, long.unknown.of_assets

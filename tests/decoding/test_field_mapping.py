@@ -139,7 +139,7 @@ def test_what_is_no_reading_in_an_array_is_refused_by_name_and_the_others_are_us
     array = [{"s": "x7", "t": NOON, "v": 1}, 7, {"s": "x7", "v": 2}, {"t": NOON, "v": 3}, {"s": "x7", "t": NOON + 1}]
     raw = FieldMapping(readings=".", sensor="s", time="t", value="v").to_message(json.dumps(array).encode(), "t", 0)
     decoded = Decoder(("x7",), AssetNames(fitting("*"))).decode([b"pm-1"], [raw])
-    assert (len(decoded.index), decoded.time.tolist()) == (1, [NOON, NOON + 1])
+    assert (len(decoded.index), decoded.cells.time.tolist()) == (1, [NOON, NOON + 1])
     assert [(reject.index, reject.reason, reject.readings) for reject in decoded.rejects] == [(0, "bad-time", 1)]
     assert decoded.unknown.of_sensors == 2
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stream_detector.detection.config import EpisodeConfig, OperatingConfig
 from stream_detector.detection.grid import intake, steady
-from stream_detector.detection.grid.closed_steps import Closings
+from stream_detector.detection.grid.closed_steps import Closings, Stretches
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits
 from tests.engine.naive_engine import NaiveEngine
@@ -117,16 +117,26 @@ def test_a_restart_among_samples_changes_nothing(
 
 @pytest.mark.parametrize("name", sorted(set(GRIDS) - {"operating", "watermark"}))
 def test_samples_that_follow_each_other_go_the_short_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    short = 0
+    as_blocks = as_readings = 0
 
-    def counted(*arguments: Any) -> Closings | None:
-        nonlocal short
+    def blocks_counted(*arguments: Any) -> tuple[Closings | Stretches, Any]:
+        nonlocal as_blocks
+        closings, taken = steady.take_records(*arguments)
+        assert isinstance(closings, Stretches)
+        as_blocks += int(closings.count.sum())
+        return closings, taken
+
+    def readings_counted(*arguments: Any) -> Closings | None:
+        nonlocal as_readings
         closings = steady.take_steady(*arguments)
-        short += 0 if closings is None else len(closings)
+        as_readings += 0 if closings is None else len(closings)
         return closings
 
-    monkeypatch.setattr(intake, "take_steady", counted)
+    monkeypatch.setattr(intake, "take_records", blocks_counted)
+    monkeypatch.setattr(intake, "take_steady", readings_counted)
     engine, windowed = Engine(GRIDS[name], Limits()), 0
     for batch in batches(samples_log(3, 200, 0.0), [50, 100]):
         windowed += engine.process(batch).counts.windowed
-    assert short > windowed // 2
+    assert as_blocks + as_readings > windowed // 2
+    # On a grid of steps a block's samples may lie anywhere within them.
+    assert (as_blocks == 0) == (GRIDS[name].grid.kind == "time")

@@ -110,8 +110,8 @@ def record(data: bytes) -> None:
     assert [(reject.reason, reject.readings) for reject in alone.rejects] == [
         (reject.reason, reject.readings) for reject in among.rejects
     ]
-    assert np.isfinite(among.time).all()
-    assert not np.isinf(among.value).any()
+    assert np.isfinite(among.cells.time).all()
+    assert not np.isinf(among.cells.value).any()
 
 
 def read_by_all(kind: str) -> Target:

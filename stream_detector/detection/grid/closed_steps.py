@@ -31,6 +31,46 @@ class Closings:
         return len(self.slot)
 
 
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """K stretches of consecutive steps of kind STEP, each closed as a whole by one record; in order for each slot.
+
+    `first`: step that each begins with. `count`: its steps, at least one. Else as `Closings`.
+    """
+
+    slot: Ints
+    first: Ints
+    count: Ints
+    run_start: Ints
+    record: Ints
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    def select(self, index: Ints | Bools) -> "Stretches":
+        """The stretches at an index or mask."""
+        return Stretches(
+            self.slot[index], self.first[index], self.count[index], self.run_start[index], self.record[index]
+        )  # fmt: skip
+
+    def every(self, first: Ints, stride: int = 1) -> Closings:
+        """Of each stretch the closing of step `first` (K,), which it may or may not reach, and of each stride after."""
+        count = np.maximum(-(-(self.first + self.count - first) // stride), 0)
+        owner = np.repeat(np.arange(len(count)), count)
+        place = np.arange(len(owner)) - (np.cumsum(count) - count)[owner]
+        return Closings(
+            np.full(len(owner), STEP, np.int8),
+            self.slot[owner],
+            first[owner] + place * stride,
+            self.run_start[owner],
+            self.record[owner],
+        )
+
+    def apart(self) -> Closings:
+        """The closings of all steps."""
+        return self.every(self.first)
+
+
 def concatenate(parts: list[Closings]) -> Closings:
     """All closings of the parts, in their order."""
     if not parts:

@@ -12,18 +12,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stream_detector.detection.grid.closed_steps import LATE_EVENT, Closings, concatenate, select
+from stream_detector.detection.grid.closed_steps import LATE_EVENT, Closings, Stretches, concatenate, select
 from stream_detector.detection.grid.grid import Bools, Grid, Ints, group_ends
 from stream_detector.detection.grid.sorted_readings import (
     Readings,
+    Records,
     SortedReadings,
     first_past,
     first_reaching,
     instants_of,
+    order_by_slot,
     running_maximum,
     sort_piece,
 )
-from stream_detector.detection.grid.steady import take_steady
+from stream_detector.detection.grid.steady import has_short_way, parts_within_slack, take_records, take_steady
 
 LOOK_AHEAD = 16_384
 """Readings a piece: enough for the array operations to pay, and the temporary arrays stay in the cache."""
@@ -51,7 +53,26 @@ class Intake:
         self.tally = Tally()
         self._mark = np.empty(0, np.int16)
 
-    def take(self, readings: Readings, offsets: Ints) -> Iterator[Closings]:
+    def take(self, readings: Records | Readings, offsets: Ints) -> Iterator[Closings | Stretches]:
+        """Takes readings of admitted assets, records the short way where there is one; yields as `take_readings`."""
+        if isinstance(readings, Readings):
+            yield from self.take_readings(readings, offsets)
+            return
+        if not has_short_way(self._grid, readings):
+            yield from self.take_readings(readings.apart(), offsets)
+            return
+        for part in parts_within_slack(self._grid, readings):
+            closings, taken = take_records(self._grid, part, offsets)
+            if len(closings):
+                yield closings
+            if taken.all():
+                self.tally.windowed += len(part.contents)
+                continue
+            others = part.select(~taken).apart()
+            self.tally.windowed += len(part.contents) - len(others)
+            yield from self.take_readings(others, offsets)
+
+    def take_readings(self, readings: Readings, offsets: Ints) -> Iterator[Closings]:
         """Takes readings of admitted assets; yields what closes, round by round, while the grid is in that state."""
         begin, ahead = 0, LOOK_AHEAD
         while begin < len(readings):
@@ -72,10 +93,7 @@ class Intake:
         grid = self._grid
         instants = instants_of(grid, ahead)
         slot = instants.slot
-        if (slot == slot[0]).all():
-            order = np.arange(len(slot))
-        else:
-            order = np.argsort(slot.astype(np.uint16 if grid.capacity <= 65_536 else np.int64), kind="stable")
+        order = order_by_slot(grid, slot)
         piece = sort_piece(grid, instants, order)
         beyond = piece.newest_step > (piece.base_step + grid.slack)[piece.asset_index]
         if not beyond.any():

@@ -4,10 +4,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from stream_detector.detection.grid.contents import EVENT_SENSOR, Contents
 from stream_detector.detection.grid.grid import Bools, Floats, Grid, Ints, group_ends
-
-EVENT_SENSOR = -1
-"""Stands in `sensor` for an event."""
 
 _RANK_BITS = 40
 """Keys are (rank of the slot << 40) + steps: one running maximum serves all slots of a piece."""
@@ -36,6 +34,38 @@ class Readings:
     @staticmethod
     def join(parts: "list[Readings]") -> "Readings":
         return Readings(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Readings)))
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """R decoded records in the order of the log. `slot`, `place`: (R,); `place` is the index of each in its batch."""
+
+    slot: Ints
+    place: Ints
+    contents: Contents
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    def select(self, keep: Bools) -> "Records":
+        """Those of the records (R,) that are kept."""
+        return Records(self.slot[keep], self.place[keep], self.contents.select(keep))
+
+    def apart(self) -> Readings:
+        """Their readings one by one."""
+        cells = self.contents.apart()
+        slot, place = self.slot, self.place
+        if len(cells) > len(self):  # else every record is one reading
+            slot, place = slot[cells.record], place[cells.record]
+        return Readings(slot, cells.sensor, cells.time, cells.value, place)
+
+
+def order_by_slot(grid: Grid, slot: Ints) -> Ints:
+    """(N,) places that sort slots and keep the order of each."""
+    if (slot == slot[0]).all():
+        return np.arange(len(slot))
+    # numpy has a radix sort for the short integers.
+    return np.argsort(slot.astype(np.uint16 if grid.capacity <= 65_536 else np.int64), kind="stable")
 
 
 @dataclass(frozen=True, slots=True)

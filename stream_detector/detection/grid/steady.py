@@ -1,21 +1,177 @@
-"""The short way into the grid for samples: a stretch of one sensor's readings, one a step, with nothing missing.
+"""The short ways into the grid: whole rows and blocks of samples that go on where their assets' runs stand.
 
-Each of them closes its own step (rule 6), so that nothing is late, twice or waited for, and nothing is sorted. Whatever
-is otherwise goes the general way (`intake`), with the same outcome.
+Each step that such a record brings is reported completely, right after the one before it, and closes with that record
+(rule 6). So nothing is late, twice or waited for, and nothing is asked of the single readings. Whatever is otherwise
+goes the general way (`intake`), with the same outcome.
 """
 
 import numpy as np
 
-from stream_detector.detection.grid.closed_steps import STEP, Closings
-from stream_detector.detection.grid.grid import Grid, Ints
-from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR, Readings
+from stream_detector.detection.grid.closed_steps import STEP, Closings, Stretches
+from stream_detector.detection.grid.contents import EVENT_SENSOR, Blocks, Bools, Floats, Ints, WholeRows
+from stream_detector.detection.grid.grid import Grid, group_ends
+from stream_detector.detection.grid.sorted_readings import Readings, Records, order_by_slot
 
 LEAST_READINGS = 64
-"""A shorter stretch is not worth an answer of its own."""
+"""A shorter stretch of readings is not worth an answer of its own."""
+
+
+def has_short_way(grid: Grid, records: Records) -> bool:
+    """Whether records of this kind can go a short way into this grid."""
+    if not grid.complete or grid.judges_operation:
+        return False
+    if isinstance(records.contents, Blocks):
+        return grid.sensors == 1
+    return isinstance(records.contents, WholeRows)
+
+
+def parts_within_slack(grid: Grid, records: Records) -> list[Records]:
+    """The records in parts, each asset's in their order, of which no asset goes on by more than the slack."""
+    blocks = isinstance(records.contents, Blocks)
+    steps = records.contents.count if isinstance(records.contents, Blocks) else np.ones_like(records.slot)
+    order = order_by_slot(grid, records.slot)
+    slot, passed = records.slot[order], np.cumsum(steps[order])
+    starts = np.flatnonzero(np.append(True, slot[1:] != slot[:-1]))
+    asset = np.cumsum(np.append(False, slot[1:] != slot[:-1]))
+    own = passed - (passed[starts] - steps[order][starts])[asset]
+    # A block may begin in the part before, so that half of the slack is left for it.
+    number = np.empty_like(order)
+    number[order] = (own - 1) // (max(grid.slack // 2, 1) if blocks else grid.slack)
+    last = int(number.max())
+    return (
+        [records]
+        if last == 0
+        else [records.select(number == part) for part in range(last + 1) if (number == part).any()]
+    )
+
+
+def take_records(grid: Grid, records: Records, offsets: Ints) -> tuple[Closings | Stretches, Bools]:
+    """Takes what goes on steadily of records that `has_short_way`; the others have to go the general way afterwards.
+
+    offsets: of the records of the batch. Returns what closes, and which records (R,) were taken.
+    """
+    contents = records.contents
+    if isinstance(contents, Blocks):
+        return _take_blocks(grid, records, contents, offsets)
+    assert isinstance(contents, WholeRows)
+    return _take_rows(grid, records, contents, offsets)
+
+
+def _take_rows(grid: Grid, records: Records, rows: WholeRows, offsets: Ints) -> tuple[Closings, Bools]:
+    order = order_by_slot(grid, records.slot)
+    step = grid.steps.step_of(rows.times)
+    taken = np.empty(len(order), np.bool_)
+    taken[order] = steady = _steady(grid, records.slot[order], step[order], step[order] + 1)
+    if not steady.all():
+        order = order[steady]
+        records, rows, step = records.select(taken), rows.select(taken), step[taken]
+        number = np.cumsum(taken) - 1
+        order = number[order]
+    slot, place = records.slot, grid.rows(records.slot, step)
+    grid.value_rows[place] = rows.values
+    grid.reported_rows[place] = True
+    grid.event_rows[place] = False
+    grid.note_offsets(slot, step, offsets[records.place])
+    slot, step, record = slot[order], step[order], records.place[order]
+    final = group_ends(np.flatnonzero(_first_of_slot(slot)), len(slot))
+    _move_on(grid, slot[final], step[final], rows.times[order][final])
+    kind = np.full(len(slot), STEP, np.int8)
+    return Closings(kind, slot, step, grid.positions.run_start[slot], record), taken
+
+
+def _take_blocks(grid: Grid, records: Records, blocks: Blocks, offsets: Ints) -> tuple[Stretches, Bools]:
+    order = order_by_slot(grid, records.slot)
+    first, even = grid.steps.first_of_even(blocks.first, blocks.step_seconds)
+    even &= blocks.count <= grid.slack // 2
+    begin, end = first[order], (first + blocks.count)[order]
+    taken = np.zeros(len(order), np.bool_)
+    taken[order] = steady = _steady(grid, records.slot[order], begin, end, even[order])
+    order = order[steady]
+    for block in order.tolist():
+        at = int(blocks.begin[block])
+        _write(
+            grid,
+            int(records.slot[block]),
+            int(first[block]),
+            blocks.value[at : at + int(blocks.count[block])],
+            int(offsets[records.place[block]]),
+        )
+    slot, first, count = records.slot[order], first[order], blocks.count[order]
+    final = group_ends(np.flatnonzero(_first_of_slot(slot)), len(slot))
+    _move_on(grid, slot[final], (first + count - 1)[final], blocks.last_time[order][final])
+    return Stretches(slot, first, count, grid.positions.run_start[slot], records.place[order]), taken
+
+
+def _first_of_slot(slot: Ints) -> Bools:
+    """(N,) which are the first of their slot, where those of a slot follow each other."""
+    first = np.ones(len(slot), np.bool_)
+    first[1:] = slot[1:] != slot[:-1]
+    return first
+
+
+def _steady(grid: Grid, slot: Ints, begin: Ints, end: Ints, fine: Bools | None = None) -> Bools:
+    """(N,) whether the run of the slot goes on, with steps [begin, end) and all that is before it in the slot.
+
+    slot: sorted. fine: (N,) those that may be steady at all.
+    """
+    first = _first_of_slot(slot)
+    follows = np.ones(len(slot), np.bool_)
+    follows[1:] = begin[1:] == end[:-1]
+    starts = np.flatnonzero(first)
+    follows[starts] = goes_on(grid, slot[starts], begin[starts])
+    if fine is not None:
+        follows &= fine
+    if follows.all():
+        return follows
+    # One that is not spoils what comes after it in its slot.
+    broken = np.cumsum(~follows)
+    asset = np.cumsum(first) - 1
+    before: Ints = (broken - ~follows)[starts]
+    return np.asarray(broken == before[asset])
+
+
+def goes_on(grid: Grid, slots: Ints, steps: Ints) -> Bools:
+    """(K,) whether the runs of these slots go on with these steps, the next after the newest, and none before open."""
+    positions = grid.positions
+    # A step that is the last of its run has closed.
+    fine = (positions.newest[slots] == steps - 1) & (positions.last[slots] == steps - 1)
+    for back in range(1, grid.steps.lateness_steps):
+        closed = steps - back < positions.horizon[slots]
+        fine &= closed | grid.reported_rows[grid.rows(slots, steps - back)].all(axis=1)
+    return np.asarray(fine)
+
+
+def _move_on(grid: Grid, slots: Ints, newest: Ints, until: Floats) -> None:
+    """These (different) slots have closed all steps up to `newest`, which ends with a reading at `until`."""
+    positions = grid.positions
+    positions.newest[slots] = positions.opened[slots] = positions.last[slots] = newest
+    positions.next_step[slots] = newest + 1
+    positions.watermark[slots] = np.maximum(positions.watermark[slots], until)
+    positions.horizon[slots] = np.maximum(positions.horizon[slots], grid.steps.horizon_of(until, newest))
+
+
+def _write(grid: Grid, slot: int, first: int, values: Floats, offset: int) -> None:
+    """Samples of consecutive steps of a grid of one sensor, from a record at `offset`."""
+    for begin, end, at in _spans(first, len(values), grid.ring):
+        grid.values[slot, begin:end, 0] = values[at : at + end - begin]
+        grid.reported[slot, begin:end] = True
+        grid.event[slot, begin:end] = False
+    for begin, end, _ in _spans(first, len(values), grid.offset_memory):
+        grid.opened_offset[slot, begin:end] = offset
+
+
+def _spans(first: int, count: int, ring: int) -> list[tuple[int, int, int]]:
+    """Where `count` consecutive steps, fewer than the ring has rows, lie in it: [begin, end), and at which of them."""
+    begin = first % ring
+    end = begin + count
+    if end <= ring:
+        return [(begin, end, 0)]
+    return [(begin, ring, 0), (0, end - ring, ring - begin)]
 
 
 def take_steady(grid: Grid, readings: Readings, begin: int, offsets: Ints) -> Closings | None:
-    """Takes the steady stretch at `begin` and closes its steps, one a reading; None where there is none of some length.
+    """Takes a steady stretch of single readings at `begin`, of one asset of one sensor; None where there is none of
+    some length.
 
     offsets: of the records of the batch.
     """
@@ -24,15 +180,22 @@ def take_steady(grid: Grid, readings: Readings, begin: int, offsets: Ints) -> Cl
     stretch = _same_asset(grid, readings, begin)
     if stretch is None:
         return None
-    slot, steps = int(readings.slot[begin]), grid.steps.step_of(readings.time[stretch])
-    first = int(steps[0])
+    slot, steps = readings.slot[begin : begin + 1], grid.steps.step_of(readings.time[stretch])
     breaks = np.flatnonzero(np.diff(steps) != 1)
     if len(breaks):
         steps = steps[: breaks[0] + 1]
         stretch = slice(begin, begin + len(steps))
-    if len(steps) < LEAST_READINGS or not _goes_on(grid, slot, first):
+    if len(steps) < LEAST_READINGS or not goes_on(grid, slot, steps[:1])[0]:
         return None
-    return _write(grid, slot, steps, readings.take(stretch), offsets)
+    taken = readings.take(stretch)
+    places = grid.rows(taken.slot, steps)
+    grid.flat_values[places] = taken.value
+    grid.flat_reported[places] = True
+    grid.event_rows[places] = False
+    grid.note_offsets(taken.slot, steps, offsets[taken.record])
+    _move_on(grid, slot, steps[-1:], taken.time[-1:])
+    kind = np.full(len(steps), STEP, np.int8)
+    return Closings(kind, taken.slot, steps, grid.positions.run_start[taken.slot], taken.record)
 
 
 def _same_asset(grid: Grid, readings: Readings, begin: int) -> slice | None:
@@ -43,35 +206,3 @@ def _same_asset(grid: Grid, readings: Readings, begin: int) -> slice | None:
     changes = (slots != slots[0]) | (readings.sensor[begin : begin + len(slots)] == EVENT_SENSOR)
     count = int(changes.argmax()) if changes.any() else len(slots)
     return slice(begin, begin + count) if count >= LEAST_READINGS else None
-
-
-def _goes_on(grid: Grid, slot: int, step: int) -> bool:
-    """Whether the run of the slot goes on with `step`, right after the newest one, and nothing before it is open."""
-    positions = grid.positions
-    # A step that is the last of its run has closed.
-    if not positions.newest[slot] == positions.last[slot] == step - 1:
-        return False
-    open_from = max(int(positions.horizon[slot]), step - grid.steps.lateness_steps + 1)
-    return bool(grid.reported[slot, np.arange(open_from, step) % grid.ring].all())
-
-
-def _write(grid: Grid, slot: int, steps: Ints, stretch: Readings, offsets: Ints) -> Closings:
-    positions, places = grid.positions, _places(steps, grid.ring)
-    grid.values[slot, places, 0] = stretch.value
-    grid.reported[slot, places] = True
-    grid.event[slot, places] = False
-    grid.opened_offset[slot, _places(steps, grid.offset_memory)] = offsets[stretch.record]
-    newest, until = int(steps[-1]), stretch.time[-1:]
-    positions.newest[slot] = positions.opened[slot] = positions.last[slot] = newest
-    positions.next_step[slot] = newest + 1
-    positions.watermark[slot] = max(positions.watermark[slot], until[0])
-    positions.horizon[slot] = max(positions.horizon[slot], grid.steps.horizon_of(until, steps[-1:])[0])
-    run_start = np.full(len(steps), positions.run_start[slot])
-    return Closings(np.full(len(steps), STEP, np.int8), stretch.slot, steps, run_start, stretch.record)
-
-
-def _places(steps: Ints, ring: int) -> Ints:
-    """`steps % ring` of steps that follow each other, fewer than the ring has rows."""
-    places: Ints = steps - (int(steps[0]) // ring) * ring
-    places[places >= ring] -= ring
-    return places

@@ -37,6 +37,18 @@ class Steps:
             return np.floor(times / self.step_seconds + 0.5).astype(np.int64)
         return np.floor((times + TOLERANCE_SECONDS) / self.step_seconds).astype(np.int64)
 
+    def first_of_even(
+        self, first: NDArray[np.float64], step_seconds: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """(M,) the steps of samples at `first` (epoch seconds), and (M,) if those after them, `step_seconds` away,
+        surely lie on the steps that follow: not where float64 is too coarse to tell which sample of the grid is near.
+        """
+        place = first / self.step_seconds + 0.5
+        steps = np.floor(place)
+        phase, blur = place - steps, 4.0 * (np.spacing(np.abs(first)) / self.step_seconds + np.spacing(np.abs(place)))
+        even = (step_seconds == self.step_seconds) & (phase > blur) & (phase < 1.0 - blur)
+        return steps.astype(np.int64), even if self._samples else np.zeros_like(even)
+
     def horizon_of(self, times: NDArray[np.float64], steps: NDArray[np.int64]) -> NDArray[np.int64]:
         """The first step that is not past its lateness while the watermark is at `times`, which lie in `steps`.
 

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detection.grid.closed_steps import Closings
+from stream_detector.detection.grid.contents import EVENT_SENSOR
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.intake import Intake
-from stream_detector.detection.grid.sorted_readings import EVENT_SENSOR, Readings
+from stream_detector.detection.grid.sorted_readings import Readings
 
 Floats = NDArray[np.float64]
 
@@ -27,7 +28,7 @@ def closings_of_table(grid: Grid, times: Floats, values: Floats, events: Floats)
     if not len(readings):
         return
     grid.admit(SLOT, float(readings.time[0]), 0)
-    yield from Intake(grid).take(readings, np.arange(max(len(times), 1)))
+    yield from Intake(grid).take_readings(readings, np.arange(max(len(times), 1)))
     last = grid.close_all(np.array([SLOT]))
     yield replace(last, record=np.full_like(last.record, max(len(times) - 1, 0)))
 

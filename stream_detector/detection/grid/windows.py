@@ -6,7 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stream_detector.detection.config import GridConfig, WindowConfig
-from stream_detector.detection.grid.closed_steps import NOT_RUNNING, STEP, STOP, Closings, concatenate, select
+from stream_detector.detection.grid.closed_steps import (
+    NOT_RUNNING,
+    STEP,
+    STOP,
+    Closings,
+    Stretches,
+    concatenate,
+    select,
+)
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.table import closings_of_table
 from stream_detector.detection.operating import OperatingRule
@@ -79,6 +87,12 @@ def scorable(window: WindowConfig, closings: Closings) -> Bools:
     if window.stride > 1:
         result &= (closings.step + 1) % window.stride == 0
     return result
+
+
+def scorable_of(window: WindowConfig, stretches: Stretches) -> Closings:
+    """The closings of stretches that end a window that is long enough and lies on the stride."""
+    first = np.maximum(stretches.first, stretches.run_start + window.shortest - 1)
+    return stretches.every(first + (-(first + 1)) % window.stride, window.stride)
 
 
 def cut(

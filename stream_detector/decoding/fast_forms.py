@@ -1,0 +1,56 @@
+"""What the parsers of one form of record share: each parses the records of its form, any other record is left over."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.decoding.notes import Notes
+from stream_detector.detection.grid.contents import Contents
+
+FEW_OTHERS, OTHERS_PART = 8, 8
+"""Above this many other records, and above one in so many, a batch is not taken for records of one form."""
+
+
+class FastForm(Protocol):
+    """Parses records of one form, each into an object with a `time`. Never changes: a batch is read to its end by the
+    form that parsed it, whatever is found beside.
+
+    Attributes:
+        kind: of its records, one of `decoded.READING`, `ROW` and `BLOCK`.
+    """
+
+    kind: str
+
+    def parse(self, values: Sequence[bytes | None]) -> tuple[list[Any], list[int]] | None:
+        """The records of the form, and the places of all others; None where those are many."""
+
+    def size_of(self, message: Any) -> int:
+        """How many readings a record has."""
+
+    def seconds_of(self, message: Any) -> float:
+        """How long it goes on from its time."""
+
+    def contents(
+        self, messages: list[Any], times: NDArray[np.float64], index: NDArray[np.int64], notes: Notes
+    ) -> Contents:
+        """What the records hold. `times`: their own (R,), epoch seconds; `index`: (R,) their places in the batch."""
+
+
+def parse_most(decode: Callable[[Any], Any], values: Sequence[bytes | None]) -> tuple[list[Any], list[int]] | None:
+    """What is decoded, and the places of all records that are not; None where those are many, or all."""
+    messages: list[Any] = []
+    others: list[int] = []
+    waiting = iter(values)
+    while True:
+        try:
+            # What was parsed before an error stays in the list, and the iterator goes on behind it.
+            messages.extend(map(decode, waiting))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
+            others.append(len(messages) + len(others))
+            if len(others) > FEW_OTHERS and len(others) * OTHERS_PART > len(messages):
+                return None
+        else:
+            return (messages, others) if messages else None

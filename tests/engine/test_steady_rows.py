@@ -1,0 +1,122 @@
+"""Whole rows, which go the short way into the grid: against the twin, however they are cut, and restarted."""
+
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_detector.detection.grid import intake, steady
+from stream_detector.detection.grid.closed_steps import Closings, Stretches
+from stream_detector.engine.engine import Engine, Limits
+from tests.engine.naive_engine import NaiveEngine
+from tests.engine.test_engine import (
+    BASE,
+    GRIDS,
+    LIMITS,
+    SENSORS,
+    STEP,
+    WINDOWS,
+    Record,
+    batches,
+    check_equal,
+    check_low,
+    check_restart,
+    quick,
+)
+
+SHORT = sorted(
+    name for name, spec in GRIDS.items() if spec.operating is None and spec.grid.close == "complete"
+)  # fmt: skip
+
+
+def rows_log(seed: int, length: int, chaos: float, step: float = STEP) -> list[Record]:
+    """Rows of all sensors of three assets, a step after the other; `chaos`: the part that is otherwise."""
+    rng = np.random.default_rng(seed)
+    reached = np.zeros(3, int)
+    log: list[Record] = []
+    while len(log) < length:
+        asset = int(rng.integers(3))
+        odd = rng.random() < chaos
+        at = reached[asset] + (int(rng.choice([-20, -3, -1, 0, 2, 5, 30])) if odd else 1)
+        reached[asset] = max(reached[asset], at)
+        message: dict[str, Any] = {"time": BASE + float(at) * step + (step / 3 if rng.random() < chaos else 0.0)}
+        cells = {name: None if rng.random() < 0.05 else round(float(rng.normal() * 3), 3) for name in SENSORS}
+        kind = rng.random()
+        if kind < chaos / 6:
+            message["event"] = "break"
+        elif kind < chaos / 3:
+            message |= {"sensor": "x1", "value": cells["x1"]}
+        elif kind < chaos / 2:
+            message["values"] = {name: cell for name, cell in cells.items() if name != "x2"}
+        else:
+            message["values"] = cells
+        log.append((f"m{asset}".encode(), orjson.dumps(message), int((BASE + 1e6) * 1000)))
+    return log
+
+
+logs = st.tuples(
+    st.integers(0, 10**6), st.integers(1, 80), st.sampled_from([0.0, 0.02, 0.1, 0.4]), st.sampled_from(sorted(GRIDS))
+)
+ANY_LIMITS = st.sampled_from([LIMITS, WINDOWS, Limits(slack_steps=5), Limits(slack_steps=40, slack_cells=90)])
+CUTS = st.lists(st.integers(0, 80), max_size=8)
+
+
+@quick
+@given(logs, CUTS, ANY_LIMITS)
+def test_rows_agree_with_the_twin_however_the_log_is_cut(
+    drawn: tuple[int, int, float, str], cuts: list[int], limits: Limits
+) -> None:
+    seed, length, chaos, name = drawn
+    engine, twin = Engine(GRIDS[name], limits), NaiveEngine(GRIDS[name], limits)
+    for batch in batches(rows_log(seed, length, chaos, GRIDS[name].grid.step_seconds), cuts):
+        check_equal(engine.process(batch, publish_scores=True), twin.process(batch), twin)
+        check_low(engine.low(0), twin.low(), limits)
+
+
+@quick
+@given(logs, CUTS, st.integers(0, 20), st.integers(0, 2), ANY_LIMITS)
+def test_a_restart_among_rows_changes_nothing(
+    drawn: tuple[int, int, float, str], cuts: list[int], stop: int, beyond: int, limits: Limits
+) -> None:
+    seed, length, chaos, name = drawn
+    log = rows_log(seed, length, chaos, GRIDS[name].grid.step_seconds)
+    check_restart(GRIDS[name], limits, log, cuts, stop, beyond)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_rows_that_follow_each_other_go_the_short_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = 0
+
+    def counted(*arguments: Any) -> tuple[Closings | Stretches, Any]:
+        nonlocal short
+        closings, taken = steady.take_records(*arguments)
+        short += int(taken.sum())
+        return closings, taken
+
+    monkeypatch.setattr(intake, "take_records", counted)
+    engine = Engine(GRIDS[name], Limits())
+    log = rows_log(3, 240, 0.0, GRIDS[name].grid.step_seconds)
+    for batch in batches(log, [60, 120]):
+        engine.process(batch)
+    # Its first rows may be the beginning of a run.
+    assert short >= 180
+
+
+def test_an_asset_that_is_out_of_step_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = []
+
+    def counted(*arguments: Any) -> tuple[Closings | Stretches, Any]:
+        closings, taken = steady.take_records(*arguments)
+        shares.append(float(taken.mean()))
+        return closings, taken
+
+    monkeypatch.setattr(intake, "take_records", counted)
+    engine, log = Engine(GRIDS["plain"], Limits()), rows_log(3, 240, 0.0)
+    key, value, stamp = log[150]
+    log[150] = key, orjson.dumps({**orjson.loads(value or b""), "time": BASE - STEP}), stamp
+    for batch in batches(log, [60, 120]):
+        engine.process(batch)
+    assert 0.6 < shares[-1] < 1.0
