@@ -379,8 +379,19 @@ MUTATIONS = (
     ),
     Mutation(
         "samples of another run go the short way into the grid", "stream_detector/detection/grid/steady.py",
-        "positions.newest[slot] == positions.last[slot] == step - 1", "positions.newest[slot] == step - 1",
+        " & (positions.last[slots] == steps - 1)\n", "\n",
         ("tests/engine/test_steady_samples.py",),
+    ),
+    Mutation(
+        "a row goes the short way though one of its asset before it could not",
+        "stream_detector/detection/grid/steady.py",
+        "return np.asarray(broken == before[asset])", "return follows",
+        ("tests/engine/test_steady_rows.py",),
+    ),
+    Mutation(
+        "a row goes the short way though a step before it is open", "stream_detector/detection/grid/steady.py",
+        "        fine &= closed | grid", "        fine |= closed | grid",
+        ("tests/engine/test_steady_rows.py",),
     ),
     Mutation(
         "a label is known a step early", "stream_detector/detection/head/calibration.py",

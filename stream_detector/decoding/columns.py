@@ -5,7 +5,7 @@ entry. Whoever gets None goes the slow way, which names the culprit.
 """
 
 import struct
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,9 +38,22 @@ def floats(values: Sequence[float | None]) -> NDArray[np.float64]:
     return found
 
 
+def float_rows(rows: Iterable[Sequence[float | None]], count: int, width: int) -> NDArray[np.float64]:
+    """(count, width) the values of rows of this width; as `floats`."""
+    found = np.empty((count, width))
+    pack_into, buffer = struct.Struct(f"{width}d").pack_into, found.data
+    row_bytes = width * found.itemsize
+    for place, row in enumerate(rows):
+        try:
+            pack_into(buffer, place * row_bytes, *row)
+        except struct.error:
+            found[place] = np.array(row, np.float64)
+    return found
+
+
 def put_floats(into: NDArray[np.float64], begin: int, values: Sequence[float | None]) -> None:
-    """Write the values from place `begin` of a contiguous array on; as `floats`."""
+    """Write the values into (N,) from place `begin` on; as `floats`."""
     try:
         struct.pack_into(f"{len(values)}d", into.data, begin * into.itemsize, *values)
     except struct.error:  # the quicker way, three times as fast as `np.array`, knows no None
-        into.reshape(-1)[begin : begin + len(values)] = np.array(values, np.float64)
+        into[begin : begin + len(values)] = np.array(values, np.float64)

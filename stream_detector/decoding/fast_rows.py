@@ -13,7 +13,7 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from stream_detector.decoding.columns import put_floats
+from stream_detector.decoding.columns import float_rows
 from stream_detector.decoding.decoded import ROW
 from stream_detector.decoding.fast_forms import parse_most
 from stream_detector.decoding.notes import Notes
@@ -56,9 +56,7 @@ class FastRows:
             for place in index.tolist():
                 notes.unknown_sensors(place, layout.unknown)
         width = len(layout.sensors)
-        values = np.empty((len(messages), width))
-        for place, row in enumerate(rows):
-            put_floats(values, place * width, row)
+        values = float_rows(rows, len(messages), width)
         if layout.whole:
             return WholeRows(times, values)
         record = np.repeat(np.arange(len(messages)), width)

@@ -293,7 +293,11 @@ class Partition:
 
 def heavy_cuts(values: Sequence[bytes | None]) -> list[int]:
     """Places at which records are cut, so that a segment fits into memory even if every one is a large block."""
-    if sum(map(len, filter(None, values))) < SEGMENT_BYTES:
+    try:
+        total = sum(map(len, values))  # type: ignore[arg-type]
+    except TypeError:  # some have no value, which costs to ask of each
+        total = sum(map(len, filter(None, values)))
+    if total < SEGMENT_BYTES:
         return []
     sizes = np.array([0 if value is None else len(value) for value in values], np.int64)
     parts: list[int] = np.flatnonzero(np.diff(np.cumsum(sizes) // SEGMENT_BYTES, prepend=0)).tolist()
