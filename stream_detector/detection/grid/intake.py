@@ -14,6 +14,7 @@ import numpy as np
 
 from stream_detector.detection.grid.closed_steps import LATE_EVENT, Closings, Stretches, concatenate, select
 from stream_detector.detection.grid.grid import Bools, Grid, Ints, group_ends
+from stream_detector.detection.grid.scans import Scans, scans_of
 from stream_detector.detection.grid.sorted_readings import (
     Readings,
     Records,
@@ -25,7 +26,13 @@ from stream_detector.detection.grid.sorted_readings import (
     running_maximum,
     sort_piece,
 )
-from stream_detector.detection.grid.steady import has_short_way, parts_within_slack, take_records, take_steady
+from stream_detector.detection.grid.steady import (
+    has_short_way,
+    parts_within_slack,
+    take_records,
+    take_steady,
+    takes_rows,
+)
 
 LOOK_AHEAD = 16_384
 """Readings a piece: enough for the array operations to pay, and the temporary arrays stay in the cache."""
@@ -58,10 +65,16 @@ class Intake:
         if isinstance(readings, Readings):
             yield from self.take_readings(readings, offsets)
             return
-        if not has_short_way(self._grid, readings):
-            yield from self.take_readings(readings.apart(), offsets)
+        if has_short_way(self._grid, readings):
+            yield from self._take_whole(readings, offsets)
             return
-        for part in parts_within_slack(self._grid, readings):
+        apart = readings.apart()
+        scans = scans_of(self._grid, apart) if takes_rows(self._grid) else None
+        yield from self.take_readings(apart, offsets) if scans is None else self._take_scans(apart, scans, offsets)
+
+    def _take_whole(self, records: Records, offsets: Ints) -> Iterator[Closings | Stretches]:
+        for chosen in parts_within_slack(self._grid, records):
+            part = records if chosen.all() else records.select(chosen)
             closings, taken = take_records(self._grid, part, offsets)
             if len(closings):
                 yield closings
@@ -71,6 +84,21 @@ class Intake:
             others = part.select(~taken).apart()
             self.tally.windowed += len(part.contents) - len(others)
             yield from self.take_readings(others, offsets)
+
+    def _take_scans(self, readings: Readings, scans: Scans, offsets: Ints) -> Iterator[Closings | Stretches]:
+        """Of each asset what comes before its scans, then scans that go on steadily, then its rest."""
+        yield from self.take_readings(readings.take(np.flatnonzero(scans.before)), offsets)
+        rest, sensors = ~scans.before, np.arange(self._grid.sensors)
+        for chosen in parts_within_slack(self._grid, scans.rows) if len(scans) else ():
+            closings, taken = take_records(self._grid, scans.rows.select(chosen), offsets)
+            if len(closings):
+                yield closings
+            heads = scans.head[np.flatnonzero(chosen)[taken]]
+            rest[heads[:, None] + sensors] = False
+            self.tally.windowed += len(heads) * len(sensors)
+            if not taken.all():
+                break
+        yield from self.take_readings(readings.take(np.flatnonzero(rest)), offsets)
 
     def take_readings(self, readings: Readings, offsets: Ints) -> Iterator[Closings]:
         """Takes readings of admitted assets; yields what closes, round by round, while the grid is in that state."""

@@ -38,18 +38,23 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """R decoded records in the order of the log. `slot`, `place`: (R,); `place` is the index of each in its batch."""
+    """R decoded records in the order of the log. `slot`, `place`: (R,); `place` is the index of each in its batch.
+
+    `begin`: of records that were put together of several, the place of the first one; `place` is that of the last.
+    """
 
     slot: Ints
     place: Ints
     contents: Contents
+    begin: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.slot)
 
     def select(self, keep: Bools) -> "Records":
         """Those of the records (R,) that are kept."""
-        return Records(self.slot[keep], self.place[keep], self.contents.select(keep))
+        begin = None if self.begin is None else self.begin[keep]
+        return Records(self.slot[keep], self.place[keep], self.contents.select(keep), begin)
 
     def apart(self) -> Readings:
         """Their readings one by one."""

@@ -1,4 +1,4 @@
-"""The short ways into the grid: whole rows and blocks of samples that go on where their assets' runs stand.
+"""The short ways into the grid: whole rows, scans and blocks of samples that go on where their assets' runs stand.
 
 Each step that such a record brings is reported completely, right after the one before it, and closes with that record
 (rule 6). So nothing is late, twice or waited for, and nothing is asked of the single readings. Whatever is otherwise
@@ -16,17 +16,19 @@ LEAST_READINGS = 64
 """A shorter stretch of readings is not worth an answer of its own."""
 
 
+def takes_rows(grid: Grid) -> bool:
+    """Whether rows can go a short way into this grid: a step closes when it is complete, and is always judged."""
+    return grid.complete and not grid.judges_operation
+
+
 def has_short_way(grid: Grid, records: Records) -> bool:
     """Whether records of this kind can go a short way into this grid."""
-    if not grid.complete or grid.judges_operation:
-        return False
-    if isinstance(records.contents, Blocks):
-        return grid.sensors == 1
-    return isinstance(records.contents, WholeRows)
+    rows_of_one = isinstance(records.contents, Blocks) and grid.sensors == 1
+    return takes_rows(grid) and (rows_of_one or isinstance(records.contents, WholeRows))
 
 
-def parts_within_slack(grid: Grid, records: Records) -> list[Records]:
-    """The records in parts, each asset's in their order, of which no asset goes on by more than the slack."""
+def parts_within_slack(grid: Grid, records: Records) -> list[Bools]:
+    """Records in parts (R,), each asset's in their order, in none of which an asset goes on by more than the slack."""
     blocks = isinstance(records.contents, Blocks)
     steps = records.contents.count if isinstance(records.contents, Blocks) else np.ones_like(records.slot)
     order = order_by_slot(grid, records.slot)
@@ -37,12 +39,7 @@ def parts_within_slack(grid: Grid, records: Records) -> list[Records]:
     # A block may begin in the part before, so that half of the slack is left for it.
     number = np.empty_like(order)
     number[order] = (own - 1) // (max(grid.slack // 2, 1) if blocks else grid.slack)
-    last = int(number.max())
-    return (
-        [records]
-        if last == 0
-        else [records.select(number == part) for part in range(last + 1) if (number == part).any()]
-    )
+    return [number == part for part in np.unique(number).tolist()]
 
 
 def take_records(grid: Grid, records: Records, offsets: Ints) -> tuple[Closings | Stretches, Bools]:
@@ -71,7 +68,7 @@ def _take_rows(grid: Grid, records: Records, rows: WholeRows, offsets: Ints) -> 
     grid.value_rows[place] = rows.values
     grid.reported_rows[place] = True
     grid.event_rows[place] = False
-    grid.note_offsets(slot, step, offsets[records.place])
+    grid.note_offsets(slot, step, offsets[records.place if records.begin is None else records.begin])
     slot, step, record = slot[order], step[order], records.place[order]
     final = group_ends(np.flatnonzero(_first_of_slot(slot)), len(slot))
     _move_on(grid, slot[final], step[final], rows.times[order][final])
