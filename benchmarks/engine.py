@@ -149,6 +149,7 @@ def parts(load: Load, window_steps: int) -> dict[str, float]:
     watch = Stopwatch()
     watch.on(partition._decoder, "decode", "decode")  # noqa: SLF001 - what the time goes to has no public name
     watch.on(partition.decider, "add", "windows")
+    watch.on(partition.decider, "add_stretches", "windows")
     watch.on(rules.scorer, "score", "scores")
     watch.on(partition.decider, "take", "scores and decisions")
     watch.on(engine, "process", "all")
