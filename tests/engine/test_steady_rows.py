@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_detector.detection.grid import intake, steady
+from stream_detector.detection.grid import intake, scans, steady
 from stream_detector.detection.grid.closed_steps import Closings, Stretches
 from stream_detector.engine.engine import Engine, Limits
 from tests.engine.naive_engine import NaiveEngine
@@ -76,6 +76,12 @@ def scans_log(seed: int, length: int, chaos: float, step: float = STEP) -> list[
             if len(log) > 1 and rng.random() < chaos / 4:
                 log[-2:] = log[:-3:-1]
     return log
+
+
+@pytest.fixture(autouse=True)
+def few_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a dozen readings go the short way too."""
+    monkeypatch.setattr(scans, "LEAST_READINGS", 1)
 
 
 LOGS = {"rows": rows_log, "scans": scans_log}

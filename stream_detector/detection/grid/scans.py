@@ -11,6 +11,9 @@ from stream_detector.detection.grid.contents import Bools, Floats, Ints, WholeRo
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.sorted_readings import Readings, Records
 
+LEAST_READINGS = 512
+"""Fewer go the general way as quickly, where a fetch has cut a scan at both ends."""
+
 LEAST_SHARE = 0.5
 """Of the readings that lie in scans; below it they are not worth to be told apart."""
 
@@ -32,9 +35,9 @@ class Scans:
 
 
 def scans_of(grid: Grid, readings: Readings) -> Scans | None:
-    """The scans among the readings; None where few of them lie in one."""
+    """The scans among the readings; None where few of them lie in one, or there are few."""
     sensors, count = grid.sensors, len(readings)
-    if sensors == 1 or count < sensors:
+    if sensors == 1 or count < max(sensors, LEAST_READINGS):
         return None
     changes = np.flatnonzero((readings.slot[1:] != readings.slot[:-1]) | (readings.time[1:] != readings.time[:-1])) + 1
     head, end = np.append(0, changes), np.append(changes, count)
