@@ -96,6 +96,13 @@ class Engine:
         """
         return self._partitions[partition].snapshots(processed) if partition in self._partitions else []
 
+    def untold(self, partition: int, processed: int) -> list[tuple[str, bytes | None]]:
+        """Snapshots that the next outcome of a partition would hold, where no reading lies before `processed`.
+
+        Without them whoever begins at that offset would know nothing of the assets that were read in silence.
+        """
+        return self._partitions[partition].untold(processed) if partition in self._partitions else []
+
     def forget(self, partition: int) -> None:
         """Forget a partition that belongs to another worker now."""
         self._partitions.pop(partition, None)

@@ -188,6 +188,16 @@ class Partition:
             ),
         ]  # fmt: skip
 
+    def untold(self, processed: int) -> list[tuple[str, bytes | None]]:
+        """Snapshots of the assets that it has read in silence and that no batch has told of since.
+
+        `processed`: the next offset, where it is known that no reading lies before it that was not handled.
+        """
+        if processed <= self._silent_until:
+            return []
+        self.grid.let_tell()
+        return self._snapshots(processed)
+
     def _conclude(self, order: HandlingOrder, result: BatchResult) -> Part:
         decisions, counts, batch, live = self.decider.take(), result.counts, result.batch, self.assets.by_slot
         counts.received = counts.settled

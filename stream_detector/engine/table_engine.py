@@ -166,6 +166,10 @@ class TableEngine:
         """Snapshots of all assets of a partition, whatever was acknowledged; see `Engine.snapshots`."""
         return [pair for engine in self._engines for pair in engine.snapshots(partition, processed)]
 
+    def untold(self, partition: int, processed: int) -> list[tuple[str, bytes | None]]:
+        """Snapshots that the next outcome of a partition would hold; see `Engine.untold`."""
+        return [pair for engine in self._engines for pair in engine.untold(partition, processed)]
+
     def forget(self, partition: int) -> None:
         """Forget a partition that belongs to another worker now."""
         self._silent_until.pop(partition, None)

@@ -62,6 +62,9 @@ class ScriptedEngine:
     def snapshots(self, partition: int, processed: int | None = None) -> list[tuple[str, bytes | None]]:
         return list(self.standing.items())
 
+    def untold(self, partition: int, processed: int) -> list[tuple[str, bytes | None]]:
+        return []
+
 
 @dataclass
 class RecordingObserver:

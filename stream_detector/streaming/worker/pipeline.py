@@ -266,6 +266,10 @@ class Pipeline:
     async def _end_part(self, part: Fetched, progress: PartitionProgress, said: "_Said | None") -> None:
         if said is not None:
             await self._publish(said, part.end, progress)
+        else:
+            # Once a control record is committed, the first commit is over: who is there is told before.
+            untold = self._detectors.of(part.partition).engine.untold(part.partition, part.end)
+            progress.unacknowledged.renew(untold, part.end)
         if len(part.columns):
             progress.newest_ms = int(part.columns.timestamps_ms[-1])
         progress.processed = part.end

@@ -26,7 +26,7 @@ from stream_detector.streaming.worker.bundle_watch import BundleWatch
 from stream_detector.streaming.worker.worker import Worker
 from tests.streaming.test_local_audit import audit
 from tests.support.event_loop import in_event_loop
-from tests.support.plant import SENSORS, Record, make_log, small_bundle
+from tests.support.plant import CALIBRATED, SENSORS, Record, make_log, small_bundle
 from tests.support.properties import fast_first
 from tests.support.stack.local_workers import SETTINGS, Plant, until
 from tests.support.switches import decided_by_log, engines_from
@@ -37,13 +37,14 @@ OTHER_SENSORS = SENSORS[:3]
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    """The first bundle, one with another threshold, one with other sensors."""
+    """The first bundle, one with another threshold, one with other sensors, one with a head."""
     folder = tmp_path_factory.mktemp("bundles")
     registry = Registry.create(folder / "registry")
     for name, made in (
         ("a", partial(small_bundle, threshold=2.75)),
         ("b", partial(small_bundle, threshold=2.45)),
         ("c", partial(small_bundle, threshold=1.9, sensors=OTHER_SENSORS)),
+        ("head", partial(small_bundle, threshold=0.2, kind=CALIBRATED)),
     ):
         bundle_id = add_bundle(registry, made(folder / name), 1_780_000_000.0, "Kim").manifest.bundle_id
         registry.promote(f"the-{name}", bundle_id, "2026-11-01T00:00:00Z", "Kim")
@@ -85,7 +86,7 @@ class Site:
                 self.order(parts[place])
 
     async def audited(self) -> bool:
-        return (await audit(self.plant, *(self.bundle(name) for name in "abc"))).good
+        return (await audit(self.plant, *(self.bundle(name) for name in ("a", "b", "c", "head")))).good
 
 
 def truth(site: Site, first: str = "a") -> set[bytes]:
@@ -398,6 +399,26 @@ async def test_offsets_that_are_set_back_across_switches_raise_nothing_anew(regi
         await run_to_the_end(site)
     assert set(said) == site.plant.alarms()
     assert site.plant.alarms() == truth(site)
+
+
+@pytest.mark.parametrize("orders", [[], [ANNOUNCE, ANNOUNCE]], ids=["the switch", "the switch and announcements"])
+@in_event_loop
+async def test_a_commit_right_behind_the_record_leaves_heads_as_they_had_read_on(
+    registry: Registry, orders: list[str]
+) -> None:
+    """No reading lies behind the record yet, so no batch has told of the assets that the bundle has read of."""
+    site = Site(registry)
+    log = make_log(7, steps=100)  # longer than windows reach back
+    site.plant.send(log[: len(log) // 2])
+    site.order("head")
+    for control in orders:
+        site.order("c", control)
+    await run_to_the_end(site)
+    site.plant.send(log[len(log) // 2 :])
+    await run_to_the_end(site)
+    assert site.id_of("head") in bundles_in(site.plant.alarms())
+    assert site.plant.alarms() == truth(site)
+    assert await site.audited()
 
 
 @in_event_loop

@@ -16,7 +16,7 @@ from stream_detector.streaming.worker.worker import Worker
 from tests.streaming.test_local_audit import audit
 from tests.streaming.worker.test_switch_in_log import LOG, Site, bundles_in, registry, run_and_kill
 from tests.support.event_loop import in_event_loop
-from tests.support.plant import Record
+from tests.support.plant import Record, make_log
 from tests.support.properties import fast_first
 from tests.support.stack.local_workers import SETTINGS, until
 from tests.support.switches import Said, decided_by_table, engines_from
@@ -133,6 +133,20 @@ async def test_offsets_that_are_set_back_across_changes_of_lines_raise_nothing_a
             site.plant.commit_of_another(rng.randrange(site.plant.broker.end(site.plant.tp(number))), number=number)
         await site.run_on()
     assert site.plant.alarms() == set(site.truth().alarms.values())
+
+
+@in_event_loop
+async def test_a_commit_right_behind_the_record_leaves_heads_as_they_had_read_on(registry: Registry) -> None:
+    """No reading lies behind the record yet, so no batch has told of the assets that the line's bundle has read of."""
+    site, log = TableSite(registry), make_log(7, steps=100)  # longer than windows reach back
+    site.plant.send(log[: len(log) // 2])
+    site.line("machine-[135]", "head")
+    await site.run_on()
+    site.plant.send(log[len(log) // 2 :])
+    await site.run_on()
+    assert site.id_of("head") in bundles_in(site.plant.alarms())
+    assert site.plant.alarms() == set(site.truth().alarms.values())
+    assert await site.is_audited(site.bundle("head"))
 
 
 @in_event_loop

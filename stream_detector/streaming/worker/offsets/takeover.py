@@ -52,7 +52,7 @@ class Service:
         bundle_id: the bundle; None = nobody has decided anything.
         begun: it has committed something since. A control record keeps its place in the log: where offsets were set
             back to it or across it, or whoever obeyed it was killed before its first commit, it has not. It may have
-            left snapshots of some assets then, and of others none.
+            left snapshots of some assets then, and of others none. Once it has, each asset that it began with has one.
     """
 
     switch: BundleSwitch | None
