@@ -35,7 +35,7 @@ from stream_detector.errors import BundleError
 from stream_detector.streaming.state.group_limits import limits_of
 from stream_detector.streaming.worker import switching
 from tests.streaming.test_local_audit import audit
-from tests.support.plant import FLEET, FLEET_MACHINES, SENSORS, Record, make_log, small_bundle
+from tests.support.plant import CALIBRATED, FLEET, FLEET_MACHINES, SENSORS, Record, make_log, small_bundle
 from tests.support.stack.local_workers import SETTINGS, Plant, until
 from tests.support.switches import Said, decided_by_log, decided_by_table
 
@@ -63,6 +63,7 @@ def bundles() -> dict[str, Bundle]:
         "fleet-of-fewer": small_bundle(
             folder / "fleet-of-fewer", threshold=2.0, sensors=SENSORS[1:], kind=FLEET, fleet=fleet_record(3, 11)
         ),
+        "head": small_bundle(folder / "head", threshold=0.2, kind=CALIBRATED),
         WITHHELD: small_bundle(folder / WITHHELD, threshold=2.2),
     }
     return {name: load_bundle(path) for name, path in made.items()}
@@ -118,7 +119,7 @@ class GroupCase:
         """The log comes in parts, between which the bundles change, partitions are added and blows fall."""
         rng, changes = self.rng, self.rng.randint(1, 5)
         grows_at = rng.choice([None, *range(changes)])
-        log = make_log(rng.randrange(10**6), steps=rng.choice([30, 45, 60]), assets=6, partitions=2)
+        log = make_log(rng.randrange(10**6), steps=rng.choice([30, 60, 120]), assets=6, partitions=2)
         size = len(log) // (changes + 1) + 1
         self.plant.send(log[:size])
         for place in range(changes):
@@ -126,6 +127,8 @@ class GroupCase:
             if place == grows_at:
                 self._grow()
             self._change()
+            if rng.random() < 0.4:
+                await self._blows()  # the record is the newest of the log
             self.plant.send(log[(place + 1) * size : (place + 2) * size])
             await self._blows()
             if self.stands_before is not None:
@@ -239,11 +242,10 @@ async def _end_all_tasks() -> None:
 
 
 def group_case(rng: random.Random) -> GroupCase:
-    """Of one bundle, of a fleet or not, or of a table of both."""
-    kind = rng.random()
-    if kind < 0.5:
+    """Of one bundle, with a fleet or a head or neither, or of a table."""
+    if rng.random() < 0.5:
         return GroupCase(rng, dict(LINES))
-    return GroupCase(rng, None, first="fleet" if kind < 0.75 else "plain")
+    return GroupCase(rng, None, first=rng.choice(["fleet", "plain", "head"]))
 
 
 def run_case(case: GroupCase) -> None:
