@@ -78,7 +78,7 @@ def _take_rows(grid: Grid, records: Records, rows: WholeRows, offsets: Ints) -> 
 
 def _take_blocks(grid: Grid, records: Records, blocks: Blocks, offsets: Ints) -> tuple[Stretches, Bools]:
     order = order_by_slot(grid, records.slot)
-    first, even = grid.steps.first_of_even(blocks.first, blocks.step_seconds)
+    first, even = grid.steps.first_of_even(blocks.first, blocks.step_seconds, blocks.count)
     even &= blocks.count <= grid.slack // 2
     begin, end = first[order], (first + blocks.count)[order]
     taken = np.zeros(len(order), np.bool_)

@@ -38,14 +38,18 @@ class Steps:
         return np.floor((times + TOLERANCE_SECONDS) / self.step_seconds).astype(np.int64)
 
     def first_of_even(
-        self, first: NDArray[np.float64], step_seconds: NDArray[np.float64]
+        self, first: NDArray[np.float64], step_seconds: NDArray[np.float64], count: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """(M,) the steps of samples at `first` (epoch seconds), and (M,) if those after them, `step_seconds` away,
-        surely lie on the steps that follow: not where float64 is too coarse to tell which sample of the grid is near.
+        """(M,) the steps of samples at `first` (epoch seconds), and (M,) if the `count` from there on, `step_seconds`
+        apart, surely lie on the steps that follow: not where float64 is too coarse to tell which sample of the grid is
+        near.
         """
         place = first / self.step_seconds + 0.5
         steps = np.floor(place)
-        phase, blur = place - steps, 4.0 * (np.spacing(np.abs(first)) / self.step_seconds + np.spacing(np.abs(place)))
+        # Near 1970 floats are finer, and those of a block's end coarser than those of its beginning.
+        furthest = np.maximum(np.abs(first), np.abs(first + count * self.step_seconds))
+        coarse = np.spacing(furthest) / self.step_seconds + np.spacing(furthest / self.step_seconds + 1.0)
+        phase, blur = place - steps, 4.0 * coarse
         even = (step_seconds == self.step_seconds) & (phase > blur) & (phase < 1.0 - blur)
         return steps.astype(np.int64), even if self._samples else np.zeros_like(even)
 

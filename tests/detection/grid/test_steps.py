@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream_detector.detection.config import GridConfig
@@ -65,3 +65,26 @@ def test_steps_and_horizons_never_go_back_as_time_goes_on(
     assert horizons[0] <= horizons[1]
     assert (horizons <= of_times).all()
     assert (of_times - horizons < steps.lateness_steps).all()
+
+
+@given(LENGTHS, st.integers(-3, 40), st.floats(-16.5, -9.0), st.sampled_from([-1.0, 1.0]))
+@example(0.1, 17, -13.57, 1.0)
+def test_samples_from_a_first_one_on_lie_on_steps_that_follow_near_the_epoch_too(
+    length: float, sample: int, exponent: float, sign: float
+) -> None:
+    steps, count = steps_of(length, kind="samples"), 2_048
+    first = (sample + 0.5 + sign * 10.0**exponent) * length  # just beside the middle between two samples of the grid
+    begin, even = steps.first_of_even(np.array([first]), np.array([length]), np.array([count]))
+    found = steps.step_of(first + np.arange(count) * length)
+    assert not even[0] or (found == begin[0] + np.arange(count)).all()
+
+
+@given(LENGTHS, TIMES, st.integers(1, 2_048))
+def test_samples_of_our_days_that_lie_on_the_grid_surely_follow_each_other(
+    length: float, time: float, count: int
+) -> None:
+    steps = steps_of(length, kind="samples")
+    sample = steps.step_of(np.array([time]))
+    begin, even = steps.first_of_even(sample * length, np.array([length]), np.array([count]))
+    assert even.all()
+    assert begin.tolist() == sample.tolist()
