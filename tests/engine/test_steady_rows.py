@@ -1,5 +1,6 @@
 """Whole rows and scans, which go the short way into the grid: against the twin, however they are cut, and restarted."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_detector.detection.config import EpisodeConfig
 from stream_detector.detection.grid import intake, scans, steady
 from stream_detector.detection.grid.closed_steps import Closings, Stretches
 from stream_detector.engine.engine import Engine, Limits
@@ -20,6 +22,7 @@ from tests.engine.test_engine import (
     STEP,
     WINDOWS,
     Record,
+    alarm_tuple,
     batches,
     check_equal,
     check_low,
@@ -116,6 +119,29 @@ def test_a_restart_among_rows_changes_nothing(
     form, seed, length, chaos, name = drawn
     log = LOGS[form](seed, length, chaos, GRIDS[name].grid.step_seconds)
     check_restart(GRIDS[name], limits, log, cuts, stop, beyond)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_reading_that_comes_last_in_a_scan_closes_no_step_while_its_sensor_is_dead(name: str) -> None:
+    step, stamp = GRIDS[name].grid.step_seconds, int((BASE + 1e6) * 1000)
+    rows = [SENSORS if not 5 <= place < 13 else SENSORS[:-1] for place in range(18)]
+    log = [
+        (b"m0", orjson.dumps({"time": BASE + place * step, "sensor": sensor, "value": place % 7 + 0.5}), stamp + number)
+        for place, row in enumerate(rows)
+        for number, sensor in enumerate(row)
+    ]
+    episode = EpisodeConfig(hold_steps=1, max_steps=1)
+    rules = replace(GRIDS[name], threshold=0.0, episode=episode, suppression=None)
+    row_by_row = np.cumsum([len(row) for row in rows]).tolist()
+    found = []
+    for cuts in (row_by_row, list(range(len(log)))):
+        engine = Engine(rules, Limits())
+        outcomes = [engine.process(batch) for batch in batches(log, cuts)]
+        stamps = [outcome.alarm_timestamps_ms for outcome in outcomes]
+        found.append([(list(map(alarm_tuple, each.alarms)), told) for each, told in zip(outcomes, stamps, strict=True)])
+    together = [[each for part in parts for each in zip(*part, strict=True)] for parts in found]
+    assert len(together[0]) > 4
+    assert together[0] == together[1]
 
 
 @pytest.mark.parametrize("form", sorted(LOGS))

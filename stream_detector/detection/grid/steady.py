@@ -57,8 +57,10 @@ def take_records(grid: Grid, records: Records, offsets: Ints) -> tuple[Closings 
 def _take_rows(grid: Grid, records: Records, rows: WholeRows, offsets: Ints) -> tuple[Closings, Bools]:
     order = order_by_slot(grid, records.slot)
     step = grid.steps.step_of(rows.times)
+    # No step waits for a dead sensor: a reading before the scan's last one would close it.
+    fine = None if records.begin is None else _all_live(grid, records.slot[order], step[order])
     taken = np.empty(len(order), np.bool_)
-    taken[order] = steady = _steady(grid, records.slot[order], step[order], step[order] + 1)
+    taken[order] = steady = _steady(grid, records.slot[order], step[order], step[order] + 1, fine)
     if not steady.all():
         order = order[steady]
         records, rows, step = records.select(taken), rows.select(taken), step[taken]
@@ -136,6 +138,18 @@ def goes_on(grid: Grid, slots: Ints, steps: Ints) -> Bools:
         closed = steps - back < positions.horizon[slots]
         fine &= closed | grid.reported_rows[grid.rows(slots, steps - back)].all(axis=1)
     return np.asarray(fine)
+
+
+def _all_live(grid: Grid, slot: Ints, step: Ints) -> Bools:
+    """(N,) whether no sensor is dead (rule 5) where the run of the slot goes on with whole rows at these steps.
+
+    slot: sorted. It is enough that all sensors reported the L steps before the first row.
+    """
+    starts = np.flatnonzero(_first_of_slot(slot))
+    live = np.ones(len(slot), np.bool_)
+    for back in range(1, grid.steps.lateness_steps + 1):
+        live[starts] &= grid.reported_rows[grid.rows(slot[starts], step[starts] - back)].all(axis=1)
+    return live
 
 
 def _move_on(grid: Grid, slots: Ints, newest: Ints, until: Floats) -> None:
