@@ -1,6 +1,7 @@
 """Closed steps to alarms: windows, scores, the head, episodes. The stream and `score_frame` decide with this alone."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,6 +34,9 @@ from stream_detector.messages import Alarm, OperatingChange, Score
 
 PENDING_BYTES = 32 * 2**20
 """Windows are scored when so many wait, or when the batch ends."""
+
+GATHERED_BYTES = 8 * 2**20
+"""So much of windows is read from the grid at once, for reading takes several times their size."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -177,24 +181,31 @@ class Decider:
 
     def _await_scores(self, closings: Closings) -> None:
         """The windows that end here are scored with the next flush."""
-        if not len(closings):
-            return
-        windows = gather(self._grid, self._spec.window, closings)
-        self._pending.append((closings, windows))
-        self._pending_bytes += windows.nbytes
-        if self._pending_bytes > PENDING_BYTES:
-            self.flush()
+        for part, windows in self._windows(closings):
+            self._pending.append((part, windows))
+            self._pending_bytes += windows.nbytes
+            if self._pending_bytes > PENDING_BYTES:
+                self.flush()
+
+    def _windows(self, closings: Closings) -> Iterator[tuple[Closings, Floats]]:
+        """The closings in parts, in order, with the windows (N, W, F) that end there."""
+        window = self._spec.window
+        most = max(GATHERED_BYTES // (8 * window.steps * self._grid.sensors), 1)
+        for begin in range(0, len(closings), most):
+            part = closings if len(closings) <= most else select(closings, slice(begin, begin + most))
+            yield part, gather(self._grid, window, part)
 
     def follow(self, closings: Closings) -> None:
         """Heads read what others have decided; nothing is said of it."""
         head, closings = self._spec.head, select(closings, closings.kind != NOT_RUNNING)
-        if head is None or not len(closings):
+        if head is None:
             return
-        newest = gather(self._grid, self._spec.window, closings)[:, -1]
-        scored = scorable(self._spec.window, closings) & ~np.isnan(newest).all(axis=1)
-        for index in heard(closings):
-            step = self._step_input(closings, newest, index, bool(scored[index]))
-            head.follow(self.states[int(closings.slot[index])].head, step)
+        for part, windows in self._windows(closings):
+            newest = windows[:, -1]
+            scored = scorable(self._spec.window, part) & ~np.isnan(newest).all(axis=1)
+            for index in heard(part):
+                step = self._step_input(part, newest, index, bool(scored[index]))
+                head.follow(self.states[int(part.slot[index])].head, step)
 
     def _tell_operating(self, closings: Closings) -> None:
         """Which machines begin or cease to run; after a start how each of them is. An event's step says nothing."""

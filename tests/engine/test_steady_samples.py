@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from stream_detector.detection.config import EpisodeConfig, OperatingConfig
 from stream_detector.detection.grid import intake, steady
 from stream_detector.detection.grid.closed_steps import Closings, Stretches
+from stream_detector.detection.grid.windows import gather
+from stream_detector.engine import decider
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits
 from tests.engine.naive_engine import NaiveEngine
@@ -140,3 +142,25 @@ def test_samples_that_follow_each_other_go_the_short_way(name: str, monkeypatch:
     assert as_blocks + as_readings > windowed // 2
     # On a grid of steps a block's samples may lie anywhere within them.
     assert (as_blocks == 0) == (GRIDS[name].grid.kind == "time")
+
+
+def test_however_many_windows_a_batch_has_few_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, outcomes = [], []
+
+    def measured(*arguments: Any) -> np.ndarray:
+        windows = gather(*arguments)
+        sizes.append(windows.nbytes)
+        return windows
+
+    log = samples_log(4, 90, 0.1)
+    for most in (decider.GATHERED_BYTES, 300):
+        with monkeypatch.context() as patch:
+            patch.setattr(decider, "GATHERED_BYTES", most)
+            patch.setattr(decider, "gather", measured)
+            sizes.clear()
+            engine = Engine(GRIDS["plain"], Limits())
+            outcomes.append([engine.process(batch, publish_scores=True) for batch in batches(log, [30])])
+            largest = max(sizes)
+    assert largest <= 300
+    told = [[(each.scores, each.alarms, each.counts) for each in found] for found in outcomes]
+    assert told[0] == told[1]

@@ -81,8 +81,8 @@ def concatenate(parts: list[Closings]) -> Closings:
     return Closings(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def select(closings: Closings, index: Ints | Bools) -> Closings:
-    """The closings at an index or mask."""
+def select(closings: Closings, index: Ints | Bools | slice) -> Closings:
+    """The closings at an index, mask or slice."""
     return Closings(
         closings.kind[index],
         closings.slot[index],
