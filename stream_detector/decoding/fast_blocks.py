@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stream_detector.decoding.columns import put_floats
 from stream_detector.decoding.decoded import BLOCK
+from stream_detector.decoding.event_times import EARLIEST, LATEST
 from stream_detector.decoding.fast_forms import parse_most
 from stream_detector.decoding.notes import Notes
 from stream_detector.decoding.record_formats import snapped
@@ -25,7 +26,8 @@ class FastBlocks:
         fields: list[Any] = [
             ("sensor", Literal[tuple(sensors)]),
             ("time", str | float),
-            ("step_seconds", Annotated[float, msgspec.Meta(gt=0)]),
+            # With longer ones a block surely ends after the last year, and their sum may be no float.
+            ("step_seconds", Annotated[float, msgspec.Meta(gt=0, le=LATEST - EARLIEST)]),
             ("values", Annotated[list[float | None], msgspec.Meta(min_length=1)]),
         ]
         record = msgspec.defstruct("PlainBlock", fields, gc=False, forbid_unknown_fields=True)

@@ -104,6 +104,11 @@ def test_what_cannot_be_used_is_refused_with_its_reason(value: bytes | None, rea
     assert reject(value) == (reason, readings)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_block_whose_end_is_beyond_all_numbers_is_refused_without_a_warning() -> None:
+    assert reject(b'{"sensor":"x1","time":0,"step_seconds":1.7e308,"values":[1,2]}') == ("bad-time", 2)
+
+
 @pytest.mark.parametrize(
     ("key", "assets", "reason"),
     [(None, "*", "bad-key"), (b"", "*", "bad-key"), (b"\xff", "*", "bad-key"), (b"a" * 300, "*", "bad-key"),
