@@ -76,7 +76,7 @@ class WholeRows:
         sensors = self.values.shape[1]
         return np.arange(sensors), np.full(sensors, self.times[record]), self.values[record]
 
-    def select(self, keep: Bools | slice) -> "WholeRows":
+    def select(self, keep: Bools) -> "WholeRows":
         """Those of the records (R,) that are kept."""
         return WholeRows(self.times[keep], self.values[keep])
 

@@ -23,8 +23,8 @@ def takes_rows(grid: Grid) -> bool:
 
 def has_short_way(grid: Grid, records: Records) -> bool:
     """Whether records of this kind can go a short way into this grid."""
-    rows_of_one = isinstance(records.contents, Blocks) and grid.sensors == 1
-    return takes_rows(grid) and (rows_of_one or isinstance(records.contents, WholeRows))
+    of_one_sensor = isinstance(records.contents, Blocks) and grid.sensors == 1
+    return takes_rows(grid) and (of_one_sensor or isinstance(records.contents, WholeRows))
 
 
 def parts_within_slack(grid: Grid, records: Records) -> list[Bools]:
