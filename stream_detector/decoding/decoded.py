@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stream_detector.decoding.columns import floats
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.detection.grid.contents import Cells, Contents
+from stream_detector.detection.grid.groups import members_of
 
 REASONS = (
     TOMBSTONE, MALFORMED, BAD_KEY, UNKNOWN_ASSET, BAD_TIME, UNKNOWN_SENSOR, FUTURE, TOO_MANY_ASSETS,
@@ -108,11 +109,10 @@ class Collector:
 
     def decoded(self) -> Decoded:
         count = np.array(list(map(len, self._values)), np.int64)
-        record = np.repeat(np.arange(len(count)), count)
+        record, place = members_of(count)
         first, step = np.array(self._first, np.float64), np.array(self._step, np.float64)
         time = first[record]
         if step.any():
-            place = np.arange(len(record)) - (np.cumsum(count) - count)[record]
             time += place * step[record]
         last_time = first + np.maximum(count - 1, 0) * step
         if self._times:

@@ -34,7 +34,7 @@ from stream_detector.decoding.event_times import LATEST, EventTimes
 from stream_detector.decoding.fast_blocks import FastBlocks
 from stream_detector.decoding.fast_forms import FastForm
 from stream_detector.decoding.fast_readings import FastReadings
-from stream_detector.decoding.fast_rows import FastRows, RowForms
+from stream_detector.decoding.fast_rows import RowForms
 from stream_detector.decoding.glance import Glancer
 from stream_detector.decoding.notes import Notes
 from stream_detector.decoding.record_formats import AnyRecord, RecordReader, StrictRecord, loose_record, size_of
@@ -105,14 +105,9 @@ class Decoder:
         return None
 
     def _expect(self, form: FastForm) -> None:
-        """The next batch is tried with this form first. Of forms of rows the last one is kept."""
+        """The next batch is tried with this form first. Of each kind the last form is kept."""
         if form is not self._fast_forms[0]:
-            others = [
-                each
-                for each in self._fast_forms
-                if each is not form and not (isinstance(form, FastRows) and isinstance(each, FastRows))
-            ]
-            self._fast_forms = [form, *others]
+            self._fast_forms = [form, *(each for each in self._fast_forms if each.kind != form.kind)]
 
     def _decode_most(
         self,

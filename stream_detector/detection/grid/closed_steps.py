@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detection.grid.groups import members_of
+
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -56,8 +58,7 @@ class Stretches:
     def every(self, first: Ints, stride: int = 1) -> Closings:
         """Of each stretch the closing of step `first` (K,), which it may or may not reach, and of each stride after."""
         count = np.maximum(-(-(self.first + self.count - first) // stride), 0)
-        owner = np.repeat(np.arange(len(count)), count)
-        place = np.arange(len(owner)) - (np.cumsum(count) - count)[owner]
+        owner, place = members_of(count)
         return Closings(
             np.full(len(owner), STEP, np.int8),
             self.slot[owner],

@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detection.grid.groups import members_of
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -115,8 +117,7 @@ class Blocks:
 
     @cached_property
     def _apart(self) -> Cells:
-        record = np.repeat(np.arange(len(self.count)), self.count)
-        place = np.arange(len(record)) - self.begin[record]
+        record, place = members_of(self.count)
         time = self.first[record] + place * self.step_seconds[record]
         return Cells(record, self.sensor[record], time, self.value)
 

@@ -21,6 +21,7 @@ from stream_detector.detection.grid.closed_steps import (
     no_closings,
     select,
 )
+from stream_detector.detection.grid.groups import first_of_groups, group_ends, members_of
 from stream_detector.detection.grid.positions import NO_STEP, NO_STEP_YET, Positions
 from stream_detector.detection.grid.steps import Steps
 from stream_detector.detection.operating import OperatingRule
@@ -262,8 +263,7 @@ class Grid:
         slots, steps, event = slots[kept], steps[kept], event[kept]
         if not len(slots):
             return no_closings()
-        first = np.ones(len(slots), np.bool_)
-        first[1:] = slots[1:] != slots[:-1]
+        first = first_of_groups(slots)
         final = group_ends(np.flatnonzero(first), len(slots))
         idle = self._not_running(slots, steps, event, first, final)
         outside = event | idle
@@ -376,17 +376,7 @@ def _with_ends(closings: Closings, slots: Ints, steps: Ints) -> Closings:
     return select(joined, np.lexsort((joined.step, joined.slot)))
 
 
-def group_ends(starts: Ints, count: int) -> Ints:
-    """The last place of each of the groups that begin at `starts`, which share `count` places."""
-    ends = np.empty_like(starts)
-    ends[:-1] = starts[1:] - 1
-    ends[-1:] = count - 1
-    return ends
-
-
 def _ranges(begin: Ints, end: Ints) -> tuple[Ints, Ints]:
     """The numbers of all ranges [begin, end), with the index of the range that each belongs to."""
-    count = np.maximum(end - begin, 0)
-    owner = np.repeat(np.arange(len(begin)), count)
-    before = np.cumsum(count) - count
-    return owner, np.arange(len(owner)) - before[owner] + begin[owner]
+    owner, place = members_of(np.maximum(end - begin, 0))
+    return owner, place + begin[owner]

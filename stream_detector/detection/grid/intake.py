@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stream_detector.detection.grid.closed_steps import LATE_EVENT, Closings, Stretches, concatenate, select
-from stream_detector.detection.grid.grid import Bools, Grid, Ints, group_ends
+from stream_detector.detection.grid.grid import Bools, Grid, Ints
+from stream_detector.detection.grid.groups import first_of_groups, group_ends, members_of
 from stream_detector.detection.grid.scans import Scans, scans_of
 from stream_detector.detection.grid.sorted_readings import (
     Readings,
@@ -188,10 +189,10 @@ class Intake:
         grid = self._grid
         begin = np.maximum(grid.positions.newest[piece.slots] + 1, piece.newest_step[final] + 1 - grid.offset_memory)
         count = np.maximum(piece.newest_step[final] + 1 - begin, 0)
-        owner = np.repeat(np.arange(len(count)), count)
+        owner, place = members_of(count)
         if not len(owner):
             return
-        steps = np.arange(len(owner)) - (np.cumsum(count) - count)[owner] + begin[owner]
+        steps = place + begin[owner]
         where = first_reaching(piece, owner, steps)
         grid.note_offsets(piece.slots[owner], steps, offsets[piece.first_record(where)])
 
@@ -208,8 +209,7 @@ class Intake:
             return duplicate, ~duplicate
         order = np.argsort(cell, kind="stable")
         cell, late, filled = cell[order], late[order], filled[order]
-        first = np.ones(len(cell), np.bool_)
-        first[1:] = cell[1:] != cell[:-1]
+        first = first_of_groups(cell)
         rank = np.cumsum(first) - 1
         instant = piece.instant[usable[order]]
         width = 4.0 * grid.steps.step_seconds
@@ -240,9 +240,7 @@ class Intake:
         if not grid.complete:
             grid.flat_time[cells] = piece.time[piece.instant[chosen]]
         rank = piece.asset_index[members]
-        first = np.ones(len(rank), np.bool_)
-        first[1:] = rank[1:] != rank[:-1]
-        starts = np.flatnonzero(first)
+        starts = np.flatnonzero(first_of_groups(rank))
         final = members[group_ends(starts, len(members))]
         slots = piece.slots[piece.asset_index[final]]
         parts = self._events(piece, members[piece.is_event[members]])

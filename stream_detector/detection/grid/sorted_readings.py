@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from stream_detector.detection.grid.contents import EVENT_SENSOR, Contents
-from stream_detector.detection.grid.grid import Bools, Floats, Grid, Ints, group_ends
+from stream_detector.detection.grid.grid import Bools, Floats, Grid, Ints
+from stream_detector.detection.grid.groups import first_of_groups, group_ends
 
 _RANK_BITS = 40
 """Keys are (rank of the slot << 40) + steps: one running maximum serves all slots of a piece."""
@@ -155,8 +156,7 @@ class SortedReadings:
 def sort_piece(grid: Grid, ahead: Instants, order: Ints) -> SortedReadings:
     """The first len(order) instants; `order` sorts them by slot and is stable."""
     slot, step, time = ahead.slot[order], ahead.step[order], ahead.time[order]
-    first = np.ones(len(order), np.bool_)
-    first[1:] = slot[1:] != slot[:-1]
+    first = first_of_groups(slot)
     starts = np.flatnonzero(first)
     rank = np.cumsum(first) - 1
     slots = slot[starts]

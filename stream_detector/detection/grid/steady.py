@@ -9,7 +9,8 @@ import numpy as np
 
 from stream_detector.detection.grid.closed_steps import STEP, Closings, Stretches
 from stream_detector.detection.grid.contents import EVENT_SENSOR, Blocks, Bools, Floats, Ints, WholeRows
-from stream_detector.detection.grid.grid import Grid, group_ends
+from stream_detector.detection.grid.grid import Grid
+from stream_detector.detection.grid.groups import first_of_groups, group_ends
 from stream_detector.detection.grid.sorted_readings import Readings, Records, order_by_slot
 
 LEAST_READINGS = 64
@@ -33,9 +34,8 @@ def parts_within_slack(grid: Grid, records: Records) -> list[Bools]:
     steps = records.contents.count if isinstance(records.contents, Blocks) else np.ones_like(records.slot)
     order = order_by_slot(grid, records.slot)
     slot, passed = records.slot[order], np.cumsum(steps[order])
-    starts = np.flatnonzero(np.append(True, slot[1:] != slot[:-1]))
-    asset = np.cumsum(np.append(False, slot[1:] != slot[:-1]))
-    own = passed - (passed[starts] - steps[order][starts])[asset]
+    first = first_of_groups(slot)
+    own = passed - (passed - steps[order])[first][np.cumsum(first) - 1]
     # A block may begin in the part before, so that half of the slack is left for it.
     number = np.empty_like(order)
     number[order] = (own - 1) // (max(grid.slack // 2, 1) if blocks else grid.slack)
@@ -72,7 +72,7 @@ def _take_rows(grid: Grid, records: Records, rows: WholeRows, offsets: Ints) -> 
     grid.event_rows[place] = False
     grid.note_offsets(slot, step, offsets[records.place if records.begin is None else records.begin])
     slot, step, record = slot[order], step[order], records.place[order]
-    final = group_ends(np.flatnonzero(_first_of_slot(slot)), len(slot))
+    final = group_ends(np.flatnonzero(first_of_groups(slot)), len(slot))
     _move_on(grid, slot[final], step[final], rows.times[order][final])
     kind = np.full(len(slot), STEP, np.int8)
     return Closings(kind, slot, step, grid.positions.run_start[slot], record), taken
@@ -96,16 +96,9 @@ def _take_blocks(grid: Grid, records: Records, blocks: Blocks, offsets: Ints) ->
             int(offsets[records.place[block]]),
         )
     slot, first, count = records.slot[order], first[order], blocks.count[order]
-    final = group_ends(np.flatnonzero(_first_of_slot(slot)), len(slot))
+    final = group_ends(np.flatnonzero(first_of_groups(slot)), len(slot))
     _move_on(grid, slot[final], (first + count - 1)[final], blocks.last_time[order][final])
     return Stretches(slot, first, count, grid.positions.run_start[slot], records.place[order]), taken
-
-
-def _first_of_slot(slot: Ints) -> Bools:
-    """(N,) which are the first of their slot, where those of a slot follow each other."""
-    first = np.ones(len(slot), np.bool_)
-    first[1:] = slot[1:] != slot[:-1]
-    return first
 
 
 def _steady(grid: Grid, slot: Ints, begin: Ints, end: Ints, fine: Bools | None = None) -> Bools:
@@ -113,7 +106,7 @@ def _steady(grid: Grid, slot: Ints, begin: Ints, end: Ints, fine: Bools | None =
 
     slot: sorted. fine: (N,) those that may be steady at all.
     """
-    first = _first_of_slot(slot)
+    first = first_of_groups(slot)
     follows = np.ones(len(slot), np.bool_)
     follows[1:] = begin[1:] == end[:-1]
     starts = np.flatnonzero(first)
@@ -145,7 +138,7 @@ def _all_live(grid: Grid, slot: Ints, step: Ints) -> Bools:
 
     slot: sorted. It is enough that all sensors reported the L steps before the first row.
     """
-    starts = np.flatnonzero(_first_of_slot(slot))
+    starts = np.flatnonzero(first_of_groups(slot))
     live = np.ones(len(slot), np.bool_)
     for back in range(1, grid.steps.lateness_steps + 1):
         live[starts] &= grid.reported_rows[grid.rows(slot[starts], step[starts] - back)].all(axis=1)
