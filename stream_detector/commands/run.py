@@ -76,6 +76,8 @@ def command(
     bundle_in_use = load_bundle_or_table(settings, settings.bundle)
     clock.passed("bundle")
     tell_of(bundle_in_use)
+    if settings.sasl_token_callback is None:  # somebody's own function, which may ask by aiohttp
+        import_http_server()
     from stream_detector.streaming.worker.composition import build_worker
 
     clock.passed("modules")
@@ -83,6 +85,22 @@ def command(
     fetch = fetch_of(settings, settings.bundle)
     worker = build_worker(settings, bundle_in_use, clock, bundle_watch=watch, load_bundle=fetch)
     sys.exit(run_until_signalled(worker, settings))
+
+
+def import_http_server() -> None:
+    """Import aiohttp, whose client reads the system's certificates twice at that, a twelfth of a start: it finds none.
+
+    A worker serves by aiohttp and asks nobody by it. In this process aiohttp's client trusts no server.
+    """
+    before = os.environ.get("SSL_CERT_FILE")
+    os.environ["SSL_CERT_FILE"] = os.devnull
+    try:
+        import aiohttp.web  # noqa: F401 - it stays imported
+    finally:
+        if before is None:
+            del os.environ["SSL_CERT_FILE"]
+        else:
+            os.environ["SSL_CERT_FILE"] = before
 
 
 def tell_of(bundle: "AnyBundle") -> None:

@@ -4,6 +4,9 @@ import gc
 import logging
 import os
 import signal
+import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ from stream_detector.bundle.registry import Registry
 from stream_detector.commands import run
 from stream_detector.errors import BundleError, UsageError
 from stream_detector.settings import Settings
+from tests.support.paths import ROOT
 from tests.support.plant import small_bundle
 
 SETTINGS = Settings(bootstrap="local:1")
@@ -207,6 +211,43 @@ def test_a_worker_is_built_and_run(
         run.command(bundle=folder, bootstrap="local:1")
     assert built == [("small", ["settings", "bundle", "modules"])]
     assert exits == [75]
+
+
+def test_the_http_server_is_imported_without_the_systems_certificates_and_everybody_else_has_them() -> None:
+    done = in_python(
+        "import os, ssl, sys",
+        "from stream_detector.commands.run import import_http_server",
+        "before = dict(os.environ)",
+        "import_http_server()",
+        "assert os.environ == before",
+        "import aiohttp.connector",
+        "import stream_detector.streaming.worker.composition",
+        "assert aiohttp.connector._SSL_CONTEXT_VERIFIED.get_ca_certs() == []",
+        "assert aiohttp.connector._SSL_CONTEXT_VERIFIED.verify_mode == ssl.CERT_REQUIRED",
+        "print(len(ssl.create_default_context().get_ca_certs()))",
+        # Those who ask servers by aiohttp.
+        "print([name for name in sys.modules if name.endswith(('notify.receivers', 'feeds.forwarder_process'))])",
+    )
+    assert done == [str(len(ssl.create_default_context().get_ca_certs())), "[]"]
+
+
+def test_a_file_of_certificates_that_the_environment_names_stays_named() -> None:
+    assert in_python(
+        "import os",
+        "os.environ['SSL_CERT_FILE'] = '/somewhere/authorities.pem'",
+        "from stream_detector.commands.run import import_http_server",
+        "import_http_server()",
+        "print(os.environ['SSL_CERT_FILE'])",
+    ) == ["/somewhere/authorities.pem"]
+
+
+def in_python(*lines: str) -> list[str]:
+    """The lines that a process of its own prints, which has imported nothing yet."""
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 def test_the_log_says_who_decides_for_whom(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -81,6 +81,8 @@ NO_BUSINESS_OF_PURE_CODE = {
     "asyncio", "datetime", "io", "logging", "os", "pathlib", "random", "shutil", "socket", "subprocess", "sys",
     "tempfile", "threading", "time",
 }  # fmt: skip
+ASKERS_BY_AIOHTTP = {"stream_detector.streaming.feeds.forwarder_process", "stream_detector.operations.notify.receivers"}
+"""Parts of the forwarder. A worker imports aiohttp in a way that leaves its client without certificates."""
 HEAVY = {"torch", "pandas", "plotly", "faust", "sklearn", "scipy", "river", "aiokafka", "confluent_kafka"}
 
 
@@ -173,6 +175,11 @@ def test_the_detector_never_imports_the_trainer_or_tests(product: list[Import]) 
 def test_only_streaming_imports_kafka_clients(product: list[Import]) -> None:
     outside = [i for i in product if i.top in KAFKA_CLIENTS and not i.module.startswith("stream_detector.streaming")]
     assert [str(i) for i in outside] == []
+
+
+def test_only_the_forwarder_asks_servers_by_aiohttp(product: list[Import]) -> None:
+    by_aiohttp = [i for i in product if i.top == "aiohttp" and not i.name.startswith("aiohttp.web")]
+    assert {i.module for i in by_aiohttp} == ASKERS_BY_AIOHTTP
 
 
 def test_detection_has_no_files_no_clock_and_no_logging(product: list[Import]) -> None:
