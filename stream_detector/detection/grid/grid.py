@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
 
-SAMPLES_SLACK = 16
+SAMPLES_SLACK = 128
 """Factor on the slack in a grid of samples, which come in blocks of thousands, of few sensors."""
 
 LEAST_SLACK = 8
