@@ -4,12 +4,12 @@ Built by a constructor into a registry of its own, never at import. Cardinality 
 at most `max_assets` assets, gauges per sensor only for an asset's top sensors.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from stream_detector.process_metrics import LateGauge
@@ -47,6 +47,32 @@ class BatchHistogram(Collector):
             buckets=[(name, float(count)) for name, count in zip(names, np.cumsum(self._counts), strict=True)],
             sum_value=self._sum,
         )
+
+
+class GaugesOnDemand(Collector):
+    """Gauges that are told when somebody reads them; to set those of a thousand assets would hold batches back.
+
+    Args:
+        families: {name: (help text, names of its labels)}.
+    """
+
+    def __init__(self, families: Mapping[str, tuple[str, Sequence[str]]], registry: CollectorRegistry) -> None:
+        self._families = dict(families)
+        self.read: Callable[[], Iterable[tuple[str, Sequence[str], float]]] = tuple
+        """The gauges there are now: name, values of its labels, its value. Called in the thread of whoever reads."""
+        registry.register(self)
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        return [
+            GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+            for name, (text, labels) in self._families.items()
+        ]
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        families = dict(zip(self._families, self.describe(), strict=True))
+        for name, labels, value in self.read():
+            families[name].add_metric(labels, value)
+        return list(families.values())
 
 
 class WorkerMetrics:
@@ -106,45 +132,49 @@ class WorkerMetrics:
         )
         self.alarms_raised = counter("alarms_raised", "Alarms raised", "asset")
         self.alarms_cleared = counter("alarms_cleared", "Alarms cleared", "asset")
-        self.alarms_open = gauge("alarms_open", "Alarms open now", "asset")
-
-        self.score = gauge(
-            "score",
-            "Newest score; absent while nothing is judged: the window fills, or the machine does not run",
-            "asset",
+        self.of_assets = GaugesOnDemand(
+            {
+                "alarms_open": ("Alarms open now", ["asset"]),
+                "score": (
+                    "Newest score; absent while nothing is judged: the window fills, or the machine does not run",
+                    ["asset"],
+                ),
+                "threshold": ("Score above which an alarm is raised; +Inf where no threshold pays", ["asset"]),
+                "probability": (
+                    "Newest calibrated P(event within the lead window); absent as the score is",
+                    ["asset"],
+                ),
+                "reconstruction_error": (
+                    "Share (0 to 1) of the newest error, or with a head of the evidence for an event; top sensors only",
+                    ["asset", "sensor"],
+                ),
+                "degraded_sensors": (
+                    "Sensors that are silent or missing and masked; 0 while the machine does not run",
+                    ["asset"],
+                ),
+                "warming_up": (
+                    "1 while the asset's window is not full, or its machine has no scale yet",
+                    ["asset"],
+                ),
+                "provisional": (
+                    "1 while the scale of a machine that training never saw is not fixed yet",
+                    ["asset"],
+                ),
+                "not_running": (
+                    "1 while the machine stands or starts up, so that its steps are not judged",
+                    ["asset"],
+                ),
+                "drift_level": (
+                    (
+                        "Population stability index of the newest 500 scores against those of held-out data, "
+                        "0.25 = the limit"
+                    ),
+                    ["asset"],
+                ),
+                "watermark_timestamp_seconds": ("Largest event time accepted", ["asset"]),
+            },
+            registry,
         )
-        self.threshold = gauge(
-            "threshold", "Score above which an alarm is raised; +Inf where no threshold pays", "asset"
-        )
-        self.probability = gauge(
-            "probability", "Newest calibrated P(event within the lead window); absent as the score is", "asset"
-        )
-        self.reconstruction_error = gauge(
-            "reconstruction_error",
-            "Share (0 to 1) of the newest error, or with a head of the evidence for an event; top sensors only",
-            "asset",
-            "sensor",
-        )
-        self.degraded_sensors = gauge(
-            "degraded_sensors",
-            "Sensors that are silent or missing and masked; 0 while the machine does not run",
-            "asset",
-        )
-        self.warming_up = gauge(
-            "warming_up", "1 while the asset's window is not full, or its machine has no scale yet", "asset"
-        )
-        self.provisional = gauge(
-            "provisional", "1 while the scale of a machine that training never saw is not fixed yet", "asset"
-        )
-        self.not_running = gauge(
-            "not_running", "1 while the machine stands or starts up, so that its steps are not judged", "asset"
-        )
-        self.drift = gauge(
-            "drift_level",
-            "Population stability index of the newest 500 scores against those of held-out data, 0.25 = the limit",
-            "asset",
-        )
-        self.watermark = gauge("watermark_timestamp_seconds", "Largest event time accepted", "asset")
         self.watermark_lag = gauge("watermark_lag_seconds", "Wall clock minus watermark, the most lagging asset")
 
         self.delay_event = histogram(

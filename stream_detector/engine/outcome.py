@@ -43,6 +43,11 @@ class ReadingCounts:
     held: int = 0
 
     @property
+    def parts(self) -> tuple[int, ...]:
+        """Those received, and what became of them."""
+        return self.received, self.windowed, self.late, self.duplicate, self.dead_lettered, self.ignored
+
+    @property
     def settled(self) -> int:
         """Readings of which it is known what became of them."""
         return self.windowed + self.late + self.duplicate + self.dead_lettered + self.ignored
@@ -120,7 +125,10 @@ class ScoredSteps:
 
     def of_assets(self, names: Mapping[int, str]) -> "ScoredSteps":
         """The steps of the assets in `names` (by slot), with their names; assets that are not there were evicted."""
-        live = [place for place, slot in enumerate(self.slot.tolist()) if slot in names]
+        slots = self.slot.tolist()
+        live = [place for place, slot in enumerate(slots) if slot in names]
+        if len(live) == len(slots):
+            return replace(self, assets=[names[slot] for slot in slots])
         arrays: dict[str, Any] = {name: getattr(self, name)[live] for name in ARRAYS}
         return replace(self, **arrays, assets=[names[slot] for slot in self.slot[live].tolist()])
 

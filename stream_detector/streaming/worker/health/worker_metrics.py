@@ -3,9 +3,9 @@
 import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from stream_detector.bundle.bundle_table import AnyManifest, manifest_for, manifests_of
 from stream_detector.decoding.cells import CELL_REASONS
@@ -55,14 +55,25 @@ class MetricsRecorder:
         """{partition: (what is committed, since when more than that is processed)}."""
         self._lag_shown: set[int] = set()
         """Partitions that have gauges of lag and rebuild: whoever takes one over tells of it from then on."""
-        self._shown: dict[str, list[str]] = {}
-        self._watermarks: set[str] = set()
+        self._shown: list[AssetStatus] = []
+        self._silent: list[Silence] = []
+        self._counted: set[str] = set()
+        """Assets whose counters are there."""
         self._drift: dict[str, tuple[float, DriftMeter]] = {}
         self._manifest = manifest
         metrics.record_seconds.set(ASSUMED_RECORD_SECONDS)
+        # A counter that is born with its first count has no rate yet: these are there from the start, and at hand.
+        self._readings: dict[int, list[Counter]] = {}
+        self._unknown = {kind: metrics.unknown.labels(kind) for kind in ("sensor", "asset")}
+        self._records = {kind: metrics.records.labels(kind) for kind in ("reading", "row", "block", "event")}
+        self._unscored = {
+            reason: metrics.steps_unscored.labels(reason)
+            for reason in ("warming-up", "off-stride", "masked", "event", "not-running")
+        }
         for reason in CELL_REASONS:
             metrics.missing_cells.labels(reason)
         self.use(manifest)
+        metrics.of_assets.read = self._gauges_of_assets
 
     def use(self, manifest: AnyManifest) -> None:
         """From now on the gauges tell of this bundle.
@@ -75,7 +86,6 @@ class MetricsRecorder:
             before, now = manifest_for(self._manifest, name), manifest_for(manifest, name)
             if before is None or now is None or before.bundle_id != now.bundle_id:
                 del self._drift[name]
-                _remove(metrics.drift, name)
         self._manifest = manifest
         self._references = {each.bundle_id: ScoreReference.of_metrics(each.metrics) for each in bundles}
         metrics.bundle_info.clear()
@@ -90,39 +100,38 @@ class MetricsRecorder:
 
     def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
         """One batch, once the engine has answered. Readings of a rebuild are not counted: they were before."""
-        metrics, label, counts, closed = self.metrics, str(partition), outcome.counts, outcome.closed
+        metrics, counts, closed = self.metrics, outcome.counts, outcome.closed
         metrics.scoring.observe(seconds)
-        metrics.received.labels(label).inc(counts.received)
-        metrics.windowed.labels(label).inc(counts.windowed)
-        metrics.late.labels(label).inc(counts.late)
-        metrics.duplicate.labels(label).inc(counts.duplicate)
-        metrics.dead_lettered.labels(label).inc(counts.dead_lettered)
-        metrics.ignored.labels(label).inc(counts.ignored)
-        metrics.unknown.labels("sensor").inc(outcome.unknown.of_sensors)
-        metrics.unknown.labels("asset").inc(outcome.unknown.of_assets)
+        metrics.held.labels(str(partition)).set(counts.held)
+        for counter, count in (
+            *zip(self._of_partition(partition), counts.parts, strict=True),
+            (self._unknown["sensor"], outcome.unknown.of_sensors),
+            (self._unknown["asset"], outcome.unknown.of_assets),
+            (self._records["reading"], counts.reading_records),
+            (self._records["row"], counts.row_records),
+            (self._records["block"], counts.block_records),
+            (self._records["event"], counts.events),
+            (metrics.assets_refused, counts.assets_refused),
+            (metrics.assets_evicted, counts.assets_evicted),
+            (metrics.steps_scored, closed.scored),
+            (self._unscored["warming-up"], closed.warming_up),
+            (self._unscored["off-stride"], closed.off_stride),
+            (self._unscored["masked"], closed.masked),
+            (self._unscored["event"], closed.event),
+            (self._unscored["not-running"], closed.not_running),
+            (metrics.steps_suppressed, closed.suppressed),
+            (metrics.events_late, closed.late_events),
+            (metrics.expected_events, closed.expected_events),
+        ):
+            if count:
+                counter.inc(count)
         for reason, count in counts.missing.items():
             metrics.missing_cells.labels(reason).inc(count)
-        metrics.held.labels(label).set(counts.held)
-        metrics.records.labels("reading").inc(counts.reading_records)
-        metrics.records.labels("row").inc(counts.row_records)
-        metrics.records.labels("block").inc(counts.block_records)
-        metrics.records.labels("event").inc(counts.events)
         records = counts.reading_records + counts.row_records + counts.block_records
         if records >= LARGE_BATCH_RECORDS:
             metrics.record_seconds.set(seconds / records)
         for asset in outcome.event_assets:
             metrics.events.labels(asset).inc()
-        metrics.assets_refused.inc(counts.assets_refused)
-        metrics.assets_evicted.inc(counts.assets_evicted)
-        metrics.steps_scored.inc(closed.scored)
-        metrics.steps_unscored.labels("warming-up").inc(closed.warming_up)
-        metrics.steps_unscored.labels("off-stride").inc(closed.off_stride)
-        metrics.steps_unscored.labels("masked").inc(closed.masked)
-        metrics.steps_unscored.labels("event").inc(closed.event)
-        metrics.steps_unscored.labels("not-running").inc(closed.not_running)
-        metrics.steps_suppressed.inc(closed.suppressed)
-        metrics.events_late.inc(closed.late_events)
-        metrics.expected_events.inc(closed.expected_events)
         for ratios in closed.ratios:
             metrics.score_ratio.observe(ratios)
         for letter in outcome.dead_letters:
@@ -151,13 +160,17 @@ class MetricsRecorder:
     def assigned(self, partitions: set[int]) -> None:
         metrics = self.metrics
         metrics.partitions.set(len(partitions))
-        # A counter that is born with its first count has no rate yet: these are there from the start.
         for number in partitions:
-            for counter in (
-                metrics.received, metrics.windowed, metrics.late, metrics.duplicate, metrics.dead_lettered,
-                metrics.ignored,
-            ):  # fmt: skip
-                counter.labels(str(number))
+            self._of_partition(number)
+
+    def _of_partition(self, number: int) -> list[Counter]:
+        """The counters of its readings, in the order of `ReadingCounts.parts`."""
+        if number not in self._readings:
+            metrics = self.metrics
+            counters = (metrics.received, metrics.windowed, metrics.late, metrics.duplicate, metrics.dead_lettered,
+                        metrics.ignored)  # fmt: skip
+            self._readings[number] = [counter.labels(str(number)) for counter in counters]
+        return self._readings[number]
 
     def planned(self, *, rebuilding: bool) -> None:
         self._planned_at = self._clock()
@@ -215,10 +228,10 @@ class MetricsRecorder:
         return max(0.0, self._wall_clock() - mine.newest_ms / 1000)
 
     def fleet(self, assets: Sequence[AssetStatus], unheard: Sequence[Silence] = ()) -> None:
-        """Renew the sums over all assets, and remove the gauges of assets that are gone.
+        """Renew the sums over all assets, and the gauges of the first `MOST_ASSET_GAUGES` of them.
 
-        Of those that whoever decides now has never heard (`unheard`) only that of their watermark stays, of at most
-        `MOST_ASSET_GAUGES` of them.
+        Of those that whoever decides now has never heard (`unheard`) only that of their watermark stays, of at most as
+        many.
         """
         metrics = self.metrics
         metrics.assets.set(len(assets))
@@ -226,55 +239,22 @@ class MetricsRecorder:
         watermarks = [asset.watermark for asset in assets] + [silence.heard for silence in unheard]
         if watermarks:
             metrics.watermark_lag.set(self._wall_clock() - min(watermarks))
-        shown = {status.asset for status in assets[:MOST_ASSET_GAUGES]}
-        silent = {silence.asset: silence.heard for silence in unheard[:MOST_ASSET_GAUGES]}
-        for name in self._shown.keys() - shown:
-            self._forget(name)
-        for name in self._watermarks - shown - silent.keys():
-            _remove(metrics.watermark, name)
-        for name, heard in silent.items():
-            metrics.watermark.labels(name).set(heard)
-        self._watermarks = shown | silent.keys()
+        # Both are replaced as a whole, for another thread reads them.
+        self._shown, self._silent = list(assets[:MOST_ASSET_GAUGES]), list(unheard[:MOST_ASSET_GAUGES])
+        for name in self._drift.keys() - {status.asset for status in self._shown}:
+            del self._drift[name]
 
     def assets(self, assets: Sequence[AssetStatus]) -> None:
-        """Renew the gauges of these assets; they are to be among the first `MOST_ASSET_GAUGES` of all."""
-        metrics = self.metrics
+        """Count the newest steps of these assets towards drift; they are to be among those with gauges."""
         for status in assets:
-            name = status.asset
-            for counter in (metrics.events, metrics.alarms_raised, metrics.alarms_cleared):
-                counter.labels(name)
-            metrics.threshold.labels(name).set(status.threshold)
-            metrics.alarms_open.labels(name).set(status.alarm_open)
-            metrics.degraded_sensors.labels(name).set(0 if status.not_running else status.degraded)
-            metrics.warming_up.labels(name).set(status.warming_up)
-            metrics.not_running.labels(name).set(status.not_running)
-            metrics.provisional.labels(name).set(status.provisional)
-            self._show_drift(status)
-            metrics.watermark.labels(name).set(status.watermark)
-            self._shown[name] = self._show_score(status)
+            if status.asset not in self._counted:
+                # A counter that is born with its first count has no rate yet.
+                self._counted.add(status.asset)
+                for counter in (self.metrics.events, self.metrics.alarms_raised, self.metrics.alarms_cleared):
+                    counter.labels(status.asset)
+            self._note_drift(status)
 
-    def _show_score(self, status: AssetStatus) -> list[str]:
-        """While the machine stands, or its window fills, the last score is of another time: the gauges are gone.
-
-        Returns the top sensors, which have gauges now.
-        """
-        metrics, name = self.metrics, status.asset
-        judged = not (status.not_running or status.warming_up)
-        for gauge, value in ((metrics.score, status.score), (metrics.probability, status.probability)):
-            if judged and not math.isnan(value):
-                gauge.labels(name).set(value)
-            else:
-                _remove(gauge, name)
-        shares = status.top_shares[:TOP_SENSORS] if judged else []
-        top = [sensor for sensor, _ in shares]
-        for sensor in self._shown.get(name, []):
-            if sensor not in top:
-                metrics.reconstruction_error.remove(name, sensor)
-        for sensor, share in shares:
-            metrics.reconstruction_error.labels(name, sensor).set(share)
-        return top
-
-    def _show_drift(self, status: AssetStatus) -> None:
+    def _note_drift(self, status: AssetStatus) -> None:
         manifest = manifest_for(self._manifest, status.asset)
         known = None if manifest is None else self._references[manifest.bundle_id]
         if known is None or math.isnan(status.scored_until):
@@ -284,22 +264,36 @@ class MetricsRecorder:
         if status.scored_until != until:
             meter.add(status.score if of == "score" else status.probability)
             self._drift[status.asset] = status.scored_until, meter
-        level = meter.level
-        if level is not None:
-            self.metrics.drift.labels(status.asset).set(level)
 
-    def _forget(self, name: str) -> None:
-        metrics = self.metrics
-        self._drift.pop(name, None)
-        for gauge in (metrics.threshold, metrics.alarms_open, metrics.degraded_sensors, metrics.warming_up,
-                      metrics.provisional, metrics.not_running, metrics.drift, metrics.score,
-                      metrics.probability):  # fmt: skip
-            _remove(gauge, name)
-        for sensor in self._shown.pop(name, []):
-            metrics.reconstruction_error.remove(name, sensor)
+    def _gauges_of_assets(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
+        """While a machine stands, or its window fills, the last score is of another time: it has no such gauges."""
+        for status in self._shown:
+            name = (status.asset,)
+            yield "threshold", name, status.threshold
+            yield "alarms_open", name, status.alarm_open
+            yield "degraded_sensors", name, 0 if status.not_running else status.degraded
+            yield "warming_up", name, status.warming_up
+            yield "not_running", name, status.not_running
+            yield "provisional", name, status.provisional
+            yield "watermark_timestamp_seconds", name, status.watermark
+            _, meter = self._drift.get(status.asset, (math.nan, None))
+            level = None if meter is None else meter.level
+            if level is not None:
+                yield "drift_level", name, level
+            if status.not_running or status.warming_up:
+                continue
+            for gauge, value in (("score", status.score), ("probability", status.probability)):
+                if not math.isnan(value):
+                    yield gauge, name, value
+            for sensor, share in status.top_shares[:TOP_SENSORS]:
+                yield "reconstruction_error", (status.asset, sensor), share
+        shown = {status.asset for status in self._shown}
+        for silence in self._silent:
+            if silence.asset not in shown:
+                yield "watermark_timestamp_seconds", (silence.asset,), silence.heard
 
 
 def _remove(gauge: Gauge, name: str) -> None:
-    # An asset without a score yet has no such gauge, nor has a partition of which nothing was read.
+    # A partition of which nothing was read has no such gauge.
     with contextlib.suppress(KeyError):
         gauge.remove(name)
