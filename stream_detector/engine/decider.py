@@ -11,7 +11,7 @@ from stream_detector.detection.episodes import Move, next_move, over_at, rests
 from stream_detector.detection.fleet.fleet import MachineScales, WindowScales
 from stream_detector.detection.grid.closed_steps import (
     END,
-    EVENT,
+    KINDS,
     LATE_EVENT,
     NOT_RUNNING,
     STEP,
@@ -151,18 +151,18 @@ class Decider:
         spec, closed = self._spec, self._decisions.closed
         if spec.operating is not None:
             self._tell_operating(closings)
-        idle = closings.kind == NOT_RUNNING
-        closed.not_running += int((idle | (closings.kind == STOP)).sum())
-        if idle.any():
-            closings = select(closings, ~idle)
+        steps, events, _, late_events, stops, idle = np.bincount(closings.kind, minlength=len(KINDS)).tolist()
+        closed.not_running += idle + stops
+        if idle:
+            closings = select(closings, closings.kind != NOT_RUNNING)
         wanted = scorable(spec.window, closings)
         is_step = closings.kind == STEP
         warming_up = int((is_step & (closings.step - closings.run_start + 1 < spec.window.shortest)).sum())
         closed.warming_up += warming_up
-        closed.off_stride += int(is_step.sum()) - warming_up - int(wanted.sum())
-        closed.event += int((closings.kind == EVENT).sum())
-        closed.late_events += int((closings.kind == LATE_EVENT).sum())
-        if spec.head is None:
+        closed.off_stride += steps - warming_up - int(np.count_nonzero(wanted))
+        closed.event += events
+        closed.late_events += late_events
+        if spec.head is None and not wanted.all():
             closings = select(closings, wanted | ~is_step)
         self._await_scores(closings)
 
@@ -234,20 +234,20 @@ class Decider:
         scored = wanted & ~masked
         self._decisions.closed.masked += int(masked.sum())
         scales = self._read_scales(closings.slot, windows, scored)
-        self._decisions.closed.scored += int(scored.sum())
-        chosen = windows if scored.all() else windows[scored]
+        ends, chosen = (closings, windows) if scored.all() else (select(closings, scored), windows[scored])
+        self._decisions.closed.scored += len(ends)
         scorer = self._spec.scorer
         result = scorer.score(chosen) if scales is None else scorer.score(chosen, scales.scaler)
         found = ScoredSteps(
-            slot=closings.slot[scored],
-            step=closings.step[scored],
-            record=closings.record[scored],
+            slot=ends.slot,
+            step=ends.step,
+            record=ends.record,
             score=result.score,
             probability=np.full(len(result.score), np.nan),
-            above=result.score > self._thresholds(closings.slot[scored]),
+            above=result.score > self._thresholds(ends.slot),
             attribution=result.attribution,
             expected=result.expected,
-            newest=windows[scored, -1],
+            newest=chosen[:, -1].copy(),
             degraded=degraded[scored],
             provisional=np.zeros(len(chosen), np.bool_) if scales is None else scales.provisional,
         )
@@ -263,7 +263,9 @@ class Decider:
         if self._keep_results:
             self._decisions.results.append(found)
         counts = wanted | (closings.kind != STEP)
-        self._decide(select(closings, counts), scored[counts], place[counts], found)
+        if not counts.all():
+            closings, scored, place = select(closings, counts), scored[counts], place[counts]
+        self._decide(closings, scored, place, found)
 
     def _read_scales(self, slots: Ints, windows: Floats, scored: Bools) -> WindowScales | None:
         """The scales of the windows to score; those of machines that have none yet are taken out of `scored` (N,)."""

@@ -86,6 +86,8 @@ class Segment:
         """Rule 1: no record may be much later than its Kafka timestamp."""
         stamps = self._stamps()
         fine = not_later(self._decoded.last_time, stamps, self._assets.furthest_ahead_seconds)
+        if fine.all():
+            return
         for record in np.flatnonzero(self._keep & ~fine).tolist():
             self._reject(record, FUTURE, "later than its Kafka timestamp")
         self._keep &= fine

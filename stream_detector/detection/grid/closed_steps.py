@@ -10,7 +10,7 @@ from stream_detector.detection.grid.groups import members_of
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-STEP, EVENT, END, LATE_EVENT, STOP, NOT_RUNNING = 0, 1, 2, 3, 4, 5
+STEP, EVENT, END, LATE_EVENT, STOP, NOT_RUNNING = KINDS = range(6)
 """Kinds of closing: a step with readings, the step of an event, a run that ended in a gap, an event after its step, and
 steps with readings in which the machine does not run (rule 10): the first one, which ends the run, and the others."""
 

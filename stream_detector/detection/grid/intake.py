@@ -88,10 +88,12 @@ class Intake:
 
     def _take_scans(self, readings: Readings, scans: Scans, offsets: Ints) -> Iterator[Closings | Stretches]:
         """Of each asset what comes before its scans, then scans that go on steadily, then its rest."""
-        yield from self.take_readings(readings.take(np.flatnonzero(scans.before)), offsets)
+        if scans.before.any():
+            yield from self.take_readings(readings.take(np.flatnonzero(scans.before)), offsets)
         rest, sensors = ~scans.before, np.arange(self._grid.sensors)
         for chosen in parts_within_slack(self._grid, scans.rows) if len(scans) else ():
-            closings, taken = take_records(self._grid, scans.rows.select(chosen), offsets)
+            rows = scans.rows if chosen.all() else scans.rows.select(chosen)
+            closings, taken = take_records(self._grid, rows, offsets)
             if len(closings):
                 yield closings
             heads = scans.head[np.flatnonzero(chosen)[taken]]
@@ -99,7 +101,8 @@ class Intake:
             self.tally.windowed += len(heads) * len(sensors)
             if not taken.all():
                 break
-        yield from self.take_readings(readings.take(np.flatnonzero(rest)), offsets)
+        if rest.any():
+            yield from self.take_readings(readings.take(np.flatnonzero(rest)), offsets)
 
     def take_readings(self, readings: Readings, offsets: Ints) -> Iterator[Closings]:
         """Takes readings of admitted assets; yields what closes, round by round, while the grid is in that state."""

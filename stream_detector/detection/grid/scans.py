@@ -11,8 +11,8 @@ from stream_detector.detection.grid.contents import Bools, Floats, Ints, WholeRo
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.sorted_readings import Readings, Records
 
-LEAST_READINGS = 512
-"""Fewer go the general way as quickly, where a fetch has cut a scan at both ends."""
+FEW_READINGS = 512
+"""Among fewer all must lie in scans: what a fetch has cut at either end costs as much as all of them together."""
 
 LEAST_SHARE = 0.5
 """Of the readings that lie in scans; below it they are not worth to be told apart."""
@@ -37,21 +37,24 @@ class Scans:
 def scans_of(grid: Grid, readings: Readings) -> Scans | None:
     """The scans among the readings; None where few of them lie in one, or there are few."""
     sensors, count = grid.sensors, len(readings)
-    if sensors == 1 or count < max(sensors, LEAST_READINGS):
+    if sensors == 1 or count < sensors:
         return None
+    least_share = LEAST_SHARE if count >= FEW_READINGS else 1.0
     changes = np.flatnonzero((readings.slot[1:] != readings.slot[:-1]) | (readings.time[1:] != readings.time[:-1])) + 1
     head, end = np.append(0, changes), np.append(changes, count)
     head = head[end - head == sensors]
-    if len(head) * sensors < LEAST_SHARE * count:
+    if len(head) * sensors < least_share * count:
         return None
     values, complete = _by_sensor(readings, head, sensors)
     if not complete.all():
         head, values = head[complete], values[complete]
-    others = np.ones(count, np.bool_)
-    others[head[:, None] + np.arange(sensors)] = False
-    before, uncut = _parted(grid, readings.slot, head, np.flatnonzero(others))
-    if not uncut.all():
-        head, values = head[uncut], values[uncut]
+    before = np.zeros(count, np.bool_)
+    if len(head) * sensors < count:
+        others = np.ones(count, np.bool_)
+        others[head[:, None] + np.arange(sensors)] = False
+        before, uncut = _parted(grid, readings.slot, head, np.flatnonzero(others))
+        if not uncut.all():
+            head, values = head[uncut], values[uncut]
     rows = Records(
         slot=readings.slot[head],
         place=readings.record[head + sensors - 1],
@@ -63,8 +66,11 @@ def scans_of(grid: Grid, readings: Readings) -> Scans | None:
 
 def _by_sensor(readings: Readings, head: Ints, sensors: int) -> tuple[Floats, Bools]:
     """(S, F) values of as many readings from each head on, and (S,) whether each sensor is among them."""
-    among = head[:, None] + np.arange(sensors)
-    sensor, value = readings.sensor[among], readings.value[among]
+    if len(head) * sensors == len(readings):
+        sensor, value = readings.sensor.reshape(-1, sensors), readings.value.reshape(-1, sensors)
+    else:
+        among = head[:, None] + np.arange(sensors)
+        sensor, value = readings.sensor[among], readings.value[among]
     if (sensor == np.arange(sensors)).all():
         return value, np.ones(len(head), np.bool_)
     # An event has no sensor: it goes into a column of its own.

@@ -31,6 +31,8 @@ def has_short_way(grid: Grid, records: Records) -> bool:
 def parts_within_slack(grid: Grid, records: Records) -> list[Bools]:
     """Records in parts (R,), each asset's in their order, in none of which an asset goes on by more than the slack."""
     blocks = isinstance(records.contents, Blocks)
+    if len(records) <= grid.slack and not blocks:
+        return [np.ones(len(records), np.bool_)]
     steps = records.contents.count if isinstance(records.contents, Blocks) else np.ones_like(records.slot)
     order = order_by_slot(grid, records.slot)
     slot, passed = records.slot[order], np.cumsum(steps[order])
