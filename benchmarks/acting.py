@@ -10,10 +10,11 @@ how many of the coming breaks does it still foresee, with the rows that people a
 
 import argparse
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import EpisodeConfig

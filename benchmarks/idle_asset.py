@@ -15,11 +15,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import orjson
+from msgspec.structs import replace
 
 from stream_detector.bundle.bundle import load_bundle
 from stream_detector.engine.detector_spec import DetectorSpec

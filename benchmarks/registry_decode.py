@@ -14,12 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fastavro import parse_schema, schemaless_writer
+from msgspec.structs import replace
 
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import Load

@@ -8,11 +8,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from stream_detector.bundle import files, object_store
@@ -46,8 +47,7 @@ LABEL_BYTES = 64
 """At most, of each step whose label a head still waits for."""
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """A bundle in memory, checked and ready to score."""
 
     manifest: Manifest

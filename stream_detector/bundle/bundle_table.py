@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.bundle.manifest import Manifest
@@ -11,8 +12,7 @@ from stream_detector.decoding.asset_table import ID_DIGITS, AssetTable
 from stream_detector.errors import UsageError
 
 
-@dataclass(frozen=True)
-class TableManifest:
+class TableManifest(Struct, frozen=True, dict=True):
     """What is told of a table, as a manifest tells of a bundle. `manifests`: of each bundle once, by their ids."""
 
     assets: AssetTable
@@ -41,8 +41,7 @@ class TableManifest:
 AnyManifest = Manifest | TableManifest
 
 
-@dataclass(frozen=True)
-class BundleTable:
+class BundleTable(Struct, frozen=True, dict=True):
     """Bundles in memory, each once, and the lines that give them assets (glob, bundle id)."""
 
     assets: AssetTable

@@ -18,10 +18,11 @@ there is none. `withdraw-line` takes a `switch-line` back. Versions that knew no
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import asdict
 
 KEY = b"stream-detector/control"
 ANNOUNCE, SWITCH, WITHDRAW = "announce", "switch", "withdraw"
@@ -32,8 +33,7 @@ DIGITS = 16
 BUNDLE = re.compile(r"[0-9a-f]{16}")
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What a control record says. Another `control` than those above is of a later version, and changes nothing.
 
     `bundle`: that decides from here on, or (`drop-line`) did until here. `assets`: glob of the line that it speaks of.
@@ -71,7 +71,7 @@ def read_order(key: bytes | None, value: bytes | None) -> Order | None:
     try:
         body = orjson.loads(value or b"")
         check = body.pop("check")
-        order = Order(**{name: body.get(name, "") for name in Order.__slots__})
+        order = Order(**{name: body.get(name, "") for name in Order.__struct_fields__})
         whole = check == _digest(body) and all(isinstance(each, str) for each in asdict(order).values())
         of_line = order.control in (SWITCH_LINE, DROP_LINE, WITHDRAW_LINE)
         return order if whole and BUNDLE.fullmatch(order.bundle) and (order.assets or not of_line) else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.decoding.columns import floats
@@ -35,8 +36,7 @@ class RefusedError(Exception):
         self.detail = detail[:DETAIL]
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(Struct, frozen=True):
     """`readings` of record `index` are a dead letter."""
 
     index: int

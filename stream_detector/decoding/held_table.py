@@ -6,15 +6,15 @@ line that was taken out is remembered: it, too, ended what was decided about its
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
+
+from msgspec import Struct
 
 from stream_detector.decoding.asset_table import AssetTable, Line, may_fit_one_name, specificity
 
 
-@dataclass(frozen=True, slots=True)
-class HeldLine:
+class HeldLine(Struct, frozen=True):
     """One line.
 
     Attributes:
@@ -32,8 +32,7 @@ class HeldLine:
     low: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(Struct, frozen=True):
     """A bundle that decides without interruption since a term, and the assets for which it does so."""
 
     owner: str
@@ -42,8 +41,7 @@ class Seat:
     low: int | None
 
 
-@dataclass(frozen=True)
-class HeldTable:
+class HeldTable(Struct, frozen=True, dict=True):
     """`lines`: one for each glob, sorted.
 
     >>> held = HeldTable.begun([("*", "a"), ("line1-*", "a")], term=2, id_term=0).changed("line1-*", "b", 3, 1, 70)

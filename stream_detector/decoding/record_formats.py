@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.decoding.cells import BAD_QUALITY, number_or_reason
@@ -34,8 +35,7 @@ class Found:
     missing: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """Of a row: its known sensors in ascending order, where they stand in it, and the other names. `as_it_stands`:
     there are no others, and the row has that order. `whole`: all sensors of the bundle are in it.
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import orjson
+from msgspec import Struct
 
 from stream_detector.decoding.flat_avro import AT_LEAST, flat_reader
 from stream_detector.errors import SchemaError
@@ -39,8 +40,7 @@ AsJson = Callable[[bytes], bytes]
 """A record's bytes with its head, as JSON; ValueError where they do not have the schema."""
 
 
-@dataclass(frozen=True)
-class Schema:
+class Schema(Struct, frozen=True):
     """A schema as the registry keeps it.
 
     Attributes:
@@ -54,8 +54,7 @@ class Schema:
     name: str = ""
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(Struct, frozen=True):
     """Reads the records of a schema. `many`: of very many at once; None in place of what only `one` can read."""
 
     one: AsJson

@@ -6,12 +6,12 @@ One that holds readings of several assets is read by the decoder of each of thei
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.decoding.asset_names import CACHED_ASSETS, Name, text_of
@@ -36,8 +36,7 @@ class _Names(msgspec.Struct, gc=False):
     readings: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """Records of a batch that one decoder reads. `places`: (N,) in the batch, ascending."""
 
     places: Ints

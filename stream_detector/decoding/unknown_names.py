@@ -1,8 +1,9 @@
 """Names of sensors and assets that a bundle does not know: on a shared bus most records are about other things."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Policy = Literal["ignore", "dead-letter", "fail"]
 
@@ -16,8 +17,7 @@ LONGEST_NAME = 80
 """Characters of a name that are told."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownPolicies:
+class UnknownPolicies(Struct, frozen=True):
     """What becomes of readings of an unknown sensor of a known asset, and of those of an unknown asset.
 
     `ignore`: they are counted and passed over. `dead-letter`: each record is a dead letter. `fail`: they are counted as
@@ -31,8 +31,7 @@ class UnknownPolicies:
 IGNORING = UnknownPolicies()
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownNames:
+class UnknownNames(Struct, frozen=True):
     """Readings that were passed over, and the newest of their names, the newest first.
 
     `of_sensors`: readings of unknown sensors. `of_assets`: of unknown assets.

@@ -5,9 +5,8 @@ interval held the true saving in half of the cases. Below `LEAST_EVENTS` or `LEA
 event was caught; there `most_caught` bounds what may have been missed by chance.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 from numpy.typing import ArrayLike
 
 LEVEL = 0.90
@@ -17,8 +16,7 @@ LEAST_EVENTS = 10
 LEAST_DAYS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(Struct, frozen=True):
     """A percentile interval; both ends are None where there is nothing to resample."""
 
     low: float | None

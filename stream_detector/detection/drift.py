@@ -12,10 +12,10 @@ exceeds is where the level stands at 0.25.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 CLASSES = 10
@@ -38,8 +38,7 @@ USUAL = 0.95
 """Share of the drawn stretches whose index lies below the limit."""
 
 
-@dataclass(frozen=True)
-class ScoreReference:
+class ScoreReference(Struct, frozen=True):
     """`edges`: upper ends of all classes but the last; `shares`: (len(edges) + 1,) of the scores in each, sums to 1.
 
     `limit`: the index that a stretch without drift rarely exceeds, at least `LIMIT`.

@@ -7,9 +7,8 @@ one is up on [e - until_steps, l], for an alarm within it is what a detector of 
 `fn` an event. True negatives are free here: only events and alarms count.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 
 from stream_detector.detection.config import CostConfig, LeadConfig
@@ -17,8 +16,7 @@ from stream_detector.detection.config import CostConfig, LeadConfig
 NOT_CAUGHT = -1
 
 
-@dataclass(frozen=True, slots=True)
-class EventMatch:
+class EventMatch(Struct, frozen=True):
     """How N alarms and M events of one asset belong together.
 
     Attributes:
@@ -38,8 +36,7 @@ class EventMatch:
         return caught
 
 
-@dataclass(frozen=True, slots=True)
-class EventCost:
+class EventCost(Struct, frozen=True):
     """`event_costs`: (M,) 0 or fn; `alarm_costs`: (N,) tp or fp; both in currency units, in the order given."""
 
     match: EventMatch

@@ -9,10 +9,10 @@ import difflib
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -33,8 +33,7 @@ COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
+class Truth(Struct, frozen=True):
     """What is known of N steps: `true` and `false` (N,) are never both set; neither: it cannot be told."""
 
     true: Bools
@@ -69,8 +68,7 @@ class Condition:
         return _truth(self._root, dict(zip(self.sensors, values.T, strict=True)), len(values))
 
 
-@dataclass(frozen=True, eq=False)
-class OperatingRule:
+class OperatingRule(Struct, frozen=True, eq=False):
     """Rule 10 for one detector: the condition on the columns that it reads.
 
     `columns`: (S,) of the detector's sensors. `hold_steps`: of start-up, after the last step in which it stood.

@@ -4,10 +4,10 @@ Every sum over steps runs in a fixed order (one addition a step), so that a wind
 windows of its batch.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import ScalerConfig, TransformConfig
@@ -26,8 +26,7 @@ LEAST_KNOWN_MOVES = 5
 """Fewer say nothing of how far a sensor usually moves."""
 
 
-@dataclass(frozen=True)
-class Transformed:
+class Transformed(Struct, frozen=True):
     """Windows after the transform. In sensor units the newest step is `offset + factor * values[:, -1]`.
 
     values: (B, T', F), NaN = masked; offset, factor: (B, F).
@@ -110,8 +109,7 @@ def sum_over_steps(values: NDArray[np.floating[Any]]) -> FloatArray:
     return sum_in_order(by_step)
 
 
-@dataclass(frozen=True)
-class Scaler:
+class Scaler(Struct, frozen=True):
     """Scaled value = (value - center) / scale, clipped to +-clip. center, scale: (F,); learnt once, then frozen.
 
     Where windows are of several machines, each with a scale of its own, center and scale are (B, F), one row a window;

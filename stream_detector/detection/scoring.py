@@ -1,9 +1,9 @@
 """Windows to scores: transform, scale, model, error per sensor, one number. Higher is always more anomalous."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import ScoreConfig, TransformConfig
@@ -21,8 +21,7 @@ SCALED_LIMIT = 1e6
 """Scaled values are bounded by this even without a clip: a reading of 1e300 must give a large score, not infinity."""
 
 
-@dataclass(frozen=True)
-class ScoredWindows:
+class ScoredWindows(Struct, frozen=True):
     """What a scorer says of B windows. score: (B,); attribution: (B, F) error per sensor, 0 where it is masked;
     expected: (B, F), what the model expected of the newest step in sensor units, NaN where it has no expectation."""
 

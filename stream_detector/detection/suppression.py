@@ -2,19 +2,18 @@
 deviation on, or never by themselves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """What the sensors of a glob must show to speak; with neither `direction` nor `least_deviation` they never do."""
 
     sensors: str
@@ -22,8 +21,7 @@ class Rule:
     least_deviation: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class SuppressionRules:
+class SuppressionRules(Struct, frozen=True, eq=False):
     """The rules for F sensors.
 
     Attributes:

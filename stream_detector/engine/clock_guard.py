@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 AGREEING = 3
@@ -24,8 +25,7 @@ MOST_LISTED = 20_000
 """Where windows are too large for that, more are not listed: a restart then begins after those that are left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeldRecord:
+class HeldRecord(Struct, frozen=True):
     """A record that is held aside, with all that is needed to handle it or to make it a dead letter."""
 
     offset: int

@@ -1,10 +1,10 @@
 """A detector as plain values: the part of a bundle that the engine uses."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from stream_detector.bundle.bundle import Bundle
@@ -26,8 +26,7 @@ class WindowScorer(Protocol):
     def score(self, windows: NDArray[np.float64], scaler: Scaler | None = None) -> ScoredWindows: ...
 
 
-@dataclass(frozen=True)
-class DetectorSpec:
+class DetectorSpec(Struct, frozen=True):
     """One detector. `threshold` applies to the score, or to the probability where there is a head. `own_thresholds`: by
     name, of machines of a fleet that have another one.
 

@@ -1,13 +1,12 @@
 """What bounds the engine's memory, whatever arrives, and what a restart reads again."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 SWEEPS = 8
 """Number of times that eviction is looked at within `evict_after_records` offsets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Both conditions of an eviction are functions of the log, so a restart evicts the same assets.
 
     Attributes:

@@ -1,8 +1,7 @@
 """A table of one asset through the detector's own decisions: offline scores and alarms are those of the stream."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 
 from stream_detector.bundle.bundle import Bundle
@@ -14,8 +13,7 @@ from stream_detector.engine.outcome import ScoredSteps
 from stream_detector.messages import Alarm
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredFrame:
+class ScoredFrame(Struct, frozen=True):
     """The scored steps of a table and its alarms, raised and cleared, as on the topic.
 
     `rows`: (M,) the table's last row in each step.

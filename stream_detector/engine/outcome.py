@@ -3,18 +3,19 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.messages import Alarm, DeadLetter, OperatingChange, Score
 
 
-@dataclass(frozen=True, slots=True)
-class RecordBatch:
+class RecordBatch(Struct, frozen=True):
     """Records of one partition, offsets ascending; all sequences have the same length."""
 
     topic: str
@@ -92,8 +93,7 @@ class Closed:
     expected_events: float = field(default=0.0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredSteps:
+class ScoredSteps(Struct, frozen=True):
     """M scored steps in the order of the log.
 
     Attributes:
@@ -144,7 +144,7 @@ class ScoredSteps:
         return replace(none, **arrays)
 
 
-ARRAYS = tuple(name for name in ScoredSteps.__slots__ if name != "assets")
+ARRAYS = tuple(name for name in ScoredSteps.__struct_fields__ if name != "assets")
 
 
 @dataclass(slots=True)

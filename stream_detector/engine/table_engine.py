@@ -5,10 +5,10 @@ evictions, so what comes of its assets does not hang on the others. A record is 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from msgspec import Struct
 
 from stream_detector.bundle.bundle_table import AnyBundle, BundleTable
 from stream_detector.decoding.asset_names import AssetNames, fitting
@@ -30,8 +30,7 @@ from stream_detector.engine.parts import Part, joined
 ANY_BUNDLE = "any bundle of the table"
 
 
-@dataclass(frozen=True)
-class TableSpec:
+class TableSpec(Struct, frozen=True):
     """A table of bundles: `assets` says which bundle (by id) decides for an asset, `specs` what each bundle is.
 
     `held`: the same lines as `assets`, where they hold since different switches of the one partition that the engine is

@@ -1,13 +1,13 @@
 """Scores of windows: the same in every batch, masked cells count nothing, and equal to a loop over cells."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import ModelConfig, ScalerConfig, ScoreConfig, TransformConfig

@@ -2,8 +2,10 @@
 
 import json
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from stream_detector.detection.config import GridConfig
 from stream_detector.engine.limits import Limits

@@ -1,6 +1,5 @@
 """The engine against its twin, against itself cut otherwise, and against itself restarted."""
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +8,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from stream_detector.detection.config import (
     CostConfig,

@@ -1,11 +1,11 @@
 """With every registered kind of model, the alarms are those of the log however the log is cut."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from stream_detector.detection.config import EpisodeConfig
 from stream_detector.engine.detector_spec import DetectorSpec

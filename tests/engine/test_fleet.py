@@ -1,11 +1,11 @@
 """Machines of a fleet: those that training knows, and strangers that are provisional at first."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from stream_detector.detection.config import EpisodeConfig
 from stream_detector.engine.assets.snapshots import largest_bytes, load, most_window_bytes

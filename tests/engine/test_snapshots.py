@@ -1,7 +1,5 @@
 """Snapshots: none is larger than what the topics are checked for."""
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 
@@ -36,7 +34,7 @@ def test_a_small_recipe_asks_for_small_messages_and_a_full_ring_fits_all_the_sam
     rng = np.random.default_rng(1)
     grid.values[:] = rng.normal(size=grid.values.shape)
     grid.reported[:] = rng.random(grid.reported.shape) < 0.5
-    latest = LatestScore(*[0] * len(fields(LatestScore)))
+    latest = LatestScore(*[0] * len(LatestScore.__struct_fields__))
     full = len(pack(AssetWindows(read_slot(grid, 0), 10**9, [], latest)))
     assert grid.ring * len(spec.sensors) * 8 * 0.9 < full < most_window_bytes(spec, limits)
     assert largest_bytes(spec, limits) < 200_000

@@ -1,6 +1,5 @@
 """Whole rows and scans, which go the short way into the grid: against the twin, however they are cut, and restarted."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from stream_detector.detection.config import EpisodeConfig
 from stream_detector.detection.grid import intake, scans, steady

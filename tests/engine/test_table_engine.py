@@ -1,7 +1,6 @@
 """Several bundles on one log: each decides as it would alone, however the log is cut and whatever is restarted."""
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from stream_detector.decoding.asset_table import AssetTable
 from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies

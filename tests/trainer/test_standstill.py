@@ -1,12 +1,12 @@
 """A plant that stands still for a night, with noise on its sensors: no alarm, and nothing in the ledger."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 from stream_detector.api import Detector
 from stream_detector.bundle.bundle import load_bundle

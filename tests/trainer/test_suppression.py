@@ -1,10 +1,10 @@
 """What a rule suppresses raises nothing, in files as on the stream, and costs nothing where it is judged."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from stream_detector.bundle.bundle import load_bundle
 from stream_detector.detection.config import SuppressionConfig

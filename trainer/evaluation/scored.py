@@ -1,10 +1,11 @@
 """Scores of a file by a bundle, row by row: what `score` writes, `evaluate` judges and reports draw."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from stream_detector.bundle.bundle import Bundle

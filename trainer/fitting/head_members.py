@@ -1,9 +1,9 @@
 """The members of the calibrated head's ensemble: fitted with scikit-learn, handed on as plain arrays."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from stream_detector.detection.head.calibrated_head import BagConfig, BoostedConfig, ForestConfig

@@ -1,8 +1,9 @@
 """Learning scale and model from windows: by gradient descent where the model is a network, else by its own `learn`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import FleetConfig

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import FleetConfig, ScalerConfig, TransformConfig
@@ -18,8 +19,7 @@ Bools = NDArray[np.bool_]
 ASSET_CENTER, ASSET_SCALE = "asset_center", "asset_scale"
 
 
-@dataclass(frozen=True)
-class Fleet:
+class Fleet(Struct, frozen=True):
     """What training learnt of the machines of a fleet.
 
     Attributes:
@@ -60,8 +60,7 @@ class Fleet:
         return transform(self.transform, windows).values[:, -1]
 
 
-@dataclass(frozen=True, slots=True)
-class WindowScales:
+class WindowScales(Struct, frozen=True):
     """ready: (B,) which of B windows are of a machine that has a scale.
 
     Of the R windows that are ready, provisional: (R,) whether it is not fixed yet; scaler: one row each.

@@ -1,9 +1,9 @@
 """The scale of each machine, from its values alone; what these do not tell is what is usual in the fleet."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import ScalerConfig
@@ -15,8 +15,7 @@ LEAST_KNOWN = 0.5
 """Share of the rows in which a sensor must be known to have a scale of its own."""
 
 
-@dataclass(frozen=True)
-class FleetScales:
+class FleetScales(Struct, frozen=True):
     """center, scale: (A, F), one row a machine; a centre is NaN where the sensor was never known.
 
     usual: (F,) scale of a sensor in this fleet, the median of those machines that have one of their own.

@@ -1,8 +1,7 @@
 """Closed steps: with readings, by an event, while the machine does not run, or at the end of a run."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.detection.grid.groups import members_of
@@ -15,8 +14,7 @@ STEP, EVENT, END, LATE_EVENT, STOP, NOT_RUNNING = KINDS = range(6)
 steps with readings in which the machine does not run (rule 10): the first one, which ends the run, and the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Closings:
+class Closings(Struct, frozen=True):
     """N closings: steps that closed and ends of runs, in order for each slot. Empty steps are left out.
 
     `run_start`: first step of the run. `record`: index of the record that closed it. The step of END is the first one
@@ -33,8 +31,7 @@ class Closings:
         return len(self.slot)
 
 
-@dataclass(frozen=True, slots=True)
-class Stretches:
+class Stretches(Struct, frozen=True):
     """K stretches of consecutive steps of kind STEP, each closed as a whole by one record; in order for each slot.
 
     `first`: step that each begins with. `count`: its steps, at least one. Else as `Closings`.

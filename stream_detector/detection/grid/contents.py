@@ -4,11 +4,11 @@ A topic of rows or of blocks goes into the grid as it came, with work for a reco
 `apart` gives the readings one by one, for all that is out of the ordinary.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.detection.grid.groups import members_of
@@ -21,8 +21,7 @@ EVENT_SENSOR = -1
 """Stands in `sensor` for an event."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cells:
+class Cells(Struct, frozen=True):
     """N readings of R records, in order. `record`: the number of the record that each is in.
 
     `sensor`: index, EVENT_SENSOR for an event. `time`: epoch seconds. `value`: NaN = missing.
@@ -51,8 +50,7 @@ class Cells:
         return Cells(number[self.record[chosen]], self.sensor[chosen], self.time[chosen], self.value[chosen])
 
 
-@dataclass(frozen=True)
-class WholeRows:
+class WholeRows(Struct, frozen=True, dict=True):
     """R records that are a row each, of all F sensors of the bundle in their order. `times`: (R,), epoch seconds.
 
     `values`: (R, F), NaN = missing.
@@ -83,8 +81,7 @@ class WholeRows:
         return WholeRows(self.times[keep], self.values[keep])
 
 
-@dataclass(frozen=True)
-class Blocks:
+class Blocks(Struct, frozen=True, dict=True):
     """R records that are a block each: samples of one sensor at even distances.
 
     `sensor`, `first`, `step_seconds`, `count`: (R,) index, time of the first sample (epoch seconds), seconds from one

@@ -8,9 +8,10 @@ masked). The two exceptions, a late reading that fills a hole and an event, begi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from stream_detector.detection.grid.closed_steps import LATE_EVENT, Closings, Stretches, concatenate, select
 from stream_detector.detection.grid.grid import Bools, Grid, Ints

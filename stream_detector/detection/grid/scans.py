@@ -3,9 +3,8 @@
 Whoever reads a machine's sensors together sends them so. A scan goes into the grid like a whole row (`steady`).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from stream_detector.detection.grid.contents import Bools, Floats, Ints, WholeRows
 from stream_detector.detection.grid.grid import Grid
@@ -18,8 +17,7 @@ LEAST_SHARE = 0.5
 """Of the readings that lie in scans; below it they are not worth to be told apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scans:
+class Scans(Struct, frozen=True):
     """S scans among N readings: of each asset all that follow each other, with nothing else of it in between.
 
     `rows`: the scans as rows. `head`: (S,) first reading of each. `before`: (N,) which readings of an asset come before

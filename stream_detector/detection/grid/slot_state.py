@@ -1,8 +1,7 @@
 """The whole content of one slot of a grid. Put into another grid, it closes the same steps from then on."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from stream_detector.detection.grid.grid import Bools, Floats, Grid
 from stream_detector.detection.grid.positions import NO_STEP
@@ -11,8 +10,7 @@ NO_OFFSET = -1
 """Stands for the offset of a record that was not read by this grid."""
 
 
-@dataclass(frozen=True, slots=True)
-class SlotState:
+class SlotState(Struct, frozen=True):
     """One slot. Rows are the R steps from `first_step` to the newest; rows before them are looked at no more.
 
     `values`: (R, F) NaN = missing. `reported`: (R, F). `cell_time`: (R, F), of cells that are reported, where the grid

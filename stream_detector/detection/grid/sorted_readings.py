@@ -1,8 +1,8 @@
 """Readings in the order of the log, and pieces of them sorted by asset, with how far each asset had come by then."""
 
-from dataclasses import dataclass, fields
-
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from stream_detector.detection.grid.contents import EVENT_SENSOR, Contents
 from stream_detector.detection.grid.grid import Bools, Floats, Grid, Ints
@@ -12,8 +12,7 @@ _RANK_BITS = 40
 """Keys are (rank of the slot << 40) + steps: one running maximum serves all slots of a piece."""
 
 
-@dataclass(frozen=True, slots=True)
-class Readings:
+class Readings(Struct, frozen=True):
     """N readings (or events) in the order of the log.
 
     `slot`, `sensor` (EVENT_SENSOR: an event), `record`: (N,) ints; `record` is the index of the record in its batch.
@@ -30,15 +29,14 @@ class Readings:
         return len(self.slot)
 
     def take(self, index: Ints | slice) -> "Readings":
-        return Readings(*(getattr(self, field.name)[index] for field in fields(self)))
+        return Readings(*(array[index] for array in astuple(self)))
 
     @staticmethod
     def join(parts: "list[Readings]") -> "Readings":
-        return Readings(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Readings)))
+        return Readings(*map(np.concatenate, zip(*map(astuple, parts), strict=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class Records:
+class Records(Struct, frozen=True):
     """R decoded records in the order of the log. `slot`, `place`: (R,); `place` is the index of each in its batch.
 
     `begin`: of records that were put together of several, the place of the first one; `place` is that of the last.
@@ -74,8 +72,7 @@ def order_by_slot(grid: Grid, slot: Ints) -> Ints:
     return np.argsort(slot.astype(np.uint16 if grid.capacity <= 65_536 else np.int64), kind="stable")
 
 
-@dataclass(frozen=True, slots=True)
-class Instants:
+class Instants(Struct, frozen=True):
     """The M instants of N readings: neighbours of the same asset and time, such as a row, are one; an event is its own.
 
     `heads`: (M,) first reading of each. Lateness, and all that time moves on, is the same for every reading of an
@@ -102,8 +99,7 @@ def instants_of(grid: Grid, readings: Readings) -> Instants:
     return Instants(readings, heads, slot, time, grid.steps.step_of(time))
 
 
-@dataclass(frozen=True, slots=True)
-class SortedReadings:
+class SortedReadings(Struct, frozen=True):
     """A piece of the log: its instants sorted by slot, which keeps each asset's in the order of the log.
 
     Attributes:

@@ -1,9 +1,9 @@
 """A table of one asset driven through a grid, as the stream drives it."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from stream_detector.detection.grid.closed_steps import Closings

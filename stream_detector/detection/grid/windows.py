@@ -1,8 +1,7 @@
 """Windows out of the grid, filled and masked, and the same for a whole table at once."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 
 from stream_detector.detection.config import GridConfig, WindowConfig
@@ -24,8 +23,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Windows:
+class Windows(Struct, frozen=True):
     """M windows of one asset, in order of time.
 
     `steps`: (M,) newest step of each. `times`: (M,) its start, epoch seconds. `rows`: (M,) the table's last row in it.

@@ -1,11 +1,11 @@
 """A logistic model, forests and boosted trees whose logits are averaged, all as plain arrays."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.detection.head.forest import Forest, logit
@@ -17,8 +17,7 @@ INPUT_LIMIT = 5.0
 """Standardised inputs of the logistic model are clipped to +-this: one broken sensor cannot decide alone."""
 
 
-@dataclass(frozen=True)
-class Linear:
+class Linear(Struct, frozen=True):
     """Logistic model on standardised inputs. center, scale, weights: (D,)."""
 
     center: Floats
@@ -33,8 +32,7 @@ class Linear:
         return parts
 
 
-@dataclass(frozen=True)
-class Averaged:
+class Averaged(Struct, frozen=True):
     """Trees that say the share of positives; the member's logit is that of their mean.
 
     `weight`: in the mean of the members. `shift`: what the logit is short of (the member may have learnt from a part of
@@ -64,8 +62,7 @@ class Averaged:
         return own + self.shift, stretch * parts
 
 
-@dataclass(frozen=True)
-class Boosted:
+class Boosted(Struct, frozen=True):
     """Trees each of which adds to the logit. `weight`, `shift`: as above, the shift with what boosting began from."""
 
     NAME: ClassVar = "boosted"
@@ -88,8 +85,7 @@ Member = Averaged | Boosted
 KINDS: tuple[type[Averaged] | type[Boosted], ...] = (Averaged, Boosted)
 
 
-@dataclass(frozen=True)
-class Ensemble:
+class Ensemble(Struct, frozen=True):
     """Weighted mean of the members' logits; an unknown input (NaN) stands at its training mean.
 
     neutral: (D,) float32 training means.

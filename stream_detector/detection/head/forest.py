@@ -1,10 +1,10 @@
 """Decision trees as plain arrays: what a forest learnt, without the library that learnt it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int32]
@@ -20,8 +20,7 @@ CLIP = 1e-4
 """Probabilities are held this far from 0 and 1 before a logit is taken."""
 
 
-@dataclass(frozen=True)
-class Forest:
+class Forest(Struct, frozen=True):
     """N nodes of T trees. A node sends x left if x[feature] <= threshold; a leaf sends everything to itself.
 
     feature, left, right: (N,) int32; threshold, value: (N,); roots: (T,) int32. What the values mean is for the member

@@ -4,18 +4,17 @@ A head is sequential (clocks since the last event, running base rates), so it is
 of an asset, once for every closed step that is not empty, event steps included. Offline and online call the same code.
 """
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 HeadState = Any
 """Whatever a head keeps for one asset; only the head looks inside."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepInput:
+class StepInput(Struct, frozen=True):
     """One closed step of one asset, as a head sees it.
 
     `values`: (F,) float64, newest step after filling, NaN = missing. `run_position`: steps since the run began, 0 = its
@@ -33,16 +32,14 @@ class StepInput:
     scorable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class HeadResult:
+class HeadResult(Struct, frozen=True):
     """`attribution`: (F,) float64, each sensor's part in the probability, which is None where there is none."""
 
     probability: float | None
     attribution: NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class HeadReach:
+class HeadReach(Struct, frozen=True):
     """What a head wants to read of the steps before its first decision.
 
     `steps`: what it always looks back at. `read_until`: epoch seconds of the newest step that training has shown to it;

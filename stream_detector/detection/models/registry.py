@@ -6,11 +6,11 @@ arrays, so that a bundle holds no code. Networks derive from `network.Network` a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -35,8 +35,7 @@ KINDS: dict[str, str] = {
 config `Options`. Imported only when it is used: onnxruntime, on which networks run, takes a tenth of a second."""
 
 
-@dataclass(frozen=True)
-class ModelOutput:
+class ModelOutput(Struct, frozen=True):
     """A model's answer for B windows. One of the three is enough; `score` wins over what would follow from `errors`.
 
     reconstruction: (B, R, F) in scaled units, for the newest R <= T steps; errors: (B, F); score: (B,). Higher = more

@@ -7,7 +7,8 @@ for them everything must be as it was: how many assets lived at each moment, and
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from stream_detector.engine.assets.snapshots import Snapshot
 from stream_detector.engine.limits import SWEEPS
@@ -19,8 +20,7 @@ FIRST = ""
 """Before every asset of a record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Departed:
+class Departed(Struct, frozen=True):
     """An asset that was evicted. `since`: offset of its first record. `evicted`: the offset as of which it was let go.
 
     `floor`: the first step that was not decided; should the asset come back, no step before is decided again.

@@ -1,11 +1,11 @@
 """An asset's windows as bytes: with them in its snapshot, no record of it from before has to be read again."""
 
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
 from stream_detector.detection.grid.slot_state import SlotState
 from stream_detector.engine.assets.latest_scores import LatestScore
@@ -18,8 +18,7 @@ MOST_BYTES = 64 * 2**20
 """What comes out of a damaged or hostile snapshot is not larger."""
 
 
-@dataclass(frozen=True, slots=True)
-class AssetWindows:
+class AssetWindows(Struct, frozen=True):
     """What the grid, the clock guard and the gauges know of an asset between two records.
 
     Attributes:

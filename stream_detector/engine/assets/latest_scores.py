@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.detection.slot_arrays import SlotArrays
@@ -12,8 +13,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class LatestScore:
+class LatestScore(Struct, frozen=True):
     """One slot of `LatestScores`; the arrays are (F,)."""
 
     step: int

@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec import Struct
+
 from stream_detector.messages import (
     LATEST,
     MOST_SHELVED_SECONDS,
@@ -50,8 +52,7 @@ SAYS: dict[FeedbackAction, SetAside] = {
 """What each action is about that sets an asset aside, or has it back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Suppression:
+class Suppression(Struct, frozen=True):
     """Why an asset's alarms are set aside now. `until` is epoch seconds; out of service has no end."""
 
     state: SetAside

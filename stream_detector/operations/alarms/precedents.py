@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from stream_detector.messages import Alarm, from_iso
 from stream_detector.operations.ledger.ledger import Account
@@ -12,8 +13,7 @@ LEAST_LIKENESS = 0.7
 """Cosine of the angle between two attributions; 0.7 is 45 degrees."""
 
 
-@dataclass(frozen=True, slots=True)
-class Precedent:
+class Precedent(Struct, frozen=True):
     """A past alarm. `likeness` from `LEAST_LIKENESS` to 1; `lead_seconds` to the event, None = none followed."""
 
     id: str
@@ -24,8 +24,7 @@ class Precedent:
     judgement: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of an alarm: how long after its raise the event came (None = none did), and what a person said."""
 
     lead_seconds: float | None

@@ -6,7 +6,8 @@ said after the newest of them counts on top: the forwarder has not read it yet, 
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from stream_detector.messages import Alarm, AlarmStateChange, Feedback, from_iso
 from stream_detector.operations.alarms.alarm_states import CALENDAR, FORWARDER
@@ -32,8 +33,7 @@ SUBJECTS = {
 """Subject of each action; of several about the same subject the newest counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAside(Struct, frozen=True):
     """An asset whose alarms nobody is told of. `state`: shelved, planned (by the calendar) or out-of-service; `until`
     None = without an end."""
 
@@ -44,8 +44,7 @@ class SetAside:
     until: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
+class Acknowledgement(Struct, frozen=True):
     """Who has seen an alarm; `at` is ISO 8601."""
 
     who: str

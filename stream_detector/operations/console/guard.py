@@ -11,14 +11,14 @@ import ipaddress
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from msgspec import Struct
 
 from stream_detector.operations.http_surface import is_foreign_name, is_loopback, same_token
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(Struct, frozen=True):
     """A reverse proxy that signs people in.
 
     Attributes:
@@ -32,8 +32,7 @@ class Proxy:
     operators: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Visitor:
+class Visitor(Struct, frozen=True):
     """Who asks. `name` None = whoever sits there; a proxy's name is what answers are written under."""
 
     name: str | None

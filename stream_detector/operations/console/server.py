@@ -18,6 +18,8 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from msgspec import Struct
+from msgspec.structs import asdict
 from pydantic import ValidationError
 
 from stream_detector.errors import StreamDetectorError, in_words
@@ -47,6 +49,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def _default(value: Any) -> Any:
     if isinstance(value, Message):
         return value.model_dump(mode="json")
+    if isinstance(value, Struct):
+        return asdict(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from stream_detector.messages import Alarm, Feedback, Priority
 from stream_detector.operations.alarms.precedents import Precedent
@@ -21,8 +22,7 @@ Floats = npt.NDArray[np.float32]
 RecordsState = Literal["reading", "live", "lost"]
 
 
-@dataclass(frozen=True, slots=True)
-class SensorShare:
+class SensorShare(Struct, frozen=True):
     """One sensor's part in the newest evidence; `value` and `expected` in the sensor's units, None = not known."""
 
     sensor: str
@@ -71,8 +71,7 @@ class Sample:
         return value / self.threshold if value is not None and 0 < self.threshold < math.inf else None
 
 
-@dataclass(frozen=True, slots=True)
-class AssetView:
+class AssetView(Struct, frozen=True):
     """One asset at a glance. `recent` are the newest ratios, oldest first. `shelved_until`: None = not shelved.
 
     `worker` None = this one holds it; empty = it was this one's and no other has told anything of it. Another worker
@@ -101,8 +100,7 @@ class AssetView:
     scale_steps_wanted: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCounts:
+class OpenCounts(Struct, frozen=True):
     """How many alarms are up: `told` to people, `unanswered` of them by nobody answered; those `aside` are quiet."""
 
     told: int
@@ -110,8 +108,7 @@ class OpenCounts:
     aside: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(Struct, frozen=True):
     """What a sensor or an asset is, by the plant's list; empty = the list does not say."""
 
     description: str = ""
@@ -119,17 +116,15 @@ class Tag:
     area: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PlantView:
+class PlantView(Struct, frozen=True):
     """What does not change while the detector runs."""
 
     site: str = ""
     currency: str = ""
-    tags: Mapping[str, Tag] = field(default_factory=dict)
+    tags: Mapping[str, Tag] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class SensorTrace:
+class SensorTrace(Struct, frozen=True):
     """A sensor's values against what the model expected, at the times of the series; None = missing."""
 
     sensor: str
@@ -138,8 +133,7 @@ class SensorTrace:
     expected: Sequence[float | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(Struct, frozen=True):
     """The history of one asset, oldest first; all sequences have the length of `time`."""
 
     asset: str
@@ -152,8 +146,7 @@ class Series:
     traces: Sequence[SensorTrace]
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmView:
+class AlarmView(Struct, frozen=True):
     """An alarm with what people have said about it. `judgement` is `real`, `false-alarm` or None.
 
     `acted_at`: when somebody acted on it, ISO 8601; None: nobody said so.
@@ -171,8 +164,7 @@ class AlarmView:
     acted_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerView:
+class LedgerView(Struct, frozen=True):
     """What was caught, missed and saved: totals, and the same by asset, as `ledger.report.Tally` counts them.
 
     `since`: event time (epoch seconds) of the oldest alarm or event that is counted; None where there is none.
@@ -186,8 +178,7 @@ class LedgerView:
     """Bundle, since, and both tallies with their difference; None where nothing decides beside the champion."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownView:
+class UnknownView(Struct, frozen=True):
     """Readings on the bus that are about other things than the bundle, and the newest of their names."""
 
     readings: int = 0
@@ -195,8 +186,7 @@ class UnknownView:
     assets: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
+class WorkerView(Struct, frozen=True):
     """The detector itself. `notice` says what an operator must know, e.g. that history is being read back.
 
     `records` says what is known of alarms and answers: `reading` = their topics have not been read to the end yet, so
@@ -214,7 +204,7 @@ class WorkerView:
     ready: bool
     notice: str | None = None
     records: RecordsState = "live"
-    unknown: UnknownView = field(default_factory=UnknownView)
+    unknown: UnknownView = UnknownView()
     partitions: int = 0
     all_partitions: int = 0
     others: bool = True

@@ -1,17 +1,17 @@
 """Planned downtime: the windows of a maintenance calendar, for assets by glob. Pure: time is an argument."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
+
+from msgspec import Struct
 
 BUCKET_SECONDS = 30 * 86_400.0
 MOST_BUCKETS = 64
 """Months of windows that are kept once they were asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """One window, `begin <= time < until` in epoch seconds. `assets`: a glob. `what`: what is done, in words."""
 
     assets: str

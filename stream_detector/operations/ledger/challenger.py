@@ -7,9 +7,10 @@ both of them says nothing about which is better.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
+
+from msgspec import Struct
 
 from stream_detector.detection.block_bootstrap import Interval, holding_interval
 from stream_detector.messages import Alarm, LoggedEvent, to_iso
@@ -20,8 +21,7 @@ from stream_detector.operations.ledger.scope import Scope
 SECONDS_PER_DAY = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """The challenger's saving less the champion's, over the same days.
 
     `saved` is in the plant's currency units, above 0 where the challenger is better; `saving` is its part of what the
@@ -43,8 +43,7 @@ Compared = tuple[Tally, Tally, Difference]
 """Champion, challenger, and their difference."""
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """Champion and challenger over the time in which both were there: `since` (epoch seconds) on.
 
     `bundle`: the challenger's, or its table of bundles. `entries`: the champion's and its own.

@@ -7,9 +7,9 @@ of events, times the number of the others, less the events that came all the sam
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from stream_detector.operations.ledger.ledger import AlarmEntry, EventEntry
 
@@ -17,8 +17,7 @@ LEVEL = 0.90
 DRAWS = 4_000
 
 
-@dataclass(frozen=True, slots=True)
-class Prevented:
+class Prevented(Struct, frozen=True):
     """What the alarms that people were told of prevented, with its 90 % interval.
 
     Attributes:

@@ -9,11 +9,13 @@ import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import chain
 from operator import attrgetter
 from typing import Literal, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from stream_detector.detection.config import LeadConfig
 from stream_detector.detection.event_cost import NOT_CAUGHT, match_events
@@ -45,8 +47,7 @@ HIGHEST_COST = 1e15
 Judgement = Literal["real", "false-alarm"]
 
 
-@dataclass(frozen=True, slots=True)
-class EventEntry:
+class EventEntry(Struct, frozen=True):
     """One event as it is known now. `time` is epoch seconds; `lead_seconds` starts at the step of the alarm that caught
     it, so it is a whole number of steps, of `step_seconds` each.
 
@@ -82,8 +83,7 @@ class EventEntry:
         return datetime.fromtimestamp(self.time, UTC).date()
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmEntry:
+class AlarmEntry(Struct, frozen=True):
     """One alarm as it is known now. `feedback` is what a person said of it; it changes no cost.
 
     `held_back`: nobody was told, so it cost nothing. `acted`: somebody did something about it. `speaks_from`,
@@ -117,8 +117,7 @@ class AlarmEntry:
         return datetime.fromtimestamp(self.raised_at, UTC).date()
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """The entries of one asset, in order of event time.
 
     Left out are those in planned downtime, `planned` of them, and events before which the machine stood, `standing`.

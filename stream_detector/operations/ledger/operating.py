@@ -2,8 +2,9 @@
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from dataclasses import dataclass
 from operator import attrgetter
+
+from msgspec import Struct
 
 from stream_detector.detection.grid.steps import TOLERANCE_SECONDS, step_of
 from stream_detector.messages import OperatingChange, from_iso
@@ -12,8 +13,7 @@ MOST_CHANGES = 20_000
 """Of one asset, the newest."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Since:
+class _Since(Struct, frozen=True):
     time: float
     running: bool
     step_seconds: float

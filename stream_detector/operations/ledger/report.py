@@ -3,10 +3,12 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from stream_detector.detection.block_bootstrap import Interval, holding_interval
 from stream_detector.detection.event_cost import warning_minutes
@@ -27,8 +29,7 @@ Span = tuple[date | None, date | None]
 """First and last day that a report is about, quiet ones included; None: that of the first and the last entry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """Events and alarms added up; costs in the plant's currency units.
 
     `saving` is relative, `1 - cost / never_cost`, and None without events; `saving_low` and `saving_high` are its 90 %
@@ -59,8 +60,7 @@ class Tally:
     held_back: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerReport:
+class LedgerReport(Struct, frozen=True):
     """The ledger between `since` and `until` (epoch seconds, None = unbounded), with the entries it rests on."""
 
     since: float | None
@@ -310,7 +310,4 @@ def day_of(time: float | None) -> date | None:
 
 def tally_json(tally: Tally) -> dict[str, Any]:
     """Plain values."""
-    return {
-        field.name: list(value) if isinstance(value := getattr(tally, field.name), tuple) else value
-        for field in fields(tally)
-    }
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(tally).items()}

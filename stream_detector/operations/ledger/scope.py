@@ -1,10 +1,10 @@
 """What a challenger decides about, as a header of its alarms says: of other assets its book would only hold misses."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import orjson
+from msgspec import Struct
 
 from stream_detector.bundle.bundle_table import AnyManifest, TableManifest, manifests_of
 from stream_detector.decoding.asset_names import fitting
@@ -17,8 +17,7 @@ MOST_BYTES = 16_384
 """Larger ones are left out: an alarm is to stay a small message."""
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(Struct, frozen=True, dict=True):
     """What the workers of a group decide about.
 
     Attributes:

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-from dataclasses import dataclass
 
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
@@ -14,6 +13,7 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
+from msgspec import Struct
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
@@ -22,8 +22,7 @@ from stream_detector.streaming.clients.security import aiokafka_options
 ANSWER_SECONDS = 4.0
 
 
-@dataclass(frozen=True, slots=True)
-class Unreachable:
+class Unreachable(Struct, frozen=True):
     """`reason`: in words. `refused`: a broker is there and will not have us, so that waiting does not help."""
 
     reason: str

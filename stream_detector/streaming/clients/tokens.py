@@ -10,8 +10,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from stream_detector.errors import BrokerError, UsageError
 from stream_detector.settings import Settings
@@ -23,8 +24,7 @@ LIFE_SECONDS = 300.0
 """Of a token that does not say how long it lives."""
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(Struct, frozen=True):
     """`text` is good until `expires_at` (epoch seconds)."""
 
     text: str

@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 
 import orjson
 from aiokafka.errors import KafkaError
+from msgspec.structs import replace
 
 from stream_detector.decoding.asset_table import TABLE_PREFIX
 from stream_detector.decoding.control_records import (

@@ -11,10 +11,11 @@ its key, which begins with the group and the kind of the fact.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from stream_detector.decoding.held_table import HeldLine, HeldTable
 from stream_detector.engine.limits import Limits
@@ -30,8 +31,7 @@ TERM_UNSAID = -1
 """In a record of a version that knew no terms, until it is known after what it was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class BundleSwitch:
+class BundleSwitch(Struct, frozen=True):
     """From reading `offset` of its partition on, `bundle_id` decides.
 
     `low`: from there its windows were first read, in silence; None = it began aloud, with nothing before it.
@@ -79,8 +79,7 @@ class BundleSwitch:
         return self.term, self.offset
 
 
-@dataclass(frozen=True, slots=True)
-class Departure:
+class Departure(Struct, frozen=True):
     """The asset lives in another partition; in this one its life ended at reading `offset`."""
 
     partition: int
@@ -88,8 +87,7 @@ class Departure:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Silence:
+class Silence(Struct, frozen=True):
     """The asset has sent nothing that was read since event time `heard` (epoch seconds), nor at `offset` or behind it.
 
     It decides nothing. It outlasts snapshots, which a change of bundle removes, so that whoever decides then still
@@ -115,8 +113,7 @@ FactKey = tuple[str, int, *tuple[int | str, ...]]
 """(kind, partition, what it is about...)."""
 
 
-@dataclass(frozen=True, slots=True)
-class FactRecord:
+class FactRecord(Struct, frozen=True):
     """A fact as it lies in the log; `fact` None = it was taken back. `position`: its offset in the topic of state.
     `timestamp_ms`: when it was written (epoch)."""
 

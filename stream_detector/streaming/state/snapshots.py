@@ -1,9 +1,9 @@
 """Snapshots of assets' decision state as records of the compacted topic of state."""
 
 import logging
-from dataclasses import dataclass
 
 import orjson
+from msgspec import Struct
 
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
@@ -13,8 +13,7 @@ from stream_detector.streaming.state.group_facts import TERM_UNSAID
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotRecord:
+class SnapshotRecord(Struct, frozen=True):
     """One asset's decision state after all readings below `offset`; `data` None = the asset is gone.
 
     `term`: in which it was written (`BundleSwitch`). `timestamp_ms`: of the record in the topic of state. `late`: a

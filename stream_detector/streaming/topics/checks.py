@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec import Struct
+
 Cleanup = Literal["delete", "compact"]
 
 FOR_EVER = -1
@@ -14,8 +16,7 @@ BATCH_OVERHEAD_BYTES = 1_024
 ALTER = "alter it with `kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {setting}`"
 
 
-@dataclass(frozen=True, slots=True)
-class TopicNeeds:
+class TopicNeeds(Struct, frozen=True):
     """What a bundle asks of the topics.
 
     Attributes:
@@ -29,8 +30,7 @@ class TopicNeeds:
     tells_operating: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FoundTopic:
+class FoundTopic(Struct, frozen=True):
     """A topic as the brokers describe it. `replicas`: the fewest copies that a partition has."""
 
     partitions: int

@@ -1,7 +1,8 @@
 """Every topic of the product as data: what is made, checked, told to whoever runs the brokers, and allowed to whom."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from stream_detector.settings import Settings
 from stream_detector.streaming.topics.checks import Cleanup
@@ -19,8 +20,7 @@ WORKER, CONSOLE, FORWARD, BRIDGE, FIT = "worker", "console", "forward", "mqtt-br
 """Who does something with a topic; the others are commands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(Struct, frozen=True):
     """One topic as it should be.
 
     Attributes:

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
+from msgspec import Struct
 
 from stream_detector.errors import BrokerError
 from stream_detector.settings import Settings
@@ -20,8 +20,7 @@ log = logging.getLogger(__name__)
 UNKNOWN_TOPIC = 3
 
 
-@dataclass(frozen=True, slots=True)
-class TopicsSeen:
+class TopicsSeen(Struct, frozen=True):
     """The topics of a worker as the brokers tell them now.
 
     Attributes:

@@ -8,7 +8,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from stream_detector.bundle.bundle_table import manifests_of
 from stream_detector.decoding.control_records import KEY, Order
@@ -614,8 +615,7 @@ class Pipeline:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Flushed:
+class _Flushed(Struct, frozen=True):
     """One partition as it stood when a flush began; `low`: from where a successor reads if `processed` is committed."""
 
     number: int
@@ -625,8 +625,7 @@ class _Flushed:
     unacknowledged: Unacknowledged
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
+class _Said(Struct, frozen=True):
     """What came of a batch. `alarms`: on their way; no message where it has none."""
 
     outcome: Outcome

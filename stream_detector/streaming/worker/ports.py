@@ -1,8 +1,9 @@
 """Protocols of what the pipeline is given: an engine, an observer, logs to read."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from stream_detector.engine.outcome import AssetStatus, Outcome, RecordBatch
 from stream_detector.streaming.readers.log_reader import LogReader
@@ -55,8 +56,7 @@ class PipelineObserver(Protocol):
         """The log named another bundle, which decides now; nothing was decided for so many seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class FetchState:
+class FetchState(Struct, frozen=True):
     """How far the fetches of one partition are; `position` names the next record, None before the first seek."""
 
     position: int | None
@@ -64,8 +64,7 @@ class FetchState:
     """When the broker last answered a fetch, epoch milliseconds; None before its first answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupView:
+class GroupView(Struct, frozen=True):
     """A consumer's view of itself. `member`: it belongs to its group, has an assignment, and does not rebalance."""
 
     member: bool

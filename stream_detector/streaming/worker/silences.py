@@ -7,8 +7,9 @@ again, is evicted or has moved. No decision goes by it.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+from msgspec import Struct, field
 
 from stream_detector.bundle.bundle_table import AnyManifest, manifest_for
 from stream_detector.decoding.asset_names import fitting
@@ -56,8 +57,7 @@ def usual_pause(before_seconds: float, pause_seconds: float) -> float:
     return max(before_seconds * (1 - 1 / PAUSES_REMEMBERED), pause_seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
+class Review(Struct, frozen=True):
     """What is to be written down, and taken back; `evicted`: because nothing was heard of them for too long."""
 
     noted: list[Silence] = field(default_factory=list)

@@ -72,7 +72,7 @@ def test_a_stride_keeps_every_second_window() -> None:
     every = cut(times, values, times[[100, 300]], grid, WindowConfig(steps=7))
     second = cut(times, values, times[[100, 300]], grid, WindowConfig(steps=7, stride=2))
     kept = (every.steps + 1) % 2 == 0
-    for name in Windows.__slots__:
+    for name in Windows.__struct_fields__:
         np.testing.assert_array_equal(getattr(second, name), getattr(every, name)[kept])
 
 

@@ -1,8 +1,8 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from stream_detector.detection.config import HeadConfig, LeadConfig
 from stream_detector.detection.head.calibrated_head import (

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from stream_detector.messages import Feedback, to_iso
@@ -204,7 +205,8 @@ def test_names_from_the_plant_are_text_never_markup(browser: Any) -> None:
     plant = ConsolePlant()
     name = "<img src=x onerror=alert(1)>"
     sample = plant.machines[0].sample(0, plant.step * 120.0, alarm=True, warming_up=False)
-    plant.observe(replace(sample, asset=name, sensors=(), top_sensors=(replace(sample.top_sensors[0], sensor=name),)))
+    share = msgspec.structs.replace(sample.top_sensors[0], sensor=name)
+    plant.observe(replace(sample, asset=name, sensors=(), top_sensors=(share,)))
     with ConsoleServer(plant) as server:
         one = Opened(browser, f"{server.url}#/{name}")
         one.until("document.querySelector('#detail-title').textContent.startsWith('<img')")

@@ -1,9 +1,9 @@
 """What the ledger knows of the bundles in service is what workers wrote down, at the times of the readings there."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from stream_detector.bundle.registry import Registry
 from stream_detector.operations.ledger.service import Service

@@ -7,11 +7,12 @@ wall time decides nothing.
 
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from stream_detector.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionObservation:
+class PartitionObservation(Struct, frozen=True):
     """One assigned partition. Offsets name the next record."""
 
     end: int
@@ -26,8 +27,7 @@ class PartitionObservation:
     """Records that were read again for the windows of a bundle that is to take over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """One observation of the worker. `partitions` is None while it is no member of its group or rebalances."""
 
     broker_answers: bool

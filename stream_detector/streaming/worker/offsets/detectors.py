@@ -7,7 +7,8 @@ before it goes on there; a restart may need that one again, for an offset before
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.bundle.bundle_table import (
@@ -28,8 +29,7 @@ from stream_detector.streaming.worker.ports import DetectionEngine
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Detector:
+class Detector(Struct, frozen=True):
     """One bundle at work.
 
     Attributes:

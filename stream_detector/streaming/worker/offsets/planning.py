@@ -4,7 +4,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from stream_detector.bundle.bundle_table import TableManifest
 from stream_detector.decoding.asset_table import Line
@@ -53,8 +55,7 @@ CLOCKS_SECONDS = 60.0
 """So far the brokers' clocks may be apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionPlan:
+class PartitionPlan(Struct, frozen=True):
     """Where one partition starts, and with what.
 
     Attributes:

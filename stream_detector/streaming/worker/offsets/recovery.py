@@ -5,13 +5,11 @@ offset. Decision state comes from the compacted topic of state. The committed of
 truthful.
 """
 
-from dataclasses import dataclass
-
 import orjson
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionOffsets:
+class PartitionOffsets(Struct, frozen=True):
     """The facts about a partition when it is assigned. Offsets name the next record."""
 
     beginning: int
@@ -23,8 +21,7 @@ class PartitionOffsets:
     """The next offset of the live state that this worker still holds from before a rebalance."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Read from `offset`; below `silent_until` without effects. `lost` records were removed before they were read."""
 
     offset: int
@@ -58,8 +55,7 @@ def choose_start(known: PartitionOffsets) -> Start:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredBy:
+class ScoredBy(Struct, frozen=True):
     """Who scored what is committed: the bundle, and how its scores round there (`bundle.score_fingerprint`)."""
 
     bundle: str
@@ -70,8 +66,7 @@ class ScoredBy:
         return self.bundle == other.bundle and self.fingerprint != other.fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class CommitMetadata:
+class CommitMetadata(Struct, frozen=True):
     """What a commit carries beside its offset; None where an operator set the offset, or an older version did.
 
     low: the offset from which a successor rebuilds its windows.

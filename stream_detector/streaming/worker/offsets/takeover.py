@@ -7,7 +7,9 @@ same.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from stream_detector.decoding.asset_table import Line
 from stream_detector.decoding.held_table import HeldTable
@@ -33,8 +35,7 @@ GROUP = "group"
 """Header of an alarm: the consumer group that it was decided in; groups may share the topic."""
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedAlarm:
+class PublishedAlarm(Struct, frozen=True):
     """An alarm in its topic; `partition` of the readings, `term`, `group` are None where its writer did not say."""
 
     alarm: Alarm
@@ -43,8 +44,7 @@ class PublishedAlarm:
     group: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """Which bundle decides in a partition.
 
     Attributes:
@@ -65,8 +65,7 @@ class Service:
         return self.switch is not None and self.switch.of_line
 
 
-@dataclass(frozen=True, slots=True)
-class Takeover:
+class Takeover(Struct, frozen=True):
     """`bursts` are to be acknowledged, one after another, before the first decision.
 
     `low`: where windows are first read from, in silence; None = where the commit says. `snapshots`: {asset: data}.
