@@ -54,7 +54,7 @@ _MISSING = object()
 class FieldMapping(BaseModel):
     """Where a foreign record has its time, sensor, value and asset. The defaults are this product's own names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     time: str = "time"
     sensor: str = "sensor"

@@ -52,7 +52,7 @@ async def ensure_topics(settings: Settings, needs: TopicNeeds | None = None) -> 
             await _extend(admin, settings.topic_state, count)
             partitions[settings.topic_state] = count
         if needs is not None:
-            await _check(admin, settings, [topic for topic in topics if topic.workers and topic.name in found], needs)
+            await _check(admin, settings, [topic for topic in topics if topic.workers], found, needs)
             name = settings.topic_operating
             if needs.tells_operating and name in partitions and not await asyncio.to_thread(may_write, settings, name):
                 log.warning("this user may not write the topic %s; the worker goes on without it", name)
@@ -90,8 +90,7 @@ async def check_topics(settings: Settings, needs: TopicNeeds) -> None:
     admin = await open_admin(settings)
     try:
         found = await _describe(admin)
-        topics = [topic for topic in declared_topics(settings) if topic.workers and topic.name in found]
-        await _check(admin, settings, topics, needs)
+        await _check(admin, settings, [topic for topic in declared_topics(settings) if topic.workers], found, needs)
     finally:
         await admin.close()
 
@@ -220,21 +219,23 @@ async def _extend(admin: KafkaAdmin, topic: str, partitions: int) -> None:
     log.warning("extended topic %s to %d partitions", topic, partitions)
 
 
-async def _check(admin: KafkaAdmin, settings: Settings, topics: list[Topic], needs: TopicNeeds) -> None:
-    """Refuse what breaks the promise, all of it at once; warn of what is only worse."""
-    configs = await _configs(admin, [topic.name for topic in topics])
-    replicas = await _describe(admin)
+async def _check(
+    admin: KafkaAdmin, settings: Settings, topics: list[Topic], found: dict[str, FoundTopic], needs: TopicNeeds
+) -> None:
+    """Refuse what breaks the promise, all of it at once; warn of what is only worse. `found`: those that are there."""
+    there = [topic for topic in topics if topic.name in found]
+    configs = await _configs(admin, [topic.name for topic in there])
     refused: list[str] = []
-    for topic in topics:
+    for topic in there:
         config = configs.get(topic.name)
-        if config is None or topic.name not in replicas:
+        if config is None:
             log.info("the settings of topic %s are not checked: the broker does not tell them", topic.name)
             continue
         verdict = judge(
             topic.name,
             topic.cleanup,
             config,
-            replicas[topic.name].replicas,
+            found[topic.name].replicas,
             stamped_by_broker=topic.stamped_by_broker,
             rewind_seconds=needs.rewind_seconds if topic.name == settings.topic_readings else 0.0,
             message_bytes=needs.snapshot_bytes if topic.name == settings.topic_state else 0,

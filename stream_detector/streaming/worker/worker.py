@@ -40,6 +40,8 @@ SLICE_ASSETS = 250
 FIRST_WATCH_SECONDS = 0.03
 FIRST_WATCHES = 160
 """Seconds between observations until the worker is ready; short, so that readiness does not wait for the next one."""
+REBUILT_LOOK_SECONDS = 0.01
+"""Between two looks whether the windows are whole; nobody is asked."""
 MOST_REFUSALS = 3
 """In a row, when brokers refuse a login at the start: they may still be learning who their users are."""
 FAILED_SHUTDOWN_SECONDS = 2.0
@@ -245,20 +247,31 @@ class Worker:
             ):
                 with attempt:
                     try:
-                        topics = await self._ensure_topics(settings)
-                        self._probe.all_partitions = set(range(topics[settings.topic_readings]))
-                        self.pipeline.state_partitions = topics.get(settings.topic_state)
-                        # A challenger judges the same machines; the champion tells of them.
-                        self.pipeline.tells_operating = (
-                            settings.role == "champion" and settings.topic_operating in topics
-                        )
-                        await self._probe.check_rights()
-                        await self._producer.start()
+                        await self._connect()
                     except KafkaError as error:
                         refusals = await self._say_why(error, refusals)
                         raise
         except KafkaError as error:
             raise StalledError(f"no broker at {settings.bootstrap} for {settings.start_seconds:g} s: {error}") from None
+
+    async def _connect(self) -> None:
+        """Create and check the topics, ask for rights, connect the producer: all of them once, or nothing."""
+        settings = self.settings
+        # Beside the questions: it has some of its own, and every answer takes a while.
+        producer = asyncio.create_task(self._producer.start())
+        try:
+            topics = await self._ensure_topics(settings)
+            self._probe.all_partitions = set(range(topics[settings.topic_readings]))
+            self.pipeline.state_partitions = topics.get(settings.topic_state)
+            # A challenger judges the same machines; the champion tells of them.
+            self.pipeline.tells_operating = settings.role == "champion" and settings.topic_operating in topics
+            await self._probe.check_rights()
+        except BaseException:
+            producer.cancel()
+            await asyncio.gather(producer, return_exceptions=True)
+            await self._producer.stop()
+            raise
+        await producer
 
     async def _say_why(self, error: KafkaError, refusals: int) -> int:
         """Name the cause in the log and in the readiness; returns how often in a row the brokers have refused us.
@@ -324,13 +337,13 @@ class Worker:
 
         What they have just said still holds then; their answers to another look would wait for the batches that follow.
         """
-        for _ in range(max(1, round(self._watch_seconds / FIRST_WATCH_SECONDS))):
+        for _ in range(max(1, round(self._watch_seconds / REBUILT_LOOK_SECONDS))):
             if self.pipeline.planning or not stream.observe().member:
                 return  # the partitions are shared out anew
             if not self.pipeline.rebuilding:
                 await self._report(seen)
                 return
-            await asyncio.sleep(FIRST_WATCH_SECONDS)
+            await asyncio.sleep(REBUILT_LOOK_SECONDS)
 
     async def _keep_house(self, housekeeping: Housekeeping) -> None:
         """Apart from the watch: it waits for the batch in hand, and that one may wait for ever."""

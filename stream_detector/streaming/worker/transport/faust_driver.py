@@ -35,8 +35,8 @@ from stream_detector.streaming.worker.transport.consumer_thread import ConsumerT
 from stream_detector.streaming.worker.transport.handle_and_commit import commit_declared
 from stream_detector.streaming.worker.transport.offset_keeper import OffsetKeeper
 
-FIRST_COMMIT_LOOK_SECONDS = 0.05
-FIRST_COMMIT_LOOKS = 200
+FIRST_COMMIT_LOOK_SECONDS = 0.01
+FIRST_COMMIT_LOOKS = 1_000
 """Ten seconds. Where there was no progress by then, the usual interval is soon enough."""
 
 
