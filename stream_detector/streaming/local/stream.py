@@ -94,7 +94,9 @@ class LocalStream:
         return {number: (entry.offset, entry.metadata) for number, entry in found.items() if entry is not None}
 
     async def _commit(self, offsets: Mapping[int, tuple[int, str]]) -> bool:
-        mine = {number: entry for number, entry in offsets.items() if number in self._positions}
+        # As Kafka, which knows the generation of who commits: what has become another's is no longer taken.
+        share = self._group.share_of(self._on_rebalance)
+        mine = {number: entry for number, entry in offsets.items() if number in self._positions and number in share}
         try:
             self._broker.commit(
                 self._group.name, {self._tp(number): OffsetAndMetadata(*entry) for number, entry in mine.items()}
