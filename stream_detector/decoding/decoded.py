@@ -1,11 +1,10 @@
 """The columns that records are decoded into, and the reasons that a record cannot be used."""
 
 from collections import Counter
-from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from stream_detector.decoding.columns import floats
@@ -45,8 +44,7 @@ class Reject(Struct, frozen=True):
     detail: str
 
 
-@dataclass(slots=True)
-class Decoded:
+class Decoded(Struct):
     """The usable records of a batch, all (R,) in order, and what they hold.
 
     `index`: place in the batch. `asset`: name; empty where `slot` tells the slots instead. `last_time`: of its

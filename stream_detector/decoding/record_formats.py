@@ -3,12 +3,11 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from stream_detector.decoding.cells import BAD_QUALITY, number_or_reason
@@ -21,8 +20,7 @@ _EVENT = np.array([EVENT_SENSOR])
 _NONE = np.empty(0, np.int64)
 
 
-@dataclass(slots=True)
-class Found:
+class Found(Struct):
     """What is in a record: kind, sensors, their values, seconds between samples; then the names that are unknown (and
     how many readings they have, where it is not one each), and why cells are missing."""
 

@@ -1,6 +1,6 @@
 """Counts, dead letters and snapshots of a batch, as its segments add them up."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from stream_detector.decoding.decoded import FUTURE, Decoded
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
@@ -11,8 +11,7 @@ from stream_detector.engine.outcome import Counts, RecordBatch
 from stream_detector.messages import DeadLetter
 
 
-@dataclass(slots=True)
-class BatchResult:
+class BatchResult(Struct):
     """The sum over the segments of a batch.
 
     Attributes:

@@ -5,11 +5,10 @@ earlier time refutes it: data that comes in order of time is accepted whole, how
 is read again after a restart nothing is judged anew: the snapshot knows what became of each record.
 """
 
-from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 AGREEING = 3
@@ -51,8 +50,7 @@ class Fate(Enum):
     HELD = 2
 
 
-@dataclass(slots=True)
-class ClockGuard:
+class ClockGuard(Struct):
     """Rule 1 for one asset. `furthest_ahead_seconds`: of the grid's config."""
 
     furthest_ahead_seconds: float

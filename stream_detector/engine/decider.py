@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import Struct, field
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
@@ -44,8 +44,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-@dataclass(slots=True)
-class Decisions:
+class Decisions(Struct):
     """Decisions since the last `take`; alarms and scores come with the index of the record that closed their step.
 
     `evicted`: alarms cleared with their assets, before the record at this place of the batch.
@@ -61,8 +60,7 @@ class Decisions:
     results: list[ScoredSteps] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class DecisionState:
+class DecisionState(Struct):
     """One asset's decision state: its open alarm, the step that raised it, the one that its rest began in, its head.
 
     `running`: what was told last of its machine; None: nothing since the start.

@@ -1,8 +1,10 @@
 """What came of a batch for each bundle, put together in an order that follows from the log alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import NamedTuple, TypeVar
+
+from msgspec import Struct, field
 
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.engine.outcome import Closed, Counts, Outcome, RecordBatch, ScoredSteps
@@ -19,8 +21,7 @@ class PlacedAlarm(NamedTuple):
     alarm: Alarm
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Struct):
     """What came of a batch for the assets of one bundle. Numbers are places in the batch; the rest as in `Outcome`."""
 
     alarms: list[PlacedAlarm] = field(default_factory=list)

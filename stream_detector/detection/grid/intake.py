@@ -8,9 +8,9 @@ masked). The two exceptions, a late reading that fills a hole and an event, begi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from msgspec.structs import replace
 
 from stream_detector.detection.grid.closed_steps import LATE_EVENT, Closings, Stretches, concatenate, select
@@ -45,8 +45,7 @@ UNUSABLE = -(2**62)
 """Stands for the place of a cell that the ring does not hold."""
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """Readings by what became of them."""
 
     windowed: int = 0

@@ -10,9 +10,8 @@ mutually exciting point processes") with an exponential kernel, and n of all eve
 is (1 - n) + n O / E times its mean: it rises with every event, and however quiet it was, it does not fall below 1 - n.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -38,8 +37,7 @@ class CalibrationConfig(Config):
     bursts: BurstConfig | None = None
 
 
-@dataclass(slots=True)
-class RateState:
+class RateState(Struct):
     """`observed`, `expected`: (H,) decayed to `time`, one a half-life, that of the bursts last. `waiting`: steps whose
     label is open, with their expectation. `negative`: the steps lately that were counted without an event."""
 

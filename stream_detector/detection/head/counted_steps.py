@@ -3,7 +3,7 @@
 Consecutive steps are kept as one stretch, so that a day of them is a few numbers.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 KEPT_SECONDS = 86_400.0
 """An event that is told later than this changes nothing."""
@@ -18,8 +18,7 @@ Stretch = tuple[int, int, float, float]
 """First step, last step, when each of the two was counted (epoch seconds); those between lie evenly between them."""
 
 
-@dataclass(slots=True)
-class CountedSteps:
+class CountedSteps(Struct):
     """`stretches` ascend and do not overlap; there are at most `MOST_STRETCHES`."""
 
     stretches: list[Stretch] = field(default_factory=list)

@@ -4,9 +4,8 @@ Events of a machine come in bursts (Hawkes 1971, "Spectra of some self-exciting 
 and the minutes after a restart are the riskiest.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 COUNTED_HOURS = (1, 3, 12, 24)
@@ -23,8 +22,7 @@ NAMES = (
 )
 
 
-@dataclass(slots=True)
-class ClockState:
+class ClockState(Struct):
     """`event_times`: epoch seconds of the last 24 h, ascending. None: not seen yet."""
 
     event_times: list[float] = field(default_factory=list)

@@ -5,9 +5,8 @@ steps is divided by a slowly running mean |difference| of its sensor and by sqrt
 never cross a gap or an event. What a short run cannot say yet is NaN; the head puts the training mean there.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -36,8 +35,7 @@ class FeatureConfig(Config):
     clock: bool = True
 
 
-@dataclass(slots=True)
-class FeatureState:
+class FeatureState(Struct):
     """One asset. `size`, `weight`: (F,) decayed sum of |difference| and of its weights, so size / weight is the scale.
 
     `recent`: (longest lag + 1, F) values of this run, newest last, NaN before it began. `moves`: (longest volatility,

@@ -3,10 +3,11 @@
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from stream_detector.detection.head.calibration import RateState
@@ -20,8 +21,7 @@ LENGTH = struct.Struct("<I")
 PRIME = "beginning"
 
 
-@dataclass(slots=True)
-class CalibratedState:
+class CalibratedState(Struct):
     """One asset. `primed_until`: epoch seconds of the last training step, until the asset's own first step;
     `primed_position`: of that step in its run, -1 where it has ended one; None: a version before wrote the state, and
     nothing is read before the asset's own first step."""

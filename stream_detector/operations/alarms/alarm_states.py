@@ -15,10 +15,9 @@ arrives: of two who shelve an asset and have it back, the later one is obeyed.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from stream_detector.messages import (
     LATEST,
@@ -61,8 +60,7 @@ class Suppression(Struct, frozen=True):
     until: float | None
 
 
-@dataclass(slots=True)
-class AlarmStatus:
+class AlarmStatus(Struct):
     """One alarm: `up` is the plant's side, `state` includes the people's; times are epoch seconds, event time.
 
     `acknowledged`: a person has seen it, and said so at `acknowledged_at`; never true for another reason. `over`: it
@@ -84,8 +82,7 @@ class AlarmStatus:
     held_back: bool = False
 
 
-@dataclass(slots=True)
-class _Asset:
+class _Asset(Struct):
     suppression: Suppression | None = None
     # When the newest suppression or its lifting was said; what is said to have happened before that comes too late to
     # count.

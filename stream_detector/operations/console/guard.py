@@ -8,10 +8,9 @@ ever sent) nor hold a stream open, and on loopback a foreign name for this addre
 """
 
 import ipaddress
-from dataclasses import dataclass, field
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, field
 
 from stream_detector.operations.http_surface import is_foreign_name, is_loopback, same_token
 
@@ -39,8 +38,7 @@ class Visitor(Struct, frozen=True):
     may_write: bool
 
 
-@dataclass(slots=True)
-class Guard:
+class Guard(Struct):
     """`host` is the address that the server listens on; a token that is None is not set. Tokens may be exchanged."""
 
     host: str

@@ -1,8 +1,8 @@
 """One partition of the topic of state, as one group reads it: the newest snapshots, and the group's facts."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from stream_detector.streaming.clients.kafka_types import KafkaRecord
@@ -22,8 +22,7 @@ from stream_detector.streaming.state.group_facts import (
 from stream_detector.streaming.state.snapshots import SnapshotRecord, read_snapshot
 
 
-@dataclass(slots=True)
-class PartitionState:
+class PartitionState(Struct):
     """Adds up the records of one partition of the topic of state, taken in the order of the log.
 
     Attributes:

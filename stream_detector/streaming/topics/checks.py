@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 Cleanup = Literal["delete", "compact"]
 
@@ -37,8 +36,7 @@ class FoundTopic(Struct, frozen=True):
     replicas: int
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(Struct):
     """Sentences: why a worker must not start on the topic, and what it starts with nevertheless."""
 
     refused: list[str] = field(default_factory=list)

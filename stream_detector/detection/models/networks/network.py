@@ -63,7 +63,7 @@ class Network(ABC):
             return False
         if count not in self._taken:
             number = max(count, BATCH_WINDOWS)
-            drawn = np.random.default_rng(0).normal(size=(number, self.steps, self.sensors)).astype(np.float32)
+            drawn = np.random.default_rng(0).standard_normal((number, self.steps, self.sensors), np.float32)
             self._taken[count] = self._bits(drawn, count) == self._bits(drawn, BATCH_WINDOWS)
         return self._taken[count]
 

@@ -3,9 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec import Struct, field
 from prometheus_client import CollectorRegistry, Gauge
 
 from stream_detector.errors import UsageError
@@ -16,8 +16,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 10.0
 
 
-@dataclass(slots=True)
-class _Part:
+class _Part(Struct):
     """Something that is read from files. `read` raises `UsageError` where they cannot be used."""
 
     name: str

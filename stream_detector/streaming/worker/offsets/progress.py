@@ -1,14 +1,13 @@
 """How far a worker is in each partition of the readings topic: processed, declared done, committed."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from stream_detector.streaming.state.group_facts import Departure, Fact, Silence
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy
 from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
 
 
-@dataclass(slots=True)
-class PartitionProgress:
+class PartitionProgress(Struct):
     """One partition that this worker owns. Offsets name the next record, not the last."""
 
     epoch: int

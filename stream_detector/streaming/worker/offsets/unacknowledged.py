@@ -1,8 +1,9 @@
 """Messages of one partition that the brokers have not acknowledged yet, and who looks after them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple, Self
+
+from msgspec import Struct, field
 
 from stream_detector.streaming.clients.producer import Burst
 
@@ -14,8 +15,7 @@ class PendingSnapshot(NamedTuple):
     offset: int
 
 
-@dataclass(slots=True)
-class Unacknowledged:
+class Unacknowledged(Struct):
     """Scores and dead letters on their way, and snapshots {asset: newest} that are to be sent behind them.
 
     It has one owner at a time. The handling of batches adds to it until a flush takes it over whole; from then on

@@ -2,14 +2,15 @@
 
 from bisect import bisect_left
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from stream_detector.decoding.field_mapping import Headers
 
 
-@dataclass(slots=True)
-class Columns:
+class Columns(Struct):
     """N records of one partition, offsets ascending; all have the same length."""
 
     offsets: range | list[int] = field(default_factory=list)
@@ -23,8 +24,7 @@ class Columns:
         return len(self.values)
 
 
-@dataclass(slots=True)
-class Fetched:
+class Fetched(Struct):
     """What one fetch brought from one partition.
 
     `start` is the position before the fetch and `end` after it: the offsets in between that carry no record (markers of
