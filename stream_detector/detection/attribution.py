@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+LARGEST = np.finfo(np.float64).max
+
 TOP_SENSORS = 3
 """Sensors that an alarm names: as many as an operator can act on at once."""
 
@@ -16,7 +18,7 @@ def shares(attribution: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> shares(np.array([3.0, 1.0, -2.0])).tolist()
     [0.75, 0.25, 0.0]
     """
-    positive = np.maximum(np.nan_to_num(attribution, nan=0.0), 0.0)
+    positive = np.fmin(np.fmax(attribution, 0.0), LARGEST)
     largest = positive.max(axis=-1, keepdims=True, initial=0.0)
     # Divided by the largest first: a sum of numbers near the end of float64 overflows.
     scaled = positive / np.where(largest > 0, largest, 1.0)
