@@ -1,10 +1,10 @@
 """The live assets of partitions as they stand, for gauges and the console."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from stream_detector.detection.attribution import shares, top_of_each
 from stream_detector.engine.outcome import AssetStatus

@@ -117,18 +117,19 @@ class Assets:
         """New data of these assets of this worker has come now."""
         self._heard.update(dict.fromkeys(names, self._clock()))
 
-    def observe(self, samples: Sequence[Sample]) -> None:
-        """Takes the newest step of every asset of this worker; assets left out are held elsewhere, or gone."""
-        now = self._clock()
-        names = {sample.asset for sample in samples}
+    def own_are(self, names: set[str]) -> None:
+        """These are the assets of this worker; those that were are held elsewhere, or gone."""
         self._heard = {name: at for name, at in self._heard.items() if name in names}
         for name in self._own - names:
             self._own.discard(name)
             self._known[name].worker = ELSEWHERE
             self._known[name].version = self._bump()
+
+    def observe(self, samples: Iterable[Sample]) -> None:
+        """Takes the newest step of assets of this worker."""
+        now = self._clock()
         for sample in samples:
             self._observe(sample, now)
-        self._forget(now)
 
     def _observe(self, sample: Sample, now: float) -> None:
         known = self._known.get(sample.asset)
@@ -210,7 +211,9 @@ class Assets:
         known = self._known[sample.asset] = Asset(sample, ring, columns, worker)
         return known
 
-    def _forget(self, now: float) -> None:
+    def forget(self) -> None:
+        """Let go of those of other workers of which nobody has told anything for long."""
+        now = self._clock()
         gone = [
             name
             for name, asset in self._known.items()

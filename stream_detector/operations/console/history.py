@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import asdict
@@ -124,8 +124,19 @@ class History:
 
     def observe(self, samples: Sequence[Sample]) -> None:
         """Takes the newest step of every asset of this worker; the same step again changes nothing."""
+        for _ in self.observing(samples, max(len(samples), 1)):
+            pass
+
+    def observing(self, samples: Sequence[Sample], at_once: int) -> Iterator[None]:
+        """As `observe`, in slices of so many assets; others may work in between."""
         with self._lock:
-            self._assets.observe(samples)
+            self._assets.own_are({sample.asset for sample in samples})
+        for first in range(0, len(samples), at_once):
+            with self._lock:
+                self._assets.observe(samples[first : first + at_once])
+            yield
+        with self._lock:
+            self._assets.forget()
             if self._answers.some_shelving_ended():
                 self._bump_records()
 

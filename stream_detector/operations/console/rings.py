@@ -64,13 +64,17 @@ class AssetRing:
         self._time[place] = sample.time
         self._ratio[place] = ratio
         self._probability[place] = np.nan if sample.probability is None else sample.probability
-        self._values[place] = self._expected[place] = np.nan
-        self._fill_in(place, sample)
+        for kept, given in ((self._values, sample.values), (self._expected, sample.expected)):
+            kept[place] = given if len(given) == len(self.sensors) else np.nan
+        self._fill_in_top(place, sample)
 
     def _fill_in(self, place: int, sample: Sample) -> None:
         for kept, given in ((self._values, sample.values), (self._expected, sample.expected)):
             if len(given) == len(self.sensors):
                 kept[place] = np.where(np.isnan(kept[place]), given, kept[place])
+        self._fill_in_top(place, sample)
+
+    def _fill_in_top(self, place: int, sample: Sample) -> None:
         for top in sample.top_sensors:
             column = self._column.get(top.sensor)
             if column is None:

@@ -12,7 +12,7 @@ import logging
 import math
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from aiohttp import web
@@ -159,12 +159,25 @@ class ConsoleFeed:
     def observe(self, assets: Sequence[AssetStatus], unheard: Sequence[Silence] = ()) -> None:
         """Takes the assets as they stand now, and those that whoever decides now has never heard; called once a second
         or so."""
+        for _ in self.observing(assets, unheard, max(len(assets), 1)):
+            pass
+
+    def observing(self, assets: Sequence[AssetStatus], unheard: Sequence[Silence], at_once: int) -> Iterator[None]:
+        """As `observe`, in slices of so many assets; others may work in between."""
         self._steps_left = MOST_STEPS
-        if self._read_back:
+        if not self._read_back:
+            return
+        manifest, seen = self._manifest, {}
+        for first in range(0, len(assets), at_once):
             # Of 10,000 assets few have a new step each second: what did not change is not made again.
-            self._seen = {status.asset: self._sample_again(status) for status in assets}
-            silent = [self._sample_of_silence(silence) for silence in unheard]
-            self.history.observe([sample for _, sample in self._seen.values()] + [each for each in silent if each])
+            seen.update({status.asset: self._sample_again(status) for status in assets[first : first + at_once]})
+            yield
+            if self._manifest is not manifest:
+                return  # another bundle decides now, and they stand as it says
+        self._seen = seen
+        silent = [self._sample_of_silence(silence) for silence in unheard]
+        samples = [sample for _, sample in seen.values()] + [each for each in silent if each]
+        yield from self.history.observing(samples, at_once)
 
     def scored(self, steps: Sequence[ScoredSteps]) -> None:
         """Takes the scored steps of one batch; of too many only the newest, up to the next observation."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 WATCH_SECONDS = 2.0
 SHOW_SHARE = 0.02
 """Most of a worker's time that showing its assets may take."""
-SLICE_ASSETS = 250
-"""Their drift takes about a millisecond."""
+SLICE_ASSETS, MOST_SLICES = 250, 20
+"""At once, for the console 5 ms; of very many assets more, for batches have their turn after each slice."""
 FIRST_WATCH_SECONDS = 0.03
 FIRST_WATCHES = 160
 """Seconds between observations until the worker is ready; short, so that readiness does not wait for the next one."""
@@ -69,7 +69,7 @@ class AssetSource(Protocol):
 class AssetView(Protocol):
     """Shows the assets to people, and those that are silent and known to no engine: `console_feed.ConsoleFeed`."""
 
-    def observe(self, assets: list[AssetStatus], unheard: list[Silence]) -> None: ...
+    def observing(self, assets: Sequence[AssetStatus], unheard: Sequence[Silence], at_once: int) -> Iterator[None]: ...
 
 
 class Rekeying(Protocol):
@@ -405,12 +405,20 @@ class Worker:
         self._recorder.fleet(assets, unheard)
         if self._housekeeping is not None:
             self._housekeeping.observe(assets, unheard)
-        if self._console is not None:
-            self._console.observe(assets, unheard)
-        taken = self._clock() - began
-        for first in range(0, min(len(assets), MOST_ASSET_GAUGES), SLICE_ASSETS):
+        taken, resumed = 0.0, began
+        for _ in self._show_in_slices(assets, unheard, max(SLICE_ASSETS, len(assets) // MOST_SLICES)):
+            taken += self._clock() - resumed
             await asyncio.sleep(0)
             resumed = self._clock()
-            self._recorder.assets(assets[first : first + SLICE_ASSETS])
-            taken += self._clock() - resumed
+        taken += self._clock() - resumed
         self._show_at = began + max(self._watch_seconds / 2, taken / SHOW_SHARE)
+
+    def _show_in_slices(
+        self, assets: Sequence[AssetStatus], unheard: Sequence[Silence], at_once: int
+    ) -> Iterator[None]:
+        if self._console is not None:
+            yield from self._console.observing(assets, unheard, at_once)
+        told = assets[:MOST_ASSET_GAUGES]
+        for first in range(0, len(told), at_once):
+            self._recorder.assets(told[first : first + at_once])
+            yield

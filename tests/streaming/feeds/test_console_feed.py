@@ -95,6 +95,28 @@ def test_an_asset_is_shown_with_what_the_engine_last_scored(engine: Engine, mani
     assert series.traces[0].value == [1.0]
 
 
+def test_assets_are_taken_in_slices_and_another_bundle_in_between_ends_that(
+    engine: Engine, manifest: Manifest, tmp_path: Path
+) -> None:
+    feed, settings = ConsoleFeed(Settings(), manifest, lambda: None), Settings()
+    engine.process(batch([record for number in range(5) for record in rows(f"machine-{number}", range(10))]))
+    assets = engine.status()
+    told = [len(feed.history.assets()) for _ in feed.observing(assets, [], 2)]
+    # They are made in three slices, and shown in three.
+    assert told == [0, 0, 0, 2, 4, 5]
+    at_once = ConsoleFeed(settings, manifest, lambda: None)
+    at_once.observe(assets)
+    assert [(view.asset, view.state, view.score) for view in feed.history.assets()] == [
+        (view.asset, view.state, view.score) for view in at_once.history.assets()
+    ]
+    other = ConsoleFeed(settings, manifest, lambda: None)
+    slices = other.observing(assets, [], 2)
+    next(slices)
+    other.use(load_bundle(small_bundle(tmp_path / "other", threshold=2.5)).manifest)
+    assert list(slices) == []
+    assert other.history.assets() == []
+
+
 def test_an_asset_without_a_full_window_is_warming_up(engine: Engine, manifest: Manifest) -> None:
     feed = ConsoleFeed(Settings(), manifest, lambda: None)
     engine.process(batch(rows("machine-0", range(2))))

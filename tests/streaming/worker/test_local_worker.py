@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -640,8 +640,9 @@ class Console:
     def __init__(self) -> None:
         self.shown = 0
 
-    def observe(self, assets: object, unheard: object) -> None:
+    def observing(self, assets: object, unheard: object, at_once: int) -> Iterator[None]:
         self.shown += 1
+        yield
 
 
 @in_event_loop

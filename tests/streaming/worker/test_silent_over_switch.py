@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -52,10 +52,11 @@ class Watched:
     assets: list[AssetStatus] = field(default_factory=list)
     unheard: list[Silence] = field(default_factory=list)
 
-    def observe(self, assets: list[AssetStatus], unheard: list[Silence]) -> None:
+    def observing(self, assets: Sequence[AssetStatus], unheard: Sequence[Silence], at_once: int) -> Iterator[None]:
         assert self.worker._housekeeping is not None
         self.calm = 0 if self.worker._housekeeping._reviews else self.calm + 1
-        self.assets, self.unheard = assets, unheard
+        self.assets, self.unheard = list(assets), list(unheard)
+        yield
 
     @property
     def silent(self) -> dict[str, float]:
