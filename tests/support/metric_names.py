@@ -3,8 +3,16 @@
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
 
-from stream_detector.metrics import BridgeMetrics, ForwarderMetrics, LedgerMetrics, RenewalMetrics, WorkerMetrics
+from stream_detector.metrics import (
+    BridgeMetrics,
+    ForwarderMetrics,
+    GaugesOnDemand,
+    LedgerMetrics,
+    RenewalMetrics,
+    WorkerMetrics,
+)
 from stream_detector.process_metrics import new_registry
 from stream_detector.streaming.worker.health.reload import Reloader
 
@@ -29,8 +37,12 @@ def exposed_metrics() -> dict[str, Exposed]:
     for registry in (product, process):
         # The registry has no public way to list label names of metrics that have no series yet.
         for collector in list(registry._collector_to_names):
-            labels = frozenset(getattr(collector, "_labelnames", ()))
             for family in collector.collect():
+                labels = frozenset(
+                    family._labelnames
+                    if isinstance(family, GaugeMetricFamily) and isinstance(collector, GaugesOnDemand)
+                    else getattr(collector, "_labelnames", ())
+                )
                 name = f"{family.name}_total" if family.type == "counter" else family.name
                 found[name] = Exposed(family.type, labels, family.documentation)
     return found

@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
-
-from msgspec.structs import replace
 
 from stream_detector.messages import Alarm, to_bytes
 from stream_detector.settings import Settings

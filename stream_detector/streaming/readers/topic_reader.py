@@ -8,12 +8,12 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
-from msgspec import Struct
 
 from stream_detector.decoding.field_mapping import Headers
 from stream_detector.errors import BrokerError
@@ -37,8 +37,9 @@ METADATA_MILLISECONDS = 30_000
 """So old may be what is known of the partitions."""
 
 
-class TopicRecord(Struct, frozen=True):
-    """One record as it lies in the log; `value` None = tombstone."""
+@dataclass(frozen=True, slots=True)
+class TopicRecord:
+    """One record as it lies in the log; `value` None = tombstone. A dataclass, as aiokafka's is."""
 
     topic: str
     partition: int
