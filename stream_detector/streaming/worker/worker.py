@@ -255,23 +255,15 @@ class Worker:
             raise StalledError(f"no broker at {settings.bootstrap} for {settings.start_seconds:g} s: {error}") from None
 
     async def _connect(self) -> None:
-        """Create and check the topics, ask for rights, connect the producer: all of them once, or nothing."""
+        """Create and check the topics, ask for rights, connect the producer."""
         settings = self.settings
-        # Beside the questions: it has some of its own, and every answer takes a while.
-        producer = asyncio.create_task(self._producer.start())
-        try:
-            topics = await self._ensure_topics(settings)
-            self._probe.all_partitions = set(range(topics[settings.topic_readings]))
-            self.pipeline.state_partitions = topics.get(settings.topic_state)
-            # A challenger judges the same machines; the champion tells of them.
-            self.pipeline.tells_operating = settings.role == "champion" and settings.topic_operating in topics
-            await self._probe.check_rights()
-        except BaseException:
-            producer.cancel()
-            await asyncio.gather(producer, return_exceptions=True)
-            await self._producer.stop()
-            raise
-        await producer
+        topics = await self._ensure_topics(settings)
+        self._probe.all_partitions = set(range(topics[settings.topic_readings]))
+        self.pipeline.state_partitions = topics.get(settings.topic_state)
+        # A challenger judges the same machines; the champion tells of them.
+        self.pipeline.tells_operating = settings.role == "champion" and settings.topic_operating in topics
+        await self._probe.check_rights()
+        await self._producer.start()
 
     async def _say_why(self, error: KafkaError, refusals: int) -> int:
         """Name the cause in the log and in the readiness; returns how often in a row the brokers have refused us.

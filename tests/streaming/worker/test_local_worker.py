@@ -16,7 +16,7 @@ from stream_detector.errors import StalledError, UsageError
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.diagnosis import Unreachable
 from stream_detector.streaming.clients.kafka_types import TopicPartition
-from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets, LocalProducer, ensure_local_topics
+from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets
 from stream_detector.streaming.local.stream import LocalStream
 from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.worker.health.broker_probe import BrokerProbe
@@ -452,28 +452,6 @@ async def test_a_group_that_the_user_may_not_use_ends_the_worker_with_1(bundle: 
     worker = Plant().worker(bundle, open_log=lambda _: Forbidden())
     assert await worker.run() == 1
     assert "grant READ on the group" in str(worker.lifecycle.error)
-
-
-@in_event_loop
-async def test_a_producer_that_was_connected_beside_refused_questions_is_connected_anew(bundle: Bundle) -> None:
-    plant = Plant()
-    plant.send(LOG[:30])
-    producers: list[LocalProducer] = []
-    connected: list[list[bool]] = []
-
-    def open_producer(_: Settings) -> LocalProducer:
-        producers.append(LocalProducer(plant.broker))
-        return producers[-1]
-
-    async def away_at_first(_: Settings) -> dict[str, int]:
-        await settle()
-        connected.append([producer.started for producer in producers])
-        if len(connected) < 3:
-            raise KafkaConnectionError("unable to bootstrap")
-        return await ensure_local_topics(plant.broker, SETTINGS)
-
-    await plant.run_to_the_end(bundle, open_producer=open_producer, ensure_topics=away_at_first)
-    assert connected == [[True], [False, True], [False, False, True]]
 
 
 class UnstartableStream(LocalStream):
