@@ -14,9 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-
-from msgspec.structs import replace
 
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import Load

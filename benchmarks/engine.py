@@ -14,11 +14,11 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import START, Load, records

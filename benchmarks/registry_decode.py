@@ -6,6 +6,7 @@ CPU time of this process, both forms in turns, so that a busy machine disturbs b
 """
 
 import argparse
+import dataclasses
 import gc
 import io
 import json
@@ -72,7 +73,7 @@ def seconds_a_record(rules: DetectorSpec, topic: Sequence[RecordBatch], translat
 
 def measure(readings: int, repeats: int) -> dict[str, float]:
     """Records a second of both forms, and their ratio."""
-    load = replace(LOAD, readings=readings)
+    load = dataclasses.replace(LOAD, readings=readings)
     with tempfile.TemporaryDirectory() as folder:
         write_bundle(Path(folder) / "bundle", load, WINDOW_STEPS)
         rules = DetectorSpec.of(load_bundle(Path(folder) / "bundle"))

@@ -14,9 +14,8 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
-
-from msgspec.structs import replace
 
 from benchmarks.broker.bundles import write_bundle
 from benchmarks.broker.load import Load

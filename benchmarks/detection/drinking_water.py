@@ -1,10 +1,10 @@
 """Drinking-water quality (GECCO 2018): learn on the first rows, choose the threshold on the next, judge the rest."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from msgspec.structs import replace
 
 from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.judge import Errors, Mask, Scores, auroc, fit, spread, stretches, with_changes
