@@ -64,9 +64,7 @@ class Segment:
         slots = self._slots()
         released = self._guard_clocks(slots)
         decoded, keep = self._decoded, self._keep
-        records = Records(slots, decoded.index, decoded.contents)
-        if not keep.all():
-            records = records.select(keep)
+        records = Records(slots, decoded.index, decoded.contents).select(keep)
         if len(records):
             offsets = order.offset[records.place]
             self._assets.offsets.last[records.slot] = offsets

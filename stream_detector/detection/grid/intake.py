@@ -75,7 +75,7 @@ class Intake:
 
     def _take_whole(self, records: Records, offsets: Ints) -> Iterator[Closings | Stretches]:
         for chosen in parts_within_slack(self._grid, records):
-            part = records if chosen.all() else records.select(chosen)
+            part = records.select(chosen)
             closings, taken = take_records(self._grid, part, offsets)
             if len(closings):
                 yield closings
@@ -92,8 +92,7 @@ class Intake:
             yield from self.take_readings(readings.take(np.flatnonzero(scans.before)), offsets)
         rest, sensors = ~scans.before, np.arange(self._grid.sensors)
         for chosen in parts_within_slack(self._grid, scans.rows) if len(scans) else ():
-            rows = scans.rows if chosen.all() else scans.rows.select(chosen)
-            closings, taken = take_records(self._grid, rows, offsets)
+            closings, taken = take_records(self._grid, scans.rows.select(chosen), offsets)
             if len(closings):
                 yield closings
             heads = scans.head[np.flatnonzero(chosen)[taken]]

@@ -52,6 +52,8 @@ class Records(Struct, frozen=True):
 
     def select(self, keep: Bools) -> "Records":
         """Those of the records (R,) that are kept."""
+        if keep.all():
+            return self
         begin = None if self.begin is None else self.begin[keep]
         return Records(self.slot[keep], self.place[keep], self.contents.select(keep), begin)
 
