@@ -56,7 +56,7 @@ class LatestScores(SlotArrays):
         self.make_room(slot)
         self.busy[slot] = busy
         self.score[slot] = self.probability[slot] = np.nan
-        self.degraded[slot] = 0
+        self.step[slot] = self.degraded[slot] = 0
         self.attribution[slot] = 0
         self.newest[slot] = self.expected[slot] = np.nan
 
