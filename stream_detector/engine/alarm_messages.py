@@ -15,25 +15,27 @@ ALARM_ID_DIGITS = 24
 
 
 class AlarmMessages:
-    """Writes alarms and scores; the same decision is always the same message.
+    """Writes alarms and scores; the same decision is always the same message."""
 
-    `id_term`: counts the changes of bundle in the partition. What a bundle said and could not commit before another one
-    took over was withdrawn; should it come back and decide anew on the same steps, those are other alarms.
-    """
-
-    def __init__(self, spec: DetectorSpec, steps: Steps, id_term: int = 0) -> None:
+    def __init__(self, spec: DetectorSpec, steps: Steps) -> None:
         self._spec = spec
-        self._term = f"\0{id_term}" if id_term else ""
         self._steps = steps
         self._costs = Costs(**spec.costs.model_dump())
 
-    def raised(self, asset: str, step: int, found: ScoredSteps, place: int, renewed_from: Alarm | None = None) -> Alarm:
+    def raised(
+        self, asset: str, id_term: int, step: int, found: ScoredSteps, place: int, renewed_from: Alarm | None = None
+    ) -> Alarm:
         """The alarm that result `place` raises at `step`; its id is a function of asset, step, bundle, term.
+
+        id_term: counts the changes of bundle in the asset's partition. What a bundle said and could not commit before
+        another one took over was withdrawn; should it come back and decide anew on the same steps, those are other
+        alarms.
 
         One that goes on from another is held back where that was: what prevents an event is told or not told as one.
         """
         spec = self._spec
-        name = f"{asset}\0{step}\0{spec.bundle_id}{self._term}".encode()
+        term = f"\0{id_term}" if id_term else ""
+        name = f"{asset}\0{step}\0{spec.bundle_id}{term}".encode()
         alarm_id = hashlib.sha256(name).hexdigest()[:ALARM_ID_DIGITS]
         drawn = is_held_back(alarm_id, spec.episode.held_back_share)
         return Alarm(

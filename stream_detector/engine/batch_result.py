@@ -4,11 +4,10 @@ from msgspec import Struct, field
 
 from stream_detector.decoding.decoded import FUTURE, Decoded
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
-from stream_detector.detection.grid.intake import Tally
 from stream_detector.engine.clock_guard import HeldRecord
 from stream_detector.engine.dead_letters import letter, letter_of_held
 from stream_detector.engine.outcome import Counts, RecordBatch
-from stream_detector.messages import DeadLetter
+from stream_detector.messages import Alarm, DeadLetter
 
 
 class BatchResult(Struct):
@@ -16,6 +15,7 @@ class BatchResult(Struct):
 
     Attributes:
         dead_letters: with the place in the batch at which each was settled.
+        cleared: alarms of evicted assets, with the place before which they were.
         snapshots: (asset, bytes); None where an evicted one is forgotten.
         event_assets: the asset of each event, with the place of its record.
         unknown: the names that were ignored.
@@ -24,6 +24,7 @@ class BatchResult(Struct):
     batch: RecordBatch
     counts: Counts = field(default_factory=Counts)
     dead_letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
+    cleared: list[tuple[int, Alarm]] = field(default_factory=list)
     snapshots: list[tuple[str, bytes | None]] = field(default_factory=list)
     event_assets: list[tuple[int, str]] = field(default_factory=list)
     unknown: UnknownNames = NONE_UNKNOWN
@@ -50,8 +51,8 @@ class BatchResult(Struct):
         counts.events += decoded.events
         counts.reading_records += len(decoded.index) - decoded.rows - decoded.blocks - decoded.events
 
-    def count_readings(self, tally: Tally) -> None:
-        """Add what the grid did with the readings."""
-        self.counts.windowed += tally.windowed
-        self.counts.late += tally.late
-        self.counts.duplicate += tally.duplicate
+    def count_readings(self, readings: int, late: int, duplicate: int) -> None:
+        """Add so many readings that went into the grid, of which so many were late or duplicate."""
+        self.counts.windowed += readings - late - duplicate
+        self.counts.late += late
+        self.counts.duplicate += duplicate

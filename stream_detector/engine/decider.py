@@ -45,16 +45,14 @@ Bools = NDArray[np.bool_]
 
 
 class Decisions(Struct):
-    """Decisions since the last `take`; alarms and scores come with the index of the record that closed their step.
+    """Decisions since the last `take`; messages come with the `record` of the closing that they follow from.
 
-    `evicted`: alarms cleared with their assets, before the record at this place of the batch.
     `changed`: slots whose episode, head or scale is no longer that of the last snapshot.
     """
 
     alarms: list[tuple[int, Alarm]] = field(default_factory=list)
-    evicted: list[tuple[int, Alarm]] = field(default_factory=list)
     scores: list[tuple[int, Score]] = field(default_factory=list)
-    operating: list[OperatingChange] = field(default_factory=list)
+    operating: list[tuple[int, OperatingChange]] = field(default_factory=list)
     closed: Closed = field(default_factory=Closed)
     changed: set[int] = field(default_factory=set)
     results: list[ScoredSteps] = field(default_factory=list)
@@ -63,10 +61,12 @@ class Decisions(Struct):
 class DecisionState(Struct):
     """One asset's decision state: its open alarm, the step that raised it, the one that its rest began in, its head.
 
-    `running`: what was told last of its machine; None: nothing since the start.
+    `id_term`: goes into the ids of its alarms. `running`: what was told last of its machine; None: nothing since the
+    start.
     """
 
     asset: str
+    id_term: int = 0
     alarm: Alarm | None = None
     alarm_step: int = 0
     ended_step: int | None = None
@@ -75,17 +75,17 @@ class DecisionState(Struct):
 
 
 class Decider:
-    """Decides for the slots of one grid. `keep_results`: decisions hold every scored step. `id_term`: as there."""
+    """Decides for the slots of one grid. `keep_results`: decisions hold every scored step."""
 
     def __init__(
-        self, spec: DetectorSpec, grid: Grid, publish_scores: bool = False, keep_results: bool = False, id_term: int = 0
+        self, spec: DetectorSpec, grid: Grid, publish_scores: bool = False, keep_results: bool = False
     ) -> None:
         self.publish_scores = publish_scores
         self.states: dict[int, DecisionState] = {}
         self._spec = spec
         self._keep_results = keep_results
         self._grid = grid
-        self._messages = AlarmMessages(spec, grid.steps, id_term)
+        self._messages = AlarmMessages(spec, grid.steps)
         self._pending: list[tuple[Closings, Floats]] = []
         self._pending_bytes = 0
         self._decisions = Decisions()
@@ -99,9 +99,10 @@ class Decider:
         known: Snapshot | None = None,
         windows: AssetWindows | None = None,
         scale: bytes | None = None,
+        id_term: int = 0,
     ) -> None:
-        """An asset begins, with what its snapshot knows, and what is known of its scale."""
-        state, head = DecisionState(asset), self._spec.head
+        """An asset begins, with what its snapshot knows, and what is known of its scale. id_term: as in its state."""
+        state, head = DecisionState(asset, id_term), self._spec.head
         if known is not None:
             state.ended_step = known.ended_step
         if known is not None and known.alarm is not None:
@@ -115,16 +116,13 @@ class Decider:
         if self.scales is not None:
             self.scales.begin(slot, asset, scale)
 
-    def release(self, slot: int, place: int) -> bytes | None:
-        """The asset is evicted before the record at this place of the batch; an open alarm is cleared.
-
-        Returns what is known of its scale.
-        """
+    def release(self, slot: int) -> tuple[bytes | None, Alarm | None]:
+        """The asset is evicted. Returns what is known of its scale, and its open alarm, which is cleared."""
         self.flush()
         scale = self.dump_scale(slot)
-        self._clear(slot, int(self._grid.positions.next_step[slot]), place, self._decisions.evicted)
+        cleared = self._cleared(slot, int(self._grid.positions.next_step[slot]))
         self.drop(slot)
-        return scale
+        return scale, cleared
 
     def drop(self, slot: int) -> None:
         """Forget an asset without a message."""
@@ -216,7 +214,8 @@ class Decider:
             state, step = self.states[int(closings.slot[place])], int(closings.step[place])
             if state.running is not runs:
                 state.running = runs
-                self._decisions.operating.append(self._messages.operating(state.asset, step, running=runs))
+                change = self._messages.operating(state.asset, step, running=runs)
+                self._decisions.operating.append((int(closings.record[place]), change))
 
     def flush(self) -> None:
         """Score and decide all that waits."""
@@ -240,7 +239,6 @@ class Decider:
         found = ScoredSteps(
             slot=ends.slot,
             step=ends.step,
-            record=ends.record,
             score=result.score,
             probability=np.full(len(result.score), np.nan),
             above=result.score > self._thresholds(ends.slot),
@@ -335,7 +333,7 @@ class Decider:
             state, kind = self.states[slot], closings.kind[index]
             if kind != STEP:
                 ended = int(closings.run_start[index]) if kind == LATE_EVENT else step
-                self._clear(slot, ended, record, self._decisions.alarms)
+                self._clear(slot, ended, record)
                 self._end_rest(slot)
                 continue
             above = bool(found.above[place[index]]) if scored[index] else False
@@ -345,7 +343,7 @@ class Decider:
             move = next_move(raised, step, above, self._spec.episode, state.ended_step)
             before = state.alarm if move is Move.RENEW else None
             if move in (Move.CLEAR, Move.RENEW):
-                self._clear(slot, step, record, self._decisions.alarms)
+                self._clear(slot, step, record)
             if move in (Move.RAISE, Move.RENEW):
                 self._raise(slot, step, record, found, int(place[index]), before)
             if self.publish_scores and scored[index]:
@@ -356,19 +354,25 @@ class Decider:
         self, slot: int, step: int, record: int, found: ScoredSteps, place: int, renewed_from: Alarm | None
     ) -> None:
         state = self.states[slot]
-        state.alarm = self._messages.raised(state.asset, step, found, place, renewed_from)
+        state.alarm = self._messages.raised(state.asset, state.id_term, step, found, place, renewed_from)
         state.alarm_step = step
         state.ended_step = None
         self.latest.busy[slot] = True
         self._decisions.changed.add(slot)
         self._decisions.alarms.append((record, state.alarm))
 
-    def _clear(self, slot: int, step: int, record: int, into: list[tuple[int, Alarm]]) -> None:
+    def _clear(self, slot: int, step: int, record: int) -> None:
+        cleared = self._cleared(slot, step)
+        if cleared is not None:
+            self._decisions.alarms.append((record, cleared))
+
+    def _cleared(self, slot: int, step: int) -> Alarm | None:
+        """The open alarm of the slot, which ends with this step; None where there is none."""
         state = self.states[slot]
         if state.alarm is None:
-            return
+            return None
         ended = max(step, state.alarm_step + 1)
-        into.append((record, self._messages.cleared(state.alarm, ended)))
+        cleared = self._messages.cleared(state.alarm, ended)
         self._decisions.changed.add(slot)
         state.alarm = None
         # Perhaps its rest, too, was over before a step came to end it.
@@ -376,6 +380,7 @@ class Decider:
         over = over_at(state.alarm_step, ended, episode)
         state.ended_step = over if rests(over, ended, episode) else None
         self.latest.busy[slot] = state.ended_step is not None
+        return cleared
 
     def _end_rest(self, slot: int) -> None:
         """It was long enough, or the run is over and the plant begins anew."""

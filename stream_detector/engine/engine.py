@@ -3,7 +3,7 @@
 What comes out is a function of the log and the bundle, however the log is cut into batches (docs/event-time.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.decoding.asset_names import AssetNames, fitting
@@ -12,12 +12,14 @@ from stream_detector.decoding.routing import Share
 from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.engine.asset_status import statuses
 from stream_detector.engine.assets.snapshots import load
+from stream_detector.engine.batch_in_hand import BatchInHand
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.offline import score_frame
 from stream_detector.engine.outcome import AssetStatus, Closed, Counts, Outcome, RecordBatch
 from stream_detector.engine.partition import Partition
 from stream_detector.engine.parts import Part, joined
+from stream_detector.engine.shared_state import SharedState
 
 __all__ = [
     "AssetStatus",
@@ -53,16 +55,45 @@ class Engine:
         names = assets or AssetNames(fitting(self.spec.assets, self._limits.allowed_assets))
         self._decoder = Decoder(self.spec.sensors, names, samples, unknown)
         self._partitions: dict[int, Partition] = {}
+        self._state = SharedState(self.spec, self._limits, keep_steps)
 
     def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome:
         """Handle a batch: the next records of its partition."""
-        return joined(batch, [self.take(batch, publish_scores)])
+        return self.process_all([batch], publish_scores)[0]
 
-    def take(self, batch: RecordBatch, publish_scores: bool = False, share: Share | None = None) -> Part:
-        """The same, as a part of the outcome. share: the records of the batch that are ours; None: all."""
-        if batch.partition not in self._partitions:
-            self.restore(batch.partition, {})
-        return self._partitions[batch.partition].process(batch, publish_scores, share)
+    def process_all(self, batches: Sequence[RecordBatch], publish_scores: bool = False) -> list[Outcome]:
+        """Handle batches of different partitions at once. Their outcomes are those that each would have had alone.
+
+        Only counts of what became of steps are told with one of them, for all.
+        """
+        parts = self.take(batches, publish_scores)
+        return [joined(batch, [part]) for batch, part in zip(batches, parts, strict=True)]
+
+    def take(
+        self,
+        batches: Sequence[RecordBatch],
+        publish_scores: bool = False,
+        shares: Sequence[Share] | None = None,
+    ) -> list[Part]:
+        """The same, as parts of the outcomes. shares: the records of each batch that are ours; None: all."""
+        for batch in batches:
+            if batch.partition not in self._partitions:
+                self.restore(batch.partition, {})
+        decider, in_hand = self._state.decider, [BatchInHand(batch, number) for number, batch in enumerate(batches)]
+        decider.publish_scores = publish_scores
+        partitions = [self._partitions[batch.partition] for batch in batches]
+        going = [
+            partition.segments(each, None if shares is None else shares[each.number])
+            for partition, each in zip(partitions, in_hand, strict=True)
+        ]
+        while going:
+            found = [(segments, taken) for segments in going if (taken := next(segments, None)) is not None]
+            self._state.take([taken for _, taken in found])
+            going = [segments for segments, _ in found]
+        decisions = decider.take()
+        parts = [partition.conclude(each, decisions) for partition, each in zip(partitions, in_hand, strict=True)]
+        self._state.grid.turned.clear()
+        return parts
 
     def low(self, partition: int) -> int | None:
         """The oldest offset that live state still needs; None where nothing is held."""
@@ -75,10 +106,9 @@ class Engine:
         from `low`, and records below this offset rebuild state and have no other effect. A damaged snapshot counts as
         none. id_term: counts the changes of bundle in this partition; it goes into the ids of alarms.
         """
+        self.forget(partition)
         known = {asset: snapshot for asset, data in snapshots.items() if (snapshot := load(data)) is not None}
-        self._partitions[partition] = Partition(
-            self.spec, self._decoder, self._limits, known, silent_until, self._keep_steps, id_term
-        )
+        self._partitions[partition] = Partition(self._state, self._decoder, self._limits, known, silent_until, id_term)
 
     def retire(self, topic: str, partition: int, asset: str, offset: int) -> Outcome:
         """The asset lives in another partition as of `offset`, the next one of this partition, which `topic` holds.
@@ -105,7 +135,12 @@ class Engine:
 
     def forget(self, partition: int) -> None:
         """Forget a partition that belongs to another worker now."""
-        self._partitions.pop(partition, None)
+        forgotten = self._partitions.pop(partition, None)
+        if forgotten is not None and self._partitions:
+            forgotten.forget()
+        elif forgotten is not None:
+            # Nobody is left: the memory is given back.
+            self._state = SharedState(self.spec, self._limits, self._keep_steps)
 
     def status(self, detailed: int | None = None) -> list[AssetStatus]:
         """Every live asset as it stands, those with an alarm up first; see `statuses`."""

@@ -16,7 +16,7 @@ class Limits(Struct, frozen=True):
         evict_after_seconds, evict_after_records: an asset is evicted when both hold: its newest event time is this far
             (seconds) behind the partition's, and none of the last so many offsets was a record of it.
         slack_steps: extra ring rows of an asset, at most. They bound how far it advances before its steps are closed.
-        slack_cells: extra ring cells of all assets of a partition together, at most.
+        slack_cells: extra ring cells of all assets of an engine together, at most.
         window_lag_records: an asset whose windows begin more records back than this,
         window_lag_spans: and more than so many times what the windows of the others span, has them in its snapshot.
         window_bytes_per_record: most bytes of such snapshots, on average over the records that came.

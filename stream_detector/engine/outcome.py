@@ -97,7 +97,7 @@ class ScoredSteps(Struct, frozen=True):
     """M scored steps in the order of the log.
 
     Attributes:
-        slot: (M,) of the assets' grid. step: (M,) of the grid. record: (M,) index of the record that closed the step.
+        slot: (M,) of the assets' grid. step: (M,) of the grid.
         score: (M,) higher = more anomalous. probability: (M,) NaN without a head.
         above: (M,) whether the score, or with a head the probability, exceeds the threshold, and no rule suppresses it.
         attribution: (M, F) what each sensor adds: its error, or with a head its part in the probability.
@@ -109,7 +109,6 @@ class ScoredSteps(Struct, frozen=True):
 
     slot: NDArray[np.int64]
     step: NDArray[np.int64]
-    record: NDArray[np.int64]
     score: NDArray[np.float64]
     probability: NDArray[np.float64]
     above: NDArray[np.bool_]
@@ -137,7 +136,7 @@ class ScoredSteps(Struct, frozen=True):
         """All steps of the parts, in their order."""
         count, number, by_sensor = np.empty(0, np.int64), np.empty(0), np.empty((0, sensors))
         above = np.empty(0, np.bool_)
-        none = cls(count, count, count, number, number, above, by_sensor, by_sensor, by_sensor, count, above)
+        none = cls(count, count, number, number, above, by_sensor, by_sensor, by_sensor, count, above)
         arrays: dict[str, Any] = {
             name: np.concatenate([getattr(part, name) for part in (none, *parts)]) for name in ARRAYS
         }

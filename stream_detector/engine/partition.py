@@ -4,16 +4,14 @@ A batch is handled in *segments*, which cross neither the offset up to which a r
 assets are evicted, and are not too large for memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from stream_detector.decoding.decoder import Decoder
 from stream_detector.decoding.routing import Share
-from stream_detector.detection.grid.closed_steps import Closings, Stretches, select
-from stream_detector.detection.grid.grid import Grid
-from stream_detector.detection.grid.intake import Intake, Tally
 from stream_detector.detection.grid.positions import NO_STEP
 from stream_detector.detection.grid.slot_state import read_slot
 from stream_detector.engine.alarm_messages import withdrawn
@@ -21,15 +19,15 @@ from stream_detector.engine.assets.asset_history import Departed
 from stream_detector.engine.assets.asset_windows import AssetWindows, pack
 from stream_detector.engine.assets.assets import Asset, Assets
 from stream_detector.engine.assets.snapshots import Snapshot, dump, most_window_bytes
+from stream_detector.engine.batch_in_hand import BatchInHand, Taken
 from stream_detector.engine.batch_result import BatchResult
 from stream_detector.engine.clock_guard import MOST_REFUSED
-from stream_detector.engine.decider import Decider
-from stream_detector.engine.detector_spec import DetectorSpec
-from stream_detector.engine.handling_order import HandlingOrder, as_array
+from stream_detector.engine.decider import Decisions
 from stream_detector.engine.limits import Limits
-from stream_detector.engine.outcome import Outcome, RecordBatch
+from stream_detector.engine.outcome import Closed, Outcome, RecordBatch
 from stream_detector.engine.parts import Part, PlacedAlarm
 from stream_detector.engine.segment import Segment
+from stream_detector.engine.shared_state import SharedState
 from stream_detector.messages import to_bytes
 
 SEGMENT_BYTES = 8 * 2**20
@@ -39,28 +37,30 @@ SEGMENT_BYTES = 8 * 2**20
 class Partition:
     """Live state of one partition. `silent_until`: records below this offset rebuild state and have no other effect.
 
-    `keep_steps`: outcomes tell every scored step. `id_term`: goes into the ids of alarms.
+    `id_term`: goes into the ids of alarms.
     """
 
     def __init__(
         self,
-        spec: DetectorSpec,
+        state: SharedState,
         decoder: Decoder,
         limits: Limits,
         known: Mapping[str, Snapshot],
         silent_until: int,
-        keep_steps: bool,
         id_term: int = 0,
     ) -> None:
-        self.spec = spec
-        self.grid = Grid(
-            spec.grid, spec.window, len(spec.sensors), limits.slack_steps, limits.slack_cells, spec.operating
-        )
-        self.decider = Decider(spec, self.grid, keep_results=keep_steps, id_term=id_term)
+        self.spec = spec = state.spec
+        self.grid, self.decider = state.grid, state.decider
         self.assets = Assets(
-            self.grid, limits, spec.grid.furthest_ahead_seconds, known, silent_until, on_admit=self.decider.admit
+            state.grid,
+            state.offsets,
+            state.slots,
+            limits,
+            spec.grid.furthest_ahead_seconds,
+            known,
+            silent_until,
+            on_admit=partial(state.decider.admit, id_term=id_term),
         )
-        self._intake = Intake(self.grid)
         self._decoder = decoder
         self._most_window_bytes = most_window_bytes(spec, limits)
         self._silent_until = silent_until
@@ -70,54 +70,35 @@ class Partition:
         """The oldest offset that live state still needs; None where nothing is held."""
         return self.assets.low()
 
-    def process(self, batch: RecordBatch, publish_scores: bool, share: Share | None = None) -> Part:
-        """Handle a batch. share: those of its records that are about assets of this bundle; None: all."""
-        offsets = as_array(batch.offsets)
+    def segments(self, in_hand: BatchInHand, share: Share | None = None) -> Iterator[Taken]:
+        """The readings of a batch, to be put into the grid one after another before the next ones are asked for.
+
+        share: those of its records that are about assets of this bundle; None: all.
+        """
+        batch, offsets = in_hand.batch, in_hand.offsets
         if not len(offsets):
-            return Part()
-        order, result = HandlingOrder(offsets), BatchResult(batch)
-        self.decider.publish_scores = publish_scores
+            return
         sweeps = self.assets.sweeps(offsets, self._previous_offset)
         audible = int(np.searchsorted(offsets, self._silent_until))
         heavy = heavy_cuts(batch.values) if share is None else share.places[heavy_cuts(share.values)].tolist()
         for begin, end in pairwise(sorted({0, len(offsets), audible, *sweeps, *heavy})):
             if begin in sweeps and begin >= audible:
-                self._evict(sweeps[begin], begin, int(offsets[-1]) + 1, result)
+                self._evict(sweeps[begin], begin, int(offsets[-1]) + 1, in_hand.result)
             silent = begin < audible
             if not silent:
-                self.grid.let_tell()
-            segment = Segment(batch, begin, end, self._decoder, self.assets, result, silent=silent, share=share)
-            self._fill_grid(segment, order, silent=silent)
+                self.grid.let_tell(self.assets.by_slot)
+            segment = Segment(batch, begin, end, self._decoder, self.assets, in_hand.result, silent=silent, share=share)
+            readings = segment.readings(in_hand.order)
+            if len(readings):
+                yield Taken(in_hand, readings, segment.result, silent, self.assets.only_known)
         self._previous_offset = int(offsets[-1])
-        return self._conclude(order, result)
-
-    def _fill_grid(self, segment: Segment, order: HandlingOrder, *, silent: bool) -> None:
-        """Put the segment's readings into the grid, and what closes before the decider."""
-        readings = segment.readings(order)
-        if not len(readings):
-            return
-        tally = self._intake.tally = Tally()
-        for closings in self._intake.take(readings, order.offset):
-            if not silent:
-                self._decide(closings, order)
-            elif not self.assets.only_known:
-                # No snapshot knows of these steps: another bundle has decided on them.
-                self.decider.follow(closings.apart() if isinstance(closings, Stretches) else closings)
-        segment.result.count_readings(tally)
-
-    def _decide(self, closings: Closings | Stretches, order: HandlingOrder) -> None:
-        """Put before the decider what is not decided yet."""
-        handled_at = order.offset[order.index[closings.record]]
-        due = handled_at >= self.assets.offsets.decided_until[closings.slot]
-        if isinstance(closings, Stretches):
-            self.decider.add_stretches(closings if due.all() else closings.select(due))
-        else:
-            self.decider.add(closings if due.all() else select(closings, due))
 
     def _evict(self, offset: int, place: int, until: int, result: BatchResult) -> None:
         """Let assets go as of `offset`, before the record at `place` of a batch that ends before offset `until`."""
         for slot, asset in self.assets.evicted(offset):
-            scale = self.decider.release(slot, place)
+            scale, cleared = self.decider.release(slot)
+            if cleared is not None:
+                result.cleared.append((place, cleared))
             for held in asset.clock_guard.refuse_all():
                 result.refuse(held, place)
             self._remember_departed(slot, asset, offset, until, scale, result)
@@ -176,7 +157,7 @@ class Partition:
             processed = 0 if self._previous_offset is None else self._previous_offset + 1
         if processed < self._silent_until or not processed:
             return []
-        self.grid.let_tell()
+        self.grid.let_tell(self.assets.by_slot)
         history = self.assets.history
         self.assets.unsaved |= set(self.assets.by_slot)
         return [
@@ -195,34 +176,41 @@ class Partition:
         """
         if processed <= self._silent_until:
             return []
-        self.grid.let_tell()
+        self.grid.let_tell(self.assets.by_slot)
         return self._snapshots(processed)
 
-    def _conclude(self, order: HandlingOrder, result: BatchResult) -> Part:
-        decisions, counts, batch, live = self.decider.take(), result.counts, result.batch, self.assets.by_slot
+    def conclude(self, in_hand: BatchInHand, decisions: Decisions) -> Part:
+        """What came of a batch, and of others beside it, `decisions` among them. The numbers of steps are of all."""
+        result, counts, live = in_hand.result, in_hand.result.counts, self.assets.by_slot
         counts.received = counts.settled
         counts.held = sum(held.readings for held in self.assets.held())
-        alarms = [PlacedAlarm(int(order.index[record]), True, alarm) for record, alarm in decisions.alarms]
-        alarms += [PlacedAlarm(place, False, alarm) for place, alarm in decisions.evicted]
+        alarms = [PlacedAlarm(place, True, alarm) for place, alarm in in_hand.ours(decisions.alarms)]
+        alarms += [PlacedAlarm(place, False, alarm) for place, alarm in result.cleared]
         told = {slot for found in decisions.results for slot in found.slot.tolist()}
         names = {slot: live[slot].name for slot in told & live.keys()}
-        self.assets.unsaved |= decisions.changed | (self.grid.turned & live.keys())
-        self.grid.turned.clear()
-        processed = int(batch.offsets[-1]) + 1
-        if processed > self._silent_until:
-            result.snapshots += self._snapshots(processed)
+        self.assets.unsaved |= live.keys() & (decisions.changed | self.grid.turned)
+        if len(in_hand.offsets):
+            processed = int(in_hand.offsets[-1]) + 1
+            if processed > self._silent_until:
+                result.snapshots += self._snapshots(processed)
         return Part(
             alarms=alarms,
-            scores=[(int(order.index[record]), score) for record, score in decisions.scores],
+            scores=in_hand.ours(decisions.scores),
             dead_letters=result.dead_letters,
-            operating=decisions.operating,
+            operating=[change for _, change in in_hand.ours(decisions.operating)],
             event_assets=result.event_assets,
             snapshots=result.snapshots,
             counts=counts,
-            closed=decisions.closed,
+            closed=decisions.closed if in_hand.number == 0 else Closed(),
             unknown=result.unknown,
             steps=[found.of_assets(names) for found in decisions.results],
         )
+
+    def forget(self) -> None:
+        """The partition belongs to somebody else now: its slots are free."""
+        for slot in list(self.assets.by_slot):
+            self.decider.drop(slot)
+            self.assets.let_go(slot)
 
     def _snapshots(self, processed: int) -> list[tuple[str, bytes | None]]:
         """Of the assets whose last one is out of date. `processed`: the next offset."""

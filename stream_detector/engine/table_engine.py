@@ -109,10 +109,20 @@ class TableEngine:
 
     def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome:
         """Handle a batch: the next records of its partition."""
-        *shares, strays = self._router.shares(batch.keys, batch.values)
-        shares = [self._since(seat, batch, share) for seat, share in zip(self._seats, shares, strict=True)]
-        parts = [engine.take(batch, publish_scores, share) for engine, share in zip(self._engines, shares, strict=True)]
-        return joined(batch, [*parts, self._turn_away(batch, strays)])
+        return self.process_all([batch], publish_scores)[0]
+
+    def process_all(self, batches: Sequence[RecordBatch], publish_scores: bool = False) -> list[Outcome]:
+        """Handle batches of different partitions at once; see `Engine.process_all`."""
+        shares = [self._router.shares(batch.keys, batch.values) for batch in batches]
+        parts: list[list[Part]] = [[] for _ in batches]
+        for number, (engine, seat) in enumerate(zip(self._engines, self._seats, strict=True)):
+            mine = [self._since(seat, batch, each[number]) for batch, each in zip(batches, shares, strict=True)]
+            for part, found in zip(parts, engine.take(batches, publish_scores, mine), strict=True):
+                part.append(found)
+        return [
+            joined(batch, [*part, self._turn_away(batch, each[-1])])
+            for batch, part, each in zip(batches, parts, shares, strict=True)
+        ]
 
     @staticmethod
     def _since(seat: Seat | None, batch: RecordBatch, share: Share) -> Share:

@@ -14,8 +14,10 @@ from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch
 from stream_detector.engine.offline import ScoredFrame, score_frame
+from tests.differential.logs import random_log
 from tests.engine.naive_engine import NaiveEngine
 from tests.engine.test_engine import Record, batches, check_equal, check_low, check_restart
+from tests.engine.together import check_together
 
 SENT = ("alarms", "scores", "dead_letters")
 COUNTED = ("received", "windowed", "late", "duplicate", "dead_lettered", "ignored")
@@ -106,6 +108,12 @@ def survives_restarts_after_a_switch(case: Case) -> None:
         assert set(map(repr, found[kind])) == set(map(repr, wanted[kind])), _first_difference(found, wanted)
 
 
+def decides_in_several_partitions_as_in_each(case: Case) -> None:
+    rng = case.rng
+    others = [random_log(rng, case.spec.grid, case.spec.sensors, len(case.log)) for _ in range(rng.choice([1, 2, 4]))]
+    check_together(case.engine, [case.log, *others], rng)
+
+
 ENGINE_COMPARISONS: tuple[Callable[[Case], None], ...] = (
     agrees_with_its_twin,
     is_the_same_however_it_is_cut,
@@ -113,6 +121,7 @@ ENGINE_COMPARISONS: tuple[Callable[[Case], None], ...] = (
     survives_restarts_in_a_row,
     survives_crashes_between_what_it_sends,
     survives_restarts_after_a_switch,
+    decides_in_several_partitions_as_in_each,
 )
 
 

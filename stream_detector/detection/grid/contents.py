@@ -4,6 +4,7 @@ A topic of rows or of blocks goes into the grid as it came, with work for a reco
 `apart` gives the readings one by one, for all that is out of the ordinary.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -149,3 +150,16 @@ class Contents(Protocol):
 
     def select(self, keep: Bools) -> "Contents":
         """Those of the records (R,) that are kept, which are numbered anew."""
+
+
+def joined(parts: Sequence[Contents], records: Sequence[int]) -> Contents:
+    """All of them, which are of one kind. records: how many each of the parts has."""
+    if isinstance(parts[0], Cells):
+        begin = np.cumsum(records) - records
+        cells = [part for part in parts if isinstance(part, Cells)]
+        return Cells(
+            np.concatenate([part.record + first for part, first in zip(cells, begin.tolist(), strict=True)]),
+            *(np.concatenate([getattr(part, name) for part in cells]) for name in ("sensor", "time", "value")),
+        )
+    names = type(parts[0]).__struct_fields__  # type: ignore[attr-defined]
+    return type(parts[0])(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

@@ -4,6 +4,7 @@ The rules are numbered in docs/event-time.md. An asset has a *slot*; the cells o
 `step % ring` of its slot. `intake` decides what is written; this module holds the cells and closes steps in order.
 """
 
+from collections.abc import Collection
 from typing import TypeVar
 
 import numpy as np
@@ -39,7 +40,7 @@ LEAST_SLACK = 8
 
 
 class Grid:
-    """Cells and positions of all assets of a partition; arrays with one row a slot grow by doubling.
+    """Cells and positions of many assets; arrays with one row a slot grow by doubling.
 
     Rings are longer than windows need by a *slack*: how far past its newest step an asset may go before its steps are
     closed. Few assets have long rings, so that many rows of each are taken at once; many have short ones.
@@ -321,10 +322,16 @@ class Grid:
         if tells_from is None:
             self._told[slot] = stood
 
-    def let_tell(self) -> None:
-        """The log has been read again so far that every step within `history` is what it was: the next ones tell."""
+    def let_tell(self, slots: Collection[int]) -> None:
+        """The log of these assets has been read again so far that every step within `history` is what it was.
+
+        The next ones tell.
+        """
+        if not self._told:
+            return
         positions = self.positions
-        for slot, stood in self._told.items():
+        for slot in [slot for slot in self._told if slot in slots]:
+            stood = self._told.pop(slot)
             begin = int(positions.next_step[slot])
             if positions.stands[slot]:
                 steps = np.arange(begin - self.history, begin)
@@ -332,7 +339,6 @@ class Grid:
                 standing = steps[self.reported_rows[rows].any(axis=1) & ~self.event_rows[rows]]
                 stood = max(stood, int(standing.max(initial=NO_STEP)))
             positions.stood[slot], positions.tells_from[slot] = stood, begin
-        self._told.clear()
 
     def _note_left_behind(self, slots: Ints, begin: Ints) -> None:
         """A restart finds the newest step in which the machine stood while it lies near the next one to close, which

@@ -10,7 +10,7 @@ masked). The two exceptions, a late reading that fills a hole and an event, begi
 from collections.abc import Iterator
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from stream_detector.detection.grid.closed_steps import LATE_EVENT, Closings, Stretches, concatenate, select
@@ -46,11 +46,10 @@ UNUSABLE = -(2**62)
 
 
 class Tally(Struct):
-    """Readings by what became of them."""
+    """The records of the readings that were late or duplicate, one entry a reading; all others are windowed."""
 
-    windowed: int = 0
-    late: int = 0
-    duplicate: int = 0
+    late: list[Ints] = field(default_factory=list)
+    duplicate: list[Ints] = field(default_factory=list)
 
 
 class Intake:
@@ -79,12 +78,8 @@ class Intake:
             closings, taken = take_records(self._grid, part, offsets)
             if len(closings):
                 yield closings
-            if taken.all():
-                self.tally.windowed += len(part.contents)
-                continue
-            others = part.select(~taken).apart()
-            self.tally.windowed += len(part.contents) - len(others)
-            yield from self.take_readings(others, offsets)
+            if not taken.all():
+                yield from self.take_readings(part.select(~taken).apart(), offsets)
 
     def _take_scans(self, readings: Readings, scans: Scans, offsets: Ints) -> Iterator[Closings | Stretches]:
         """Of each asset what comes before its scans, then scans that go on steadily, then its rest."""
@@ -97,7 +92,6 @@ class Intake:
                 yield closings
             heads = scans.head[np.flatnonzero(chosen)[taken]]
             rest[heads[:, None] + sensors] = False
-            self.tally.windowed += len(heads) * len(sensors)
             if not taken.all():
                 break
         if rest.any():
@@ -110,7 +104,6 @@ class Intake:
             steady = take_steady(self._grid, readings, begin, offsets)
             if steady is not None:
                 begin += len(steady)
-                self.tally.windowed += len(steady)
                 yield steady
                 continue
             piece, taken = self._cut(readings.take(slice(begin, begin + ahead)))
@@ -172,10 +165,10 @@ class Intake:
         again, write = self._repeats(piece, usable, cell[usable], late[usable])
         duplicate, writes = np.zeros(len(cell), np.bool_), np.zeros(len(cell), np.bool_)
         duplicate[usable], writes[usable] = again, write
-        readings = ~piece.is_event[piece.instant]
-        self.tally.duplicate += int(again.sum())
-        self.tally.late += int((late & ~duplicate & readings).sum())
-        self.tally.windowed += int((~(late | duplicate) & readings).sum())
+        if again.any():
+            self.tally.duplicate.append(piece.record[usable[again]])
+        if late.any():
+            self.tally.late.append(piece.record[late & ~duplicate & ~piece.is_event[piece.instant]])
         return writes
 
     def _jump(self, piece: SortedReadings, jumps: Bools) -> Closings:

@@ -1,10 +1,12 @@
 """Readings in the order of the log, and pieces of them sorted by asset, with how far each asset had come by then."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
-from stream_detector.detection.grid.contents import EVENT_SENSOR, Contents
+from stream_detector.detection.grid.contents import EVENT_SENSOR, Contents, joined
 from stream_detector.detection.grid.grid import Bools, Floats, Grid, Ints
 from stream_detector.detection.grid.groups import first_of_groups, group_ends
 
@@ -31,8 +33,12 @@ class Readings(Struct, frozen=True):
     def take(self, index: Ints | slice) -> "Readings":
         return Readings(*(array[index] for array in astuple(self)))
 
+    def renumbered(self, begin: int) -> "Readings":
+        """The same, where records count from `begin` on."""
+        return replace(self, record=self.record + begin) if begin else self
+
     @staticmethod
-    def join(parts: "list[Readings]") -> "Readings":
+    def join(parts: "Sequence[Readings]") -> "Readings":
         return Readings(*map(np.concatenate, zip(*map(astuple, parts), strict=True)))
 
 
@@ -56,6 +62,19 @@ class Records(Struct, frozen=True):
             return self
         begin = None if self.begin is None else self.begin[keep]
         return Records(self.slot[keep], self.place[keep], self.contents.select(keep), begin)
+
+    def renumbered(self, begin: int) -> "Records":
+        """The same, where places count from `begin` on."""
+        return replace(self, place=self.place + begin) if begin else self
+
+    @staticmethod
+    def join(parts: "Sequence[Records]") -> "Records":
+        """All of them, as they were decoded; their contents are of one kind."""
+        return Records(
+            np.concatenate([part.slot for part in parts]),
+            np.concatenate([part.place for part in parts]),
+            joined([part.contents for part in parts], [len(part) for part in parts]),
+        )
 
     def apart(self) -> Readings:
         """Their readings one by one."""

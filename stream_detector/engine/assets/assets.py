@@ -14,6 +14,7 @@ from stream_detector.detection.slot_arrays import SlotArrays
 from stream_detector.engine.assets.asset_history import AssetHistory
 from stream_detector.engine.assets.asset_windows import AssetWindows, unpack
 from stream_detector.engine.assets.kept_windows import NEVER, KeptWindows
+from stream_detector.engine.assets.slots import Slots
 from stream_detector.engine.assets.snapshots import Snapshot
 from stream_detector.engine.clock_guard import ClockGuard, HeldRecord
 from stream_detector.engine.limits import SWEEPS, Limits
@@ -55,12 +56,12 @@ class AssetOffsets(SlotArrays):
 
 
 class Assets:
-    """Gives every asset a slot of the grid.
+    """Gives every asset of the partition a slot of the grid.
 
     Attributes:
         by_slot: the live assets. slots: their slots by name. slots_by_key: the same by the name in UTF-8, as the keys
             of records have it.
-        offsets: of the records of each, by slot.
+        offsets: of the records of each, by slot; those of other partitions' assets are among them.
         watched: slots whose records rule 1 looks at one by one: something is held, or a snapshot knows of refused ones.
         unsaved: slots whose snapshot is out of date.
         only_known: there are snapshots. While the log is read again, no other assets exist, and they say what rule 1
@@ -72,6 +73,8 @@ class Assets:
     def __init__(
         self,
         grid: Grid,
+        offsets: AssetOffsets,
+        free_slots: Slots,
         limits: Limits,
         furthest_ahead_seconds: float,
         known: Mapping[str, Snapshot],
@@ -86,7 +89,7 @@ class Assets:
         self.by_slot: dict[int, Asset] = {}
         self.slots: dict[str, int] = {}
         self.slots_by_key: dict[bytes | None, int] = {}
-        self.offsets = AssetOffsets()
+        self.offsets = offsets
         self.watched: set[int] = set()
         self.unsaved: set[int] = set()
         self.grid = grid
@@ -98,7 +101,7 @@ class Assets:
         self.only_known = bool(known)
         self._silent_until = silent_until
         self._on_admit = on_admit
-        self._free: list[int] = []
+        self._free_slots = free_slots
         for name, snapshot in list(self._known.items()):
             if snapshot.windows is not None:
                 # Damaged ones count as none: they warm up.
@@ -150,7 +153,7 @@ class Assets:
         return Asset(name, offset, guard, departed.floor, (departed.since, departed.evicted), departed.scale)
 
     def _slot_for(self, asset: Asset, time: float, offset: int) -> int:
-        slot = self._free.pop() if self._free else len(self.by_slot)
+        slot = self._free_slots.take()
         self.grid.admit(slot, time, offset, asset.floor)
         self.offsets.make_room(slot)
         self.by_slot[slot] = asset
@@ -218,4 +221,4 @@ class Assets:
         self.watched.discard(slot)
         self.unsaved.discard(slot)
         self.kept.discard(slot)
-        self._free.append(slot)
+        self._free_slots.give_back(slot)

@@ -1,0 +1,112 @@
+"""Batches of different partitions on their way through an engine together, and what of them goes into the grid at once.
+
+Each batch costs about the same however few records it has; those that one fetch brings are handled as one.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from stream_detector.detection.grid.contents import EVENT_SENSOR, Cells
+from stream_detector.detection.grid.intake import Tally
+from stream_detector.detection.grid.sorted_readings import Readings, Records
+from stream_detector.engine.batch_result import BatchResult
+from stream_detector.engine.handling_order import HandlingOrder, as_array
+from stream_detector.engine.outcome import RecordBatch
+
+Ints = NDArray[np.int64]
+Message = TypeVar("Message")
+
+NUMBER_BITS = 32
+"""A record of several batches is (number of its batch << 32) + the place in the batch at which it takes effect."""
+
+
+class BatchInHand:
+    """A batch on its way. `number`: which one of those that are handled together."""
+
+    def __init__(self, batch: RecordBatch, number: int = 0) -> None:
+        self.batch = batch
+        self.number = number
+        self.offsets = as_array(batch.offsets)
+        self.order = HandlingOrder(self.offsets)
+        self.result = BatchResult(batch)
+
+    def ours(self, messages: Sequence[tuple[int, Message]]) -> list[tuple[int, Message]]:
+        """Those that follow from records of this batch, with their places."""
+        begin = self.number << NUMBER_BITS
+        return [(record - begin, each) for record, each in messages if record >> NUMBER_BITS == self.number]
+
+
+class Taken(Struct, frozen=True):
+    """Readings of a batch that go into the grid next. `result`: counts them. `silent`: nothing is said of them.
+
+    `only_known`: while it is silent, snapshots know what was decided.
+    """
+
+    of: BatchInHand
+    readings: Records | Readings
+    result: BatchResult
+    silent: bool
+    only_known: bool
+
+
+class TakenTogether:
+    """What several batches put into the grid at once. The records are numbered through all of them.
+
+    Attributes:
+        readings: of each kind of contents those of all batches.
+        offsets: (E,) Kafka offset of each record.
+        handled_at: (E,) the offset with which it takes effect.
+        record: (E,) see `NUMBER_BITS`.
+    """
+
+    def __init__(self, parts: Sequence[Taken]) -> None:
+        self._parts = parts
+        orders = [part.of.order for part in parts]
+        sizes = [len(order.index) for order in orders]
+        self._begin = np.cumsum([0, *sizes])
+        self.offsets: Ints = _joined([order.offset for order in orders])
+        self.handled_at: Ints = _joined([order.offset[order.index] for order in orders])
+        self.record: Ints = _joined([(part.of.number << NUMBER_BITS) + part.of.order.index for part in parts])
+        kinds: dict[object, list[Records | Readings]] = {}
+        for part, begin in zip(parts, self._begin.tolist(), strict=False):
+            kind = type(part.readings.contents) if isinstance(part.readings, Records) else Readings
+            kinds.setdefault(kind, []).append(part.readings.renumbered(begin))
+        self.readings = [_together(mine) for mine in kinds.values()]
+
+    def count(self, tally: Tally) -> None:
+        """Add to the counts of each batch what the grid did with its readings."""
+        late, duplicate = self._per_part(tally.late), self._per_part(tally.duplicate)
+        for part, its_late, its_duplicate in zip(self._parts, late, duplicate, strict=True):
+            part.result.count_readings(_readings_in(part.readings), its_late, its_duplicate)
+
+    def _per_part(self, records: Sequence[Ints]) -> list[int]:
+        """How many of the records are of each batch."""
+        if not records:
+            return [0] * len(self._parts)
+        owner = np.searchsorted(self._begin, np.concatenate(records), side="right") - 1
+        counts: list[int] = np.bincount(owner, minlength=len(self._parts)).tolist()
+        return counts
+
+
+def _joined(arrays: Sequence[Ints]) -> Ints:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _together(parts: Sequence[Records | Readings]) -> Records | Readings:
+    """All of them; they are of one kind."""
+    if len(parts) == 1:
+        return parts[0]
+    records = [part for part in parts if isinstance(part, Records)]
+    return Records.join(records) if records else Readings.join([part for part in parts if isinstance(part, Readings)])
+
+
+def _readings_in(readings: Records | Readings) -> int:
+    """How many readings there are; an event is none."""
+    single = readings.contents if isinstance(readings, Records) else readings
+    if not isinstance(single, Cells | Readings):
+        return len(single)
+    return int(np.count_nonzero(single.sensor != EVENT_SENSOR))
