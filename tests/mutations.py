@@ -73,6 +73,8 @@ OF_PRODUCER = ("tests/streaming/clients/test_producer.py",)
 OF_PROGRESS = ("tests/streaming/worker/offsets/test_progress.py", *OF_PIPELINE)
 SPARKPLUG, CARRIER = "stream_detector/decoding/sparkplug.py", f"{STREAMING}/sources/carrier.py"
 OF_SPARKPLUG, OF_CARRIER = ("tests/decoding/test_sparkplug.py",), ("tests/streaming/sources/test_carrier.py",)
+ENGINE = "stream_detector/engine"
+OF_TOGETHER = ("tests/engine/test_together.py",)
 OF_ENGINE = ("tests/engine/test_engine.py", "tests/engine/test_rests.py", "tests/engine/test_engine_forms.py")
 
 # fmt: off
@@ -90,8 +92,18 @@ MUTATIONS = (
     ),
     Mutation(
         "a batch does not wait for the one before it of its partition", f"{WORKER}/turns.py",
-        "                await _over([self._ends[partition]])\n", "                pass\n",
+        "await _over([self._ends[partition] for partition in partitions if partition in self._ends])", "pass",
         OF_PIPELINE,
+    ),
+    Mutation(
+        "a batch whose partition is not through waits with those beside it", PIPELINE,
+        "for group in (sooner, later)", "for group in (plain,)",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "of fetches that come together a second switch is waited for after an interruption", PIPELINE,
+        "                interrupted = self._is_broken_off(fetched)\n", "",
+        ("tests/streaming/worker/test_switch_in_log.py",),
     ),
     Mutation(
         "batches begin behind one that failed", f"{WORKER}/turns.py",
@@ -253,7 +265,7 @@ MUTATIONS = (
     # -- which fetches count -------------------------------------------------------------------------------------------
     Mutation(
         "a fetch of an older plan is processed", PIPELINE,
-        "if progress is None or progress.epoch != fetched.epoch:", "if progress is None:",
+        "progress is None or progress.epoch != fetched.epoch or progress.broken_off", "progress is None",
         OF_PIPELINE,
     ),
     Mutation(
@@ -365,6 +377,21 @@ MUTATIONS = (
         "two records are enough to move a clock", "stream_detector/engine/clock_guard.py",
         "AGREEING = 3", "AGREEING = 2",
         OF_ENGINE,
+    ),
+    Mutation(
+        "what comes of a batch is told of those beside it", f"{ENGINE}/batch_in_hand.py",
+        "if record >> NUMBER_BITS == self.number", "if record >> NUMBER_BITS <= self.number",
+        OF_TOGETHER,
+    ),
+    Mutation(
+        "records of several batches are numbered alike", f"{ENGINE}/batch_in_hand.py",
+        "part.readings.renumbered(begin)", "part.readings",
+        OF_TOGETHER,
+    ),
+    Mutation(
+        "the slots of a partition that was given away are not free", f"{ENGINE}/partition.py",
+        "            self.assets.let_go(slot)\n\n    def _snapshots", "\n    def _snapshots",
+        OF_TOGETHER,
     ),
     Mutation(
         "an asset is evicted for either reason", "stream_detector/engine/assets/assets.py",

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ PACE = "DRILL_PACE"
 
 
 class SlowEngine(engine.Engine):
-    def process(self, batch: engine.RecordBatch, publish_scores: bool = False) -> Any:
+    def process_all(self, batches: Sequence[engine.RecordBatch], publish_scores: bool = False) -> Any:
         file = Path(os.environ[PACE])
         if file.exists():
             pace = json.loads(file.read_text())
-            time.sleep(pace.get("batch", 0.0) + pace.get("record", 0.0) * len(batch.offsets))
-        return super().process(batch, publish_scores)
+            records = sum(len(batch.offsets) for batch in batches)
+            time.sleep(pace.get("batch", 0.0) * len(batches) + pace.get("record", 0.0) * records)
+        return super().process_all(batches, publish_scores)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class ScriptedEngine:
     oldest: int | None = None
     """What `low` says."""
     batches: list[RecordBatch] = field(default_factory=list)
+    together: list[list[int]] = field(default_factory=list)
+    """The partitions of each call."""
     restored: list[tuple[int, dict[str, bytes], int]] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
     assets: list[AssetStatus] = field(default_factory=list)
@@ -43,6 +45,10 @@ class ScriptedEngine:
     def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome:
         self.batches.append(batch)
         return self.answer(batch)
+
+    def process_all(self, batches: Sequence[RecordBatch], publish_scores: bool = False) -> list[Outcome]:
+        self.together.append([batch.partition for batch in batches])
+        return [self.process(batch, publish_scores) for batch in batches]
 
     def low(self, partition: int) -> int | None:
         return self.oldest
@@ -151,10 +157,12 @@ class Rig:
             self.broker.append(READINGS, b"{}", b"m", number, timestamp=offset * 1000)
 
 
-def fetched(start: int = 10, end: int = 12, epoch: int = 1, number: int = 0, records: bool = True) -> Fetched:
+def fetched(
+    start: int = 10, end: int = 12, epoch: int = 1, number: int = 0, records: bool = True, value: bytes = b"{}"
+) -> Fetched:
     offsets = list(range(start, end)) if records else []
     size = len(offsets)
-    columns = Columns(offsets, [b"m"] * size, [b"{}"] * size, [0] * size)
+    columns = Columns(offsets, [b"m"] * size, [value] * size, [0] * size)
     return Fetched(READINGS, number, epoch, start, end, columns)
 
 

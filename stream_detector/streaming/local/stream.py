@@ -11,7 +11,7 @@ from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, Top
 from stream_detector.streaming.local.broker import LocalGroup, LocalRecord
 from stream_detector.streaming.worker.pipeline import Pipeline
 from stream_detector.streaming.worker.ports import FetchState, GroupView
-from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
+from stream_detector.streaming.worker.transport.fetched import Columns, Fetched, in_groups
 from stream_detector.streaming.worker.transport.handle_and_commit import begin_or_fail, commit_declared
 
 FETCHED_AHEAD = 2
@@ -29,7 +29,7 @@ class LocalStream:
         self._group = group
         self._broker = group.broker
         self._positions: dict[int, tuple[int, int]] = {}
-        self._fetches: asyncio.Queue[Fetched] = asyncio.Queue(FETCHED_AHEAD)
+        self._fetches: asyncio.Queue[list[Fetched]] = asyncio.Queue(FETCHED_AHEAD)
         self._rebalanced = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -114,26 +114,27 @@ class LocalStream:
         while True:
             if self._rebalanced.is_set():
                 await self._rebalance()
-            brought = False
+            brought = []
             for number, (position, epoch) in list(self._positions.items()):
                 tp = self._tp(number)
                 records, end = self._broker.between(tp, position, self._settings.max_poll_records)
                 if end == position or not self._broker.up:
                     continue
-                brought = True
                 self._positions[number] = end, epoch
-                await self._fetches.put(Fetched(tp.topic, number, epoch, position, end, _columns(records)))
+                brought.append(Fetched(tp.topic, number, epoch, position, end, _columns(records)))
+            for group in in_groups(brought):
+                await self._fetches.put(group)
                 if self._rebalanced.is_set():
-                    break
+                    break  # what was fetched is read again by whoever owns the partition then
             if not brought:
                 await self._broker.wait_for_records(IDLE_SECONDS)
 
     async def _handle(self) -> None:
         while True:
-            fetched = await self._fetches.get()
+            fetches = await self._fetches.get()
             self._idle.clear()
             try:
-                acknowledged = await begin_or_fail(fetched, self._pipeline)
+                acknowledged = await begin_or_fail(fetches, self._pipeline)
                 if acknowledged is not None:
                     self._in_hand.add(acknowledged)
                     acknowledged.add_done_callback(self._in_hand.discard)

@@ -15,7 +15,7 @@ from stream_detector.bundle.bundle_table import manifests_of
 from stream_detector.decoding.control_records import KEY, Order
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.decoding.registry_records import RegistryRecords
-from stream_detector.engine.outcome import AssetStatus, Outcome, ScoredSteps
+from stream_detector.engine.outcome import AssetStatus, Outcome, RecordBatch, ScoredSteps
 from stream_detector.errors import StalledError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
@@ -39,7 +39,7 @@ from stream_detector.streaming.worker.offsets.takeover import (
 )
 from stream_detector.streaming.worker.offsets.unacknowledged import Unacknowledged
 from stream_detector.streaming.worker.offsets.withdrawal import Withdrawal
-from stream_detector.streaming.worker.ports import Clock, PipelineObserver
+from stream_detector.streaming.worker.ports import Clock, DetectionEngine, PipelineObserver
 from stream_detector.streaming.worker.silences import Review, judged_by, review_of_switch
 from stream_detector.streaming.worker.switching import INTERRUPTED, WITHDRAWN, Switching, in_words
 from stream_detector.streaming.worker.transport.fetched import Fetched, parts_of
@@ -134,37 +134,60 @@ class Pipeline:
         """
         self.switching.interrupt()
 
-    async def handle(self, fetched: Fetched) -> None:
-        """Process one fetch; returns when its alarms are acknowledged. Raises as `begin`."""
-        acknowledged = await self.begin(fetched)
+    async def handle(self, *fetches: Fetched) -> None:
+        """Process fetches; returns when their alarms are acknowledged. Raises as `begin`."""
+        acknowledged = await self.begin(*fetches)
         if acknowledged is not None:
             await acknowledged
 
-    async def begin(self, fetched: Fetched) -> Awaitable[None] | None:
-        """Process one fetch; returns when its alarms are on their way, so that those of other partitions may follow.
+    async def begin(self, *fetches: Fetched) -> Awaitable[None] | None:
+        """Process fetches of different partitions; returns when their alarms are on their way, and others may follow.
 
         The answer is to be awaited: it comes when they are acknowledged. None where there is nothing to wait for.
 
         Raises, and so does the answer:
-            UnknownNameError: it speaks of a name that the bundle does not know, and that is called a fault.
-            StalledError: the fetch does not start where the last one ended, or the brokers acknowledge nothing.
+            UnknownNameError: one speaks of a name that the bundle does not know, and that is called a fault.
+            StalledError: one does not start where the last one ended, or the brokers acknowledge nothing.
         """
-        # Flushes and rebalances go on while a schema registry keeps us waiting.
-        await self._translation.prepare(fetched.columns.values, fetched.columns.keys)
-        fetched.has_orders = KEY in fetched.columns.keys
-        switches = self.switching.switches_in(fetched, self.partitions.get(fetched.partition))
-        acknowledged: Awaitable[None] | None = None
+        for fetched in fetches:
+            # Flushes and rebalances go on while a schema registry keeps us waiting.
+            await self._translation.prepare(fetched.columns.values, fetched.columns.keys)
+            fetched.has_orders = KEY in fetched.columns.keys
+        switches = [self.switching.switches_in(each, self.partitions.get(each.partition)) for each in fetches]
+        plain = [fetched for fetched, found in zip(fetches, switches, strict=True) if not found]
+        # Where the brokers have not acknowledged what the last batch said, nobody else waits for them.
+        later = [fetched for fetched in plain if not self._turns.is_over(fetched.partition)]
+        sooner = [fetched for fetched in plain if self._turns.is_over(fetched.partition)]
+        acknowledged = [task for group in (sooner, later) for task in await self._handle_together(group)]
+        interrupted = False
+        for fetched, found in zip(fetches, switches, strict=True):
+            if found and interrupted:
+                self._break_off(fetched)
+            elif found:
+                acknowledged += await self._handle_switches(fetched, found)
+                interrupted = self._is_broken_off(fetched)
+        return asyncio.create_task(_all_of(acknowledged)) if acknowledged else None
+
+    async def _handle_switches(self, fetched: Fetched, switches: Mapping[int, Order]) -> list[asyncio.Task[None]]:
+        """`switches`: those in it that are to be obeyed, by offset. Answers as `_handle_together` of the last part."""
+        acknowledged: list[asyncio.Task[None]] = []
         for part in parts_of(fetched, {cut for offset in switches for cut in (offset, offset + 1)}):
-            if acknowledged is not None:
-                await acknowledged
-            progress = self.partitions.get(part.partition)
-            if progress is not None and progress.broken_off:
-                return None
+            await _all_of(acknowledged)
             order = switches.get(part.start)
-            if order is not None and not await self._obey(part, order):
-                return None
-            acknowledged = await self._handle_part(part)
+            if order is not None and not self._is_broken_off(part) and not await self._obey(part, order):
+                return []
+            acknowledged = await self._handle_together([part])
         return acknowledged
+
+    def _break_off(self, fetched: Fetched) -> None:
+        """Nobody waits for what it needs: it is read again after the next plan."""
+        progress = self.partitions.get(fetched.partition)
+        if progress is not None and progress.epoch == fetched.epoch:
+            progress.broken_off = True
+
+    def _is_broken_off(self, fetched: Fetched) -> bool:
+        progress = self.partitions.get(fetched.partition)
+        return progress is not None and progress.broken_off
 
     async def _obey(self, part: Fetched, order: Order) -> bool:
         """From this record on the bundle that it names decides in the partition; False where it was interrupted.
@@ -184,7 +207,7 @@ class Pipeline:
         withdrawal = Withdrawal(self._log, number, offset, order)
         found = await self.switching.ready(number, offset, order, progress, ours, withdrawal)
         if found == INTERRUPTED:
-            progress.broken_off |= ours()
+            self._break_off(part)
             return False
         if found == WITHDRAWN:
             log.warning("partition %d: bundle %s does not decide from %d on, for that was taken back behind it",
@@ -227,42 +250,56 @@ class Pipeline:
         ]  # fmt: skip
         await self._let_go(number, progress)
 
-    async def _handle_part(self, fetched: Fetched) -> Awaitable[None] | None:
-        """Answers as `begin`."""
-        async with self._turns.of_batch(fetched.partition):
-            progress = self.partitions.get(fetched.partition)
-            if progress is None or progress.epoch != fetched.epoch:
-                return None  # from before a rebalance; it is read again by whoever owns the partition
-            if fetched.start != progress.processed:
-                raise StalledError(
-                    f"partition {fetched.partition}: a fetch starts at {fetched.start}, not at {progress.processed}"
-                )
-            if progress.in_hand:
-                raise StalledError(f"partition {fetched.partition}: the batch at {progress.processed} did not end")
-            progress.in_hand = True
-            was_rebuilding = progress.rebuilding
-            *before, last = parts_of(fetched, {departure.offset for departure in progress.departures})
-            for part in before:
-                await self._end_part(part, progress, await self._begin_part(part, progress))
-            said = await self._begin_part(last, progress)
-            end = self._end_batch(last, progress, said, was_rebuilding=was_rebuilding)
-            if said is not None and said.alarms.messages:
-                return self._turns.end_later(fetched.partition, end)
-            await end
-            return None
+    async def _handle_together(self, fetches: Sequence[Fetched]) -> list[asyncio.Task[None]]:
+        """Returns when their alarms are on their way: those ends that are still to come."""
+        if not fetches:
+            return []
+        async with self._turns.of_batches([fetched.partition for fetched in fetches]):
+            in_hand = [each for fetched in fetches if (each := self._take_in_hand(fetched)) is not None]
+            was_rebuilding = [each.progress.rebuilding for each in in_hand]
+            for each in in_hand:
+                *before, each.part = parts_of(each.part, {departure.offset for departure in each.progress.departures})
+                for part in before:
+                    [said] = await self._begin_parts([_InHand(part, each.progress)])
+                    await self._end_part(part, each.progress, said)
+            later = []
+            for each, was, said in zip(in_hand, was_rebuilding, await self._begin_parts(in_hand), strict=True):
+                end = self._end_batch(each, said, was_rebuilding=was)
+                if said is not None and said.alarms.messages:
+                    later.append(self._turns.end_later(each.part.partition, end))
+                else:
+                    await end
+            return later
 
-    async def _end_batch(
-        self, last: Fetched, progress: PartitionProgress, said: "_Said | None", *, was_rebuilding: bool
-    ) -> None:
-        await self._end_part(last, progress, said)
-        progress.in_hand = False
-        if was_rebuilding and not progress.rebuilding:
+    def _take_in_hand(self, fetched: Fetched) -> "_InHand | None":
+        """None where it does not go on where its partition stands, and is read again by whoever owns that then."""
+        progress = self.partitions.get(fetched.partition)
+        if progress is None or progress.epoch != fetched.epoch or progress.broken_off:
+            return None  # from before a rebalance, or nobody waits for what it needs
+        if fetched.start != progress.processed:
+            raise StalledError(
+                f"partition {fetched.partition}: a fetch starts at {fetched.start}, not at {progress.processed}"
+            )
+        if progress.in_hand:
+            raise StalledError(f"partition {fetched.partition}: the batch at {progress.processed} did not end")
+        progress.in_hand = True
+        return _InHand(fetched, progress)
+
+    async def _end_batch(self, last: "_InHand", said: "_Said | None", *, was_rebuilding: bool) -> None:
+        await self._end_part(last.part, last.progress, said)
+        last.progress.in_hand = False
+        if was_rebuilding and not last.progress.rebuilding:
             self._observer.rebuilt(rebuilding=self.rebuilding)
 
-    async def _begin_part(self, part: Fetched, progress: PartitionProgress) -> "_Said | None":
-        """What the engine says of these records, its alarms on their way; None where there are none for it."""
-        outcome = self._decide(part)
-        return None if outcome is None else await self._send_alarms(part.partition, outcome, progress)
+    async def _begin_parts(self, in_hand: "Sequence[_InHand]") -> "list[_Said | None]":
+        """What the engines say of these records, alarms on their way; None where there are none for them."""
+        outcomes = self._decide([each.part for each in in_hand])
+        found: list[_Said | None] = []
+        for each in in_hand:
+            number = each.part.partition
+            outcome = outcomes.get(number)
+            found.append(None if outcome is None else await self._send_alarms(number, outcome, each.progress))
+        return found
 
     async def _end_part(self, part: Fetched, progress: PartitionProgress, said: "_Said | None") -> None:
         if said is not None:
@@ -402,30 +439,40 @@ class Pipeline:
         """True while a partition rebuilds its windows."""
         return any(progress.rebuilding for progress in self.partitions.values())
 
-    def _decide(self, fetched: Fetched) -> Outcome | None:
-        """What the engine says of these records; None where it is not asked."""
-        columns = fetched.columns
-        if not len(columns):
-            return None
-        batch = self._translation.batch(
-            fetched.topic,
-            fetched.partition,
+    def _decide(self, parts: Sequence[Fetched]) -> dict[int, Outcome]:
+        """{partition: what the engine says of these records}, of those where it is asked."""
+        asked: dict[int, tuple[DetectionEngine, list[RecordBatch]]] = {}
+        for part in parts:
+            batch = self._batch_of(part)
+            if len(batch.offsets):  # else nothing but control records
+                engine = self._detectors.of(part.partition).engine
+                asked.setdefault(id(engine), (engine, []))[1].append(batch)
+        outcomes = {}
+        for engine, batches in asked.values():
+            started = self._clock()
+            found = engine.process_all(batches, self.settings.publish_scores)
+            a_record = (self._clock() - started) / sum(len(batch.offsets) for batch in batches)
+            for batch, outcome in zip(batches, found, strict=True):
+                outcomes[batch.partition] = outcome
+                self.unknown.saw(outcome.unknown)
+                self._observer.scored(batch.partition, outcome, a_record * len(batch.offsets))
+                if self._on_steps is not None and self._detectors.shows(batch.partition):
+                    self._on_steps(outcome.steps)
+        return outcomes
+
+    def _batch_of(self, part: Fetched) -> RecordBatch:
+        """The records that are for the engine, in our own form."""
+        columns = part.columns
+        return self._translation.batch(
+            part.topic,
+            part.partition,
             columns.offsets,
             columns.keys,
             columns.values,
             columns.timestamps_ms,
             columns.headers,
-            has_orders=fetched.has_orders,
+            has_orders=part.has_orders,
         )
-        if not len(batch.offsets):
-            return None  # nothing but control records
-        started = self._clock()
-        outcome = self._detectors.of(fetched.partition).engine.process(batch, self.settings.publish_scores)
-        self.unknown.saw(outcome.unknown)
-        self._observer.scored(fetched.partition, outcome, self._clock() - started)
-        if self._on_steps is not None and self._detectors.shows(fetched.partition):
-            self._on_steps(outcome.steps)
-        return outcome
 
     async def _send_alarms(self, number: int, outcome: Outcome, progress: PartitionProgress) -> "_Said":
         """They are on their way on return."""
@@ -625,8 +672,19 @@ class _Flushed(Struct, frozen=True):
     unacknowledged: Unacknowledged
 
 
+class _InHand(Struct):
+    """A fetch, or the part of it that comes next, on its way; `progress` is that of its partition."""
+
+    part: Fetched
+    progress: PartitionProgress
+
+
 class _Said(Struct, frozen=True):
     """What came of a batch. `alarms`: on their way; no message where it has none."""
 
     outcome: Outcome
     alarms: Burst
+
+
+async def _all_of(tasks: Sequence[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks)

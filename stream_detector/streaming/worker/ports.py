@@ -1,6 +1,6 @@
 """Protocols of what the pipeline is given: an engine, an observer, logs to read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -19,6 +19,7 @@ class DetectionEngine(Protocol):
     """`engine.Engine`."""
 
     def process(self, batch: RecordBatch, publish_scores: bool = False) -> Outcome: ...
+    def process_all(self, batches: Sequence[RecordBatch], publish_scores: bool = False) -> list[Outcome]: ...
     def low(self, partition: int) -> int | None: ...
     def restore(
         self, partition: int, snapshots: Mapping[str, bytes], silent_until: int = 0, id_term: int = 0
@@ -34,7 +35,10 @@ class PipelineObserver(Protocol):
     """Is told what the pipeline does, as it does it; decides nothing."""
 
     def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
-        """The engine has answered one batch, in so many seconds; nothing of it is acknowledged yet."""
+        """The engine has answered one batch, alone or with others; nothing of it is acknowledged yet.
+
+        seconds: what it took, of several together the share of its records.
+        """
 
     def alarms_acknowledged(self, outcome: Outcome) -> None: ...
 

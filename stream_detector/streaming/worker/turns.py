@@ -5,7 +5,7 @@ own partition has not. So the batches of a partition follow each other whole, an
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
 
 
@@ -17,12 +17,15 @@ class Turns:
         self._ends: dict[int, asyncio.Task[None]] = {}
         """{partition: the end of its last batch that had alarms}."""
 
+    def is_over(self, partition: int) -> bool:
+        """Whether the last batch of the partition has ended."""
+        return partition not in self._ends or self._ends[partition].done()
+
     @asynccontextmanager
-    async def of_batch(self, partition: int) -> AsyncIterator[None]:
-        """The turn of one batch; the one before it of its partition has ended. Raises what one that failed raised."""
+    async def of_batches(self, partitions: Collection[int]) -> AsyncIterator[None]:
+        """The turn of one batch of each; those before them have ended. Raises what one that failed raised."""
         async with self._turn:
-            if partition in self._ends:
-                await _over([self._ends[partition]])
+            await _over([self._ends[partition] for partition in partitions if partition in self._ends])
             for end in self._ends.values():
                 if end.done():
                     end.result()

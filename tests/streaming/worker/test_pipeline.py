@@ -14,6 +14,7 @@ from stream_detector.engine.outcome import Outcome, RecordBatch
 from stream_detector.errors import StalledError, UnknownNameError
 from stream_detector.streaming.clients.producer import Burst, Outgoing
 from stream_detector.streaming.local.broker import EVERY_TOPIC, Sent
+from stream_detector.streaming.state.group_facts import Departure
 from stream_detector.streaming.worker import pipeline as pipeline_module
 from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
 from stream_detector.streaming.worker.offsets.recovery import to_metadata
@@ -93,6 +94,63 @@ async def test_while_alarms_are_on_their_way_other_partitions_go_on_and_their_ow
     assert acknowledged is not None
     await acknowledged
     assert {number: at.processed for number, at in rig.pipeline.partitions.items()} == {0: 14, 1: 12}
+
+
+async def owner_of(*numbers: int) -> Rig:
+    """A worker at offset 10 of these partitions, whose every batch has an alarm that waits to be acknowledged."""
+    rig = await rig_with(outcome_with(alarms=1))
+    for number in numbers:
+        rig.own(number)
+    return rig
+
+
+@in_event_loop
+async def test_fetches_of_several_partitions_are_decided_at_once_and_end_each_by_itself() -> None:
+    rig = await owner_of(0, 1)
+    acknowledged = await rig.pipeline.begin(fetched(), fetched(number=1))
+    assert acknowledged is not None
+    assert rig.engine.together == [[0, 1]]
+    assert on_their_way(rig) == [ALARMS, ALARMS]
+    rig.broker.acknowledge(rig.broker.held[1:])
+    await settle()
+    assert {number: at.processed for number, at in rig.pipeline.partitions.items()} == {0: 10, 1: 12}
+    rig.broker.acknowledge()
+    await acknowledged
+    assert {number: at.processed for number, at in rig.pipeline.partitions.items()} == {0: 12, 1: 12}
+
+
+@in_event_loop
+async def test_a_partition_whose_alarms_are_on_their_way_comes_after_those_beside_it() -> None:
+    rig = await owner_of(0, 1, 2)
+    await rig.pipeline.begin(fetched())
+    following = asyncio.create_task(rig.pipeline.begin(*(fetched(12 - 2 * bool(n), 14, number=n) for n in range(3))))
+    await settle()
+    assert rig.engine.together == [[0], [1, 2]]
+    rig.broker.acknowledge(rig.broker.held[:1])
+    await following
+    assert rig.engine.together == [[0], [1, 2], [0]]
+
+
+@in_event_loop
+async def test_a_fetch_from_before_a_seek_holds_up_none_that_came_with_it() -> None:
+    rig = await owner_of(0, 1)
+    acknowledged = await rig.pipeline.begin(fetched(epoch=0), fetched(number=1), fetched(number=2))
+    rig.broker.acknowledge()
+    assert acknowledged is not None
+    await acknowledged
+    assert {number: at.processed for number, at in rig.pipeline.partitions.items()} == {0: 10, 1: 12}
+
+
+@in_event_loop
+async def test_an_asset_that_departs_within_one_of_several_fetches_ends_at_its_offset() -> None:
+    rig = await rig_with(outcome_with(letters=1), hold=False)
+    rig.own(1)
+    rig.pipeline.partitions[0].departures.append(Departure(0, "m", 11))
+    await rig.pipeline.handle(fetched(), fetched(number=1))
+    assert [(batch.partition, list(batch.offsets)) for batch in rig.engine.batches] == [
+        (0, [10]), (0, [11]), (1, [10, 11]),
+    ]  # fmt: skip
+    assert rig.pipeline.partitions[0].departures == []
 
 
 @in_event_loop
@@ -727,10 +785,12 @@ async def test_whatever_the_brokers_do_no_commit_is_ahead_of_its_messages(seed: 
         nonlocal beside
         positions, in_hand = dict.fromkeys(numbers, 0), list[asyncio.Future[None]]()
         while reading := [number for number in numbers if positions[number] < 100]:
-            number = rng.choice(reading)
-            start = positions[number]
-            positions[number] = min(100, start + rng.randint(1, 9))
-            acknowledged = await rig.pipeline.begin(fetched(start, positions[number], number=number))
+            fetches = []
+            for number in rng.sample(reading, rng.randint(1, len(reading))):
+                start = positions[number]
+                positions[number] = min(100, start + rng.randint(1, 9))
+                fetches.append(fetched(start, positions[number], number=number))
+            acknowledged = await rig.pipeline.begin(*fetches)
             if acknowledged is not None:
                 beside += any(not each.done() for each in in_hand)
                 in_hand.append(asyncio.ensure_future(acknowledged))

@@ -66,7 +66,7 @@ class _NoLeader(Service):
 
 
 class _AsItIs(faust.Schema[Any, Any]):
-    """The value of an event is the `Fetched` that the transport made."""
+    """The value of an event are the `Fetched` that the transport made."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - theirs
         return None
@@ -170,7 +170,7 @@ async def _handle(event: EventT[Any], pipeline: BatchProcessor, in_hand: "set[as
     """Returns when the next event may be handled; this one is in hand until its alarms are acknowledged."""
     # An exception in an agent's body would lose its batch silently, so it never leaves: the process ends instead, and
     # until then this batch is neither acknowledged nor followed by another.
-    acknowledged = await begin_or_fail(cast(Fetched, event.value), pipeline)
+    acknowledged = await begin_or_fail(cast(list[Fetched], event.value), pipeline)
 
     def ended(task: "asyncio.Task[None]") -> None:
         in_hand.discard(task)
@@ -188,5 +188,6 @@ async def _handle(event: EventT[Any], pipeline: BatchProcessor, in_hand: "set[as
 
 def _let_go(event: EventT[Any]) -> None:
     # Faust keeps events in cycles until the garbage collector comes by, which is rare here: what is done is let go.
-    cast(Fetched, event.value).columns = Columns()
+    for fetched in cast(list[Fetched], event.value):
+        fetched.columns = Columns()
     event.ack()

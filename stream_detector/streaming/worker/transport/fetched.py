@@ -1,13 +1,19 @@
-"""What one fetch brings from one partition, as columns, and how it is cut."""
+"""What one fetch brings from one partition, as columns; how it is cut, and which are handled together."""
 
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import pairwise
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from stream_detector.decoding.field_mapping import Headers
+
+MOST_BYTES_TOGETHER = 2**18
+"""Of fetches that are handled together: some thousand readings, which take some milliseconds."""
+
+LEAST_RECORD_BYTES = 64
+"""What a record takes beside its value."""
 
 
 class Columns(Struct):
@@ -40,6 +46,30 @@ class Fetched(Struct):
     columns: Columns
     has_orders: bool = True
     """Whether control records may be among them; looked for once, for that takes a hundredth of a record's time."""
+
+
+def in_groups(fetches: Iterable[Fetched]) -> list[list[Fetched]]:
+    """Fetches of different partitions, small ones together: whoever handles them takes as long for one as for several.
+
+    Larger ones stay apart, for records that wait together are in memory together.
+    """
+    groups: list[list[Fetched]] = []
+    bytes_left = 0
+    for fetched in fetches:
+        size = _bytes_in(fetched.columns)
+        if size > bytes_left or not groups:
+            groups.append([])
+            bytes_left = MOST_BYTES_TOGETHER
+        groups[-1].append(fetched)
+        bytes_left -= size
+    return groups
+
+
+def _bytes_in(columns: Columns) -> int:
+    """About so many; where there are many records, more than fit."""
+    if len(columns) > MOST_BYTES_TOGETHER // LEAST_RECORD_BYTES:
+        return MOST_BYTES_TOGETHER + 1
+    return sum(LEAST_RECORD_BYTES + len(value or b"") for value in columns.values)
 
 
 def parts_of(fetched: Fetched, cuts: Collection[int]) -> list[Fetched]:

@@ -1,7 +1,7 @@
-"""Hands fetches to the pipeline one by one, and commits what it declares done; every stream does both."""
+"""Hands fetches to the pipeline one after another, and commits what it declares done; every stream does both."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from stream_detector.streaming.worker.transport.fetched import Fetched
@@ -10,13 +10,13 @@ from stream_detector.streaming.worker.transport.offset_keeper import FetchHandle
 Answer = TypeVar("Answer")
 
 
-async def begin_or_fail(fetched: Fetched, handler: FetchHandler) -> "asyncio.Task[None] | None":
-    """Returns when the alarms of the fetch are on their way; then the next fetch may follow, of whatever partition.
+async def begin_or_fail(fetches: Sequence[Fetched], handler: FetchHandler) -> "asyncio.Task[None] | None":
+    """Returns when the alarms of what was fetched are on their way; then the next may follow, of whatever partition.
 
     The answer is done when they are acknowledged; None where they are. After an error, which ends the process, neither
     comes: nobody may take a fetch that failed for done, and no fetch may follow it.
     """
-    acknowledged = await _or_fail(handler.begin(fetched), handler)
+    acknowledged = await _or_fail(handler.begin(*fetches), handler)
     return None if acknowledged is None else asyncio.create_task(_or_fail(acknowledged, handler))
 
 

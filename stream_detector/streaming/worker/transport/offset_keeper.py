@@ -37,10 +37,11 @@ class OffsetKeeper(Protocol):
 class FetchHandler(Protocol):
     """Whoever processes the fetches."""
 
-    async def begin(self, fetched: Fetched) -> Awaitable[None] | None:
-        """Process one fetch; returns when its alarms are on their way, and its answer comes when they are acknowledged.
+    async def begin(self, *fetches: Fetched) -> Awaitable[None] | None:
+        """Process what was fetched from different partitions; returns when all alarms are on their way.
 
-        None where there is nothing to wait for. Fetches are begun one after another.
+        The answer comes when they are acknowledged; None where there is nothing to wait for. Fetches are begun one
+        after another.
         """
 
     def fail(self, error: BaseException) -> None:

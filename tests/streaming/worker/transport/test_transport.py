@@ -25,7 +25,13 @@ from stream_detector.settings import Settings
 from stream_detector.streaming.worker.transport import agent, consumer_thread, draining
 from stream_detector.streaming.worker.transport.consumer_thread import ConsumerThread
 from stream_detector.streaming.worker.transport.faust_driver import FIRST_COMMIT_LOOK_SECONDS, BatchConsumer
-from stream_detector.streaming.worker.transport.fetched import Columns, Fetched
+from stream_detector.streaming.worker.transport.fetched import (
+    LEAST_RECORD_BYTES,
+    MOST_BYTES_TOGETHER,
+    Columns,
+    Fetched,
+    in_groups,
+)
 from stream_detector.streaming.worker.transport.handle_and_commit import begin_or_fail, commit_declared
 from stream_detector.streaming.worker.transport.membership import Membership
 from stream_detector.streaming.worker.transport.offset_keeper import CommittedOffsets
@@ -73,7 +79,7 @@ class Keeper:
     def committed(self, offsets: Mapping[int, int]) -> None:
         self.asked.append(f"committed {dict(offsets)}")
 
-    async def begin(self, fetch: Fetched) -> Awaitable[None] | None:
+    async def begin(self, *fetches: Fetched) -> Awaitable[None] | None:
         self.asked.append("handle")
         await asyncio.sleep(0)
         if self.handle_error is not None:
@@ -140,7 +146,7 @@ async def test_a_commit_that_is_refused_ends_the_worker() -> None:
 async def test_a_fetch_that_fails_ends_the_worker_and_is_never_done() -> None:
     keeper = Keeper()
     keeper.handle_error = ZeroDivisionError()
-    handling = asyncio.create_task(begin_or_fail(fetched(), keeper))
+    handling = asyncio.create_task(begin_or_fail([fetched()], keeper))
     await settle()
     assert keeper.errors == [keeper.handle_error]
     assert not handling.done()
@@ -154,7 +160,7 @@ async def test_a_fetch_that_is_broken_off_is_no_failure() -> None:
     keeper = Keeper()
     keeper.handle_error = asyncio.CancelledError()
     with pytest.raises(asyncio.CancelledError):
-        await begin_or_fail(fetched(), keeper)
+        await begin_or_fail([fetched()], keeper)
     assert keeper.errors == []
 
 
@@ -163,7 +169,7 @@ async def test_a_fetch_that_is_broken_off_is_no_failure() -> None:
 
 class Event:
     def __init__(self, keeper: Keeper) -> None:
-        self.value = fetched()
+        self.value = [fetched()]
         self._keeper = keeper
 
     def ack(self) -> None:
@@ -176,7 +182,7 @@ async def test_an_event_is_acknowledged_when_it_is_handled_and_its_records_are_l
     event = Event(keeper)
     await agent._handle(cast(Any, event), cast(Any, keeper), set())
     assert keeper.asked == ["handle", "handled", "ack"]
-    assert len(event.value.columns) == 0
+    assert len(event.value[0].columns) == 0
 
 
 @in_event_loop
@@ -187,11 +193,11 @@ async def test_an_event_is_in_hand_until_its_alarms_are_acknowledged() -> None:
     await agent._handle(cast(Any, event), cast(Any, keeper), in_hand)
     await settle()
     assert keeper.asked == ["handle", "handled"]
-    assert (len(event.value.columns), len(in_hand)) == (2, 1)
+    assert (len(event.value[0].columns), len(in_hand)) == (2, 1)
     keeper.alarms.set_result(None)
     await settle()
     assert keeper.asked == ["handle", "handled", "ack"]
-    assert (len(event.value.columns), len(in_hand)) == (0, 0)
+    assert (len(event.value[0].columns), len(in_hand)) == (0, 0)
 
 
 @in_event_loop
@@ -294,6 +300,8 @@ class Consumer(BatchConsumer):
 
     flow_active = True
     should_stop = False
+    fetchable: set[TP] | None = None
+    """None: all that is fetched."""
 
     def __init__(
         self, keeper: Keeper, thread: Any, records: Mapping[TP, Fetched] | BaseException | None = None
@@ -316,7 +324,7 @@ class Consumer(BatchConsumer):
     async def _wait_next_records(self, timeout: float) -> Any:
         if isinstance(self._records, Exception):
             raise self._records
-        return self._records, set(self._records or ())
+        return self._records, self.fetchable or set(self._records or ())
 
 
 @in_event_loop
@@ -375,17 +383,53 @@ async def messages(consumer: BatchConsumer, timeout: float = 0.0) -> list[Any]:
 async def test_a_fetch_becomes_one_event_at_the_offset_of_its_last_record() -> None:
     fetch = fetched(10, 15)
     (message,) = await messages(Consumer(Keeper(), Thread(), {TP(READINGS, 0): fetch}))
-    assert (message.offset, message.value, message.generation_id) == (14, fetch, 1)
+    assert (message.offset, message.value, message.generation_id) == (14, [fetch], 1)
+
+
+LARGE = b" " * MOST_BYTES_TOGETHER
+"""The value of a record that comes alone."""
+
+
+def fetches_of(values: Mapping[int, bytes]) -> dict[TP, Fetched]:
+    """A fetch of each partition, whose records have these values."""
+    return {TP(READINGS, number): fetched(number=number, value=value) for number, value in values.items()}
+
+
+@in_event_loop
+async def test_small_fetches_are_one_event_and_a_large_one_is_its_own() -> None:
+    fetches = fetches_of({0: b"{}", 1: b"{}", 2: LARGE, 3: b"{}"})
+    found = await messages(Consumer(Keeper(), Thread(), fetches))
+    assert [[each.partition for each in message.value] for message in found] == [[0, 1], [2], [3]]
+    assert [(message.partition, message.offset) for message in found] == [(0, 11), (2, 11), (3, 11)]
+
+
+@in_event_loop
+async def test_many_records_are_large_however_short_they_are() -> None:
+    many = MOST_BYTES_TOGETHER // LEAST_RECORD_BYTES + 1
+    fetches = [fetched(), fetched(0, many, number=1, value=b""), fetched(number=2)]
+    assert [[each.partition for each in group] for group in in_groups(fetches)] == [[0], [1], [2]]
 
 
 @in_event_loop
 async def test_fetches_from_before_a_rebalance_are_not_handed_on() -> None:
-    consumer = Consumer(Keeper(), Thread(), {TP(READINGS, 0): fetched(), TP(READINGS, 1): fetched(number=1)})
+    thread = Thread()
+    consumer = Consumer(Keeper(), thread, fetches_of({0: LARGE, 1: LARGE}))
     found = []
     async for _, message in consumer.getmany(0.0):
         found.append(message)
         consumer.app.consumer_generation_id = 2
     assert len(found) == 1
+    assert [(what, [each.partition for each in unread]) for what, unread in thread.called] == [("take back", [1])]
+
+
+@in_event_loop
+async def test_of_fetches_that_come_together_those_of_other_partitions_are_taken_back() -> None:
+    thread = Thread()
+    consumer = Consumer(Keeper(), thread, fetches_of(dict.fromkeys(range(3), b"{}")))
+    consumer.fetchable = {TP(READINGS, 0), TP(READINGS, 2)}
+    [message] = await messages(consumer)
+    assert [each.partition for each in message.value] == [0, 2]
+    assert [[each.partition for each in unread] for _, unread in thread.called] == [[1]]
 
 
 @in_event_loop
