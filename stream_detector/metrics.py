@@ -183,7 +183,9 @@ class WorkerMetrics:
         self.delay_broker = histogram(
             "alarm_delay_seconds", "Kafka timestamp of the closing record to acknowledged alarm", DELAY_BUCKETS
         )
-        self.scoring = histogram("scoring_seconds", "Time to decode and score one batch", SCORING_BUCKETS)
+        self.scoring = histogram(
+            "scoring_seconds", "Time to decode and score what was fetched together", SCORING_BUCKETS
+        )
 
         self.assets = gauge("assets_held", "Assets with live state")
         self.assets_refused = counter(

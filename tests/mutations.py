@@ -96,6 +96,11 @@ MUTATIONS = (
         OF_PIPELINE,
     ),
     Mutation(
+        "a partition that was taken away meanwhile is decided about", PIPELINE,
+        "if self.partitions.get(each.part.partition) is each.progress]", "]",
+        OF_PIPELINE,
+    ),
+    Mutation(
         "a batch whose partition is not through waits with those beside it", PIPELINE,
         "for group in (sooner, later)", "for group in (plain,)",
         OF_PIPELINE,
@@ -379,8 +384,8 @@ MUTATIONS = (
         OF_ENGINE,
     ),
     Mutation(
-        "what comes of a batch is told of those beside it", f"{ENGINE}/batch_in_hand.py",
-        "if record >> NUMBER_BITS == self.number", "if record >> NUMBER_BITS <= self.number",
+        "what comes of a batch is told of the first one beside it", f"{ENGINE}/batch_in_hand.py",
+        "getattr(batches[record >> NUMBER_BITS], name)", "getattr(batches[0], name)",
         OF_TOGETHER,
     ),
     Mutation(

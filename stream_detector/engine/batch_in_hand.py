@@ -4,7 +4,6 @@ Each batch costs about the same however few records it has; those that one fetch
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 from msgspec import Struct
@@ -14,18 +13,27 @@ from stream_detector.detection.grid.contents import EVENT_SENSOR, Cells
 from stream_detector.detection.grid.intake import Tally
 from stream_detector.detection.grid.sorted_readings import Readings, Records
 from stream_detector.engine.batch_result import BatchResult
+from stream_detector.engine.decider import Decisions
 from stream_detector.engine.handling_order import HandlingOrder, as_array
-from stream_detector.engine.outcome import RecordBatch
+from stream_detector.engine.outcome import RecordBatch, ScoredSteps
+from stream_detector.messages import Alarm, OperatingChange, Score
 
 Ints = NDArray[np.int64]
-Message = TypeVar("Message")
 
 NUMBER_BITS = 32
 """A record of several batches is (number of its batch << 32) + the place in the batch at which it takes effect."""
 
+PLACE_MASK = 2**NUMBER_BITS - 1
+
 
 class BatchInHand:
-    """A batch on its way. `number`: which one of those that are handled together."""
+    """A batch on its way. `number`: which one of those that are handled together.
+
+    Attributes:
+        order, result: when its records take effect, and what came of them so far.
+        alarms, scores, operating: what was decided with it, with the places of its records.
+        steps: those that were scored with it.
+    """
 
     def __init__(self, batch: RecordBatch, number: int = 0) -> None:
         self.batch = batch
@@ -33,11 +41,21 @@ class BatchInHand:
         self.offsets = as_array(batch.offsets)
         self.order = HandlingOrder(self.offsets)
         self.result = BatchResult(batch)
+        self.alarms: list[tuple[int, Alarm]] = []
+        self.scores: list[tuple[int, Score]] = []
+        self.operating: list[tuple[int, OperatingChange]] = []
+        self.steps: list[ScoredSteps] = []
 
-    def ours(self, messages: Sequence[tuple[int, Message]]) -> list[tuple[int, Message]]:
-        """Those that follow from records of this batch, with their places."""
-        begin = self.number << NUMBER_BITS
-        return [(record - begin, each) for record, each in messages if record >> NUMBER_BITS == self.number]
+
+def share_out(decisions: Decisions, batches: Sequence[BatchInHand]) -> None:
+    """Give each batch what was decided with its records."""
+    for name in ("alarms", "scores", "operating"):
+        for record, message in getattr(decisions, name):
+            getattr(batches[record >> NUMBER_BITS], name).append((record & PLACE_MASK, message))
+    for records, found in decisions.results:
+        numbers = records >> NUMBER_BITS
+        for number in sorted(set(numbers.tolist())):
+            batches[number].steps.append(found.select(np.flatnonzero(numbers == number).tolist()))
 
 
 class Taken(Struct, frozen=True):

@@ -45,7 +45,7 @@ Bools = NDArray[np.bool_]
 
 
 class Decisions(Struct):
-    """Decisions since the last `take`; messages come with the `record` of the closing that they follow from.
+    """Decisions since the last `take`; messages and steps come with the `record` of the closing that they follow from.
 
     `changed`: slots whose episode, head or scale is no longer that of the last snapshot.
     """
@@ -55,7 +55,7 @@ class Decisions(Struct):
     operating: list[tuple[int, OperatingChange]] = field(default_factory=list)
     closed: Closed = field(default_factory=Closed)
     changed: set[int] = field(default_factory=set)
-    results: list[ScoredSteps] = field(default_factory=list)
+    results: list[tuple[Ints, ScoredSteps]] = field(default_factory=list)
 
 
 class DecisionState(Struct):
@@ -258,7 +258,8 @@ class Decider:
         self._note(found)
         self.latest.note(found)
         if self._keep_results:
-            self._decisions.results.append(found)
+            assets = [self.states[slot].asset for slot in found.slot.tolist()]
+            self._decisions.results.append((ends.record, replace(found, assets=assets)))
         counts = wanted | (closings.kind != STEP)
         if not counts.all():
             closings, scored, place = select(closings, counts), scored[counts], place[counts]

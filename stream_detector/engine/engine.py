@@ -12,7 +12,7 @@ from stream_detector.decoding.routing import Share
 from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.engine.asset_status import statuses
 from stream_detector.engine.assets.snapshots import load
-from stream_detector.engine.batch_in_hand import BatchInHand
+from stream_detector.engine.batch_in_hand import BatchInHand, share_out
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.offline import score_frame
@@ -91,9 +91,13 @@ class Engine:
             self._state.take([taken for _, taken in found])
             going = [segments for segments, _ in found]
         decisions = decider.take()
-        parts = [partition.conclude(each, decisions) for partition, each in zip(partitions, in_hand, strict=True)]
+        share_out(decisions, in_hand)
+        changed = decisions.changed | self._state.grid.turned
         self._state.grid.turned.clear()
-        return parts
+        return [
+            partition.conclude(each, changed, Closed() if each.number else decisions.closed)
+            for partition, each in zip(partitions, in_hand, strict=True)
+        ]
 
     def low(self, partition: int) -> int | None:
         """The oldest offset that live state still needs; None where nothing is held."""

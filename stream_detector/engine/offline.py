@@ -43,6 +43,6 @@ def score_frame(
     for closings in closings_of_table(grid, times, values, np.asarray(events, np.float64)):
         decider.add(closings)
     decisions = decider.take()
-    steps = ScoredSteps.joined(decisions.results, len(spec.sensors))
+    steps = ScoredSteps.joined([found for _, found in decisions.results], len(spec.sensors))
     rows = np.searchsorted(grid.steps.step_of(times), steps.step, side="right") - 1
     return ScoredFrame(steps, rows, [alarm for _, alarm in decisions.alarms])

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,7 +104,7 @@ class ScoredSteps(Struct, frozen=True):
         expected: (M, F) what the model expected. newest: (M, F) newest step of the window. Sensor units, NaN = none.
         degraded: (M,) masked sensors.
         provisional: (M,) whether the machine's scale is not fixed yet.
-        assets: names of the assets, where the steps are told outside the engine.
+        assets: names of the assets, where the steps are kept.
     """
 
     slot: NDArray[np.int64]
@@ -122,14 +122,12 @@ class ScoredSteps(Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.step)
 
-    def of_assets(self, names: Mapping[int, str]) -> "ScoredSteps":
-        """The steps of the assets in `names` (by slot), with their names; assets that are not there were evicted."""
-        slots = self.slot.tolist()
-        live = [place for place, slot in enumerate(slots) if slot in names]
-        if len(live) == len(slots):
-            return replace(self, assets=[names[slot] for slot in slots])
-        arrays: dict[str, Any] = {name: getattr(self, name)[live] for name in ARRAYS}
-        return replace(self, **arrays, assets=[names[slot] for slot in self.slot[live].tolist()])
+    def select(self, places: Sequence[int]) -> "ScoredSteps":
+        """The steps at these places, ascending."""
+        if len(places) == len(self):
+            return self
+        arrays: dict[str, Any] = {name: getattr(self, name)[list(places)] for name in ARRAYS}
+        return replace(self, **arrays, assets=[self.assets[place] for place in places])
 
     @classmethod
     def joined(cls, parts: Sequence["ScoredSteps"], sensors: int) -> "ScoredSteps":

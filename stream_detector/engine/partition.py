@@ -22,9 +22,8 @@ from stream_detector.engine.assets.snapshots import Snapshot, dump, most_window_
 from stream_detector.engine.batch_in_hand import BatchInHand, Taken
 from stream_detector.engine.batch_result import BatchResult
 from stream_detector.engine.clock_guard import MOST_REFUSED
-from stream_detector.engine.decider import Decisions
 from stream_detector.engine.limits import Limits
-from stream_detector.engine.outcome import Closed, Outcome, RecordBatch
+from stream_detector.engine.outcome import Closed, Outcome, RecordBatch, ScoredSteps
 from stream_detector.engine.parts import Part, PlacedAlarm
 from stream_detector.engine.segment import Segment
 from stream_detector.engine.shared_state import SharedState
@@ -179,32 +178,38 @@ class Partition:
         self.grid.let_tell(self.assets.by_slot)
         return self._snapshots(processed)
 
-    def conclude(self, in_hand: BatchInHand, decisions: Decisions) -> Part:
-        """What came of a batch, and of others beside it, `decisions` among them. The numbers of steps are of all."""
+    def conclude(self, in_hand: BatchInHand, changed: set[int], closed: Closed) -> Part:
+        """What came of a batch. changed: slots whose snapshot is out of date, of whatever partition.
+
+        closed: the steps that closed, as they are to be told with this batch.
+        """
         result, counts, live = in_hand.result, in_hand.result.counts, self.assets.by_slot
         counts.received = counts.settled
         counts.held = sum(held.readings for held in self.assets.held())
-        alarms = [PlacedAlarm(place, True, alarm) for place, alarm in in_hand.ours(decisions.alarms)]
+        alarms = [PlacedAlarm(place, True, alarm) for place, alarm in in_hand.alarms]
         alarms += [PlacedAlarm(place, False, alarm) for place, alarm in result.cleared]
-        told = {slot for found in decisions.results for slot in found.slot.tolist()}
-        names = {slot: live[slot].name for slot in told & live.keys()}
-        self.assets.unsaved |= live.keys() & (decisions.changed | self.grid.turned)
+        self.assets.unsaved |= live.keys() & changed
         if len(in_hand.offsets):
             processed = int(in_hand.offsets[-1]) + 1
             if processed > self._silent_until:
                 result.snapshots += self._snapshots(processed)
         return Part(
             alarms=alarms,
-            scores=in_hand.ours(decisions.scores),
+            scores=in_hand.scores,
             dead_letters=result.dead_letters,
-            operating=[change for _, change in in_hand.ours(decisions.operating)],
+            operating=[change for _, change in in_hand.operating],
             event_assets=result.event_assets,
             snapshots=result.snapshots,
             counts=counts,
-            closed=decisions.closed if in_hand.number == 0 else Closed(),
+            closed=closed,
             unknown=result.unknown,
-            steps=[found.of_assets(names) for found in decisions.results],
+            steps=[self._of_live(found) for found in in_hand.steps],
         )
+
+    def _of_live(self, found: ScoredSteps) -> ScoredSteps:
+        """The steps without those of assets that were evicted since."""
+        live = self.assets.slots
+        return found.select([place for place, name in enumerate(found.assets) if name in live])
 
     def forget(self) -> None:
         """The partition belongs to somebody else now: its slots are free."""

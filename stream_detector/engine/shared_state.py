@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from stream_detector.detection.grid.closed_steps import Closings, Stretches, select
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.intake import Intake, Tally
-from stream_detector.engine.assets.assets import AssetOffsets
+from stream_detector.engine.assets.asset_offsets import AssetOffsets
 from stream_detector.engine.assets.slots import Slots
 from stream_detector.engine.batch_in_hand import Taken, TakenTogether
 from stream_detector.engine.decider import Decider

@@ -78,6 +78,9 @@ class RecordingObserver:
 
     told: list[str] = field(default_factory=list)
 
+    def decided(self, seconds: float) -> None:
+        """`scored` tells it of each batch."""
+
     def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
         self.told.append("scored")
 

@@ -52,7 +52,7 @@ class Grid:
         window: WindowConfig,
         sensors: int,
         slack_steps: int = 256,
-        slack_cells: int = 2**19,
+        slack_cells: int = 2**21,
         operating: OperatingRule | None = None,
     ) -> None:
         """slack_steps: the most. slack_cells: of all rings together, as long as that leaves `LEAST_SLACK` steps.
@@ -151,8 +151,12 @@ class Grid:
         self.reported[slot] = False
         self.event[slot] = False
         self.opened_offset[slot] = offset
-        self._told.pop(slot, None)
         self.positions.begin(slot, time, horizon)
+
+    def release(self, slot: int) -> None:
+        """The asset of the slot is gone."""
+        self.turned.discard(slot)
+        self._told.pop(slot, None)
 
     def rows(self, slots: Ints, steps: Ints) -> Ints:
         """Flat row of each (slot, step)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.positions import NO_STEP
 from stream_detector.detection.grid.slot_state import write_slot
-from stream_detector.detection.slot_arrays import SlotArrays
 from stream_detector.engine.assets.asset_history import AssetHistory
+from stream_detector.engine.assets.asset_offsets import NEVER, NOT_KEPT, AssetOffsets
 from stream_detector.engine.assets.asset_windows import AssetWindows, unpack
-from stream_detector.engine.assets.kept_windows import NEVER, KeptWindows
+from stream_detector.engine.assets.kept_windows import KeptWindows
 from stream_detector.engine.assets.slots import Slots
 from stream_detector.engine.assets.snapshots import Snapshot
 from stream_detector.engine.clock_guard import ClockGuard, HeldRecord
@@ -35,24 +35,6 @@ class Asset:
     floor: int | None = None
     previous: tuple[int, int] | None = None
     scale: bytes | None = None
-
-
-def _none() -> Ints:
-    return np.empty(0, np.int64)
-
-
-@dataclass(slots=True)
-class AssetOffsets(SlotArrays):
-    """Offsets of each asset's records, one row a slot.
-
-    Attributes:
-        last: offset of the last record of the asset that was used. since: offset of its first record.
-        decided_until: steps that close with a record below this offset were decided before a restart.
-    """
-
-    last: Ints = field(default_factory=_none)
-    since: Ints = field(default_factory=_none)
-    decided_until: Ints = field(default_factory=_none)
 
 
 class Assets:
@@ -96,7 +78,7 @@ class Assets:
         self._limits = limits
         self.furthest_ahead_seconds = furthest_ahead_seconds
         self.history = AssetHistory(known, limits.max_assets)
-        self.kept = KeptWindows(limits)
+        self.kept = KeptWindows(limits, offsets)
         self._known = {name: snapshot for name, snapshot in known.items() if snapshot.evicted is None}
         self.only_known = bool(known)
         self._silent_until = silent_until
@@ -160,6 +142,7 @@ class Assets:
         self.slots[asset.name] = self.slots_by_key[asset.name.encode()] = slot
         self.offsets.last[slot] = offset
         self.offsets.since[slot] = asset.since
+        self.offsets.since_kept[slot] = NOT_KEPT
         return slot
 
     def _restore(self, slot: int, asset: Asset, known: Snapshot | None, held: list[HeldRecord]) -> None:
@@ -220,5 +203,6 @@ class Assets:
         del self.slots[name], self.slots_by_key[name.encode()]
         self.watched.discard(slot)
         self.unsaved.discard(slot)
-        self.kept.discard(slot)
+        self.grid.release(slot)
+        self.kept.forget(slot)
         self._free_slots.give_back(slot)

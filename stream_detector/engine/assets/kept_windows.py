@@ -8,15 +8,10 @@ holds `low` back for much longer than windows reach.
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.engine.assets.asset_offsets import NEVER, NOT_KEPT, AssetOffsets
 from stream_detector.engine.limits import Limits
 
 Ints = NDArray[np.int64]
-
-NEVER = np.iinfo(np.int64).max
-"""Stands for the offset of a record that has not come."""
-
-NOT_KEPT = -1
-"""Stands in for it where no windows are kept."""
 
 LOOKS = 16
 """How often it is looked at within `window_lag_records` offsets."""
@@ -28,27 +23,29 @@ MOST_SAVED_UP = 2**22
 class KeptWindows:
     """Which assets (by slot) have windows in snapshots. Offsets are the partition's; `until` names the next record."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, offsets: AssetOffsets) -> None:
         self._limits = limits
+        self._offsets = offsets
         self._kept: dict[int, tuple[int, bytes]] = {}
         """Packed windows, with the offset that they were taken at."""
-        self._first_record = np.full(1, NOT_KEPT, np.int64)
-        """(slots,) offset of the asset's first record since."""
         self._looked_at = 0
         self._bytes_left = 0.0
         self._too_large: dict[int, int] = {}
 
     def keep(self, slot: int, until: int, data: bytes) -> None:
         """From now on the asset's snapshots carry these windows."""
-        if slot >= len(self._first_record):
-            self._first_record = np.append(self._first_record, np.full(slot + 1, NOT_KEPT))
         self._kept[slot] = until, data
-        self._first_record[slot] = NEVER
+        self._offsets.since_kept[slot] = NEVER
 
     def discard(self, slot: int) -> None:
         """Forget the windows of a slot."""
         if self._kept.pop(slot, None) is not None:
-            self._first_record[slot] = NOT_KEPT
+            self._offsets.since_kept[slot] = NOT_KEPT
+
+    def forget(self, slot: int) -> None:
+        """The asset of the slot is gone."""
+        self.discard(slot)
+        self._too_large.pop(slot, None)
 
     def data(self, slot: int) -> bytes | None:
         return self._kept[slot][1] if slot in self._kept else None
@@ -61,26 +58,25 @@ class KeptWindows:
         """Note that records of these slots are used, offsets ascending."""
         if not self._kept:
             return
-        for place in np.flatnonzero(self._first_of(slots) == NEVER).tolist():
+        since = self._offsets.since_kept
+        for place in np.flatnonzero(since[slots] == NEVER).tolist():
             slot, offset = int(slots[place]), int(offsets[place])
             # What rule 1 held when the windows were taken lies in them.
             if offset >= self._kept[slot][0]:
-                self._first_record[slot] = min(self._first_record[slot], offset)
+                since[slot] = min(since[slot], offset)
 
     def lows(self, slots: Ints, windows_from: Ints) -> Ints:
         """(N,) the oldest record that each asset needs; NEVER: none. `windows_from`: where it is for its windows."""
         if not self._kept:
             return windows_from
-        first = self._first_of(slots)
-        return np.where(first == NOT_KEPT, windows_from, first)
-
-    def _first_of(self, slots: Ints) -> Ints:
-        known = slots < len(self._first_record)
-        return np.where(known, self._first_record[np.where(known, slots, 0)], NOT_KEPT)
+        since = self._offsets.since_kept[slots]
+        return np.where(since == NOT_KEPT, windows_from, since)
 
     def stirred(self) -> Ints:
         """Slots of the assets that have sent records since their windows were kept."""
-        return np.flatnonzero((self._first_record != NOT_KEPT) & (self._first_record != NEVER))
+        slots = np.fromiter(self._kept, np.int64, len(self._kept))
+        stirred: Ints = slots[self._offsets.since_kept[slots] != NEVER]
+        return stirred
 
     def outlived(self, slots: Ints, windows_from: Ints) -> list[int]:
         """Which of these slots have sent so much since that the log alone gives their windows back."""

@@ -2,7 +2,7 @@
 
 
 class Slots:
-    """Gives out the lowest numbers that it can. Those that were given back come first."""
+    """Gives out numbers from 0 on; those that were given back come first."""
 
     def __init__(self) -> None:
         self._free: list[int] = []

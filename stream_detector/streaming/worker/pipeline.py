@@ -16,7 +16,7 @@ from stream_detector.decoding.control_records import KEY, Order
 from stream_detector.decoding.field_mapping import FieldMapping
 from stream_detector.decoding.registry_records import RegistryRecords
 from stream_detector.engine.outcome import AssetStatus, Outcome, RecordBatch, ScoredSteps
-from stream_detector.errors import StalledError
+from stream_detector.errors import StalledError, UnknownNameError
 from stream_detector.messages import to_bytes
 from stream_detector.settings import Settings
 from stream_detector.streaming.clients.dead_letter_rate import DeadLetterRate
@@ -256,19 +256,26 @@ class Pipeline:
             return []
         async with self._turns.of_batches([fetched.partition for fetched in fetches]):
             in_hand = [each for fetched in fetches if (each := self._take_in_hand(fetched)) is not None]
-            was_rebuilding = [each.progress.rebuilding for each in in_hand]
             for each in in_hand:
-                *before, each.part = parts_of(each.part, {departure.offset for departure in each.progress.departures})
-                for part in before:
-                    [said] = await self._begin_parts([_InHand(part, each.progress)])
-                    await self._end_part(part, each.progress, said)
-            later = []
-            for each, was, said in zip(in_hand, was_rebuilding, await self._begin_parts(in_hand), strict=True):
-                end = self._end_batch(each, said, was_rebuilding=was)
-                if said is not None and said.alarms.messages:
-                    later.append(self._turns.end_later(each.part.partition, end))
-                else:
-                    await end
+                *before, last = parts_of(each.part, {departure.offset for departure in each.progress.departures})
+                for each.part in before:
+                    for _, said in await self._begin_parts([each] if each.error is None else []):
+                        await self._end_part(each.part, each.progress, said)
+                each.part = last
+            # A partition may be taken away while another one waits.
+            ours = [each for each in in_hand if self.partitions.get(each.part.partition) is each.progress]
+            begun = await self._begin_parts([each for each in ours if each.error is None])
+            later = [
+                self._turns.end_later(each.part.partition, self._end_batch(each, said))
+                for each, said in begun
+                if said is not None and said.alarms.messages
+            ]
+            for each, said in begun:
+                if said is None or not said.alarms.messages:
+                    await self._end_batch(each, said)
+            for each in ours:
+                if each.error is not None:
+                    raise each.error
             return later
 
     def _take_in_hand(self, fetched: Fetched) -> "_InHand | None":
@@ -283,23 +290,28 @@ class Pipeline:
         if progress.in_hand:
             raise StalledError(f"partition {fetched.partition}: the batch at {progress.processed} did not end")
         progress.in_hand = True
-        return _InHand(fetched, progress)
+        return _InHand(fetched, progress, progress.rebuilding)
 
-    async def _end_batch(self, last: "_InHand", said: "_Said | None", *, was_rebuilding: bool) -> None:
+    async def _end_batch(self, last: "_InHand", said: "_Said | None") -> None:
         await self._end_part(last.part, last.progress, said)
         last.progress.in_hand = False
-        if was_rebuilding and not last.progress.rebuilding:
+        if last.was_rebuilding and not last.progress.rebuilding:
             self._observer.rebuilt(rebuilding=self.rebuilding)
 
-    async def _begin_parts(self, in_hand: "Sequence[_InHand]") -> "list[_Said | None]":
-        """What the engines say of these records, alarms on their way; None where there are none for them."""
-        outcomes = self._decide([each.part for each in in_hand])
-        found: list[_Said | None] = []
+    async def _begin_parts(self, in_hand: "Sequence[_InHand]") -> "list[tuple[_InHand, _Said | None]]":
+        """What the engines say of these records, alarms on their way; None where there are none for them.
+
+        Those of which they say that the process has to end are left out.
+        """
+        outcomes = self._decide(in_hand)
+        begun: list[tuple[_InHand, _Said | None]] = []
         for each in in_hand:
-            number = each.part.partition
-            outcome = outcomes.get(number)
-            found.append(None if outcome is None else await self._send_alarms(number, outcome, each.progress))
-        return found
+            if each.error is None:
+                number = each.part.partition
+                outcome = outcomes.get(number)
+                said = None if outcome is None else await self._send_alarms(number, outcome, each.progress)
+                begun.append((each, said))
+        return begun
 
     async def _end_part(self, part: Fetched, progress: PartitionProgress, said: "_Said | None") -> None:
         if said is not None:
@@ -439,25 +451,32 @@ class Pipeline:
         """True while a partition rebuilds its windows."""
         return any(progress.rebuilding for progress in self.partitions.values())
 
-    def _decide(self, parts: Sequence[Fetched]) -> dict[int, Outcome]:
+    def _decide(self, in_hand: "Sequence[_InHand]") -> dict[int, Outcome]:
         """{partition: what the engine says of these records}, of those where it is asked."""
         asked: dict[int, tuple[DetectionEngine, list[RecordBatch]]] = {}
-        for part in parts:
-            batch = self._batch_of(part)
+        for each in in_hand:
+            batch = self._batch_of(each.part)
             if len(batch.offsets):  # else nothing but control records
-                engine = self._detectors.of(part.partition).engine
+                engine = self._detectors.of(batch.partition).engine
                 asked.setdefault(id(engine), (engine, []))[1].append(batch)
-        outcomes = {}
+        outcomes: dict[int, Outcome] = {}
         for engine, batches in asked.values():
             started = self._clock()
             found = engine.process_all(batches, self.settings.publish_scores)
-            a_record = (self._clock() - started) / sum(len(batch.offsets) for batch in batches)
+            seconds = self._clock() - started
+            self._observer.decided(seconds)
+            a_record = seconds / sum(len(batch.offsets) for batch in batches)
+            outcomes |= {batch.partition: outcome for batch, outcome in zip(batches, found, strict=True)}
             for batch, outcome in zip(batches, found, strict=True):
-                outcomes[batch.partition] = outcome
-                self.unknown.saw(outcome.unknown)
                 self._observer.scored(batch.partition, outcome, a_record * len(batch.offsets))
                 if self._on_steps is not None and self._detectors.shows(batch.partition):
                     self._on_steps(outcome.steps)
+        for each in in_hand:
+            try:
+                if each.part.partition in outcomes:
+                    self.unknown.saw(outcomes[each.part.partition].unknown)
+            except UnknownNameError as error:
+                each.error = error  # what was fetched beside it ends in order
         return outcomes
 
     def _batch_of(self, part: Fetched) -> RecordBatch:
@@ -673,10 +692,15 @@ class _Flushed(Struct, frozen=True):
 
 
 class _InHand(Struct):
-    """A fetch, or the part of it that comes next, on its way; `progress` is that of its partition."""
+    """A fetch, or the part of it that comes next, on its way; `progress` is that of its partition.
+
+    `was_rebuilding`: when it was fetched. `error`: ends the process.
+    """
 
     part: Fetched
     progress: PartitionProgress
+    was_rebuilding: bool
+    error: UnknownNameError | None = None
 
 
 class _Said(Struct, frozen=True):

@@ -34,6 +34,9 @@ class DetectionEngine(Protocol):
 class PipelineObserver(Protocol):
     """Is told what the pipeline does, as it does it; decides nothing."""
 
+    def decided(self, seconds: float) -> None:
+        """The engine has answered batches that it was given together, in so many seconds."""
+
     def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
         """The engine has answered one batch, alone or with others; nothing of it is acknowledged yet.
 

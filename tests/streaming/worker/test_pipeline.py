@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from stream_detector.decoding.field_mapping import FieldMapping
-from stream_detector.decoding.unknown_names import UnknownNames
+from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.engine.outcome import Outcome, RecordBatch
 from stream_detector.errors import StalledError, UnknownNameError
 from stream_detector.streaming.clients.producer import Burst, Outgoing
@@ -139,6 +139,34 @@ async def test_a_fetch_from_before_a_seek_holds_up_none_that_came_with_it() -> N
     assert acknowledged is not None
     await acknowledged
     assert {number: at.processed for number, at in rig.pipeline.partitions.items()} == {0: 10, 1: 12}
+
+
+@in_event_loop
+async def test_a_name_that_is_a_fault_stops_its_own_partition_and_not_those_that_were_fetched_with_it() -> None:
+    settings = SETTINGS.model_copy(update={"unknown_sensors": "fail"})
+    rig = await Rig(settings=settings).start()
+    for number in range(3):
+        rig.own(number)
+    rig.engine.answer = lambda batch: replace(
+        outcome_with(alarms=1 - batch.partition % 2),
+        unknown=UNKNOWN if batch.partition == 0 else NONE_UNKNOWN,
+    )
+    with pytest.raises(UnknownNameError, match="x9"):
+        await rig.pipeline.begin(*(fetched(number=number) for number in range(3)))
+    await rig.pipeline.flush()
+    assert rig.pipeline.to_commit() == {number: (12, to_metadata(12, SCORED_BY)) for number in (1, 2)}
+
+
+@in_event_loop
+async def test_a_partition_that_is_taken_away_while_another_waits_is_not_decided_about() -> None:
+    rig = await owner_of(0, 1)
+    rig.pipeline.partitions[0].departures.append(Departure(0, "m", 11))
+    handling = asyncio.create_task(rig.pipeline.handle(fetched(), fetched(number=1)))
+    await settle()
+    rig.pipeline.revoke_others(set())
+    rig.broker.acknowledge()
+    await handling
+    assert rig.engine.together == [[0]]
 
 
 @in_event_loop

@@ -98,10 +98,12 @@ class MetricsRecorder:
         if trained:
             metrics.bundle_trained.set(min(trained))
 
+    def decided(self, seconds: float) -> None:
+        self.metrics.scoring.observe(seconds)
+
     def scored(self, partition: int, outcome: Outcome, seconds: float) -> None:
         """One batch, once the engine has answered. Readings of a rebuild are not counted: they were before."""
         metrics, counts, closed = self.metrics, outcome.counts, outcome.closed
-        metrics.scoring.observe(seconds)
         metrics.held.labels(str(partition)).set(counts.held)
         for counter, count in (
             *zip(self._of_partition(partition), counts.parts, strict=True),

@@ -1,4 +1,4 @@
-"""The Faust app: one agent on the readings topic, one event a batch."""
+"""The Faust app: one agent on the readings topic, whose events are what was fetched together."""
 
 import asyncio
 import logging
@@ -66,7 +66,7 @@ class _NoLeader(Service):
 
 
 class _AsItIs(faust.Schema[Any, Any]):
-    """The value of an event are the `Fetched` that the transport made."""
+    """The value of an event is the list of `Fetched` that the transport made."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - theirs
         return None
@@ -127,7 +127,7 @@ def build_app(settings: Settings, pipeline: BatchProcessor) -> faust.App:
         SetTable=Table,
         SetGlobalTable=GlobalTable,
         Worker=Service,
-        # Counts batches; the default of 4096 would be hundreds of megabytes.
+        # Counts events; the default of 4096 would be hundreds of megabytes.
         stream_buffer_maxsize=2,
         stream_wait_empty=True,
         stream_recovery_delay=0.0,

@@ -122,7 +122,12 @@ def test_every_reading_of_a_batch_is_counted_as_what_became_of_it(manifest: Mani
     assert recorded.value("events_late_total") == 30
     assert recorded.value("assets_refused_total") == 2
     assert recorded.value("score_ratio_count") == 4
-    assert (recorded.value("scoring_seconds_count"), recorded.value("scoring_seconds_sum")) == (2, 0.04)
+
+
+def test_batches_that_came_together_take_their_time_once(manifest: Manifest) -> None:
+    recorded = Recorded(manifest)
+    recorded.recorder.decided(0.04)
+    assert (recorded.value("scoring_seconds_count"), recorded.value("scoring_seconds_sum")) == (1, 0.04)
 
 
 def test_delays_run_to_the_acknowledgement(manifest: Manifest) -> None:
