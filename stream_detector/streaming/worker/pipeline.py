@@ -259,12 +259,12 @@ class Pipeline:
             for each in in_hand:
                 *before, last = parts_of(each.part, {departure.offset for departure in each.progress.departures})
                 for each.part in before:
-                    for _, said in await self._begin_parts([each] if each.error is None else []):
+                    for _, said in await self._begin_parts([each]):
                         await self._end_part(each.part, each.progress, said)
                 each.part = last
             # A partition may be taken away while another one waits.
             ours = [each for each in in_hand if self.partitions.get(each.part.partition) is each.progress]
-            begun = await self._begin_parts([each for each in ours if each.error is None])
+            begun = await self._begin_parts(ours)
             later = [
                 self._turns.end_later(each.part.partition, self._end_batch(each, said))
                 for each, said in begun
@@ -301,8 +301,9 @@ class Pipeline:
     async def _begin_parts(self, in_hand: "Sequence[_InHand]") -> "list[tuple[_InHand, _Said | None]]":
         """What the engines say of these records, alarms on their way; None where there are none for them.
 
-        Those of which they say that the process has to end are left out.
+        Those that end the process are left out: nothing of them is asked any more, or told.
         """
+        in_hand = [each for each in in_hand if each.error is None]
         outcomes = self._decide(in_hand)
         begun: list[tuple[_InHand, _Said | None]] = []
         for each in in_hand:
