@@ -9,12 +9,14 @@ limit, so that a busy machine disturbs both alike.
 import argparse
 import gc
 import json
+import math
 import resource
 import statistics
 import sys
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,10 @@ SWEEP = {
     f"{assets} assets x {sensors} sensors": (Load("", "readings", assets, sensors, 120.0, 300_000), 5)
     for assets, sensors in ((1, 61), (10, 61), (100, 61), (1000, 61), (100, 1), (100, 10), (100, 600))
 }
+
+
+SMALL_BATCHES, SCANS = Load("", "readings", 1000, 50, 1.0, 450_000), 5
+"""What a fetch brings of a plant whose machines are read scan by scan, and how many scans of each partition."""
 
 
 def batches(load: Load) -> list[RecordBatch]:
@@ -160,6 +166,40 @@ def parts(load: Load, window_steps: int) -> dict[str, float]:
     return found
 
 
+def together(cut: int) -> dict[str, float]:
+    """Milliseconds of small batches of several partitions, one after another and at once; the best of each.
+
+    cut: readings by which the batches begin and end within a scan.
+    """
+    load = SMALL_BATCHES
+    with tempfile.TemporaryDirectory() as folder:
+        write_bundle(Path(folder) / "bundle", load, 5)
+        rules = DetectorSpec.of(load_bundle(Path(folder) / "bundle"))
+    stamp, scan = int(START.timestamp() * 1000) + 10**9, load.sensors
+    logs: list[list[tuple[bytes, bytes]]] = [[] for _ in range(load.partitions)]
+    for place, record in enumerate(records(load)):
+        logs[place // scan % load.partitions].append(record)
+    edges = [0, *range(SCANS * scan + cut, len(logs[0]), SCANS * scan)]
+    engines = {"one after another": Engine(rules), "at once": Engine(rules)}
+    found = dict.fromkeys(engines, math.inf)
+    for begin, end in pairwise(edges):
+        fetched = [
+            RecordBatch("plant.readings", number, range(begin, end), *map(list, zip(*log[begin:end], strict=True)),
+                        [stamp] * (end - begin))
+            for number, log in enumerate(logs)
+        ]  # fmt: skip
+        for name, engine in engines.items():
+            began = time.process_time()
+            if name == "at once":
+                engine.process_all(fetched)
+            else:
+                for batch in fetched:
+                    engine.process(batch)
+            if begin > len(logs[0]) // 2:
+                found[name] = min(found[name], 1e3 * (time.process_time() - began))
+    return found
+
+
 def _resident_megabytes() -> float:
     """Resident memory now (Linux); elsewhere the most it ever was."""
     try:
@@ -173,10 +213,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--readings", type=int, help="readings a case, for a quick look")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--case", action="append", help="only these; also 'sweep' and 'parts'")
+    parser.add_argument("--case", action="append", help="only these; also 'sweep', 'parts' and 'together'")
     parser.add_argument("--json", type=Path, help="write the results here")
     arguments = parser.parse_args()
-    wanted = arguments.case or [*CASES, "sweep", "parts"]
+    wanted = arguments.case or [*CASES, "sweep", "parts", "together"]
     results: dict[str, Any] = {}
     for name, (load, steps) in {**CASES, **(SWEEP if "sweep" in wanted else {})}.items():
         if name in CASES and name not in wanted:
@@ -195,6 +235,11 @@ def main() -> None:
             listed = ", ".join(f"{part} {cost:.0f}" for part, cost in sorted(spent.items()))
             sys.stdout.write(f"ns a reading, {name:26s} {listed}\n")
             sys.stdout.flush()
+    for cut in (0, 20) if "together" in wanted else ():
+        results[f"milliseconds, cut {cut}"] = spent = together(cut)
+        listed = ", ".join(f"{way} {cost:.1f} ms" for way, cost in spent.items())
+        sys.stdout.write(f"{SMALL_BATCHES.partitions} batches of {SCANS} scans, cut by {cut:2d} readings: {listed}\n")
+        sys.stdout.flush()
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 
