@@ -83,6 +83,8 @@ class StandingLog:
 
     async def __aexit__(self, *_: object) -> None: ...
 
+    def rest(self) -> None: ...
+
     async def ends(self, partitions: set[int]) -> dict[int, tuple[int, int]]:
         return dict.fromkeys(partitions, (self.beginning, self.end))
 

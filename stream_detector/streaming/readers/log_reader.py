@@ -1,5 +1,6 @@
 """Reads logs without a consumer group: their ends, the time of a record, the topic of state, a group's offsets."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -67,6 +68,13 @@ class LogReader:
         await self._consumer.stop()
         await self._group_offsets.close()
 
+    async def warm(self) -> None:
+        """Ask once about readings and state: connections are open then, and who leads their partitions is known."""
+        settings = self._settings
+        await self._consumer.end_offsets(
+            [TopicPartition(topic, 0) for topic in (settings.topic_readings, settings.topic_state)]
+        )
+
     def rest(self) -> None:
         """Ask for no more records: whoever read some stopped before their end, perhaps."""
         self._consumer.pause(*self._consumer.assignment())
@@ -81,8 +89,10 @@ class LogReader:
     async def ends(self, partitions: set[int]) -> dict[int, tuple[int, int]]:
         """(first offset, next offset) of partitions of the readings topic."""
         wanted = self._of_readings(partitions)
-        beginnings = await self._consumer.beginning_offsets(wanted)
-        ends = await self._consumer.end_offsets(wanted)
+        # Asked together: while batches are handled, an answer waits for the one in hand.
+        beginnings, ends = await asyncio.gather(
+            self._consumer.beginning_offsets(wanted), self._consumer.end_offsets(wanted)
+        )
         return {tp.partition: (beginnings[tp], ends[tp]) for tp in wanted}
 
     async def low_by_time(

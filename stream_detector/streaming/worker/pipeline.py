@@ -623,6 +623,10 @@ class Pipeline:
             del self.partitions[number]
         self._observer.assigned(kept)
 
+    def prepare(self) -> None:
+        """Partitions are about to be assigned: their plan waits for nothing that can be made ready before."""
+        self._planner.prepare()
+
     async def plan(self, partitions: set[int], consumer: CommittedOffsets) -> dict[int, tuple[int, int]]:
         """(offset to read from, epoch) of every assigned partition; empty where all were taken away meanwhile."""
         self.planning = True

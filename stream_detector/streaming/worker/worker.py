@@ -181,6 +181,7 @@ class Worker:
         try:
             if await self._until_ending(self._reach_broker()):
                 self._start_clock.passed("broker")
+                self.pipeline.prepare()
                 stream = self._open_stream()
                 await self._until_ending(stream.start())
                 self._start_clock.passed("framework")

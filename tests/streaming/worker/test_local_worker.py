@@ -449,6 +449,9 @@ async def test_a_group_that_the_user_may_not_use_ends_the_worker_with_1(bundle: 
         async def committed(self, _: set[int]) -> dict[int, int]:
             raise GroupAuthorizationFailedError("stream-detector")
 
+        async def ends(self, _: set[int]) -> dict[int, tuple[int, int]]:
+            return {}
+
     worker = Plant().worker(bundle, open_log=lambda _: Forbidden())
     assert await worker.run() == 1
     assert "grant READ on the group" in str(worker.lifecycle.error)

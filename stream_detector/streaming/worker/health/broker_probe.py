@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
@@ -19,6 +19,8 @@ from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.worker.health.watchdog import Observation, PartitionObservation
 from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.ports import Clock, GroupView, OpenLog
+
+Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,15 @@ async def while_awake(seconds: float) -> AsyncIterator[None]:
                 coming.cancel()
 
 
+async def answer_of(question: Awaitable[Answer]) -> Answer | None:
+    """What the brokers answer; None where they do not, or not in time."""
+    try:
+        async with while_awake(PROBE_SECONDS):
+            return await question
+    except (KafkaError, TimeoutError, OSError):
+        return None
+
+
 class OwnedPartitions(Protocol):
     """`Pipeline`, as far as it is observed."""
 
@@ -77,9 +88,13 @@ class BrokerProbe:
         self._clock = clock
         self._wall_clock = wall_clock
         self._reader: LogReader | None = None
+        self._opening: asyncio.Task[None] | None = None
 
     async def check_rights(self) -> None:
         """Ask once what the group has committed: without that right no client says why nothing moves.
+
+        What the first look needs of the topic of readings is opened beside, and nobody waits for it: windows are
+        rebuilt then, and each answer waits for the batch in hand.
 
         Raises:
             BrokerError: this user may not use the group.
@@ -88,6 +103,7 @@ class BrokerProbe:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 reader = await self._connection()
+                self._opening = asyncio.create_task(self._open_topic(reader))
                 await reader.committed(self.all_partitions)
         except AUTHORIZATION_ERRORS as error:
             await self.close()
@@ -115,12 +131,15 @@ class BrokerProbe:
         progress = owned.partitions
         known = {number for number in view.fetches if number in progress}
         mine = {number: progress[number].committed for number in known}
-        try:
-            async with while_awake(PROBE_SECONDS):
-                reader = await self._connection()
-                # A worker without partitions watches the whole group: is anybody at work on them?
-                committed = await reader.committed(known or self.all_partitions)
-        except (KafkaError, TimeoutError, OSError):
+        reader = await answer_of(self._connection())
+        if reader is None:
+            await self.close()
+            return Observation(False, None)
+        # A worker without partitions watches the whole group: is anybody at work on them?
+        asked = known or self.all_partitions
+        # Asked together: while batches are handled, each answer waits for the one in hand.
+        committed, ends = await asyncio.gather(answer_of(reader.committed(asked)), answer_of(reader.ends(asked)))
+        if committed is None:
             await self.close()
             return Observation(False, None)
         for number, offset in mine.items():
@@ -130,10 +149,7 @@ class BrokerProbe:
                     f"partition {number}: offset {offset} was committed, but the group is at {committed.get(number)}: "
                     "the topic was made again, or somebody set the offsets; the next start plans anew"
                 )
-        try:
-            async with while_awake(PROBE_SECONDS):
-                ends = await reader.ends(known or self.all_partitions)
-        except (KafkaError, TimeoutError, OSError):
+        if ends is None:
             return Observation(True, None)  # the group answers, the topic does not
         if not view.member or owned.planning:
             return Observation(True, None)
@@ -156,6 +172,9 @@ class BrokerProbe:
             )
         return Observation(True, observed)
 
+    async def _open_topic(self, reader: LogReader) -> None:
+        await answer_of(reader.ends(self.all_partitions))
+
     async def _connection(self) -> LogReader:
         if self._reader is None:
             reader = self._open_log()
@@ -165,6 +184,9 @@ class BrokerProbe:
 
     async def close(self) -> None:
         """Give up the connection, within a second; a broker that is away does not matter."""
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
         reader, self._reader = self._reader, None
         if reader is not None:
             try:

@@ -13,6 +13,9 @@ from stream_detector.streaming.worker.ports import OpenLog
 IDLE_SECONDS = 60.0
 """It is closed when nobody has used it for so long: partitions change over one after another within seconds."""
 
+WARM_SECONDS = 2.0
+"""Whoever wants it meanwhile waits no longer for its questions, of which a partition without a leader answers none."""
+
 
 class KeptReader:
     """One for all partitions of a worker, used by one after another. `open_log`: makes a reader, not started."""
@@ -57,9 +60,9 @@ class KeptReader:
             self._begin(self._closed())
 
     async def _warmed(self) -> None:
-        with suppress(KafkaError):
-            async with self.use():
-                pass
+        with suppress(KafkaError, TimeoutError):
+            async with self.use() as reader, asyncio.timeout(WARM_SECONDS):
+                await reader.warm()
 
     async def _closed(self) -> None:
         async with self._lock:

@@ -19,6 +19,7 @@ from stream_detector.streaming.state.group_limits import begins_other_limits, li
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.state.snapshots import SnapshotRecord
 from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
+from stream_detector.streaming.worker.offsets.kept_reader import KeptReader
 from stream_detector.streaming.worker.offsets.recovery import (
     PartitionOffsets,
     ScoredBy,
@@ -50,6 +51,9 @@ TRUNCATION_PATIENCE_SECONDS = 5.0
 """A new leader may for a moment report an end of the log below what was committed."""
 
 LOOK_AGAIN_SECONDS = 0.5
+
+KEPT_OPEN_SECONDS = 10.0
+"""So long before a plan it may be opened, and so long after one it serves the next rebalance."""
 
 CLOCKS_SECONDS = 60.0
 """So far the brokers' clocks may be apart."""
@@ -88,7 +92,7 @@ class Planner:
 
     Args:
         settings: names group and topics.
-        open_log: makes a reader of the log; one is opened for each plan.
+        open_log: makes a reader of the log.
         scored_by: what this worker decides with, and how its scores round.
         rewind_seconds: how far to read back where a commit does not say it (Kafka timestamps).
         clock, sleep: monotonic seconds, and how to let them pass.
@@ -116,12 +120,17 @@ class Planner:
         self._detectors = detectors
         self.state_partitions: int | None = None
         self.open_log = open_log
+        self._log = KeptReader(open_log, KEPT_OPEN_SECONDS)
         self._extend_topics = extend_topics
         self._require_current = require_current
         self._scored_by = scored_by
         self._rewind_seconds = rewind_seconds
         self._clock = clock
         self._sleep = sleep
+
+    def prepare(self) -> None:
+        """Begin to open what the next plan reads by: while partitions are planned, nothing moves."""
+        self._log.warm()
 
     async def plan(
         self, partitions: set[int], committed: Mapping[int, tuple[int, str]], in_memory: Mapping[int, int]
@@ -143,7 +152,7 @@ class Planner:
             await self._require_current()
         partitions = await self._with_state(partitions)
         committed = {number: entry for number, entry in committed.items() if number in partitions}
-        async with self.open_log() as reader:
+        async with self._log.use() as reader:
             ends = await self._trusted_ends(reader, partitions, committed)
             starts = {
                 number: await self._choose(reader, number, ends[number], committed.get(number), in_memory.get(number))

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from stream_detector.errors import StalledError
-from stream_detector.streaming.clients.kafka_types import TopicPartition
+from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
+from stream_detector.streaming.local.broker import LocalBroker
 from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets
 from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.worker.health import broker_probe
@@ -115,6 +117,75 @@ async def test_a_group_that_answers_while_the_topic_does_not_is_no_outage() -> N
     rig = ProbeRig()
     probe = BrokerProbe(lambda: LogReader(SETTINGS, TopiclessConsumer(rig.broker), LocalGroupOffsets(rig.broker)))
     assert await probe.look(GroupView(True, {0: FetchState(15, None)}), rig.owned) == HOMELESS
+
+
+class AnswersTogether(LocalConsumer):
+    """Answers about a topic when it was asked for both ends of it, and the group was asked, too."""
+
+    def __init__(self, broker: LocalBroker, asked: asyncio.Barrier) -> None:
+        super().__init__(broker)
+        self._asked = asked
+
+    async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        await self._asked.wait()
+        return await super().beginning_offsets(partitions)
+
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        await self._asked.wait()
+        return await super().end_offsets(partitions)
+
+
+class GroupAnswersTogether(LocalGroupOffsets):
+    def __init__(self, broker: LocalBroker, asked: asyncio.Barrier) -> None:
+        super().__init__(broker)
+        self._asked = asked
+
+    async def read(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
+        await self._asked.wait()
+        return await super().read(group, partitions)
+
+
+@in_event_loop
+async def test_a_look_asks_everything_at_once_for_answers_wait_for_the_batch_in_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker_probe, "PROBE_SECONDS", 1.0)
+    rig, asked = ProbeRig(), asyncio.Barrier(3)
+    probe = BrokerProbe(
+        lambda: LogReader(SETTINGS, AnswersTogether(rig.broker, asked), GroupAnswersTogether(rig.broker, asked))
+    )
+    seen = await probe.look(GroupView(True, {0: FetchState(15, None)}), rig.owned)
+    assert seen.partitions == {0: PartitionObservation(20, 15, 12, 0.0, 0.0)}
+
+
+class NotingConsumer(LocalConsumer):
+    """`answers`: whether it says where a log ends."""
+
+    def __init__(self, broker: LocalBroker, answers: bool = True) -> None:
+        super().__init__(broker)
+        self.asked: list[TopicPartition] = []
+        self._answers = answers
+
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        self.asked += partitions
+        if not self._answers:
+            await asyncio.Event().wait()
+        return await super().end_offsets(partitions)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@in_event_loop
+async def test_what_the_first_look_needs_is_opened_while_rights_are_checked_and_holds_nobody_up(answers: bool) -> None:
+    rig = ProbeRig()
+    consumer = NotingConsumer(rig.broker, answers)
+    probe = BrokerProbe(lambda: LogReader(SETTINGS, consumer, LocalGroupOffsets(rig.broker)))
+    probe.all_partitions = {0}
+    async with asyncio.timeout(1.0):
+        await probe.check_rights()
+        while not consumer.asked:
+            await asyncio.sleep(0)
+    assert consumer.asked == [TopicPartition(READINGS, 0)]
+    await probe.close()
 
 
 @pytest.mark.parametrize("offset", [9, None])

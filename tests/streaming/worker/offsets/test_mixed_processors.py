@@ -32,6 +32,8 @@ class FakeLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    def rest(self) -> None: ...
+
     async def ends(self, partitions: set[int]) -> dict[int, tuple[int, int]]:
         return dict.fromkeys(partitions, (0, 100))
 

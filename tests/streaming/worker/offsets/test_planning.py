@@ -1,15 +1,21 @@
 """Plans on a local log; what `choose_start` decides has its own tests (test_recovery)."""
 
+import asyncio
 import logging
+from collections.abc import Iterable, Iterator
 
 import pytest
 from aiokafka.errors import KafkaError
 
 from stream_detector.streaming.clients.kafka_types import TopicPartition
+from stream_detector.streaming.local.broker import LocalBroker
+from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets
+from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.state.group_facts import BundleSwitch, fact_message
 from stream_detector.streaming.state.snapshots import snapshot_message
+from stream_detector.streaming.worker.offsets import kept_reader
 from stream_detector.streaming.worker.offsets.detectors import Detector, Detectors
-from stream_detector.streaming.worker.offsets.planning import PartitionPlan
+from stream_detector.streaming.worker.offsets.planning import PartitionPlan, Planner
 from stream_detector.streaming.worker.offsets.recovery import ScoredBy
 from tests.support.event_loop import in_event_loop
 from tests.support.pipelines import BUNDLE, READINGS, SCORED_BY, SETTINGS, Rig, ScriptedEngine
@@ -159,3 +165,52 @@ async def test_a_broker_that_is_away_is_no_plan() -> None:
     rig.broker.up = False
     with pytest.raises(KafkaError):
         await plan(rig, (12, '{"low":7}'))
+
+
+class CountedConsumer(LocalConsumer):
+    """`answers`: whether it says where a log ends."""
+
+    def __init__(self, broker: LocalBroker, answers: bool = True) -> None:
+        super().__init__(broker)
+        self.asked: list[list[TopicPartition]] = []
+        self._answers = answers
+
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        self.asked.append(list(partitions))
+        if not self._answers:
+            await asyncio.Event().wait()
+        return await super().end_offsets(partitions)
+
+
+def planner_on(rig: Rig, consumers: Iterator[CountedConsumer], opened: list[CountedConsumer]) -> Planner:
+    def open_log() -> LogReader:
+        opened.append(next(consumers))
+        return LogReader(SETTINGS, opened[-1], LocalGroupOffsets(rig.broker))
+
+    return Planner(SETTINGS, open_log, SCORED_BY, 60.0)
+
+
+@in_event_loop
+async def test_what_was_prepared_serves_the_plan_and_knows_both_topics_before() -> None:
+    rig, opened = await rig_with(20), list[CountedConsumer]()
+    planner = planner_on(rig, (CountedConsumer(rig.broker) for _ in range(2)), opened)
+    planner.prepare()
+    async with asyncio.timeout(1.0):
+        while not (opened and opened[0].asked):
+            await asyncio.sleep(0)
+    assert {partition.topic for partition in opened[0].asked[0]} == {READINGS, SETTINGS.topic_state}
+    found = await planner.plan({0}, {0: (12, '{"low":7}')}, {})
+    assert (found[0].start.offset, len(opened)) == (7, 1)
+
+
+@in_event_loop
+async def test_a_plan_opens_what_could_not_be_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_reader, "WARM_SECONDS", 0.05)
+    rig, opened = await rig_with(20), list[CountedConsumer]()
+    planner = planner_on(rig, (CountedConsumer(rig.broker, answers) for answers in (False, True)), opened)
+    planner.prepare()
+    await asyncio.sleep(0)
+    async with asyncio.timeout(1.0):
+        found = await planner.plan({0}, {0: (12, '{"low":7}')}, {})
+    assert found[0].start.offset == 7
+    assert [consumer.started for consumer in opened] == [False, True]
