@@ -37,6 +37,11 @@ class Transformed(Struct, frozen=True):
     factor: FloatArray
 
 
+def is_by_cell(config: TransformConfig) -> bool:
+    """Whether every cell stays as it is, whatever the others of its window are."""
+    return config.kind == "levels" and config.smooth_steps == 1
+
+
 def transformed_steps(config: TransformConfig, steps: int) -> int:
     """How many steps T' are left of a window of `steps` steps.
 

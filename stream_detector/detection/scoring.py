@@ -1,6 +1,7 @@
 """Windows to scores: transform, scale, model, error per sensor, one number. Higher is always more anomalous."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from msgspec import Struct
@@ -10,12 +11,16 @@ from stream_detector.detection.config import ScoreConfig, TransformConfig
 from stream_detector.detection.models.fixed_batches import run_in_batches
 from stream_detector.detection.models.registry import Model
 from stream_detector.detection.ordered_sum import sum_in_order
-from stream_detector.detection.scaling import FloatArray, Scaler, sum_over_steps, transform
+from stream_detector.detection.scaling import FloatArray, Scaler, is_by_cell, sum_over_steps, transform
+from stream_detector.detection.window_rows import WindowRows
 
 CHUNK_CELLS = 2**18
 LEAST_CHUNK, MOST_CHUNK = 256, 1024
 """Cells and windows a chunk, powers of two: large ones share the cost of a network's calls, until its arrays outgrow
 the caches; and the network keeps memory for them."""
+
+UNMOVED = np.zeros(1), np.ones(1)
+"""Offset and factor where the transform leaves every cell as it is."""
 
 SCALED_LIMIT = 1e6
 """Scaled values are bounded by this even without a clip: a reading of 1e300 must give a large score, not infinity."""
@@ -28,6 +33,16 @@ class ScoredWindows(Struct, frozen=True):
     score: FloatArray
     attribution: FloatArray
     expected: FloatArray
+
+
+class Inputs(Struct, frozen=True):
+    """What a model reads of B windows, and the way back. scaled: (B, T', F), 0 where masked; known: (B, T', F); offset,
+    factor: (B, F) as in `Transformed`, or `UNMOVED`."""
+
+    scaled: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    offset: FloatArray
+    factor: FloatArray
 
 
 class Scorer:
@@ -43,14 +58,12 @@ class Scorer:
         self._model = model
         self._score = score
 
-    def score(self, windows: FloatArray, scaler: Scaler | None = None) -> ScoredWindows:
+    def score(self, windows: FloatArray | WindowRows, scaler: Scaler | None = None) -> ScoredWindows:
         """windows: (B, T, F) float64 in sensor units, NaN = masked. scaler: one row a window, in place of its own."""
-        _, steps, sensors = windows.shape
-        chunk = _chunk_windows(steps * sensors)
-        by = self._scaler if scaler is None else scaler
-        places = [slice(start, start + chunk) for start in range(0, len(windows), chunk)]
-        parts = [self._score_chunk(windows[place], by.take(place)) for place in places]
+        rows = windows if isinstance(windows, WindowRows) else WindowRows.apart(windows)
+        parts = [self._judge(*chunk) for chunk in self._in_chunks(rows, scaler)]
         if not parts:
+            sensors = rows.rows.shape[1]
             return ScoredWindows(np.empty(0), np.empty((0, sensors)), np.empty((0, sensors)))
         if len(parts) == 1:
             return parts[0]
@@ -59,6 +72,23 @@ class Scorer:
             np.concatenate([part.attribution for part in parts]),
             np.concatenate([part.expected for part in parts]),
         )
+
+    def _in_chunks(self, windows: WindowRows, scaler: Scaler | None) -> Iterator[tuple[Inputs, Scaler]]:
+        """What the model reads of the windows, a chunk at a time, with what scaled it."""
+        size = _chunk_windows(windows.steps * windows.rows.shape[1])
+        chunks = [slice(start, start + size) for start in range(0, len(windows), size)]
+        if scaler is None and windows.share and is_by_cell(self._transform):
+            rows, known_rows = model_inputs(self._scaler, windows.rows)
+            all_known = bool(known_rows.all())
+            for chosen in chunks:
+                values = windows.of(rows, chosen)
+                known = np.ones(values.shape, np.bool_) if all_known else windows.of(known_rows, chosen)
+                yield Inputs(values, known, *UNMOVED), self._scaler
+            return
+        by, dense = self._scaler if scaler is None else scaler, windows.values
+        for chosen in chunks:
+            moved, of_these = transform(self._transform, dense[chosen]), by.take(chosen)
+            yield Inputs(*model_inputs(of_these, moved.values), moved.offset, moved.factor), of_these
 
     def inputs(
         self, windows: FloatArray, scaler: Scaler | None = None
@@ -73,9 +103,8 @@ class Scorer:
         scaled, known = self.inputs(windows, scaler)
         return scaled, run_in_batches(self._model, scaled, known).reconstruction
 
-    def _score_chunk(self, windows: FloatArray, scaler: Scaler) -> ScoredWindows:
-        moved = transform(self._transform, windows)
-        scaled, known = model_inputs(scaler, moved.values)
+    def _judge(self, inputs: Inputs, scaler: Scaler) -> ScoredWindows:
+        scaled, known = inputs.scaled, inputs.known
         output = run_in_batches(self._model, scaled, known)
         if output.errors is None and output.reconstruction is not None:
             errors, counted = self._errors(scaled, known, output.reconstruction)
@@ -90,7 +119,7 @@ class Scorer:
             expected = np.full(errors.shape, np.nan)
         else:
             newest = scaler.invert(output.reconstruction[:, -1].astype(np.float64))
-            expected = moved.offset + moved.factor * newest
+            expected = inputs.offset + inputs.factor * newest
             # The spread of a window with a reading of 1e300 overflows; what follows from it is no expectation.
             expected[~np.isfinite(expected)] = np.nan
         score = self._aggregate(errors, counted) if output.score is None else output.score.astype(np.float64)
@@ -132,7 +161,7 @@ def _chunk_windows(cells: int) -> int:
 
 
 def model_inputs(scaler: Scaler, values: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Scale transformed windows (B, T', F): float32 with 0 where masked, and which cells are known.
+    """Scale transformed windows (B, T', F), or rows (R, F): float32 with 0 where masked, and which cells are known.
 
     The smallest and largest value tell the usual case, in which all cells are known and none is out of bounds: each
     pass over these arrays costs, for they are larger than a cache. Rounding keeps order, so it may come before the

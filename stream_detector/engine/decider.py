@@ -25,6 +25,7 @@ from stream_detector.detection.grid.closed_steps import (
 from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.windows import gather, scorable, scorable_of
 from stream_detector.detection.head.head import Head, HeadState, StepInput
+from stream_detector.detection.window_rows import WindowRows
 from stream_detector.engine.alarm_messages import AlarmMessages
 from stream_detector.engine.assets.asset_windows import AssetWindows
 from stream_detector.engine.assets.latest_scores import LatestScores
@@ -86,7 +87,7 @@ class Decider:
         self._keep_results = keep_results
         self._grid = grid
         self._messages = AlarmMessages(spec, grid.steps)
-        self._pending: list[tuple[Closings, Floats]] = []
+        self._pending: list[tuple[Closings, WindowRows]] = []
         self._pending_bytes = 0
         self._decisions = Decisions()
         self.latest = LatestScores.of(len(spec.sensors))
@@ -180,12 +181,12 @@ class Decider:
         """The windows that end here are scored with the next flush."""
         for part, windows in self._windows(closings):
             self._pending.append((part, windows))
-            self._pending_bytes += windows.nbytes
+            self._pending_bytes += windows.value_bytes
             if self._pending_bytes > PENDING_BYTES:
                 self.flush()
 
-    def _windows(self, closings: Closings) -> Iterator[tuple[Closings, Floats]]:
-        """The closings in parts, in order, with the windows (N, W, F) that end there."""
+    def _windows(self, closings: Closings) -> Iterator[tuple[Closings, WindowRows]]:
+        """The closings in parts, in order, with the windows that end there."""
         window = self._spec.window
         most = max(GATHERED_BYTES // (8 * window.steps * self._grid.sensors), 1)
         for begin in range(0, len(closings), most):
@@ -198,7 +199,7 @@ class Decider:
         if head is None:
             return
         for part, windows in self._windows(closings):
-            newest = windows[:, -1]
+            newest = windows.newest
             scored = scorable(self._spec.window, part) & ~np.isnan(newest).all(axis=1)
             for index in heard(part):
                 step = self._step_input(part, newest, index, bool(scored[index]))
@@ -222,17 +223,17 @@ class Decider:
         if not self._pending:
             return
         closings = concatenate([part for part, _ in self._pending])
-        windows = (
-            self._pending[0][1] if len(self._pending) == 1 else np.concatenate([part for _, part in self._pending])
-        )
+        windows = WindowRows.joined([part for _, part in self._pending])
+        newest = windows.newest
         self._pending, self._pending_bytes = [], 0
         wanted = scorable(self._spec.window, closings)
-        degraded = np.isnan(windows[:, -1]).sum(axis=1)
-        masked = wanted & (degraded == windows.shape[2])
+        degraded = np.isnan(newest).sum(axis=1)
+        masked = wanted & (degraded == newest.shape[1])
         scored = wanted & ~masked
         self._decisions.closed.masked += int(masked.sum())
         scales = self._read_scales(closings.slot, windows, scored)
-        ends, chosen = (closings, windows) if scored.all() else (select(closings, scored), windows[scored])
+        every = bool(scored.all())
+        ends, chosen = (closings, windows) if every else (select(closings, scored), windows.select(scored))
         self._decisions.closed.scored += len(ends)
         scorer = self._spec.scorer
         result = scorer.score(chosen) if scales is None else scorer.score(chosen, scales.scaler)
@@ -244,13 +245,13 @@ class Decider:
             above=result.score > self._thresholds(ends.slot),
             attribution=result.attribution,
             expected=result.expected,
-            newest=chosen[:, -1].copy(),
+            newest=newest if every else newest[scored],
             degraded=degraded[scored],
             provisional=np.zeros(len(chosen), np.bool_) if scales is None else scales.provisional,
         )
         place = np.cumsum(scored) - 1
         if self._spec.head is not None:
-            found = self._advance_heads(self._spec.head, closings, windows[:, -1], scored, place, found)
+            found = self._advance_heads(self._spec.head, closings, newest, scored, place, found)
         if self._spec.suppression is not None:
             muted = self._spec.suppression.suppressed(found.attribution, found.newest, found.expected)
             self._decisions.closed.suppressed += int((found.above & muted).sum())
@@ -265,14 +266,14 @@ class Decider:
             closings, scored, place = select(closings, counts), scored[counts], place[counts]
         self._decide(closings, scored, place, found)
 
-    def _read_scales(self, slots: Ints, windows: Floats, scored: Bools) -> WindowScales | None:
+    def _read_scales(self, slots: Ints, windows: WindowRows, scored: Bools) -> WindowScales | None:
         """The scales of the windows to score; those of machines that have none yet are taken out of `scored` (N,)."""
         if self.scales is None:
             return None
         own = slots[scored]
         learning = self.scales.is_learning(own)
         self._decisions.changed.update(own[learning].tolist())
-        found = self.scales.read(own, windows[scored])
+        found = self.scales.read(own, windows.select(scored).values)
         self._decisions.closed.warming_up += int((~found.ready).sum())
         scored[scored] = found.ready
         return found

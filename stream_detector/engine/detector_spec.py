@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
-import numpy as np
 from msgspec import Struct, field
-from numpy.typing import NDArray
 
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.detection.config import CostConfig, EpisodeConfig, GridConfig, LeadConfig, WindowConfig
@@ -15,15 +13,16 @@ from stream_detector.detection.operating import OperatingRule
 from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import ScoredWindows
 from stream_detector.detection.suppression import SuppressionRules
+from stream_detector.detection.window_rows import WindowRows
 
 
 class WindowScorer(Protocol):
-    """Scores windows (B, T, F), NaN = masked; the result of a window does not depend on the others.
+    """Scores windows, NaN = masked; the result of a window does not depend on the others.
 
     scaler: one row a window, in place of its own; asked of detectors of a fleet alone.
     """
 
-    def score(self, windows: NDArray[np.float64], scaler: Scaler | None = None) -> ScoredWindows: ...
+    def score(self, windows: WindowRows, scaler: Scaler | None = None) -> ScoredWindows: ...
 
 
 class DetectorSpec(Struct, frozen=True):

@@ -20,6 +20,7 @@ from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.detection.fleet.own_scale import own_scale
 from stream_detector.detection.head.head import StepInput
 from stream_detector.detection.scaling import Scaler
+from stream_detector.detection.window_rows import WindowRows
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
 from stream_detector.engine.outcome import RecordBatch
@@ -487,7 +488,7 @@ class NaiveEngine:
             self.advance_head(asset, step, scorable=False, event=False, newest=window[-1])
             self.move(asset, step, None, False)
             return
-        scored = self.rules.scorer.score(window[None], scaler)
+        scored = self.rules.scorer.score(WindowRows.apart(window[None]), scaler)
         score, level = float(scored.score[0]), float(scored.score[0])
         if self.rules.head is not None:
             level = self.advance_head(asset, step, scorable=True, event=False, newest=window[-1])

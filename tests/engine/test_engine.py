@@ -26,6 +26,7 @@ from stream_detector.detection.fleet.fleet import Fleet
 from stream_detector.detection.head.head import HeadReach, HeadResult, StepInput
 from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import ScoredWindows
+from stream_detector.detection.window_rows import WindowRows
 from stream_detector.engine.assets.snapshots import load
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits, Outcome, RecordBatch
@@ -41,11 +42,11 @@ BASE = 28_333_333 * STEP  # some day in 2023
 class DistanceScorer:
     """The newest step's distance from the window's mean; anything that every cell changes will do."""
 
-    def score(self, windows: np.ndarray, scaler: Scaler | None = None) -> ScoredWindows:
-        windows = windows if scaler is None else scaler.apply(windows)
-        known = ~np.isnan(windows)
-        means = np.where(known, windows, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-        newest = windows[:, -1]
+    def score(self, windows: WindowRows, scaler: Scaler | None = None) -> ScoredWindows:
+        values = windows.values if scaler is None else scaler.apply(windows.values)
+        known = ~np.isnan(values)
+        means = np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        newest = values[:, -1]
         errors = np.where(np.isnan(newest), 0.0, np.abs(newest - means) + 0.01 * np.abs(newest))
         return ScoredWindows(errors.sum(axis=1), errors, means)
 

@@ -10,6 +10,7 @@ from stream_detector.detection.config import EpisodeConfig
 from stream_detector.detection.episodes import episodes
 from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import ScoredWindows
+from stream_detector.detection.window_rows import WindowRows
 from stream_detector.engine.engine import Engine, Limits
 from stream_detector.messages import from_iso
 from tests.engine.test_engine import BASE, SENSORS, STEP, Record, batches, check_restart, make_rules
@@ -18,8 +19,8 @@ from tests.engine.test_engine import BASE, SENSORS, STEP, Record, batches, check
 class NewestValueScorer:
     """The score is the newest step's first value."""
 
-    def score(self, windows: np.ndarray, scaler: Scaler | None = None) -> ScoredWindows:
-        newest = windows[:, -1]
+    def score(self, windows: WindowRows, scaler: Scaler | None = None) -> ScoredWindows:
+        newest = windows.newest
         return ScoredWindows(newest[:, 0], newest, newest)
 
 

@@ -12,6 +12,7 @@ from stream_detector.detection.config import EpisodeConfig, OperatingConfig
 from stream_detector.detection.grid import intake, steady
 from stream_detector.detection.grid.closed_steps import Closings, Stretches
 from stream_detector.detection.grid.windows import gather
+from stream_detector.detection.window_rows import WindowRows
 from stream_detector.engine import decider
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Limits
@@ -147,9 +148,9 @@ def test_samples_that_follow_each_other_go_the_short_way(name: str, monkeypatch:
 def test_however_many_windows_a_batch_has_few_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes, outcomes = [], []
 
-    def measured(*arguments: Any) -> np.ndarray:
+    def measured(*arguments: Any) -> WindowRows:
         windows = gather(*arguments)
-        sizes.append(windows.nbytes)
+        sizes.append(windows.value_bytes)
         return windows
 
     log = samples_log(4, 90, 0.1)

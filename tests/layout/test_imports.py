@@ -35,7 +35,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"__main__"},
     ),
     "stream_detector.detection": (
-        {"operating", "ordered_sum", "suppression"},
+        {"operating", "ordered_sum", "suppression", "window_rows"},
         {"attribution", "block_bootstrap", "config", "event_cost", "scaling", "slot_arrays"},
         {"episodes", "grid", "models"},
         {"head"},

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from stream_detector.detection.config import (
     CostConfig,
@@ -25,6 +24,7 @@ from stream_detector.detection.config import (
 from stream_detector.detection.fleet.fleet import Fleet
 from stream_detector.detection.scaling import Scaler
 from stream_detector.detection.scoring import ScoredWindows
+from stream_detector.detection.window_rows import WindowRows
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.engine import Engine, Outcome, RecordBatch
 
@@ -36,8 +36,8 @@ COLUMNS = re.compile(r"^(\S+)\s\s+(.*?)(?:\s\s+(.*))?$")
 class LargestValue:
     """The score is the largest (scaled) value of the newest step; 0 where every sensor is masked."""
 
-    def score(self, windows: NDArray[np.float64], scaler: Scaler | None = None) -> ScoredWindows:
-        newest = (windows if scaler is None else scaler.apply(windows))[:, -1]
+    def score(self, windows: WindowRows, scaler: Scaler | None = None) -> ScoredWindows:
+        newest = windows.newest if scaler is None else scaler.apply(windows.values)[:, -1]
         errors = np.where(np.isnan(newest), 0.0, newest)
         return ScoredWindows(errors.max(axis=1), errors, np.full_like(errors, np.nan))
 

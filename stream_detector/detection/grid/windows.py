@@ -15,8 +15,10 @@ from stream_detector.detection.grid.closed_steps import (
     select,
 )
 from stream_detector.detection.grid.grid import Grid
+from stream_detector.detection.grid.groups import members_of
 from stream_detector.detection.grid.table import closings_of_table
 from stream_detector.detection.operating import OperatingRule
+from stream_detector.detection.window_rows import WindowRows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,25 +42,58 @@ class Windows(Struct, frozen=True):
         return len(self.steps)
 
 
-def gather(grid: Grid, window: WindowConfig, closings: Closings) -> Floats:
-    """(N, W, F) the windows that end at these closings; right after they closed, before anything else is written.
+def gather(grid: Grid, window: WindowConfig, closings: Closings) -> WindowRows:
+    """The N windows that end at these closings; right after they closed, before anything else is written.
 
     Cells before the run are masked, missing ones filled (rule 8), dead sensors masked (rule 5).
     """
-    width = window.steps
-    steps = closings.step[:, None] - np.arange(width - 1, -1, -1)
-    values = grid.value_rows[grid.rows(closings.slot[:, None], steps)]
-    before_run = steps < closings.run_start[:, None]
-    if before_run.any():
-        values[before_run] = np.nan
+    found = _as_they_lie(grid, window.steps, closings)
+    before_run = closings.step - closings.run_start < window.steps - 1
+    # Whether a sensor is dead shows as a hole, but where the lateness is longer than the window.
+    odd = before_run | _holed(found) if window.steps > grid.steps.lateness_steps else np.ones(len(found), np.bool_)
+    if not odd.any():
+        return found
+    return found.replaced(odd, _by_the_rules(grid, select(closings, odd), found.select(odd).values))
+
+
+def _as_they_lie(grid: Grid, width: int, closings: Closings) -> WindowRows:
+    """The windows as they lie in the grid; rows that neighbours share are read once."""
+    slot, step = closings.slot, closings.step
+    ahead = np.diff(step)
+    shares = (slot[1:] == slot[:-1]) & (ahead > 0) & (ahead < width)
+    if not shares.any():
+        return WindowRows.apart(grid.value_rows[grid.rows(slot[:, None], steps_of(closings, width))])
+    added = np.full(len(step), width)
+    added[1:][shares] = ahead[shares]
+    owner, place = members_of(added)
+    steps = (step - added + 1)[owner] + place
+    return WindowRows(grid.value_rows[grid.rows(slot[owner], steps)], np.cumsum(added) - 1, width)
+
+
+def steps_of(closings: Closings, width: int) -> Ints:
+    """(N, W) the steps of the windows that end at the closings."""
+    steps: Ints = closings.step[:, None] - np.arange(width - 1, -1, -1)
+    return steps
+
+
+def _holed(windows: WindowRows) -> Bools:
+    """(N,) which windows have a cell without a value."""
+    holes = np.isnan(windows.rows).any(axis=1)
+    if not holes.any():
+        return np.zeros(len(windows), np.bool_)
+    until = np.cumsum(np.append(0, holes))
+    return np.asarray(until[windows.end + 1] > until[windows.end + 1 - windows.steps])
+
+
+def _by_the_rules(grid: Grid, closings: Closings, values: Floats) -> Floats:
+    """(M, W, F) windows as they lie in the grid, masked and filled."""
+    values[steps_of(closings, values.shape[1]) < closings.run_start[:, None]] = np.nan
     holed: Bools = np.asarray(np.isnan(values).any(axis=1))
     if holed.any():
         _fill(grid, closings, values, holed)
-    # A dead sensor leaves a hole where the lateness lies within the window.
-    if holed.any() or width <= grid.steps.lateness_steps:
-        dead = grid.dead(closings.slot, closings.step, closings.run_start)
-        which, sensor = np.nonzero(dead)
-        values[which, :, sensor] = np.nan
+    dead = grid.dead(closings.slot, closings.step, closings.run_start)
+    which, sensor = np.nonzero(dead)
+    values[which, :, sensor] = np.nan
     return values
 
 
@@ -112,7 +147,7 @@ def cut(
     for closings in closings_of_table(grid, times, values, np.asarray(events, np.float64)):
         closings = select(closings, scorable(window, closings))
         if len(closings):
-            found.append((closings, gather(grid, window, closings)))
+            found.append((closings, gather(grid, window, closings).values))
     ends = concatenate([closings for closings, _ in found])
     return Windows(
         steps=ends.step,
