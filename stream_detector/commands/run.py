@@ -75,6 +75,7 @@ def command(
     gc.disable()
     bundle_in_use = load_bundle_or_table(settings, settings.bundle)
     clock.passed("bundle")
+    prepare_scorers(bundle_in_use)
     tell_of(bundle_in_use)
     if settings.sasl_token_callback is None:  # somebody's own function, which may ask by aiohttp
         import_http_server()
@@ -85,6 +86,17 @@ def command(
     fetch = fetch_of(settings, settings.bundle)
     worker = build_worker(settings, bundle_in_use, clock, bundle_watch=watch, load_bundle=fetch)
     sys.exit(run_until_signalled(worker, settings))
+
+
+def prepare_scorers(bundle: "AnyBundle") -> None:
+    """Let networks try their batches in a thread: they compute without the interpreter, which imports meanwhile."""
+    from stream_detector.bundle.bundle_table import bundles_of
+
+    def prepare() -> None:
+        for each in bundles_of(bundle):
+            each.scorer.prepare()
+
+    threading.Thread(target=prepare, name="scorers", daemon=True).start()
 
 
 def import_http_server() -> None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import ScoreConfig, TransformConfig
-from stream_detector.detection.models.fixed_batches import run_in_batches
+from stream_detector.detection.models.fixed_batches import run_in_batches, try_sizes
 from stream_detector.detection.models.registry import Model
 from stream_detector.detection.ordered_sum import sum_in_order
 from stream_detector.detection.scaling import FloatArray, Scaler, is_by_cell, sum_over_steps, transform
@@ -57,6 +57,10 @@ class Scorer:
         self._scaler = scaler
         self._model = model
         self._score = score
+
+    def prepare(self) -> None:
+        """Do what the first scores would wait for; another thread may score meanwhile."""
+        try_sizes(self._model)
 
     def score(self, windows: FloatArray | WindowRows, scaler: Scaler | None = None) -> ScoredWindows:
         """windows: (B, T, F) float64 in sensor units, NaN = masked. scaler: one row a window, in place of its own."""

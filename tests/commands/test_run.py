@@ -17,6 +17,8 @@ import pytest
 from stream_detector import logs
 from stream_detector.bundle.registry import Registry
 from stream_detector.commands import run
+from stream_detector.detection.models.fixed_batches import SIZES
+from stream_detector.detection.models.networks.network import MOST_STEPS, Network
 from stream_detector.errors import BundleError, UsageError
 from stream_detector.settings import Settings
 from tests.support.paths import ROOT
@@ -211,6 +213,16 @@ def test_a_worker_is_built_and_run(
         run.command(bundle=folder, bootstrap="local:1")
     assert built == [("small", ["settings", "bundle", "modules"])]
     assert exits == [75]
+
+
+def test_networks_try_their_batches_in_a_thread_while_the_rest_is_imported(tmp_path: Path) -> None:
+    bundle = run.load_signed_bundle(SETTINGS, small_bundle(tmp_path / "network", kind="dense-autoencoder"))
+    network = cast("Network", bundle.scorer._model)
+    run.prepare_scorers(bundle)
+    for thread in threading.enumerate():
+        if thread.name == "scorers":
+            thread.join(10.0)
+    assert {size for size in SIZES if size * network.steps <= MOST_STEPS} <= network._taken.keys()
 
 
 def test_the_http_server_is_imported_without_the_systems_certificates_and_everybody_else_has_them() -> None:

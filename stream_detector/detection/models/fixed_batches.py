@@ -47,6 +47,15 @@ def sizes_of(model: Model, count: int) -> list[int]:
     return found
 
 
+def try_sizes(model: Model) -> None:
+    """Find out now which sizes the model takes; else the first batch that might want one waits for that.
+
+    Another thread may score meanwhile: what both of them try has the same answer.
+    """
+    for size in SIZES:
+        takes(model, size)
+
+
 def _room(model: Model, count: int) -> int:
     """Of the next batch. Zeros are scored, too: beyond the usual size they fill a quarter of a batch at most."""
     below = BATCH_WINDOWS

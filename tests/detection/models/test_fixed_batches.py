@@ -8,7 +8,13 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_detector.detection.config import ModelConfig
-from stream_detector.detection.models.fixed_batches import BATCH_WINDOWS, SIZES, run_in_batches, sizes_of
+from stream_detector.detection.models.fixed_batches import (
+    BATCH_WINDOWS,
+    SIZES,
+    run_in_batches,
+    sizes_of,
+    try_sizes,
+)
 from stream_detector.detection.models.networks.lstm_autoencoder import LstmAutoencoder
 from stream_detector.detection.models.networks.network import Network
 from stream_detector.detection.models.registry import ModelOutput, build
@@ -82,6 +88,15 @@ def test_a_batch_of_long_windows_is_small_enough_for_a_cache() -> None:
         network = LstmAutoencoder(LstmAutoencoder.Options(hidden=(2,)), steps, 1)
         largest[steps] = max(sizes_of(network, 1000))
     assert largest == {1: 128, 5: 128, 16: 128, 30: 64, 60: 32, 500: 16}
+
+
+def test_what_was_tried_beforehand_keeps_no_batch_waiting() -> None:
+    network, seen = a_network()
+    try_sizes(network)
+    seen.clear()
+    windows = np.zeros((197, 3, 2), np.float32)
+    run_in_batches(network, windows, np.ones(windows.shape, np.bool_))
+    assert seen == [128, 64, 8]
 
 
 def test_a_network_with_other_arrays_is_tried_anew() -> None:
