@@ -32,14 +32,14 @@ from stream_detector.decoding.decoded import (
 )
 from stream_detector.decoding.event_times import LATEST, EventTimes
 from stream_detector.decoding.fast_blocks import FastBlocks
-from stream_detector.decoding.fast_forms import FastForm
+from stream_detector.decoding.fast_forms import FastForm, Parsed, PlainRecords
 from stream_detector.decoding.fast_readings import FastReadings
 from stream_detector.decoding.fast_rows import RowForms
 from stream_detector.decoding.glance import Glancer
 from stream_detector.decoding.notes import Notes
 from stream_detector.decoding.record_formats import AnyRecord, RecordReader, StrictRecord, loose_record, size_of
 from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
-from stream_detector.detection.grid.contents import Blocks, Cells
+from stream_detector.detection.grid.contents import Blocks, Cells, Contents
 
 
 class Decoder:
@@ -74,35 +74,44 @@ class Decoder:
         keys: Sequence[bytes | None],
         values: Sequence[bytes | None],
         slots: Mapping[bytes | None, int] | None = None,
+        parsed: Parsed | None = None,
     ) -> Decoded:
         """Columns of all records that can be used, and what is wrong with the others.
 
-        slots: of keys whose assets are known; where they are all, the slots are told instead of the assets.
+        slots: of keys whose assets are known; where they are all, the slots are told instead of the assets. parsed:
+        these records, where they were parsed before.
         """
         notes, places = Notes(self._policies, self._assets.whose), np.arange(len(values))
-        found = self._parsed(values)
+        found = parsed or self.parse(values)
         if found is None:
             rest = self._glancer.others(keys, values, notes)
             if len(rest) < len(values):
                 keys, values, places = [keys[at] for at in rest], [values[at] for at in rest], np.array(rest, np.int64)
-                found = self._parsed(values)
+                found = self.parse(values)
             if found is None:
                 return notes.write_to(self._decode_any(keys, values, places, notes))
-        form, messages, odd = found
-        if not odd:
-            decoded = self._plain_or_none(form, keys, messages, places, notes, slots)
+        if not found.odd:
+            decoded = self._plain_or_none(found.form, keys, found.messages, places, notes, slots)
             if decoded is not None:
                 return notes.write_to(decoded)
-        return notes.write_to(self._decode_most(form, keys, values, messages, odd, places, notes))
+        return notes.write_to(self._decode_most(found, keys, values, places, notes))
 
-    def _parsed(self, values: Sequence[bytes | None]) -> tuple[FastForm, list[Any], list[int]] | None:
-        """The form that nearly all records have, those that have it, and the places of the others."""
+    def parse(self, values: Sequence[bytes | None]) -> Parsed | None:
+        """The records as those of the form that nearly all of them have; None where there is none."""
         for form in self._fast_forms:
             found = form.parse(values)
             if found is not None:
                 self._expect(form)
-                return form, *found
+                return Parsed(form, *found)
         return None
+
+    def plain(self, parsed: Parsed) -> PlainRecords | None:
+        """What is in records of one form with nothing to be noted; None where one is otherwise."""
+        form, messages = parsed.form, parsed.messages
+        if parsed.odd or form.has_unknown:
+            return None
+        found = self._contents_or_none(form, messages, np.arange(len(messages)), Notes(self._policies))
+        return None if found is None else PlainRecords(form.kind, *found)
 
     def _expect(self, form: FastForm) -> None:
         """The next batch is tried with this form first. Of each kind the last form is kept."""
@@ -111,18 +120,17 @@ class Decoder:
 
     def _decode_most(
         self,
-        form: FastForm,
+        parsed: Parsed,
         keys: Sequence[bytes | None],
         values: Sequence[bytes | None],
-        messages: list[Any],
-        odd: list[int],
         places: NDArray[np.int64],
         notes: Notes,
     ) -> Decoded:
-        """Nearly all are of one form, parsed as `messages`; the values at `odd` are something else."""
+        """Nearly all are of one form."""
+        form, odd = parsed.form, parsed.odd
         known, strangers = self._assets.known, self._assets.strangers
         plain, rest = [], list(odd)
-        for at, message in zip(_without(odd, len(values)), messages, strict=True):
+        for at, message in zip(_without(odd, len(values)), parsed.messages, strict=True):
             if keys[at] in strangers:
                 notes.unknown_asset(int(places[at]), keys[at], form.size_of(message))
             elif (
@@ -154,21 +162,28 @@ class Decoder:
         slots: Mapping[bytes | None, int] | None = None,
     ) -> Decoded | None:
         """Nothing but good records of the form; None where one has no time or asset that we may use."""
-        time = self._times.all_or_none([message.time for message in messages])
-        if time is None:
-            return None
         slot = None if slots is None else indices_or_none(slots, keys)
         assets = [] if slot is not None else self._assets.all_or_none(keys)
         if assets is None:
             return None
-        contents = form.contents(messages, time, index, notes)
-        last_time = time
-        if isinstance(contents, Blocks):
-            if (contents.end > LATEST).any():
-                return None
-            last_time = contents.last_time
+        found = self._contents_or_none(form, messages, index, notes)
+        if found is None:
+            return None
+        last_time, contents = found
         rows, blocks = (len(messages) if form.kind == kind else 0 for kind in (ROW, BLOCK))
         return Decoded(index, assets, last_time, contents, rows=rows, blocks=blocks, slot=slot)
+
+    def _contents_or_none(
+        self, form: FastForm, messages: list[Any], index: NDArray[np.int64], notes: Notes
+    ) -> tuple[NDArray[np.float64], Contents] | None:
+        """(R,) time of the last reading of each record, and what they hold; None where one has no time of ours."""
+        time = self._times.all_or_none([message.time for message in messages])
+        if time is None:
+            return None
+        contents = form.contents(messages, time, index, notes)
+        if not isinstance(contents, Blocks):
+            return time, contents
+        return None if (contents.end > LATEST).any() else (contents.last_time, contents)
 
     def _decode_any(
         self,

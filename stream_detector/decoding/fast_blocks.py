@@ -20,6 +20,7 @@ class FastBlocks:
     """Parses blocks of the sensors of one bundle, with nothing but `sensor`, `time`, `step_seconds` and `values`."""
 
     kind = BLOCK
+    has_unknown = False
 
     def __init__(self, sensors: Sequence[str], block_step_seconds: float | None) -> None:
         """block_step_seconds: as for the decoder."""

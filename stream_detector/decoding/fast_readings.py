@@ -22,6 +22,7 @@ class FastReadings:
     """
 
     kind = READING
+    has_unknown = False
 
     def __init__(self, sensors: Sequence[str]) -> None:
         fields: list[Any] = [

@@ -33,6 +33,7 @@ class FastRows:
         """decode: of a record of these names. size: how many they are."""
         self._decode = decode
         self._layout = layout
+        self.has_unknown = bool(layout.unknown)
         self._size = size
 
     def parse(self, values: Sequence[bytes | None]) -> tuple[list[Any], list[int]] | None:

@@ -71,7 +71,7 @@ class Taken(Struct, frozen=True):
     only_known: bool
 
 
-class TakenTogether:
+class TakenTogether(Struct, frozen=True):
     """What several batches put into the grid at once. The records are numbered through all of them.
 
     Attributes:
@@ -79,34 +79,46 @@ class TakenTogether:
         offsets: (E,) Kafka offset of each record.
         handled_at: (E,) the offset with which it takes effect.
         record: (E,) see `NUMBER_BITS`.
+        results: of each batch, with how many readings it has here; they count them.
+        begin: (K + 1,) the first record of each batch, and the end.
     """
 
-    def __init__(self, parts: Sequence[Taken]) -> None:
-        self._parts = parts
+    readings: Sequence[Records | Readings]
+    offsets: Ints
+    handled_at: Ints
+    record: Ints
+    results: Sequence[tuple[BatchResult, int]]
+    begin: Ints
+
+    @classmethod
+    def of(cls, parts: Sequence[Taken]) -> "TakenTogether":
         orders = [part.of.order for part in parts]
-        sizes = [len(order.index) for order in orders]
-        self._begin = np.cumsum([0, *sizes])
-        self.offsets: Ints = _joined([order.offset for order in orders])
-        self.handled_at: Ints = _joined([order.offset[order.index] for order in orders])
-        self.record: Ints = _joined([(part.of.number << NUMBER_BITS) + part.of.order.index for part in parts])
+        begin = np.cumsum([0, *(len(order.index) for order in orders)])
         kinds: dict[object, list[Records | Readings]] = {}
-        for part, begin in zip(parts, self._begin.tolist(), strict=False):
+        for part, first in zip(parts, begin.tolist(), strict=False):
             kind = type(part.readings.contents) if isinstance(part.readings, Records) else Readings
-            kinds.setdefault(kind, []).append(part.readings.renumbered(begin))
-        self.readings = [_together(mine) for mine in kinds.values()]
+            kinds.setdefault(kind, []).append(part.readings.renumbered(first))
+        return cls(
+            readings=[_together(mine) for mine in kinds.values()],
+            offsets=_joined([order.offset for order in orders]),
+            handled_at=_joined([order.offset[order.index] for order in orders]),
+            record=_joined([(part.of.number << NUMBER_BITS) + part.of.order.index for part in parts]),
+            results=[(part.result, _readings_in(part.readings)) for part in parts],
+            begin=begin,
+        )
 
     def count(self, tally: Tally) -> None:
         """Add to the counts of each batch what the grid did with its readings."""
-        late, duplicate = self._per_part(tally.late), self._per_part(tally.duplicate)
-        for part, its_late, its_duplicate in zip(self._parts, late, duplicate, strict=True):
-            part.result.count_readings(_readings_in(part.readings), its_late, its_duplicate)
+        late, duplicate = self._per_batch(tally.late), self._per_batch(tally.duplicate)
+        for (result, readings), its_late, its_duplicate in zip(self.results, late, duplicate, strict=True):
+            result.count_readings(readings, its_late, its_duplicate)
 
-    def _per_part(self, records: Sequence[Ints]) -> list[int]:
+    def _per_batch(self, records: Sequence[Ints]) -> list[int]:
         """How many of the records are of each batch."""
         if not records:
-            return [0] * len(self._parts)
-        owner = np.searchsorted(self._begin, np.concatenate(records), side="right") - 1
-        counts: list[int] = np.bincount(owner, minlength=len(self._parts)).tolist()
+            return [0] * len(self.results)
+        owner = np.searchsorted(self.begin, np.concatenate(records), side="right") - 1
+        counts: list[int] = np.bincount(owner, minlength=len(self.results)).tolist()
         return counts
 
 

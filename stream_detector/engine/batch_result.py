@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field
 
-from stream_detector.decoding.decoded import FUTURE, Decoded
+from stream_detector.decoding.decoded import BLOCK, FUTURE, ROW, Decoded
 from stream_detector.decoding.unknown_names import NONE_UNKNOWN, UnknownNames
 from stream_detector.engine.clock_guard import HeldRecord
 from stream_detector.engine.dead_letters import letter, letter_of_held
@@ -50,6 +50,15 @@ class BatchResult(Struct):
         counts.block_records += decoded.blocks
         counts.events += decoded.events
         counts.reading_records += len(decoded.index) - decoded.rows - decoded.blocks - decoded.events
+
+    def count_plain(self, kind: str, records: int) -> None:
+        """Add so many records of one form."""
+        if kind == ROW:
+            self.counts.row_records += records
+        elif kind == BLOCK:
+            self.counts.block_records += records
+        else:
+            self.counts.reading_records += records
 
     def count_readings(self, readings: int, late: int, duplicate: int) -> None:
         """Add so many readings that went into the grid, of which so many were late or duplicate."""

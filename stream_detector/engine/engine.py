@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from stream_detector.bundle.bundle import Bundle
 from stream_detector.decoding.asset_names import AssetNames, fitting
 from stream_detector.decoding.decoder import Decoder
+from stream_detector.decoding.fast_forms import Parsed
 from stream_detector.decoding.routing import Share
 from stream_detector.decoding.unknown_names import IGNORING, UnknownPolicies
 from stream_detector.engine.asset_status import statuses
@@ -19,6 +20,7 @@ from stream_detector.engine.offline import score_frame
 from stream_detector.engine.outcome import AssetStatus, Closed, Counts, Outcome, RecordBatch
 from stream_detector.engine.partition import Partition
 from stream_detector.engine.parts import Part, joined
+from stream_detector.engine.plain_batches import OwnBatch, PlainBatches
 from stream_detector.engine.shared_state import SharedState
 
 __all__ = [
@@ -82,14 +84,16 @@ class Engine:
         decider, in_hand = self._state.decider, [BatchInHand(batch, number) for number, batch in enumerate(batches)]
         decider.publish_scores = publish_scores
         partitions = [self._partitions[batch.partition] for batch in batches]
-        going = [
-            partition.segments(each, None if shares is None else shares[each.number])
+        own = [
+            OwnBatch(partition, each, None if shares is None else shares[each.number])
             for partition, each in zip(partitions, in_hand, strict=True)
         ]
-        while going:
-            found = [(segments, taken) for segments in going if (taken := next(segments, None)) is not None]
-            self._state.take([taken for _, taken in found])
-            going = [segments for segments, _ in found]
+        plain = PlainBatches(own, self._decoder, self._state)
+        together = plain.read()
+        if together is not None:
+            self._state.take_told(together)
+        else:
+            self._take_segments(own, plain.parsed)
         decisions = decider.take()
         share_out(decisions, in_hand)
         changed = decisions.changed | self._state.grid.turned
@@ -98,6 +102,16 @@ class Engine:
             partition.conclude(each, changed, Closed() if each.number else decisions.closed)
             for partition, each in zip(partitions, in_hand, strict=True)
         ]
+
+    def _take_segments(self, batches: Sequence[OwnBatch], parsed: Sequence[Parsed | None]) -> None:
+        going = [
+            each.partition.segments(each.in_hand, each.share, known)
+            for each, known in zip(batches, parsed, strict=True)
+        ]
+        while going:
+            found = [(segments, taken) for segments in going if (taken := next(segments, None)) is not None]
+            self._state.take([taken for _, taken in found])
+            going = [segments for segments, _ in found]
 
     def low(self, partition: int) -> int | None:
         """The oldest offset that live state still needs; None where nothing is held."""

@@ -9,8 +9,10 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.decoding.decoder import Decoder
+from stream_detector.decoding.fast_forms import Parsed
 from stream_detector.decoding.routing import Share
 from stream_detector.detection.grid.positions import NO_STEP
 from stream_detector.detection.grid.slot_state import read_slot
@@ -28,6 +30,8 @@ from stream_detector.engine.parts import Part, PlacedAlarm
 from stream_detector.engine.segment import Segment
 from stream_detector.engine.shared_state import SharedState
 from stream_detector.messages import to_bytes
+
+Ints = NDArray[np.int64]
 
 SEGMENT_BYTES = 8 * 2**20
 """Records of about this size are decoded at once: a million numbers of a block take as much again in each column."""
@@ -69,10 +73,33 @@ class Partition:
         """The oldest offset that live state still needs; None where nothing is held."""
         return self.assets.low()
 
-    def segments(self, in_hand: BatchInHand, share: Share | None = None) -> Iterator[Taken]:
+    def is_settled(self, offsets: Ints) -> bool:
+        """Whether nothing but its records themselves says how a batch is handled: it is one segment, no restart and
+        no sweep lies in it, and no clock is watched."""
+        if not len(offsets):
+            return False
+        history, first = self.assets.history, int(offsets[0])
+        history.read_from(first)
+        return not (
+            first < self._silent_until
+            or history.answered_until
+            or self.assets.watched
+            or self.assets.sweeps(offsets, self._previous_offset)
+        )
+
+    def note_records(self, batch_offsets: Ints, slots: Ints, offsets: Ints) -> None:
+        """A batch is handled whose records are all used. slots, offsets: (N,) of those that are of this bundle."""
+        self.grid.let_tell(self.assets.by_slot)
+        self.assets.kept.note_records(slots, offsets)
+        self._previous_offset = int(batch_offsets[-1])
+
+    def segments(
+        self, in_hand: BatchInHand, share: Share | None = None, parsed: Parsed | None = None
+    ) -> Iterator[Taken]:
         """The readings of a batch, to be put into the grid one after another before the next ones are asked for.
 
-        share: those of its records that are about assets of this bundle; None: all.
+        share: those of its records that are about assets of this bundle; None: all. parsed: what the parser made of
+        these, where it is one segment.
         """
         batch, offsets = in_hand.batch, in_hand.offsets
         if not len(offsets):
@@ -86,7 +113,9 @@ class Partition:
             silent = begin < audible
             if not silent:
                 self.grid.let_tell(self.assets.by_slot)
-            segment = Segment(batch, begin, end, self._decoder, self.assets, in_hand.result, silent=silent, share=share)
+            segment = Segment(
+                batch, begin, end, self._decoder, self.assets, in_hand.result, silent=silent, share=share, parsed=parsed
+            )
             readings = segment.readings(in_hand.order)
             if len(readings):
                 yield Taken(in_hand, readings, segment.result, silent, self.assets.only_known)

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from stream_detector.decoding.columns import indices_or_none
 from stream_detector.decoding.decoded import FUTURE, TOO_MANY_ASSETS
 from stream_detector.decoding.decoder import Decoder
+from stream_detector.decoding.fast_forms import Parsed
 from stream_detector.decoding.routing import Share
 from stream_detector.detection.grid.contents import EVENT_SENSOR
 from stream_detector.detection.grid.sorted_readings import Readings, Records
@@ -34,8 +35,9 @@ class Segment:
         *,
         silent: bool,
         share: Share | None = None,
+        parsed: Parsed | None = None,
     ) -> None:
-        """share: those records of the batch that are this decoder's; None: all."""
+        """share: those records of the batch that are this decoder's; None: all. parsed: these, where they are known."""
         self._batch = batch
         self._assets = assets
         self.result = BatchResult(batch) if silent else result
@@ -49,7 +51,7 @@ class Segment:
         answered_until = assets.history.answered_until
         self._places: Ints = places
         """(N,) places in the batch of what is decoded."""
-        self._decoded = decoder.decode(keys, values, None if answered_until else assets.slots_by_key)
+        self._decoded = decoder.decode(keys, values, None if answered_until else assets.slots_by_key, parsed)
         self._decoded.index = places[self._decoded.index]
         self._keep: Bools = np.ones(len(self._decoded.index), np.bool_)
         """(R,) which decoded records go on."""

@@ -35,10 +35,14 @@ class SharedState:
         """Put readings of different partitions into the grid, and what closes before the decider."""
         told = [part for part in parts if not part.silent]
         if told:
-            self._take(TakenTogether(told), self._decide)
+            self.take_told(TakenTogether.of(told))
         for part in parts:
             if part.silent:
-                self._take(TakenTogether([part]), _pass_over if part.only_known else self._follow)
+                self._take(TakenTogether.of([part]), _pass_over if part.only_known else self._follow)
+
+    def take_told(self, together: TakenTogether) -> None:
+        """The same of readings of which all that closes is decided about."""
+        self._take(together, self._decide)
 
     def _take(self, together: TakenTogether, then: Callable[[TakenTogether, Closings | Stretches], None]) -> None:
         tally = self._intake.tally = Tally()

@@ -52,6 +52,20 @@ def reject(value: bytes | None, **options: Any) -> tuple[str, int]:
     return found.reason, found.readings
 
 
+def check_alike(short: Decoded, long: Decoded) -> None:
+    """Both say the same, whatever way each went."""
+    for column in ("index", "last_time"):
+        np.testing.assert_array_equal(getattr(short, column), getattr(long, column), column)
+    for column in ("record", "sensor", "time", "value"):
+        np.testing.assert_array_equal(getattr(short.cells, column), getattr(long.cells, column), column)
+    assert (short.asset, short.rows, short.blocks, short.events) == (long.asset, long.rows, long.blocks, long.events)
+    assert (short.missing, short.unknown.of_sensors, short.unknown.of_assets) == (
+        long.missing, long.unknown.of_sensors, long.unknown.of_assets
+    )  # fmt: skip
+    by_place = [sorted(found.rejects, key=lambda reject: reject.index) for found in (short, long)]
+    assert by_place[0] == by_place[1]
+
+
 def test_a_reading_becomes_one_line_of_the_columns() -> None:
     decoded = decode(GOOD)
     cells = decoded.cells
@@ -390,16 +404,7 @@ def test_what_is_plain_on_its_short_way_is_what_it_is_on_the_long_one(
     notes = Notes(policies)
     other = Decoder(SENSORS, ours("m*"), 0.5, policies)
     long = notes.write_to(other._decode_any(keys, values, np.arange(len(keys)), notes))
-    for column in ("index", "last_time"):
-        np.testing.assert_array_equal(getattr(short, column), getattr(long, column), column)
-    for column in ("record", "sensor", "time", "value"):
-        np.testing.assert_array_equal(getattr(short.cells, column), getattr(long.cells, column), column)
-    assert (short.asset, short.rows, short.blocks, short.events) == (long.asset, long.rows, long.blocks, long.events)
-    assert (short.missing, short.unknown.of_sensors, short.unknown.of_assets) == (
-        long.missing, long.unknown.of_sensors, long.unknown.of_assets
-    )  # fmt: skip
-    by_place = [sorted(found.rejects, key=lambda reject: reject.index) for found in (short, long)]
-    assert by_place[0] == by_place[1]
+    check_alike(short, long)
 
 
 def test_known_assets_are_told_by_their_slots() -> None:
@@ -408,3 +413,17 @@ def test_known_assets_are_told_by_their_slots() -> None:
     assert decoded.slot is not None
     assert decoded.slot.tolist() == [7, 4]
     assert decoder.decode([b"m1", b"m3"], [GOOD, GOOD], {b"m1": 7}).asset == ["m1", "m3"]
+
+
+@settings(max_examples=examples(200))
+@given(st.lists(st.sampled_from([*[GOOD] * 6, *JSON_RECORDS]), max_size=60), st.integers(0, 60), st.integers(0, 60))
+def test_records_that_were_parsed_with_others_are_decoded_as_by_themselves(
+    values: list[bytes], begin: int, end: int
+) -> None:
+    decoder, keys = Decoder(SENSORS, ours(), None, TOLD), [b"m1"] * len(values)
+    parsed = decoder.parse(values)
+    span = slice(begin, end)
+    part = None if parsed is None else parsed.part(begin, min(end, len(values)))
+    found = decoder.decode(keys[span], values[span], None, part)
+    alone = Decoder(SENSORS, ours(), None, TOLD).decode(keys[span], values[span])
+    check_alike(found, alone)
