@@ -75,6 +75,7 @@ SPARKPLUG, CARRIER = "stream_detector/decoding/sparkplug.py", f"{STREAMING}/sour
 OF_SPARKPLUG, OF_CARRIER = ("tests/decoding/test_sparkplug.py",), ("tests/streaming/sources/test_carrier.py",)
 ENGINE = "stream_detector/engine"
 OF_TOGETHER = ("tests/engine/test_together.py",)
+OF_PLAIN = ("tests/engine/test_plain_batches.py",)
 OF_ENGINE = ("tests/engine/test_engine.py", "tests/engine/test_rests.py", "tests/engine/test_engine_forms.py")
 
 # fmt: off
@@ -390,8 +391,28 @@ MUTATIONS = (
     ),
     Mutation(
         "records of several batches are numbered alike", f"{ENGINE}/batch_in_hand.py",
-        "part.readings.renumbered(begin)", "part.readings",
+        "part.readings.renumbered(first)", "part.readings",
         OF_TOGETHER,
+    ),
+    Mutation(
+        "records that are read as one are far ahead", f"{ENGINE}/plain_batches.py",
+        "if not _follow_each_other(grid, times, slots, ahead):", "if False:",
+        OF_PLAIN,
+    ),
+    Mutation(
+        "they are later than their Kafka timestamps", f"{ENGINE}/plain_batches.py",
+        "return bool(not_later(times, np.concatenate(stamps), ahead).all())", "return True",
+        OF_PLAIN,
+    ),
+    Mutation(
+        "they come after one that is held", f"{ENGINE}/partition.py",
+        "            or self.assets.watched\n", "",
+        OF_PLAIN,
+    ),
+    Mutation(
+        "they come while the log is read again", f"{ENGINE}/partition.py",
+        "            first < self._silent_until\n", "            False\n",
+        OF_PLAIN,
     ),
     Mutation(
         "the slots of a partition that was given away are not free", f"{ENGINE}/partition.py",
