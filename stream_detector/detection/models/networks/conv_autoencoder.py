@@ -12,6 +12,7 @@ from pydantic import Field
 
 from stream_detector.detection.config import Config
 from stream_detector.detection.models.networks.network import Arrays, Network, convolution_arrays
+from stream_detector.detection.models.networks.onnx_format import Attribute
 
 if TYPE_CHECKING:
     from stream_detector.detection.models.networks.graph import Graph
@@ -53,7 +54,7 @@ class ConvAutoencoder(Network):
         depth, padding = len(self.options.filters), [self.options.kernel // 2] * 2
         signal = graph.transpose(windows, [0, 2, 1])
 
-        def convolve(operator: str, name: str, **attributes: object) -> str:
+        def convolve(operator: str, name: str, **attributes: Attribute) -> str:
             weight, bias = (graph.constant(arrays[f"{name}.{part}"]) for part in ("weight", "bias"))
             return graph.node(operator, signal, weight, bias, pads=padding, **attributes)
 

@@ -7,12 +7,11 @@ is no file of the bundle.
 from typing import Any, cast
 
 import numpy as np
-import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
-OPSET, IR_VERSION = 17, 8
+from stream_detector.detection.models.networks import onnx_format
+
 ERRORS_ONLY = 3
 INPUT = "windows"
 
@@ -21,20 +20,20 @@ class Graph:
     """Names of tensors go in and out of its methods; `compiled` makes of it what runs."""
 
     def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
+        self._nodes: list[bytes] = []
+        self._constants: list[bytes] = []
 
     def constant(self, array: NDArray[Any] | list[int]) -> str:
         """An array; a list of whole numbers (shapes, axes) becomes int64."""
         name = f"c{len(self._constants)}"
         values = np.array(array, np.int64) if isinstance(array, list) else np.ascontiguousarray(array)
-        self._constants.append(numpy_helper.from_array(values, name))
+        self._constants.append(onnx_format.tensor(name, values))
         return name
 
-    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
+    def node(self, operator: str, *inputs: str, **attributes: onnx_format.Attribute) -> str:
         """The first output of a new node."""
         name = f"n{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
+        self._nodes.append(onnx_format.node(operator, inputs, [name], attributes))
         return name
 
     def linear(self, values: str, weight: NDArray[Any], bias: NDArray[Any] | None = None) -> str:
@@ -57,16 +56,9 @@ class Graph:
         self, output: str, shape: tuple[int | None, ...], dtype: type[np.float32] | type[np.float64]
     ) -> "Compiled":
         """What runs the graph on an input of that shape; None: of any length there."""
-        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        graph = helper.make_graph(
-            self._nodes,
-            "model",
-            [helper.make_tensor_value_info(INPUT, kind, shape)],
-            [helper.make_tensor_value_info(output, kind, None)],
-            self._constants,
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        return Compiled(model.SerializeToString())
+        kind = np.dtype(dtype).name
+        inputs, outputs = [onnx_format.value(INPUT, kind, shape)], [onnx_format.value(output, kind, None)]
+        return Compiled(onnx_format.model(self._nodes, self._constants, inputs, outputs))
 
 
 class Compiled:
