@@ -55,8 +55,8 @@ def joined(batch: RecordBatch, parts: Sequence[Part]) -> Outcome:
         dead_letters=[letter for _, letter in letters],
         operating=[change for part in parts for change in part.operating],
         snapshots=[pair for part in parts for pair in part.snapshots],
-        counts=_sum(Counts(), [part.counts for part in parts]),
-        closed=_sum(Closed(), [part.closed for part in parts]),
+        counts=_sum(Counts, [part.counts for part in parts]),
+        closed=_sum(Closed, [part.closed for part in parts]),
         event_assets=[asset for _, asset in events],
         unknown=unknown,
         alarm_timestamps_ms=[batch.timestamps_ms[each.place] for each in alarms],
@@ -64,10 +64,11 @@ def joined(batch: RecordBatch, parts: Sequence[Part]) -> Outcome:
     )
 
 
-def _sum(total: Sum, parts: Sequence[Sum]) -> Sum:
+def _sum(kind: type[Sum], parts: Sequence[Sum]) -> Sum:
     """Every number and list of the parts, added up."""
     if len(parts) == 1:
         return parts[0]
+    total = kind()
     for each in fields(total):
         for part in parts:
             setattr(total, each.name, getattr(total, each.name) + getattr(part, each.name))

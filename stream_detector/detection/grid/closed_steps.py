@@ -71,6 +71,7 @@ class Stretches(Struct, frozen=True):
 
 def concatenate(parts: list[Closings]) -> Closings:
     """All closings of the parts, in their order."""
+    parts = [part for part in parts if len(part)]
     if not parts:
         return no_closings()
     if len(parts) == 1:

@@ -269,8 +269,9 @@ class Intake:
         follows = np.zeros(len(closings), np.bool_)
         follows[1:] = (closings.slot[1:] == closings.slot[:-1]) & (closings.step[1:] == closings.step[:-1] + 1)
         after_empty = ~follows & (closings.step > first_step[closings.slot])
-        empty = _positions(piece, first_past(piece, ranks[after_empty], closings.step[after_empty] - 1))
-        place[after_empty] = np.maximum(place[after_empty], empty)
+        if after_empty.any():
+            empty = _positions(piece, first_past(piece, ranks[after_empty], closings.step[after_empty] - 1))
+            place[after_empty] = np.maximum(place[after_empty], empty)
         # Steps close in order: none before the one before it.
         place = running_maximum(place, begin[piece.slots], ranks)
         return replace(closings, record=piece.record_at(place))

@@ -74,6 +74,8 @@ class KeptWindows:
 
     def stirred(self) -> Ints:
         """Slots of the assets that have sent records since their windows were kept."""
+        if not self._kept:
+            return np.empty(0, np.int64)
         slots = np.fromiter(self._kept, np.int64, len(self._kept))
         stirred: Ints = slots[self._offsets.since_kept[slots] != NEVER]
         return stirred
