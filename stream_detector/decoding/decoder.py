@@ -107,9 +107,9 @@ class Decoder:
 
     def plain(self, parsed: Parsed) -> PlainRecords | None:
         """What is in records of one form with nothing to be noted; None where one is otherwise."""
-        form, messages = parsed.form, parsed.messages
-        if parsed.odd or form.has_unknown:
+        if not parsed.is_plain:
             return None
+        form, messages = parsed.form, parsed.messages
         found = self._contents_or_none(form, messages, np.arange(len(messages)), Notes(self._policies))
         return None if found is None else PlainRecords(form.kind, *found)
 

@@ -50,6 +50,11 @@ class Parsed(Struct, frozen=True):
     messages: list[Any]
     odd: list[int]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all have the form, and nothing that the bundle does not know."""
+        return not (self.odd or self.form.has_unknown)
+
     def part(self, begin: int, end: int) -> "Parsed | None":
         """The records [begin, end) of them; None where none of these has the form."""
         first, last = bisect_left(self.odd, begin), bisect_left(self.odd, end)

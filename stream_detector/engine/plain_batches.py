@@ -60,13 +60,18 @@ class PlainBatches:
         if not all(each.partition.is_settled(each.in_hand.offsets) for each in self._batches):
             return None
         values = list(chain.from_iterable(each.values for each in self._batches))
-        slots = None if heavy_cuts(values) else self._slots()
-        parsed = None if slots is None else self._decoder.parse(values)
-        if slots is None or parsed is None:
+        parsed = None if heavy_cuts(values) else self._decoder.parse(values)
+        if parsed is None:
             return None
-        plain = self._decoder.plain(parsed)
-        if plain is None or not self._are_in_time(plain.last_time, slots):
+        together = self._together_or_none(parsed)
+        if together is None:
             self.parsed = [parsed.part(begin, end) for begin, end in pairwise(self._edges.tolist())]
+        return together
+
+    def _together_or_none(self, parsed: Parsed) -> TakenTogether | None:
+        slots = self._slots() if parsed.is_plain else None
+        plain = None if slots is None else self._decoder.plain(parsed)
+        if slots is None or plain is None or not self._are_in_time(plain.last_time, slots):
             return None
         for each in self._batches:
             each.in_hand.result.count_plain(plain.kind, len(each.values))
