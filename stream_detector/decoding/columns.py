@@ -14,6 +14,18 @@ from numpy.typing import NDArray
 Key = TypeVar("Key", bound=Hashable)
 
 
+def bytes_in(values: Sequence[bytes | None]) -> int:
+    """How many bytes the values have; None has none.
+
+    >>> bytes_in([b"12", b""]), bytes_in([None, b"345", None])
+    (2, 3)
+    """
+    try:
+        return sum(map(len, values))  # type: ignore[arg-type]
+    except TypeError:  # some have no value, which costs to ask of each
+        return sum(map(len, filter(None, values)))
+
+
 def indices_or_none(table: Mapping[Key, int], keys: Sequence[Key]) -> NDArray[np.int64] | None:
     """The number (N,) that the table holds for each key; None where it lacks a key."""
     try:

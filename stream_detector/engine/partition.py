@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.decoding.columns import bytes_in
 from stream_detector.decoding.decoder import Decoder
 from stream_detector.decoding.fast_forms import Parsed
 from stream_detector.decoding.routing import Share
@@ -325,11 +326,7 @@ class Partition:
 
 def heavy_cuts(values: Sequence[bytes | None]) -> list[int]:
     """Places at which records are cut, so that a segment fits into memory even if every one is a large block."""
-    try:
-        total = sum(map(len, values))  # type: ignore[arg-type]
-    except TypeError:  # some have no value, which costs to ask of each
-        total = sum(map(len, filter(None, values)))
-    if total < SEGMENT_BYTES:
+    if bytes_in(values) < SEGMENT_BYTES:
         return []
     sizes = np.array([0 if value is None else len(value) for value in values], np.int64)
     parts: list[int] = np.flatnonzero(np.diff(np.cumsum(sizes) // SEGMENT_BYTES, prepend=0)).tolist()

@@ -7,6 +7,7 @@ from itertools import pairwise
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from stream_detector.decoding.columns import bytes_in
 from stream_detector.decoding.field_mapping import Headers
 
 MOST_BYTES_TOGETHER = 2**18
@@ -69,7 +70,7 @@ def _bytes_in(columns: Columns) -> int:
     """About so many; where there are many records, more than fit."""
     if len(columns) > MOST_BYTES_TOGETHER // LEAST_RECORD_BYTES:
         return MOST_BYTES_TOGETHER + 1
-    return sum(LEAST_RECORD_BYTES + len(value or b"") for value in columns.values)
+    return LEAST_RECORD_BYTES * len(columns) + bytes_in(columns.values)
 
 
 def parts_of(fetched: Fetched, cuts: Collection[int]) -> list[Fetched]:
