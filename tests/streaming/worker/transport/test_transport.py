@@ -410,6 +410,12 @@ async def test_many_records_are_large_however_short_they_are() -> None:
     assert [[each.partition for each in group] for group in in_groups(fetches)] == [[0], [1], [2]]
 
 
+def test_a_record_without_a_value_does_not_make_a_fetch_large() -> None:
+    fetches = [fetched(), fetched(number=1)]
+    fetches[0].columns.values[0] = None
+    assert list(map(len, in_groups(fetches))) == [2]
+
+
 @in_event_loop
 async def test_fetches_from_before_a_rebalance_are_not_handed_on() -> None:
     thread = Thread()
