@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from stream_detector.detection.config import EpisodeConfig
-from stream_detector.detection.grid import intake, scans, steady
+from stream_detector.detection.grid import cut_scans, intake, scans, steady
 from stream_detector.detection.grid.closed_steps import Closings, Stretches
+from stream_detector.detection.grid.grid import Grid
+from stream_detector.detection.grid.sorted_readings import Readings
 from stream_detector.engine.engine import Engine, Limits
 from tests.engine.naive_engine import NaiveEngine
 from tests.engine.test_engine import (
@@ -166,6 +168,29 @@ def test_rows_that_follow_each_other_go_the_short_way(
         engine.process(batch)
     # In the first batch of an asset its run begins; a batch may cut a scan where not all have to be whole.
     assert short >= 175
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("name", SHORT)
+def test_pieces_of_scans_go_the_short_way(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = general = 0
+
+    def counted(grid: Grid, readings: Readings, offsets: Any) -> Closings | None:
+        nonlocal taken, general
+        closings = cut_scans.take_cut_scans(grid, readings, offsets)
+        if closings is None:
+            general += len(readings)
+        else:
+            taken += len(readings)
+        return closings
+
+    monkeypatch.setattr(intake, "take_cut_scans", counted)
+    engine = Engine(GRIDS[name], Limits())
+    log = scans_log(3, 240, 0.0, GRIDS[name].grid.step_seconds)
+    for batch in batches(log, list(range(size, len(log), size))):
+        engine.process(batch)
+    # The others are of runs that begin, and two of one asset, the last of a scan and the first of the next.
+    assert taken > (0.9 if size == 1 else 0.4) * (taken + general)
 
 
 def test_an_asset_that_is_out_of_step_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from stream_detector.detection.grid.closed_steps import LATE_EVENT, Closings, Stretches, concatenate, select
+from stream_detector.detection.grid.cut_scans import take_cut_scans
 from stream_detector.detection.grid.grid import Bools, Grid, Ints
 from stream_detector.detection.grid.groups import first_of_groups, group_ends, members_of
 from stream_detector.detection.grid.scans import Scans, scans_of
@@ -70,7 +71,7 @@ class Intake:
             return
         apart = readings.apart()
         scans = scans_of(self._grid, apart) if takes_rows(self._grid) else None
-        yield from self.take_readings(apart, offsets) if scans is None else self._take_scans(apart, scans, offsets)
+        yield from self._take_pieces(apart, offsets) if scans is None else self._take_scans(apart, scans, offsets)
 
     def _take_whole(self, records: Records, offsets: Ints) -> Iterator[Closings | Stretches]:
         for chosen in parts_within_slack(self._grid, records):
@@ -84,7 +85,7 @@ class Intake:
     def _take_scans(self, readings: Readings, scans: Scans, offsets: Ints) -> Iterator[Closings | Stretches]:
         """Of each asset what comes before its scans, then scans that go on steadily, then its rest."""
         if scans.before.any():
-            yield from self.take_readings(readings.take(np.flatnonzero(scans.before)), offsets)
+            yield from self._take_pieces(readings.take(np.flatnonzero(scans.before)), offsets)
         rest, sensors = ~scans.before, np.arange(self._grid.sensors)
         for chosen in parts_within_slack(self._grid, scans.rows) if len(scans) else ():
             closings, taken = take_records(self._grid, scans.rows.select(chosen), offsets)
@@ -95,7 +96,15 @@ class Intake:
             if not taken.all():
                 break
         if rest.any():
-            yield from self.take_readings(readings.take(np.flatnonzero(rest)), offsets)
+            yield from self._take_pieces(readings.take(np.flatnonzero(rest)), offsets)
+
+    def _take_pieces(self, readings: Readings, offsets: Ints) -> Iterator[Closings]:
+        """Pieces of scans the short way, or anything else."""
+        closings = take_cut_scans(self._grid, readings, offsets) if takes_rows(self._grid) else None
+        if closings is None:
+            yield from self.take_readings(readings, offsets)
+        elif len(closings):
+            yield closings
 
     def take_readings(self, readings: Readings, offsets: Ints) -> Iterator[Closings]:
         """Takes readings of admitted assets; yields what closes, round by round, while the grid is in that state."""

@@ -136,6 +136,14 @@ def goes_on(grid: Grid, slots: Ints, steps: Ints) -> Bools:
     return np.asarray(fine)
 
 
+def all_reported(grid: Grid, slots: Ints, steps: Ints) -> Bools:
+    """(K,) whether all sensors reported the L steps before: none is dead (rule 5), and no reading is waited for."""
+    live = np.ones(len(slots), np.bool_)
+    for back in range(1, grid.steps.lateness_steps + 1):
+        live &= grid.reported_rows[grid.rows(slots, steps - back)].all(axis=1)
+    return live
+
+
 def _all_live(grid: Grid, slot: Ints, step: Ints) -> Bools:
     """(N,) whether no sensor is dead (rule 5) where the run of the slot goes on with whole rows at these steps.
 
@@ -143,8 +151,7 @@ def _all_live(grid: Grid, slot: Ints, step: Ints) -> Bools:
     """
     starts = np.flatnonzero(first_of_groups(slot))
     live = np.ones(len(slot), np.bool_)
-    for back in range(1, grid.steps.lateness_steps + 1):
-        live[starts] &= grid.reported_rows[grid.rows(slot[starts], step[starts] - back)].all(axis=1)
+    live[starts] = all_reported(grid, slot[starts], step[starts])
     return live
 
 
