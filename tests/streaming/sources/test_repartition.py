@@ -35,7 +35,7 @@ TP = TopicPartition(SETTINGS.topic_readings, 0)
         (b"k", b'{"time":1,"event":"break","asset":"mill"}', b"mill"),
         (b"k", b"{broken", b"k"),
         (b"k", b"\xff", b"k"),
-        (b"k", b'{"values":{"s1":' + b"[" * 5_000 + b"]" * 5_000 + b"}}", b"k"),
+        (b"k", b'{"values":{"s1":' + b"[" * 100_000 + b"]" * 100_000 + b"}}", b"k"),
         (None, None, None),
     ],
 )
@@ -92,7 +92,7 @@ async def test_a_record_of_several_machines_goes_to_each_of_them_before_it_is_do
 
 
 @in_event_loop
-@pytest.mark.parametrize("item", [b"1", b'{"sensor":1}', b"[" * 5_000 + b"]" * 5_000])
+@pytest.mark.parametrize("item", [b"1", b'{"sensor":1}', b"[" * 100_000 + b"]" * 100_000])
 async def test_an_array_of_what_is_no_reading_goes_on_as_it_is_and_holds_up_no_other(item: bytes) -> None:
     broker = LocalBroker()
     array, reading = b'{"time":1,"readings":[%s]}' % item, b'{"sensor":"s1","time":1,"value":2}'
