@@ -49,7 +49,7 @@ class WindowRows(Struct, frozen=True):
 
     @property
     def values(self) -> Floats:
-        """(N, W, F) the windows themselves."""
+        """(N, W, F) the windows themselves; to be read alone, for they may be the rows as these are kept."""
         return self.of(self.rows)
 
     @property

@@ -108,3 +108,33 @@ def test_a_hole_costs_the_windows_it_lies_in_alone() -> None:
     filled[25, 1] = values[24, 1]
     np.testing.assert_array_equal(found.values, [filled[step - 4 : step + 1] for step in ends.step.tolist()])
     assert len(found.rows) == 30 + 4 + 5 * 5
+
+
+@settings(max_examples=examples(400), deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    width=st.integers(2, 4),
+    stride=st.integers(1, 2),
+    holes=st.sampled_from([0.05, 0.2, 0.5]),
+    unheard=st.sampled_from([0.1, 1.0]),
+)
+def test_windows_that_close_together_are_those_that_close_one_by_one(
+    seed: int, width: int, stride: int, holes: float, unheard: float
+) -> None:
+    rng, window = np.random.default_rng(seed), WindowConfig(steps=width, stride=stride)
+    values = rng.normal(size=(20, SENSORS))
+    values[rng.random(values.shape) < holes] = np.nan
+    grid = Grid(GridConfig(step_seconds=1.0, staleness_steps=1), window, SENSORS)
+    grid.admit(0, 0.0, 0)
+    grid.open_rows(np.array([0]), np.array([19]))
+    grid.value_rows[grid.rows(np.zeros(20, int), np.arange(20))] = values
+    heard = rng.random(values.shape) > unheard
+    grid.reported_rows[grid.rows(np.zeros(20, int), np.arange(20))] = heard | ~np.isnan(values)
+    steps = np.arange(width + 1, width + 2 + int(rng.integers(1, 6)))
+    steps = steps[(steps + 1) % stride == 0]
+    nought = np.zeros_like(steps)
+    ends = Closings(np.full(len(steps), STEP, np.int8), nought, steps, nought, nought)
+    together = gather(grid, window, ends).values
+    for place in range(len(steps)):
+        one = Closings(*(getattr(ends, name)[place : place + 1] for name in ends.__struct_fields__))
+        np.testing.assert_array_equal(together[place], gather(grid, window, one).values[0])

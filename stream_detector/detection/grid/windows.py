@@ -53,7 +53,10 @@ def gather(grid: Grid, window: WindowConfig, closings: Closings) -> WindowRows:
     odd = before_run | _holed(found) if window.steps > grid.steps.lateness_steps else np.ones(len(found), np.bool_)
     if not odd.any():
         return found
-    return found.replaced(odd, _by_the_rules(grid, select(closings, odd), found.select(odd).values))
+    # A copy: other windows may share these rows.
+    values = found.select(odd).values.copy()
+    _apply_rules(grid, select(closings, odd), values)
+    return found.replaced(odd, values)
 
 
 def _as_they_lie(grid: Grid, width: int, closings: Closings) -> WindowRows:
@@ -85,8 +88,8 @@ def _holed(windows: WindowRows) -> Bools:
     return np.asarray(until[windows.end + 1] > until[windows.end + 1 - windows.steps])
 
 
-def _by_the_rules(grid: Grid, closings: Closings, values: Floats) -> Floats:
-    """(M, W, F) windows as they lie in the grid, masked and filled."""
+def _apply_rules(grid: Grid, closings: Closings, values: Floats) -> None:
+    """Mask and fill windows (M, W, F) that hold what lies in the grid."""
     values[steps_of(closings, values.shape[1]) < closings.run_start[:, None]] = np.nan
     holed: Bools = np.asarray(np.isnan(values).any(axis=1))
     if holed.any():
@@ -94,7 +97,6 @@ def _by_the_rules(grid: Grid, closings: Closings, values: Floats) -> Floats:
     dead = grid.dead(closings.slot, closings.step, closings.run_start)
     which, sensor = np.nonzero(dead)
     values[which, :, sensor] = np.nan
-    return values
 
 
 def _fill(grid: Grid, closings: Closings, values: Floats, holed: Bools) -> None:
