@@ -66,7 +66,8 @@ class Engine:
     def process_all(self, batches: Sequence[RecordBatch], publish_scores: bool = False) -> list[Outcome]:
         """Handle batches of different partitions at once. Their outcomes are those that each would have had alone.
 
-        Only counts of what became of steps are told with one of them, for all.
+        Only counts of what became of steps are told with one of them, for all, and names that are told as unknown may
+        come in another order.
         """
         parts = self.take(batches, publish_scores)
         return [joined(batch, [part]) for batch, part in zip(batches, parts, strict=True)]

@@ -103,7 +103,8 @@ class BrokerProbe:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 reader = await self._connection()
-                self._opening = asyncio.create_task(self._open_topic(reader))
+                if self._opening is None or self._opening.done():
+                    self._opening = asyncio.create_task(self._open_topic(reader))
                 await reader.committed(self.all_partitions)
         except AUTHORIZATION_ERRORS as error:
             await self.close()
