@@ -10,7 +10,7 @@ import numpy as np
 from stream_detector.detection.grid.closed_steps import STEP, Closings
 from stream_detector.detection.grid.contents import Bools, Ints
 from stream_detector.detection.grid.grid import Grid
-from stream_detector.detection.grid.groups import group_ends
+from stream_detector.detection.grid.groups import heads_of_neighbours
 from stream_detector.detection.grid.sorted_readings import Readings
 from stream_detector.detection.grid.steady import all_reported
 
@@ -26,7 +26,7 @@ def take_cut_scans(grid: Grid, readings: Readings, offsets: Ints) -> Closings | 
     slot, time, sensor = readings.slot, readings.time, readings.sensor
     if not len(slot):
         return None
-    heads = np.append(0, np.flatnonzero((slot[1:] != slot[:-1]) | (time[1:] != time[:-1])) + 1)
+    heads = heads_of_neighbours(slot, time)
     slots = slot[heads]
     if len(heads) > MOST_PIECES or len(set(slots.tolist())) < len(slots) or sensor.min() < 0:
         return None
@@ -35,12 +35,12 @@ def take_cut_scans(grid: Grid, readings: Readings, offsets: Ints) -> Closings | 
     open_now = _is_open(grid, slots, steps)
     if open_now is None:
         return None
-    rows, ends = grid.rows(slots, steps), group_ends(heads, len(readings))
-    cells = np.repeat(rows * grid.sensors, ends - heads + 1) + sensor
+    rows, length = grid.rows(slots, steps), np.diff(heads, append=len(readings))
+    cells = np.repeat(rows * grid.sensors, length) + sensor
     in_order = np.sort(cells)
     if (in_order[1:] == in_order[:-1]).any():
         return None
-    if open_now.any() and (grid.flat_reported[cells] & np.repeat(open_now, ends - heads + 1)).any():
+    if open_now.any() and (grid.flat_reported[cells] & np.repeat(open_now, length)).any():
         return None
     begun = np.flatnonzero(~open_now)
     if len(begun):
@@ -57,7 +57,7 @@ def take_cut_scans(grid: Grid, readings: Readings, offsets: Ints) -> Closings | 
     slots, steps = slots[done], steps[done]
     positions.last[slots], positions.next_step[slots] = steps, steps + 1
     kind = np.full(len(done), STEP, np.int8)
-    return Closings(kind, slots, steps, positions.run_start[slots], readings.record[ends[done]])
+    return Closings(kind, slots, steps, positions.run_start[slots], readings.record[(heads + length - 1)[done]])
 
 
 def _is_open(grid: Grid, slots: Ints, steps: Ints) -> Bools | None:

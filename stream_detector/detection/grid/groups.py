@@ -14,6 +14,11 @@ def first_of_groups(values: Ints) -> Bools:
     return first
 
 
+def heads_of_neighbours(slot: Ints, time: NDArray[np.float64]) -> Ints:
+    """The first place of each group of neighbours with equal slots and equal times."""
+    return np.append(0, np.flatnonzero((slot[1:] != slot[:-1]) | (time[1:] != time[:-1])) + 1)
+
+
 def group_ends(starts: Ints, count: int) -> Ints:
     """The last place of each of the groups that begin at `starts`, which share `count` places."""
     ends = np.empty_like(starts)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from stream_detector.detection.grid.contents import Bools, Floats, Ints, WholeRows
 from stream_detector.detection.grid.grid import Grid
+from stream_detector.detection.grid.groups import heads_of_neighbours
 from stream_detector.detection.grid.sorted_readings import Readings, Records
 
 FEW_READINGS = 512
@@ -38,9 +39,8 @@ def scans_of(grid: Grid, readings: Readings) -> Scans | None:
     if sensors == 1 or count < sensors:
         return None
     least_share = LEAST_SHARE if count >= FEW_READINGS else 1.0
-    changes = np.flatnonzero((readings.slot[1:] != readings.slot[:-1]) | (readings.time[1:] != readings.time[:-1])) + 1
-    head, end = np.append(0, changes), np.append(changes, count)
-    head = head[end - head == sensors]
+    head = heads_of_neighbours(readings.slot, readings.time)
+    head = head[np.diff(head, append=count) == sensors]
     if len(head) * sensors < least_share * count:
         return None
     values, complete = _by_sensor(readings, head, sensors)

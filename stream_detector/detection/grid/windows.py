@@ -65,7 +65,7 @@ def _as_they_lie(grid: Grid, width: int, closings: Closings) -> WindowRows:
     ahead = np.diff(step)
     shares = (slot[1:] == slot[:-1]) & (ahead > 0) & (ahead < width)
     if not shares.any():
-        return WindowRows.apart(grid.value_rows[grid.rows(slot[:, None], steps_of(closings, width))])
+        return WindowRows.apart(grid.value_rows[grid.rows(slot[:, None], _steps_of(closings, width))])
     added = np.full(len(step), width)
     added[1:][shares] = ahead[shares]
     owner, place = members_of(added)
@@ -73,7 +73,7 @@ def _as_they_lie(grid: Grid, width: int, closings: Closings) -> WindowRows:
     return WindowRows(grid.value_rows[grid.rows(slot[owner], steps)], np.cumsum(added) - 1, width)
 
 
-def steps_of(closings: Closings, width: int) -> Ints:
+def _steps_of(closings: Closings, width: int) -> Ints:
     """(N, W) the steps of the windows that end at the closings."""
     steps: Ints = closings.step[:, None] - np.arange(width - 1, -1, -1)
     return steps
@@ -90,7 +90,7 @@ def _holed(windows: WindowRows) -> Bools:
 
 def _apply_rules(grid: Grid, closings: Closings, values: Floats) -> None:
     """Mask and fill windows (M, W, F) that hold what lies in the grid."""
-    values[steps_of(closings, values.shape[1]) < closings.run_start[:, None]] = np.nan
+    values[_steps_of(closings, values.shape[1]) < closings.run_start[:, None]] = np.nan
     holed: Bools = np.asarray(np.isnan(values).any(axis=1))
     if holed.any():
         _fill(grid, closings, values, holed)
