@@ -64,8 +64,10 @@ class LatestScores(SlotArrays):
         """These steps are the newest; of several of a slot the last one stays."""
         slot = found.slot
         self.step[slot], self.score[slot], self.probability[slot] = found.step, found.score, found.probability
-        self.degraded[slot], self.attribution[slot] = found.degraded, found.attribution
-        self.newest[slot], self.expected[slot] = found.newest, found.expected
+        self.degraded[slot] = found.degraded
+        with np.errstate(over="ignore"):  # a plant may send numbers beyond float32
+            self.attribution[slot] = found.attribution
+            self.newest[slot], self.expected[slot] = found.newest, found.expected
 
     def read(self, slot: int) -> LatestScore:
         return LatestScore(

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
@@ -21,6 +21,7 @@ from stream_detector.streaming.worker.offsets.progress import PartitionProgress
 from stream_detector.streaming.worker.ports import Clock, GroupView, OpenLog
 
 Answer = TypeVar("Answer")
+Asked = ParamSpec("Asked")
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +55,11 @@ async def while_awake(seconds: float) -> AsyncIterator[None]:
                 coming.cancel()
 
 
-async def answer_of(question: Awaitable[Answer]) -> Answer | None:
-    """What the brokers answer; None where they do not, or not in time."""
+async def answer_of(ask: Callable[Asked, Awaitable[Answer]], *asked: Asked.args, **how: Asked.kwargs) -> Answer | None:
+    """What the brokers answer; None where they do not, or not in time. Nothing is begun before it is awaited."""
     try:
         async with while_awake(PROBE_SECONDS):
-            return await question
+            return await ask(*asked, **how)
     except (KafkaError, TimeoutError, OSError):
         return None
 
@@ -132,14 +133,14 @@ class BrokerProbe:
         progress = owned.partitions
         known = {number for number in view.fetches if number in progress}
         mine = {number: progress[number].committed for number in known}
-        reader = await answer_of(self._connection())
+        reader = await answer_of(self._connection)
         if reader is None:
             await self.close()
             return Observation(False, None)
         # A worker without partitions watches the whole group: is anybody at work on them?
         asked = known or self.all_partitions
         # Asked together: while batches are handled, each answer waits for the one in hand.
-        committed, ends = await asyncio.gather(answer_of(reader.committed(asked)), answer_of(reader.ends(asked)))
+        committed, ends = await asyncio.gather(answer_of(reader.committed, asked), answer_of(reader.ends, asked))
         if committed is None:
             await self.close()
             return Observation(False, None)
@@ -174,7 +175,7 @@ class BrokerProbe:
         return Observation(True, observed)
 
     async def _open_topic(self, reader: LogReader) -> None:
-        await answer_of(reader.ends(self.all_partitions))
+        await answer_of(reader.ends, self.all_partitions)
 
     async def _connection(self) -> LogReader:
         if self._reader is None:

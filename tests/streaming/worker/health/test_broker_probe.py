@@ -1,6 +1,7 @@
 """What the watchdog is shown, on a local broker."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,20 @@ async def test_a_broker_that_does_not_answer_in_time_is_away(monkeypatch: pytest
     rig = ProbeRig()
     probe = BrokerProbe(lambda: LogReader(SETTINGS, SilentConsumer(rig.broker), LocalGroupOffsets(rig.broker)))
     assert await probe.look(GroupView(True, {0: FetchState(15, None)}), rig.owned) == AWAY
+
+
+@in_event_loop
+async def test_a_look_that_is_broken_off_leaves_no_question_behind(recwarn: pytest.WarningsRecorder) -> None:
+    rig = ProbeRig()
+    await rig.look()
+    looking = asyncio.create_task(rig.look())
+    await asyncio.sleep(0)  # both questions are about to begin
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    gc.collect()
+    assert not [str(warning.message) for warning in recwarn]
+    await rig.probe.close()
 
 
 class SlowConsumer(LocalConsumer):
