@@ -1,6 +1,7 @@
 """Reads logs without a consumer group: their ends, the time of a record, the topic of state, a group's offsets."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -8,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 
 from stream_detector.decoding.control_records import KEY
 from stream_detector.settings import Settings
@@ -18,7 +20,10 @@ from stream_detector.streaming.readers.plain_alarms import PlainAlarms
 from stream_detector.streaming.state.partition_state import PartitionState
 from stream_detector.streaming.topics.topics import existing_partitions
 
+log = logging.getLogger(__name__)
+
 POLL_MILLISECONDS = 500
+CLOSE_SECONDS = 1.0
 
 LOOK_BACK_RECORDS = 10
 """Of records that are looked through for a reading, and so many times more at each further look."""
@@ -67,6 +72,14 @@ class LogReader:
     ) -> None:
         await self._consumer.stop()
         await self._group_offsets.close()
+
+    async def close(self) -> None:
+        """Give up the connections, within a second; a broker that is away does not matter."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.__aexit__(None, None, None)
+        except (KafkaError, TimeoutError, OSError) as error:
+            log.debug("a connection to the brokers did not close: %r", error)
 
     async def warm(self) -> None:
         """Ask once about readings and state: connections are open then, and who leads their partitions is known."""

@@ -123,6 +123,11 @@ class Pipeline:
     def fail(self, error: BaseException) -> None:
         self._on_failure(error)
 
+    async def close(self) -> None:
+        """The worker ends: give up what reads the log."""
+        await self._planner.close()
+        await self._log.close()
+
     def commit_with(self, commit: Callable[[], Awaitable[object]]) -> None:
         """The stream commits by this whenever it is called."""
         self.switching.request_commit = commit

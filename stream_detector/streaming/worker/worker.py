@@ -300,6 +300,7 @@ class Worker:
         if self._housekeeping is not None:
             await self._housekeeping.close()
         await self._producer.stop()
+        await self.pipeline.close()
 
     async def _watch(self, stream: ReadingsStream) -> None:
         looks, seen = 0, Observation(False, None)

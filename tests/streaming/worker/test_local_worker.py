@@ -58,6 +58,23 @@ async def test_a_worker_publishes_the_alarms_of_its_log_and_commits_all_of_it(bu
 
 
 @in_event_loop
+async def test_a_worker_that_ends_leaves_no_reader_open(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[LocalConsumer] = []
+    start = LocalConsumer.start
+
+    async def noted_start(consumer: LocalConsumer) -> None:
+        started.append(consumer)
+        await start(consumer)
+
+    monkeypatch.setattr(LocalConsumer, "start", noted_start)
+    plant = Plant(partitions=2)
+    plant.send(LOG)
+    await plant.run_to_the_end(bundle)
+    assert started
+    assert [consumer.started for consumer in started] == [False] * len(started)
+
+
+@in_event_loop
 async def test_an_alarm_survives_a_kill_between_scoring_and_commit(bundle: Bundle) -> None:
     plant = Plant()
     plant.send(LOG)
@@ -443,7 +460,7 @@ async def test_a_group_that_the_user_may_not_use_ends_the_worker_with_1(bundle: 
         async def __aenter__(self) -> Self:
             return self
 
-        async def __aexit__(self, *_: object) -> None:
+        async def close(self) -> None:
             pass
 
         async def committed(self, _: set[int]) -> dict[int, int]:

@@ -1,7 +1,6 @@
 """Observes the worker for its watchdog: its own progress beside what the brokers say on a connection of their own."""
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -23,11 +22,8 @@ from stream_detector.streaming.worker.ports import Clock, GroupView, OpenLog
 Answer = TypeVar("Answer")
 Asked = ParamSpec("Asked")
 
-log = logging.getLogger(__name__)
-
 PROBE_SECONDS = 5.0
 TICKS = 10
-CLOSE_SECONDS = 1.0
 AUTHORIZATION_ERRORS = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 
 
@@ -191,8 +187,4 @@ class BrokerProbe:
             self._opening = None
         reader, self._reader = self._reader, None
         if reader is not None:
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await reader.__aexit__(None, None, None)
-            except (KafkaError, TimeoutError, OSError) as error:
-                log.debug("the watchdog's connection did not close: %r", error)
+            await reader.close()

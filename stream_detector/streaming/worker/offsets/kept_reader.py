@@ -55,6 +55,14 @@ class KeptReader:
         if self._reader is None and not self._lock.locked():
             self._begin(self._warmed())
 
+    async def close(self) -> None:
+        """The worker ends: nobody uses it from now on."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await self._closed()
+
     def _close_soon(self) -> None:
         if self._reader is not None:
             self._begin(self._closed())
@@ -71,7 +79,7 @@ class KeptReader:
     async def _close(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
-            await reader.__aexit__(None, None, None)
+            await reader.close()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

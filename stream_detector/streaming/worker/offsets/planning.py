@@ -132,6 +132,10 @@ class Planner:
         """Begin to open what the next plan reads by: while partitions are planned, nothing moves."""
         self._log.warm()
 
+    async def close(self) -> None:
+        """The worker ends: it plans nothing from now on."""
+        await self._log.close()
+
     async def plan(
         self, partitions: set[int], committed: Mapping[int, tuple[int, str]], in_memory: Mapping[int, int]
     ) -> dict[int, PartitionPlan]:

@@ -12,6 +12,7 @@ from stream_detector.errors import StalledError
 from stream_detector.streaming.clients.kafka_types import OffsetAndMetadata, TopicPartition
 from stream_detector.streaming.local.broker import LocalBroker
 from stream_detector.streaming.local.clients import LocalConsumer, LocalGroupOffsets
+from stream_detector.streaming.readers import log_reader
 from stream_detector.streaming.readers.log_reader import LogReader
 from stream_detector.streaming.worker.health import broker_probe
 from stream_detector.streaming.worker.health.broker_probe import BrokerProbe
@@ -271,7 +272,7 @@ class StuckConsumer(LocalConsumer):
 
 @in_event_loop
 async def test_a_connection_that_does_not_close_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_probe, "CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(log_reader, "CLOSE_SECONDS", 0.01)
     rig = ProbeRig()
     probe = BrokerProbe(lambda: LogReader(SETTINGS, StuckConsumer(rig.broker), LocalGroupOffsets(rig.broker)))
     await probe.look(GroupView(True, {0: FetchState(15, None)}), rig.owned)
