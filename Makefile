@@ -1,5 +1,5 @@
 # Each target does the set-up it needs: a fresh clone with Python 3.11+ and make is enough.
-# Java 17+ and Maven are needed only for the tests on a real Kafka broker.
+# Java 17+ and Maven are needed only for `make kafka` and the tests on a real Kafka broker.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,10 +16,10 @@ export PYTHONDONTWRITEBYTECODE :=
 COMPILED := confluent_kafka, faust, hypothesis, onnx, onnxruntime, pandas, plotly.graph_objects, playwright.sync_api, pyarrow.parquet, river.drift, scipy.stats, sklearn.ensemble, torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test long unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill renewal tab versions arm64 clean
+.PHONY: help setup demo test long unit properties check format lint types kafka dist image fresh bench figures endurance chaos fuzz soak mutations stack backtest audit-dependencies sbom wheelhouse screenshots axe dashboards manifests drill renewal renewal-mill tab versions arm64 clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=python3.12")'

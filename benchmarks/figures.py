@@ -1,4 +1,6 @@
-"""Write the tables of docs/performance.md again from the figures that are there: `python -m benchmarks.figures`.
+"""Write the tables of docs/performance.md and docs/deploy.md again from the figures that are there:
+
+    python -m benchmarks.figures
 
 The commands do this themselves with `--write`; this is for when a table's form has changed.
 """
@@ -8,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import console_tab, fit_time, memory, scorer
+from benchmarks import console_tab, fit_time, memory, scorer, sizing
 from benchmarks.broker import endurance, latency, startup, throughput
 from benchmarks.page import BENCHMARKS, PAGE, filled
 
@@ -28,8 +30,14 @@ def refilled(page: str) -> str:
     return page
 
 
+def sized(page: str) -> str:
+    """The page with the sizing table, which follows from other figures."""
+    return filled(page, "sizing", sizing.table(*sizing.measured()))
+
+
 def main() -> int:
-    PAGE.write_text(refilled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, refill in ((PAGE, refilled), (sizing.PAGE, sized)):
+        page.write_text(refill(page.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from stream_detector.engine.limits import Limits
 
 RESULTS = BENCHMARKS / "results.json"
 MEMORY = BENCHMARKS / "memory.json"
+PAGE = BENCHMARKS.parent / "docs" / "deploy.md"
 
 BASE_MEGABYTES = 230.0
 """What a worker holds beside its windows, rounded up: 150 MB with 20 assets, 230 MB with 10,000, whose fetches are full
@@ -86,25 +88,38 @@ def row(plant: Plant, rates: dict[str, float], cost: Cost, reserve: float) -> tu
     )
 
 
+def table(rates: dict[str, float], costs: Sequence[Cost], reserve: float = 0.5) -> str:
+    """`rates`: readings a second of one core by case; `reserve`: the share of it to plan with."""
+    (cost,) = (cost for cost in costs if cost.window_steps == WINDOW_STEPS)
+    return markdown(HEADER, [row(plant, rates, cost, reserve) for plant in PLANTS])
+
+
+def measured(results: Path = RESULTS) -> tuple[dict[str, float], list[Cost]]:
+    """The rates and costs that were measured last.
+
+    Raises:
+        ValueError: a figure is not there.
+    """
+    for file, command in ((results, "make bench"), (MEMORY, "make figures")):
+        if not file.exists():
+            raise ValueError(f"{file} is not there; `{command}` writes it")
+    rates = {line["case"]: float(line["readings_per_s"]) for line in json.loads(results.read_text())}
+    missing = sorted({plant.case for plant in PLANTS} - rates.keys())
+    if missing:
+        raise ValueError(f"{results} has no figure for {', '.join(missing)}; run `make bench`")
+    return rates, [Cost(**cost) for cost in json.loads(MEMORY.read_text())["costs"]]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--reserve", type=float, default=0.5, help="share of the measured rate to plan with")
     arguments = parser.parse_args()
-    if not arguments.results.exists():
-        print(f"error: {arguments.results} is not there; `make bench` writes it", file=sys.stderr)
+    try:
+        print(table(*measured(arguments.results), arguments.reserve))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    rates = {line["case"]: float(line["readings_per_s"]) for line in json.loads(arguments.results.read_text())}
-    missing = sorted({plant.case for plant in PLANTS} - rates.keys())
-    if missing:
-        print(f"error: {arguments.results} has no figure for {', '.join(missing)}; run `make bench`", file=sys.stderr)
-        return 2
-    if not MEMORY.exists():
-        print(f"error: {MEMORY} is not there; `make figures` writes it", file=sys.stderr)
-        return 2
-    costs = [Cost(**cost) for cost in json.loads(MEMORY.read_text())["costs"]]
-    (cost,) = (cost for cost in costs if cost.window_steps == WINDOW_STEPS)
-    print(markdown(HEADER, [row(plant, rates, cost, arguments.reserve) for plant in PLANTS]))
     return 0
 
 

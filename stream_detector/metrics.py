@@ -1,7 +1,7 @@
 """The Prometheus metrics of the product, in one place; docs/metrics.md lists them and a test holds the two together.
 
 Built by a constructor into a registry of its own, never at import. Cardinality is bounded: gauges per asset exist for
-at most `max_assets` assets, gauges per sensor only for an asset's top sensors.
+the first 1,000 assets of a worker, gauges per sensor only for an asset's top sensors.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from benchmarks import sizing
 from benchmarks.broker import endurance, latency, startup
 from benchmarks.broker.endurance import Sample, thinned
 from benchmarks.broker.latency import latency_of
 from benchmarks.broker.paced import Sent
-from benchmarks.figures import TABLES, refilled
+from benchmarks.figures import TABLES, refilled, sized
 from benchmarks.memory import Case, Cost, costs
 from benchmarks.page import PAGE, as_json, filled, markdown
 from benchmarks.sizing import BASE_MEGABYTES, Plant, row
@@ -20,6 +21,11 @@ MACHINE = {"cpu": "a processor", "cores": 2, "python": "3.11.7", "load_before": 
 def test_the_page_says_what_the_figures_say() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert refilled(page) == page, "run `python -m benchmarks.figures`"
+
+
+def test_the_sizes_follow_from_the_figures() -> None:
+    page = sizing.PAGE.read_text(encoding="utf-8")
+    assert sized(page) == page, "run `python -m benchmarks.figures`"
 
 
 @pytest.mark.parametrize("name", list(TABLES))
