@@ -98,7 +98,12 @@ MUTATIONS = (
     ),
     Mutation(
         "a partition that was taken away meanwhile is decided about", PIPELINE,
-        "if self.partitions.get(each.part.partition) is each.progress]", "]",
+        "if self._is_ours(each)]", "]",
+        OF_PIPELINE,
+    ),
+    Mutation(
+        "so are the parts of its fetch before a departure", PIPELINE,
+        "            if not self._is_ours(in_hand):\n                break\n", "",
         OF_PIPELINE,
     ),
     Mutation(
@@ -405,13 +410,13 @@ MUTATIONS = (
         OF_PLAIN,
     ),
     Mutation(
-        "they come after one that is held", f"{ENGINE}/partition.py",
-        "            or self.assets.watched\n", "",
+        "they come after one that is held", f"{ENGINE}/plain_batches.py",
+        "if slots is None or self._are_watched(slots):", "if slots is None:",
         OF_PLAIN,
     ),
     Mutation(
         "they come while the log is read again", f"{ENGINE}/partition.py",
-        "            first < self._silent_until\n", "            False\n",
+        "first < self._silent_until or history", "history",
         OF_PLAIN,
     ),
     Mutation(

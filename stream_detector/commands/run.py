@@ -96,7 +96,8 @@ def prepare_scorers(bundle: "AnyBundle") -> None:
         for each in bundles_of(bundle):
             each.scorer.prepare()
 
-    threading.Thread(target=prepare, name="scorers", daemon=True).start()
+    # No daemon: a start that fails waits for it. The interpreter cannot end while a network computes.
+    threading.Thread(target=prepare, name="scorers").start()
 
 
 def import_http_server() -> None:

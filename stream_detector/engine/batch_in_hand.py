@@ -74,6 +74,12 @@ class Taken(Struct, frozen=True):
 class TakenTogether(Struct, frozen=True):
     """What several batches put into the grid at once. The records are numbered through all of them.
 
+    A record has a *place* in its own batch, and a *number* among all batches here, which is the index of all arrays
+    (E,). Of two batches of offsets 70 to 72 and 500 to 501, of which the first releases with 72 the record at 66 that
+    the clock guard held, the numbers are 0, 1, 2, (3: the released one), 4, 5; `offsets` is 70, 71, 72, 66, 500, 501,
+    `handled_at` 70, 71, 72, 72, 500, 501, `begin` 0, 4, 6, and `record` names batch and place: (0, 0), (0, 1), (0, 2),
+    (0, 2), (1, 0), (1, 1).
+
     Attributes:
         readings: of each kind of contents those of all batches.
         offsets: (E,) Kafka offset of each record.

@@ -196,14 +196,19 @@ class AssetStatus(Struct, frozen=True, eq=False):
     scale_steps_wanted: int = 0
 
     def __eq__(self, other: object) -> bool:
-        """Of equal scores of a step the values of the sensors are equal too."""
-        return isinstance(other, AssetStatus) and self._numbers() == other._numbers()
+        """Of equal scores of a step the values of the sensors are equal too. NaN equals NaN."""
+        return isinstance(other, AssetStatus) and all(map(_are_equal, self._numbers(), other._numbers()))
 
     def _numbers(self) -> tuple[object, ...]:
         found = astuple(self)
         return *found[:ARRAYS_AT], *found[ARRAYS_AT + 2 :]
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _are_equal(one: object, other: object) -> bool:
+    both_nan = isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other)
+    return one == other or both_nan
 
 
 ARRAYS_AT = AssetStatus.__struct_fields__.index("newest")

@@ -76,17 +76,19 @@ class Partition:
 
     def is_settled(self, offsets: Ints) -> bool:
         """Whether nothing but its records themselves says how a batch is handled: it is one segment, no restart and
-        no sweep lies in it, and no clock is watched."""
+        no sweep lies in it."""
         if not len(offsets):
             return False
         history, first = self.assets.history, int(offsets[0])
         history.read_from(first)
         return not (
-            first < self._silent_until
-            or history.answered_until
-            or self.assets.watched
-            or self.assets.sweeps(offsets, self._previous_offset)
+            first < self._silent_until or history.answered_until or self.assets.sweeps(offsets, self._previous_offset)
         )
+
+    def watches(self, slots: Ints) -> bool:
+        """Whether rule 1 looks at each record of one of these slots."""
+        watched = self.assets.watched
+        return bool(watched) and not watched.isdisjoint(slots.tolist())
 
     def note_records(self, batch_offsets: Ints, slots: Ints, offsets: Ints) -> None:
         """A batch is handled whose records are all used. slots, offsets: (N,) of those that are of this bundle."""

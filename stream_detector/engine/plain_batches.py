@@ -70,8 +70,10 @@ class PlainBatches:
 
     def _together_or_none(self, parsed: Parsed) -> TakenTogether | None:
         slots = self._slots() if parsed.is_plain else None
-        plain = None if slots is None else self._decoder.plain(parsed)
-        if slots is None or plain is None or not self._are_in_time(plain.last_time, slots):
+        if slots is None or self._are_watched(slots):
+            return None
+        plain = self._decoder.plain(parsed)
+        if plain is None or not self._are_in_time(plain.last_time, slots):
             return None
         for each in self._batches:
             each.in_hand.result.count_plain(plain.kind, len(each.values))
@@ -84,6 +86,13 @@ class PlainBatches:
             return np.fromiter(chain.from_iterable(found), np.int64, int(self._edges[-1]))
         except TypeError:
             return None
+
+    def _are_watched(self, slots: Ints) -> bool:
+        """Rule 1: whether a record is of an asset of which each record is looked at."""
+        spans = pairwise(self._edges.tolist())
+        return any(
+            each.partition.watches(slots[begin:end]) for each, (begin, end) in zip(self._batches, spans, strict=True)
+        )
 
     def _are_in_time(self, times: Floats, slots: Ints) -> bool:
         """Rule 1: whether none of the records is far ahead of its asset, or of its Kafka timestamp."""

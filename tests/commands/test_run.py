@@ -225,6 +225,20 @@ def test_networks_try_their_batches_in_a_thread_while_the_rest_is_imported(tmp_p
     assert {size for size in SIZES if size * network.steps <= MOST_STEPS} <= network._taken.keys()
 
 
+def test_a_start_that_fails_meanwhile_waits_for_the_thread() -> None:
+    done = in_python(
+        "import sys, time",
+        "from types import SimpleNamespace",
+        "from stream_detector.commands.run import prepare_scorers",
+        "def prepare():",
+        "    time.sleep(0.3)",
+        "    print('prepared')",
+        "prepare_scorers(SimpleNamespace(scorer=SimpleNamespace(prepare=prepare)))",
+        "sys.exit(0)",
+    )
+    assert done == ["prepared"]
+
+
 def test_the_http_server_is_imported_without_the_systems_certificates_and_everybody_else_has_them() -> None:
     done = in_python(
         "import os, ssl, sys",

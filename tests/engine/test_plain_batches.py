@@ -116,28 +116,53 @@ def test_a_record_that_is_held_is_settled_by_a_batch_of_good_ones(form: str) -> 
     assert [letter.offset for letter in settled.dead_letters] == [100]
 
 
+class CountedSegments:
+    """How many segments there were while this was in place of their class."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, *arguments: Any, **named: Any) -> Segment:
+        self.count += 1
+        return Segment(*arguments, **named)
+
+
+@pytest.fixture
+def segments(monkeypatch: pytest.MonkeyPatch) -> CountedSegments:
+    counted = CountedSegments()
+    monkeypatch.setattr(partition, "Segment", counted)
+    return counted
+
+
 @pytest.mark.parametrize("form", sorted(FORMS))
-def test_they_are_parsed_at_once_and_go_through_no_segment(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_asset_whose_clock_is_watched_does_not_hold_up_the_others(form: str, segments: CountedSegments) -> None:
+    engine, [_, log, _] = Engine(GRIDS["plain"], Limits()), logs_of(form, 5, 240)
+    log[100] = with_odd(log[100], "far ahead")
+    watched = log[100][0]
+    log = [*log[:101], *(record for record in log[101:] if record[0] != watched)]
+    for batch in batches(log, [101, 130])[:2]:
+        segments.count = 0
+        engine.process(batch)
+    assert segments.count == 0
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_they_are_parsed_at_once_and_go_through_no_segment(
+    form: str, segments: CountedSegments, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parsed: list[int] = []
-    segments = 0
     parse = Decoder.parse
 
     def counted(decoder: Decoder, values: Any) -> Any:
         parsed.append(len(values))
         return parse(decoder, values)
 
-    def counted_segment(*arguments: Any, **named: Any) -> Any:
-        nonlocal segments
-        segments += 1
-        return Segment(*arguments, **named)
-
     monkeypatch.setattr(Decoder, "parse", counted)
-    monkeypatch.setattr(partition, "Segment", counted_segment)
     engine, logs = Engine(GRIDS["plain"], Limits()), logs_of(form, 5, 150)
     for begin, end in ((0, 90), (90, 120), (120, 150)):
         outcomes = engine.process_all([batch_of(number, log, begin, end) for number, log in enumerate(logs)])
     # In the first batches the assets are new.
-    assert segments == 3
+    assert segments.count == 3
     assert parsed[-2:] == [90, 90]
     kinds = [(each.counts.row_records, each.counts.block_records, each.counts.reading_records) for each in outcomes]
     assert kinds == [tuple(30 * (form == kind) for kind in ("rows", "blocks", "scans"))] * 3

@@ -1,5 +1,16 @@
 """Readings into the grid: which are late, duplicate or windowed, and when steps close (rules 2, 3 and 6 of the grid).
 
+Four short ways are tried before the general one; each takes what goes on steadily, and leaves the rest to the next:
+
+| what | where | its rest goes |
+|---|---|---|
+| whole rows; blocks, where there is one sensor | `steady.take_records` | reading by reading, the general way |
+| scans among single readings | `scans`, `steady.take_records` | to the two below |
+| pieces of scans, of each asset one | `cut_scans`: all or nothing | the general way |
+| single readings, where there is one sensor | `steady.take_steady` | the general way |
+
+What is taken of an asset is always what comes first of it, so that each asset's readings are taken in their order.
+
 Readings are taken in pieces (no asset may outrun its ring), and each piece in rounds. In a round all readings are
 written first, and steps are closed afterwards. This equals one reading at a time, because no reading written in a round
 can change a step that closes earlier in it: a step closes either by lateness (a later reading for it would be late, and

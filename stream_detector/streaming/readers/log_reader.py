@@ -70,8 +70,10 @@ class LogReader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
-        await self._group_offsets.close()
+        try:
+            await self._consumer.stop()
+        finally:
+            await self._group_offsets.close()
 
     async def close(self) -> None:
         """Give up the connections, within a second; a broker that is away does not matter."""

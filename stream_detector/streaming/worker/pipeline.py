@@ -262,13 +262,8 @@ class Pipeline:
         async with self._turns.of_batches([fetched.partition for fetched in fetches]):
             in_hand = [each for fetched in fetches if (each := self._take_in_hand(fetched)) is not None]
             for each in in_hand:
-                *before, last = parts_of(each.part, {departure.offset for departure in each.progress.departures})
-                for each.part in before:
-                    for _, said in await self._begin_parts([each]):
-                        await self._end_part(each.part, each.progress, said)
-                each.part = last
-            # A partition may be taken away while another one waits.
-            ours = [each for each in in_hand if self.partitions.get(each.part.partition) is each.progress]
+                await self._advance_to_last_part(each)
+            ours = [each for each in in_hand if self._is_ours(each)]
             begun = await self._begin_parts(ours)
             later = [
                 self._turns.end_later(each.part.partition, self._end_batch(each, said))
@@ -282,6 +277,21 @@ class Pipeline:
                 if each.error is not None:
                     raise each.error
             return later
+
+    async def _advance_to_last_part(self, in_hand: "_InHand") -> None:
+        """Handle what of the fetch lies before the offsets at which assets depart, each part as a batch of its own."""
+        *before, last = parts_of(in_hand.part, {departure.offset for departure in in_hand.progress.departures})
+        for part in before:
+            if not self._is_ours(in_hand):
+                break
+            in_hand.part = part
+            for _, said in await self._begin_parts([in_hand]):
+                await self._end_part(part, in_hand.progress, said)
+        in_hand.part = last
+
+    def _is_ours(self, in_hand: "_InHand") -> bool:
+        """A partition may be taken away whenever another one, or an earlier part of it, is waited for."""
+        return self.partitions.get(in_hand.part.partition) is in_hand.progress
 
     def _take_in_hand(self, fetched: Fetched) -> "_InHand | None":
         """None where it does not go on where its partition stands, and is read again by whoever owns that then."""

@@ -170,6 +170,19 @@ async def test_a_partition_that_is_taken_away_while_another_waits_is_not_decided
 
 
 @in_event_loop
+async def test_nor_are_the_parts_of_its_fetch_before_a_departure() -> None:
+    rig = await owner_of(0, 1)
+    for number in (0, 1):
+        rig.pipeline.partitions[number].departures.append(Departure(number, "m", 11))
+    handling = asyncio.create_task(rig.pipeline.handle(fetched(), fetched(number=1)))
+    await settle()
+    rig.pipeline.revoke_others(set())
+    rig.broker.acknowledge()
+    await handling
+    assert rig.engine.together == [[0]]
+
+
+@in_event_loop
 async def test_an_asset_that_departs_within_one_of_several_fetches_ends_at_its_offset() -> None:
     rig = await rig_with(outcome_with(letters=1), hold=False)
     rig.own(1)

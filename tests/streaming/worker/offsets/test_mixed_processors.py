@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import pytest
@@ -28,9 +27,7 @@ class FakeLog:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    async def close(self) -> None: ...
 
     def rest(self) -> None: ...
 
