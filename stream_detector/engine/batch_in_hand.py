@@ -4,6 +4,7 @@ Each batch costs about the same however few records it has; those that one fetch
 """
 
 from collections.abc import Sequence
+from enum import Enum
 
 import numpy as np
 from msgspec import Struct
@@ -58,17 +59,21 @@ def share_out(decisions: Decisions, batches: Sequence[BatchInHand]) -> None:
             batches[number].steps.append(found.select(np.flatnonzero(numbers == number).tolist()))
 
 
-class Taken(Struct, frozen=True):
-    """Readings of a batch that go into the grid next. `result`: counts them. `silent`: nothing is said of them.
+class AtClosing(Enum):
+    """What becomes of the steps that close with readings. All but the first is of a log that is read again."""
 
-    `only_known`: while it is silent, snapshots know what was decided.
-    """
+    DECIDE = "they are scored and decided about"
+    FOLLOW = "heads take note of them: no snapshot knows of them, for another bundle has decided on them"
+    LEAVE = "nothing: snapshots know what was decided, and heads are as they say"
+
+
+class Taken(Struct, frozen=True):
+    """Readings of a batch that go into the grid next. `result`: counts them."""
 
     of: BatchInHand
     readings: Records | Readings
     result: BatchResult
-    silent: bool
-    only_known: bool
+    at_closing: AtClosing
 
 
 class TakenTogether(Struct, frozen=True):

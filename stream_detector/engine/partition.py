@@ -22,7 +22,7 @@ from stream_detector.engine.assets.asset_history import Departed
 from stream_detector.engine.assets.asset_windows import AssetWindows, pack
 from stream_detector.engine.assets.assets import Asset, Assets
 from stream_detector.engine.assets.snapshots import Snapshot, dump, most_window_bytes
-from stream_detector.engine.batch_in_hand import BatchInHand, Taken
+from stream_detector.engine.batch_in_hand import AtClosing, BatchInHand, Taken
 from stream_detector.engine.batch_result import BatchResult
 from stream_detector.engine.clock_guard import MOST_REFUSED
 from stream_detector.engine.limits import Limits
@@ -110,6 +110,7 @@ class Partition:
         sweeps = self.assets.sweeps(offsets, self._previous_offset)
         audible = int(np.searchsorted(offsets, self._silent_until))
         heavy = heavy_cuts(batch.values) if share is None else share.places[heavy_cuts(share.values)].tolist()
+        again = AtClosing.LEAVE if self.assets.only_known else AtClosing.FOLLOW
         for begin, end in pairwise(sorted({0, len(offsets), audible, *sweeps, *heavy})):
             if begin in sweeps and begin >= audible:
                 self._evict(sweeps[begin], begin, int(offsets[-1]) + 1, in_hand.result)
@@ -121,7 +122,7 @@ class Partition:
             )
             readings = segment.readings(in_hand.order)
             if len(readings):
-                yield Taken(in_hand, readings, segment.result, silent, self.assets.only_known)
+                yield Taken(in_hand, readings, segment.result, again if silent else AtClosing.DECIDE)
         self._previous_offset = int(offsets[-1])
 
     def _evict(self, offset: int, place: int, until: int, result: BatchResult) -> None:

@@ -12,7 +12,7 @@ from stream_detector.detection.grid.grid import Grid
 from stream_detector.detection.grid.intake import Intake, Tally
 from stream_detector.engine.assets.asset_offsets import AssetOffsets
 from stream_detector.engine.assets.slots import Slots
-from stream_detector.engine.batch_in_hand import Taken, TakenTogether
+from stream_detector.engine.batch_in_hand import AtClosing, Taken, TakenTogether
 from stream_detector.engine.decider import Decider
 from stream_detector.engine.detector_spec import DetectorSpec
 from stream_detector.engine.limits import Limits
@@ -33,12 +33,14 @@ class SharedState:
 
     def take(self, parts: Sequence[Taken]) -> None:
         """Put readings of different partitions into the grid, and what closes before the decider."""
-        told = [part for part in parts if not part.silent]
+        told = [part for part in parts if part.at_closing is AtClosing.DECIDE]
         if told:
             self.take_told(TakenTogether.of(told))
         for part in parts:
-            if part.silent:
-                self._take(TakenTogether.of([part]), _pass_over if part.only_known else self._follow)
+            if part.at_closing is AtClosing.FOLLOW:
+                self._take(TakenTogether.of([part]), self._follow)
+            elif part.at_closing is AtClosing.LEAVE:
+                self._take(TakenTogether.of([part]), _pass_over)
 
     def take_told(self, together: TakenTogether) -> None:
         """The same of readings of which all that closes is decided about."""
@@ -63,9 +65,9 @@ class SharedState:
             self.decider.add(closings)
 
     def _follow(self, _together: TakenTogether, closings: Closings | Stretches) -> None:
-        """No snapshot knows of these steps: another bundle has decided on them."""
+        """Heads take note of these steps."""
         self.decider.follow(closings.apart() if isinstance(closings, Stretches) else closings)
 
 
 def _pass_over(_together: TakenTogether, _closings: Closings | Stretches) -> None:
-    """What snapshots know was decided, and heads are as they say."""
+    """Snapshots know what was decided on these steps."""

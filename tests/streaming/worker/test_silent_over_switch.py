@@ -54,7 +54,9 @@ class Watched:
 
     def observing(self, assets: Sequence[AssetStatus], unheard: Sequence[Silence], at_once: int) -> Iterator[None]:
         assert self.worker._housekeeping is not None
-        self.calm = 0 if self.worker._housekeeping._reviews else self.calm + 1
+        # Of a worker that is not assigned its partitions yet nothing is shown.
+        calm = self.worker.lifecycle.why_not_ready() is None and not self.worker._housekeeping._reviews
+        self.calm = self.calm + 1 if calm else 0
         self.assets, self.unheard = list(assets), list(unheard)
         yield
 
