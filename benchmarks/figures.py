@@ -2,7 +2,8 @@
 
     python -m benchmarks.figures
 
-The commands do this themselves with `--write`; this is for when a table's form has changed.
+The commands fill their own tables with `--write`; this is for when a table's form has changed, and for the sizes in
+docs/deploy.md, which follow from the figures of several commands.
 """
 
 import json

@@ -157,22 +157,13 @@ async def test_a_name_that_is_a_fault_stops_its_own_partition_and_not_those_that
     assert rig.pipeline.to_commit() == {number: (12, to_metadata(12, SCORED_BY)) for number in (1, 2)}
 
 
+@pytest.mark.parametrize("departing", [(0,), (0, 1)], ids=["its-fetch-is-one-part", "its-fetch-is-cut"])
 @in_event_loop
-async def test_a_partition_that_is_taken_away_while_another_waits_is_not_decided_about() -> None:
+async def test_a_partition_that_is_taken_away_while_another_waits_is_not_decided_about(
+    departing: tuple[int, ...],
+) -> None:
     rig = await owner_of(0, 1)
-    rig.pipeline.partitions[0].departures.append(Departure(0, "m", 11))
-    handling = asyncio.create_task(rig.pipeline.handle(fetched(), fetched(number=1)))
-    await settle()
-    rig.pipeline.revoke_others(set())
-    rig.broker.acknowledge()
-    await handling
-    assert rig.engine.together == [[0]]
-
-
-@in_event_loop
-async def test_nor_are_the_parts_of_its_fetch_before_a_departure() -> None:
-    rig = await owner_of(0, 1)
-    for number in (0, 1):
+    for number in departing:
         rig.pipeline.partitions[number].departures.append(Departure(number, "m", 11))
     handling = asyncio.create_task(rig.pipeline.handle(fetched(), fetched(number=1)))
     await settle()
